@@ -1,0 +1,213 @@
+"""What a node is told to do: one frozen plan per node and run, JSON both ways.
+
+The controller writes a plan, the agent reads it; nothing else about a run crosses to a node, except the run key, which
+travels in a file of its own so that no plan, log or argv ever holds a secret.
+"""
+
+# No `from __future__ import annotations` here: `from_json` reads the field types at run time, on Python 3.9 too.
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Optional, Union, get_args, get_origin, get_type_hints
+
+PLAN_SCHEMA: Final = 1
+PLAN_FILE: Final = "plan.json"
+KEY_FILE: Final = "run.key"
+
+WORKER: Final = "worker"
+COORDINATOR: Final = "coordinator"
+
+NODE_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class PlanError(ValueError):
+    """A plan that cannot be carried out: what, expected, got."""
+
+
+@dataclass(frozen=True)
+class VirtualClock:
+    """The clock of a test node, given by its error = local - true (DESIGN section 5).
+
+    ``error_ms`` shifts the wall clock only; ``drift_ppm`` bends the oscillator, and with it both time domains, from
+    ``epoch_ns`` (true time, the host's CLOCK_REALTIME in ns) on. At the epoch the drift's contribution is zero.
+    """
+
+    epoch_ns: int
+    error_ms: float = 0.0
+    drift_ppm: float = 0.0
+
+
+@dataclass(frozen=True)
+class NtpPlan:
+    """Which NTP servers to ask ("host:port"), how often, how long to wait, and how old an answer may serve."""
+
+    servers: tuple[str, ...]
+    query_interval_s: float = 10.0
+    timeout_s: float = 1.0
+    valid_for_s: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class ChronoTickPlan:
+    """Which ChronoTick server (base URL) to ask, and how to read its sigma."""
+
+    server: str
+    query_interval_s: float = 1.0
+    timeout_s: float = 1.0
+    valid_for_s: Optional[float] = None
+    use_dual_model: bool = True
+    uncertainty_multiplier: float = 3.0
+
+
+def valid_for_ns(query_interval_s: float, valid_for_s: Optional[float]) -> int:
+    """Return how long a sample may serve, in ns: as configured, else 3 query intervals + 1 s."""
+    seconds = 3.0 * query_interval_s + 1.0 if valid_for_s is None else valid_for_s
+    return round(seconds * 1e9)
+
+
+@dataclass(frozen=True)
+class ClocksPlan:
+    """The clock sources of a node. An absent source is reported as ``not_configured``."""
+
+    ntp: Optional[NtpPlan] = None
+    chronotick: Optional[ChronoTickPlan] = None
+    max_drift_ppm: float = 100.0
+    required: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WorkerAddress:
+    """Where the coordinator finds one worker."""
+
+    node_id: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class BroadcastPlan:
+    """What the coordinator sends, to whom and when.
+
+    One pass of ``delays_ms`` is a burst; burst k of B = ceil(num_events / len(delays_ms)) starts at k * duration / B.
+    With ``duration_s`` None the bursts follow each other back to back. ``delays_ms[i]`` is the delay after event i.
+    """
+
+    workers: tuple[WorkerAddress, ...]
+    num_events: int
+    delays_ms: tuple[float, ...]
+    duration_s: Optional[float] = None
+    hello_timeout_s: float = 15.0
+    drain_s: float = 1.0
+
+    @property
+    def bursts(self) -> int:
+        """Return the number of bursts, B."""
+        return math.ceil(self.num_events / len(self.delays_ms))
+
+    @property
+    def burst_ns(self) -> int:
+        """Return the length of one full burst in ns."""
+        return sum(round(delay * 1e6) for delay in self.delays_ms)
+
+    def schedule(self) -> Iterator[tuple[int, float]]:
+        """Yield, per event in order, its planned offset from the first event in ns and the delay after it in ms."""
+        delays_ns = [round(delay * 1e6) for delay in self.delays_ms]
+        duration_ns = None if self.duration_s is None else round(self.duration_s * 1e9)
+        offset_ns = 0
+        for index in range(self.num_events):
+            burst, place = divmod(index, len(delays_ns))
+            if place == 0 and duration_ns is not None:
+                offset_ns = burst * duration_ns // self.bursts
+            yield offset_ns, self.delays_ms[place]
+            offset_ns += delays_ns[place]
+
+    @property
+    def planned_ns(self) -> int:
+        """Return the time from the first event to the end of the delay after the last, in ns."""
+        bursts = self.bursts
+        last_size = self.num_events - (bursts - 1) * len(self.delays_ms)
+        last_burst_ns = sum(round(delay * 1e6) for delay in self.delays_ms[:last_size])
+        if self.duration_s is None:
+            return (bursts - 1) * self.burst_ns + last_burst_ns
+        return (bursts - 1) * round(self.duration_s * 1e9) // bursts + last_burst_ns
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """Everything one agent needs. ``run_dir`` is where it journals; paths may start with ``~``."""
+
+    experiment: str
+    run_id: str
+    node_id: str
+    role: str
+    run_dir: str
+    listen_host: str
+    listen_port: int = 9000
+    buffer_size: int = 4096
+    clocks: ClocksPlan = field(default_factory=ClocksPlan)
+    commit_wait_delays_s: tuple[float, ...] = (30.0, 60.0)
+    lease_s: float = 3600.0
+    log_level: str = "INFO"
+    log_console: bool = False
+    virtual_clock: Optional[VirtualClock] = None
+    broadcast: Optional[BroadcastPlan] = None
+    schema: int = PLAN_SCHEMA
+
+    def __post_init__(self) -> None:
+        if self.schema != PLAN_SCHEMA:
+            raise PlanError(f"plan schema: expected {PLAN_SCHEMA}, got {self.schema}; deploy agent and controller from one version")
+        if not NODE_ID_PATTERN.fullmatch(self.node_id):
+            raise PlanError(f"node_id: expected letters, digits, '_', '.', '-', got {self.node_id!r}")
+        if self.role not in {WORKER, COORDINATOR}:
+            raise PlanError(f"role: expected '{WORKER}' or '{COORDINATOR}', got {self.role!r}")
+        if (self.role == COORDINATOR) != (self.broadcast is not None):
+            raise PlanError(f"broadcast: expected exactly for the coordinator, got {self.broadcast!r} for a {self.role}")
+
+
+def to_json(plan: NodePlan) -> str:
+    """Write a plan as JSON text; ``from_json(to_json(p)) == p``."""
+    return json.dumps(dataclasses.asdict(plan), indent=1, sort_keys=True)
+
+
+def from_json(text: str) -> NodePlan:
+    """Read a plan. Raises PlanError, naming the key, for anything that does not fit the types above."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise PlanError(f"plan: expected JSON, got {error}") from error
+    return _build(NodePlan, data, "plan")
+
+
+def _build(kind: Any, data: Any, where: str) -> Any:
+    """Build a (nested) dataclass from JSON data, refusing unknown keys and wrong types."""
+    origin = get_origin(kind)
+    if origin is Union:  # Optional[...] is the only union a plan holds
+        if data is None:
+            return None
+        (inner,) = [a for a in get_args(kind) if a is not type(None)]
+        return _build(inner, data, where)
+    if origin is tuple:
+        if not isinstance(data, list):
+            raise PlanError(f"{where}: expected a list, got {data!r}")
+        return tuple(_build(get_args(kind)[0], item, f"{where}[{i}]") for i, item in enumerate(data))
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(data, dict):
+            raise PlanError(f"{where}: expected an object, got {data!r}")
+        hints = get_type_hints(kind)
+        unknown = sorted(set(data) - set(hints))
+        if unknown:
+            raise PlanError(f"{where}: unknown key {unknown[0]!r}")
+        values = {key: _build(hints[key], value, f"{where}.{key}") for key, value in data.items()}
+        try:
+            return kind(**values)
+        except TypeError as error:
+            raise PlanError(f"{where}: {error}") from error
+    if kind is float and type(data) is int:
+        return float(data)
+    if type(data) is not kind:
+        raise PlanError(f"{where}: expected {kind.__name__}, got {data!r}")
+    return data

@@ -1,0 +1,319 @@
+"""What comes out of a node and of a run: file names, columns, readings, status and manifest keys, each defined once.
+
+Instants are int nanoseconds; an absent number is an empty cell (``None``) whose ``_status`` column says why.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final, Union
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+# --- outcomes and phases -------------------------------------------------------------------------------------------
+
+OK: Final = "ok"
+NOT_CONFIGURED: Final = "not_configured"
+NEVER_SAMPLED: Final = "never_sampled"
+STALE: Final = "stale"
+CLOCK_STEP: Final = "clock_step"
+INCONSISTENT: Final = "inconsistent"
+
+KERNEL_TX: Final = "kernel_tx"
+KERNEL_RX: Final = "kernel_rx"
+USER: Final = "user"
+
+GUARANTEED: Final = "guaranteed"
+PROBABILISTIC: Final = "probabilistic"
+
+# Agent phases, in order. `hello` and `broadcasting` are the coordinator's; a worker is `running` from the first hello on.
+STARTING, READY, HELLO, BROADCASTING, RUNNING, DRAINING, TAIL, FINISHED = (
+    "starting", "ready", "hello", "broadcasting", "running", "draining", "tail", "finished",
+)  # fmt: skip
+AGENT_PHASES: Final = (STARTING, READY, HELLO, BROADCASTING, RUNNING, DRAINING, TAIL, FINISHED)
+
+# Agent outcomes (set with phase `finished`).
+FINISHED_OK, FINISHED_STOPPED, FINISHED_LEASE, FINISHED_FAILED = "ok", "stopped", "lease_expired", "failed"
+
+# --- files of a run ------------------------------------------------------------------------------------------------
+
+MANIFEST_FILE: Final = "manifest.json"
+CONFIGS_DIR: Final = "configs"
+RAW_DIR: Final = "raw"
+MERGED_FILE: Final = "data/merged_analysis.csv"
+FIGURES_DIR: Final = "figures"
+STATISTICS_DIR: Final = "statistics"
+REPORT_FILE: Final = "report/experiment_report.md"
+COORDINATOR_FILE: Final = "coordinator.csv"
+
+EVENTS_FILE: Final = "events.csv"
+SAMPLES_FILE: Final = "samples.csv"
+COMMIT_WAIT_FILE: Final = "commit_wait.csv"
+CLOCK_PAIRS_FILE: Final = "clock_pairs.csv"
+PROBES_FILE: Final = "probes.csv"
+SENDS_FILE: Final = "sends.csv"
+LOG_FILE: Final = "agent.log"
+STATUS_FILE: Final = "status.json"
+CHECKSUMS_FILE: Final = "SHA256SUMS"
+
+
+def worker_file(node_id: str) -> str:
+    """Return the name of a worker's assembled file in the run folder."""
+    return f"worker_{node_id}.csv"
+
+
+# --- columns -------------------------------------------------------------------------------------------------------
+
+SOURCE_FIELDS: Final = (
+    "status", "offset_ms", "uncertainty_ms", "timestamp_ns", "lower_bound_ns", "upper_bound_ns",
+    "kind", "level", "reference", "age_ms", "sample_id",
+)  # fmt: skip
+# The sources every row carries and their column prefixes. `system` is the stamp itself and needs no columns of its own.
+SYSTEM: Final = "system"
+NTP: Final = "ntp"
+CHRONOTICK: Final = "chronotick"
+COLUMN_PREFIX: Final = {NTP: "ntp", CHRONOTICK: "ct"}
+SOURCE_PREFIXES: Final = tuple(COLUMN_PREFIX.values())
+
+
+def source_columns(prefix: str) -> tuple[str, ...]:
+    """Return the columns of one source."""
+    return tuple(f"{prefix}_{name}" for name in SOURCE_FIELDS)
+
+
+def _all_sources(prefixes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(column for prefix in prefixes for column in source_columns(prefix))
+
+
+RECEIVE_COLUMNS: Final = (
+    "event_id", "node_id", "sequence_number", "coordinator_send_time_ns", "receive_time_ns", "receive_raw_ns",
+    "receive_raw_error_ns", "receive_origin",
+)  # fmt: skip
+SEND_COLUMNS: Final = (
+    "event_id", "sequence_number", "planned_send_time_ns", "send_time_ns", "send_raw_ns", "send_raw_error_ns", "send_origin",
+    "pattern_delay_ms",
+)  # fmt: skip
+SEND_TAIL_COLUMNS: Final = ("workers_sent", "workers_failed")
+SENDS_COLUMNS: Final = (
+    "event_id", "sequence_number", "worker_id", "send_time_ns", "send_raw_ns", "send_raw_error_ns", "send_origin", "error",
+)  # fmt: skip
+SAMPLES_COLUMNS: Final = (
+    "sample_id", "source", "server", "address", "outcome", "raw_before_ns", "raw_after_ns", "published_raw_ns", "wall_ns",
+    "t1_ns", "t2_ns", "t3_ns", "t4_ns", "raw_at_ns", "reference_at_ns", "offset_ns", "delay_ns", "bound_ns",
+    "bound_delay_ns", "bound_precision_ns", "bound_drift_ns", "bound_stamp_ns", "root_delay_ns", "root_dispersion_ns",
+    "stratum", "sigma_ns", "scope", "payload",
+)  # fmt: skip
+COMMIT_WAIT_COLUMNS: Final = (
+    "event_id", "source", "kind", "due_raw_ns", "done_raw_ns", "delay_s", "status", "offset_ms", "uncertainty_ms", "sample_id",
+    "assigned_ns", "released_ns", "spins",
+)  # fmt: skip
+REMEASURE: Final = "remeasure"
+COMMIT: Final = "commit_wait"
+CLOCK_PAIRS_COLUMNS: Final = ("raw_before_ns", "wall_ns", "raw_after_ns")
+PROBES_COLUMNS: Final = ("peer", "sequence", "direction", "wall_ns", "raw_ns", "raw_error_ns", "origin")
+
+
+def delay_column(delay_s: float) -> str:
+    """Return the worker column of one commit-wait delay: 30.0 -> ``ct_uncertainty_30s_ms``, 0.5 -> ``ct_uncertainty_0.5s_ms``."""
+    return f"{COLUMN_PREFIX[CHRONOTICK]}_uncertainty_{delay_s:g}s_ms"
+
+
+def events_columns(role: str, prefixes: Sequence[str] = SOURCE_PREFIXES) -> tuple[str, ...]:
+    """Return the columns of ``raw/<node>/events.csv`` for ``role`` ("worker" or "coordinator")."""
+    if role == "coordinator":
+        return (*SEND_COLUMNS, *_all_sources(prefixes), *SEND_TAIL_COLUMNS)
+    return (*RECEIVE_COLUMNS, *_all_sources(prefixes))
+
+
+def worker_columns(delays_s: Sequence[float], prefixes: Sequence[str] = SOURCE_PREFIXES) -> tuple[str, ...]:
+    """Return the columns of an assembled ``worker_<id>.csv``."""
+    return (*events_columns("worker", prefixes), *(delay_column(delay) for delay in delays_s))
+
+
+def join_commit_wait(
+    events: Iterable[Mapping[str, str]], commit_waits: Iterable[Mapping[str, str]], delays_s: Sequence[float]
+) -> Iterator[dict[str, str]]:
+    """Yield each event row with the re-measured ChronoTick uncertainty of every delay; absent stays an empty cell.
+
+    ``events`` are rows of a worker's events.csv, ``commit_waits`` rows of its commit_wait.csv, both as read by
+    ``csv.DictReader``. The result is what ``worker_<id>.csv`` holds.
+    """
+    names = {f"{delay:g}": delay_column(delay) for delay in delays_s}
+    remeasured: dict[tuple[str, str], str] = {}
+    for row in commit_waits:
+        if row["kind"] == REMEASURE and row["source"] == CHRONOTICK and row["status"] == OK:
+            remeasured[row["event_id"], f"{float(row['delay_s']):g}"] = row["uncertainty_ms"]
+    for row in events:
+        joined = dict(row)
+        for name, column in names.items():
+            joined[column] = remeasured.get((row["event_id"], name), "")
+        yield joined
+
+
+# --- stamps and readings -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """One node's local instant for one event, in both time domains.
+
+    ``raw_ns`` is None where the wall clock stepped between the kernel's stamp and the clock pair that would have
+    converted it: there is then no defensible raw instant and every reading of this stamp is unavailable (clock_step).
+    """
+
+    wall_ns: int
+    raw_ns: int | None
+    raw_error_ns: int
+    origin: str
+
+
+@dataclass(frozen=True)
+class Available:
+    """What a source says about one stamp: the reference time lies in [earliest, latest], est is the best guess.
+
+    ``uncertainty_ns`` is what the source claims (ntp: half-width; ct: one sigma); ``level`` is the probability that goes with the
+    interval: 1.0 if guaranteed. ``reference`` names what the interval refers to: ``server:H:P`` or ``utc``.
+    """
+
+    est_ns: int
+    earliest_ns: int
+    latest_ns: int
+    kind: str
+    level: float
+    reference: str
+    uncertainty_ns: float
+    age_ns: int
+    sample_id: str
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """Why a source has nothing to say about a stamp."""
+
+    reason: str
+
+
+Reading = Union[Available, Unavailable]
+
+# --- status --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SourceStatus:
+    """One clock source as seen just now. Numbers are None where the source has none; ``status`` says why."""
+
+    status: str
+    offset_ms: float | None = None
+    bound_ms: float | None = None
+    age_ms: float | None = None
+    samples: int = 0
+    failures: int = 0
+    last_outcome: str = ""
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """One agent's state, rewritten atomically twice a second to status.json.
+
+    ``counts`` of a worker: received, duplicate, malformed, foreign, bad_tag, oversized, lost (known once `end` told
+    the total), kernel_dropped, user_stamps, ...; of a coordinator: planned, sent, send_errors, user_stamps, hello_missing.
+    ``waiting_for`` names what keeps it from the next phase. ``detail`` is a free sentence for people.
+    """
+
+    run_id: str
+    node_id: str
+    role: str
+    pid: int
+    start_ticks: int
+    boot_id: str
+    hostname: str
+    kernel: str
+    python: str
+    clock_source: str
+    agent_sha256: str
+    phase: str
+    outcome: str | None
+    updated_wall_ns: int
+    listen: str
+    counts: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, SourceStatus] = field(default_factory=dict)
+    waiting_for: list[str] = field(default_factory=list)
+    detail: str = ""
+
+    def to_json(self) -> str:
+        """Write the status as JSON text."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> NodeStatus:
+        """Read a status; raises ValueError on anything else, so that a torn or foreign file is never half believed."""
+        data = json.loads(text)
+        names = {spec.name for spec in fields(cls)}
+        if not isinstance(data, dict) or set(data) != names:
+            raise ValueError(f"status.json: expected the keys {sorted(names)}, got {text[:80]!r}")
+        sources = {name: SourceStatus(**value) for name, value in data.pop("sources").items()}
+        return cls(sources=sources, **data)
+
+
+# --- manifest ------------------------------------------------------------------------------------------------------
+
+# Run phases and outcomes, as the manifest tells them.
+DEPLOYED, RUN_RUNNING, RUN_FINISHED, COLLECTED, IMPORTED = "deployed", "running", "finished", "collected", "imported"
+RUN_OK, RUN_DEGRADED, RUN_FAILED = "ok", "degraded", "failed"
+
+
+@dataclass
+class NodeManifest:
+    """What the manifest keeps of one node. ``status`` is the last NodeStatus seen, as a dict, or None."""
+
+    node_id: str
+    role: str
+    host: str
+    virtual_clock: dict[str, Any] | None = None
+    status: dict[str, Any] | None = None
+    collected_by: str | None = None
+    checksums_verified: bool = False
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Manifest:
+    """manifest.json: what was run, with what, by whom, and how it ended. ``config`` has the keys cluster, coordinator, worker."""
+
+    run_id: str
+    experiment: str
+    cluster: str
+    phase: str
+    outcome: str | None
+    created_utc: str
+    code_version: dict[str, Any]
+    argv: list[str]
+    config: dict[str, Any]
+    nodes: dict[str, NodeManifest]
+    problems: list[str] = field(default_factory=list)
+    phase_seconds: dict[str, float] = field(default_factory=dict)
+    imported: dict[str, Any] | None = None
+    schema: int = 1
+
+    @property
+    def coordinator_id(self) -> str:
+        """Return the coordinator's node id."""
+        return next(node_id for node_id, node in self.nodes.items() if node.role == "coordinator")
+
+    @property
+    def worker_ids(self) -> list[str]:
+        """Return the workers' node ids, in configured order."""
+        return [node_id for node_id, node in self.nodes.items() if node.role == "worker"]
+
+    def to_json(self) -> str:
+        """Write the manifest as JSON text (keys in declaration order, nodes in configured order)."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Read a manifest; raises ValueError or TypeError where keys are missing or unknown."""
+        data = json.loads(text)
+        nodes = {node_id: NodeManifest(**node) for node_id, node in data.pop("nodes").items()}
+        return cls(nodes=nodes, **data)
