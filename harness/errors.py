@@ -1,0 +1,78 @@
+"""Everything that can go wrong between a configuration and a results folder, as one tree.
+
+::
+
+    HarnessError                    1   internal error (so is any exception that is not in this tree)
+    ├── ConfigError                 2   usage or configuration: nothing was started
+    │   └── ExperimentExistsError   2   the experiment exists already
+    ├── PreflightError              3   a node or service is not fit: nothing was started
+    ├── RunError                    4   the run could not be carried out; what there is was collected
+    │   ├── UnreachableError        4   no SSH connection (preflight reports it as 3)
+    │   ├── RemoteCommandError      4   a command on a node exited non-zero or printed what nobody can read
+    │   └── DeadlineError           4   a condition did not come true in time
+    └── CollectionError             6   files are missing or do not match their checksums
+
+Three exit codes belong to outcomes, not to errors: 5 (degraded, results collected), 7 (analysis or validation found
+errors) and 130 (interrupted). A chain of tasks returns the highest code. Messages name the thing, what was expected and
+what was seen.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+EXIT_OK: Final = 0
+EXIT_INTERNAL: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_PREFLIGHT: Final = 3
+EXIT_RUN: Final = 4
+EXIT_DEGRADED: Final = 5
+EXIT_COLLECTION: Final = 6
+EXIT_ANALYSIS: Final = 7
+EXIT_INTERRUPTED: Final = 130
+
+
+class HarnessError(Exception):
+    """Any failure of the harness; ``exit_code`` is what ``fab`` exits with."""
+
+    exit_code: ClassVar[int] = EXIT_INTERNAL
+
+
+class ConfigError(HarnessError):
+    """A command line or configuration that cannot be carried out. One line per problem."""
+
+    exit_code = EXIT_USAGE
+
+
+class ExperimentExistsError(ConfigError):
+    """An experiment of that name exists already."""
+
+
+class PreflightError(HarnessError):
+    """A node or a service is not fit for the run; nothing was started."""
+
+    exit_code = EXIT_PREFLIGHT
+
+
+class RunError(HarnessError):
+    """The run could not be carried out."""
+
+    exit_code = EXIT_RUN
+
+
+class UnreachableError(RunError):
+    """No SSH connection to a host: who, where, why."""
+
+
+class RemoteCommandError(RunError):
+    """A remote command exited non-zero, or its answer cannot be read."""
+
+
+class DeadlineError(RunError):
+    """A condition was awaited and did not come true before its deadline."""
+
+
+class CollectionError(HarnessError):
+    """Results are missing or do not match the checksums made on the node."""
+
+    exit_code = EXIT_COLLECTION

@@ -1,0 +1,113 @@
+"""Reading YAML into strict models: every problem becomes one line naming file, key, expected and got."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+    from pathlib import Path
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_EXPECTED = {
+    "missing": "a value",
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "model_type": "a mapping of keys",
+    "dict_type": "a mapping of keys",
+    "model_attributes_type": "a mapping of keys",
+    "finite_number": "a finite number",
+    "greater_than": "a number > {gt}",
+    "greater_than_equal": "a number >= {ge}",
+    "less_than": "a number < {lt}",
+    "less_than_equal": "a number <= {le}",
+    "too_short": "at least {min_length} item(s)",
+    "too_long": "at most {max_length} item(s)",
+    "string_too_short": "a string that is not empty",
+    "literal_error": "one of {expected}",
+}
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice: the second would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Build a mapping, refusing duplicates."""
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def problem(key: str, expected: str, got: object) -> PydanticCustomError:
+    """Return the error of a rule that spans several keys; ``key`` is relative to the model that raises it."""
+    return PydanticCustomError("rule", "{expected}", {"key": key, "expected": expected, "got": _shown(got)})
+
+
+def read_text(path: Path) -> str:
+    """Read a configuration file. Raises ConfigError if it is not there or not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: expected a configuration file, got none there") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected a readable text file, got {error}") from error
+
+
+def load(path: Path, model: type[Model], **extra: object) -> Model:
+    """Read and validate one YAML file; ``extra`` are values the file itself may not set.
+
+    Raises ConfigError, one line per problem.
+    """
+    try:
+        data = yaml.load(read_text(path), Loader=_UniqueKeyLoader)  # noqa: S506 - it is a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}: expected YAML, got: {error.problem}{where}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: expected YAML, got: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys, got {_shown(data)}")
+    if taken := sorted(set(extra) & set(data)):
+        raise ConfigError(f"{path}: {taken[0]}: expected no such key, got {_shown(data[taken[0]])}")
+    try:
+        return model.model_validate({**data, **extra})
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {_line(detail)}" for detail in error.errors())) from None
+
+
+def _line(detail: ErrorDetails) -> str:
+    """Return ``key: expected ..., got ...`` for one validation error."""
+    context = detail.get("ctx", {})
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "rule":
+        key = ".".join(part for part in (key, context["key"]) if part)
+        return f"{key}: expected {context['expected']}, got {context['got']}"
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: expected no such key, got {_shown(detail['input'])}"
+    expected = _EXPECTED.get(detail["type"])
+    wanted = expected.format(**context) if expected else detail["msg"]
+    got = "nothing" if detail["type"] == "missing" else _shown(detail["input"])
+    return f"{key}: expected {wanted}, got {got}"
+
+
+def _shown(value: object) -> str:
+    """Return a value as one short piece of a line."""
+    text = "nothing" if value is None else value if isinstance(value, str) and not value.isprintable() else repr(value)
+    text = " ".join(text.split())
+    return text if len(text) <= 80 else text[:77] + "..."
