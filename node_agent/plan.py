@@ -150,7 +150,7 @@ class NodePlan:
     buffer_size: int = 4096
     clocks: ClocksPlan = field(default_factory=ClocksPlan)
     commit_wait_delays_s: tuple[float, ...] = (30.0, 60.0)
-    lease_s: float = 3600.0
+    lease_s: Optional[float] = None  # None only for an agent started by hand
     log_level: str = "INFO"
     log_console: bool = False
     virtual_clock: Optional[VirtualClock] = None
@@ -159,13 +159,13 @@ class NodePlan:
 
     def __post_init__(self) -> None:
         if self.schema != PLAN_SCHEMA:
-            raise PlanError(f"plan schema: expected {PLAN_SCHEMA}, got {self.schema}; deploy agent and controller from one version")
+            raise PlanError(f"schema: expected {PLAN_SCHEMA}, got {self.schema}; deploy this controller's own agent")
         if not NODE_ID_PATTERN.fullmatch(self.node_id):
             raise PlanError(f"node_id: expected letters, digits, '_', '.', '-', got {self.node_id!r}")
         if self.role not in {WORKER, COORDINATOR}:
             raise PlanError(f"role: expected '{WORKER}' or '{COORDINATOR}', got {self.role!r}")
         if (self.role == COORDINATOR) != (self.broadcast is not None):
-            raise PlanError(f"broadcast: expected exactly for the coordinator, got {self.broadcast!r} for a {self.role}")
+            raise PlanError(f"broadcast: expected for the coordinator and nobody else, got {self.broadcast!r}")
 
 
 def to_json(plan: NodePlan) -> str:
@@ -179,7 +179,8 @@ def from_json(text: str) -> NodePlan:
         data = json.loads(text)
     except ValueError as error:
         raise PlanError(f"plan: expected JSON, got {error}") from error
-    return _build(NodePlan, data, "plan")
+    plan: NodePlan = _build(NodePlan, data, "plan")
+    return plan
 
 
 def _build(kind: Any, data: Any, where: str) -> Any:
@@ -194,7 +195,7 @@ def _build(kind: Any, data: Any, where: str) -> Any:
         if not isinstance(data, list):
             raise PlanError(f"{where}: expected a list, got {data!r}")
         return tuple(_build(get_args(kind)[0], item, f"{where}[{i}]") for i, item in enumerate(data))
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if not isinstance(data, dict):
             raise PlanError(f"{where}: expected an object, got {data!r}")
         hints = get_type_hints(kind)

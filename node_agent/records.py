@@ -19,6 +19,7 @@ NOT_CONFIGURED: Final = "not_configured"
 NEVER_SAMPLED: Final = "never_sampled"
 STALE: Final = "stale"
 CLOCK_STEP: Final = "clock_step"
+STAMP_GAP: Final = "stamp_gap"
 INCONSISTENT: Final = "inconsistent"
 
 KERNEL_TX: Final = "kernel_tx"
@@ -28,7 +29,7 @@ USER: Final = "user"
 GUARANTEED: Final = "guaranteed"
 PROBABILISTIC: Final = "probabilistic"
 
-# Agent phases, in order. `hello` and `broadcasting` are the coordinator's; a worker is `running` from the first hello on.
+# Agent phases, in order. `hello` and `broadcasting` are the coordinator's, `running` is a worker's from its first hello.
 STARTING, READY, HELLO, BROADCASTING, RUNNING, DRAINING, TAIL, FINISHED = (
     "starting", "ready", "hello", "broadcasting", "running", "draining", "tail", "finished",
 )  # fmt: skip
@@ -92,22 +93,17 @@ RECEIVE_COLUMNS: Final = (
     "receive_raw_error_ns", "receive_origin",
 )  # fmt: skip
 SEND_COLUMNS: Final = (
-    "event_id", "sequence_number", "planned_send_time_ns", "send_time_ns", "send_raw_ns", "send_raw_error_ns", "send_origin",
-    "pattern_delay_ms",
+    "event_id", "sequence_number", "planned_send_time_ns", "send_time_ns", "send_raw_ns", "send_raw_error_ns",
+    "send_origin", "pattern_delay_ms",
 )  # fmt: skip
 SEND_TAIL_COLUMNS: Final = ("workers_sent", "workers_failed")
 SENDS_COLUMNS: Final = (
-    "event_id", "sequence_number", "worker_id", "send_time_ns", "send_raw_ns", "send_raw_error_ns", "send_origin", "error",
-)  # fmt: skip
-SAMPLES_COLUMNS: Final = (
-    "sample_id", "source", "server", "address", "outcome", "raw_before_ns", "raw_after_ns", "published_raw_ns", "wall_ns",
-    "t1_ns", "t2_ns", "t3_ns", "t4_ns", "raw_at_ns", "reference_at_ns", "offset_ns", "delay_ns", "bound_ns",
-    "bound_delay_ns", "bound_precision_ns", "bound_drift_ns", "bound_stamp_ns", "root_delay_ns", "root_dispersion_ns",
-    "stratum", "sigma_ns", "scope", "payload",
+    "event_id", "sequence_number", "worker_id", "send_time_ns", "send_raw_ns", "send_raw_error_ns", "send_origin",
+    "error",
 )  # fmt: skip
 COMMIT_WAIT_COLUMNS: Final = (
-    "event_id", "source", "kind", "due_raw_ns", "done_raw_ns", "delay_s", "status", "offset_ms", "uncertainty_ms", "sample_id",
-    "assigned_ns", "released_ns", "spins",
+    "event_id", "source", "kind", "due_raw_ns", "done_raw_ns", "delay_s", "status", "offset_ms", "uncertainty_ms",
+    "sample_id", "assigned_ns", "released_ns", "spins",
 )  # fmt: skip
 REMEASURE: Final = "remeasure"
 COMMIT: Final = "commit_wait"
@@ -116,7 +112,7 @@ PROBES_COLUMNS: Final = ("peer", "sequence", "direction", "wall_ns", "raw_ns", "
 
 
 def delay_column(delay_s: float) -> str:
-    """Return the worker column of one commit-wait delay: 30.0 -> ``ct_uncertainty_30s_ms``, 0.5 -> ``ct_uncertainty_0.5s_ms``."""
+    """Return the worker column of one commit-wait delay: 30.0 -> ``ct_uncertainty_30s_ms``."""
     return f"{COLUMN_PREFIX[CHRONOTICK]}_uncertainty_{delay_s:g}s_ms"
 
 
@@ -152,6 +148,52 @@ def join_commit_wait(
         yield joined
 
 
+# --- samples -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One query of one source and what came of it; a failure is a sample too, with its reason as ``outcome``.
+
+    ``raw_before_ns`` / ``raw_after_ns`` are the local raw instants around the exchange, ``published_raw_ns`` is taken
+    under the lock that publishes the sample: it serves no stamp before. A good sample ties the reference time
+    ``reference_at_ns`` to the raw instant ``raw_at_ns``; ``offset_ns`` is reference - wall clock there. ``bound_ns`` is
+    the half-width against the server, the sum of its components; root delay and dispersion come on top for UTC.
+    ``sigma_ns`` is a predicting source's one sigma. t1..t4 are the wall-clock stamps of NTP's on-wire protocol.
+    """
+
+    sample_id: str
+    source: str
+    server: str
+    address: str
+    outcome: str
+    raw_before_ns: int
+    raw_after_ns: int
+    wall_ns: int
+    published_raw_ns: int = 0
+    t1_ns: int | None = None
+    t2_ns: int | None = None
+    t3_ns: int | None = None
+    t4_ns: int | None = None
+    raw_at_ns: int | None = None
+    reference_at_ns: int | None = None
+    offset_ns: int | None = None
+    delay_ns: int | None = None
+    bound_ns: int | None = None
+    bound_delay_ns: int | None = None
+    bound_precision_ns: int | None = None
+    bound_drift_ns: int | None = None
+    bound_stamp_ns: int | None = None
+    root_delay_ns: int | None = None
+    root_dispersion_ns: int | None = None
+    stratum: int | None = None
+    sigma_ns: int | None = None
+    scope: str = ""
+    payload: str = ""
+
+
+SAMPLES_COLUMNS: Final = tuple(spec.name for spec in fields(Sample))
+
 # --- stamps and readings -------------------------------------------------------------------------------------------
 
 
@@ -159,21 +201,22 @@ def join_commit_wait(
 class Stamp:
     """One node's local instant for one event, in both time domains.
 
-    ``raw_ns`` is None where the wall clock stepped between the kernel's stamp and the clock pair that would have
-    converted it: there is then no defensible raw instant and every reading of this stamp is unavailable (clock_step).
+    ``raw_ns`` is None where the kernel's wall-clock stamp could not be carried to the raw oscillator; ``problem`` says
+    why (``clock_step``, ``stamp_gap``) and every reading of such a stamp is unavailable for that reason.
     """
 
     wall_ns: int
     raw_ns: int | None
     raw_error_ns: int
     origin: str
+    problem: str = ""
 
 
 @dataclass(frozen=True)
 class Available:
     """What a source says about one stamp: the reference time lies in [earliest, latest], est is the best guess.
 
-    ``uncertainty_ns`` is what the source claims (ntp: half-width; ct: one sigma); ``level`` is the probability that goes with the
+    ``uncertainty_ns`` is what the source claims (ntp: half-width; ct: one sigma); ``level`` is the probability of the
     interval: 1.0 if guaranteed. ``reference`` names what the interval refers to: ``server:H:P`` or ``utc``.
     """
 
@@ -218,7 +261,8 @@ class NodeStatus:
     """One agent's state, rewritten atomically twice a second to status.json.
 
     ``counts`` of a worker: received, duplicate, malformed, foreign, bad_tag, oversized, lost (known once `end` told
-    the total), kernel_dropped, user_stamps, ...; of a coordinator: planned, sent, send_errors, user_stamps, hello_missing.
+    the total), kernel_dropped, user_stamps, ntp_unavailable, ct_unavailable, remeasured; of a coordinator: planned,
+    sent, send_errors, user_stamps, ntp_unavailable, ct_unavailable. Source names key ``sources``.
     ``waiting_for`` names what keeps it from the next phase. ``detail`` is a free sentence for people.
     """
 
@@ -280,7 +324,7 @@ class NodeManifest:
 
 @dataclass
 class Manifest:
-    """manifest.json: what was run, with what, by whom, and how it ended. ``config`` has the keys cluster, coordinator, worker."""
+    """manifest.json: what was run, with what, how it ended. ``config`` has the keys cluster, coordinator, worker."""
 
     run_id: str
     experiment: str

@@ -21,11 +21,14 @@ def wall_from_true(clock: VirtualClock, true_ns: int) -> int:
 def true_from_wall(clock: VirtualClock, wall_ns: int) -> int:
     """Return the true instant at which the virtual wall clock showed ``wall_ns``, in ns.
 
-    The map is strictly increasing for |drift| < 500,000 ppm, so the inverse is unique where the drift is not positive and
-    otherwise exists for all but a share of drift_ppm of the integers (those are skipped by the clock; the floor is returned).
+    For a drift that is not negative the map is strictly increasing, so the instant is unique (a fast clock skips some
+    integers; for those the last instant before is returned). A slow clock shows some integers for two successive ns;
+    then the earlier or the later of the two is returned, which is as close as the integers allow.
     """
     guess = wall_ns - round(clock.error_ms * 1e6)
-    for _ in range(8):  # each pass shrinks the error by a factor drift_ppm / 10^6; three are enough for a year at 500 ppm
+    for _ in range(
+        8
+    ):  # each pass shrinks the error by the factor drift_ppm / 10^6; three suffice for a year at 500 ppm
         off = wall_from_true(clock, guess) - wall_ns
         if off == 0:
             break
