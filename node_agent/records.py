@@ -29,7 +29,7 @@ USER: Final = "user"
 GUARANTEED: Final = "guaranteed"
 PROBABILISTIC: Final = "probabilistic"
 
-# Agent phases, in order. `hello` and `broadcasting` are the coordinator's, `running` is a worker's from its first hello.
+# Agent phases, in order. `hello` and `broadcasting` are the coordinator's; a worker runs from its first hello on.
 STARTING, READY, HELLO, BROADCASTING, RUNNING, DRAINING, TAIL, FINISHED = (
     "starting", "ready", "hello", "broadcasting", "running", "draining", "tail", "finished",
 )  # fmt: skip

@@ -1,0 +1,72 @@
+"""The one interface of a clock source, and the one place where a bound grows with age.
+
+A source turns past samples and a stamp into a reading. It is a pure function: the agent computes readings online, and
+anyone can recompute them from samples.csv.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Protocol
+
+from node_agent.records import NEVER_SAMPLED, OK, Reading, Sample, Stamp, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ClockSource(Protocol):
+    """Something that can be asked for the time. One file in ``clocks`` says what its answers mean."""
+
+    @property
+    def name(self) -> str:
+        """Return the source's name, the key of ``records.COLUMN_PREFIX``."""
+
+    @property
+    def valid_for_ns(self) -> int:
+        """Return how old a sample may be and still serve, in ns."""
+
+    def read(self, samples: Sequence[Sample], stamp: Stamp, raw_ns: int) -> Reading:
+        """Return what ``samples`` say about ``stamp``.
+
+        ``samples`` are this source's good samples published at or before ``raw_ns`` (the stamp's raw instant), oldest
+        first, at least one; some may be too old to serve.
+        """
+
+
+def evaluate(source: ClockSource, samples: Sequence[Sample], stamp: Stamp) -> Reading:
+    """Return the reading of ``source`` for ``stamp``, from good samples sorted by ``published_raw_ns``.
+
+    A sample serves a stamp iff it was published at or before the stamp's raw instant: no look-ahead.
+    """
+    if stamp.raw_ns is None:
+        return Unavailable(stamp.problem)
+    newest = len(samples)
+    if newest and samples[-1].published_raw_ns > stamp.raw_ns:
+        newest = bisect_right([sample.published_raw_ns for sample in samples], stamp.raw_ns)
+    if newest == 0:
+        return Unavailable(NEVER_SAMPLED)
+    return source.read(samples[:newest] if newest < len(samples) else samples, stamp, stamp.raw_ns)
+
+
+def good(sample: Sample) -> bool:
+    """Tell whether a sample carries numbers."""
+    return sample.outcome == OK
+
+
+def drift_bound_ns(elapsed_ns: int, max_drift_ppm: float) -> int:
+    """Return how far an oscillator may run away during ``elapsed_ns`` of its own time, in ns, rounded up.
+
+    An oscillator off by at most p = max_drift_ppm * 10^-6 (local = (1 + d) * true, |d| <= p) shows ``elapsed`` while the
+    true time that passed differs from it by at most elapsed * p / (1 - p).
+    """
+    ppb = -(-int(max_drift_ppm * 1_000_000) // 1_000)
+    return -(-abs(elapsed_ns) * ppb // (1_000_000_000 - ppb))
+
+
+def aged_bound_ns(bound_ns: int, age_ns: int, max_drift_ppm: float) -> int:
+    """Return a sample's bound ``age_ns`` after (or before) the instant it holds at, in ns, rounded up.
+
+    bound(age) = bound_at_sample + drift bound(age): DESIGN section 5, ageing; the only place where a bound grows.
+    """
+    return bound_ns + drift_bound_ns(age_ns, max_drift_ppm)

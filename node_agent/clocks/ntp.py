@@ -1,0 +1,136 @@
+"""What NTP samples mean: intersect the samples of one server, then Marzullo's intersection over several servers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from node_agent.clocks.base import aged_bound_ns
+from node_agent.records import GUARANTEED, INCONSISTENT, NTP, STALE, Available, Reading, Sample, Stamp, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A closed interval of reference time in ns, with the estimate and the sample it rests on."""
+
+    low: int
+    high: int
+    est: int
+    sample: Sample
+
+
+@dataclass(frozen=True)
+class NtpSource:
+    """The NTP clock: guaranteed intervals, as long as no oscillator is off by more than ``max_drift_ppm``.
+
+    With one configured server readings refer to that server, with several to UTC (each server's root delay / 2 and root
+    dispersion are added), and fewer than half of them may be falsetickers.
+    """
+
+    servers: tuple[str, ...]
+    max_drift_ppm: float
+    valid_for_ns: int
+    name: str = NTP
+
+    def read(self, samples: Sequence[Sample], stamp: Stamp, raw_ns: int) -> Reading:
+        """Return the intersection of what the fresh samples allow, widened by the stamp's own error."""
+        fresh = [s for s in samples if raw_ns - _raw_at(s) <= self.valid_for_ns]
+        if not fresh:
+            return Unavailable(STALE)
+        to_utc = len(self.servers) > 1
+        intervals = [
+            found
+            for server in self.servers
+            if (found := self._of_server([s for s in fresh if s.server == server], raw_ns, to_utc=to_utc)) is not None
+        ]
+        if any(found.low > found.high for found in intervals) and not to_utc:
+            return Unavailable(INCONSISTENT)
+        if to_utc:
+            joint = marzullo([(found.low, found.high) for found in intervals])
+            if joint is None:
+                return Unavailable(INCONSISTENT)
+            low, high = joint
+        else:
+            low, high = intervals[0].low, intervals[0].high
+        truechimers = [found for found in intervals if found.low <= high and found.high >= low]
+        best = min(truechimers, key=lambda found: found.high - found.low)
+        return Available(
+            est_ns=min(max(best.est, low), high),
+            earliest_ns=low - stamp.raw_error_ns,
+            latest_ns=high + stamp.raw_error_ns,
+            kind=GUARANTEED,
+            level=1.0,
+            reference="utc" if to_utc else f"server:{self.servers[0]}",
+            uncertainty_ns=(high - low) / 2 + stamp.raw_error_ns,
+            age_ns=raw_ns - _raw_at(best.sample),
+            sample_id=best.sample.sample_id,
+        )
+
+    def _of_server(self, samples: Sequence[Sample], raw_ns: int, *, to_utc: bool) -> Interval | None:
+        """Intersect one server's samples at ``raw_ns``; low > high says that the server contradicts itself."""
+        low = high = best = None
+        for sample in samples:
+            center = _reference_at(sample) + raw_ns - _raw_at(sample)
+            bound = aged_bound_ns(_bound(sample, to_utc=to_utc), raw_ns - _raw_at(sample), self.max_drift_ppm)
+            low = center - bound if low is None else max(low, center - bound)
+            high = center + bound if high is None else min(high, center + bound)
+            if best is None or bound <= best[0]:
+                best = (bound, center, sample)
+        if low is None or high is None or best is None:
+            return None
+        return Interval(low, high, best[1], best[2])
+
+
+def marzullo(intervals: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
+    """Return the smallest interval that holds the truth if fewer than half of ``intervals`` are wrong, else None.
+
+    That is the hull of all points that lie in at least n - f of the n intervals, f = ceil(n / 2) - 1 (K. Marzullo,
+    Maintaining the Time in a Distributed System, 1984). Intervals with low > high count as wrong. O(n log n).
+    """
+    given = list(intervals)
+    if not given:
+        return None
+    needed = len(given) - (len(given) - 1) // 2
+    edges = sorted([(low, 0) for low, high in given if low <= high] + [(high, 1) for low, high in given if low <= high])
+    depth = 0
+    first = last = None
+    for point, closes in edges:
+        if closes:
+            if depth >= needed:
+                last = point
+            depth -= 1
+        else:
+            depth += 1
+            if depth >= needed and first is None:
+                first = point
+    return None if first is None or last is None else (first, last)
+
+
+def falsetickers(intervals: dict[str, tuple[int, int]]) -> tuple[str, ...]:
+    """Return the servers whose interval misses the joint one; all of them where there is no joint one."""
+    joint = marzullo(intervals.values())
+    return tuple(
+        server
+        for server, (low, high) in intervals.items()
+        if joint is None or low > joint[1] or high < joint[0] or low > high
+    )
+
+
+def _raw_at(sample: Sample) -> int:
+    assert sample.raw_at_ns is not None, "a good sample is tied to the raw oscillator"  # noqa: S101 - for the type checker
+    return sample.raw_at_ns
+
+
+def _reference_at(sample: Sample) -> int:
+    assert sample.reference_at_ns is not None, "a good sample names the reference time"  # noqa: S101 - for the type checker
+    return sample.reference_at_ns
+
+
+def _bound(sample: Sample, *, to_utc: bool) -> int:
+    bound = sample.bound_ns or 0
+    if to_utc:
+        bound += -(-(sample.root_delay_ns or 0) // 2) + (sample.root_dispersion_ns or 0)
+    return bound

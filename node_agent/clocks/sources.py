@@ -1,0 +1,26 @@
+"""Which sources a plan asks for. A new source is registered here, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node_agent.clocks.chronotick import ChronoTickSource
+from node_agent.clocks.ntp import NtpSource
+from node_agent.plan import ClocksPlan, valid_for_ns
+from node_agent.records import CHRONOTICK, NTP
+
+if TYPE_CHECKING:
+    from node_agent.clocks.base import ClockSource
+
+
+def configured(clocks: ClocksPlan) -> dict[str, ClockSource]:
+    """Return the configured sources by name; a source that is absent here is ``not_configured`` in every row."""
+    sources: dict[str, ClockSource] = {}
+    if clocks.ntp is not None:
+        valid = valid_for_ns(clocks.ntp.query_interval_s, clocks.ntp.valid_for_s)
+        sources[NTP] = NtpSource(clocks.ntp.servers, clocks.max_drift_ppm, valid)
+    if clocks.chronotick is not None:
+        tick = clocks.chronotick
+        valid = valid_for_ns(tick.query_interval_s, tick.valid_for_s)
+        sources[CHRONOTICK] = ChronoTickSource(tick.server, tick.uncertainty_multiplier, clocks.max_drift_ppm, valid)
+    return sources

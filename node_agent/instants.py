@@ -1,0 +1,123 @@
+"""The only reader of local clocks: wall clock, raw oscillator, and the way from a kernel stamp to both.
+
+Every node reads its clocks here, so that a virtual clock (DESIGN section 5) bends all of them alike.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from node_agent.clocks.virtual import bend, wall_from_true
+from node_agent.records import CLOCK_STEP, STAMP_GAP, USER, Stamp
+
+if TYPE_CHECKING:
+    from node_agent.plan import VirtualClock
+
+MAX_GAP_NS: Final = 50_000_000  # a kernel stamp further from its clock pair has no defensible raw instant
+SLEW_PPM: Final = 500  # the kernel slews CLOCK_REALTIME against the raw oscillator by at most this (adjtimex(2))
+_NARROW_NS: Final = 3_000
+_TRIES: Final = 8
+
+
+@dataclass(frozen=True)
+class ClockPair:
+    """One bracketed reading: the wall clock was read between two readings of the raw oscillator, all in ns."""
+
+    raw_before_ns: int
+    wall_ns: int
+    raw_after_ns: int
+
+    @property
+    def raw_ns(self) -> int:
+        """Return the middle of the bracket: the raw instant of the wall reading, wrong by at most half the bracket."""
+        return (self.raw_before_ns + self.raw_after_ns) // 2
+
+    @property
+    def half_bracket_ns(self) -> int:
+        """Return half the bracket's width, rounded up."""
+        return -(-(self.raw_after_ns - self.raw_before_ns) // 2)
+
+
+class LocalClock:
+    """The node's clocks, real or virtual. Safe to use from any thread: it holds no mutable state."""
+
+    def __init__(self, virtual: VirtualClock | None = None) -> None:
+        self._virtual = virtual
+        self._raw_epoch_ns = 0
+        if virtual is not None:
+            host = _host_pair()
+            self._raw_epoch_ns = host.raw_ns - (host.wall_ns - virtual.epoch_ns)
+
+    def wall_ns(self) -> int:
+        """Return the wall clock (CLOCK_REALTIME) in ns."""
+        return self.wall_of_kernel(time.time_ns())
+
+    def raw_ns(self) -> int:
+        """Return the raw oscillator (CLOCK_MONOTONIC_RAW) in ns."""
+        return self._raw_of_host(time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW))
+
+    def pair(self) -> ClockPair:
+        """Return a bracketed pair, re-read while the bracket is wide: a preempted reading would shift what it converts."""
+        host = _host_pair()
+        if self._virtual is None:
+            return host
+        return ClockPair(
+            self._raw_of_host(host.raw_before_ns),
+            self.wall_of_kernel(host.wall_ns),
+            self._raw_of_host(host.raw_after_ns),
+        )
+
+    def wall_of_kernel(self, kernel_ns: int) -> int:
+        """Return the node's wall clock at a kernel stamp (host CLOCK_REALTIME, ns); the same number on a real node."""
+        return kernel_ns if self._virtual is None else wall_from_true(self._virtual, kernel_ns)
+
+    def _raw_of_host(self, host_ns: int) -> int:
+        if self._virtual is None:
+            return host_ns
+        return host_ns + bend(self._virtual, host_ns - self._raw_epoch_ns)
+
+
+def _host_pair() -> ClockPair:
+    best: ClockPair | None = None
+    for _ in range(_TRIES):
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+        wall = time.time_ns()
+        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+        if best is None or after - before < best.raw_after_ns - best.raw_before_ns:
+            best = ClockPair(before, wall, after)
+        if after - before <= _NARROW_NS:
+            break
+    assert best is not None, "at least one try was made"  # noqa: S101 - for the type checker
+    return best
+
+
+def user_stamp(pair: ClockPair) -> Stamp:
+    """Return the instant of a user-space reading."""
+    return Stamp(pair.wall_ns, pair.raw_ns, pair.half_bracket_ns, USER)
+
+
+def stepped(earlier: ClockPair, later: ClockPair) -> bool:
+    """Tell whether the wall clock jumped between two pairs by more than the kernel may slew it."""
+    elapsed = later.raw_ns - earlier.raw_ns
+    moved = abs((later.wall_ns - earlier.wall_ns) - elapsed)
+    return moved > _slew_ns(elapsed) + earlier.half_bracket_ns + later.half_bracket_ns
+
+
+def kernel_stamp(wall_ns: int, origin: str, pair: ClockPair, before: ClockPair) -> Stamp:
+    """Return the stamp of a kernel time ``wall_ns`` (node's wall clock), carried to the raw oscillator by ``pair``.
+
+    ``pair`` was read in the same wake-up, right after the packet; ``before`` is the last pair of an earlier wake-up.
+    raw = raw_now - (wall_now - wall_kernel), wrong by at most half the bracket + 500 ppm of the gap (DESIGN section 5).
+    """
+    gap = pair.wall_ns - wall_ns
+    if stepped(before, pair):
+        return Stamp(wall_ns, None, 0, origin, CLOCK_STEP)
+    if abs(gap) > MAX_GAP_NS:
+        return Stamp(wall_ns, None, 0, origin, STAMP_GAP)
+    return Stamp(wall_ns, pair.raw_ns - gap, pair.half_bracket_ns + _slew_ns(gap), origin)
+
+
+def _slew_ns(elapsed_ns: int) -> int:
+    return -(-abs(elapsed_ns) * SLEW_PPM // 1_000_000)

@@ -1,0 +1,114 @@
+"""Kernel time stamps of datagrams: socket options and ancillary data that CPython has no names for.
+
+Numbers from Linux: include/uapi/asm-generic/socket.h, linux/net_tstamp.h, linux/errqueue.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+_SO_TIMESTAMPNS: Final = 35
+_SO_TIMESTAMPING: Final = 37
+_SO_RXQ_OVFL: Final = 40
+_SO_RCVBUFFORCE: Final = 33
+_IP_RECVERR: Final = 11
+_MSG_ERRQUEUE: Final = 0x2000
+_TX_SOFTWARE: Final = 1 << 1
+_SOFTWARE: Final = 1 << 4
+_OPT_ID: Final = 1 << 7
+_OPT_TSONLY: Final = 1 << 11
+_ORIGIN_TIMESTAMPING: Final = 4
+_TIMESPEC = struct.Struct("@ll")
+_DROPS = struct.Struct("@I")
+_EXTENDED_ERROR = struct.Struct("@IBBBBII")
+_ANCILLARY_SIZE: Final = 512
+
+
+@dataclass(frozen=True)
+class Datagram:
+    """One received datagram: ``kernel_ns`` is the host's CLOCK_REALTIME at arrival, None where the kernel gave none."""
+
+    data: bytes
+    sender: tuple[str, int]
+    kernel_ns: int | None
+    drops: int
+    truncated: bool
+
+
+def stamp_arrivals(sock: socket.socket) -> bool:
+    """Ask the kernel to stamp every arriving datagram and to count the ones it drops; False where it refuses."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+    except OSError:
+        return False
+    return True
+
+
+def stamp_departures(sock: socket.socket) -> bool:
+    """Ask the kernel to stamp every departing datagram, numbered from 0 in order of sending; False where it refuses."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _TX_SOFTWARE | _SOFTWARE | _OPT_ID | _OPT_TSONLY)
+    except OSError:
+        return False
+    return True
+
+
+def ask_receive_buffer(sock: socket.socket, size: int) -> int:
+    """Ask for a receive buffer of ``size`` bytes, forced where privileged, and return what was granted, in bytes."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+def receive(sock: socket.socket, size: int) -> Datagram | None:
+    """Receive one datagram with its kernel stamp; None where none is waiting (the socket is non-blocking)."""
+    try:
+        data, ancillary, flags, sender = sock.recvmsg(size, _ANCILLARY_SIZE)
+    except BlockingIOError:
+        return None
+    except ConnectionRefusedError:  # an earlier datagram of ours met a closed port; nothing was received
+        return None
+    kernel_ns = None
+    drops = 0
+    for level, kind, value in ancillary:
+        if level != socket.SOL_SOCKET:
+            continue
+        if kind == _SO_TIMESTAMPNS:
+            seconds, nanoseconds = _TIMESPEC.unpack_from(value)
+            kernel_ns = seconds * 1_000_000_000 + nanoseconds
+        elif kind == _SO_RXQ_OVFL:
+            (drops,) = _DROPS.unpack_from(value)
+    return Datagram(data, sender[:2], kernel_ns, drops, bool(flags & socket.MSG_TRUNC))
+
+
+def departures(sock: socket.socket, limit: int = 1024) -> list[tuple[int, int]]:
+    """Drain the error queue: return (number of the send, kernel ns) per stamp; the socket must be non-blocking."""
+    found: list[tuple[int, int]] = []
+    for _ in range(limit):
+        try:
+            _data, ancillary, _flags, _address = sock.recvmsg(0, _ANCILLARY_SIZE, _MSG_ERRQUEUE)
+        except BlockingIOError:
+            break
+        except OSError as error:
+            if error.errno in {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH}:
+                continue  # a pending ICMP error is reported once; the send's own row says what failed
+            raise
+        kernel_ns = number = None
+        for level, kind, value in ancillary:
+            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
+                seconds, nanoseconds = _TIMESPEC.unpack_from(value)
+                kernel_ns = seconds * 1_000_000_000 + nanoseconds
+            elif level == socket.IPPROTO_IP and kind == _IP_RECVERR:
+                _errno, origin, _type, _code, _pad, _info, data = _EXTENDED_ERROR.unpack_from(value)
+                if origin == _ORIGIN_TIMESTAMPING:
+                    number = data
+        if kernel_ns and number is not None:
+            found.append((number, kernel_ns))
+    return found

@@ -1,0 +1,116 @@
+"""Datagrams and their authentication (DESIGN section 4): 16 bytes of keyed BLAKE2b, then JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+EVENT: Final = "event"
+HELLO: Final = "hello"
+HELLO_ACK: Final = "hello_ack"
+END: Final = "end"
+END_ACK: Final = "end_ack"
+
+TAG_SIZE: Final = 16
+KEY_SIZE: Final = 32
+_MAX_ID: Final = 1 << 63
+
+MALFORMED: Final = "malformed"
+FOREIGN: Final = "foreign"
+BAD_TAG: Final = "bad_tag"
+OVERSIZED: Final = "oversized"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One broadcast event, as the coordinator sent it."""
+
+    event_id: int
+    coordinator_timestamp_ns: int
+    sequence_number: int
+
+
+@dataclass(frozen=True)
+class Control:
+    """Anything else of the run: hello, end and their acknowledgements; ``fields`` is the JSON object."""
+
+    kind: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A datagram that is not of this run, counted under ``reason``."""
+
+    reason: str
+
+
+class Wire:
+    """Reads and writes one run's datagrams; without a key, plain JSON events as anyone can type them."""
+
+    def __init__(self, run_id: str, key: bytes | None) -> None:
+        if key is not None and len(key) != KEY_SIZE:
+            raise ValueError(f"run key: expected {KEY_SIZE} bytes, got {len(key)}")
+        self._run_id = run_id
+        self._keyed = None if key is None else hashlib.blake2b(digest_size=TAG_SIZE, key=key)
+
+    def event(self, event_id: int, coordinator_timestamp_ns: int, sequence_number: int) -> bytes:
+        """Return an event's datagram."""
+        return self._seal(
+            {
+                "event_id": event_id,
+                "coordinator_timestamp_ns": coordinator_timestamp_ns,
+                "sequence_number": sequence_number,
+            },
+            EVENT,
+        )
+
+    def control(self, kind: str, **fields: Any) -> bytes:
+        """Return a control datagram."""
+        return self._seal(fields, kind)
+
+    def open(self, datagram: bytes) -> Event | Control | Refused:
+        """Check and read a datagram."""
+        if self._keyed is None:
+            return self._read(datagram)
+        if len(datagram) <= TAG_SIZE:
+            return Refused(MALFORMED)
+        if not hmac.compare_digest(datagram[:TAG_SIZE], self._tag(datagram[TAG_SIZE:])):
+            return Refused(BAD_TAG)
+        return self._read(datagram[TAG_SIZE:])
+
+    def _seal(self, fields: dict[str, Any], kind: str) -> bytes:
+        if self._keyed is None:
+            return json.dumps(fields if kind == EVENT else {**fields, "kind": kind}).encode()
+        body = json.dumps({**fields, "run_id": self._run_id, "kind": kind}, separators=(",", ":")).encode()
+        return self._tag(body) + body
+
+    def _tag(self, body: bytes) -> bytes:
+        assert self._keyed is not None, "only a keyed wire tags"  # noqa: S101 - for the type checker
+        hasher = self._keyed.copy()
+        hasher.update(body)
+        return hasher.digest()
+
+    def _read(self, body: bytes) -> Event | Control | Refused:
+        try:
+            data = json.loads(body)
+        except (ValueError, RecursionError):
+            return Refused(MALFORMED)
+        if not isinstance(data, dict):
+            return Refused(MALFORMED)
+        if self._keyed is not None and data.get("run_id") != self._run_id:
+            return Refused(FOREIGN)
+        kind = data.get("kind", EVENT)
+        if kind != EVENT:
+            return Control(kind, data) if self._keyed is not None and isinstance(kind, str) else Refused(MALFORMED)
+        try:
+            event_id, sent_ns, sequence = data["event_id"], data["coordinator_timestamp_ns"], data["sequence_number"]
+        except KeyError:
+            return Refused(MALFORMED)
+        for value in (event_id, sent_ns, sequence):
+            if type(value) is not int or not 0 <= value < _MAX_ID:
+                return Refused(MALFORMED)
+        return Event(event_id, sent_ns, sequence)
