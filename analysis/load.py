@@ -1,0 +1,218 @@
+"""Read a run folder into typed frames, as written: nothing joined, nothing dropped, nothing filled in.
+
+Every ``_ns`` column is read as a nullable 64-bit integer and never passes through a float, which would round an instant
+to 256 ns. Text stays text (an absent cell is ``NA``), everything else is a float with ``NaN`` for an absent cell.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pandas as pd
+
+from analysis.errors import AnalysisError, NoSuchRun
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+RESULTS_DIR: Final = Path("results")
+LATEST: Final = "latest"
+EXPERIMENT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+INTEGER_COLUMNS: Final = {"event_id", "sequence_number", "stratum", "spins", "sequence"}
+FLOAT_SUFFIXES: Final = ("_ms", "_s", "_level")
+
+NEEDED_RECEIVE: Final = ("event_id", "node_id", "receive_time_ns")
+NEEDED_SEND: Final = ("event_id", "send_time_ns")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder. Frames hold the files' rows in file order, duplicates included.
+
+    ``workers``, ``samples``, ``commit_wait`` are keyed by node id; a node without the file has no key, and its path
+    (relative to the run folder) is in ``absent``. ``sends`` holds the coordinator's per-worker transmit stamps, empty
+    where there is no such file.
+    """
+
+    path: Path
+    manifest: records.Manifest
+    coordinator: pd.DataFrame
+    workers: Mapping[str, pd.DataFrame]
+    sends: pd.DataFrame
+    samples: Mapping[str, pd.DataFrame]
+    commit_wait: Mapping[str, pd.DataFrame]
+    absent: tuple[str, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """Return the experiment's name."""
+        return self.manifest.experiment
+
+    @property
+    def worker_ids(self) -> list[str]:
+        """Return all configured workers in configured order, with data or without."""
+        return self.manifest.worker_ids
+
+
+def resolve(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> Path:
+    """Return the run folder of an experiment given by name, by path, or by None for the latest.
+
+    Raises NoSuchRun (exit 2) where there is none, or the name is not one.
+    """
+    if experiment is None:
+        path = results_dir / LATEST
+        if not (path / records.MANIFEST_FILE).is_file():
+            raise NoSuchRun(
+                f"no latest run: expected {path}/{records.MANIFEST_FILE}; run an experiment first, or name one with --experiment"
+            )
+        return path.resolve()
+    path = Path(experiment)
+    if isinstance(experiment, str) and not any(separator in experiment for separator in "/\\"):
+        if not EXPERIMENT_NAME.fullmatch(experiment):
+            raise NoSuchRun(f"experiment name: expected letters, digits, '_', '.', '-', got {experiment!r}")
+        if not (path / records.MANIFEST_FILE).is_file():
+            path = results_dir / experiment
+    if not (path / records.MANIFEST_FILE).is_file():
+        known = ", ".join(names) if (names := _experiments(results_dir)) else "none yet"
+        raise NoSuchRun(
+            f"no experiment {str(experiment)!r}: expected {path}/{records.MANIFEST_FILE}; in {results_dir}/ there are: {known}"
+        )
+    return path.resolve()
+
+
+def load(path: Path) -> Run:
+    """Read the run folder at ``path``.
+
+    A worker without data is noted in ``absent``: one node failing is data. Raises AnalysisError where nothing can be
+    judged: no readable manifest, no coordinator file, no worker file at all, or a file without its columns.
+    """
+    manifest = _manifest(path)
+    absent: list[str] = []
+    coordinator_file = path / records.COORDINATOR_FILE
+    if not coordinator_file.is_file():
+        raise AnalysisError(
+            f"{coordinator_file}: expected the coordinator's events, found no such file; collect the run again"
+        )
+    workers: dict[str, pd.DataFrame] = {}
+    for node_id in manifest.worker_ids:
+        name = records.worker_file(node_id)
+        if (path / name).is_file():
+            workers[node_id] = read_table(path / name, NEEDED_RECEIVE)
+        else:
+            absent.append(name)
+    if not workers:
+        expected = ", ".join(absent) or "at least one worker in the manifest"
+        raise AnalysisError(f"{path}: expected {expected}, found no worker file; collect the run again")
+    raw = path / records.RAW_DIR
+    sends_file = raw / manifest.coordinator_id / records.SENDS_FILE
+    if not sends_file.is_file():
+        absent.append(str(sends_file.relative_to(path)))
+    samples, absent_samples = _per_node(path, manifest, records.SAMPLES_FILE, ("sample_id", "source", "outcome"))
+    commit_wait, absent_waits = _per_node(
+        path, manifest, records.COMMIT_WAIT_FILE, ("event_id", "source", "kind", "status")
+    )
+    return Run(
+        path=path,
+        manifest=manifest,
+        coordinator=read_table(coordinator_file, NEEDED_SEND),
+        workers=workers,
+        sends=_sends(sends_file),
+        samples=samples,
+        commit_wait=commit_wait,
+        absent=(*absent, *absent_samples, *absent_waits),
+    )
+
+
+def read_table(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
+    """Read one CSV file of a run by the house's column names; raises AnalysisError if a needed column is missing."""
+    try:
+        header = list(pd.read_csv(path, nrows=0).columns)
+        missing = [column for column in needed if column not in header]
+        if missing:
+            raise AnalysisError(
+                f"{path}: expected the column {missing[0]!r}, got {', '.join(header[:8])} ...; is it a file of this version?"
+            )
+        return pd.read_csv(
+            path, dtype={column: column_type(column) for column in header}, keep_default_na=False, na_values=[""]
+        )
+    except (OSError, ValueError) as error:
+        raise AnalysisError(
+            f"{path}: expected a table of {len(needed)} or more columns, got: {_one_line(error)}; collect the run again"
+        ) from error
+
+
+def column_type(column: str) -> str:
+    """Return the pandas type of a column, by its name."""
+    if column.endswith("_ns") or column in INTEGER_COLUMNS:
+        return "Int64"
+    return "float64" if column.endswith(FLOAT_SUFFIXES) else "string"
+
+
+def prefixes(frames: Iterable[pd.DataFrame]) -> list[str]:
+    """Return the prefixes of the sources that have columns in any of the frames, in the order met."""
+    found: dict[str, None] = {}
+    for frame in frames:
+        for column in frame.columns:
+            if column.endswith("_timestamp_ns") and f"{column.removesuffix('_timestamp_ns')}_status" in frame.columns:
+                found[column.removesuffix("_timestamp_ns")] = None
+    return list(found)
+
+
+def source_name(prefix: str) -> str:
+    """Return the source's name for a column prefix: ``ct`` -> ``chronotick``; a new source goes by its prefix."""
+    return next((name for name, known in records.COLUMN_PREFIX.items() if known == prefix), prefix)
+
+
+def _experiments(results_dir: Path) -> list[str]:
+    if not results_dir.is_dir():
+        return []
+    return sorted(
+        entry.name
+        for entry in results_dir.iterdir()
+        if entry.name != LATEST and (entry / records.MANIFEST_FILE).is_file()
+    )
+
+
+def _manifest(path: Path) -> records.Manifest:
+    file = path / records.MANIFEST_FILE
+    try:
+        manifest = records.Manifest.from_json(file.read_text(encoding="utf-8"))
+        _ = manifest.coordinator_id
+    except OSError as error:
+        raise NoSuchRun(
+            f"{file}: expected a run's manifest, got: {_one_line(error)}; name a run with --experiment"
+        ) from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise AnalysisError(f"{file}: expected a manifest of this version, got: {_one_line(error)}") from error
+    except StopIteration as error:
+        raise AnalysisError(f"{file}: expected one node with the role 'coordinator', got none") from error
+    return manifest
+
+
+def _per_node(
+    path: Path, manifest: records.Manifest, name: str, needed: Sequence[str]
+) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    tables: dict[str, pd.DataFrame] = {}
+    absent: list[str] = []
+    for node_id in manifest.nodes:
+        file = path / records.RAW_DIR / node_id / name
+        if file.is_file():
+            tables[node_id] = read_table(file, needed)
+        else:
+            absent.append(str(file.relative_to(path)))
+    return tables, absent
+
+
+def _sends(file: Path) -> pd.DataFrame:
+    if file.is_file():
+        return read_table(file, ("event_id", "worker_id", "send_time_ns"))
+    return pd.DataFrame({column: pd.Series(dtype=column_type(column)) for column in records.SENDS_COLUMNS})
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
