@@ -1,0 +1,92 @@
+"""NTP packets and timestamps (RFC 5905, sections 6 and 7.3), in exact integer arithmetic.
+
+The server side of one exchange: read a client's request, write the answer. No sockets, no clocks.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+NTP_EPOCH_OFFSET_S = 2_208_988_800  # 1900-01-01 to 1970-01-01 (RFC 5905, section 6, figure 4)
+NS_PER_S = 1_000_000_000
+HEADER_BYTES = 48
+MODE_CLIENT = 3
+MODE_SERVER = 4
+VERSIONS = range(1, 5)
+
+# leap+version+mode, stratum, poll, precision, root delay, root dispersion, reference id; then the four timestamps:
+# reference, origin, receive, transmit
+HEADER = struct.Struct("!BBbbII4sQ8sQQ")
+
+
+class PacketError(ValueError):
+    """A datagram that deserves no answer: why."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a server needs of a client's packet. ``transmit`` is echoed byte for byte and never interpreted."""
+
+    version: int
+    poll: int
+    transmit: bytes
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a server says about itself: ``precision`` in log2 s, root delay and dispersion in units of 2^-16 s."""
+
+    stratum: int
+    precision: int
+    root_delay: int
+    root_dispersion: int
+    reference_id: bytes
+
+
+def timestamp_down(unix_ns: int) -> int:
+    """Return the last 32.32 NTP timestamp not after ``unix_ns`` (ns since 1970), modulo the era of 2^32 s."""
+    return (unix_ns + NTP_EPOCH_OFFSET_S * NS_PER_S) * 2**32 // NS_PER_S % 2**64
+
+
+def timestamp_up(unix_ns: int) -> int:
+    """Return the first 32.32 NTP timestamp not before ``unix_ns`` (ns since 1970), modulo the era of 2^32 s."""
+    return -(-(unix_ns + NTP_EPOCH_OFFSET_S * NS_PER_S) * 2**32 // NS_PER_S) % 2**64
+
+
+def short_up(duration_ns: int) -> int:
+    """Return a duration in NTP short format (16.16), rounded up, so that a dispersion is never understated."""
+    return min(-(-duration_ns * 2**16 // NS_PER_S), 2**32 - 1)
+
+
+def read_request(datagram: bytes) -> Request:
+    """Read a client's packet; extension fields and MACs are allowed and ignored. Raises PacketError."""
+    if len(datagram) < HEADER_BYTES or len(datagram) % 4:
+        raise PacketError(f"length: expected at least {HEADER_BYTES} bytes in whole words, got {len(datagram)}")
+    version, mode = datagram[0] >> 3 & 7, datagram[0] & 7
+    if mode != MODE_CLIENT:
+        raise PacketError(f"mode: expected {MODE_CLIENT} (client), got {mode}")
+    if version not in VERSIONS:
+        raise PacketError(f"version: expected 1 to 4, got {version}")
+    return Request(version, struct.unpack_from("!b", datagram, 2)[0], bytes(datagram[40:48]))
+
+
+def write_answer(request: Request, identity: Identity, received_ns: int, transmitted_ns: int) -> bytes:
+    """Write a server's answer; instants in ns since 1970.
+
+    The client concludes that the truth lies in [T3 - T4, T2 - T1]. T2 is rounded up and T3 down to the grid of 2^-32 s:
+    both ends move outward and the conclusion stays true. The reference is the server's own clock, read at T2.
+    """
+    return HEADER.pack(
+        request.version << 3 | MODE_SERVER,
+        identity.stratum,
+        request.poll,
+        identity.precision,
+        identity.root_delay,
+        identity.root_dispersion,
+        identity.reference_id,
+        timestamp_down(received_ns),
+        request.transmit,
+        timestamp_up(received_ns),
+        timestamp_down(transmitted_ns),
+    )

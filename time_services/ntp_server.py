@@ -1,0 +1,144 @@
+"""An NTP server (RFC 5905, server mode): ``python -m time_services.ntp_server --listen HOST:PORT`` serves this clock.
+
+One process, one blocking loop, so that nothing else delays an answer. T2 is the kernel's receive stamp, so the time a
+request waits for this process counts as the server's, not as path delay; T3 is read immediately before the answer is
+sent. Listen on the address that clients ask: from a wildcard, a host with several addresses may answer from another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import math
+import signal
+import socket
+import struct
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from time_services.listening import add_arguments, announce, bound_socket, die_with_parent, format_address, give_up
+from time_services.ntp_packet import Identity, PacketError, read_request, short_up, write_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the socket module does not name it
+TIMESPEC = struct.Struct("=qq")  # as the kernel writes it on 64-bit machines
+LARGEST_DATAGRAM = 2048
+PRECISION_READS = 200
+
+
+@dataclass
+class Counts:
+    """What happened so far, in packets."""
+
+    answered: int = 0
+    ignored: int = 0
+    send_errors: int = 0
+    user_stamps: int = 0
+
+
+def measured_precision() -> int:
+    """Return the clock's precision as log2 s, rounded up: the least time between two reads (RFC 5905, section 7.3)."""
+    shortest_ns = 0
+    for _ in range(PRECISION_READS):
+        first = time.time_ns()
+        while (second := time.time_ns()) == first:
+            pass
+        if second > first:  # a step backwards is no precision
+            shortest_ns = min(shortest_ns or second - first, second - first)
+    return math.ceil(math.log2(shortest_ns / 1e9))
+
+
+def kernel_stamp(ancillary: Sequence[tuple[int, int, bytes]]) -> int | None:
+    """Return the kernel's receive stamp in ns since 1970, or None where the datagram carries none."""
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(data) == TIMESPEC.size:
+            seconds, nanoseconds = TIMESPEC.unpack(data)
+            return int(seconds) * 1_000_000_000 + int(nanoseconds)
+    return None
+
+
+class NtpServer:
+    """Answers the requests that arrive at one bound UDP socket."""
+
+    def __init__(self, bound: socket.socket, stratum: int = 1) -> None:
+        precision = measured_precision()
+        self.socket = bound
+        self.counts = Counts()
+        # The clock served *is* the reference: no root delay, and nothing disperses but the reading of it.
+        self.identity = Identity(stratum, precision, 0, short_up(math.ceil(2.0**precision * 1e9)), b"LOCL")
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        except OSError as error:  # T2 is then later than the receipt, which widens a bound but never breaks it
+            print(f"ntp_server: no kernel receive stamps, reason={error}", file=sys.stderr)  # noqa: T201 - its log
+
+    def serve_forever(self) -> NoReturn:
+        """Answer until a signal handler raises."""
+        while True:
+            self.serve_one()
+
+    def serve_one(self) -> None:
+        """Wait for one datagram and answer it, or count why not."""
+        datagram, ancillary, _, client = self.socket.recvmsg(LARGEST_DATAGRAM, 64)
+        received_ns = kernel_stamp(ancillary)
+        if received_ns is None:
+            received_ns = time.time_ns()
+            self.counts.user_stamps += 1
+        try:
+            request = read_request(datagram)
+        except PacketError:
+            self.counts.ignored += 1
+            return
+        self._answer(request, received_ns, client)
+
+    def _answer(self, request: Any, received_ns: int, client: Any) -> None:
+        try:
+            self.socket.sendto(write_answer(request, self.identity, received_ns, time.time_ns()), client)
+        except OSError:  # e.g. a forged source address; it must not end the service of the others
+            self.counts.send_errors += 1
+        else:
+            self.counts.answered += 1
+
+
+def _stratum(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 15:
+        raise argparse.ArgumentTypeError(f"expected 1 to 15, got {text!r}")
+    return int(text)
+
+
+def _end(_signal: int, _frame: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C, then print the counts on standard error."""
+    parser = argparse.ArgumentParser(prog="ntp_server", description="Serve this host's clock by NTP.")
+    add_arguments(parser)
+    parser.add_argument("--stratum", type=_stratum, default=1, help="the stratum to claim, 1 to 15 (default: 1)")
+    options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
+    if options.die_with_parent:
+        die_with_parent()
+    host, port = options.listen
+    try:
+        bound = bound_socket(host, port, socket.SOCK_DGRAM)
+    except OSError as error:
+        give_up("ntp_server", f"cannot listen on udp {format_address(host, port)}: {error.strerror}")
+    with bound:
+        server = NtpServer(bound, options.stratum)
+        gc.freeze()  # nothing below makes reference cycles, and a collection in the wrong moment is jitter
+        gc.disable()
+        announce("udp", bound)
+        try:
+            server.serve_forever()
+        finally:
+            counts = " ".join(f"{name}={count}" for name, count in vars(server.counts).items())
+            print(f"ntp_server: ended {counts}", file=sys.stderr)  # noqa: T201 - its log
+
+
+if __name__ == "__main__":
+    main()
