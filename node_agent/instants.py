@@ -59,7 +59,7 @@ class LocalClock:
         return self._raw_of_host(time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW))
 
     def pair(self) -> ClockPair:
-        """Return a bracketed pair, re-read while the bracket is wide: a preempted reading would shift what it converts."""
+        """Return a bracketed pair, re-read while the bracket is wide: preemption would shift what it converts."""
         host = _host_pair()
         if self._virtual is None:
             return host

@@ -57,8 +57,8 @@ def good(sample: Sample) -> bool:
 def drift_bound_ns(elapsed_ns: int, max_drift_ppm: float) -> int:
     """Return how far an oscillator may run away during ``elapsed_ns`` of its own time, in ns, rounded up.
 
-    An oscillator off by at most p = max_drift_ppm * 10^-6 (local = (1 + d) * true, |d| <= p) shows ``elapsed`` while the
-    true time that passed differs from it by at most elapsed * p / (1 - p).
+    An oscillator off by at most p = max_drift_ppm * 10^-6 (local = (1 + d) * true, |d| <= p) shows ``elapsed`` while
+    the true time that passed differs from it by at most elapsed * p / (1 - p).
     """
     ppb = -(-int(max_drift_ppm * 1_000_000) // 1_000)
     return -(-abs(elapsed_ns) * ppb // (1_000_000_000 - ppb))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from node_agent.clocks.base import aged_bound_ns
 from node_agent.records import GUARANTEED, INCONSISTENT, NTP, STALE, Available, Reading, Sample, Stamp, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+WINDOW: Final = (
+    8  # the newest samples of a server that are intersected; the fresher ones are almost always the narrower
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class NtpSource:
         intervals = [
             found
             for server in self.servers
-            if (found := self._of_server([s for s in fresh if s.server == server], raw_ns, to_utc=to_utc)) is not None
+            if (found := self._of_server([s for s in fresh if s.server == server][-WINDOW:], raw_ns, to_utc=to_utc))
+            is not None
         ]
         if any(found.low > found.high for found in intervals) and not to_utc:
             return Unavailable(INCONSISTENT)
@@ -55,7 +60,9 @@ class NtpSource:
             low, high = joint
         else:
             low, high = intervals[0].low, intervals[0].high
-        truechimers = [found for found in intervals if found.low <= high and found.high >= low]
+        truechimers = [
+            found for found in intervals if max(found.low, low) <= min(found.high, high) and found.low <= found.high
+        ]
         best = min(truechimers, key=lambda found: found.high - found.low)
         return Available(
             est_ns=min(max(best.est, low), high),
@@ -115,7 +122,7 @@ def falsetickers(intervals: dict[str, tuple[int, int]]) -> tuple[str, ...]:
     return tuple(
         server
         for server, (low, high) in intervals.items()
-        if joint is None or low > joint[1] or high < joint[0] or low > high
+        if joint is None or low > high or max(low, joint[0]) > min(high, joint[1])
     )
 
 

@@ -118,7 +118,7 @@ def to_unix_ns(stamp: bytes, near_ns: int, *, up: bool) -> int:
     """Return a 32.32 NTP timestamp as unix ns, rounded up or down, in the era that is nearest to ``near_ns``."""
     seconds, fraction = struct.unpack("!II", stamp)
     scaled = fraction * 1_000_000_000
-    ns = (seconds - _UNIX_FROM_NTP_S) * 1_000_000_000 + ((-(-scaled >> 32)) if up else scaled >> 32)
+    ns: int = (seconds - _UNIX_FROM_NTP_S) * 1_000_000_000 + ((-(-scaled >> 32)) if up else scaled >> 32)
     return ns + (near_ns - ns + _ERA_NS // 2) // _ERA_NS * _ERA_NS
 
 

@@ -1,0 +1,1 @@
+"""How clock sources are asked: one exchange each, with a deadline, off the hot path."""

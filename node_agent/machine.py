@@ -1,0 +1,75 @@
+"""Facts about the machine an agent runs on, as the manifest and the status tell them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import socket
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_CLOCK_SOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Who a node is; an unreadable fact is the empty string."""
+
+    hostname: str
+    boot_id: str
+    kernel: str
+    python: str
+    clock_source: str
+
+
+def describe() -> Machine:
+    """Read the machine's facts."""
+    return Machine(
+        hostname=socket.gethostname(),
+        boot_id=_read(_BOOT_ID),
+        kernel=platform.release(),
+        python=platform.python_version(),
+        clock_source=_read(_CLOCK_SOURCE),
+    )
+
+
+@lru_cache(maxsize=1)
+def agent_sha256() -> str:
+    """Return the sha256 of the bundle that runs, or of this package's sources when it runs from a tree."""
+    program = Path(sys.argv[0])
+    if program.suffix == ".pyz" and program.is_file():
+        return hashlib.sha256(program.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.relative_to(Path(__file__).parent).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot (field 22 of /proc/PID/stat); None if there is none.
+
+    Together with the pid it names a process for good: a pid alone may have been given to another since.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in {"Z", "X"} else int(fields[19])
+
+
+def own_start_ticks() -> int:
+    """Return this process's start time in clock ticks since boot."""
+    return start_ticks(os.getpid()) or 0
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

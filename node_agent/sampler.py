@@ -1,0 +1,175 @@
+"""Asks every source in the background, journals every sample, and publishes the good ones under one lock."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from node_agent.clocks.base import good
+from node_agent.clocks.ntp import WINDOW
+from node_agent.exchange import ntp as ntp_exchange
+from node_agent.exchange.chronotick import MAX_NTP_SAMPLES, ChronoTickClient
+from node_agent.journal import cell
+from node_agent.records import NTP, SAMPLES_COLUMNS, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from node_agent.clocks.base import ClockSource
+    from node_agent.instants import LocalClock
+    from node_agent.journal import Journal
+    from node_agent.plan import ClocksPlan
+
+log = logging.getLogger(__name__)
+
+_KEEP = 4 * WINDOW  # good samples kept per server: what a reading may use, and what came while it waited its turn
+_WARM_UP_TRIES = 8  # queries a source gets in quick succession to become ready, like NTP's iburst
+_WARM_UP_GOOD = 4
+_WARM_UP_INTERVAL_S = 0.25
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All published good samples by source, oldest first, complete up to ``watermark_ns`` (raw)."""
+
+    watermark_ns: int
+    samples: Mapping[str, Sequence[Sample]]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often a source was asked, how often in vain, and what the last query came to."""
+
+    samples: int = 0
+    failures: int = 0
+    last_outcome: str = ""
+
+
+class Sampler:
+    """One thread per NTP server and one for ChronoTick. The receive path never waits for any of them."""
+
+    def __init__(
+        self, node_id: str, clocks: ClocksPlan, sources: Mapping[str, ClockSource], clock: LocalClock, journal: Journal
+    ) -> None:
+        self._node_id = node_id
+        self._clocks = clocks
+        self._clock = clock
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._stopping = threading.Event()
+        self._changed = threading.Condition(self._lock)
+        servers = 1 if clocks.ntp is None else len(clocks.ntp.servers)
+        self._good: dict[str, deque[Sample]] = {name: deque(maxlen=_KEEP * servers) for name in sources}
+        self._frozen: dict[str, tuple[Sample, ...]] = dict.fromkeys(sources, ())
+        self._tallies: dict[str, Tally] = {name: Tally() for name in sources}
+        self._threads = list(self._plan_threads())
+
+    def _plan_threads(self) -> Sequence[threading.Thread]:
+        threads = []
+        if self._clocks.ntp is not None:
+            threads = [
+                threading.Thread(target=self._sample_ntp, args=(server,), name=f"ntp {server}", daemon=True)
+                for server in self._clocks.ntp.servers
+            ]
+        if self._clocks.chronotick is not None:
+            threads.append(threading.Thread(target=self._sample_chronotick, name="chronotick", daemon=True))
+        return threads
+
+    def start(self) -> None:
+        """Start asking."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Stop asking; a query under way is waited for, but no longer than ``timeout_s``."""
+        self._stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def snapshot(self) -> Snapshot:
+        """Return what has been published so far; nothing will be published before its watermark any more."""
+        with self._lock:
+            return Snapshot(self._clock.raw_ns(), dict(self._frozen))
+
+    def tally(self, source: str) -> Tally:
+        """Return a source's tally."""
+        with self._lock:
+            return self._tallies[source]
+
+    def publish(self, sample: Sample) -> None:
+        """Make a sample visible to every later stamp, and journal it."""
+        with self._changed:
+            published = replace(sample, published_raw_ns=self._clock.raw_ns())
+            tally = self._tallies[sample.source]
+            self._tallies[sample.source] = Tally(
+                tally.samples + 1, tally.failures + (not good(published)), published.outcome
+            )
+            if good(published):
+                kept = self._good[sample.source]
+                kept.append(published)
+                self._frozen[sample.source] = tuple(kept)
+            self._journal.write([row(published)])
+            self._changed.notify_all()
+        if not good(published) and tally.last_outcome != published.outcome:
+            log.warning("sample source=%s server=%s outcome=%s", sample.source, sample.server, sample.outcome)
+
+    def _every(self, interval_s: float, ask: Callable[[], Sample]) -> None:
+        asked = answered = 0
+        while not self._stopping.is_set():
+            sample = ask()
+            self.publish(sample)
+            asked += 1
+            answered += good(sample)
+            warming_up = asked < _WARM_UP_TRIES and answered < _WARM_UP_GOOD
+            self._stopping.wait(min(interval_s, _WARM_UP_INTERVAL_S) if warming_up else interval_s)
+
+    def _sample_ntp(self, server: str) -> None:
+        plan = self._clocks.ntp
+        if plan is None:
+            return
+        self._every(
+            plan.query_interval_s,
+            lambda: ntp_exchange.sample(
+                server, self._clock, self._clocks.max_drift_ppm, plan.timeout_s, self._next_id("ntp")
+            ),
+        )
+
+    def _sample_chronotick(self) -> None:
+        plan = self._clocks.chronotick
+        if plan is None:
+            return
+        client = ChronoTickClient(
+            plan.server, self._node_id, self._clock, timeout_s=plan.timeout_s, dual_model=plan.use_dual_model
+        )
+        try:
+            self._await_ntp()
+            self._every(plan.query_interval_s, lambda: client.sample(self._recent_ntp(), self._next_id("ct")))
+        finally:
+            client.close()
+
+    def _await_ntp(self) -> None:
+        """Let NTP answer first, so that a server has something to predict from, but wait no longer than a second."""
+        if self._clocks.ntp is None:
+            return
+        with self._changed:
+            self._changed.wait_for(lambda: self._tallies[NTP].samples > 0 or self._stopping.is_set(), timeout=1.0)
+
+    def _recent_ntp(self) -> Sequence[Sample]:
+        with self._lock:
+            return self._frozen.get(NTP, ())[-MAX_NTP_SAMPLES:]
+
+    def _next_id(self, prefix: str) -> Callable[[], str]:
+        return lambda: f"{prefix}{next(self._numbers)}"
+
+
+def row(sample: Sample) -> str:
+    """Return a sample as its line of samples.csv."""
+    values = (getattr(sample, name) for name in SAMPLES_COLUMNS)
+    return ",".join("" if value is None else cell(str(value)) for value in values)
