@@ -67,7 +67,7 @@ class SshConfig(Strict):
 
 
 class NodeConfig(SshConfig):
-    """One node. ``address`` is where the others reach it and what its agent binds (default: what they make of ``host``)."""
+    """One node. ``address`` is where the others reach it and what its agent binds (else ``host``)."""
 
     id: str
     role: Literal["worker", "coordinator"]
