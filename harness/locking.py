@@ -10,6 +10,8 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import tomllib
@@ -18,7 +20,6 @@ from harness.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 AGENT_REQUIREMENTS: Final = "node_agent/requirements.txt"
 AGENT_DEPENDENCIES: Final = ("httpx", "ntplib")
@@ -66,7 +67,10 @@ def lock_agent(root: Path) -> Path:
     path = root / AGENT_REQUIREMENTS
     options = ["--python-version", OLDEST_AGENT_PYTHON, "--generate-hashes", "--only-binary", ":all:", "--no-annotate"]
     hosts = ["--no-emit-index-url", "--no-emit-find-links", "--no-header", "--quiet"]
-    resolved = _uv(root, ["pip", "compile", *options, *hosts, "-"], "".join(f"{name}\n" for name in AGENT_DEPENDENCIES))
+    wanted = "".join(f"{name}\n" for name in AGENT_DEPENDENCIES)
+    # In a folder of its own: uv would apply the constraints of the project it runs in, and those are the controller's.
+    with tempfile.TemporaryDirectory() as elsewhere:
+        resolved = _uv(Path(elsewhere), ["pip", "compile", *options, *hosts, "-"], wanted)
     path.write_text(render_requirements(resolved), encoding="utf-8")
     return path
 
