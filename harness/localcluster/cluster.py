@@ -1,0 +1,170 @@
+"""The embedded cluster as its user sees it: started from a cluster file, closed with a ``with`` block."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import harness
+from harness.config import split_host_port, split_url
+from harness.errors import ConfigError, PreflightError
+from harness.localcluster.messages import Failed, HostOrder, Order, Ready, read_report
+from harness.localcluster.processes import descendants, kill_all
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import IO
+
+    from harness.config import ClusterConfig, NodeConfig
+    from harness.localcluster.messages import Service
+
+START_DEADLINE_S = 30.0
+CLOSE_DEADLINE_S = 15.0
+
+
+class LocalCluster:
+    """A running embedded cluster: ``cluster`` is the configuration with real ports, keys and epochs filled in.
+
+    ``services`` says where the time services listen and in which processes. ``close`` ends everything, and so does the
+    end of this process, whatever ends it.
+    """
+
+    def __init__(self, cluster: ClusterConfig, ready: Ready, supervisor: subprocess.Popen[bytes]) -> None:
+        self.cluster = cluster
+        self.services: dict[str, Service] = ready.services
+        self.root = Path(ready.root)
+        self.homes = {host.node_id: Path(host.home) for host in ready.hosts}
+        self.supervisor_pid = supervisor.pid
+        self._supervisor = supervisor
+
+    def close(self) -> None:
+        """End every process of the cluster and remove its folder. Idempotent."""
+        _end(self._supervisor)
+        shutil.rmtree(
+            self.root, ignore_errors=True
+        )  # there is nothing left to remove, unless the supervisor was killed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def start(config: ClusterConfig, deadline_s: float = START_DEADLINE_S) -> LocalCluster:
+    """Start the hosts and time services of ``config``; return when all of them listen.
+
+    Raises ConfigError for a configuration that is no embedded cluster, PreflightError where it cannot start (a port in
+    use, say) or is not ready within ``deadline_s`` seconds. Nothing is left running then.
+    """
+    order = _order(config, deadline_s)
+    with tempfile.TemporaryFile() as errors:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "harness.localcluster"],
+            env={**os.environ, "PYTHONPATH": str(Path(harness.__file__).parent.parent)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            bufsize=0,
+            start_new_session=True,
+        )
+        try:
+            ready = _await_ready(supervisor, order, deadline_s, errors)
+            return LocalCluster(_filled_in(config, ready), ready, supervisor)
+        except BaseException:
+            _end(supervisor)
+            raise
+
+
+def _order(config: ClusterConfig, deadline_s: float) -> Order:
+    if not config.embedded:
+        raise ConfigError(
+            f"cluster {config.name}: expected embedded: true, got false; only such a cluster can be started"
+        )
+    if len(config.ntp_server) > 1:
+        raise ConfigError(f"cluster {config.name}: ntp_server: expected at most one, got {config.ntp_server!r}")
+    chronotick = None
+    if config.chronotick_server is not None:
+        host, port = split_url(config.chronotick_server)
+        chronotick = f"{host}:{port}"
+    ntp = None
+    if config.ntp_server:
+        host, port = split_host_port(config.ntp_server[0])
+        ntp = f"{host}:{port}"
+    hosts = [HostOrder(node.id, node.address or node.host, node.port or 0) for node in config.nodes]
+    return Order(hosts, ntp, chronotick, deadline_s)
+
+
+def _await_ready(supervisor: subprocess.Popen[bytes], order: Order, deadline_s: float, errors: IO[bytes]) -> Ready:
+    if supervisor.stdin is None or supervisor.stdout is None:
+        raise AssertionError("started with pipes")
+    with contextlib.suppress(BrokenPipeError):  # it ended already; the answer below says why
+        supervisor.stdin.write(order.to_json().encode() + b"\n")
+    text = _read_line(supervisor.stdout, time.monotonic() + deadline_s + 1)  # it keeps the same deadline itself
+    if not text.endswith(b"\n"):
+        errors.seek(0)
+        said = errors.read().decode(errors="replace").strip().splitlines()
+        why = said[-1] if said else "it said nothing"
+        raise PreflightError(f"embedded cluster: the supervisor was not ready within {deadline_s:g} s: {why}")
+    report = read_report(text.decode())
+    if isinstance(report, Failed):
+        raise PreflightError(f"embedded cluster: {report.problem}")
+    return report
+
+
+def _read_line(pipe: IO[bytes], deadline: float) -> bytes:
+    """Read up to a newline; less, if the pipe ends or the deadline (monotonic s) passes first."""
+    text = b""
+    while not text.endswith(b"\n"):
+        left_s = deadline - time.monotonic()
+        if left_s <= 0 or not select.select([pipe], [], [], left_s)[0]:
+            break
+        data = os.read(pipe.fileno(), 65536)
+        if not data:
+            break
+        text += data
+    return text
+
+
+def _filled_in(config: ClusterConfig, ready: Ready) -> ClusterConfig:
+    ports = {host.node_id: host.port for host in ready.hosts}
+
+    def filled(node: NodeConfig) -> NodeConfig:
+        changes: dict[str, Any] = {"port": ports[node.id], "user": ready.user, "identity_file": ready.identity_file}
+        if node.virtual_clock is not None:
+            changes["virtual_clock"] = node.virtual_clock.model_copy(update={"epoch_ns": ready.epoch_ns})
+        return node.model_copy(update=changes)
+
+    changes: dict[str, Any] = {
+        "nodes": [filled(node) for node in config.nodes],
+        "known_hosts_file": ready.known_hosts_file,
+        "host_key_policy": "reject",
+    }
+    if "ntp" in ready.services:
+        changes["ntp_server"] = [ready.services["ntp"].address]
+    if "chronotick" in ready.services:
+        changes["chronotick_server"] = f"http://{ready.services['chronotick'].address}"
+    return config.model_copy(update=changes)
+
+
+def _end(supervisor: subprocess.Popen[bytes]) -> None:
+    """Close the life line and wait; what does not end by itself is killed, descendants first."""
+    for pipe in (supervisor.stdin, supervisor.stdout):
+        if pipe is not None:
+            pipe.close()
+    try:
+        supervisor.wait(CLOSE_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        kill_all(descendants(supervisor.pid))
+        supervisor.kill()
+        supervisor.wait()

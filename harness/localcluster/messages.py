@@ -1,0 +1,92 @@
+"""What the parent and the supervisor of an embedded cluster tell each other: one JSON line each way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class HostOrder:
+    """One host to serve: SSH on ``address`` (port 0: a free one) for the node ``node_id``."""
+
+    node_id: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the parent asks for. Service addresses are ``host:port``; None means that the service is not wanted."""
+
+    hosts: list[HostOrder]
+    ntp: str | None
+    chronotick: str | None
+    deadline_s: float
+
+    def to_json(self) -> str:
+        """Write the order on one line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Order:
+        """Read an order. Raises ValueError, KeyError or TypeError for anything else."""
+        data = json.loads(text)
+        return cls(hosts=[HostOrder(**host) for host in data.pop("hosts")], **data)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running time service: its ``address`` (host:port) and the id of its own process."""
+
+    address: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class Host:
+    """A running host: where its SSH server listens, and its home folder."""
+
+    node_id: str
+    address: str
+    port: int
+    home: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What runs, once all of it does. ``epoch_ns`` is the true time (CLOCK_REALTIME) at the start."""
+
+    root: str
+    epoch_ns: int
+    user: str
+    identity_file: str
+    known_hosts_file: str
+    hosts: list[Host]
+    services: dict[str, Service]
+
+    def to_json(self) -> str:
+        """Write the report on one line."""
+        return json.dumps({"ready": asdict(self)})
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why the cluster could not start, in one line."""
+
+    problem: str
+
+    def to_json(self) -> str:
+        """Write the report on one line."""
+        return json.dumps({"failed": self.problem})
+
+
+def read_report(text: str) -> Ready | Failed:
+    """Read what the supervisor said. Raises ValueError, KeyError or TypeError for anything else."""
+    data = json.loads(text)
+    if "failed" in data:
+        return Failed(data["failed"])
+    ready = data["ready"]
+    hosts = [Host(**host) for host in ready.pop("hosts")]
+    services = {name: Service(**service) for name, service in ready.pop("services").items()}
+    return Ready(hosts=hosts, services=services, **ready)

@@ -1,0 +1,155 @@
+"""The process that holds an embedded cluster together, and takes all of it along when it ends.
+
+It ends when its standard input does. That is a pipe whose other end only the parent holds, so the parent may close it,
+be interrupted, crash or be killed: the cluster goes in every case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import asyncssh
+
+from harness.localcluster.host import EmbeddedHost
+from harness.localcluster.keys import make_key, write_key, write_known_hosts
+from harness.localcluster.messages import Failed, Host, Order, Ready
+from harness.localcluster.processes import Children, become_subreaper
+from harness.localcluster.services import CHRONOTICK, NTP, ServiceError, start_service
+
+LOG = logging.getLogger(__name__)
+
+USER = "experimenter"
+FOLDER_PREFIX = "chronotick-cluster-"
+PATIENCE_S = 3.0
+CLOSE_PATIENCE_S = 2.0
+
+
+class StartError(RuntimeError):
+    """The cluster cannot start: one line that says why."""
+
+
+async def supervise() -> int:
+    """Read an order, serve the cluster until standard input ends, clean up; return the exit status."""
+    loop = asyncio.get_running_loop()
+    end = asyncio.Event()
+    lifeline = await _lifeline()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, end.set)
+    line = await lifeline.readline()
+    if not line:
+        return 0
+    order = Order.from_json(line.decode())
+    root = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+    try:
+        logging.basicConfig(filename=root / "cluster.log", format="%(asctime)s %(name)s %(levelname)s %(message)s")
+        return await _serve(order, root, lifeline, end)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+async def _serve(order: Order, root: Path, lifeline: asyncio.StreamReader, end: asyncio.Event) -> int:
+    become_subreaper()
+    children = Children(asyncio.get_running_loop())
+    hosts: list[EmbeddedHost] = []
+    watch = asyncio.ensure_future(_until_over(lifeline, end))
+    start = asyncio.ensure_future(_start(order, root, children, hosts))
+    try:
+        await asyncio.wait({watch, start}, timeout=order.deadline_s, return_when=asyncio.FIRST_COMPLETED)
+        if watch.done():  # the parent changed its mind
+            return 0
+        if not start.done():
+            return _say(Failed(f"not ready within {order.deadline_s:g} s"))
+        try:
+            ready = start.result()
+        except (OSError, ServiceError, StartError) as error:
+            return _say(Failed(str(error)))
+        _say(ready)
+        await watch
+        return 0
+    finally:
+        for task in (watch, start):
+            task.cancel()
+        await asyncio.gather(watch, start, return_exceptions=True)
+        await _stop(children, hosts)
+
+
+async def _start(order: Order, root: Path, children: Children, hosts: list[EmbeddedHost]) -> Ready:
+    epoch_ns = time.time_ns()
+    client_key = make_key()
+    identity_file, known_hosts_file = root / "id_ed25519", root / "known_hosts"
+    write_key(identity_file, client_key)
+    wanted = [(name, address) for name, address in ((NTP, order.ntp), (CHRONOTICK, order.chronotick)) if address]
+    starting = [asyncio.ensure_future(start_service(name, address, root, children)) for name, address in wanted]
+    try:
+        for host_order in order.hosts:
+            host = EmbeddedHost(host_order, root / "hosts" / host_order.node_id, USER, client_key, children)
+            hosts.append(host)
+            try:
+                await host.start()
+            except OSError as error:
+                where = f"{host_order.address}:{host_order.port}"
+                raise StartError(f"cannot serve SSH for {host_order.node_id} on {where}: {error.strerror}") from error
+        services = await asyncio.gather(*starting)
+    finally:
+        for task in starting:
+            task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
+    write_known_hosts(known_hosts_file, (host.known_host_line() for host in hosts))
+    return Ready(
+        root=str(root),
+        epoch_ns=epoch_ns,
+        user=USER,
+        identity_file=str(identity_file),
+        known_hosts_file=str(known_hosts_file),
+        hosts=[Host(host.order.node_id, host.order.address, host.port, str(host.home)) for host in hosts],
+        services={name: service for (name, _), service in zip(wanted, services, strict=True)},
+    )
+
+
+async def _stop(children: Children, hosts: list[EmbeddedHost]) -> None:
+    """End the hosts first, so that nothing new begins, and then every descendant."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.gather(*(host.close() for host in hosts)), CLOSE_PATIENCE_S)
+    left = await children.end_all(PATIENCE_S)
+    if left:
+        print(f"embedded cluster: could not end {left}", file=sys.stderr)  # noqa: T201 - the parent shows it
+
+
+async def _until_over(lifeline: asyncio.StreamReader, end: asyncio.Event) -> None:
+    """Wait until the parent is gone (or says anything, which means close) or a signal asks to end."""
+    waiting = [asyncio.ensure_future(lifeline.read(1)), asyncio.ensure_future(end.wait())]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+async def _lifeline() -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader
+
+
+def _say(report: Ready | Failed) -> int:
+    """Tell the parent, if it still listens; return the exit status that goes with it."""
+    with contextlib.suppress(BrokenPipeError):
+        print(report.to_json(), flush=True)  # noqa: T201 - standard output is the line to the parent
+    return 1 if isinstance(report, Failed) else 0
+
+
+def main() -> int:
+    """Run the supervisor."""
+    os.umask(0o022)  # as on a host; folders and keys that are private say so themselves
+    asyncssh.set_log_level(logging.WARNING)
+    return asyncio.run(supervise())
