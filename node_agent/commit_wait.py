@@ -99,7 +99,7 @@ class CommitWait:
             for name, reading in readings.items()
             if not (isinstance(reading, Unavailable) and reading.reason == NOT_CONFIGURED)
         }
-        lines = []
+        lines: list[str] = []
         with self._changed:
             for place, delay in enumerate(self._delays_ns):
                 cursor = self._cursors[place]

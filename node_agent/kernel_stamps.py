@@ -58,6 +58,15 @@ def stamp_departures(sock: socket.socket) -> bool:
     return True
 
 
+def renumber_departures(sock: socket.socket) -> bool:
+    """Let the numbers of departures start from 0 again; False where the kernel refuses."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, 0)
+    except OSError:
+        return False
+    return stamp_departures(sock)
+
+
 def ask_receive_buffer(sock: socket.socket, size: int) -> int:
     """Ask for a receive buffer of ``size`` bytes, forced where privileged, and return what was granted, in bytes."""
     try:

@@ -1,0 +1,149 @@
+"""Agents started by hand, without a plan, a key or a controller: what the options mean, and what is said at the end."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from node_agent import lifecycle, records, serve
+from node_agent.exchange.ntp import split_address
+from node_agent.lifecycle import EXIT_USAGE, AgentError
+from node_agent.plan import (
+    WORKER,
+    BroadcastPlan,
+    ChronoTickPlan,
+    ClocksPlan,
+    NodePlan,
+    NtpPlan,
+    WorkerAddress,
+)
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from node_agent.records import NodeStatus
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - started by hand, an agent is told by no one which of its addresses to use
+_DELAYS_S = (30.0, 60.0)
+
+
+def add_options(command: argparse.ArgumentParser, role: str) -> None:
+    """Add the options of a hand-started agent."""
+    command.add_argument("--output", help="CSV file to write; its journals go to a folder beside it")
+    command.add_argument("--node-id", default=role, help="name of this node in the rows (default: the role)")
+    command.add_argument("--listen-host", default=EVERYWHERE, help="address to bind (default: every one)")
+    command.add_argument("--ntp-server", help="H:P[,H:P...]; left out, the ntp columns stay empty")
+    command.add_argument("--chronotick-server", help="base URL; left out, the ct columns stay empty")
+    command.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    if role == WORKER:
+        command.add_argument("--listen-port", type=int, default=9000, help="UDP port (default 9000)")
+    else:
+        command.add_argument("--workers", help="H:P,H:P")
+        command.add_argument("--num-events", type=int, default=10, help="how many events to send (default 10)")
+        command.add_argument("--delay-ms", type=float, default=100.0, help="time between two events (default 100)")
+
+
+def work(arguments: argparse.Namespace) -> int:
+    """Run a hand-started agent until it is done or interrupted, then print a summary."""
+    if arguments.output is None:
+        raise AgentError("expected --plan PATH, or --output FILE to start by hand", EXIT_USAGE)
+    output = lifecycle.expand(arguments.output)
+    run_dir = output.with_name(f"{output.stem}.raw")
+    for path in (output, run_dir):
+        if path.exists():
+            raise AgentError(f"{path} exists already; move it away or name another --output", EXIT_USAGE)
+    plan = _plan(arguments, run_dir)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        run_dir.mkdir()
+    except OSError as error:
+        raise AgentError(f"{error.filename}: {error.strerror}", EXIT_USAGE) from error
+    lifecycle.claim(run_dir)
+    serve.set_up_log(plan, run_dir)
+    columns = records.worker_columns(_DELAYS_S) if plan.role == WORKER else records.events_columns(plan.role)
+    code, status = serve.serve(plan, run_dir, output, columns, None, lambda: _say(_greeting(plan)))
+    if plan.role == WORKER:
+        _fill_in(output, run_dir)
+    _say(_summary(status, output))
+    return code
+
+
+def _plan(arguments: argparse.Namespace, run_dir: Path) -> NodePlan:
+    try:
+        servers = tuple(arguments.ntp_server.split(",")) if arguments.ntp_server else ()
+        for server in servers:
+            split_address(server)
+        tick = arguments.chronotick_server
+        if tick is not None and not tick.startswith(("http://", "https://")):
+            raise ValueError(f"--chronotick-server: expected http://HOST:PORT, got {tick!r}")
+        return NodePlan(
+            experiment="by-hand",
+            run_id="",
+            node_id=arguments.node_id,
+            role=arguments.role,
+            run_dir=str(run_dir),
+            listen_host=arguments.listen_host,
+            listen_port=arguments.listen_port if arguments.role == WORKER else 0,
+            clocks=ClocksPlan(
+                ntp=NtpPlan(servers) if servers else None,
+                chronotick=ChronoTickPlan(tick) if tick else None,
+            ),
+            commit_wait_delays_s=_DELAYS_S,
+            log_level=arguments.log_level,
+            log_console=True,
+            broadcast=None if arguments.role == WORKER else _broadcast(arguments),
+        )
+    except ValueError as error:
+        raise AgentError(str(error), EXIT_USAGE) from error
+
+
+def _broadcast(arguments: argparse.Namespace) -> BroadcastPlan:
+    if not arguments.workers:
+        raise ValueError("--workers: expected H:P,H:P, got nothing")
+    if arguments.num_events < 1 or arguments.delay_ms < 0:
+        raise ValueError("--num-events: expected 1 or more, and --delay-ms 0 or more")
+    workers = []
+    for address in arguments.workers.split(","):
+        host, port = split_address(address)
+        workers.append(WorkerAddress(address.replace(":", "-"), host, port))
+    return BroadcastPlan(tuple(workers), arguments.num_events, (arguments.delay_ms,))
+
+
+def _fill_in(output: Path, run_dir: Path) -> None:
+    """Put the re-measured uncertainties into the delay columns, which stay empty while the worker runs."""
+    temporary = output.with_name(f".{output.name}.{os.getpid()}")
+    with (
+        output.open(encoding="utf-8", newline="") as events,
+        (run_dir / records.COMMIT_WAIT_FILE).open(encoding="utf-8", newline="") as waits,
+        temporary.open("w", encoding="utf-8", newline="") as joined,
+    ):
+        writer = csv.DictWriter(joined, records.worker_columns(_DELAYS_S), restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records.join_commit_wait(csv.DictReader(events), csv.DictReader(waits), _DELAYS_S))
+    temporary.replace(output)
+
+
+def _greeting(plan: NodePlan) -> str:
+    if plan.role == WORKER:
+        return (
+            f"worker {plan.node_id}: no run key, so plain JSON events from anyone are taken, "
+            f"on {plan.listen_host}:{plan.listen_port}; Ctrl-C ends"
+        )
+    count = plan.broadcast.num_events if plan.broadcast else 0
+    return f"coordinator {plan.node_id}: {count} plain JSON events, without a run key"
+
+
+def _summary(status: NodeStatus, output: Path) -> str:
+    counts = " ".join(f"{name}={count}" for name, count in status.counts.items())
+    sources = " ".join(
+        f"{name}={source.status}({source.samples - source.failures}/{source.samples} answers)"
+        for name, source in status.sources.items()
+    )
+    return f"{status.role} {status.node_id}: {counts}\nclock sources: {sources}\nrows: {output}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is a command line

@@ -1,0 +1,129 @@
+"""What a node says of itself before a run: its facts, its port, and every time service by protocol. Changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import itertools
+import shutil
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+from node_agent import machine
+from node_agent.clocks.base import good
+from node_agent.exchange import ntp
+from node_agent.exchange.chronotick import ChronoTickClient
+from node_agent.instants import LocalClock
+from node_agent.lifecycle import expand
+from node_agent.plan import COORDINATOR
+from node_agent.records import OK
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from node_agent.plan import NodePlan
+    from node_agent.records import Sample
+
+_NTP_SAMPLES: Final = 4  # so that a server that predicts from a node's samples has some
+
+
+def check(plan: NodePlan) -> dict[str, Any]:
+    """Return the node's facts and what each service answered; numbers are None where there was no good answer."""
+    clock = LocalClock(plan.virtual_clock)
+    numbers = itertools.count(1)
+    per_server = {
+        server: _ask_ntp(server, plan, clock, lambda: f"check{next(numbers)}")
+        for server in (plan.clocks.ntp.servers if plan.clocks.ntp else ())
+    }
+    return {
+        "node_id": plan.node_id,
+        **dataclasses.asdict(machine.describe()),
+        "disk_free_bytes": shutil.disk_usage(_existing(expand(plan.run_dir))).free,
+        "listen": _listen(plan),
+        "wall_ns": clock.wall_ns(),
+        "sources": {
+            "ntp": [_ntp_row(server, samples) for server, samples in per_server.items()],
+            "chronotick": _chronotick_rows(
+                plan, clock, [s for samples in per_server.values() for s in samples if good(s)]
+            ),
+        },
+    }
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _listen(plan: NodePlan) -> dict[str, Any]:
+    """Try to bind the node's UDP port; a coordinator lets the kernel choose one."""
+    port = 0 if plan.role == COORDINATOR else plan.listen_port
+    problem = None
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((plan.listen_host, port))
+    except OSError as error:
+        problem = bind_problem(error, plan.listen_host, port)
+    return {"host": plan.listen_host, "port": port, "free": problem is None, "problem": problem}
+
+
+def bind_problem(error: OSError, host: str, port: int) -> str:
+    """Return one line that says why a UDP address cannot be bound, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return f"UDP port {port} on {host} is in use; end the program that holds it or set network.listen_port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is not an address of this node; set the node's address in the cluster file"
+    return f"UDP port {port} on {host} cannot be bound: {error.strerror or error}"
+
+
+def _ask_ntp(server: str, plan: NodePlan, clock: LocalClock, new_id: Any) -> list[Sample]:
+    timeout_s = plan.clocks.ntp.timeout_s if plan.clocks.ntp else 1.0
+    found: list[Sample] = []
+    for _ in range(_NTP_SAMPLES):
+        found.append(ntp.sample(server, clock, plan.clocks.max_drift_ppm, timeout_s, new_id))
+        if not good(found[-1]):
+            break
+    return found
+
+
+def _ntp_row(server: str, samples: list[Sample]) -> dict[str, Any]:
+    best = min((s for s in samples if good(s)), key=lambda s: s.bound_ns or 0, default=None)
+    row: dict[str, Any] = {"server": server, "outcome": samples[-1].outcome if best is None else OK, "detail": ""}
+    row.update(dict.fromkeys(("offset_ms", "bound_ms", "delay_ms", "stratum")))
+    if best is None:
+        row["detail"] = f"{samples[-1].outcome} from {samples[-1].address or server}"
+    else:
+        row.update(
+            offset_ms=(best.offset_ns or 0) / 1e6,
+            bound_ms=(best.bound_ns or 0) / 1e6,
+            delay_ms=(best.delay_ns or 0) / 1e6,
+            stratum=best.stratum,
+        )
+    return row
+
+
+def _chronotick_rows(plan: NodePlan, clock: LocalClock, ntp_samples: list[Sample]) -> list[dict[str, Any]]:
+    tick = plan.clocks.chronotick
+    if tick is None:
+        return []
+    client = ChronoTickClient(
+        tick.server, plan.node_id, clock, timeout_s=tick.timeout_s, dual_model=tick.use_dual_model
+    )
+    try:
+        health = client.health()
+        sample = client.sample(ntp_samples, lambda: "check")
+    finally:
+        client.close()
+    row: dict[str, Any] = {"server": tick.server, "outcome": sample.outcome, "health_ok": health.ok}
+    row.update(dict.fromkeys(("offset_ms", "sigma_ms", "latency_ms")))
+    row["detail"] = "" if health.ok else f"health: {health.detail}"
+    if good(sample):
+        row.update(
+            offset_ms=(sample.offset_ns or 0) / 1e6,
+            sigma_ms=(sample.sigma_ns or 0) / 1e6,
+            latency_ms=(sample.raw_after_ns - sample.raw_before_ns) / 1e6,
+        )
+    elif sample.payload:
+        row["detail"] = sample.payload[:200]
+    return [row]

@@ -1,0 +1,54 @@
+"""Matches the kernel's transmit stamps to the datagrams they belong to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from node_agent import kernel_stamps
+
+if TYPE_CHECKING:
+    import socket
+
+T = TypeVar("T")
+
+
+class Departures(Generic[T]):
+    """Sends on one socket, each send with a ticket, and tells the kernel's stamp of every ticket.
+
+    The kernel numbers the sends of a socket from 0 (SOF_TIMESTAMPING_OPT_ID). A send that fails may or may not have
+    taken a number, so numbering starts anew after one, and the tickets still waiting get no stamp.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._next = 0
+        self._waiting: dict[int, T] = {}
+        self.stamped = kernel_stamps.stamp_departures(sock)
+
+    def send(self, datagram: bytes, target: tuple[str, int], ticket: T | None = None) -> None:
+        """Send; the stamp of ``ticket`` will come out of ``collect``. Raises OSError where the send fails."""
+        try:
+            self._sock.sendto(datagram, target)
+        except OSError:
+            self._waiting.clear()
+            self._next = 0
+            self.stamped = self.stamped and kernel_stamps.renumber_departures(self._sock)
+            raise
+        if ticket is not None:
+            self._waiting[self._next & 0xFFFF_FFFF] = ticket
+        self._next += 1
+
+    def collect(self) -> list[tuple[T, int]]:
+        """Return the tickets whose stamps have arrived since, each with its kernel time in ns."""
+        return [
+            (self._waiting.pop(number), kernel_ns)
+            for number, kernel_ns in kernel_stamps.departures(self._sock)
+            if number in self._waiting
+        ]
+
+    def forget(self, ticket: T) -> None:
+        """Stop waiting for a ticket's stamp."""
+        for number, waiting in self._waiting.items():
+            if waiting is ticket:
+                del self._waiting[number]
+                return

@@ -1,0 +1,203 @@
+"""What worker and coordinator have in common: clocks, journals, sampling, status, and one orderly end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from node_agent import machine, records
+from node_agent.clocks.base import evaluate
+from node_agent.clocks.sources import configured
+from node_agent.commit_wait import CommitWait
+from node_agent.instants import ClockPair, LocalClock, user_stamp
+from node_agent.journal import FLUSH_EVERY_S, Journal
+from node_agent.readings import Readings
+from node_agent.records import Available, NodeStatus, SourceStatus
+from node_agent.sampler import Sampler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from node_agent.plan import NodePlan
+
+log = logging.getLogger(__name__)
+
+STATUS_EVERY_S = 0.5
+
+
+class Part(Protocol):
+    """The data path of a node: the worker's receiving or the coordinator's broadcasting."""
+
+    def start(self) -> None:
+        """Start its threads; the socket is bound already."""
+
+    def stop(self) -> None:
+        """Stop its threads and hand on every row they still hold."""
+
+    def counts(self) -> dict[str, int]:
+        """Return its counters."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a node ended: one of the FINISHED_ outcomes, and a sentence."""
+
+    outcome: str
+    detail: str
+
+
+class Node:
+    """One agent at work. ``run`` returns when it is over, however it ended; everything journaled is then on disk."""
+
+    def __init__(self, plan: NodePlan, run_dir: Path, events_path: Path, event_columns: Sequence[str]) -> None:
+        self.plan = plan
+        self.run_dir = run_dir
+        self.clock = LocalClock(plan.virtual_clock)
+        self.sources = configured(plan.clocks)
+        self.readings = Readings(self.sources)
+        self.events = Journal(events_path, event_columns)
+        self.row_end = "," * (len(event_columns) - len(records.events_columns(plan.role)))  # columns filled in later
+        samples = Journal(run_dir / records.SAMPLES_FILE, records.SAMPLES_COLUMNS)
+        commit_waits = Journal(run_dir / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS)
+        self._pairs = Journal(run_dir / records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
+        self._journals = [self.events, samples, commit_waits, self._pairs]
+        self.sampler = Sampler(plan.node_id, plan.clocks, self.sources, self.clock, samples)
+        self.commit_wait = CommitWait(
+            plan.commit_wait_delays_s, self.clock, self.sampler, Readings(self.sources), commit_waits
+        )
+        self.listen = ""
+        self.phase = records.STARTING
+        self._machine = machine.describe()
+        self._started_s = time.monotonic()
+        self._ending: Ending | None = None
+        self._over = threading.Event()
+
+    def add_journal(self, name: str, columns: Sequence[str]) -> Journal:
+        """Open one more journal in the run folder, flushed with the others."""
+        journal = Journal(self.run_dir / name, columns)
+        self._journals.append(journal)
+        return journal
+
+    def journal_pair(self, pair: ClockPair) -> None:
+        """Keep a clock pair."""
+        self._pairs.write([f"{pair.raw_before_ns},{pair.wall_ns},{pair.raw_after_ns}"])
+
+    def end(self, outcome: str, detail: str) -> None:
+        """Ask the node to end; the first reason given counts. Safe from any thread and from a signal handler."""
+        if self._ending is None:
+            self._ending = Ending(outcome, detail)
+        self._over.set()
+
+    def enter(self, phase: str) -> None:
+        """Go on to the next phase."""
+        self.phase = phase
+        log.info("phase phase=%s", phase)
+
+    def waiting_for(self) -> list[str]:
+        """Return which required sources have no usable reading yet, each with the outcome of its last query."""
+        stamp = user_stamp(self.clock.pair())
+        snapshot = self.sampler.snapshot()
+        missing = []
+        for name in self.plan.clocks.required:
+            if name not in self.sources:
+                missing.append(f"{name}: not configured")
+            elif not isinstance(evaluate(self.sources[name], snapshot.samples[name], stamp), Available):
+                missing.append(f"{name}: {self.sampler.tally(name).last_outcome or 'no answer yet'}")
+        return missing
+
+    def run(self, part: Part) -> Ending:
+        """Work until the data path, a signal, the lease or a failure ends it; then close everything in order."""
+        housekeeping = threading.Thread(target=self._keep_house, args=(part,), name="housekeeping", daemon=True)
+        self.sampler.start()
+        self.commit_wait.start()
+        housekeeping.start()
+        part.start()
+        self._over.wait()
+        part.stop()
+        self.commit_wait.stop()
+        self.sampler.stop()
+        housekeeping.join()
+        for journal in self._journals:
+            try:
+                journal.close()
+            except OSError as error:  # noqa: PERF203 - every journal gets its chance
+                self._ending = Ending(records.FINISHED_FAILED, f"{journal.path.name}: {error.strerror}")
+        ending = self._ending or Ending(records.FINISHED_FAILED, "ended without a reason")
+        self.enter(records.FINISHED)
+        log.info("finished outcome=%s detail=%r", ending.outcome, ending.detail)
+        with contextlib.suppress(OSError):  # a full disk: the last status before stands, and the rows are what counts
+            self._write_status(self.status(part, ending))
+        return ending
+
+    def status(self, part: Part, ending: Ending | None = None) -> NodeStatus:
+        """Return the node's state now."""
+        counts = {
+            **part.counts(),
+            **{f"{prefix}_unavailable": count for prefix, count in self.readings.unavailable.items()},
+            "remeasured": self.commit_wait.done,
+        }
+        return NodeStatus(
+            run_id=self.plan.run_id,
+            node_id=self.plan.node_id,
+            role=self.plan.role,
+            pid=os.getpid(),
+            start_ticks=machine.own_start_ticks(),
+            boot_id=self._machine.boot_id,
+            hostname=self._machine.hostname,
+            kernel=self._machine.kernel,
+            python=self._machine.python,
+            clock_source=self._machine.clock_source,
+            agent_sha256=machine.agent_sha256(),
+            phase=self.phase,
+            outcome=ending.outcome if ending else None,
+            updated_wall_ns=self.clock.wall_ns(),
+            listen=self.listen,
+            counts=counts,
+            sources=self._source_statuses(),
+            waiting_for=self.waiting_for() if self.phase == records.STARTING else [],
+            detail=ending.detail if ending else "",
+        )
+
+    def _source_statuses(self) -> dict[str, SourceStatus]:
+        stamp = user_stamp(self.clock.pair())
+        found = {}
+        for name, reading in self.readings.of(stamp, self.sampler.snapshot()).items():
+            tally = self.sampler.tally(name) if name in self.sources else None
+            asked = (tally.samples, tally.failures, tally.last_outcome) if tally else (0, 0, "")
+            if isinstance(reading, Available):
+                bound_ms = (reading.latest_ns - reading.earliest_ns) / 2e6
+                offset_ms = (reading.est_ns - stamp.wall_ns) / 1e6
+                found[name] = SourceStatus(records.OK, offset_ms, bound_ms, reading.age_ns / 1e6, *asked)
+            else:
+                found[name] = SourceStatus(reading.reason, None, None, None, *asked)
+        return found
+
+    def _keep_house(self, part: Part) -> None:
+        """Flush journals, keep the status fresh, watch the lease; a failure here ends the node with its reason."""
+        status_due_s = 0.0
+        lease_s = self.plan.lease_s
+        while not self._over.wait(FLUSH_EVERY_S):
+            try:
+                for journal in self._journals:
+                    journal.flush()
+                if time.monotonic() >= status_due_s:
+                    self._write_status(self.status(part))
+                    status_due_s = time.monotonic() + STATUS_EVERY_S - FLUSH_EVERY_S / 2
+            except OSError as error:
+                log.exception("cannot write to the run folder")
+                self.end(records.FINISHED_FAILED, f"cannot write to {self.run_dir}: {error.strerror}")
+            if lease_s is not None and time.monotonic() - self._started_s > lease_s:
+                self.end(
+                    records.FINISHED_LEASE, f"the lease of {lease_s:g} s is over; no controller stopped this agent"
+                )
+
+    def _write_status(self, status: NodeStatus) -> None:
+        temporary = self.run_dir / f".{records.STATUS_FILE}.{os.getpid()}"
+        temporary.write_text(status.to_json(), encoding="utf-8")
+        temporary.replace(self.run_dir / records.STATUS_FILE)

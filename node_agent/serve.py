@@ -1,0 +1,104 @@
+"""One agent's life, from a plan to its end: socket, node, signals, log."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from node_agent import kernel_stamps, lifecycle, machine, records
+from node_agent.check import bind_problem
+from node_agent.coordinator import Coordinator
+from node_agent.lifecycle import EXIT_FAILED, EXIT_USAGE, AgentError
+from node_agent.node import Node
+from node_agent.plan import COORDINATOR, NodePlan
+from node_agent.worker import RECEIVE_BUFFER_BYTES, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from node_agent.records import NodeStatus
+
+log = logging.getLogger(__name__)
+
+_SWITCH_INTERVAL_S: Final = 0.000_5  # a thread that holds the interpreter must not hold up a send for 5 ms
+_CODES: Final = {records.FINISHED_OK: 0, records.FINISHED_STOPPED: 0}
+
+
+def from_plan(plan: NodePlan, report: Callable[[dict[str, Any]], None]) -> int:
+    """Run the agent of a plan in its run folder, report once it is bound, return the exit code."""
+    run_dir = lifecycle.expand(plan.run_dir)
+    os.umask(0o077)
+    lifecycle.claim(run_dir)
+    key = lifecycle.take_key(run_dir)
+    if key is None:
+        raise AgentError(f"{run_dir}: expected the run key beside the plan; deploy the run again", EXIT_USAGE)
+    set_up_log(plan, run_dir)
+    columns = records.events_columns(plan.role)
+    ready = {"pid": os.getpid(), "start_ticks": machine.own_start_ticks()}
+    code, _status = serve(plan, run_dir, run_dir / records.EVENTS_FILE, columns, key, lambda: report(ready))
+    return code
+
+
+def serve(
+    plan: NodePlan, run_dir: Path, events: Path, columns: Sequence[str], key: bytes | None, ready: Callable[[], None]
+) -> tuple[int, NodeStatus]:
+    """Run a node until it ends; return its exit code and last status. Raises AgentError if it cannot start."""
+    sock = _bind(plan)
+    try:
+        try:
+            node = Node(plan, run_dir, events, columns)
+        except OSError as error:
+            raise AgentError(f"{error.filename}: {error.strerror}; a run never writes into another's files") from error
+        host, port = sock.getsockname()
+        node.listen = f"{host}:{port}"
+        part = Coordinator(node, sock, key) if plan.role == COORDINATOR else Worker(node, sock, key)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda got, _frame: node.end(records.FINISHED_STOPPED, signal.Signals(got).name))
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        gc.collect()
+        gc.freeze()  # what lives now lives until the end; the collector need not look at it again
+        log.info("bound role=%s listen=%s pid=%d keyed=%s", plan.role, node.listen, os.getpid(), key is not None)
+        ready()
+        ending = node.run(part)
+        return _CODES.get(ending.outcome, EXIT_FAILED), node.status(part, ending)
+    finally:
+        sock.close()
+
+
+def _bind(plan: NodePlan) -> socket.socket:
+    port = 0 if plan.role == COORDINATOR else plan.listen_port
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        granted = kernel_stamps.ask_receive_buffer(sock, RECEIVE_BUFFER_BYTES)
+        stamped = kernel_stamps.stamp_arrivals(sock)
+        sock.bind((plan.listen_host, port))
+    except OSError as error:
+        sock.close()
+        raise AgentError(bind_problem(error, plan.listen_host, port)) from error
+    log.info("socket receive_buffer_bytes=%d kernel_stamps=%s", granted, stamped)
+    return sock
+
+
+def set_up_log(plan: NodePlan, run_dir: Path) -> None:
+    """Log to the run folder, one event a line, and to standard error where the plan says so."""
+    handlers: list[logging.Handler] = [logging.FileHandler(run_dir / records.LOG_FILE, encoding="utf-8")]
+    if plan.log_console:
+        handlers.append(logging.StreamHandler())
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    logging.basicConfig(level=plan.log_level, handlers=handlers, force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
+    faulthandler.enable(handlers[0].stream)  # type: ignore[attr-defined]  # a FileHandler has a stream
+    sys.excepthook = lambda kind, error, trace: log.critical("died", exc_info=(kind, error, trace))

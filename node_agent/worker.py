@@ -1,0 +1,185 @@
+"""The worker: stamp every datagram as it comes, queue it, and judge it elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import select
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from node_agent import kernel_stamps, records, wire
+from node_agent.instants import ClockPair, kernel_stamp, user_stamp
+from node_agent.records import KERNEL_RX, USER, Stamp
+from node_agent.seen import Seen, SequenceSpan
+
+if TYPE_CHECKING:
+    import socket
+
+    from node_agent.kernel_stamps import Datagram
+    from node_agent.node import Node
+
+log = logging.getLogger(__name__)
+
+RECEIVE_BUFFER_BYTES: Final = 32 << 20
+_WAKE_UP_MS: Final = 100  # the longest time between two clock pairs: 10 Hz
+_BATCH: Final = 256
+_QUIET_S: Final = 0.5  # after `end`, this long without an event and the network is taken to be empty
+_PAIR_EVERY_NS: Final = 100_000_000
+
+
+@dataclass(frozen=True)
+class _WakeUp:
+    """What one wake-up of the receive path found: datagrams, and the clock pairs before and after them."""
+
+    datagrams: list[Datagram]
+    before: ClockPair
+    pair: ClockPair
+
+
+class Worker:
+    """Receives one run's events. The receive thread stamps and queues, and does nothing else."""
+
+    def __init__(self, node: Node, sock: socket.socket, key: bytes | None) -> None:
+        self._node = node
+        self._sock = sock
+        self._wire = wire.Wire(node.plan.run_id, key)
+        self._by_hand = key is None
+        self._queue: queue.SimpleQueue[_WakeUp] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._seen = Seen()
+        self._snapshot = node.sampler.snapshot()
+        self._counts = dict.fromkeys(
+            ("received", "duplicate", wire.MALFORMED, wire.FOREIGN, wire.BAD_TAG, wire.OVERSIZED, "kernel_dropped",
+             "user_stamps", "unusable_stamps"), 0,
+        )  # fmt: skip
+        self._total: int | None = None
+        self._sequences = SequenceSpan()
+        self._last_event_s = time.monotonic()
+        self._receiver = threading.Thread(target=self._receive, name="receive", daemon=True)
+        self._judge = threading.Thread(target=self._judge_all, name="judge", daemon=True)
+
+    def start(self) -> None:
+        """Start receiving."""
+        self._receiver.start()
+        self._judge.start()
+
+    def stop(self) -> None:
+        """Stop receiving, then judge and journal everything that was received."""
+        self._stopping.set()
+        self._receiver.join()
+        self._judge.join()
+
+    def counts(self) -> dict[str, int]:
+        """Return the counters; ``lost`` counts from the total that `end` told, until then from sequence gaps."""
+        received = self._counts["received"]
+        expected = self._sequences.expected if self._total is None else self._total
+        return {"received": received, "lost": max(0, expected - received), **self._counts}
+
+    def _receive(self) -> None:
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        clock, size = self._node.clock, self._node.plan.buffer_size
+        before = clock.pair()
+        while not self._stopping.is_set():
+            poll.poll(_WAKE_UP_MS)
+            datagrams: list[Datagram] = []
+            while len(datagrams) < _BATCH and (got := kernel_stamps.receive(self._sock, size)) is not None:
+                datagrams.append(got)
+            pair = clock.pair()
+            self._queue.put(_WakeUp(datagrams, before, pair))
+            before = pair
+
+    def _judge_all(self) -> None:
+        """Judge what the receive path queued until it has stopped and its queue is empty."""
+        journaled_ns = 0
+        while True:
+            wake_ups = self._drain()
+            if not wake_ups and not self._receiver.is_alive() and self._queue.empty():
+                return
+            lines: list[str] = []
+            due: list[tuple[int, int]] = []
+            self._snapshot = self._node.sampler.snapshot()  # later than every stamp of the batch, so complete for all
+            for wake_up in wake_ups:
+                if wake_up.pair.raw_ns - journaled_ns >= _PAIR_EVERY_NS:
+                    self._node.journal_pair(wake_up.pair)
+                    journaled_ns = wake_up.pair.raw_ns
+                for datagram in wake_up.datagrams:
+                    self._judge_one(datagram, wake_up, lines, due)
+            if lines:
+                self._node.events.write(lines)
+                self._node.commit_wait.add(due)
+            self._advance()
+
+    def _drain(self) -> list[_WakeUp]:
+        try:
+            found = [self._queue.get(timeout=_WAKE_UP_MS / 1000)]
+        except queue.Empty:
+            return []
+        while len(found) < _BATCH and not self._queue.empty():
+            found.append(self._queue.get_nowait())  # this thread is the only one that takes
+        return found
+
+    def _judge_one(self, datagram: Datagram, wake_up: _WakeUp, lines: list[str], due: list[tuple[int, int]]) -> None:
+        counts = self._counts
+        counts["kernel_dropped"] = max(counts["kernel_dropped"], datagram.drops)
+        if datagram.truncated:
+            counts[wire.OVERSIZED] += 1
+            return
+        opened = self._wire.open(datagram.data)
+        if isinstance(opened, wire.Refused):
+            counts[opened.reason] += 1
+            return
+        if isinstance(opened, wire.Control):
+            self._obey(opened, datagram.sender)
+            return
+        if not self._seen.add(opened.event_id):
+            counts["duplicate"] += 1
+            return
+        counts["received"] += 1
+        self._sequences.add(opened.sequence_number)
+        self._last_event_s = time.monotonic()
+        stamp = self._stamp(datagram, wake_up)
+        counts["user_stamps"] += stamp.origin == USER
+        counts["unusable_stamps"] += stamp.raw_ns is None
+        cells = self._node.readings.cells(stamp, self._snapshot)
+        lines.append(
+            f"{opened.event_id},{self._node.plan.node_id},{opened.sequence_number},{opened.coordinator_timestamp_ns},"
+            f"{stamp.wall_ns},{'' if stamp.raw_ns is None else stamp.raw_ns},{stamp.raw_error_ns},{stamp.origin},"
+            f"{cells}{self._node.row_end}"
+        )
+        if stamp.raw_ns is not None:
+            due.append((opened.event_id, stamp.raw_ns))
+
+    def _stamp(self, datagram: Datagram, wake_up: _WakeUp) -> Stamp:
+        if datagram.kernel_ns is None:
+            return user_stamp(wake_up.pair)
+        wall_ns = self._node.clock.wall_of_kernel(datagram.kernel_ns)
+        return kernel_stamp(wall_ns, KERNEL_RX, wake_up.pair, wake_up.before)
+
+    def _obey(self, control: wire.Control, sender: tuple[str, int]) -> None:
+        """Answer the coordinator's hello and end; anything else in a run's own tag is a newer version's."""
+        node = self._node
+        if control.kind == wire.HELLO and node.phase != records.STARTING:
+            if node.phase == records.READY:
+                node.enter(records.RUNNING)
+            self._sock.sendto(self._wire.control(wire.HELLO_ACK, node_id=node.plan.node_id), sender)
+        elif control.kind == wire.END and type(control.fields.get("total")) is int:
+            self._total = control.fields["total"]
+            self._sock.sendto(self._wire.control(wire.END_ACK, node_id=node.plan.node_id), sender)
+            if node.phase in {records.READY, records.RUNNING}:
+                node.enter(records.DRAINING)
+
+    def _advance(self) -> None:
+        """Go on to the next phase when its condition holds."""
+        node = self._node
+        if node.phase == records.STARTING and not node.waiting_for():
+            node.enter(records.READY)
+        if self._by_hand:
+            return
+        if node.phase == records.DRAINING and time.monotonic() - self._last_event_s > _QUIET_S:
+            node.enter(records.TAIL)
+        if node.phase == records.TAIL and node.commit_wait.pending == 0:
+            node.end(records.FINISHED_OK, "every event and every re-measurement is journaled")
