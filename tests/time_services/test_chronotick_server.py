@@ -1,0 +1,206 @@
+"""The ChronoTick server over real HTTP: its protocol, its limits, and its honesty about a real clock."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import statistics
+import struct
+import time
+from fractions import Fraction
+
+import httpx
+import pytest
+
+from time_services.chronotick_request import RequestError, read_request
+from time_services.chronotick_server import MAX_BODY_BYTES, MAX_NODES, Nodes
+from time_services.ntp_packet import NTP_EPOCH_OFFSET_S
+
+SAMPLE = {"raw_ns": 1_000_000_000, "offset_ms": -12.5, "delay_ms": 0.1, "bound_ms": 0.06}
+ASKED = {
+    "node_id": "comp11",
+    "instant_ns": 1_790_000_000_000_000_000,
+    "raw_ns": 5_000_000_000,
+    "use_dual_model": True,
+    "ntp_samples": [],
+}
+
+
+@pytest.fixture
+def web(chronotick_url):
+    """Return a client of the running server."""
+    with httpx.Client(base_url=chronotick_url, timeout=10) as client:
+        yield client
+
+
+def sampled(*seconds: int) -> list[dict]:
+    return [{**SAMPLE, "raw_ns": second * 1_000_000_000} for second in seconds]
+
+
+def test_health(web):
+    """GET /health says healthy, and nothing else is asked of it."""
+    answer = web.get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "healthy")
+
+
+def test_a_prediction_names_what_it_is_about(web):
+    """After three samples the answer names node and instant, and says offset and one sigma in ms."""
+    asked = {**ASKED, "node_id": "named", "ntp_samples": sampled(1, 2, 3, 4)}
+    answer = web.post("/get_time", json=asked)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["node_id"], body["prediction_time_ns"]) == ("named", asked["instant_ns"])
+    assert body["offset_ms"] == pytest.approx(-12.5, abs=0.01)
+    assert 0 < body["uncertainty_ms"] < 0.1
+
+
+def test_too_few_samples_are_503_without_a_number(web):
+    """Warming up is a status and a reason; there is no offset in it. Other nodes' samples do not count."""
+    web.post("/get_time", json={**ASKED, "node_id": "other", "ntp_samples": sampled(1, 2, 3)})
+    answer = web.post("/get_time", json={**ASKED, "node_id": "cold", "ntp_samples": sampled(1, 2)})
+    assert answer.status_code == 503
+    assert answer.json() == {
+        "status": "warming_up",
+        "detail": "2 of 3 samples of this node",
+        "node_id": "cold",
+        "samples": 2,
+    }
+
+
+WRONG = {
+    "not JSON": b"<html>",
+    "empty": b"",
+    "a list": b"[]",
+    "NaN": b'{"node_id": NaN}',
+    "deep": b"[" * 20_000,
+    "missing key": {key: value for key, value in ASKED.items() if key != "raw_ns"},
+    "unknown key": {**ASKED, "truth_ns": 1},
+    "node id": {**ASKED, "node_id": "../x"},
+    "float instant": {**ASKED, "instant_ns": 1.5},
+    "bool instant": {**ASKED, "raw_ns": True},
+    "huge instant": {**ASKED, "raw_ns": 2**63},
+    "flag": {**ASKED, "use_dual_model": 1},
+    "samples": {**ASKED, "ntp_samples": {}},
+    "many samples": {**ASKED, "ntp_samples": sampled(*range(65))},
+    "sample key": {**ASKED, "ntp_samples": [{**SAMPLE, "drift": 1}]},
+    "negative delay": {**ASKED, "ntp_samples": [{**SAMPLE, "delay_ms": -1}]},
+    "text offset": {**ASKED, "ntp_samples": [{**SAMPLE, "offset_ms": "1"}]},
+    "huge offset": {**ASKED, "ntp_samples": [{**SAMPLE, "offset_ms": 10**400}]},
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_request_is_400_with_a_reason(web, name: str):
+    """Whatever is wrong, the answer is 400 and one JSON sentence, and the server lives on."""
+    wrong = WRONG[name]
+    answer = web.post("/get_time", content=wrong) if isinstance(wrong, bytes) else web.post("/get_time", json=wrong)
+    assert answer.status_code == 400
+    assert answer.json()["status"] == "bad_request"
+    assert ": expected" in answer.json()["detail"] or "key" in answer.json()["detail"]
+    assert web.get("/health").status_code == 200
+
+
+def test_other_refusals_are_json_too(web):
+    """An oversized body, an unknown path and a wrong method are refused in JSON with their own status."""
+    answers = [
+        web.post("/get_time", content=b"x" * (MAX_BODY_BYTES + 1)),
+        web.get("/nowhere"),
+        web.get("/get_time"),
+    ]
+    assert [answer.status_code for answer in answers] == [413, 404, 405]
+    assert {answer.json()["status"] for answer in answers} == {"refused"}
+
+
+def test_a_connection_is_kept(chronotick_url):
+    """Query after query travels over one connection."""
+    host, _, port = chronotick_url.removeprefix("http://").rpartition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    try:
+        ports = set()
+        for _ in range(20):
+            connection.request("GET", "/health")
+            connection.getresponse().read()
+            ports.add(connection.sock.getsockname())
+        assert len(ports) == 1
+    finally:
+        connection.close()
+
+
+def test_nodes_are_forgotten_when_there_are_too_many():
+    """The number of nodes kept is bounded, and the one that asked longest ago goes first."""
+    nodes = Nodes(limit=2)
+    first = nodes.of("a")
+    nodes.of("b")
+    assert nodes.of("a") is first
+    second = nodes.of("b")
+    nodes.of("c")
+    assert len(nodes) == 2
+    assert nodes.of("b") is second
+    assert nodes.of("a") is not first
+    assert Nodes().limit == MAX_NODES
+
+
+def test_reading_a_request_names_the_sample():
+    """A wrong value inside a sample is named by its place."""
+    body = (
+        b'{"node_id": "a", "instant_ns": 1, "raw_ns": 1, "ntp_samples": [{"raw_ns": 1, "offset_ms": 0, "delay_ms": 0}]}'
+    )
+    with pytest.raises(RequestError, match=r"ntp_samples\[0\]: key 'bound_ms' is missing"):
+        read_request(body)
+
+
+ERROR_MS, DRIFT_PPM = 12.5, 100.0
+
+
+def test_a_drifting_node_is_tracked_over_real_ntp(ntp_address, web):
+    """A node with a bent clock, sampled by real NTP: +-3 sigma contain the truth, +-3 sigma/100 do not."""
+    epoch_ns = time.time_ns()
+
+    def bent(instant_ns: int, elapsed_ns: int) -> int:
+        return instant_ns + elapsed_ns * round(DRIFT_PPM * 1000) // 10**9
+
+    def wall_ns() -> int:
+        now_ns = time.time_ns()
+        return bent(now_ns, now_ns - epoch_ns) + round(ERROR_MS * 1e6)
+
+    raw_epoch_ns = time.monotonic_ns()
+    samples, rows = [], []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(10)
+        client.connect(ntp_address)
+        for _ in range(100):
+            raw_ns, t1 = time.monotonic_ns(), wall_ns()
+            client.send(bytes([0x23]) + bytes(39) + os.urandom(8))
+            t2, t3 = (
+                Fraction(stamp, 2**32) * 10**9 - NTP_EPOCH_OFFSET_S * 10**9
+                for stamp in struct.unpack_from("!QQ", client.recv(48), 32)
+            )
+            t4 = wall_ns()
+            delay_ms = float((t4 - t1) - (t3 - t2)) / 1e6
+            samples.append(
+                {
+                    "raw_ns": bent(raw_ns, raw_ns - raw_epoch_ns),
+                    "offset_ms": float((t2 - t1) + (t3 - t4)) / 2e6,
+                    "delay_ms": delay_ms,
+                    "bound_ms": delay_ms / 2 + 1e-3,
+                }
+            )
+            raw_ns, true_ns = time.monotonic_ns(), time.time_ns()
+            asked_ns = bent(true_ns, true_ns - epoch_ns) + round(ERROR_MS * 1e6)
+            asked = {
+                "raw_ns": bent(raw_ns, raw_ns - raw_epoch_ns),
+                "instant_ns": asked_ns,
+                "ntp_samples": samples[-16:],
+            }
+            answer = web.post("/get_time", json={"node_id": "bent", **asked})
+            if answer.status_code == 200:
+                said = answer.json()
+                error_ms = said["offset_ms"] - (true_ns - asked_ns) / 1e6
+                rows.append((abs(error_ms), said["uncertainty_ms"]))
+            time.sleep(0.02)  # the pace of the queries
+    assert len(rows) == 98
+    covered = statistics.mean(error <= 3 * sigma for error, sigma in rows)
+    shrunk = statistics.mean(error <= 3 * sigma / 100 for error, sigma in rows)
+    assert covered >= 0.95, statistics.median(sigma for _, sigma in rows)
+    assert shrunk < 0.95
