@@ -14,6 +14,7 @@ NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MAX_SAMPLES = 64
 LARGEST_INSTANT_NS = 2**63 - 1
 LARGEST_MS = 1e13  # some 300 years: further off than any wall clock can be
+LEAST_DELAY_MS = -1.0  # a measured delay may be negative by the two clocks' precisions; it then means zero
 
 REQUEST_KEYS = {"node_id", "instant_ns", "raw_ns", "ntp_samples"}
 OPTIONAL_KEYS = {"use_dual_model"}
@@ -62,7 +63,7 @@ def _sample(where: str, data: Any) -> Sample:
     return Sample(
         _instant(f"{where}.raw_ns", data["raw_ns"]),
         _milliseconds(f"{where}.offset_ms", data["offset_ms"], -LARGEST_MS) / 1e3,
-        _milliseconds(f"{where}.delay_ms", data["delay_ms"], 0.0) / 1e3,
+        max(_milliseconds(f"{where}.delay_ms", data["delay_ms"], LEAST_DELAY_MS), 0.0) / 1e3,
         _milliseconds(f"{where}.bound_ms", data["bound_ms"], 0.0) / 1e3,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import socket
 import statistics
@@ -84,7 +85,7 @@ WRONG = {
     "samples": {**ASKED, "ntp_samples": {}},
     "many samples": {**ASKED, "ntp_samples": sampled(*range(65))},
     "sample key": {**ASKED, "ntp_samples": [{**SAMPLE, "drift": 1}]},
-    "negative delay": {**ASKED, "ntp_samples": [{**SAMPLE, "delay_ms": -1}]},
+    "negative delay": {**ASKED, "ntp_samples": [{**SAMPLE, "delay_ms": -1.1}]},
     "text offset": {**ASKED, "ntp_samples": [{**SAMPLE, "offset_ms": "1"}]},
     "huge offset": {**ASKED, "ntp_samples": [{**SAMPLE, "offset_ms": 10**400}]},
 }
@@ -139,6 +140,12 @@ def test_nodes_are_forgotten_when_there_are_too_many():
     assert nodes.of("b") is second
     assert nodes.of("a") is not first
     assert Nodes().limit == MAX_NODES
+
+
+def test_a_delay_below_zero_by_precision_means_zero():
+    """Two clocks of finite precision may measure a delay just below zero; that is no reason to refuse the sample."""
+    asked = {**ASKED, "ntp_samples": [{**SAMPLE, "delay_ms": -0.0002}]}
+    assert read_request(json.dumps(asked).encode()).samples[0].delay_s == 0.0
 
 
 def test_reading_a_request_names_the_sample():
