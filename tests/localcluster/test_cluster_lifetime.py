@@ -19,6 +19,7 @@ import pytest
 
 from harness.errors import ConfigError, PreflightError
 from harness.localcluster import start
+from harness.localcluster.messages import HostOrder, Order
 from harness.localcluster.processes import descendants
 
 PARENT = """
@@ -158,6 +159,17 @@ def test_a_supervisor_without_orders_ends():
         supervisor.stdin.close()
         assert select.select([supervisor.stdout], [], [], 30)[0]
         assert supervisor.wait(30) == 0
+
+
+def test_a_parent_that_dies_during_the_start_leaves_nothing(tmp_path):
+    """If the life line breaks right after the order, everything that was begun ends again."""
+    order = Order([HostOrder("comp11", "127.0.77.11", 0)], "127.0.77.1:0", "127.0.77.1:0", 30.0)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    argv = [sys.executable, "-m", "harness.localcluster"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as supervisor:
+        supervisor.communicate(order.to_json().encode() + b"\n", timeout=30)
+        assert supervisor.returncode == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def descendants_named(name: str) -> list[int]:

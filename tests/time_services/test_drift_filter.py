@@ -7,8 +7,10 @@ import statistics
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from time_services.drift_filter import DriftFilter, Prediction, Sample, WarmingUp
+from time_services.drift_filter import DriftFilter, Prediction, Sample, State, WarmingUp
 
 START_RAW_NS = 5_000_000_000_000
 START_WALL_NS = 1_790_000_000_000_000_000
@@ -207,3 +209,19 @@ def test_uncertainty_grows_while_no_sample_comes():
     assert sigmas == sorted(sigmas)
     assert sigmas[-1] > 10 * sigmas[0]
     assert isinstance(drift_filter.predict(node.raw_ns(4000)), WarmingUp)
+
+
+@given(st.integers(0, 10**12), st.integers(0, 10**12))
+def test_prediction_in_two_steps_is_prediction_in_one(first_ns: int, second_ns: int):
+    """The clock model composes: carrying a state over two gaps is carrying it over their sum."""
+    begin = State(0, 1e-3, 20e-6, 1e-10, -1e-12, 1e-12)
+    one, two = begin.at(first_ns + second_ns), begin.at(first_ns).at(first_ns + second_ns)
+    for name in ("offset", "drift", "p00", "p01", "p11"):
+        assert getattr(two, name) == pytest.approx(getattr(one, name), rel=1e-9)
+
+
+def test_an_update_is_the_weighted_mean():
+    """With an uncorrelated prior the update is the inverse-variance weighted mean, and its variance is theirs."""
+    after = State(0, 1.0, 0.0, 4.0, 0.0, 1.0).update(2.0, 1.0)
+    assert (after.offset, after.p00) == (pytest.approx(1.8), pytest.approx(0.8))
+    assert (after.drift, after.p01, after.p11) == (0.0, 0.0, 1.0)
