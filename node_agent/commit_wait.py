@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from node_agent.sampler import Sampler
 
 _BATCH: Final = 256  # events that share one reading of the clocks when many are due at once
+_GRAIN_S: Final = 0.01  # many events due in succession are measured together, this much late at the most
 _TRIM: Final = 65_536
 
 
@@ -55,10 +56,12 @@ class CommitWait:
     def add(self, events: Iterable[tuple[int, int]]) -> None:
         """Queue events as (event_id, raw instant in ns), in the order of their instants."""
         with self._changed:
+            new_head = any(cursor == len(self._raws) for cursor in self._cursors)
             for event_id, raw_ns in events:
                 self._event_ids.append(event_id)
                 self._raws.append(raw_ns)
-            self._changed.notify_all()
+            if new_head:
+                self._changed.notify_all()
 
     def start(self) -> None:
         """Start the timer thread."""
@@ -75,7 +78,7 @@ class CommitWait:
         while True:
             with self._changed:
                 while not self._stopping and (wait_s := self._next_due_s()) != 0:
-                    self._changed.wait(wait_s)
+                    self._changed.wait(None if wait_s is None else max(wait_s, _GRAIN_S))
                 if self._stopping:
                     return
             self._measure()

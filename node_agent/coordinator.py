@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 import queue
 import select
+import socket
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from node_agent import kernel_stamps, records, wire
+from node_agent import kernel_stamps, mmsg, records, wire
 from node_agent.departures import Departures
 from node_agent.instants import ClockPair, kernel_stamp, user_stamp
 from node_agent.journal import cell
 from node_agent.records import KERNEL_TX, USER, Stamp
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from node_agent.node import Node
@@ -68,7 +68,7 @@ class Coordinator:
         self._wire = wire.Wire(node.plan.run_id, key)
         self._by_hand = key is None
         self._departures: Departures[_Send] = Departures(sock)
-        self._targets = {worker.node_id: (worker.host, worker.port) for worker in self._plan.workers}
+        self._targets = {worker.node_id: _resolve(worker) for worker in self._plan.workers}
         self._sends = node.add_journal(records.SENDS_FILE, records.SENDS_COLUMNS)
         self._waiting: deque[_Sent] = deque()
         self._finished: queue.SimpleQueue[_Sent | None] = queue.SimpleQueue()
@@ -193,7 +193,7 @@ class Coordinator:
         for worker in self._plan.workers:
             send = _Send(worker, user_stamp(clock.pair() if event.sends else before))
             try:
-                self._departures.send(datagram, (worker.host, worker.port), send)
+                self._departures.send(datagram, self._targets[worker.node_id], send)
             except OSError as error:
                 send.error = error.strerror or str(error)
                 self._counts["send_errors"] += 1
@@ -267,6 +267,11 @@ def _earliest(sends: list[_Send]) -> Stamp:
 
 def _stamp_cells(stamp: Stamp) -> str:
     return f"{stamp.wall_ns},{'' if stamp.raw_ns is None else stamp.raw_ns},{stamp.raw_error_ns},{stamp.origin}"
+
+
+def _resolve(worker: WorkerAddress) -> bytes:
+    """Return a worker's socket address; names are looked up once, before anything is sent. Raises OSError."""
+    return mmsg.socket_address(socket.gethostbyname(worker.host), worker.port)
 
 
 def _names(sends: list[_Send]) -> str:

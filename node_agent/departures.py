@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+import select
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from node_agent import kernel_stamps
+from node_agent import kernel_stamps, mmsg
 
 if TYPE_CHECKING:
     import socket
 
 T = TypeVar("T")
+
+_FULL_BUFFER_PATIENCE_S: Final = 0.05
 
 
 class Departures(Generic[T]):
@@ -23,12 +26,17 @@ class Departures(Generic[T]):
         self._sock = sock
         self._next = 0
         self._waiting: dict[int, T] = {}
+        self._stamps = kernel_stamps.DepartureStamps(sock)
         self.stamped = kernel_stamps.stamp_departures(sock)
 
-    def send(self, datagram: bytes, target: tuple[str, int], ticket: T | None = None) -> None:
-        """Send; the stamp of ``ticket`` will come out of ``collect``. Raises OSError where the send fails."""
+    def send(self, datagram: bytes, target: bytes, ticket: T | None = None) -> None:
+        """Send to a ``mmsg.socket_address``; the stamp of ``ticket`` will come out of ``collect``. Raises OSError."""
         try:
-            self._sock.sendto(datagram, target)
+            try:
+                mmsg.send(self._sock, datagram, target)
+            except BlockingIOError:  # the send buffer is full: let the network take some, but not for long
+                select.select([], [self._sock], [], _FULL_BUFFER_PATIENCE_S)
+                mmsg.send(self._sock, datagram, target)
         except OSError:
             self._waiting.clear()
             self._next = 0
@@ -42,7 +50,7 @@ class Departures(Generic[T]):
         """Return the tickets whose stamps have arrived since, each with its kernel time in ns."""
         return [
             (self._waiting.pop(number), kernel_ns)
-            for number, kernel_ns in kernel_stamps.departures(self._sock)
+            for number, kernel_ns in self._stamps.take()
             if number in self._waiting
         ]
 

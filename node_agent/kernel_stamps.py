@@ -9,14 +9,18 @@ import errno
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from node_agent import mmsg
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SO_TIMESTAMPNS: Final = 35
 _SO_TIMESTAMPING: Final = 37
 _SO_RXQ_OVFL: Final = 40
 _SO_RCVBUFFORCE: Final = 33
 _IP_RECVERR: Final = 11
-_MSG_ERRQUEUE: Final = 0x2000
 _TX_SOFTWARE: Final = 1 << 1
 _SOFTWARE: Final = 1 << 4
 _OPT_ID: Final = 1 << 7
@@ -25,7 +29,8 @@ _ORIGIN_TIMESTAMPING: Final = 4
 _TIMESPEC = struct.Struct("@ll")
 _DROPS = struct.Struct("@I")
 _EXTENDED_ERROR = struct.Struct("@IBBBBII")
-_ANCILLARY_SIZE: Final = 512
+_STAMPS_AT_ONCE: Final = 64
+_NETWORK_ERRORS: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN})
 
 
 @dataclass(frozen=True)
@@ -79,14 +84,24 @@ def ask_receive_buffer(sock: socket.socket, size: int) -> int:
 def receive(sock: socket.socket, size: int) -> Datagram | None:
     """Receive one datagram with its kernel stamp; None where none is waiting (the socket is non-blocking)."""
     try:
-        data, ancillary, flags, sender = sock.recvmsg(size, _ANCILLARY_SIZE)
-    except BlockingIOError:
+        data, control, flags, sender = sock.recvmsg(size, mmsg.CONTROL_SIZE)
+    except (BlockingIOError, ConnectionRefusedError):  # the latter: an earlier datagram of ours met a closed port
         return None
-    except ConnectionRefusedError:  # an earlier datagram of ours met a closed port; nothing was received
-        return None
+    kernel_ns, drops = _arrival(control)
+    return Datagram(data, sender[:2], kernel_ns, drops, bool(flags & socket.MSG_TRUNC))
+
+
+def parse(raw: mmsg.RawDatagram) -> Datagram:
+    """Read what ``mmsg.Inbox`` took from a socket; for the thread that judges, not for the one that receives."""
+    data, name, control, flags = raw
+    kernel_ns, drops = _arrival(mmsg.ancillary(control))
+    return Datagram(data, mmsg.address(name), kernel_ns, drops, bool(flags & socket.MSG_TRUNC))
+
+
+def _arrival(control: Iterable[tuple[int, int, bytes]]) -> tuple[int | None, int]:
     kernel_ns = None
     drops = 0
-    for level, kind, value in ancillary:
+    for level, kind, value in control:
         if level != socket.SOL_SOCKET:
             continue
         if kind == _SO_TIMESTAMPNS:
@@ -94,30 +109,41 @@ def receive(sock: socket.socket, size: int) -> Datagram | None:
             kernel_ns = seconds * 1_000_000_000 + nanoseconds
         elif kind == _SO_RXQ_OVFL:
             (drops,) = _DROPS.unpack_from(value)
-    return Datagram(data, sender[:2], kernel_ns, drops, bool(flags & socket.MSG_TRUNC))
+    return kernel_ns, drops
 
 
-def departures(sock: socket.socket, limit: int = 1024) -> list[tuple[int, int]]:
-    """Drain the error queue: return (number of the send, kernel ns) per stamp; the socket must be non-blocking."""
-    found: list[tuple[int, int]] = []
-    for _ in range(limit):
-        try:
-            _data, ancillary, _flags, _address = sock.recvmsg(0, _ANCILLARY_SIZE, _MSG_ERRQUEUE)
-        except BlockingIOError:
-            break
-        except OSError as error:
-            if error.errno in {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH}:
-                continue  # a pending ICMP error is reported once; the send's own row says what failed
-            raise
-        kernel_ns = number = None
-        for level, kind, value in ancillary:
-            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
-                seconds, nanoseconds = _TIMESPEC.unpack_from(value)
-                kernel_ns = seconds * 1_000_000_000 + nanoseconds
-            elif level == socket.IPPROTO_IP and kind == _IP_RECVERR:
-                _errno, origin, _type, _code, _pad, _info, data = _EXTENDED_ERROR.unpack_from(value)
-                if origin == _ORIGIN_TIMESTAMPING:
-                    number = data
-        if kernel_ns and number is not None:
-            found.append((number, kernel_ns))
-    return found
+class DepartureStamps:
+    """A socket's error queue, where the kernel puts the stamps of what was sent."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._inbox = mmsg.Inbox(sock, 1, _STAMPS_AT_ONCE, mmsg.MSG_ERRQUEUE)
+
+    def take(self) -> list[tuple[int, int]]:
+        """Return the stamps that have come since, as (number of the send, kernel ns)."""
+        found: list[tuple[int, int]] = []
+        while True:
+            try:
+                raws = self._inbox.take()
+            except OSError as error:
+                if error.errno in _NETWORK_ERRORS:
+                    continue  # a pending ICMP error is told once; the send's own row says what failed
+                raise
+            for _data, _name, control, _flags in raws:
+                stamp = _departure(mmsg.ancillary(control))
+                if stamp is not None:
+                    found.append(stamp)
+            if len(raws) < _STAMPS_AT_ONCE:
+                return found
+
+
+def _departure(control: Iterable[tuple[int, int, bytes]]) -> tuple[int, int] | None:
+    kernel_ns = number = None
+    for level, kind, value in control:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
+            seconds, nanoseconds = _TIMESPEC.unpack_from(value)
+            kernel_ns = seconds * 1_000_000_000 + nanoseconds
+        elif level == socket.IPPROTO_IP and kind == _IP_RECVERR:
+            _errno, origin, _type, _code, _pad, _info, data = _EXTENDED_ERROR.unpack_from(value)
+            if origin == _ORIGIN_TIMESTAMPING:
+                number = data
+    return (number, kernel_ns) if kernel_ns and number is not None else None

@@ -73,9 +73,10 @@ def _exchange(sock: socket.socket, target: tuple[str, int], clock: LocalClock, t
     except OSError:
         return _Answer(SEND_FAILED, left, left)
     outcome = TIMEOUT
+    departures = kernel_stamps.DepartureStamps(sock)
     while (wait_s := deadline - time.monotonic()) > 0:
         select.select([sock], [], [], wait_s)
-        departed = kernel_stamps.departures(sock, limit=4)
+        departed = departures.take()
         got = kernel_stamps.receive(sock, 1024)
         now = clock.pair()
         if departed:
