@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,12 @@ def work(arguments: argparse.Namespace) -> int:
     lifecycle.claim(run_dir)
     serve.set_up_log(plan, run_dir)
     columns = records.worker_columns(_DELAYS_S) if plan.role == WORKER else records.events_columns(plan.role)
-    code, status = serve.serve(plan, run_dir, output, columns, None, lambda: _say(_greeting(plan)))
+    try:
+        code, status = serve.serve(plan, run_dir, output, columns, None, lambda: _say(_greeting(plan)))
+    except AgentError:  # it never started: what was made for it holds nothing
+        shutil.rmtree(run_dir)
+        output.unlink(missing_ok=True)
+        raise
     if plan.role == WORKER:
         _fill_in(output, run_dir)
     _say(_summary(status, output))

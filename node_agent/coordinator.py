@@ -16,6 +16,7 @@ from node_agent import kernel_stamps, mmsg, records, wire
 from node_agent.departures import Departures
 from node_agent.instants import ClockPair, kernel_stamp, user_stamp
 from node_agent.journal import cell
+from node_agent.lifecycle import AgentError
 from node_agent.records import KERNEL_TX, USER, Stamp
 
 if TYPE_CHECKING:
@@ -270,8 +271,11 @@ def _stamp_cells(stamp: Stamp) -> str:
 
 
 def _resolve(worker: WorkerAddress) -> bytes:
-    """Return a worker's socket address; names are looked up once, before anything is sent. Raises OSError."""
-    return mmsg.socket_address(socket.gethostbyname(worker.host), worker.port)
+    """Return a worker's socket address; names are looked up once, before anything is sent. Raises AgentError."""
+    try:
+        return mmsg.socket_address(socket.gethostbyname(worker.host), worker.port)
+    except OSError as error:
+        raise AgentError(f"worker {worker.node_id}: cannot look up {worker.host!r}: {error.strerror}") from error
 
 
 def _names(sends: list[_Send]) -> str:
