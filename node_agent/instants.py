@@ -6,8 +6,7 @@ Every node reads its clocks here, so that a virtual clock (DESIGN section 5) ben
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from node_agent.clocks.virtual import bend, wall_from_true
 from node_agent.records import CLOCK_STEP, STAMP_GAP, USER, Stamp
@@ -21,8 +20,7 @@ _NARROW_NS: Final = 3_000
 _TRIES: Final = 8
 
 
-@dataclass(frozen=True)
-class ClockPair:
+class ClockPair(NamedTuple):
     """One bracketed reading: the wall clock was read between two readings of the raw oscillator, all in ns."""
 
     raw_before_ns: int

@@ -8,8 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from node_agent import mmsg
 
@@ -33,8 +32,7 @@ _STAMPS_AT_ONCE: Final = 64
 _NETWORK_ERRORS: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN})
 
 
-@dataclass(frozen=True)
-class Datagram:
+class Datagram(NamedTuple):
     """One received datagram: ``kernel_ns`` is the host's CLOCK_REALTIME at arrival, None where the kernel gave none."""
 
     data: bytes

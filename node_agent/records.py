@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, Union
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -197,8 +197,10 @@ SAMPLES_COLUMNS: Final = tuple(spec.name for spec in fields(Sample))
 # --- stamps and readings -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Stamp:
+# Named tuples: every event makes several of them, and they cost a quarter of a frozen dataclass.
+
+
+class Stamp(NamedTuple):
     """One node's local instant for one event, in both time domains.
 
     ``raw_ns`` is None where the kernel's wall-clock stamp could not be carried to the raw oscillator; ``problem`` says
@@ -212,8 +214,7 @@ class Stamp:
     problem: str = ""
 
 
-@dataclass(frozen=True)
-class Available:
+class Available(NamedTuple):
     """What a source says about one stamp: the reference time lies in [earliest, latest], est is the best guess.
 
     ``uncertainty_ns`` is what the source claims (ntp: half-width; ct: one sigma); ``level`` is the probability of the
@@ -231,8 +232,7 @@ class Available:
     sample_id: str
 
 
-@dataclass(frozen=True)
-class Unavailable:
+class Unavailable(NamedTuple):
     """Why a source has nothing to say about a stamp."""
 
     reason: str

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 EVENT: Final = "event"
 HELLO: Final = "hello"
@@ -24,8 +24,7 @@ BAD_TAG: Final = "bad_tag"
 OVERSIZED: Final = "oversized"
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One broadcast event, as the coordinator sent it."""
 
     event_id: int
@@ -55,22 +54,21 @@ class Wire:
         if key is not None and len(key) != KEY_SIZE:
             raise ValueError(f"run key: expected {KEY_SIZE} bytes, got {len(key)}")
         self._run_id = run_id
+        self._event_end = b"" if key is None else b',"run_id":%b,"kind":"event"' % json.dumps(run_id).encode()
         self._keyed = None if key is None else hashlib.blake2b(digest_size=TAG_SIZE, key=key)
 
     def event(self, event_id: int, coordinator_timestamp_ns: int, sequence_number: int) -> bytes:
         """Return an event's datagram."""
-        return self._seal(
-            {
-                "event_id": event_id,
-                "coordinator_timestamp_ns": coordinator_timestamp_ns,
-                "sequence_number": sequence_number,
-            },
-            EVENT,
-        )
+        body = (
+            b'{"event_id":%d,"coordinator_timestamp_ns":%d,"sequence_number":%d%b}'
+            % (event_id, coordinator_timestamp_ns, sequence_number, self._event_end)
+        )  # fmt: skip
+        return body if self._keyed is None else self._tag(body) + body
 
     def control(self, kind: str, **fields: Any) -> bytes:
-        """Return a control datagram."""
-        return self._seal(fields, kind)
+        """Return a control datagram; only a keyed run has them."""
+        body = json.dumps({**fields, "run_id": self._run_id, "kind": kind}, separators=(",", ":")).encode()
+        return self._tag(body) + body
 
     def open(self, datagram: bytes) -> Event | Control | Refused:
         """Check and read a datagram."""
@@ -82,14 +80,9 @@ class Wire:
             return Refused(BAD_TAG)
         return self._read(datagram[TAG_SIZE:])
 
-    def _seal(self, fields: dict[str, Any], kind: str) -> bytes:
-        if self._keyed is None:
-            return json.dumps(fields if kind == EVENT else {**fields, "kind": kind}).encode()
-        body = json.dumps({**fields, "run_id": self._run_id, "kind": kind}, separators=(",", ":")).encode()
-        return self._tag(body) + body
-
     def _tag(self, body: bytes) -> bytes:
-        assert self._keyed is not None, "only a keyed wire tags"  # noqa: S101 - for the type checker
+        if self._keyed is None:
+            raise ValueError("a wire without a run key has no tags")
         hasher = self._keyed.copy()
         hasher.update(body)
         return hasher.digest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from node_agent.clocks.base import aged_bound_ns
 from node_agent.records import GUARANTEED, INCONSISTENT, NTP, STALE, Available, Reading, Sample, Stamp, Unavailable
@@ -16,8 +16,7 @@ WINDOW: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """A closed interval of reference time in ns, with the estimate and the sample it rests on."""
 
     low: int
@@ -78,17 +77,21 @@ class NtpSource:
 
     def _of_server(self, samples: Sequence[Sample], raw_ns: int, *, to_utc: bool) -> Interval | None:
         """Intersect one server's samples at ``raw_ns``; low > high says that the server contradicts itself."""
-        low = high = best = None
+        found: Interval | None = None
+        narrowest = 0
         for sample in samples:
-            center = _reference_at(sample) + raw_ns - _raw_at(sample)
-            bound = aged_bound_ns(_bound(sample, to_utc=to_utc), raw_ns - _raw_at(sample), self.max_drift_ppm)
-            low = center - bound if low is None else max(low, center - bound)
-            high = center + bound if high is None else min(high, center + bound)
-            if best is None or bound <= best[0]:
-                best = (bound, center, sample)
-        if low is None or high is None or best is None:
-            return None
-        return Interval(low, high, best[1], best[2])
+            age = raw_ns - _raw_at(sample)
+            center = _reference_at(sample) + age
+            bound = aged_bound_ns(_bound(sample, to_utc=to_utc), age, self.max_drift_ppm)
+            if found is None:
+                found, narrowest = Interval(center - bound, center + bound, center, sample), bound
+                continue
+            low, high = max(found.low, center - bound), min(found.high, center + bound)
+            if bound <= narrowest:
+                found, narrowest = Interval(low, high, center, sample), bound
+            else:
+                found = Interval(low, high, found.est, found.sample)
+        return found
 
 
 def marzullo(intervals: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
