@@ -191,8 +191,10 @@ class Coordinator:
         late_ns = time.monotonic_ns() - due_ns
         event = _Sent(sequence + 1, sequence, before.wall_ns - late_ns, delay_ms, before.raw_ns)
         datagram = self._wire.event(event.event_id, before.wall_ns, sequence)
+        stamped = self._departures.stamped
+        first = user_stamp(before)
         for worker in self._plan.workers:
-            send = _Send(worker, user_stamp(clock.pair() if event.sends else before))
+            send = _Send(worker, first if stamped or not event.sends else user_stamp(clock.pair()))
             try:
                 self._departures.send(datagram, self._targets[worker.node_id], send)
             except OSError as error:

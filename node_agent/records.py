@@ -310,12 +310,13 @@ RUN_OK, RUN_DEGRADED, RUN_FAILED = "ok", "degraded", "failed"
 
 @dataclass
 class NodeManifest:
-    """What the manifest keeps of one node. ``status`` is the last NodeStatus seen, as a dict, or None."""
+    """What the manifest keeps of one node: the plan it was given and the last NodeStatus seen, as dicts, or None."""
 
     node_id: str
     role: str
     host: str
     virtual_clock: dict[str, Any] | None = None
+    plan: dict[str, Any] | None = None
     status: dict[str, Any] | None = None
     collected_by: str | None = None
     checksums_verified: bool = False
