@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from node_agent.clocks.base import evaluate
-from node_agent.records import COLUMN_PREFIX, NOT_CONFIGURED, OK, SOURCE_FIELDS, Available, Reading, Stamp, Unavailable
+from node_agent.records import COLUMN_PREFIX, NOT_CONFIGURED, Reading, Stamp, Unavailable, reading_cells
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from node_agent.clocks.base import ClockSource
     from node_agent.sampler import Snapshot
-
-_NO_NUMBERS = "," * (len(SOURCE_FIELDS) - 1)
 
 
 class Readings:
@@ -38,24 +36,5 @@ class Readings:
         for name, reading in self.of(stamp, snapshot).items():
             if isinstance(reading, Unavailable) and reading.reason != NOT_CONFIGURED:
                 self.unavailable[COLUMN_PREFIX[name]] += 1
-            parts.append(cells(reading, stamp.wall_ns))
+            parts.append(reading_cells(reading, stamp.wall_ns))
         return ",".join(parts)
-
-
-def cells(reading: Reading, wall_ns: int) -> str:
-    """Return one reading as its cells; ``wall_ns`` is the stamp's wall clock, which the offset is added to."""
-    if not isinstance(reading, Available):
-        return reading.reason + _NO_NUMBERS
-    return "%s,%.6f,%.6f,%d,%d,%d,%s,%.6g,%s,%.3f,%s" % (  # noqa: UP031 - a quarter of the time of an f-string's format specs
-        OK,
-        (reading.est_ns - wall_ns) / 1e6,
-        reading.uncertainty_ns / 1e6,
-        reading.est_ns,
-        reading.earliest_ns,
-        reading.latest_ns,
-        reading.kind,
-        reading.level,
-        reading.reference,
-        reading.age_ns / 1e6,
-        reading.sample_id,
-    )

@@ -240,6 +240,28 @@ class Unavailable(NamedTuple):
 
 Reading = Union[Available, Unavailable]
 
+_NO_NUMBERS: Final = "," * (len(SOURCE_FIELDS) - 1)
+
+
+def reading_cells(reading: Reading, wall_ns: int) -> str:
+    """Return one reading as its cells; ``wall_ns`` is the stamp's wall clock, which the offset is added to."""
+    if not isinstance(reading, Available):
+        return reading.reason + _NO_NUMBERS
+    return "%s,%.6f,%.6f,%d,%d,%d,%s,%.6g,%s,%.3f,%s" % (  # noqa: UP031 - a quarter of the time of an f-string's format specs
+        OK,
+        (reading.est_ns - wall_ns) / 1e6,
+        reading.uncertainty_ns / 1e6,
+        reading.est_ns,
+        reading.earliest_ns,
+        reading.latest_ns,
+        reading.kind,
+        reading.level,
+        reading.reference,
+        reading.age_ns / 1e6,
+        reading.sample_id,
+    )
+
+
 # --- status --------------------------------------------------------------------------------------------------------
 
 

@@ -9,8 +9,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from node_agent.clocks.base import good
-from node_agent.clocks.ntp import WINDOW
+from node_agent.clocks.base import KEEP, good
 from node_agent.exchange import ntp as ntp_exchange
 from node_agent.exchange.chronotick import MAX_NTP_SAMPLES, ChronoTickClient
 from node_agent.journal import cell
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_KEEP = 4 * WINDOW  # good samples kept per server: what a reading may use, and what came while it waited its turn
 _WARM_UP_TRIES = 8  # queries a source gets in quick succession to become ready, like NTP's iburst
 _WARM_UP_GOOD = 4
 _WARM_UP_INTERVAL_S = 0.25
@@ -64,7 +62,7 @@ class Sampler:
         self._stopping = threading.Event()
         self._changed = threading.Condition(self._lock)
         servers = 1 if clocks.ntp is None else len(clocks.ntp.servers)
-        self._good: dict[str, deque[Sample]] = {name: deque(maxlen=_KEEP * servers) for name in sources}
+        self._good: dict[str, deque[Sample]] = {name: deque(maxlen=KEEP * servers) for name in sources}
         self._frozen: dict[str, tuple[Sample, ...]] = dict.fromkeys(sources, ())
         self._tallies: dict[str, Tally] = {name: Tally() for name in sources}
         self._threads = list(self._plan_threads())

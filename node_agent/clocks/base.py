@@ -7,12 +7,14 @@ anyone can recompute them from samples.csv.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from node_agent.records import NEVER_SAMPLED, OK, Reading, Sample, Stamp, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+KEEP: Final = 32  # good samples kept per server: what a reading may use, and what came while its stamp waited its turn
 
 
 class ClockSource(Protocol):
