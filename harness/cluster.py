@@ -11,7 +11,7 @@ import secrets
 import stat
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 import fabric
 import paramiko
 
-from harness.errors import DeadlineError, HarnessError, RemoteCommandError, UnreachableError
+from harness.errors import DeadlineError, HarnessError, RemoteCommandError, RunError, UnreachableError
 from harness.host_keys import apply_policy, known_hosts_files
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ class Answers(Generic[T]):
 
     ok: dict[str, T] = field(default_factory=dict)
     failed: dict[str, HarnessError] = field(default_factory=dict)
+
+    def demand(self) -> None:
+        """Raise RunError, one line per node, unless every node answered."""
+        if self.failed:
+            raise RunError("\n".join(str(error) for error in self.failed.values()))
 
 
 class Host:
@@ -207,12 +212,14 @@ class Cluster:
         gate = threading.Lock()
         self.hosts = {node.id: Host(node, self._connect(node, settings, gateway), gate) for node in config.nodes}
         self._gateway = gateway
+        self._pending: set[Future[Any]] = set()
         self._pool = ThreadPoolExecutor(max_workers=min(16, len(self.hosts)), thread_name_prefix="host")
 
     def each(self, action: Callable[[Host], T], nodes: Iterable[str] | None = None) -> Answers[T]:
         """Do one thing on every node (or those named) at once; one's failure never hides another's answer."""
         names = list(self.hosts if nodes is None else nodes)
         futures = {name: self._pool.submit(action, self.hosts[name]) for name in names}
+        self._pending = set(futures.values())
         answers: Answers[T] = Answers()
         for name, future in futures.items():
             try:
@@ -220,6 +227,10 @@ class Cluster:
             except HarnessError as error:  # noqa: PERF203 - each node's failure is its own
                 answers.failed[name] = error
         return answers
+
+    def settle(self) -> None:
+        """Wait for actions that an interrupt left behind; each has its own deadline."""
+        wait(self._pending)
 
     def close(self) -> None:
         """Close every connection and end the threads."""

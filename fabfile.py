@@ -1,0 +1,212 @@
+"""What you do to a cluster: ``fab [CLUSTER] check deploy run collect status logs stop clean experiment demo``.
+
+The name of a file in configs/clusters/ selects that cluster for the tasks that follow (default: ares). Tasks of one
+chain share connections and the experiment. Exit codes: docs/DEPLOYMENT.md.
+"""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fabric
+import fabric.main
+from invoke import Collection, Context, Exit
+from invoke.exceptions import ParseError
+from invoke.tasks import Task
+
+from harness import config, upkeep, waiting
+from harness import experiment as experiments
+from harness.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, HarnessError
+from harness.session import Configs, Session
+from node_agent.records import DEPLOYED
+
+if TYPE_CHECKING:
+    from harness.runs import RunFolder
+
+ROOT = Path(__file__).parent
+DEMO_CONFIGS = ROOT / config.CONFIGS / "demo"
+session = Session(ROOT)
+
+CONFIG_HELP = {
+    "config-dir": "folder of coordinator_config.yaml and worker_config.yaml (default: configs)",
+    "coordinator-config": "a coordinator configuration of its own",
+    "worker-config": "a worker configuration of its own",
+}
+NEW_NAME = {"experiment": "name of the new experiment (default: UTC time and a short id)"}
+KNOWN_NAME = {"experiment": "name of the experiment (default: the latest)"}
+
+
+@fabric.task(help=CONFIG_HELP)
+def check(_: Context, config_dir: str = "", coordinator_config: str = "", worker_config: str = "") -> None:
+    """Check every node and service by protocol and print what was found; change nothing."""
+    session.check(session.configs(config_dir, coordinator_config, worker_config), show=True).demand()
+
+
+@fabric.task(help=NEW_NAME | CONFIG_HELP)
+def deploy(
+    _: Context, experiment: str = "", config_dir: str = "", coordinator_config: str = "", worker_config: str = ""
+) -> None:
+    """Make the results folder and every node's run folder; `latest` points to it from now on."""
+    experiments.deploy(session, session.configs(config_dir, coordinator_config, worker_config), experiment or None)
+
+
+@fabric.task(help=NEW_NAME | CONFIG_HELP)
+def run(
+    _: Context, experiment: str = "", config_dir: str = "", coordinator_config: str = "", worker_config: str = ""
+) -> None:
+    """Carry out the deployed experiment (deploy one if there is none) and collect it, whatever happens."""
+    chosen = session.configs(config_dir, coordinator_config, worker_config)
+    folder = _deployed(experiment, given=bool(config_dir or coordinator_config or worker_config))
+    if folder is None:
+        folder = experiments.deploy(session, chosen, experiment or None)
+    experiments.execute(session, folder, session.kept_configs(folder))
+
+
+@fabric.task(help=KNOWN_NAME)
+def collect(_: Context, experiment: str = "") -> None:
+    """Bring home what is missing, verify all of it; wait first if the run is still going on."""
+    folder = session.find(experiment)
+    if upkeep.gone(session, folder):
+        experiments.verify_kept(session, folder)
+    else:
+        experiments.pick_up(session, folder, session.kept_configs(folder))
+
+
+@fabric.task(help=KNOWN_NAME)
+def status(_: Context, experiment: str = "") -> None:
+    """Show what every node says of its agent."""
+    upkeep.status(session, session.find(experiment))
+
+
+@fabric.task(help=KNOWN_NAME | {"lines": "how many of the last lines of each log"})
+def logs(_: Context, experiment: str = "", lines: int = 40) -> None:
+    """Show the agents' logs."""
+    upkeep.logs(session, session.find(experiment), lines)
+
+
+@fabric.task(help=KNOWN_NAME)
+def stop(_: Context, experiment: str = "") -> None:
+    """Stop the agents of an experiment, each by its recorded process."""
+    upkeep.stop(session, session.find(experiment))
+
+
+@fabric.task(help=KNOWN_NAME | {"force": "even if it was not collected"})
+def clean(_: Context, experiment: str = "", force: bool = False) -> None:
+    """Remove an experiment's folders from the nodes, and agents of other versions; results at home stay."""
+    upkeep.clean(session, session.find(experiment), force=force)
+
+
+@fabric.task(help=NEW_NAME | CONFIG_HELP)
+def experiment(
+    _: Context, experiment: str = "", config_dir: str = "", coordinator_config: str = "", worker_config: str = ""
+) -> None:
+    """Do it all: check, deploy, run, collect, analyse."""
+    _experiment(session.configs(config_dir, coordinator_config, worker_config), experiment)
+
+
+@fabric.task(help=NEW_NAME)
+def demo(_: Context, experiment: str = "") -> None:
+    """Show the whole experiment on an embedded cluster, in under a minute."""
+    session.select("local")
+    _experiment(session.configs(str(DEMO_CONFIGS)), experiment)
+
+
+def _experiment(chosen: Configs, name: str) -> None:
+    folder = experiments.deploy(session, chosen, name or None)
+    try:
+        experiments.execute(session, folder, session.kept_configs(folder))
+    except HarnessError as error:  # there are results all the same: judge them, then say what went wrong
+        session.console.say(f"problem: {error}")
+        session.note(error.exit_code)
+    _analyze(folder)
+
+
+def _analyze(folder: RunFolder) -> None:
+    from analysis.run_all import run_all  # noqa: PLC0415 - pandas and matplotlib take a second that `fab stop` should not
+
+    result = run_all(folder.path)
+    session.console.say(str(result))
+
+
+def _deployed(name: str, *, given: bool) -> RunFolder | None:
+    """Return the deployment that `run` means, or None if it has to make one."""
+    try:
+        folder = session.find(name)
+    except HarnessError:
+        if session.deployed:
+            raise
+        return None
+    fresh = folder.manifest.phase == DEPLOYED and not upkeep.gone(session, folder)
+    return folder if name or session.deployed or (fresh and not given) else None
+
+
+def _selector(name: str) -> Task:
+    def select(context: Context, direct: bool = False) -> None:
+        session.fabric_settings = context.config
+        session.select(name, direct=direct)
+
+    help_text = {"direct": "reach the nodes without the gateway (on the master itself)"}
+    return Task(select, name=name, help=help_text, auto_shortflags=True)
+
+
+class ChainExecutor(fabric.Executor):  # type: ignore[misc]  # fabric publishes no types
+    """Runs a chain of tasks, ends what it started, and turns outcomes and errors into the documented exit codes."""
+
+    def execute(self, *tasks: Any) -> Any:
+        """Run the tasks in order; a hard error ends the chain with one clear line, a degraded outcome does not."""
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        session.fabric_settings = self.config
+        message = None
+        try:
+            super().execute(*tasks)
+        except HarnessError as error:
+            message = str(error)
+            session.note(error.exit_code)
+        except KeyboardInterrupt:
+            message = "interrupted"
+            session.note(EXIT_INTERRUPTED)
+        except Exit:
+            raise
+        except Exception:  # noqa: BLE001 - the last resort: an internal error keeps its traceback and its own exit code
+            message = f"internal error:\n{traceback.format_exc()}"
+            session.note(EXIT_INTERNAL)
+        finally:
+            with waiting.uninterrupted(lambda _: None):
+                session.close()
+        if message or session.exit_code:
+            raise Exit(message, session.exit_code)
+
+
+def _usage_errors_are_2(program: Any) -> None:
+    """Let an unknown task, cluster or option exit with 2; fabric itself would say 1, an internal error here."""
+    parse = program.parse_tasks
+
+    def parse_tasks() -> None:
+        try:
+            parse()
+        except ParseError as error:
+            clusters = ", ".join(path.stem for path in _cluster_files())
+            raise Exit(f"{error} (clusters: {clusters}; tasks: fab --list)", EXIT_USAGE) from None
+
+    program.parse_tasks = parse_tasks
+    program.executor_class = ChainExecutor
+
+
+def _cluster_files() -> list[Path]:
+    return sorted((ROOT / config.CLUSTERS).glob("*.yaml"))
+
+
+def _collection() -> Collection:
+    tasks = Collection(check, deploy, run, collect, status, logs, stop, clean, experiment, demo)
+    for path in _cluster_files():
+        if path.stem in tasks.tasks:
+            raise Exit(f"{path}: expected a name that is no task, got {path.stem!r}; rename the file", EXIT_USAGE)
+        tasks.add_task(_selector(path.stem), name=path.stem)
+    return tasks
+
+
+_usage_errors_are_2(fabric.main.program)
+ns = _collection()

@@ -1,0 +1,132 @@
+"""The agent on a node: bring it there, and call its commands. One typed function per command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from harness.bundle import BUNDLE_NAME
+from harness.errors import PreflightError, RemoteCommandError
+from harness.planning import remote_base
+from node_agent.plan import KEY_FILE, PLAN_FILE, NodePlan, to_json
+from node_agent.records import STATUS_FILE, NodeStatus
+
+if TYPE_CHECKING:
+    from harness.bundle import Bundle
+    from harness.cluster import Host
+    from harness.config import ClusterConfig
+
+OLDEST_PYTHON: Final = (3, 9)
+CHECK_TIMEOUT_S: Final = 60.0
+START_TIMEOUT_S: Final = 40.0
+STOP_TIMEOUT_S: Final = 10.0
+CHECKSUM_TIMEOUT_S: Final = 300.0
+
+_VERSION: Final = "import sys; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])"
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """What became of a stop: the agent ``was_alive`` or not; a ``problem`` if it had to be killed or is not gone."""
+
+    stopped: bool
+    was_alive: bool
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a node says of its agent: whether that process lives, and its last status."""
+
+    alive: bool
+    status: NodeStatus | None
+    problem: str | None
+
+
+class Agent:
+    """The agent of one content (sha256) in the nodes' caches, and its command line."""
+
+    def __init__(self, cluster: ClusterConfig, sha256: str) -> None:
+        """Name the agent; nothing is pushed yet."""
+        self.sha256 = sha256
+        self._python = cluster.remote_python
+        self._folder = f"{remote_base(cluster)}/cache/{sha256}"
+        self._path = f"{self._folder}/{BUNDLE_NAME}"
+
+    def install(self, host: Host, bundle: Bundle) -> str:
+        """Put the agent into the node's cache unless it is there, verified; return the node's Python version.
+
+        Raises PreflightError for a Python that is missing or too old, or a file that arrived damaged.
+        """
+        version = self._python_version(host)
+        known = host.ask(f"umask 077; mkdir -p {self._folder}; sha256sum {self._path} 2>/dev/null || echo none")
+        if known.split()[0] != bundle.sha256:
+            host.write(self._path, bundle.path.read_bytes(), 0o600)
+            got = host.ask(f"sha256sum {self._path}").split()[0]
+            if got != bundle.sha256:
+                raise PreflightError(f"{host.id}: agent bundle: expected sha256 {bundle.sha256}, got {got}; disk full?")
+        return version
+
+    def check(self, host: Host, plan: NodePlan) -> dict[str, Any]:
+        """Return what the node says of itself and of its time services (see ``node_agent.check``)."""
+        return self._ask(host, "check --plan -", to_json(plan).encode(), CHECK_TIMEOUT_S)
+
+    def start(self, host: Host, plan: NodePlan, run_key: str) -> None:
+        """Push plan and key, start the agent detached, return once its socket is bound."""
+        folder = plan.run_dir
+        host.ask(f"umask 077; mkdir -p {folder}")
+        host.write(f"{folder}/{PLAN_FILE}", to_json(plan).encode(), 0o600)
+        host.write(f"{folder}/{KEY_FILE}", run_key.encode(), 0o600)
+        self._ask(host, f"{plan.role} --plan {folder}/{PLAN_FILE} --detach", b"", START_TIMEOUT_S)
+
+    def see(self, host: Host, folder: str) -> Seen:
+        """Return whether the run folder's agent lives, and its last status."""
+        said = self._ask(host, f"status --run-dir {folder}")
+        status = said["status"]
+        return Seen(
+            said["alive"], None if status is None else NodeStatus.from_json(json.dumps(status)), said["problem"]
+        )
+
+    def stop(self, host: Host, folder: str) -> Stopped:
+        """Stop exactly the run folder's agent and destroy its key. Idempotent."""
+        timeout_s = 2 * STOP_TIMEOUT_S + 10
+        said = self._ask(host, f"stop --run-dir {folder} --timeout-s {STOP_TIMEOUT_S:g}", b"", timeout_s)
+        return Stopped(said["stopped"], said["was_alive"], said["problem"])
+
+    def checksum(self, host: Host, folder: str) -> None:
+        """Let the node write SHA256SUMS over its journals."""
+        host.ask(f"{self._python} {self._path} checksum --run-dir {folder}", timeout_s=CHECKSUM_TIMEOUT_S)
+
+    def _python_version(self, host: Host) -> str:
+        result = host.run(f'{self._python} -c "{_VERSION}"')
+        oldest = ".".join(str(part) for part in OLDEST_PYTHON)
+        if result.exit_code != 0:
+            said = (result.stderr.strip().splitlines() or ["no message"])[-1]
+            raise PreflightError(
+                f"{host.id}: remote_python: expected Python >= {oldest} as {self._python}, got: {said}"
+            )
+        version = result.stdout.strip()
+        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PYTHON:
+            advice = "set remote_python in the cluster file to a newer one"
+            raise PreflightError(f"{host.id}: remote_python: expected Python >= {oldest}, got {version}; {advice}")
+        return version
+
+    def _ask(self, host: Host, arguments: str, stdin: bytes = b"", timeout_s: float = 20.0) -> dict[str, Any]:
+        said = host.ask(f"{self._python} {self._path} {arguments}", stdin=stdin, timeout_s=timeout_s)
+        try:
+            answer = json.loads(said)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise RemoteCommandError(f"{host.id}: agent {arguments}: expected one JSON object, got {said[:200]!r}")
+        return answer
+
+
+def read_status(host: Host, folder: str) -> NodeStatus | None:
+    """Return the agent's status as its file tells it, without starting anything on the node; None if there is none."""
+    content = host.read(f"{folder}/{STATUS_FILE}")
+    try:
+        return None if content is None else NodeStatus.from_json(content.decode())
+    except (ValueError, TypeError) as error:
+        raise RemoteCommandError(f"{host.id}: {folder}/{STATUS_FILE}: {error}") from error

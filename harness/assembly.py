@@ -1,0 +1,50 @@
+"""From the nodes' raw files to one file per role: coordinator.csv and worker_<id>.csv, each written in one piece."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from harness.runs import RunFolder, write_atomically
+from node_agent.records import (
+    COMMIT_WAIT_FILE,
+    COORDINATOR_FILE,
+    EVENTS_FILE,
+    events_columns,
+    join_commit_wait,
+    worker_columns,
+    worker_file,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+
+def assemble(folder: RunFolder, delays_s: Sequence[float]) -> None:
+    """Write every assembled file whose raw files are there; a node that recorded nothing gets no file."""
+    manifest = folder.manifest
+    events = folder.raw(manifest.coordinator_id) / EVENTS_FILE
+    if events.is_file():
+        _write(folder.path / COORDINATOR_FILE, events_columns("coordinator"), _rows(events))
+    for worker_id in manifest.worker_ids:
+        events = folder.raw(worker_id) / EVENTS_FILE
+        if events.is_file():
+            waits = folder.raw(worker_id) / COMMIT_WAIT_FILE
+            joined = join_commit_wait(_rows(events), _rows(waits) if waits.is_file() else [], delays_s)
+            _write(folder.path / worker_file(worker_id), worker_columns(delays_s), joined)
+
+
+def _rows(path: Path) -> Iterable[dict[str, str]]:
+    """Yield a journal's rows; a line without its newline was being written when the agent died and is no row yet."""
+    with path.open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(line for line in file if line.endswith("\n"))
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())

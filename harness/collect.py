@@ -1,0 +1,183 @@
+"""Bringing the nodes' files home: by rsync, else by SFTP, verified the same way; nothing at home is ever made worse.
+
+A node writes SHA256SUMS over its own files, everything is copied beside its final place and checked there, and only a
+set that contains what is already at home replaces it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import signal
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from harness import rsync
+from harness.assembly import assemble
+from harness.errors import CollectionError
+from harness.planning import run_dir
+from node_agent.records import CHECKSUMS_FILE, STATUS_FILE, NodeStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.agent import Agent
+    from harness.cluster import Cluster, Host
+    from harness.runs import RunFolder
+
+RSYNC: Final = "rsync"
+SFTP: Final = "sftp"
+RSYNC_TIMEOUT_S: Final = 1800.0
+_NOT_DATA: Final = {CHECKSUMS_FILE, STATUS_FILE}  # these change as a whole; everything else is append-only
+
+
+@dataclass(frozen=True)
+class Collected:
+    """How one node's files came home: ``by`` rsync or sftp, and why not by rsync."""
+
+    by: str
+    remark: str = ""
+
+
+def collect(cluster: Cluster, agent: Agent, folder: RunFolder, delays_s: Sequence[float]) -> dict[str, str]:
+    """Bring every node's files home, assemble them, and note both in the manifest (unsaved).
+
+    Returns, by node, what went wrong: a node that cannot be collected does not keep the others from it.
+    """
+    with tempfile.TemporaryDirectory(prefix="collect-") as scratch:
+        config_file = Path(scratch) / "ssh_config"
+        config_file.write_text(rsync.ssh_config(cluster.config), encoding="utf-8")
+        answers = cluster.each(lambda host: _collect_node(cluster, host, agent, folder, config_file))
+    for node_id, how in answers.ok.items():
+        node = folder.manifest.nodes[node_id]
+        node.collected_by = how.by + (f" ({how.remark})" if how.remark else "")
+    verify(folder)
+    assemble(folder, delays_s)
+    return {node_id: str(error) for node_id, error in answers.failed.items()}
+
+
+def verify(folder: RunFolder) -> dict[str, str]:
+    """Check what is at home against the nodes' checksums, note it in the manifest (unsaved), return what is wrong."""
+    wrong = {}
+    for node_id, node in folder.manifest.nodes.items():
+        try:
+            verify_checksums(folder.raw(node_id))
+            node.checksums_verified = True
+        except CollectionError as error:
+            node.checksums_verified = False
+            wrong[node_id] = f"{node_id}: {error}"
+        status = folder.raw(node_id) / STATUS_FILE
+        if status.is_file():
+            with contextlib.suppress(ValueError, TypeError):  # torn by a crash: the last good one is kept
+                node.status = asdict(NodeStatus.from_json(status.read_text(encoding="utf-8")))
+    return wrong
+
+
+def verify_checksums(folder: Path) -> None:
+    """Raise CollectionError unless every file that ``folder/SHA256SUMS`` lists is there with that content."""
+    sums = folder / CHECKSUMS_FILE
+    if not sums.is_file():
+        raise CollectionError(f"expected {CHECKSUMS_FILE} from the node, got none")
+    for line in sums.read_text(encoding="ascii").splitlines():
+        expected, _, name = line.partition("  ")
+        if not name or "/" in name:
+            raise CollectionError(f"{CHECKSUMS_FILE}: expected 'hash  name', got {line!r}")
+        path = folder / name
+        if not path.is_file():
+            raise CollectionError(f"{name}: expected it beside {CHECKSUMS_FILE}, got none")
+        with path.open("rb") as file:
+            got = hashlib.file_digest(file, "sha256").hexdigest()
+        if got != expected:
+            raise CollectionError(f"{name}: expected sha256 {expected[:16]}..., got {got[:16]}...; damaged on the way")
+
+
+def accept(staged: Path, home: Path) -> None:
+    """Move a verified set of files into its place, unless it lacks something that is there already.
+
+    Raises CollectionError, leaving ``home`` as it was, if a file at home is not a beginning of the new one.
+    """
+    if home.is_dir():
+        for old in sorted(home.iterdir()):
+            if old.is_file() and old.name not in _NOT_DATA and not _begins(old, staged / old.name):
+                raise CollectionError(f"{old.name}: the node lacks what was collected before; kept that, took nothing")
+    home.mkdir(parents=True, exist_ok=True)
+    # The sums go last: until then the old ones tell that something is amiss.
+    for new in sorted(staged.iterdir(), key=lambda path: path.name == CHECKSUMS_FILE):
+        new.replace(home / new.name)
+
+
+def _collect_node(cluster: Cluster, host: Host, agent: Agent, folder: RunFolder, config_file: Path) -> Collected:
+    remote = run_dir(cluster.config, folder.name, host.id)
+    agent.checksum(host, remote)
+    home = folder.raw(host.id)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home.parent, prefix=f".{host.id}-") as scratch:
+        staged = Path(scratch)
+        how = _copy(host, remote, staged, config_file)
+        try:
+            verify_checksums(staged)
+            accept(staged, home)
+        except CollectionError as error:
+            raise CollectionError(f"{host.id}: {error}") from None
+    return how
+
+
+def _copy(host: Host, remote: str, staged: Path, config_file: Path) -> Collected:
+    """Copy by rsync if both ends have it and it works, else by SFTP, saying why."""
+    remark = _why_no_rsync(host)
+    if remark is None:
+        try:
+            _rsync(rsync.argv(host.node, config_file, remote, staged))
+            return Collected(RSYNC)
+        except CollectionError as error:
+            remark = str(error)
+    names = host.list(remote)
+    if names is None:
+        raise CollectionError(f"{host.id}: expected the run folder {remote}, got none there")
+    for name in names:
+        if name.endswith((".csv", ".log")) or name in {STATUS_FILE, CHECKSUMS_FILE, "plan.json", "agent.pid"}:
+            host.fetch(f"{remote}/{name}", staged / name)
+    return Collected(SFTP, remark)
+
+
+def _why_no_rsync(host: Host) -> str | None:
+    if program := rsync.missing_here():
+        return f"no {program} on this machine"
+    if host.run("command -v rsync").exit_code != 0:
+        return f"no rsync on {host.id}"
+    return None
+
+
+def _rsync(argv: list[str]) -> None:
+    """Run rsync in a session of its own: Ctrl-C at the terminal must not cut a collection short."""
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        _, said = process.communicate(timeout=RSYNC_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise CollectionError(f"rsync did not end within {RSYNC_TIMEOUT_S:g} s") from None
+    if process.returncode != 0:
+        raise CollectionError(f"rsync failed: {' '.join(said.split())[:200]}")
+
+
+def _begins(old: Path, new: Path) -> bool:
+    """Return whether the file ``new`` starts with all of ``old``."""
+    if not new.is_file() or new.stat().st_size < old.stat().st_size:
+        return False
+    with old.open("rb") as mine, new.open("rb") as theirs:
+        while chunk := mine.read(1 << 20):
+            if theirs.read(len(chunk)) != chunk:
+                return False
+    return True

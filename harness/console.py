@@ -1,0 +1,184 @@
+"""What the user sees. The only importer of rich: tables and a live display on a terminal, else plain lines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Final, TextIO
+
+from rich.console import Console as RichConsole
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from node_agent.records import BROADCASTING, CHRONOTICK, NTP, OK, SourceStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from harness.preflight import ChronoTickCheck, NodeCheck, NtpCheck, Preflight
+    from harness.watching import NodeView
+
+PLAIN_WIDTH: Final = 160
+PLAIN_EVERY_S: Final = 5.0
+
+
+class Console:
+    """Lines, tables and the live display of a run, on one stream. Threads may speak at the same time."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        """Write to ``stream`` (standard output); whether it is a terminal decides how."""
+        stream = stream or sys.stdout
+        width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
+        self._rich = RichConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._lock = threading.Lock()
+
+    def say(self, line: str) -> None:
+        """Write one line."""
+        with self._lock:
+            self._rich.print(Text(line))
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Write a table of words; columns whose cells are all numbers are for the caller to align."""
+        table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        with self._lock:
+            self._rich.print(table, soft_wrap=False)
+
+    def check_table(self, cluster: str, preflight: Preflight) -> None:
+        """Write what `check` found: every node, then each service as each node sees it."""
+        nodes = preflight.nodes
+        columns: tuple[str, ...] = ("node", "role", "ssh", "python", "free disk", "UDP", "clock", "fit")
+        self.table(f"{cluster}: nodes", columns, [_node_row(node) for node in nodes])
+        ntp = [(node.node_id, *_ntp_row(answer)) for node in nodes for answer in node.ntp]
+        if ntp:
+            columns = ("node", "NTP server", "answer", "offset ± bound ms", "round trip ms", "stratum")
+            self.table(f"{cluster}: NTP", columns, ntp)
+        tick = [(node.node_id, *_tick_row(answer)) for node in nodes for answer in node.chronotick]
+        if tick:
+            columns = ("node", "ChronoTick server", "health", "answer", "offset ± sigma ms", "latency ms")
+            self.table(f"{cluster}: ChronoTick", columns, tick)
+        for problem in preflight.problems:
+            self.say(f"problem: {problem}")
+
+    @contextlib.contextmanager
+    def display(self, planned_s: float) -> Iterator[RunDisplay]:
+        """Show a run while it lasts: live on a terminal, else in lines; it takes ``planned_s`` from the first event."""
+        if not self._rich.is_terminal:
+            yield RunDisplay(planned_s, self, None)
+            return
+        with Live(console=self._rich, refresh_per_second=4, transient=False) as live:
+            yield RunDisplay(planned_s, self, live)
+
+
+class RunDisplay:
+    """The state of a run as seen on the screen."""
+
+    def __init__(self, planned_s: float, console: Console, live: Live | None) -> None:
+        """Show on ``live`` if there is one, else in lines of ``console``."""
+        self._planned_s, self._console, self._live = planned_s, console, live
+        self._broadcast_since_s: float | None = None
+        self._phases: dict[str, str] = {}
+        self._last_line_s = time.monotonic()
+
+    def show(self, views: Mapping[str, NodeView]) -> None:
+        """Draw the nodes as they are now."""
+        if self._broadcast_since_s is None and any(view.phase == BROADCASTING for view in views.values()):
+            self._broadcast_since_s = time.monotonic()
+        if self._live is not None:
+            self._live.update(self._picture(views))
+        else:
+            self._lines(views)
+
+    def left_s(self) -> float:
+        """Return how long the run will still take, in s, as planned."""
+        if self._broadcast_since_s is None:
+            return self._planned_s
+        return max(0.0, self._planned_s - (time.monotonic() - self._broadcast_since_s))
+
+    def _picture(self, views: Mapping[str, NodeView]) -> Group:
+        table = Table(show_edge=False, pad_edge=False)
+        for name in ("node", "phase", "sent", "received", "lost", "NTP ms", "ChronoTick ms", "sample age", "remark"):
+            table.add_column(name, justify="right" if name in {"sent", "received", "lost"} else "left")
+        for node_id, view in views.items():
+            table.add_row(*(Text(cell) for cell in _live_row(node_id, view)))
+        share = 1 - self.left_s() / self._planned_s if self._planned_s else 1.0
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(ProgressBar(total=1.0, completed=share, width=40), Text(f"{share:.0%}, {self.left_s():.0f} s left"))
+        return Group(table, bar)
+
+    def _lines(self, views: Mapping[str, NodeView]) -> None:
+        for node_id, view in views.items():
+            if self._phases.get(node_id, "-") != view.phase:
+                self._phases[node_id] = view.phase
+                self._console.say(f"{node_id} phase={view.phase}")
+        if time.monotonic() - self._last_line_s >= PLAIN_EVERY_S:
+            self._last_line_s = time.monotonic()
+            nodes = " ".join(f"{node_id}[{_counts(view)}]" for node_id, view in views.items())
+            self._console.say(f"progress {nodes} left={self.left_s():.0f}s")
+
+
+def _counts(view: NodeView) -> str:
+    if view.status is None:
+        return view.problem or "no status yet"
+    counts = view.status.counts
+    told = [f"{name}={counts[name]}" for name in ("sent", "received", "lost") if name in counts]
+    for label, source in (("ntp", NTP), ("ct", CHRONOTICK)):
+        if source in view.status.sources:
+            told.append(f"{label}={_reading(view.status.sources[source])}ms")
+    return " ".join([*told, *view.status.waiting_for])
+
+
+def _live_row(node_id: str, view: NodeView) -> list[str]:
+    status = view.status
+    if status is None:
+        return [node_id, view.phase, "", "", "", "", "", "", view.problem]
+    sources = status.sources
+    numbers = [str(status.counts.get(name, "")) for name in ("sent", "received", "lost")]
+    readings = [_reading(sources[name]) if name in sources else "" for name in (NTP, CHRONOTICK)]
+    ages = [source.age_ms for source in sources.values() if source.age_ms is not None]
+    age = f"{min(ages) / 1e3:.1f} s" if ages else ""
+    remark = view.problem or ", ".join(status.waiting_for) or status.detail
+    return [node_id, view.phase, *numbers, *readings, age, remark]
+
+
+def _reading(source: SourceStatus) -> str:
+    if source.status != OK or source.offset_ms is None or source.bound_ms is None:
+        return source.status
+    return f"{source.offset_ms:+.3f}±{source.bound_ms:.3f}"
+
+
+def _node_row(node: NodeCheck) -> list[str]:
+    if node.python is None:
+        return [node.node_id, node.role, node.host, "", "", "", "", "no"]
+    disk = "" if node.disk_free_bytes is None else f"{node.disk_free_bytes / 1e9:.1f} GB"
+    port = f"{node.listen} {'free' if node.port_free else 'in use'}"
+    fit = "no" if node.problems else "yes"
+    return [node.node_id, node.role, node.host, node.python, disk, port, node.clock_source or "", fit]
+
+
+def _ntp_row(answer: NtpCheck) -> list[str]:
+    stratum = "" if answer.stratum is None else str(answer.stratum)
+    return [answer.server, answer.outcome, _pair(answer.offset_ms, answer.bound_ms), _number(answer.delay_ms), stratum]
+
+
+def _tick_row(answer: ChronoTickCheck) -> list[str]:
+    health = "healthy" if answer.health_ok else "not healthy"
+    numbers = [_pair(answer.offset_ms, answer.sigma_ms), _number(answer.latency_ms)]
+    return [answer.server, health, answer.outcome, *numbers]
+
+
+def _pair(value: float | None, width: float | None) -> str:
+    return "" if value is None or width is None else f"{value:+.3f} ± {width:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,232 @@
+"""The order of a run: deploy, execute, collect. Details live in the modules these steps are named after."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from harness import collect, launch, outcome, runs, waiting
+from harness.errors import ConfigError, ExperimentExistsError, RunError
+from harness.planning import RunSpec, new_run_id, new_run_key, node_plans, run_dir, virtual_clock
+from harness.watching import Watch
+from node_agent.records import COLLECTED, DEPLOYED, RUN_FAILED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harness.agent import Agent
+    from harness.cluster import Cluster
+    from harness.console import Console, RunDisplay
+    from harness.runs import RunFolder
+    from harness.session import Configs, Session
+    from node_agent.plan import NodePlan
+
+
+@dataclass
+class Run:
+    """One run under way: what it is, where it is kept, and who takes part."""
+
+    spec: RunSpec
+    folder: RunFolder
+    cluster: Cluster
+    agent: Agent
+    plans: Mapping[str, NodePlan]
+    console: Console
+
+    @property
+    def coordinator(self) -> list[str]:
+        """Return the coordinator's id, as a list of one."""
+        return [self.folder.manifest.coordinator_id]
+
+    @property
+    def workers(self) -> list[str]:
+        """Return the workers' ids."""
+        return self.folder.manifest.worker_ids
+
+    @contextlib.contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Keep how long a phase took in the manifest, in s."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.folder.manifest.phase_seconds[phase] = round(time.monotonic() - begin, 3)
+
+
+def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
+    """Check the cluster, then make the results folder, the agent's place on every node and the run folders there."""
+    name = runs.valid_name(name) if name else runs.new_name()
+    if runs.exists(session.results, name):
+        raise ExperimentExistsError(
+            f"experiment {name}: expected a new name, got one that has {session.results / name}"
+        )
+    session.check(configs).demand()
+    spec = RunSpec(name, new_run_id(), session.cluster().config, configs.coordinator, configs.worker)
+    launch.make_run_folders(session.cluster(), name)
+    folder = runs.create(session.results, _manifest(session, spec), configs.files)
+    session.deployed = name
+    session.console.say(f"deployed experiment={name} run_id={spec.run_id} folder={folder.path}")
+    return folder
+
+
+def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
+    """Carry out a deployed run and bring its results home, whatever happens; the outcome is in the manifest.
+
+    Raises RunError if it could not be carried out, after everything was stopped and collected.
+    """
+    run = _prepare(session, folder, configs)
+    watch = Watch(
+        run.cluster, run.agent, run.spec.run_id, {node_id: plan.run_dir for node_id, plan in run.plans.items()}
+    )
+    run_key = new_run_key()
+    failure: str | None = "interrupted"
+    try:
+        with run.console.display(run.spec.planned_s) as display:
+            for role, nodes in (("workers", run.workers), ("coordinator", run.coordinator)):
+                with run.timed(f"start_{role}"):
+                    launch.start(run.cluster, run.agent, run.plans, nodes, run_key)
+                    launch.await_ready(watch, nodes, run.spec.ready_timeout_s, lambda: display.show(watch.views))
+            with run.timed("broadcast"):
+                _await_end(run, watch, display)
+        failure = None
+    except RunError as error:
+        failure = str(error)
+        raise
+    finally:
+        with waiting.uninterrupted(run.console.say):
+            _bring_home(session, run, configs, failure)
+
+
+def _prepare(session: Session, folder: RunFolder, configs: Configs) -> Run:
+    """Check once more unless this chain just did, and plan for the cluster as it is now."""
+    if folder.manifest.phase != DEPLOYED:
+        told = f"expected a deployment that has not run, got one that is {folder.manifest.phase}"
+        raise ConfigError(f"experiment {folder.name}: {told}; deploy a new one")
+    checked = session.check(configs)
+    checked.demand()
+    spec = session.spec(folder, configs)
+    plans = node_plans(spec, checked.addresses)
+    folder.manifest.phase = RUN_RUNNING
+    folder.manifest.config["cluster"] = spec.cluster.model_dump()
+    for node in spec.cluster.nodes:
+        clock = virtual_clock(node)
+        folder.manifest.nodes[node.id].virtual_clock = None if clock is None else asdict(clock)
+    folder.save()
+    return Run(spec, folder, session.cluster(), session.agent(), plans, session.console)
+
+
+def _await_end(run: Run, watch: Watch, display: RunDisplay) -> None:
+    """Return when every agent is over. A coordinator that ends badly ends the run; a worker that does is data."""
+
+    def missing() -> str | None:
+        views = watch.look()
+        display.show(views)
+        coordinator = views[run.coordinator[0]]
+        if coordinator.dead:
+            raise RunError(f"{run.coordinator[0]}: {coordinator.problem}")
+        if coordinator.status and coordinator.status.outcome not in {None, "ok"}:
+            raise RunError(f"{run.coordinator[0]}: ended as {coordinator.status.outcome}: {coordinator.status.detail}")
+        still = [f"{node_id} ({view.problem or view.phase})" for node_id, view in views.items() if not view.over]
+        return ", ".join(still) or None
+
+    waiting.until("end of the run", missing, run.spec.run_timeout_s, poll_s=1.0)
+
+
+def _bring_home(session: Session, run: Run, configs: Configs, failure: str | None) -> None:
+    """Stop every agent, collect from every node, judge, and write it all down. Runs to its end after any failure."""
+    run.cluster.settle()
+    manifest = run.folder.manifest
+    with run.timed("stop"):
+        stopped = launch.stop(run.cluster, run.agent, run.folder.name)
+    for node_id, answer in stopped.ok.items():
+        if answer.problem:
+            manifest.nodes[node_id].problems.append(f"stop: {answer.problem}")
+    for node_id, error in stopped.failed.items():
+        manifest.nodes[node_id].problems.append(f"stop: {error}")
+    manifest.phase = RUN_FINISHED
+    run.folder.save()
+    bring_files(session, run.folder, configs, failure)
+
+
+def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: str | None) -> None:
+    """Collect from every node, judge the run and save the manifest; the outcome goes into the exit code."""
+    manifest, cluster = folder.manifest, session.cluster()
+    begin = time.monotonic()
+    wrong = collect.collect(cluster, session.agent(), folder, configs.worker.timing.commit_wait_delays)
+    manifest.phase_seconds["collect"] = round(time.monotonic() - begin, 3)
+    complete = all(node.checksums_verified for node in manifest.nodes.values())
+    manifest.phase = COLLECTED if complete else RUN_FINISHED
+    manifest.outcome, problems = outcome.judge(manifest, configs.coordinator, configs.worker, failure)
+    manifest.problems = list(dict.fromkeys([*problems, *(f"collect: {reason}" for reason in wrong.values())]))
+    folder.save()
+    for node_id, node in manifest.nodes.items():
+        how = f"by={node.collected_by} verified={node.checksums_verified}"
+        session.console.say(f"collected node={node_id} {how if node_id not in wrong else 'problem=' + wrong[node_id]}")
+    session.console.say(f"run experiment={folder.name} outcome={manifest.outcome} folder={folder.path}")
+    for problem in manifest.problems:
+        session.console.say(f"problem: {problem}")
+    session.note(outcome.exit_code(manifest))
+
+
+def _manifest(session: Session, spec: RunSpec) -> Manifest:
+    version = runs.code_version(session.root) | {"agent_sha256": session.bundle().sha256}
+    hosts = session.cluster().hosts
+    return Manifest(
+        run_id=spec.run_id,
+        experiment=spec.name,
+        cluster=spec.cluster.name,
+        phase=DEPLOYED,
+        outcome=None,
+        created_utc=runs.utc_now(),
+        code_version=version,
+        argv=sys.argv,
+        config={
+            "cluster": spec.cluster.model_dump(),
+            "coordinator": spec.coordinator.model_dump(),
+            "worker": spec.worker.model_dump(),
+        },
+        nodes={node.id: NodeManifest(node.id, node.role, hosts[node.id].place) for node in spec.cluster.nodes},
+    )
+
+
+def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
+    """Collect a run that this or another process started; while agents still work, wait for their end first."""
+    manifest, cluster, agent = folder.manifest, session.cluster(), session.agent()
+    if manifest.phase == DEPLOYED:
+        raise ConfigError(f"experiment {folder.name}: expected one that was run, got one that is only deployed")
+    installed = cluster.each(lambda host: agent.install(host, session.bundle()))
+    for error in installed.failed.values():
+        session.console.say(f"problem: {error}")
+    spec = session.spec(folder, configs)
+    folders = {node.id: run_dir(spec.cluster, folder.name, node.id) for node in spec.cluster.nodes}
+    watch = Watch(cluster, agent, spec.run_id, folders)
+    seen = cluster.each(lambda host: agent.see(host, folders[host.id]), list(installed.ok))
+    alive = [node_id for node_id, answer in seen.ok.items() if answer.alive]
+    if alive:
+        session.console.say(f"still running nodes={','.join(alive)}; waiting for their end")
+        with session.console.display(spec.planned_s) as display:
+            waiting.until("end of the run", lambda: _still(watch, alive, display), spec.run_timeout_s, poll_s=1.0)
+    failure = manifest.problems[0] if manifest.outcome == RUN_FAILED and manifest.problems else None
+    bring_files(session, folder, configs, failure)
+
+
+def _still(watch: Watch, nodes: list[str], display: RunDisplay) -> str | None:
+    views = watch.look(nodes)
+    display.show(views)
+    return ", ".join(f"{node_id} ({views[node_id].phase})" for node_id in nodes if not views[node_id].over) or None
+
+
+def verify_kept(session: Session, folder: RunFolder) -> None:
+    """Verify what is at home of a run whose hosts are no more; the exit code says whether it is complete."""
+    wrong = collect.verify(folder)
+    folder.save()
+    for reason in wrong.values():
+        session.console.say(f"problem: {reason}")
+    verified = len(folder.manifest.nodes) - len(wrong)
+    session.console.say(
+        f"its embedded cluster has ended; verified at home: {verified} of {len(folder.manifest.nodes)} nodes"
+    )
+    session.note(outcome.exit_code(folder.manifest))

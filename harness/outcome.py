@@ -1,0 +1,66 @@
+"""How a run ended: ok, degraded or failed, from the agents' own last words and counts. Pure; nothing is assumed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.errors import EXIT_COLLECTION, EXIT_DEGRADED, EXIT_OK, EXIT_RUN
+from node_agent.records import (
+    COLUMN_PREFIX,
+    FINISHED_OK,
+    RUN_DEGRADED,
+    RUN_FAILED,
+    RUN_OK,
+    Manifest,
+    NodeManifest,
+)
+
+if TYPE_CHECKING:
+    from harness.config import CoordinatorConfig, WorkerConfig
+
+
+def judge(
+    manifest: Manifest, coordinator: CoordinatorConfig, worker: WorkerConfig, failure: str | None
+) -> tuple[str, list[str]]:
+    """Return the outcome and why it is not ok. ``failure`` is what kept the run itself from being carried out."""
+    problems: list[str] = []
+    sent = _count(manifest.nodes[manifest.coordinator_id], "sent")
+    for node_id, node in manifest.nodes.items():
+        problems += [f"{node_id}: {problem}" for problem in _node_problems(node, worker)]
+    if failure is None and not sent:
+        failure = "no event was sent"
+    if failure is not None:
+        return RUN_FAILED, [failure, *(problem for problem in problems if problem != failure)]
+    least = coordinator.experiment.min_received_share
+    for worker_id in manifest.worker_ids:
+        received = _count(manifest.nodes[worker_id], "received")
+        if received is not None and sent and received < least * sent:
+            problems.append(f"{worker_id}: received {received} of {sent} events, less than {least:.0%}")
+    return (RUN_DEGRADED if problems else RUN_OK), problems
+
+
+def exit_code(manifest: Manifest) -> int:
+    """Return the exit code of a collected run: failed above degraded, unverified files above both."""
+    by_outcome = {RUN_OK: EXIT_OK, RUN_DEGRADED: EXIT_DEGRADED, RUN_FAILED: EXIT_RUN}
+    code = by_outcome.get(manifest.outcome or "", EXIT_RUN)
+    unverified = any(not node.checksums_verified for node in manifest.nodes.values())
+    return max(code, EXIT_COLLECTION) if unverified else code
+
+
+def _node_problems(node: NodeManifest, worker: WorkerConfig) -> list[str]:
+    problems = list(node.problems)
+    status = node.status
+    if status is None:
+        return problems or ["no status was ever written"]
+    if status["outcome"] != FINISHED_OK:
+        detail = f": {status['detail']}" if status["detail"] else ""
+        problems.append(f"ended as {status['outcome'] or 'nothing (in phase ' + status['phase'] + ')'}{detail}")
+    for source in worker.clocks.required:
+        missing = _count(node, f"{COLUMN_PREFIX[source]}_unavailable")
+        if missing:
+            problems.append(f"{source}: {missing} readings unavailable")
+    return problems
+
+
+def _count(node: NodeManifest, name: str) -> int | None:
+    return None if node.status is None else node.status["counts"].get(name)

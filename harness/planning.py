@@ -1,0 +1,174 @@
+"""From configuration to one plan per node: schedules, deadlines and the lease. Nothing here touches a host."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from harness.errors import ConfigError
+from node_agent.plan import (
+    COORDINATOR,
+    BroadcastPlan,
+    ChronoTickPlan,
+    ClocksPlan,
+    NodePlan,
+    NtpPlan,
+    VirtualClock,
+    WorkerAddress,
+)
+from node_agent.records import CHRONOTICK, NTP
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.config import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
+
+# Until it is ready an agent waits for good samples: start-up, and ChronoTick's warm-up of a few NTP samples.
+READY_SLACK_S: Final = 30.0
+READY_SAMPLES: Final = 6
+# After its planned end an agent writes its last lines; the controller looks a few times before it gives up on it.
+END_SLACK_S: Final = 30.0
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that defines one run of one experiment."""
+
+    name: str
+    run_id: str
+    cluster: ClusterConfig
+    coordinator: CoordinatorConfig
+    worker: WorkerConfig
+
+    @property
+    def ready_timeout_s(self) -> float:
+        """Return how long an agent may take from its start to ready, in s."""
+        intervals = self.worker.timing.ntp_query_interval + self.worker.timing.chronotick_query_interval
+        return READY_SLACK_S + READY_SAMPLES * intervals
+
+    @property
+    def tail_s(self) -> float:
+        """Return how long agents go on after the last event to measure uncertainties again, in s."""
+        return max(self.worker.timing.commit_wait_delays, default=0.0)
+
+    @property
+    def planned_s(self) -> float:
+        """Return the time from the first event to the end of the tail, in s."""
+        return broadcast(self, {}).planned_ns / 1e9 + self.coordinator.broadcast.drain_s + self.tail_s
+
+    @property
+    def run_timeout_s(self) -> float:
+        """Return how long a run may take once the coordinator is ready, in s."""
+        return self.coordinator.broadcast.hello_timeout_s + self.planned_s + END_SLACK_S
+
+    @property
+    def lease_s(self) -> float:
+        """Return how long an agent lives if nobody stops it, in s: getting ready twice, the run, the margin."""
+        return 2 * self.ready_timeout_s + self.run_timeout_s + self.worker.agent.lease_margin_s
+
+
+def new_run_id() -> str:
+    """Return a fresh run id: 32 hex digits."""
+    return secrets.token_hex(16)
+
+
+def new_run_key() -> str:
+    """Return a fresh run key: 32 random bytes as 64 hex digits."""
+    return secrets.token_hex(32)
+
+
+def require_services(cluster: ClusterConfig, worker: WorkerConfig) -> None:
+    """Raise ConfigError if a required clock source has no server in this cluster."""
+    servers = {NTP: ("ntp_server", cluster.ntp_server), CHRONOTICK: ("chronotick_server", cluster.chronotick_server)}
+    for source in worker.clocks.required:
+        key, server = servers[source]
+        if not server:
+            raise ConfigError(
+                f"cluster {cluster.name}: {key}: expected a server, since clocks.required names {source}, got none"
+            )
+
+
+def run_dir(cluster: ClusterConfig, experiment: str, node_id: str) -> str:
+    """Return a node's run folder; it may start with ``~/``."""
+    return f"{remote_base(cluster)}/runs/{experiment}/{node_id}"
+
+
+def remote_base(cluster: ClusterConfig) -> str:
+    """Return the folder on the nodes that everything of ours is below: absolute, or from ``~/`` on."""
+    base = cluster.remote_base.rstrip("/")
+    return base if base.startswith(("~/", "/")) else f"~/{base}"
+
+
+def node_plans(spec: RunSpec, addresses: Mapping[str, str]) -> dict[str, NodePlan]:
+    """Return every node's plan; ``addresses`` says where each node is reached by the others and binds its socket."""
+    require_services(spec.cluster, spec.worker)
+    return {node.id: _node_plan(spec, node, addresses) for node in spec.cluster.nodes}
+
+
+def broadcast(spec: RunSpec, addresses: Mapping[str, str]) -> BroadcastPlan:
+    """Return what the coordinator is to send, and when."""
+    experiment = spec.coordinator.experiment
+    port = spec.worker.network.listen_port
+    minutes = experiment.duration_minutes
+    return BroadcastPlan(
+        workers=tuple(WorkerAddress(node.id, addresses.get(node.id, node.host), port) for node in spec.cluster.workers),
+        num_events=experiment.num_events,
+        delays_ms=tuple(delay_s * 1e3 for delay_s in spec.coordinator.broadcast_pattern.delays_s()),
+        duration_s=None if minutes is None else minutes * 60.0,
+        hello_timeout_s=spec.coordinator.broadcast.hello_timeout_s,
+        drain_s=spec.coordinator.broadcast.drain_s,
+    )
+
+
+def _node_plan(spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str]) -> NodePlan:
+    logging = spec.coordinator.logging if node.role == COORDINATOR else spec.worker.logging
+    return NodePlan(
+        experiment=spec.name,
+        run_id=spec.run_id,
+        node_id=node.id,
+        role=node.role,
+        run_dir=run_dir(spec.cluster, spec.name, node.id),
+        listen_host=addresses.get(node.id, node.address or node.host),
+        listen_port=spec.worker.network.listen_port,
+        buffer_size=spec.worker.network.buffer_size,
+        clocks=_clocks(spec),
+        commit_wait_delays_s=tuple(spec.worker.timing.commit_wait_delays),
+        lease_s=spec.lease_s,
+        log_level=logging.level,
+        log_console=logging.console,
+        virtual_clock=virtual_clock(node),
+        broadcast=broadcast(spec, addresses) if node.role == COORDINATOR else None,
+    )
+
+
+def _clocks(spec: RunSpec) -> ClocksPlan:
+    worker, cluster = spec.worker, spec.cluster
+    ntp = chronotick = None
+    if cluster.ntp_server:
+        ntp = NtpPlan(
+            servers=tuple(cluster.ntp_server),
+            query_interval_s=worker.timing.ntp_query_interval,
+            timeout_s=worker.clocks.ntp.timeout_s,
+            valid_for_s=worker.clocks.ntp.valid_for_s,
+        )
+    if cluster.chronotick_server is not None:
+        chronotick = ChronoTickPlan(
+            server=cluster.chronotick_server,
+            query_interval_s=worker.timing.chronotick_query_interval,
+            timeout_s=worker.clocks.chronotick.timeout_s,
+            valid_for_s=worker.clocks.chronotick.valid_for_s,
+            use_dual_model=worker.chronotick.use_dual_model,
+            uncertainty_multiplier=worker.chronotick.uncertainty_multiplier,
+        )
+    return ClocksPlan(ntp, chronotick, worker.clocks.max_drift_ppm, tuple(worker.clocks.required))
+
+
+def virtual_clock(node: NodeConfig) -> VirtualClock | None:
+    """Return the clock a test node is given, or None. Raises ConfigError before the embedded cluster set its epoch."""
+    clock = node.virtual_clock
+    if clock is None:
+        return None
+    if clock.epoch_ns is None:
+        raise ConfigError(f"{node.id}: virtual_clock: expected an epoch from the running embedded cluster, got none")
+    return VirtualClock(clock.epoch_ns, clock.error_ms, clock.drift_ppm)

@@ -1,0 +1,166 @@
+"""Is every node and every service fit for the run? Asked by protocol, from each node, before anything is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from harness.addresses import resolve
+from harness.errors import HarnessError, PreflightError, RemoteCommandError
+from harness.planning import RunSpec, new_run_id, node_plans
+from node_agent.records import CHRONOTICK, NTP, OK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from harness.agent import Agent
+    from harness.bundle import Bundle
+    from harness.cluster import Cluster, Host
+    from harness.config import ClusterConfig, CoordinatorConfig, WorkerConfig
+    from node_agent.plan import NodePlan
+
+LEAST_FREE_BYTES: Final = 200_000_000
+WARMING_UP: Final = "warming_up"
+
+
+@dataclass(frozen=True)
+class NtpCheck:
+    """What one NTP server answered one node: reference - local in ms with its bound, or the reason for none."""
+
+    server: str
+    outcome: str
+    offset_ms: float | None
+    bound_ms: float | None
+    delay_ms: float | None
+    stratum: int | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class ChronoTickCheck:
+    """What one ChronoTick server answered one node: offset and one sigma in ms, or the reason for none."""
+
+    server: str
+    outcome: str
+    health_ok: bool
+    offset_ms: float | None
+    sigma_ms: float | None
+    latency_ms: float | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class NodeCheck:
+    """One node's row of the check: facts, services, and everything that is wrong with it (nothing: it is fit)."""
+
+    node_id: str
+    role: str
+    host: str
+    python: str | None = None
+    kernel: str | None = None
+    clock_source: str | None = None
+    disk_free_bytes: int | None = None
+    listen: str | None = None
+    port_free: bool | None = None
+    ntp: tuple[NtpCheck, ...] = ()
+    chronotick: tuple[ChronoTickCheck, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """The table of all nodes, and where each is reached by the others."""
+
+    nodes: tuple[NodeCheck, ...]
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> list[str]:
+        """Return everything that forbids a run, one line each, none twice."""
+        return list(dict.fromkeys(problem for node in self.nodes for problem in node.problems))
+
+    def demand(self) -> None:
+        """Raise PreflightError unless every node is fit."""
+        if self.problems:
+            raise PreflightError("\n".join(self.problems))
+
+
+def check(
+    cluster: Cluster, agent: Agent, bundle: Bundle, coordinator: CoordinatorConfig, worker: WorkerConfig
+) -> Preflight:
+    """Put the agent into every node's cache and let it check the node; change nothing else. Never raises for a node."""
+    spec = RunSpec("check", new_run_id(), cluster.config, coordinator, worker)
+    installed = cluster.each(lambda host: agent.install(host, bundle))
+    wrong: dict[str, HarnessError] = dict(installed.failed)
+    try:
+        addresses = resolve(cluster)
+    except HarnessError as error:  # the unreachable peer has its own line already, but says less about names
+        addresses = {}
+        if not wrong:
+            wrong = {cluster.config.coordinator.id: error}
+    plans = node_plans(spec, addresses)
+    checked = cluster.each(_asking(agent, plans), [node_id for node_id in installed.ok if node_id not in wrong])
+    wrong |= checked.failed
+    rows = []
+    for node in cluster.config.nodes:
+        row = NodeCheck(node.id, node.role, cluster.hosts[node.id].place)
+        try:
+            if node.id in wrong:
+                raise wrong[node.id]
+            rows.append(_judged(row, checked.ok[node.id], cluster.config, worker))
+        except HarnessError as error:
+            rows.append(NodeCheck(node.id, node.role, row.host, problems=(str(error),)))
+    return Preflight(tuple(rows), addresses)
+
+
+def _asking(agent: Agent, plans: Mapping[str, NodePlan]) -> Callable[[Host], dict[str, Any]]:
+    return lambda host: agent.check(host, plans[host.id])
+
+
+def _judged(row: NodeCheck, said: dict[str, Any], cluster: ClusterConfig, worker: WorkerConfig) -> NodeCheck:
+    """Read a node's answer and say what is wrong with it. Raises RemoteCommandError for an answer of another shape."""
+    try:
+        listen = said["listen"]
+        ntp = tuple(NtpCheck(**answer) for answer in said["sources"][NTP])
+        tick = tuple(ChronoTickCheck(**answer) for answer in said["sources"][CHRONOTICK])
+        problems: list[str] = []
+        if not listen["free"]:
+            problems.append(f"{row.node_id}: {listen['problem']}")
+        if said["disk_free_bytes"] < LEAST_FREE_BYTES:
+            free = f"{said['disk_free_bytes'] / 1e6:.0f} MB"
+            problems.append(f"{row.node_id}: disk: expected {LEAST_FREE_BYTES / 1e6:.0f} MB free, got {free}")
+        if NTP in worker.clocks.required and not any(answer.outcome == OK for answer in ntp):
+            problems += [_unanswered(row.node_id, "NTP", cluster.name, answer) for answer in ntp]
+        if CHRONOTICK in worker.clocks.required:
+            bad = [answer for answer in tick if not _usable(answer)]
+            problems += [_unanswered(row.node_id, "ChronoTick", cluster.name, answer) for answer in bad]
+        return NodeCheck(
+            node_id=row.node_id,
+            role=row.role,
+            host=row.host,
+            python=said["python"],
+            kernel=said["kernel"],
+            clock_source=said["clock_source"],
+            disk_free_bytes=said["disk_free_bytes"],
+            listen=f"{listen['host']}:{listen['port']}" if listen["port"] else listen["host"],
+            port_free=listen["free"],
+            ntp=ntp,
+            chronotick=tick,
+            problems=tuple(problems),
+        )
+    except (KeyError, TypeError) as error:
+        raise RemoteCommandError(
+            f"{row.node_id}: agent check: expected the keys of this version, got {error}"
+        ) from None
+
+
+def _usable(answer: ChronoTickCheck) -> bool:
+    """Return whether the server is good for a run: it answers well, or needs only more samples than a check takes."""
+    return answer.health_ok and answer.outcome in {OK, WARMING_UP}
+
+
+def _unanswered(node_id: str, service: str, cluster: str, answer: NtpCheck | ChronoTickCheck) -> str:
+    said = answer.outcome if answer.outcome != OK else "not healthy"
+    detail = f" ({' '.join(answer.detail.split())[:120]})" if answer.detail and answer.detail != said else ""
+    advice = f"start it, open its port to the node, or change it in configs/clusters/{cluster}.yaml"
+    return f"{node_id}: {service} {answer.server}: expected a good answer, got {said}{detail}; {advice}"

@@ -1,0 +1,155 @@
+"""Results folders: names, the manifest, the ``latest`` link, and which code made them. All written atomically."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from harness.errors import ConfigError, ExperimentExistsError
+from node_agent.records import CONFIGS_DIR, MANIFEST_FILE, RAW_DIR, Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+RESULTS: Final = "results"
+LATEST: Final = "latest"
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_SOURCES: Final = ("fabfile.py", "harness", "node_agent", "analysis", "time_services")
+
+
+@dataclass
+class RunFolder:
+    """``results/<experiment>``: its path and its manifest, which ``save`` puts on disk."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """Return the experiment's name."""
+        return self.manifest.experiment
+
+    def raw(self, node_id: str) -> Path:
+        """Return where a node's own files are kept."""
+        return self.path / RAW_DIR / node_id
+
+    def save(self) -> None:
+        """Write the manifest; a reader sees the old one or the new one, never a part."""
+        write_atomically(self.path / MANIFEST_FILE, self.manifest.to_json().encode())
+
+
+def new_name() -> str:
+    """Return a name nobody has used: the UTC time and a short id."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def valid_name(name: str) -> str:
+    """Return ``name`` if it can be an experiment's. Raises ConfigError."""
+    if not _NAME.fullmatch(name) or name == LATEST:
+        wanted = "up to 64 letters, digits, '_', '.', '-', starting with a letter or digit, and not 'latest'"
+        raise ConfigError(f"experiment name: expected {wanted}, got {name!r}")
+    return name
+
+
+def create(results: Path, manifest: Manifest, configs: Iterable[Path]) -> RunFolder:
+    """Make a results folder with its manifest and the configuration files as they are now, and point ``latest`` to it.
+
+    Raises ExperimentExistsError if there is one of that name.
+    """
+    path = results / valid_name(manifest.experiment)
+    results.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        raise ExperimentExistsError(f"experiment {path.name}: expected a new name, got one that has {path}") from None
+    for config in configs:
+        (path / CONFIGS_DIR).mkdir(exist_ok=True)
+        shutil.copyfile(config, path / CONFIGS_DIR / config.name)
+    folder = RunFolder(path, manifest)
+    folder.save()
+    point_latest(results, path.name)
+    return folder
+
+
+def find(results: Path, name: str | None = None) -> RunFolder:
+    """Return the run folder of an experiment, or the latest. Raises ConfigError if there is none."""
+    if name is None:
+        path = results / LATEST
+        if not path.exists():
+            raise ConfigError(f"experiment: expected one in {results}, got none; deploy or run one first")
+        path = path.resolve()
+    else:
+        path = results / valid_name(name)
+        if not path.is_dir():
+            raise ConfigError(f"experiment {name}: expected a results folder {path}, got none there")
+    try:
+        return RunFolder(path, Manifest.from_json((path / MANIFEST_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"{path / MANIFEST_FILE}: expected a run's manifest, got {error}") from error
+
+
+def exists(results: Path, name: str) -> bool:
+    """Return whether there is a results folder of that name."""
+    return (results / valid_name(name)).exists()
+
+
+def point_latest(results: Path, name: str) -> None:
+    """Let ``latest`` mean this experiment, without a moment in which it means none."""
+    scratch = results / f".{LATEST}.{secrets.token_hex(4)}"
+    scratch.symlink_to(name)
+    scratch.replace(results / LATEST)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file beside its place and move it there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(scratch).chmod(0o644)
+        Path(scratch).replace(path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+def utc_now() -> str:
+    """Return the time as the manifest tells it, e.g. ``2025-10-25T14:00:00Z``."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def code_version(root: Path) -> dict[str, Any]:
+    """Return which code this is: git commit and whether the tree is dirty (if git knows), and a hash of it."""
+    commit, dirty = "unknown", None
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        top = _git(root, "rev-parse", "--show-toplevel")
+        if Path(top).samefile(root):
+            commit, dirty = _git(root, "rev-parse", "HEAD"), bool(_git(root, "status", "--porcelain"))
+    return {"git": commit, "dirty": dirty, "source_sha256": _source_hash(root)}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
+
+
+def _source_hash(root: Path) -> str:
+    digest = hashlib.sha256()
+    for name in _SOURCES:
+        place = root / name
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            if path.is_file():
+                digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,185 @@
+"""One ``fab`` process: the selected cluster, what is connected, what was checked, and the exit code to end with.
+
+Tasks of one chain share it. Everything is made when first needed and ended by ``close``, the embedded cluster included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from harness import bundle as bundles
+from harness import config, localcluster, preflight, runs
+from harness.agent import Agent
+from harness.cluster import Cluster
+from harness.console import Console
+from harness.errors import ConfigError
+from harness.planning import RunSpec, require_services
+
+if TYPE_CHECKING:
+    from harness.config import ClusterConfig, CoordinatorConfig, WorkerConfig
+    from harness.localcluster import LocalCluster
+    from harness.preflight import Preflight
+    from harness.runs import RunFolder
+    from node_agent.records import Manifest
+
+DEFAULT_CLUSTER: Final = "ares"
+
+
+@dataclass(frozen=True)
+class Configs:
+    """The two configurations of an experiment and the files they came from."""
+
+    coordinator: CoordinatorConfig
+    worker: WorkerConfig
+    files: tuple[Path, ...]
+
+
+class Session:
+    """What the tasks of one chain share."""
+
+    def __init__(self, root: Path, console: Console | None = None) -> None:
+        """Start with the default cluster selected and nothing connected. ``root`` is the folder of the fabfile."""
+        self.root = root
+        self.results = _short(root / runs.RESULTS)
+        self.console = console or Console()
+        self.exit_code = 0
+        self.deployed: str | None = None  # the experiment that later tasks of this chain mean
+        self.fabric_settings: Any = None
+        self._selected: str | None = None
+        self._direct = False
+        self._local: LocalCluster | None = None
+        self._cluster: Cluster | None = None
+        self._bundle: bundles.Bundle | None = None
+        self._checked: tuple[Configs, Preflight] | None = None
+
+    # --- the cluster
+
+    @property
+    def cluster_name(self) -> str:
+        """Return the selected cluster's name."""
+        return self._selected or DEFAULT_CLUSTER
+
+    def select(self, name: str, *, direct: bool = False) -> None:
+        """Select the cluster for the tasks that follow; ``direct`` leaves out its gateway."""
+        if (name, direct) != (self._selected, self._direct):
+            self.disconnect()
+            self.deployed = None
+        self._selected, self._direct = name, direct
+        self.cluster_config()
+
+    def select_for(self, manifest: Manifest) -> None:
+        """Select an experiment's own cluster, unless another was asked for: that is a ConfigError."""
+        if self._selected is None:
+            self._selected = manifest.cluster
+        elif self._selected != manifest.cluster:
+            told = f"{manifest.cluster} (where {manifest.experiment} was deployed)"
+            raise ConfigError(
+                f"cluster: expected {told}, got {self._selected}; name an --experiment of {self._selected}"
+            )
+
+    def cluster_config(self) -> ClusterConfig:
+        """Return the selected cluster as its file says. Raises ConfigError."""
+        read = config.load_cluster(_short(self.root / config.CLUSTERS / f"{self.cluster_name}.yaml"))
+        return read.model_copy(update={"gateway": None}) if self._direct else read
+
+    def cluster(self) -> Cluster:
+        """Return the selected cluster, connected lazily; an embedded one is started now."""
+        if self._cluster is None:
+            wanted = self.cluster_config()
+            if wanted.embedded:
+                self._local = localcluster.start(wanted)
+                wanted = self._local.cluster
+                self.console.say(f"embedded cluster started hosts={','.join(node.host for node in wanted.nodes)}")
+            self._cluster = Cluster(wanted, self.fabric_settings)
+        return self._cluster
+
+    @property
+    def local(self) -> LocalCluster | None:
+        """Return the embedded cluster, if one is running."""
+        return self._local
+
+    # --- the experiment
+
+    def configs(self, folder: str | None = None, coordinator: str | None = None, worker: str | None = None) -> Configs:
+        """Read the experiment's configuration files, from ``configs/`` unless told. Raises ConfigError."""
+        base = Path(folder) if folder else _short(self.root / config.CONFIGS)
+        coordinator_path = Path(coordinator) if coordinator else base / config.COORDINATOR_CONFIG
+        worker_path = Path(worker) if worker else base / config.WORKER_CONFIG
+        read = (config.load_coordinator(coordinator_path), config.load_worker(worker_path))
+        require_services(self.cluster_config(), read[1])
+        cluster_path = _short(self.root / config.CLUSTERS / f"{self.cluster_name}.yaml")
+        return Configs(*read, (coordinator_path, worker_path, cluster_path))
+
+    def kept_configs(self, folder: RunFolder) -> Configs:
+        """Return the configuration an experiment was deployed with."""
+        kept = folder.manifest.config
+        return Configs(
+            config.CoordinatorConfig.model_validate(kept["coordinator"]),
+            config.WorkerConfig.model_validate(kept["worker"]),
+            (),
+        )
+
+    def find(self, name: str | None) -> RunFolder:
+        """Return the experiment a task means: the named, else this chain's, else the latest. Selects its cluster."""
+        folder = runs.find(self.results, name or self.deployed)
+        self.select_for(folder.manifest)
+        return folder
+
+    def spec(self, folder: RunFolder, configs: Configs) -> RunSpec:
+        """Return what defines a run on the cluster as it is now."""
+        return RunSpec(folder.name, folder.manifest.run_id, self.cluster().config, configs.coordinator, configs.worker)
+
+    # --- the agent
+
+    def bundle(self) -> bundles.Bundle:
+        """Return the agent's bundle, built once."""
+        if self._bundle is None:
+            self._bundle = bundles.build(self.root)
+            self.console.say(f"agent bundle sha256={self._bundle.sha256} bytes={self._bundle.size_bytes}")
+        return self._bundle
+
+    def agent(self) -> Agent:
+        """Return the agent of this source tree, for the connected cluster."""
+        return Agent(self.cluster().config, self.bundle().sha256)
+
+    def check(self, configs: Configs, *, show: bool = False) -> Preflight:
+        """Return the preflight table for these configurations; a chain asks only once. Does not judge it."""
+        known = self._checked
+        if known is None or (known[0].coordinator, known[0].worker) != (configs.coordinator, configs.worker):
+            found = preflight.check(self.cluster(), self.agent(), self.bundle(), configs.coordinator, configs.worker)
+            known = self._checked = (configs, found)
+            show = True
+        if show:
+            self.console.check_table(self.cluster_name, known[1])
+        return known[1]
+
+    # --- the end
+
+    def note(self, exit_code: int) -> None:
+        """Remember an outcome for the end of the chain; the highest wins."""
+        self.exit_code = max(self.exit_code, exit_code)
+
+    def disconnect(self) -> None:
+        """Close connections, and the embedded cluster with its hosts."""
+        try:
+            if self._cluster is not None:
+                self._cluster.close()
+        finally:
+            self._cluster = self._checked = None
+            if self._local is not None:
+                self._local.close()
+                self._local = None
+
+    def close(self) -> None:
+        """End everything that lives as long as this process."""
+        self.disconnect()
+
+
+def _short(path: Path) -> Path:
+    """Return a path as the user would type it: relative where it lies below the current folder."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path

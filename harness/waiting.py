@@ -1,0 +1,54 @@
+"""Waiting for a condition, with a deadline and a message; and finishing what an interrupt may not cut short."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from harness.errors import DeadlineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+POLL_S: Final = 0.5
+
+
+def until(what: str, missing: Callable[[], str | None], timeout_s: float, poll_s: float = POLL_S) -> None:
+    """Return once ``missing`` says None; it is asked every ``poll_s`` and says what is still missing until then.
+
+    Raises DeadlineError after ``timeout_s``, with the last answer in it.
+    """
+    deadline = time.monotonic() + timeout_s
+    tick = threading.Event()
+    while (said := missing()) is not None:
+        if time.monotonic() >= deadline:
+            raise DeadlineError(f"{what}: expected within {timeout_s:g} s, still missing: {said}")
+        tick.wait(min(poll_s, max(0.0, deadline - time.monotonic())))
+
+
+@contextlib.contextmanager
+def uninterrupted(say: Callable[[str], None]) -> Iterator[None]:
+    """Hold back Ctrl-C (and SIGTERM) while results are brought home; everything inside has deadlines of its own.
+
+    One that came in meanwhile is raised at the end. Outside the main thread, where no signal arrives, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+
+    def hold(number: int, _frame: Any) -> None:
+        held.append(number)
+        say("interrupt received: stopping the agents and collecting first; this ends by itself")
+
+    before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if held:
+        raise KeyboardInterrupt

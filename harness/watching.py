@@ -1,0 +1,70 @@
+"""Looking at the agents while they work: one status per node, how old it is, and which agents are no more.
+
+A look reads each node's status file over the open connection; only an agent whose status stopped moving is asked after
+by process, because that starts a program on the node.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from harness.agent import Agent, read_status
+from node_agent.records import FINISHED, NodeStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from harness.cluster import Cluster, Host
+
+SILENT_AFTER_S: Final = 5.0
+
+
+@dataclass
+class NodeView:
+    """What is known of one agent: its last status, when that last changed (``time.monotonic()``), and what is wrong."""
+
+    status: NodeStatus | None = None
+    changed_s: float = field(default_factory=time.monotonic)
+    dead: bool = False
+    problem: str = ""
+
+    @property
+    def phase(self) -> str:
+        """Return the phase to show: the agent's own, or that nobody knows."""
+        return "died" if self.dead else self.status.phase if self.status else "-"
+
+    @property
+    def over(self) -> bool:
+        """Return whether this agent does nothing more."""
+        return self.dead or (self.status is not None and self.status.phase == FINISHED)
+
+
+class Watch:
+    """The agents of one run, looked at together."""
+
+    def __init__(self, cluster: Cluster, agent: Agent, run_id: str, folders: Mapping[str, str]) -> None:
+        """Watch the agents whose run folders are ``folders`` (by node id)."""
+        self._cluster, self._agent, self._run_id, self._folders = cluster, agent, run_id, folders
+        self.views = {node_id: NodeView() for node_id in folders}
+
+    def look(self, nodes: Iterable[str] | None = None) -> dict[str, NodeView]:
+        """Ask all nodes (or those named) at the same time and return what is known of everyone."""
+        names = [name for name in (self.views if nodes is None else nodes) if not self.views[name].over]
+        answers = self._cluster.each(self._look_at, names)
+        for node_id, error in answers.failed.items():
+            self.views[node_id].problem = str(error)
+        return self.views
+
+    def _look_at(self, host: Host) -> None:
+        view, folder = self.views[host.id], self._folders[host.id]
+        status = read_status(host, folder)
+        if status is not None and status.run_id == self._run_id and status != view.status:
+            view.status, view.changed_s, view.problem = status, time.monotonic(), ""
+        elif time.monotonic() - view.changed_s > SILENT_AFTER_S:
+            seen = self._agent.see(host, folder)
+            view.changed_s = time.monotonic()
+            view.status = seen.status or view.status
+            if not seen.alive and not view.over:
+                view.dead, view.problem = True, "the agent died without a word; see its agent.log"
