@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from node_agent.clocks.virtual import bend, wall_from_true
+from node_agent.clocks.virtual import error_at, raw_segments, wall_segments
 from node_agent.records import CLOCK_STEP, STAMP_GAP, USER, Stamp
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class LocalClock:
         self._raw_epoch_ns = 0
         if virtual is not None:
             host = _host_pair()
+            self._wall_errors = wall_segments(virtual)
+            self._raw_errors = raw_segments(virtual)
             self._raw_epoch_ns = host.raw_ns - (host.wall_ns - virtual.epoch_ns)
 
     def wall_ns(self) -> int:
@@ -69,12 +71,14 @@ class LocalClock:
 
     def wall_of_kernel(self, kernel_ns: int) -> int:
         """Return the node's wall clock at a kernel stamp (host CLOCK_REALTIME, ns); the same number on a real node."""
-        return kernel_ns if self._virtual is None else wall_from_true(self._virtual, kernel_ns)
+        if self._virtual is None:
+            return kernel_ns
+        return kernel_ns + error_at(self._wall_errors, kernel_ns - self._virtual.epoch_ns)
 
     def _raw_of_host(self, host_ns: int) -> int:
         if self._virtual is None:
             return host_ns
-        return host_ns + bend(self._virtual, host_ns - self._raw_epoch_ns)
+        return host_ns + error_at(self._raw_errors, host_ns - self._raw_epoch_ns)
 
 
 def _host_pair() -> ClockPair:

@@ -21,6 +21,7 @@ KEY_FILE: Final = "run.key"
 WORKER: Final = "worker"
 COORDINATOR: Final = "coordinator"
 
+_MAX_PORT: Final = 65_535
 NODE_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -29,16 +30,67 @@ class PlanError(ValueError):
 
 
 @dataclass(frozen=True)
+class Step:
+    """A jump of a clock by ``by_ms``, ``at_s`` seconds after the epoch."""
+
+    at_s: float
+    by_ms: float
+
+
+@dataclass(frozen=True)
+class Slew:
+    """A gradual shift of a wall clock by ``by_ms``, evenly over ``over_s`` from ``at_s`` on."""
+
+    at_s: float
+    over_s: float
+    by_ms: float
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """A clock that stands still for ``for_s`` from ``at_s`` on."""
+
+    at_s: float
+    for_s: float
+
+
+@dataclass(frozen=True)
+class Sine:
+    """An oscillator whose error swings by ``amplitude_us`` with ``period_s``."""
+
+    amplitude_us: float
+    period_s: float
+
+
+@dataclass(frozen=True)
+class RandomWalk:
+    """An oscillator whose frequency takes a normal step of ``step_ppm`` (one sigma) every ``every_s``."""
+
+    seed: int
+    step_ppm: float
+    every_s: float = 1.0
+
+
+@dataclass(frozen=True)
 class VirtualClock:
     """The clock of a test node, given by its error = local - true (DESIGN section 5).
 
-    ``error_ms`` shifts the wall clock only; ``drift_ppm`` bends the oscillator, and with it both time domains, from
-    ``epoch_ns`` (true time, the host's CLOCK_REALTIME in ns) on. At the epoch the drift's contribution is zero.
+    ``drift_ppm``, ``sine`` and ``random_walk`` bend the oscillator, and with it both time domains, from ``epoch_ns``
+    (true time, the host's CLOCK_REALTIME in ns) on. ``error_ms``, ``steps`` and ``slews`` act on the wall clock only.
+    ``freezes`` and ``raw_steps`` break an assumption that bounds rest on. What swings or wanders does so for
+    ``horizon_s``, and keeps its last error after.
     """
 
     epoch_ns: int
     error_ms: float = 0.0
     drift_ppm: float = 0.0
+    sine: Optional[Sine] = None
+    random_walk: Optional[RandomWalk] = None
+    steps: tuple[Step, ...] = ()
+    slews: tuple[Slew, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    raw_steps: tuple[Step, ...] = ()
+    horizon_s: float = 7200.0
 
 
 @dataclass(frozen=True)
@@ -103,6 +155,14 @@ class BroadcastPlan:
     hello_timeout_s: float = 15.0
     drain_s: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not self.workers:
+            raise PlanError("workers: expected at least one, got none")
+        if self.num_events < 1:
+            raise PlanError(f"num_events: expected 1 or more, got {self.num_events}")
+        if not self.delays_ms or min(self.delays_ms) < 0:
+            raise PlanError(f"delays_ms: expected one or more delays, none negative, got {list(self.delays_ms)}")
+
     @property
     def bursts(self) -> int:
         """Return the number of bursts, B."""
@@ -164,6 +224,8 @@ class NodePlan:
             raise PlanError(f"node_id: expected letters, digits, '_', '.', '-', got {self.node_id!r}")
         if self.role not in {WORKER, COORDINATOR}:
             raise PlanError(f"role: expected '{WORKER}' or '{COORDINATOR}', got {self.role!r}")
+        if not 0 <= self.listen_port <= _MAX_PORT:
+            raise PlanError(f"listen_port: expected 0 to {_MAX_PORT}, got {self.listen_port}")
         if (self.role == COORDINATOR) != (self.broadcast is not None):
             raise PlanError(f"broadcast: expected for the coordinator and nobody else, got {self.broadcast!r}")
 
@@ -181,6 +243,12 @@ def from_json(text: str) -> NodePlan:
         raise PlanError(f"plan: expected JSON, got {error}") from error
     plan: NodePlan = _build(NodePlan, data, "plan")
     return plan
+
+
+def virtual_clock_from(data: Any) -> VirtualClock:
+    """Read a virtual clock from its JSON form, as manifest.json holds it. Raises PlanError."""
+    clock: VirtualClock = _build(VirtualClock, data, "virtual_clock")
+    return clock
 
 
 def _build(kind: Any, data: Any, where: str) -> Any:
@@ -211,4 +279,6 @@ def _build(kind: Any, data: Any, where: str) -> Any:
         return float(data)
     if type(data) is not kind:
         raise PlanError(f"{where}: expected {kind.__name__}, got {data!r}")
+    if kind is float and not math.isfinite(data):
+        raise PlanError(f"{where}: expected a finite number, got {data!r}")
     return data

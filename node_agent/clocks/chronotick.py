@@ -74,7 +74,7 @@ def parse(text: str, node_id: str) -> Prediction | BadAnswer:
     """
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter: thousands of nested brackets
         return BadAnswer("not_json")
     if not isinstance(data, dict):
         return BadAnswer("not_an_object")
@@ -85,7 +85,7 @@ def parse(text: str, node_id: str) -> Prediction | BadAnswer:
         value = data[key]
         if not _is_number(value):
             return BadAnswer(f"wrong_type_{key}")
-        if not math.isfinite(value) or abs(value) > _MAX_MS:
+        if not abs(value) <= _MAX_MS:  # so written, NaN and integers that no float holds are caught too
             return BadAnswer(f"not_finite_{key}")
         values[key] = value
     if values["uncertainty_ms"] < 0:
