@@ -39,8 +39,9 @@ def wall_from_true(clock: VirtualClock, true_ns: NDArray[np.int64]) -> NDArray[n
     place = np.maximum(np.searchsorted(starts, elapsed, side="right") - 1, 0)
     # (elapsed - start) * ppb would leave 64 bits after hours; split at the second, whose multiples divide exactly
     seconds, rest = np.divmod(elapsed - starts[place], SECOND_NS)
-    bend: NDArray[np.int64] = seconds * slopes[place] + rest * slopes[place] // SECOND_NS
-    return true_ns + errors[place] + bend
+    bend = seconds * slopes[place] + rest * slopes[place] // SECOND_NS
+    shown: NDArray[np.int64] = true_ns + errors[place] + bend
+    return shown
 
 
 def true_from_wall(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[np.int64]:
