@@ -1,0 +1,1 @@
+"""Reads run folders and judges them; the only place that knows pandas and matplotlib."""

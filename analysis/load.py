@@ -67,9 +67,8 @@ def resolve(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> P
     if experiment is None:
         path = results_dir / LATEST
         if not (path / records.MANIFEST_FILE).is_file():
-            raise NoSuchRun(
-                f"no latest run: expected {path}/{records.MANIFEST_FILE}; run an experiment first, or name one with --experiment"
-            )
+            wanted = path / records.MANIFEST_FILE
+            raise NoSuchRun(f"no latest run: expected {wanted}; run an experiment, or name one with --experiment")
         return path.resolve()
     path = Path(experiment)
     if isinstance(experiment, str) and not any(separator in experiment for separator in "/\\"):
@@ -80,7 +79,8 @@ def resolve(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> P
     if not (path / records.MANIFEST_FILE).is_file():
         known = ", ".join(names) if (names := _experiments(results_dir)) else "none yet"
         raise NoSuchRun(
-            f"no experiment {str(experiment)!r}: expected {path}/{records.MANIFEST_FILE}; in {results_dir}/ there are: {known}"
+            f"no experiment {str(experiment)!r}: expected {path / records.MANIFEST_FILE}; "
+            f"in {results_dir}/ there are: {known}"
         )
     return path.resolve()
 
@@ -135,7 +135,8 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
         missing = [column for column in needed if column not in header]
         if missing:
             raise AnalysisError(
-                f"{path}: expected the column {missing[0]!r}, got {', '.join(header[:8])} ...; is it a file of this version?"
+                f"{path}: expected the column {missing[0]!r}, got {', '.join(header[:8])} ...; "
+                "is it a file of this version?"
             )
         return pd.read_csv(
             path, dtype={column: column_type(column) for column in header}, keep_default_na=False, na_values=[""]

@@ -1,0 +1,73 @@
+"""Bars that show a rate, its interval and its counts; one colour per source, points hatched, intervals filled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from matplotlib.patches import Patch
+
+from analysis import statistics, style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PERCENT: Final = 100.0
+HATCH: Final = "////"
+
+
+def bar(axes: Axes, place: float, rate: statistics.Rate, source: str, *, width: float, hatched: bool) -> None:
+    """Draw one rate in percent at ``place``: a bar, its interval, its counts; a rate without trials says so."""
+    colour = style.colour(source)
+    if rate.value is None or rate.low is None or rate.high is None:
+        axes.text(place, 2, "n/e", ha="center", va="bottom", rotation=90, color=colour, fontsize=7)
+        return
+    value = PERCENT * rate.value
+    face = "white" if hatched else colour
+    axes.bar(place, value, width, facecolor=face, edgecolor=colour, hatch=HATCH if hatched else None, linewidth=0.8)
+    spread = [[value - PERCENT * rate.low], [PERCENT * rate.high - value]]
+    axes.errorbar(place, value, yerr=spread, color="black", capsize=1.5, elinewidth=0.6, capthick=0.6, fmt="none")
+    counts = f"{rate.numerator}/{rate.denominator}"
+    axes.text(
+        place, PERCENT * rate.high + 2, counts, ha="center", va="bottom", rotation=90, fontsize=7, color="#333333"
+    )
+
+
+def percent_axis(axes: Axes, what: str, *, room: float = 40) -> None:
+    """Label an axis in percent, with room above 100 for the counts."""
+    axes.set_ylim(0, 100 + room)
+    axes.set_yticks([0, 25, 50, 75, 100])
+    axes.set_ylabel(f"{what} (%)")
+    axes.grid(axis="y")
+
+
+def grouped(
+    axes: Axes, groups: Sequence[str], series: Sequence[tuple[str, bool, Sequence[statistics.Rate | None]]]
+) -> None:
+    """Draw groups of bars; each series is (source, hatched, one rate per group), None leaving its place free."""
+    width = 0.8 / max(1, len(series))
+    for number, (source, hatched, rates) in enumerate(series):
+        for group, rate in enumerate(rates):
+            place = group + (number - (len(series) - 1) / 2) * width
+            if rate is not None:
+                bar(axes, place, rate, source, width=0.85 * width, hatched=hatched)
+    axes.set_xticks(range(len(groups)), groups)
+    axes.set_xlim(-0.6, len(groups) - 0.4)
+
+
+def clock_handles(series: Sequence[tuple[str, bool]]) -> list[Patch]:
+    """Return the legend's entries for (source, hatched), in order, each once."""
+    handles = []
+    for source, hatched in dict.fromkeys(series):
+        colour, name = style.colour(source), f"{style.label(source)} {'point' if hatched else 'interval'}"
+        face = "white" if hatched else colour
+        handles.append(Patch(facecolor=face, edgecolor=colour, hatch=HATCH if hatched else None, label=name))
+    return handles
+
+
+def legend(figure: Figure, handles: Sequence[Any]) -> None:
+    """Put one legend under all panels."""
+    if handles:
+        figure.legend(handles=list(handles), loc="outside lower center", ncols=min(6, len(handles)), handlelength=1.6)

@@ -1,0 +1,78 @@
+"""What every analysis does when run by hand: find the run, print its statistics as JSON, draw its figure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis import load
+from analysis.errors import AnalysisError
+from analysis.readings import Table, table
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+USAGE_ERROR = 2
+
+
+def table_of(experiment: str | Path) -> Table:
+    """Return the readings of a run given by name or path. Raises AnalysisError where it cannot be judged."""
+    return table(load.load(load.resolve(experiment)))
+
+
+def draw(figure: str, result: Any, output_dir: str | Path) -> list[Path]:
+    """Draw one typed result as ``figure`` into ``output_dir`` (made if missing); return the paths."""
+    from analysis import figures, style  # noqa: PLC0415 - matplotlib is slow to import; statistics do not need it
+
+    return style.save(figures.DRAW[figure](result), Path(output_dir), figure)
+
+
+def window_sizes(text: str) -> tuple[int, ...]:
+    """Read window widths like "50,100,500" (ms); raises argparse.ArgumentTypeError for anything else."""
+    parts = text.replace(",", " ").split()
+    if not parts or not all(part.isascii() and part.isdigit() and 0 < int(part) <= 86_400_000 for part in parts):
+        raise argparse.ArgumentTypeError(f"window sizes: expected whole milliseconds like 50,100,500, got {text!r}")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def parser(description: str | None, *, windows: bool) -> argparse.ArgumentParser:
+    """Return the options that all analyses share."""
+    options = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    options.add_argument("--experiment", help="a name under the results folder, or a path; default: the latest run")
+    options.add_argument("--results-dir", type=Path, default=load.RESULTS_DIR, help="default: %(default)s")
+    if windows:
+        options.add_argument("--window-sizes", type=window_sizes, help="in ms, like 50,100,500,1000")
+    return options
+
+
+def main(
+    description: str | None,
+    analyze: Callable[..., dict[str, Any]],
+    generate_figure: Callable[..., list[Path]],
+    argv: list[str] | None,
+    *,
+    windows: bool = False,
+) -> int:
+    """Run one analysis by hand; return its exit code (2: no such run, 7: not to be analysed)."""
+    arguments = parser(description, windows=windows).parse_args(argv)
+    sizes = (arguments.window_sizes,) if windows and arguments.window_sizes else ()
+    try:
+        path = load.resolve(arguments.experiment, arguments.results_dir)
+        print_json(analyze(path, *sizes))
+        for figure in generate_figure(path, path / records.FIGURES_DIR, *sizes):
+            sys.stderr.write(f"{figure}\n")
+    except AnalysisError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def print_json(data: dict[str, Any]) -> None:
+    """Print statistics on standard output."""
+    sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=False) + "\n")

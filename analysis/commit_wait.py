@@ -1,0 +1,268 @@
+"""Commit-wait: how often waiting makes an ambiguous event certain.
+
+Of the events ambiguous at first, the share certain with the uncertainty re-measured at each delay: the estimates stay,
+their half-widths become what the source claimed that much later (ntp: the half-width; chronotick: its sigma times the
+configured multiplier), at the coordinator as well where it re-measured. Real commit-waits are counted by outcome.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+
+from analysis import cli, statistics, verdicts
+from analysis.window_assignment import MS_NS, WINDOW_SIZES_MS
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from analysis.load import Run
+    from analysis.readings import Readings, Table
+
+STATISTICS_FILE = "commit_wait_stats.json"
+FIGURE = "commit_wait"
+CAUSALITY: Final = "causality"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One source, question and delay: ``ambiguous`` events at first, ``remeasured`` of them later.
+
+    ``certain`` of those are decided with the re-measured width.
+    """
+
+    source: str
+    question: str
+    delay_s: float
+    evaluable: int
+    ambiguous: int
+    remeasured: int
+    certain: int
+
+
+@dataclass(frozen=True)
+class Width:
+    """What a source claimed as its uncertainty (unit as claimed) over the events: at the event and at each delay."""
+
+    source: str
+    delay_s: float
+    due: int
+    available: int
+    reasons: dict[str, int]
+    uncertainty_ms: statistics.Spread
+    late_ms: statistics.Spread
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Real commit-waits of one source: their outcomes, and how many were released before their time provably."""
+
+    source: str
+    outcomes: dict[str, int]
+    violations: statistics.Rate
+
+
+@dataclass(frozen=True)
+class CommitWait:
+    """All results; empty tuples where nothing was re-measured, or nothing waited."""
+
+    cells: tuple[Cell, ...]
+    widths: tuple[Width, ...]
+    waits: tuple[Waits, ...]
+
+    def as_statistics(self) -> dict[str, Any]:
+        """Return ``{sources: {source: {question: {delay: …}, uncertainty: {delay: …}}}, commit_waits: …}``."""
+        sources: dict[str, Any] = {}
+        for cell in self.cells:
+            sources.setdefault(cell.source, {}).setdefault(cell.question, {})[f"{cell.delay_s:g}s"] = {
+                "ambiguous_at_first": statistics.rate(cell.ambiguous, cell.evaluable).as_dict(),
+                "certain_after": statistics.rate(cell.certain, cell.remeasured).as_dict(),
+                "not_remeasured": cell.ambiguous - cell.remeasured,
+            }
+        for width in self.widths:
+            sources.setdefault(width.source, {}).setdefault("uncertainty", {})[f"{width.delay_s:g}s"] = {
+                "available": statistics.rate(width.available, width.due).as_dict(),
+                "unavailable": width.reasons,
+                "uncertainty_ms": width.uncertainty_ms.as_dict(),
+                "lateness_ms": width.late_ms.as_dict(),
+            }
+        waits = {one.source: {"outcomes": one.outcomes, "violations": one.violations.as_dict()} for one in self.waits}
+        return {"sources": sources, "commit_waits": waits}
+
+
+def compute(table: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> CommitWait:
+    """Judge causality and windows again with every re-measured uncertainty."""
+    measured = _Remeasured(table)
+    cells: list[Cell] = []
+    widths: list[Width] = []
+    for source in table.sources:
+        delays = measured.delays(source)
+        if not delays:
+            continue
+        widths += [measured.first_width(source), *(measured.width(source, delay) for delay in delays)]
+        if (factor := _factor(table.run, source)) is None:
+            continue
+        for delay in delays:
+            half = {node: measured.uncertainty_ns(node, source, delay) for node in table.nodes}
+            cells.append(_causality(table, source, delay, half, factor))
+            cells += [_window(table, source, delay, half, factor, width) for width in window_sizes_ms]
+    return CommitWait(tuple(cells), tuple(widths), tuple(_waits(table.run)))
+
+
+class _Remeasured:
+    """The re-measured rows of all nodes, looked up by (node, source, delay)."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._groups: dict[tuple[str, str, float], pd.DataFrame] = {}
+        for node_id, frame in table.run.commit_wait.items():
+            rows = frame[frame["kind"] == records.REMEASURE]
+            for (source, delay), group in rows.groupby(["source", "delay_s"], sort=True):
+                self._groups[node_id, str(source), float(str(delay))] = group.drop_duplicates("event_id")
+
+    def delays(self, source: str) -> list[float]:
+        """Return the delays at which a source was re-measured on any worker, in s."""
+        present = self._table.present
+        return sorted({delay for node, name, delay in self._groups if name == source and node in present})
+
+    def uncertainty_ns(self, node_id: str, source: str, delay: float) -> NDArray[np.float64] | None:
+        """Return the uncertainty claimed per event, in ns (NaN where there was none), or None if never measured."""
+        group = self._groups.get((node_id, source, delay))
+        if group is None:
+            return None
+        aligned = group.set_index("event_id")["uncertainty_ms"].reindex(self._table.event_ids)
+        return np.asarray(aligned.to_numpy(dtype=np.float64) * 1e6)
+
+    def width(self, source: str, delay: float) -> Width:
+        """Return what the workers' source claimed at one delay."""
+        groups = [self._groups.get((worker, source, delay)) for worker in self._table.present]
+        rows = pd.concat([group for group in groups if group is not None])
+        good = rows["status"] == records.OK
+        reasons = rows.loc[~good, "status"].fillna("no_status").value_counts().sort_index()
+        late = (rows["done_raw_ns"] - rows["due_raw_ns"]).dropna().to_numpy(dtype=np.int64)
+        return Width(
+            source=source,
+            delay_s=delay,
+            due=len(rows),
+            available=int(good.sum()),
+            reasons={str(reason): int(number) for reason, number in reasons.items()},
+            uncertainty_ms=statistics.spread(rows.loc[good, "uncertainty_ms"].dropna().to_numpy()),
+            late_ms=statistics.spread(late, MS_NS),
+        )
+
+    def first_width(self, source: str) -> Width:
+        """Return what the workers' source claimed at the events themselves (delay 0)."""
+        prefix = records.COLUMN_PREFIX.get(source, source)
+        frames = [frame.drop_duplicates("event_id") for frame in self._table.run.workers.values()]
+        status = pd.concat([frame[f"{prefix}_status"] for frame in frames])
+        good = status == records.OK
+        reasons = status[~good].fillna("no_status").value_counts().sort_index()
+        claimed = pd.concat([frame[f"{prefix}_uncertainty_ms"] for frame in frames])[good.to_numpy()].dropna()
+        return Width(
+            source=source,
+            delay_s=0.0,
+            due=len(status),
+            available=int(good.sum()),
+            reasons={str(reason): int(number) for reason, number in reasons.items()},
+            uncertainty_ms=statistics.spread(claimed.to_numpy()),
+            late_ms=statistics.spread(np.zeros(0)),
+        )
+
+
+def _factor(run: Run, source: str) -> float | None:
+    """Return the half-width per unit of claimed uncertainty, or None where the manifest does not say."""
+    if source != records.CHRONOTICK:
+        return 1.0
+    try:
+        return float(run.manifest.config["worker"]["chronotick"]["uncertainty_multiplier"])
+    except (KeyError, TypeError):
+        return None
+
+
+def _narrowed(readings: Readings, uncertainty_ns: NDArray[np.float64] | None, factor: float) -> Readings:
+    """Return the readings with their half-widths replaced by the re-measured ones; unmeasured ones lose theirs."""
+    if uncertainty_ns is None:
+        return readings
+    measured = ~np.isnan(uncertainty_ns)
+    half = np.ceil(np.where(measured, uncertainty_ns, 0.0) * factor).astype(np.int64)
+    bounded = readings.bounded & measured
+    return replace(readings, bounded=bounded, earliest=readings.est - half, latest=readings.est + half)
+
+
+def _causality(
+    table: Table, source: str, delay: float, half: dict[str, NDArray[np.float64] | None], factor: float
+) -> Cell:
+    evaluable = ambiguous = remeasured = certain = 0
+    for worker in table.present:
+        send, receive = table.sends(worker, source), table.readings(worker, source)
+        first = verdicts.intervals(send, receive)
+        unclear = first == verdicts.AMBIGUOUS
+        again = verdicts.intervals(
+            _narrowed(send, half[table.coordinator_id], factor), _narrowed(receive, half[worker], factor)
+        )
+        judged = unclear & (again != verdicts.NOT_EVALUABLE) & (half[worker] is not None)
+        evaluable += int((first != verdicts.NOT_EVALUABLE).sum())
+        ambiguous += int(unclear.sum())
+        remeasured += int(judged.sum())
+        certain += int((judged & (again != verdicts.AMBIGUOUS)).sum())
+    return Cell(source, CAUSALITY, delay, evaluable, ambiguous, remeasured, certain)
+
+
+def _window(
+    table: Table, source: str, delay: float, half: dict[str, NDArray[np.float64] | None], factor: float, width_ms: int
+) -> Cell:
+    """Ambiguous at first means here: the worker was not certain of the receipt's window."""
+    evaluable = ambiguous = remeasured = certain = 0
+    width = width_ms * MS_NS
+    for worker in table.present:
+        first = table.readings(worker, source)
+        unclear = first.bounded & (first.earliest // width != first.latest // width)
+        again = _narrowed(first, half[worker], factor)
+        judged = unclear & again.bounded & (half[worker] is not None)
+        evaluable += int(first.bounded.sum())
+        ambiguous += int(unclear.sum())
+        remeasured += int(judged.sum())
+        certain += int((judged & (again.earliest // width == again.latest // width)).sum())
+    return Cell(source, f"window_{width_ms}ms", delay, evaluable, ambiguous, remeasured, certain)
+
+
+def _waits(run: Run) -> list[Waits]:
+    """Count real commit-waits; released at or before the assigned instant is a provable violation."""
+    frames = [frame[frame["kind"] == records.COMMIT] for frame in run.commit_wait.values()]
+    rows = pd.concat(frames) if frames else pd.DataFrame()
+    if rows.empty:
+        return []
+    found = []
+    for source, group in rows.groupby("source", sort=True):
+        outcomes = group["status"].fillna("no_status").value_counts().sort_index()
+        done = group[(group["status"] == records.OK)].dropna(subset=["assigned_ns", "released_ns"])
+        early = int((done["released_ns"] <= done["assigned_ns"]).sum())
+        counted = {str(name): int(number) for name, number in outcomes.items()}
+        found.append(Waits(str(source), counted, statistics.rate(early, len(done))))
+    return found
+
+
+def analyze(experiment_dir: str | Path) -> dict[str, Any]:
+    """Return the commit-wait statistics of a run folder."""
+    return compute(cli.table_of(experiment_dir)).as_statistics()
+
+
+def generate_figure(experiment_dir: str | Path, output_dir: str | Path) -> list[Path]:
+    """Draw ``commit_wait`` of a run folder as PNG and PDF; return their paths."""
+    return cli.draw(FIGURE, compute(cli.table_of(experiment_dir)), output_dir)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the statistics of one experiment as JSON and draw its figure."""
+    return cli.main(__doc__, analyze, generate_figure, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

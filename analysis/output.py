@@ -1,0 +1,28 @@
+"""The only ways analysis writes into a run folder: whole files, atomically, with the same bytes for the same data."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Replace a file atomically: whoever reads it sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Replace a text file atomically."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, data: dict[str, Any]) -> Path:
+    """Replace a JSON file atomically; numbers that are not finite raise ValueError, as JSON has none."""
+    return write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

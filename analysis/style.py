@@ -1,0 +1,104 @@
+"""How every figure looks: sizes of a two-column paper, one colour per source, reproducible bytes.
+
+Colours: Okabe and Ito's palette for the colour-blind (Color Universal Design, 2008).
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Final
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from analysis import output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+COLUMN_IN: Final = 3.4  # one column of a two-column paper
+PAGE_IN: Final = 7.0  # both
+DPI: Final = 300
+
+_COLOURS: Final = {"system": "#666666", "ntp": "#0072B2", "chronotick": "#D55E00", "chrony": "#009E73"}
+_MORE: Final = ("#CC79A7", "#56B4E9", "#E69F00")
+LABELS: Final = {"system": "system", "ntp": "NTP", "chronotick": "ChronoTick"}
+
+RC: Final[dict[str, Any]] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "grid.linewidth": 0.4,
+    "grid.color": "#dddddd",
+    "hatch.linewidth": 0.6,
+    "lines.linewidth": 1.0,
+    "pdf.fonttype": 42,  # editable, searchable text in the paper
+    "path.simplify": False,
+}
+
+
+def context() -> AbstractContextManager[None]:
+    """Return the context in which every figure is drawn and saved."""
+    return rc_context(RC)  # type: ignore[arg-type] - the stubs want every key spelt as a literal
+
+
+def colour(source: str) -> str:
+    """Return the one colour of a source; a new source gets one by its name, the same in every figure."""
+    return _COLOURS.get(source) or _MORE[sum(source.encode()) % len(_MORE)]
+
+
+def label(source: str) -> str:
+    """Return how a source is written in a figure."""
+    return LABELS.get(source, source)
+
+
+def canvas(width_in: float, height_in: float) -> Figure:
+    """Return an empty figure that lays itself out."""
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def say(axes: Axes, text: str) -> None:
+    """Write, in place of a plot, why there is none: never an empty frame, never an invented zero."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, text, ha="center", va="center", wrap=True, transform=axes.transAxes, color="#444444")
+
+
+def save(figure: Figure, directory: Path, name: str) -> list[Path]:
+    """Write ``name``.png (300 dpi) and ``name``.pdf atomically, without dates, so that equal data gives equal bytes."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = []
+    metadata: dict[str, dict[str, Any]] = {
+        "png": {"Software": None},
+        "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    }
+    for kind, said in metadata.items():
+        buffer = io.BytesIO()
+        with context():
+            figure.savefig(buffer, format=kind, dpi=DPI, metadata=said)
+        path = directory / f"{name}.{kind}"
+        output.write_bytes(path, buffer.getvalue())
+        paths.append(path)
+    return paths
+
+
+def panels(figure: Figure, rows: int, columns: int, **options: Any) -> Iterator[Axes]:
+    """Yield the figure's panels, row by row."""
+    yield from figure.subplots(rows, columns, squeeze=False, **options).flat

@@ -1,0 +1,92 @@
+"""One relation for every source: A before B is proved iff A.latest < B.earliest.
+
+Two readings are compared only if they come from the same source and refer to the same reference; everything else is
+not evaluable, with its reason. Labels are small integers in numpy arrays, so that millions cost little.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analysis.errors import AnalysisError
+from node_agent import records
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analysis.readings import Readings
+
+NOT_EVALUABLE: Final = 0
+BEFORE: Final = 1  # proved
+AFTER: Final = 2  # the opposite is proved: violated, where before was the truth
+AMBIGUOUS: Final = 3
+
+OTHER_REFERENCE: Final = "other_reference"
+NO_BOUND: Final = "no_bound"
+
+
+def intervals(first: Readings, second: Readings) -> NDArray[np.int8]:
+    """Label, event by event, whether the first reading is provably before or after the second."""
+    comparable = _comparable(first, second) & first.bounded & second.bounded
+    return _labels(comparable, first.latest < second.earliest, second.latest < first.earliest)
+
+
+def points(first: Readings, second: Readings) -> NDArray[np.int8]:
+    """Label, event by event, the order of the two best estimates; equal ones are ambiguous."""
+    comparable = _comparable(first, second) & first.known & second.known
+    return _labels(comparable, first.est < second.est, second.est < first.est)
+
+
+def reasons(first: Readings, second: Readings, labels: NDArray[np.int8]) -> dict[str, int]:
+    """Count why pairs of readings are not evaluable; the second reading's reason is named first, as ``second:``.
+
+    ``lost`` stands alone: a packet that never came has no reading to miss.
+    """
+    missing = labels == NOT_EVALUABLE
+    counts: dict[str, int] = {}
+    for one, other in zip(second.status[missing], first.status[missing], strict=True):
+        if one == "lost":
+            reason = "lost"
+        elif one != records.OK:
+            reason = f"{second.node_id}: {one}"
+        elif other != records.OK:
+            reason = f"{first.node_id}: {other}"
+        else:
+            reason = OTHER_REFERENCE
+        counts[reason] = counts.get(reason, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def count(labels: NDArray[np.int8], label: int) -> int:
+    """Return how many events carry a label."""
+    return int((labels == label).sum())
+
+
+def true_order(first: NDArray[np.int64], second: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Label the true order of two instants, where both are known."""
+    return _labels(known, first < second, second < first)
+
+
+def wrong(labels: NDArray[np.int8], truth: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Tell which decided labels contradict the true order; where the truth is unknown or a tie, none does."""
+    decided = (labels == BEFORE) | (labels == AFTER)
+    clear = (truth == BEFORE) | (truth == AFTER)
+    contradicts: NDArray[np.bool_] = decided & clear & (labels != truth)
+    return contradicts
+
+
+def _comparable(first: Readings, second: Readings) -> NDArray[np.bool_]:
+    if first.source != second.source:
+        raise AnalysisError(
+            f"{first.node_id} and {second.node_id}: expected readings of one source, got {first.source!r} and "
+            f"{second.source!r}; corrected and uncorrected clocks have no common order"
+        )
+    same: NDArray[np.bool_] = first.reference == second.reference
+    return same
+
+
+def _labels(known: NDArray[np.bool_], before: NDArray[np.bool_], after: NDArray[np.bool_]) -> NDArray[np.int8]:
+    labels = np.where(before, BEFORE, np.where(after, AFTER, AMBIGUOUS))
+    return np.where(known, labels, NOT_EVALUABLE).astype(np.int8)
