@@ -55,7 +55,7 @@ RC: Final[dict[str, Any]] = {
 
 def context() -> AbstractContextManager[None]:
     """Return the context in which every figure is drawn and saved."""
-    return rc_context(RC)  # type: ignore[arg-type] - the stubs want every key spelt as a literal
+    return rc_context(RC)  # type: ignore[arg-type]  # the stubs want every key spelt as a literal
 
 
 def colour(source: str) -> str:
