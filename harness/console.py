@@ -66,8 +66,6 @@ class Console:
         if tick:
             columns = ("node", "ChronoTick server", "health", "answer", "offset ± sigma ms", "latency ms")
             self.table(f"{cluster}: ChronoTick", columns, tick)
-        for problem in preflight.problems:
-            self.say(f"problem: {problem}")
 
     @contextlib.contextmanager
     def display(self, planned_s: float) -> Iterator[RunDisplay]:
