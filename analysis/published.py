@@ -7,7 +7,7 @@ not record stays empty, and the manifest lists it. The originals are kept beside
     receive_time_ns, send_time_ns            the wall stamp; the older files hold no raw stamp and no origin
     ntp_offset_ms, _uncertainty_ms, _timestamp_ns   the same columns, as a point: a claimed constant bounds nothing
     ct_offset_ms ... ct_upper_bound_ns       the same columns, probabilistic, of no stated level
-    an empty cell                            no reading: `not_configured` if the whole column is empty, else `not_recorded`
+    an empty cell                            no reading: `not_configured` if all are empty, else `not_recorded`
     ct_drift_rate, ct_confidence, ct_source, ct_prediction_time, send_time_iso   in raw/imported/ only
 """
 

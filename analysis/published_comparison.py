@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import pandas as pd
 
+from analysis import offset_shapes
 from node_agent import records
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from analysis.load import Run
 
 MIXED: Final = "mixes a corrected clock (worker) with an uncorrected one (coordinator): says nothing about causality"
@@ -43,7 +43,7 @@ class Count:
 
 @dataclass(frozen=True)
 class WorkerComparison:
-    """One worker's part of the published comparison. Offsets in ms; shares between 0 and 1; None: nothing to compute."""
+    """One worker's part of the published comparison. Offsets in ms, shares between 0 and 1, None: nothing to judge."""
 
     node_id: str
     sent: int
@@ -53,6 +53,7 @@ class WorkerComparison:
     chronotick_against_uncorrected: Count
     violating_offset_min_ms: float | None
     violating_offset_max_ms: float | None
+    violating_at_clamp: int
     ntp: Count
     chronotick: Count
     mean_abs_difference_ms: float | None
@@ -116,10 +117,15 @@ def comparison_lines(run: Run) -> list[str]:
             [w.chronotick_against_uncorrected.text for w in workers],
         ),
         ("ChronoTick offset in those events", "ms, smallest … largest", [_range(w) for w in workers]),
+        (
+            "of those, offset held at a clamp",
+            "the offset is on such a limit, or within 2 us of it",
+            [f"{w.violating_at_clamp:,}" for w in workers],
+        ),
         ("ChronoTick receive before ChronoTick send", "like with like", [w.chronotick.text for w in workers]),
         ("NTP receive before NTP send", LIKE_WITH_LIKE, [w.ntp.text for w in workers]),
         (
-            "mean abs. ChronoTick offset − NTP offset",
+            "mean \\|ChronoTick offset minus NTP offset\\|",
             "two sources of one clock differ; which of them is right is not evaluable without a reference",
             [_ms(w.mean_abs_difference_ms) for w in workers],
         ),
@@ -132,8 +138,11 @@ def comparison_lines(run: Run) -> list[str]:
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {meaning} |")
     lines += [
         "",
-        "Rows are matched by `event_id`; instants are compared as they are stored, in integer nanoseconds. NTP is taken as "
-        "a point: the older format states no bound that could be defended, and how its offset was computed is not in it.",
+        (
+            "Rows are matched by `event_id`; instants are compared as they are stored, in integer nanoseconds. NTP is "
+            "taken as a point: the older format states no bound that could be defended, and how its offset was "
+            "computed is not in it."
+        ),
     ]
     unmatched = [f"{worker.node_id}: {worker.unmatched:,}" for worker in workers if worker.unmatched]
     if unmatched:
@@ -146,7 +155,8 @@ def _worker(node_id: str, frame: pd.DataFrame, sends: pd.DataFrame) -> WorkerCom
     rows = received.merge(sends, on="event_id", how="inner", suffixes=("", "_sent"), validate="one_to_one")
     sent = rows["send_time_ns"]
     mixed, early = _before(rows, "ct_timestamp_ns", sent, MIXED)
-    offsets = rows.loc[early, "ct_offset_ms"].dropna() if "ct_offset_ms" in rows else None
+    all_offsets = rows["ct_offset_ms"].dropna() if "ct_offset_ms" in rows else pd.Series(dtype="float64")
+    offsets = rows.loc[early, "ct_offset_ms"].dropna() if "ct_offset_ms" in rows else all_offsets
     differences, within = _differences(rows)
     return WorkerComparison(
         node_id=node_id,
@@ -155,8 +165,9 @@ def _worker(node_id: str, frame: pd.DataFrame, sends: pd.DataFrame) -> WorkerCom
         unmatched=len(received) - len(rows),
         system=_before(rows, "receive_time_ns", sent, LIKE_WITH_LIKE)[0],
         chronotick_against_uncorrected=mixed,
-        violating_offset_min_ms=None if offsets is None or offsets.empty else float(offsets.min()),
-        violating_offset_max_ms=None if offsets is None or offsets.empty else float(offsets.max()),
+        violating_offset_min_ms=None if offsets.empty else float(offsets.min()),
+        violating_offset_max_ms=None if offsets.empty else float(offsets.max()),
+        violating_at_clamp=_at_clamp(offsets, all_offsets),
         ntp=_same_source(rows, records.COLUMN_PREFIX[records.NTP]),
         chronotick=_same_source(rows, records.COLUMN_PREFIX[records.CHRONOTICK]),
         mean_abs_difference_ms=math.fsum(differences) / len(differences) if len(differences) else None,
@@ -191,6 +202,12 @@ def _differences(rows: pd.DataFrame) -> tuple[list[float], int]:
     known = rows[needed].dropna()
     apart = (known["ct_offset_ms"] - known["ntp_offset_ms"]).abs()
     return [float(value) for value in apart], int((apart <= known["ct_uncertainty_ms"]).sum())
+
+
+def _at_clamp(offsets: pd.Series[float], all_offsets: pd.Series[float]) -> int:
+    """Count the offsets that lie on a limit the source is held at, or within 2 us of it."""
+    limits = [clamp.limit for clamp in offset_shapes.clamps(all_offsets.to_numpy(dtype=np.float64))]
+    return sum(any(abs(abs(value) - limit) <= offset_shapes.NEAR_MS for limit in limits) for value in offsets)
 
 
 def _range(worker: WorkerComparison) -> str:

@@ -1,0 +1,157 @@
+"""Shapes a clock's offsets should not have: levels they jump between, and values they hit exactly, again and again.
+
+Both work on *answers*: rows one answer of the server served count once, or one answer that serves many events would
+look like a pattern.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MIN_SHARE: Final = 0.10  # of all answers, on each side of a split; rarer ones are outliers, not a level
+MIN_ANSWERS: Final = 5  # on each side of a split
+APART: Final = 10.0  # two levels are this many robust standard deviations apart, or more
+MIDDLE: Final = 0.5  # of the distance between two levels is empty but for 5 % of each
+MIN_SPELLS: Final = 3  # separate stretches in which a value is met exactly
+MIN_SPIKE_ROWS: Final = 10
+MIN_SPIKE_SHARE: Final = 0.005
+NEAR_MS: Final = 0.002  # how close to a clamp its copies lie that have drifted since
+MAD_TO_SIGMA: Final = 1.4826  # of a normal distribution
+
+
+@dataclass(frozen=True)
+class Level:
+    """Offsets in ``(above, up_to]`` ms. ``rows`` are those on it, ``median`` (ms) their middle."""
+
+    median: float
+    above: float
+    up_to: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Rows ``first`` to ``last`` (positions, inclusive) that stay on one level (its index in the list of levels)."""
+
+    level: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Spike:
+    """One exact ``value`` (ms) met in ``rows`` rows, in ``spells`` separate stretches."""
+
+    value: float
+    rows: int
+    spells: int
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """A limit in ms that offsets are held at, on both sides; ``near``: rows within 2 us of it, not on it."""
+
+    limit: float
+    plus: Spike
+    minus: Spike
+    near: int
+
+
+def answers(offsets: NDArray[np.float64], sample_ids: NDArray[np.object_] | None = None) -> NDArray[np.intp]:
+    """Return the position of the first row of each answer: where the sample (or, without ids, the offset) changes."""
+    marks = offsets if sample_ids is None else sample_ids
+    if not len(marks):
+        return np.zeros(0, dtype=np.intp)
+    return np.flatnonzero(np.concatenate([[True], marks[1:] != marks[:-1]]))
+
+
+def levels(offsets: NDArray[np.float64], first_rows: NDArray[np.intp], resolution_ms: float) -> list[Level]:
+    """Return the levels of the offsets, lowest first; one level where they are of one piece.
+
+    ``resolution_ms``: levels closer than that are within what the source claims not to know. Splits by Otsu's
+    threshold (N. Otsu, IEEE Trans. SMC 9 (1979) 62), again and again while the two sides are clearly apart.
+    """
+    if not len(offsets):
+        return []
+    cuts = sorted(_cuts(np.sort(offsets[first_rows]), len(first_rows), resolution_ms))
+    edges = [-np.inf, *cuts, np.inf]
+    found = []
+    for low, high in zip(edges, edges[1:], strict=False):
+        inside = offsets[(offsets > low) & (offsets <= high)]
+        found.append(Level(float(np.median(inside)), float(low), float(high), len(inside)))
+    return found
+
+
+def stretches(offsets: NDArray[np.float64], first_rows: NDArray[np.intp], found: list[Level]) -> list[Stretch]:
+    """Return the stretches of rows on one level, in order; those of fewer than 3 answers are taken as outliers."""
+    which = np.searchsorted([level.up_to for level in found[:-1]], offsets, side="left")
+    starts = np.flatnonzero(np.concatenate([[True], which[1:] != which[:-1]]))
+    ends = np.append(starts[1:], len(which))
+    merged: list[Stretch] = []
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        if np.count_nonzero((first_rows >= start) & (first_rows < end)) < 3:
+            continue
+        level = int(which[start])
+        if merged and merged[-1].level == level:
+            merged[-1] = Stretch(level, merged[-1].first, end - 1)
+        else:
+            merged.append(Stretch(level, start, end - 1))
+    return merged
+
+
+def spikes(offsets: NDArray[np.float64]) -> list[Spike]:
+    """Return the values met exactly in several separate stretches, most frequent first.
+
+    A measured number comes back now and then by chance; a spike holds at least 0.5 % of the rows and 10 rows.
+    """
+    if not len(offsets):
+        return []
+    values, index, rows = np.unique(offsets, return_inverse=True, return_counts=True)
+    spells = np.bincount(index[answers(offsets)], minlength=len(values))
+    wanted = max(MIN_SPIKE_ROWS, MIN_SPIKE_SHARE * len(offsets))
+    hits = np.flatnonzero((spells >= MIN_SPELLS) & (rows >= wanted))
+    found = [Spike(float(values[hit]), int(rows[hit]), int(spells[hit])) for hit in hits]
+    return sorted(found, key=lambda spike: -spike.rows)
+
+
+def clamps(offsets: NDArray[np.float64]) -> list[Clamp]:
+    """Return the limits that offsets are held at: both +x and -x are spikes."""
+    by_value = {spike.value: spike for spike in spikes(offsets)}
+    found = []
+    for limit in sorted(value for value in by_value if value > 0 and -value in by_value):
+        apart = np.abs(np.abs(offsets) - limit)
+        near = int(np.count_nonzero((apart <= NEAR_MS) & (apart > 0)))
+        found.append(Clamp(limit, by_value[limit], by_value[-limit], near))
+    return found
+
+
+def _cuts(ordered: NDArray[np.float64], total: int, resolution_ms: float) -> list[float]:
+    count = len(ordered)
+    least = max(MIN_ANSWERS, int(np.ceil(MIN_SHARE * total)))
+    if count < 2 * least:
+        return []
+    sums = np.cumsum(ordered - ordered[0])
+    sizes = np.arange(1, count)
+    means_low = sums[:-1] / sizes
+    means_high = (sums[-1] - sums[:-1]) / (count - sizes)
+    between = sizes * (count - sizes) * (means_high - means_low) ** 2
+    between[: least - 1] = -1.0
+    between[count - least :] = -1.0
+    split = int(np.argmax(between)) + 1
+    low, high = ordered[:split], ordered[split:]
+    apart = float(np.median(high) - np.median(low))
+    middle = float(np.quantile(high, 0.05) - np.quantile(low, 0.95))
+    if apart <= resolution_ms or apart <= APART * max(_spread(low), _spread(high)) or middle <= MIDDLE * apart:
+        return []
+    cut = float(low[-1] + (high[0] - low[-1]) / 2)
+    return [*_cuts(low, total, resolution_ms), cut, *_cuts(high, total, resolution_ms)]
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    return MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))

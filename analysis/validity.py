@@ -1,0 +1,25 @@
+"""What is wrong with a run's data, found in the data: each finding names where, how often, and what it means.
+
+Findings never change a verdict or drop a row. They say which numbers of the report a careful reader should not lean on.
+A detector is a generator of findings over the run's frames as written; it computes, it knows no run by name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from analysis import event_findings, reading_findings
+from analysis.finding import Finding
+
+if TYPE_CHECKING:
+    from analysis.load import Run
+
+__all__ = ["Finding", "find"]
+
+ORDER: Final = {"error": 0, "warning": 1, "note": 2}
+
+
+def find(run: Run) -> list[Finding]:
+    """Return what is wrong with the run's data, worst first. An empty list: no detector found anything."""
+    found = [*event_findings.find(run), *reading_findings.find(run)]
+    return sorted(found, key=lambda finding: ORDER[finding.severity])
