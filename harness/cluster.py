@@ -190,10 +190,10 @@ class Host:
             self._connection.open()
             self._connection.transport.set_keepalive(KEEPALIVE_S)
         except _SSH_ERRORS as error:
-            through = f" through {self._connection.gateway.host}" if self._connection.gateway else ""
-            raise UnreachableError(
-                f"{self.id}: expected SSH at {self.place}{through}, got: {_reason(error)}"
-            ) from error
+            gateway = getattr(self._connection.gateway, "host", self._connection.gateway)
+            through = f" through {gateway} (on that machine itself: fab CLUSTER --direct)" if gateway else ""
+            message = f"{self.id}: expected SSH at {self.place}{through}, got: {_reason(error)}"
+            raise UnreachableError(message) from error
 
 
 class Cluster:
@@ -293,6 +293,9 @@ def _reason(error: Exception) -> str:
         return "its host key is not the known one; if the host was reinstalled, remove the old key with ssh-keygen -R"
     if isinstance(error, paramiko.SSHException) and "known_hosts" in str(error):
         return "its host key is unknown; connect once with ssh to check it, or set host_key_policy: accept-new"
+    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+        reasons = {attempt.strerror or str(attempt) for attempt in error.errors.values()}
+        return f"{', '.join(sorted(reasons))}; is the host up, and sshd on that port?"
     if isinstance(error, TimeoutError):
         return f"no answer within {CONNECT_TIMEOUT_S} s"
     return " ".join(str(error).split()) or type(error).__name__

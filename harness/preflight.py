@@ -76,8 +76,12 @@ class Preflight:
 
     @property
     def problems(self) -> list[str]:
-        """Return everything that forbids a run, one line each, none twice."""
-        return list(dict.fromkeys(problem for node in self.nodes for problem in node.problems))
+        """Return everything that forbids a run, one line each; what several nodes say alike is one line."""
+        said_by: dict[str, list[str]] = {}
+        for node in self.nodes:
+            for problem in node.problems:
+                said_by.setdefault(problem.removeprefix(f"{node.node_id}: "), []).append(node.node_id)
+        return [f"{', '.join(nodes)}: {problem}" for problem, nodes in said_by.items()]
 
     def demand(self) -> None:
         """Raise PreflightError unless every node is fit."""
