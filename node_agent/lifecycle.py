@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import select
 import signal
@@ -13,9 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from node_agent import machine, plan, records
+from node_agent.wire import KEY_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 PID_FILE: Final = "agent.pid"
 READY_TIMEOUT_S: Final = 20.0
@@ -92,6 +96,9 @@ def _become_daemon(reader: int, writer: int, work: Callable[[Callable[[dict[str,
         except AgentError as error:
             report({"error": str(error), "code": error.code})
             code = error.code
+        except BaseException:
+            log.critical("died", exc_info=True)  # nobody else will hear of it: the streams are closed
+            raise
     finally:
         os._exit(code)
 
@@ -119,9 +126,12 @@ def take_key(run_dir: Path) -> bytes | None:
         return None
     path.unlink()
     try:
-        return bytes.fromhex(text.strip())
-    except ValueError as error:
-        raise AgentError(f"{path}: expected 64 hex digits", EXIT_USAGE) from error
+        key = bytes.fromhex(text.strip())
+    except ValueError:
+        key = b""
+    if len(key) != KEY_SIZE:
+        raise AgentError(f"{path}: expected {2 * KEY_SIZE} hex digits", EXIT_USAGE)
+    return key
 
 
 def alive_pid(run_dir: Path) -> int | None:

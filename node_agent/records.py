@@ -319,7 +319,10 @@ class NodeStatus:
         names = {spec.name for spec in fields(cls)}
         if not isinstance(data, dict) or set(data) != names:
             raise ValueError(f"status.json: expected the keys {sorted(names)}, got {text[:80]!r}")
-        sources = {name: SourceStatus(**value) for name, value in data.pop("sources").items()}
+        try:
+            sources = {name: SourceStatus(**value) for name, value in data.pop("sources").items()}
+        except (AttributeError, TypeError) as error:
+            raise ValueError(f"status.json: sources: {error}") from error
         return cls(sources=sources, **data)
 
 

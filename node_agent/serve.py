@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,6 +63,7 @@ def serve(
         part = Coordinator(node, sock, key) if plan.role == COORDINATOR else Worker(node, sock, key)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda got, _frame: node.end(records.FINISHED_STOPPED, signal.Signals(got).name))
+        threading.excepthook = lambda died: _died(node, died)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         gc.collect()
         gc.freeze()  # what lives now lives until the end; the collector need not look at it again
@@ -71,6 +73,13 @@ def serve(
         return _CODES.get(ending.outcome, EXIT_FAILED), node.status(part, ending)
     finally:
         sock.close()
+
+
+def _died(node: Node, died: threading.ExceptHookArgs) -> None:
+    """End the node with its reason: an agent that lost a thread must not look alive."""
+    name = died.thread.name if died.thread else "unknown"
+    log.critical("died thread=%s", name, exc_info=died.exc_value)
+    node.end(records.FINISHED_FAILED, f"thread {name!r} died: {died.exc_value!r}")
 
 
 def _bind(plan: NodePlan) -> socket.socket:
