@@ -1,4 +1,8 @@
-"""The timer thread: what a source's uncertainty is some seconds after an event (DESIGN section 5, re-measurement)."""
+"""The timer thread: every source's uncertainty some seconds after an event, and the commit-wait of some events.
+
+Two different things, recorded under their own names: *re-measurement* reads the clocks again at fixed delays;
+*commit-wait* proper holds an event until its timestamp has certainly passed.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import threading
 from array import array
 from typing import TYPE_CHECKING, Final
 
+from node_agent.holds import Holds
 from node_agent.instants import user_stamp
-from node_agent.records import NOT_CONFIGURED, OK, REMEASURE, Available, Unavailable
+from node_agent.records import NOT_CONFIGURED, OK, REMEASURE, Available, Reading, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,52 +20,116 @@ if TYPE_CHECKING:
     from node_agent.instants import LocalClock
     from node_agent.journal import Journal
     from node_agent.readings import Readings
+    from node_agent.records import Stamp
     from node_agent.sampler import Sampler
 
 _BATCH: Final = 256  # events that share one reading of the clocks when many are due at once
 _GRAIN_S: Final = 0.01  # many events due in succession are measured together, this much late at the most
+_HOLD_GRAIN_S: Final = 0.000_5
 _TRIM: Final = 65_536
 
 
-class CommitWait:
-    """Re-measures every event at every configured delay, in one thread whatever the number pending.
+class Remeasurements:
+    """The re-measurements still to come: every event once per delay.
 
-    Events are due in the order they came, so that each delay is a queue: one array of event ids and one of raw instants
-    serve all delays, each with a cursor of its own (16 bytes per pending event).
+    Events are due in the order they came, so each delay is a queue: one array of event ids and one of raw instants
+    serve all delays, each with a cursor of its own (16 bytes per pending event, whatever the number of delays).
     """
 
+    def __init__(self, delays_s: Sequence[float]) -> None:
+        self._delays = [(round(delay * 1e9), f"{delay:g}") for delay in delays_s]
+        self._event_ids = array("q")
+        self._raws = array("q")
+        self._cursors = [0] * len(self._delays)
+        self.done = 0
+        self.latest_ns = 0  # the largest lateness so far
+
+    def __len__(self) -> int:
+        return sum(len(self._raws) - cursor for cursor in self._cursors)
+
+    @property
+    def next_ns(self) -> int | None:
+        """Return the raw instant of the next one, in ns; None if there is none."""
+        return min(
+            (
+                self._raws[cursor] + delay
+                for cursor, (delay, _text) in zip(self._cursors, self._delays)
+                if cursor < len(self._raws)
+            ),
+            default=None,
+        )
+
+    def add(self, event_id: int, raw_ns: int) -> None:
+        """Queue one event for all its delays."""
+        self._event_ids.append(event_id)
+        self._raws.append(raw_ns)
+
+    def measure(self, stamp: Stamp, readings: dict[str, Reading]) -> list[str]:
+        """Return the rows of what is due at ``stamp``, up to a batch of each delay."""
+        now = stamp.raw_ns or 0
+        said = [(name, _cells(reading, stamp.wall_ns)) for name, reading in readings.items()]
+        lines: list[str] = []
+        for place, (delay, text) in enumerate(self._delays):
+            cursor = self._cursors[place]
+            end = min(len(self._raws), cursor + _BATCH)
+            while cursor < end and (due := self._raws[cursor] + delay) <= now:
+                start = self._event_ids[cursor]
+                self.latest_ns = max(self.latest_ns, now - due)
+                self.done += 1
+                lines.extend(f"{start},{name},{REMEASURE},{due},{now},{text},{cells},,," for name, cells in said)
+                cursor += 1
+            self._cursors[place] = cursor
+        passed = min(self._cursors, default=len(self._raws))
+        if passed >= _TRIM:
+            del self._event_ids[:passed], self._raws[:passed]
+            self._cursors = [cursor - passed for cursor in self._cursors]
+        return lines
+
+
+class CommitWait:
+    """The one timer thread, whatever the number of events it has in hand."""
+
     def __init__(
-        self, delays_s: Sequence[float], clock: LocalClock, sampler: Sampler, readings: Readings, journal: Journal
+        self,
+        delays_s: Sequence[float],
+        share: float,
+        clock: LocalClock,
+        sampler: Sampler,
+        readings: Readings,
+        journal: Journal,
     ) -> None:
-        self._delays_s = tuple(delays_s)
-        self._delays_ns = [round(delay * 1e9) for delay in delays_s]
+        self._remeasurements = Remeasurements(delays_s)
+        self._holds = Holds()
+        self._every = round(1 / share) if share > 0 else 0  # one event in so many is held
         self._clock = clock
         self._sampler = sampler
         self._readings = readings
         self._journal = journal
-        self._event_ids = array("q")
-        self._raws = array("q")
-        self._cursors = [0] * len(self._delays_ns)
         self._changed = threading.Condition()
         self._stopping = False
-        self.done = 0
-        self.latest_ns = 0  # the largest lateness so far
         self._thread = threading.Thread(target=self._run, name="commit-wait", daemon=True)
 
     @property
     def pending(self) -> int:
-        """Return the number of re-measurements still to come."""
+        """Return the number of re-measurements still to come and of events still held."""
         with self._changed:
-            return sum(len(self._raws) - cursor for cursor in self._cursors)
+            return len(self._remeasurements) + len(self._holds)
+
+    @property
+    def done(self) -> int:
+        """Return the number of re-measurements made."""
+        return self._remeasurements.done
 
     def add(self, events: Iterable[tuple[int, int]]) -> None:
-        """Queue events as (event_id, raw instant in ns), in the order of their instants."""
+        """Take events as (event_id, raw instant in ns), in the order of their instants."""
         with self._changed:
-            new_head = any(cursor == len(self._raws) for cursor in self._cursors)
+            before = self._next_ns()
             for event_id, raw_ns in events:
-                self._event_ids.append(event_id)
-                self._raws.append(raw_ns)
-            if new_head:
+                self._remeasurements.add(event_id, raw_ns)
+                if self._every and event_id % self._every == 0:
+                    for source in self._readings.configured:
+                        self._holds.begin(event_id, source, self._clock.raw_ns())
+            if self._next_ns() != before:
                 self._changed.notify_all()
 
     def start(self) -> None:
@@ -77,54 +146,42 @@ class CommitWait:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._stopping and (wait_s := self._next_due_s()) != 0:
-                    self._changed.wait(None if wait_s is None else max(wait_s, _GRAIN_S))
+                while not self._stopping and (wait_s := self._wait_s()) != 0:
+                    self._changed.wait(wait_s)
                 if self._stopping:
                     return
-            self._measure()
+            self._work()
 
-    def _next_due_s(self) -> float | None:
-        """Return the time until the next re-measurement in s, 0 if one is due, None if none is pending."""
-        due = [
-            self._raws[cursor] + delay
-            for cursor, delay in zip(self._cursors, self._delays_ns)
-            if cursor < len(self._raws)
+    def _wait_s(self) -> float | None:
+        """Return how long to wait, in s: 0 if something is due, None if nothing is pending."""
+        now = self._clock.raw_ns()
+        waits = [
+            max(left_s, grain_s) if (left_s := (due - now) / 1e9) > 0 else 0.0
+            for due, grain_s in ((self._remeasurements.next_ns, _GRAIN_S), (self._holds.next_ns, _HOLD_GRAIN_S))
+            if due is not None
         ]
-        return max(0.0, (min(due) - self._clock.raw_ns()) / 1e9) if due else None
+        return min(waits, default=None)
 
-    def _measure(self) -> None:
-        """Read the sources once and journal it for up to a batch of due events of each delay."""
+    def _next_ns(self) -> int | None:
+        return min(
+            (due for due in (self._remeasurements.next_ns, self._holds.next_ns) if due is not None), default=None
+        )
+
+    def _work(self) -> None:
+        """Read the clocks once, for all that is due now."""
         stamp = user_stamp(self._clock.pair())
-        now = stamp.raw_ns or 0
-        readings = self._readings.of(stamp, self._sampler.snapshot())
-        said = {
-            name: _cells(reading, stamp.wall_ns)
-            for name, reading in readings.items()
+        readings = {
+            name: reading
+            for name, reading in self._readings.of(stamp, self._sampler.snapshot()).items()
             if not (isinstance(reading, Unavailable) and reading.reason == NOT_CONFIGURED)
         }
-        lines: list[str] = []
         with self._changed:
-            for place, delay in enumerate(self._delays_ns):
-                cursor = self._cursors[place]
-                end = min(len(self._raws), cursor + _BATCH)
-                while cursor < end and self._raws[cursor] + delay <= now:
-                    due = self._raws[cursor] + delay
-                    self.latest_ns = max(self.latest_ns, now - due)
-                    self.done += 1
-                    lines.extend(
-                        f"{self._event_ids[cursor]},{name},{REMEASURE},{due},{now},{self._delays_s[place]:g},{cells},,,"
-                        for name, cells in said.items()
-                    )
-                    cursor += 1
-                self._cursors[place] = cursor
-            passed = min(self._cursors, default=0)
-            if passed >= _TRIM:
-                del self._event_ids[:passed], self._raws[:passed]
-                self._cursors = [cursor - passed for cursor in self._cursors]
+            lines = self._remeasurements.measure(stamp, readings)
+            lines.extend(self._holds.look(stamp, readings))
         self._journal.write(lines)
 
 
-def _cells(reading: Available | Unavailable, wall_ns: int) -> str:
-    if isinstance(reading, Unavailable):
+def _cells(reading: Reading, wall_ns: int) -> str:
+    if not isinstance(reading, Available):
         return f"{reading.reason},,,"
     return f"{OK},{(reading.est_ns - wall_ns) / 1e6:.6f},{reading.uncertainty_ns / 1e6:.6f},{reading.sample_id}"

@@ -69,7 +69,12 @@ class Node:
         self._journals = [self.events, samples, commit_waits, self._pairs]
         self.sampler = Sampler(plan.node_id, plan.clocks, self.sources, self.clock, samples)
         self.commit_wait = CommitWait(
-            plan.commit_wait_delays_s, self.clock, self.sampler, Readings(self.sources), commit_waits
+            plan.commit_wait_delays_s,
+            plan.commit_wait_share,
+            self.clock,
+            self.sampler,
+            Readings(self.sources),
+            commit_waits,
         )
         self.listen = ""
         self.phase = records.STARTING

@@ -210,6 +210,7 @@ class NodePlan:
     buffer_size: int = 4096
     clocks: ClocksPlan = field(default_factory=ClocksPlan)
     commit_wait_delays_s: tuple[float, ...] = (30.0, 60.0)
+    commit_wait_share: float = 0.1  # of the events are really held until their timestamp has passed
     lease_s: Optional[float] = None  # None only for an agent started by hand
     log_level: str = "INFO"
     log_console: bool = False
@@ -226,6 +227,8 @@ class NodePlan:
             raise PlanError(f"role: expected '{WORKER}' or '{COORDINATOR}', got {self.role!r}")
         if not 0 <= self.listen_port <= _MAX_PORT:
             raise PlanError(f"listen_port: expected 0 to {_MAX_PORT}, got {self.listen_port}")
+        if not 0 <= self.commit_wait_share <= 1:
+            raise PlanError(f"commit_wait_share: expected a share from 0 to 1, got {self.commit_wait_share!r}")
         if (self.role == COORDINATOR) != (self.broadcast is not None):
             raise PlanError(f"broadcast: expected for the coordinator and nobody else, got {self.broadcast!r}")
 

@@ -21,6 +21,11 @@ class Readings:
         self._sources = sources
         self.unavailable = dict.fromkeys(COLUMN_PREFIX.values(), 0)
 
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """Return the names of the sources that are asked."""
+        return tuple(self._sources)
+
     def of(self, stamp: Stamp, snapshot: Snapshot) -> dict[str, Reading]:
         """Return the reading of every known source by name; one that is not configured says so."""
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class ChronoTickClient:
         self._node_id = node_id
         self._clock = clock
         self._dual_model = dual_model
+        self._timeout_s = timeout_s
         verify = ssl.create_default_context() if server.startswith("https:") else False
         self._client = httpx.Client(timeout=timeout_s, trust_env=False, verify=verify)
 
@@ -95,21 +97,27 @@ class ChronoTickClient:
         }
 
     def _ask(self, question: dict[str, Any]) -> tuple[str, str]:
-        """Return (answer text, outcome)."""
+        """Return (answer text, outcome). The client's timeout is per read, so that the whole answer has its own."""
+        deadline = time.monotonic() + self._timeout_s
+        content = b""
         try:
-            answer = self._client.post(f"{self._server}/get_time", json=question)
+            with self._client.stream("POST", f"{self._server}/get_time", json=question) as answer:
+                for chunk in answer.iter_bytes():
+                    content += chunk
+                    if len(content) > _MAX_ANSWER_BYTES:
+                        return "", "oversized"
+                    if time.monotonic() > deadline:
+                        return "", "timeout"
         except httpx.HTTPError as error:
             return "", _name(error)
-        if len(answer.content) > _MAX_ANSWER_BYTES:
-            return "", "oversized"
-        text = answer.content.decode("utf-8", errors="replace")
+        text = content.decode("utf-8", errors="replace")
         if answer.status_code != httpx.codes.OK:
             return text, f"http_{answer.status_code}"
         return text, OK
 
 
 def _name(error: Exception) -> str:
-    """Return an outcome's name for what went wrong: ReadTimeout -> timeout, ConnectError -> refused_or_unreachable."""
+    """Return an outcome's name for what went wrong: ReadTimeout -> timeout, ConnectError -> no_connection."""
     if isinstance(error, httpx.TimeoutException):
         return "timeout"
     if isinstance(error, httpx.ConnectError):
