@@ -65,7 +65,16 @@ def node_plans(draw):
         lease_s=draw(st.none() | SECONDS),
         log_console=draw(st.booleans()),
         virtual_clock=draw(
-            st.none() | st.builds(VirtualClock, st.integers(min_value=0, max_value=1 << 62), SECONDS, SECONDS)
+            st.none()
+            | st.builds(
+                VirtualClock,
+                st.integers(min_value=0, max_value=1 << 62),
+                SECONDS,
+                SECONDS,
+                sine=st.none() | st.builds(plans.Sine, SECONDS, SECONDS),
+                steps=st.lists(st.builds(plans.Step, SECONDS, SECONDS), max_size=2).map(tuple),
+                slews=st.lists(st.builds(plans.Slew, SECONDS, SECONDS, SECONDS), max_size=2).map(tuple),
+            )
         ),
         broadcast=draw(broadcasts) if role == plans.COORDINATOR else None,
     )

@@ -1,0 +1,110 @@
+"""A ChronoTick answer is a number only if it says everything it must; anything else is a named failure."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node_agent.clocks.base import evaluate
+from node_agent.clocks.chronotick import BadAnswer, ChronoTickSource, Prediction, parse
+from node_agent.records import CHRONOTICK, OK, PROBABILISTIC, STALE, USER, Sample, Stamp, Unavailable
+
+S = 1_000_000_000
+GOOD = {"offset_ms": -12.5, "uncertainty_ms": 0.25, "node_id": "comp11", "prediction_time_ns": 1_800_000_000 * S}
+
+
+def without(key):
+    return {k: v for k, v in GOOD.items() if k != key}
+
+
+def test_a_good_answer_is_read():
+    assert parse(json.dumps(GOOD), "comp11") == Prediction(-12_500_000, 250_000, 1_800_000_000 * S, "node")
+
+
+def test_what_a_plain_server_says_is_about_its_own_clock():
+    assert parse('{"offset_ms": 1, "uncertainty_ms": 0}', "comp11") == Prediction(1_000_000, 0, None, "server")
+
+
+def test_sigma_is_rounded_outward():
+    assert parse('{"offset_ms": 0, "uncertainty_ms": 0.0000001}', "x").sigma_ns == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("", "not_json"),
+        ("<html><body>502 Bad Gateway</body></html>", "not_json"),
+        ("{", "not_json"),
+        ("[" * 60_000, "not_json"),
+        ("[]", "not_an_object"),
+        ("null", "not_an_object"),
+        ("12.5", "not_an_object"),
+        ("{}", "missing_offset_ms"),
+        (json.dumps(without("offset_ms")), "missing_offset_ms"),
+        (json.dumps(without("uncertainty_ms")), "missing_uncertainty_ms"),
+        (json.dumps({**GOOD, "offset_ms": "1"}), "wrong_type_offset_ms"),
+        (json.dumps({**GOOD, "offset_ms": None}), "wrong_type_offset_ms"),
+        (json.dumps({**GOOD, "offset_ms": True}), "wrong_type_offset_ms"),
+        (json.dumps({**GOOD, "uncertainty_ms": [1]}), "wrong_type_uncertainty_ms"),
+        (json.dumps({**GOOD, "offset_ms": math.nan}), "not_finite_offset_ms"),
+        (json.dumps({**GOOD, "offset_ms": -math.inf}), "not_finite_offset_ms"),
+        (json.dumps({**GOOD, "uncertainty_ms": math.nan}), "not_finite_uncertainty_ms"),
+        (json.dumps({**GOOD, "offset_ms": 10**400}), "not_finite_offset_ms"),
+        (json.dumps({**GOOD, "offset_ms": 1e13}), "not_finite_offset_ms"),
+        (json.dumps({**GOOD, "uncertainty_ms": -0.001}), "negative_uncertainty_ms"),
+        (json.dumps({**GOOD, "prediction_time_ns": 1.5}), "wrong_type_prediction_time_ns"),
+        (json.dumps({**GOOD, "prediction_time_ns": "now"}), "wrong_type_prediction_time_ns"),
+        (json.dumps({**GOOD, "prediction_time_ns": -1}), "wrong_type_prediction_time_ns"),
+        (json.dumps({**GOOD, "node_id": "comp12"}), "wrong_node_id"),
+        (json.dumps({**GOOD, "node_id": 11}), "wrong_node_id"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_an_answer_that_lacks_something_has_no_number(text, outcome):
+    assert parse(text, "comp11") == BadAnswer(outcome)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.text() | st.dictionaries(st.sampled_from([*GOOD, "other"]), JSON).map(json.dumps))
+def test_no_answer_raises(text):
+    said = parse(text, "comp11")
+    assert isinstance(said, BadAnswer) or said.sigma_ns >= 0
+
+
+def sample(raw_at_ns, sigma_ns=1_000, sample_id="ct1"):
+    return Sample(
+        sample_id, CHRONOTICK, "http://s", "", OK, raw_at_ns, raw_at_ns, 0, published_raw_ns=raw_at_ns,
+        raw_at_ns=raw_at_ns, reference_at_ns=1_000 * S + raw_at_ns, sigma_ns=sigma_ns,
+    )  # fmt: skip
+
+
+SOURCE = ChronoTickSource("http://s", 3.0, 100.0, 4 * S)
+
+
+def test_the_reading_is_so_many_sigmas_wide_and_says_what_they_are_worth():
+    reading = evaluate(SOURCE, [sample(0)], Stamp(0, 0, 7, USER))
+    assert (reading.est_ns, reading.earliest_ns, reading.latest_ns) == (1_000 * S, 1_000 * S - 3_007, 1_000 * S + 3_007)
+    assert reading.kind == PROBABILISTIC
+    assert reading.level == pytest.approx(0.9973, abs=1e-4)
+    assert reading.uncertainty_ns == 1_000
+    assert reading.reference == "server:http://s"
+
+
+def test_the_newest_prediction_serves_and_ages():
+    reading = evaluate(SOURCE, [sample(0), sample(S, sample_id="ct2")], Stamp(0, 2 * S, 0, USER))
+    assert (reading.sample_id, reading.age_ns, reading.est_ns) == ("ct2", S, 1_002 * S)
+    assert reading.latest_ns - reading.est_ns == 3_000 + 100_011  # three sigmas and 100 ppm of a second, rounded up
+
+
+def test_past_its_validity_a_prediction_is_stale():
+    assert evaluate(SOURCE, [sample(0)], Stamp(0, 4 * S + 1, 0, USER)) == Unavailable(STALE)

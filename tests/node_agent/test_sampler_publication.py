@@ -1,0 +1,101 @@
+"""Samples are published under one lock: numbered, journaled, and only the good ones visible, from their instant on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import threading
+from dataclasses import replace
+
+import pytest
+from exchanges import EPOCH_NS, Exchange, Oscillator
+
+from node_agent.clocks.base import KEEP
+from node_agent.clocks.ntp import NtpSource
+from node_agent.instants import user_stamp
+from node_agent.instants import LocalClock
+from node_agent.plan import ClocksPlan
+from node_agent.readings import Readings
+from node_agent.records import COLUMN_PREFIX, NTP, OK, SAMPLES_COLUMNS, SOURCE_FIELDS
+from node_agent.sampler import Sampler, row
+
+GOOD = Exchange(EPOCH_NS, 1_000, 0, 1_000).sample(Oscillator(0), 100)
+FAILED = replace(GOOD, outcome="timeout", raw_at_ns=None, reference_at_ns=None, offset_ns=None, bound_ns=None)
+
+
+class Lines:
+    def __init__(self):
+        self.lines = []
+
+    def write(self, lines):
+        self.lines.extend(lines)
+
+
+@pytest.fixture
+def lines():
+    return Lines()
+
+
+@pytest.fixture
+def sampler(lines):
+    return Sampler("comp11", ClocksPlan(), {NTP: NtpSource(("s:1",), 100, 10**18)}, LocalClock(), lines)
+
+
+def test_a_good_sample_is_visible_from_its_publication_on(sampler):
+    before = sampler.snapshot()
+    sampler.publish(GOOD)
+    after = sampler.snapshot()
+    assert before.samples[NTP] == ()
+    (published,) = after.samples[NTP]
+    assert before.watermark_ns <= published.published_raw_ns <= after.watermark_ns
+
+
+def test_a_failed_sample_is_journaled_and_counted_but_serves_nothing(sampler, lines):
+    sampler.publish(FAILED)
+    assert sampler.snapshot().samples[NTP] == ()
+    assert (sampler.tally(NTP).samples, sampler.tally(NTP).failures) == (1, 1)
+    assert sampler.tally(NTP).last_outcome == "timeout"
+    assert len(lines.lines) == 1
+
+
+def test_no_sample_slips_in_before_a_snapshot_that_did_not_have_it(sampler):
+    """Whatever the threads do, a sample that is missing in a snapshot was published after its watermark."""
+    threads = [threading.Thread(target=lambda: [sampler.publish(GOOD) for _ in range(10)]) for _ in range(2)]
+    snapshots = []
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        snapshots.append(sampler.snapshot())
+    for thread in threads:
+        thread.join()
+    final = sampler.snapshot().samples[NTP]
+    assert len(final) == 20
+    for snapshot in snapshots:
+        known = {id(sample) for sample in snapshot.samples[NTP]}
+        assert all(s.published_raw_ns >= snapshot.watermark_ns for s in final if id(s) not in known)
+        assert all(s.published_raw_ns <= snapshot.watermark_ns for s in snapshot.samples[NTP])
+
+
+def test_only_the_newest_are_kept(sampler):
+    for number in range(3 * KEEP):
+        sampler.publish(replace(GOOD, sample_id=f"ntp{number}"))
+    assert [s.sample_id for s in sampler.snapshot().samples[NTP]] == [f"ntp{n}" for n in range(2 * KEEP, 3 * KEEP)]
+
+
+def test_a_row_of_samples_csv_holds_every_field():
+    nasty = replace(GOOD, payload='{"a": "b"}\n,"x"')
+    (read,) = csv.DictReader(io.StringIO(",".join(SAMPLES_COLUMNS) + "\n" + row(nasty) + "\n", newline=""), strict=True)
+    assert read["payload"] == nasty.payload
+    assert int(read["bound_ns"]) == nasty.bound_ns
+    assert read["sigma_ns"] == ""
+    assert read["outcome"] == OK
+
+
+def test_unavailable_readings_are_counted_and_unconfigured_sources_are_not(sampler):
+    readings = Readings({NTP: NtpSource(("s:1",), 100, 10**18)})
+    stamp = user_stamp(LocalClock().pair())
+    cells = readings.cells(stamp, sampler.snapshot()).split(",")
+    assert len(cells) == len(COLUMN_PREFIX) * len(SOURCE_FIELDS)
+    assert cells[0] == "never_sampled"
+    assert cells[len(SOURCE_FIELDS)] == "not_configured"
+    assert readings.unavailable == {"ntp": 1, "ct": 0}
