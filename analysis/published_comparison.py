@@ -204,7 +204,7 @@ def _differences(rows: pd.DataFrame) -> tuple[list[float], int]:
     return [float(value) for value in apart], int((apart <= known["ct_uncertainty_ms"]).sum())
 
 
-def _at_clamp(offsets: pd.Series[float], all_offsets: pd.Series[float]) -> int:
+def _at_clamp(offsets: pd.Series[Any], all_offsets: pd.Series[Any]) -> int:
     """Count the offsets that lie on a limit the source is held at, or within 2 us of it."""
     limits = [clamp.limit for clamp in offset_shapes.clamps(all_offsets.to_numpy(dtype=np.float64))]
     return sum(any(abs(abs(value) - limit) <= offset_shapes.NEAR_MS for limit in limits) for value in offsets)

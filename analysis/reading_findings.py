@@ -121,9 +121,10 @@ def _placeholder_uncertainty(run: Run) -> Iterator[Finding]:
         values, rows = np.unique(known[is_round & (known > 0)], return_counts=True)
         for value, count in zip(values.tolist(), rows.tolist(), strict=True):
             if count >= MIN_ROWS:
+                elsewhere = float(np.median(known[~is_round]))
                 text = (
                     f"{series.prefix}_uncertainty_ms is exactly {value:g} in {count:,} of {len(known):,} rows "
-                    f"and not round elsewhere (median {float(np.median(known[~is_round])):.3g}): a stand-in, no measurement"
+                    f"and not round elsewhere (median {elsewhere:.3g}): a stand-in, no measurement"
                 )
                 numbers = {"value_ms": value, "rows": count, "of": len(known)}
                 yield Finding("placeholder-uncertainty", "warning", series.node, series.source, text, numbers)
@@ -175,7 +176,8 @@ def _levels(run: Run) -> Iterator[Finding]:
         ]
         more = f" and {len(stretches) - SHOWN} more stretches" if len(stretches) > SHOWN else ""
         text = (
-            f"{series.prefix}_offset_ms sits at {len(levels)} levels, {' and '.join(known)}; stretches of 3 answers or more: "
+            f"{series.prefix}_offset_ms sits at {len(levels)} levels, {' and '.join(known)}; stretches of 3 answers "
+            f"or more: "
             f"{'; '.join(shown)}{more} (UTC): the clock was stepped or the measurement (its path, its server) changed"
         )
         numbers = {

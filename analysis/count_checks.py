@@ -1,0 +1,129 @@
+"""Checks on whether a run adds up: the workers against the send log, the agents' counts against their tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from analysis.finding import ids
+from analysis.table_checks import ERROR, WARNING, Problem, read
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+
+def check_status(
+    node_id: str, node: records.NodeManifest, manifest: records.Manifest, tables: Mapping[str, pd.DataFrame]
+) -> Iterator[Problem]:
+    """Compare what the agent counted with what is in its table."""
+    where = f"{records.MANIFEST_FILE} {node_id}"
+    if not node.status:
+        yield Problem(WARNING, where, "no status of this node")
+        return
+    if node.status.get("run_id") != manifest.run_id:
+        yield Problem(
+            ERROR, where, f"status of another run: expected {manifest.run_id}, got {node.status.get('run_id')}"
+        )
+    if node.status.get("phase") != records.FINISHED or node.status.get("outcome") != records.FINISHED_OK:
+        detail = f" ({node.status['detail']})" if node.status.get("detail") else ""
+        text = f"the agent ended {node.status.get('phase')}, {node.status.get('outcome')}{detail}"
+        yield Problem(WARNING, where, text)
+    counts: dict[str, Any] = node.status.get("counts") or {}
+    key = "sent" if node.role == "coordinator" else "received"
+    if node_id in tables and key in counts and counts[key] != len(tables[node_id]):
+        yield Problem(
+            ERROR, where, f"the agent counted {counts[key]:,} {key}, its table has {len(tables[node_id]):,} rows"
+        )
+    for prefix in records.SOURCE_PREFIXES:
+        column, name = f"{prefix}_status", f"{prefix}_unavailable"
+        if node_id in tables and name in counts and column in tables[node_id]:
+            statuses = tables[node_id][column]
+            gone = int((~statuses.isin([records.OK, records.NOT_CONFIGURED])).sum())
+            if gone != counts[name]:
+                text = f"the agent counted {counts[name]:,} {name}, its table has {gone:,}"
+                yield Problem(ERROR, where, text)
+
+
+def check_sends(
+    path: Path,
+    coordinator: str,
+    tables: Mapping[str, pd.DataFrame],
+    roles: Mapping[str, str],
+    manifest: records.Manifest | None,
+) -> Iterator[Problem]:
+    """Compare the workers' events with the send log, and the send log with the coordinator's table."""
+    sent = tables[coordinator]
+    if "event_id" not in sent:
+        return
+    broadcast = set(sent["event_id"].dropna())
+    problems: list[Problem] = []
+    sends_file = path / records.RAW_DIR / coordinator / records.SENDS_FILE
+    sends = read(sends_file.parent, sends_file.name, problems) if sends_file.is_file() else None
+    yield from problems
+    if sends is not None and not {"event_id", "worker_id", "send_time_ns", "error"} <= set(sends.columns):
+        yield Problem(
+            ERROR, str(sends_file.relative_to(path)), f"expected the columns {', '.join(records.SENDS_COLUMNS)}"
+        )
+        sends = None
+    if sends is not None:
+        yield from _send_log(str(sends_file.relative_to(path)), sends, sent, roles)
+    least = _min_received_share(manifest)
+    for node_id, table in tables.items():
+        if roles[node_id] == "coordinator" or "event_id" not in table:
+            continue
+        name = records.worker_file(node_id)
+        received = set(table["event_id"].dropna())
+        addressed = broadcast
+        if sends is not None:
+            good = sends[(sends["worker_id"] == node_id) & sends["error"].isna()]
+            addressed = set(good["event_id"].dropna())
+        if strangers := received - addressed:
+            text = f"{len(strangers):,} events the coordinator did not send here ({ids(strangers)})"
+            yield Problem(ERROR, name, text)
+        if missing := addressed - received:
+            share = 1 - len(missing) / len(addressed)
+            degraded = f", less than the {least:.0%} wanted" if least is not None and share < least else ""
+            text = f"{len(missing):,} of {len(addressed):,} events are missing{degraded} ({ids(missing)})"
+            yield Problem(WARNING, name, text)
+        yield from _payload_stamps(name, table, sent)
+
+
+def _payload_stamps(name: str, table: pd.DataFrame, sent: pd.DataFrame) -> Iterator[Problem]:
+    if not {"coordinator_send_time_ns", "event_id"} <= set(table.columns) or "send_time_ns" not in sent:
+        return
+    logged = sent.dropna(subset=["event_id"]).drop_duplicates("event_id").set_index("event_id")["send_time_ns"]
+    late = (table["coordinator_send_time_ns"] - table["event_id"].map(logged)).dropna().astype("int64")
+    if wrong := int((late > 0).sum()):
+        yield Problem(ERROR, name, f"{wrong:,} payload stamps are after their own send (by up to {late.max():,} ns)")
+
+
+def _send_log(where: str, sends: pd.DataFrame, sent: pd.DataFrame, roles: Mapping[str, str]) -> Iterator[Problem]:
+    copies = int(sends.duplicated(["event_id", "worker_id"]).sum())
+    if copies:
+        yield Problem(ERROR, where, f"{copies:,} rows repeat an event and worker")
+    if strangers := sorted(
+        set(sends["worker_id"].dropna()) - {node for node, role in roles.items() if role == "worker"}
+    ):
+        yield Problem(ERROR, where, f"sends to a worker that is not in the manifest: {', '.join(strangers)}")
+    broadcast, logged = set(sent["event_id"].dropna()), set(sends["event_id"].dropna())
+    if only_sent := broadcast - logged:
+        yield Problem(
+            ERROR, where, f"{len(only_sent):,} events of {records.COORDINATOR_FILE} are not in it ({ids(only_sent)})"
+        )
+    if only_logged := logged - broadcast:
+        text = f"{len(only_logged):,} events are not in {records.COORDINATOR_FILE} ({ids(only_logged)})"
+        yield Problem(ERROR, where, text)
+    if failed := int(sends["error"].notna().sum()):
+        yield Problem(WARNING, where, f"{failed:,} of {len(sends):,} sends failed: {sends['error'].dropna().iloc[0]}")
+    if empty := int((sends["send_time_ns"].isna() & sends["error"].isna()).sum()):
+        yield Problem(ERROR, where, f"{empty:,} sends without error and without send_time_ns")
+
+
+def _min_received_share(manifest: records.Manifest | None) -> float | None:
+    try:
+        return float(manifest.config["coordinator"]["experiment"]["min_received_share"]) if manifest else None
+    except (KeyError, TypeError, ValueError):
+        return None
