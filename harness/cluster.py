@@ -294,7 +294,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, paramiko.SSHException) and "known_hosts" in str(error):
         return "its host key is unknown; connect once with ssh to check it, or set host_key_policy: accept-new"
     if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
-        reasons = {attempt.strerror or str(attempt) for attempt in error.errors.values()}
+        reasons = {getattr(attempt, "strerror", None) or str(attempt) for attempt in error.errors.values()}
         return f"{', '.join(sorted(reasons))}; is the host up, and sshd on that port?"
     if isinstance(error, TimeoutError):
         return f"no answer within {CONNECT_TIMEOUT_S} s"

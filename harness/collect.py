@@ -112,8 +112,10 @@ def accept(staged: Path, home: Path) -> None:
 
 def _collect_node(cluster: Cluster, host: Host, agent: Agent, folder: RunFolder, config_file: Path) -> Collected:
     remote = run_dir(cluster.config, folder.name, host.id)
-    agent.checksum(host, remote)
     home = folder.raw(host.id)
+    if not any(name.endswith(".csv") for name in host.list(remote) or {}):
+        return _kept(host, folder, home)
+    agent.checksum(host, remote)
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=f".{host.id}-") as scratch:
         staged = Path(scratch)
@@ -124,6 +126,15 @@ def _collect_node(cluster: Cluster, host: Host, agent: Agent, folder: RunFolder,
         except CollectionError as error:
             raise CollectionError(f"{host.id}: {error}") from None
     return how
+
+
+def _kept(host: Host, folder: RunFolder, home: Path) -> Collected:
+    """Return how the node came home earlier, if all of it did: it has nothing more to give (``fab clean``)."""
+    try:
+        verify_checksums(home)
+    except CollectionError as error:
+        raise CollectionError(f"{host.id}: nothing was recorded there, and at home: {error}") from None
+    return Collected(folder.manifest.nodes[host.id].collected_by or SFTP)
 
 
 def _copy(host: Host, remote: str, staged: Path, config_file: Path) -> Collected:

@@ -52,9 +52,10 @@ def _node_problems(node: NodeManifest, worker: WorkerConfig) -> list[str]:
     status = node.status
     if status is None:
         return problems or ["no status was ever written"]
-    if status["outcome"] != FINISHED_OK:
-        detail = f": {status['detail']}" if status["detail"] else ""
-        problems.append(f"ended as {status['outcome'] or 'nothing (in phase ' + status['phase'] + ')'}{detail}")
+    if status["outcome"] is None:
+        problems.append(f"died in phase {status['phase']}")
+    elif status["outcome"] != FINISHED_OK:
+        problems.append(f"ended as {status['outcome']}: {status['detail']}")
     for source in worker.clocks.required:
         missing = _count(node, f"{COLUMN_PREFIX[source]}_unavailable")
         if missing:

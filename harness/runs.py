@@ -88,7 +88,7 @@ def find(results: Path, name: str | None = None) -> RunFolder:
         path = results / LATEST
         if not path.exists():
             raise ConfigError(f"experiment: expected one in {results}, got none; deploy or run one first")
-        path = path.resolve()
+        path = results / path.resolve().name
     else:
         path = results / valid_name(name)
         if not path.is_dir():
