@@ -28,7 +28,7 @@ def test_the_drift_bound_is_rounded_outward_by_a_nanosecond_at_most(age_ns, mill
 
 @given(AGES, MILLIPPM)
 def test_it_covers_what_true_time_may_have_passed(elapsed_ns, millippm):
-    """local = (1 + d) true with |d| <= p: the true time that passed is within the bound of the local one."""
+    """Local = (1 + d) true with |d| <= p: the true time that passed is within the bound of the local one."""
     rate = Fraction(millippm, 10**9)
     bound = drift_bound_ns(elapsed_ns, millippm / 1_000)
     for drift in (-rate, rate):

@@ -141,4 +141,9 @@ def test_instants_are_written_to_the_nanosecond_and_the_offset_is_added_to_local
     assert int(written["lower_bound_ns"]) == est_ns - half_ns
     assert int(written["upper_bound_ns"]) == est_ns + half_ns
     assert float(written["offset_ms"]) * 1e6 == pytest.approx(off_ns, abs=1)
-    assert (written["status"], written["kind"], written["level"], written["sample_id"]) == ("ok", GUARANTEED, "1", "ntp1")
+    assert (written["status"], written["kind"], written["level"], written["sample_id"]) == (
+        "ok",
+        GUARANTEED,
+        "1",
+        "ntp1",
+    )

@@ -51,7 +51,9 @@ def test_a_step_between_sample_and_stamp_does_not_move_the_reading(step_ns, late
     assert reading.earliest_ns <= plain.earliest_ns <= true_ns <= plain.latest_ns <= reading.latest_ns
 
 
-@given(st.integers(min_value=-500_000, max_value=500_000), st.integers(min_value=0, max_value=1_000 * S), GAPS, BRACKETS)
+@given(
+    st.integers(min_value=-500_000, max_value=500_000), st.integers(min_value=0, max_value=1_000 * S), GAPS, BRACKETS
+)
 def test_a_slew_moves_the_reading_no_further_than_its_stamp_error_says(slew_ppb, later_ns, gap_ns, bracket_ns):
     true_ns = SAMPLE.reference_at_ns + S + later_ns
     raw = NODE.raw(true_ns)

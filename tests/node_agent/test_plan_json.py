@@ -92,7 +92,9 @@ def test_whole_numbers_typed_for_floats_are_taken_as_floats(plan):
     assert type(plans.from_json(json.dumps(data)).clocks.max_drift_ppm) is float
 
 
-WORKER = NodePlan("x", "ab" * 16, "comp11", plans.WORKER, "~/run", "127.0.0.11", clocks=ClocksPlan(ntp=NtpPlan(("h:1",))))
+WORKER = NodePlan(
+    "x", "ab" * 16, "comp11", plans.WORKER, "~/run", "127.0.0.11", clocks=ClocksPlan(ntp=NtpPlan(("h:1",)))
+)
 COORDINATOR = dataclasses.replace(
     WORKER,
     role=plans.COORDINATOR,
