@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 PERCENT: Final = 100.0
 HATCH: Final = "////"
+NO_TRIALS: Final = "n/e"
 
 
 def bar(axes: Axes, place: float, rate: statistics.Rate, source: str, *, width: float, hatched: bool) -> None:
     """Draw one rate in percent at ``place``: a bar, its interval, its counts; a rate without trials says so."""
     colour = style.colour(source)
     if rate.value is None or rate.low is None or rate.high is None:
-        axes.text(place, 2, "n/e", ha="center", va="bottom", rotation=90, color=colour, fontsize=7)
+        axes.text(place, 2, NO_TRIALS, ha="center", va="bottom", rotation=90, color=colour, fontsize=7)
         return
     value = PERCENT * rate.value
     face = "white" if hatched else colour
@@ -39,7 +40,8 @@ def percent_axis(axes: Axes, what: str, *, room: float = 40) -> None:
     """Label an axis in percent, with room above 100 for the counts."""
     axes.set_ylim(0, 100 + room)
     axes.set_yticks([0, 25, 50, 75, 100])
-    axes.set_ylabel(f"{what} (%)")
+    axes.spines["left"].set_bounds(0, 100)
+    axes.set_ylabel(f"{what} (%)", y=50 / (100 + room))
     axes.grid(axis="y")
 
 
@@ -68,6 +70,10 @@ def clock_handles(series: Sequence[tuple[str, bool]]) -> list[Patch]:
 
 
 def legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """Put one legend under all panels."""
-    if handles:
-        figure.legend(handles=list(handles), loc="outside lower center", ncols=min(6, len(handles)), handlelength=1.6)
+    """Put one legend under all panels; it explains "n/e" where a panel says it."""
+    entries = list(handles)
+    if any(text.get_text() == NO_TRIALS for axes in figure.axes for text in axes.texts):
+        entries.append(Patch(facecolor="none", edgecolor="none", label=f"{NO_TRIALS}: not evaluable, no such events"))
+    if entries:
+        columns = 7 if len(entries) == 7 else min(6, len(entries))
+        figure.legend(handles=entries, loc="outside lower center", ncols=columns, handlelength=1.5, columnspacing=1.2)

@@ -292,10 +292,10 @@ def commit_wait_widths(axes: Axes, result: CommitWait) -> None:
         )
     axes.set_xticks(range(len(delays)), ["at receipt" if delay == 0 else f"+{delay:g} s" for delay in delays])
     axes.set_xlim(-0.4, len(delays) - 0.6)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.35 * max(1000 * (one.uncertainty_ms.p95 or 0.0) for one in widths))
     axes.set_ylabel("uncertainty (µs)")
     axes.grid(axis="y")
-    axes.legend(loc="best")
+    axes.legend(loc="upper right", ncols=2)
 
 
 def draw_commit_wait(result: CommitWait) -> Figure:

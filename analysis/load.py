@@ -69,7 +69,7 @@ def resolve(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> P
         if not (path / records.MANIFEST_FILE).is_file():
             wanted = path / records.MANIFEST_FILE
             raise NoSuchRun(f"no latest run: expected {wanted}; run an experiment, or name one with --experiment")
-        return path.resolve()
+        return _real(path)
     path = Path(experiment)
     if isinstance(experiment, str) and not any(separator in experiment for separator in "/\\"):
         if not EXPERIMENT_NAME.fullmatch(experiment):
@@ -82,7 +82,7 @@ def resolve(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> P
             f"no experiment {str(experiment)!r}: expected {path / records.MANIFEST_FILE}; "
             f"in {results_dir}/ there are: {known}"
         )
-    return path.resolve()
+    return _real(path)
 
 
 def load(path: Path) -> Run:
@@ -167,6 +167,12 @@ def prefixes(frames: Iterable[pd.DataFrame]) -> list[str]:
 def source_name(prefix: str) -> str:
     """Return the source's name for a column prefix: ``ct`` -> ``chronotick``; a new source goes by its prefix."""
     return next((name for name, known in records.COLUMN_PREFIX.items() if known == prefix), prefix)
+
+
+def _real(path: Path) -> Path:
+    """Return the run folder itself, not the link ``latest`` to it; relative where it lies below the current folder."""
+    real, here = path.resolve(), Path.cwd()
+    return real.relative_to(here) if real.is_relative_to(here) else real
 
 
 def _experiments(results_dir: Path) -> list[str]:

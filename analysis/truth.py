@@ -94,12 +94,14 @@ class Containment:
         }
 
 
-def containment(readings: Readings, true: Instants) -> Containment:
-    """Judge one node's readings of one source against the true instants of its stamps."""
-    judged = readings.bounded & true.known
-    inside = (readings.earliest <= true.ns) & (true.ns <= readings.latest) & judged
-    half = (readings.latest - readings.earliest)[judged] / 2
-    points = readings.known & true.known
+def containment(readings: Readings, true: Instants | None) -> Containment:
+    """Judge one node's readings of one source against the true instants of its stamps, None where nobody knows them."""
+    none = np.zeros(len(readings.est), dtype=np.bool_)
+    true_ns, known = (readings.est, none) if true is None else (true.ns, true.known)
+    judged = readings.bounded & known
+    inside = (readings.earliest <= true_ns) & (true_ns <= readings.latest) & judged
+    half = (readings.latest - readings.earliest)[readings.bounded] / 2
+    points = readings.known & known
     return Containment(
         source=readings.source,
         node_id=readings.node_id,
@@ -108,25 +110,25 @@ def containment(readings: Readings, true: Instants) -> Containment:
         unavailable=int((readings.stamped & ~readings.known).sum()),
         contained=statistics.rate(int(inside.sum()), int(judged.sum())),
         half_width_us=statistics.spread(half, US),
-        abs_error_us=statistics.spread(np.abs(readings.est - true.ns)[points], US),
+        abs_error_us=statistics.spread(np.abs(readings.est - true_ns)[points], US),
     )
 
 
 def judge(table: Table) -> list[Containment]:
-    """Judge every source on every node whose truth is known; an empty list where none is."""
+    """Judge every source on every node; where no truth was injected, only availability and width remain."""
     results = []
     for source in table.sources:
         for node_id in table.nodes:
             true = table.truth(node_id)
-            if true is not None:
-                results.append(containment(table.readings(node_id, source), true))
+            results.append(containment(table.readings(node_id, source), true))
     return results
 
 
 def as_statistics(results: list[Containment]) -> dict[str, Any]:
-    """Return ``{source: {node: containment}}``, and in words whether there was any truth to judge by."""
+    """Return ``{sources: {source: {node: containment}}}``, and in words whether there was any truth to judge by."""
     sources: dict[str, dict[str, Any]] = {}
     for result in results:
         sources.setdefault(result.source, {})[result.node_id] = result.as_dict()
-    reference = "injected truth of virtual clocks" if results else "none: no node of this run had a virtual clock"
+    known = any(result.abs_error_us.count for result in results)
+    reference = "injected truth of virtual clocks" if known else "none: no node of this run had a virtual clock"
     return {"reference": reference, "sources": sources}

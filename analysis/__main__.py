@@ -1,0 +1,40 @@
+"""``analyze`` (or ``python -m analysis``): the whole analysis of one run, to its report."""
+
+from __future__ import annotations
+
+import sys
+
+from analysis import cli, load
+from analysis.errors import AnalysisError
+from analysis.run_all import Outcome, run_all
+from analysis.window_assignment import WINDOW_SIZES_MS
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Analyse one experiment (default: the latest); return 0, 2 (no such run) or 7 (not to be analysed, or errors)."""
+    options = cli.parser("Analyse one run: statistics, merged table, figures and report.", windows=True)
+    arguments = options.parse_args(argv)
+    try:
+        path = load.resolve(arguments.experiment, arguments.results_dir)
+        outcome = run_all(path, arguments.window_sizes or WINDOW_SIZES_MS)
+    except AnalysisError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return tell(outcome)
+
+
+def tell(outcome: Outcome) -> int:
+    """Print the headlines, the errors found and the report's path; return the exit code."""
+    table = outcome.table
+    widths = [max(len(row[place]) for row in [table.columns, *table.rows]) for place in range(len(table.columns))]
+    lines = [table.title, ""]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+              for row in [table.columns, *table.rows]]  # fmt: skip
+    sys.stdout.write("\n".join([*lines, "", f"report: {outcome.report}"]) + "\n")
+    for error in outcome.errors:
+        sys.stderr.write(f"error: {error}\n")
+    return AnalysisError.exit_code if outcome.errors else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

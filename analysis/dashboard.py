@@ -1,0 +1,38 @@
+"""The run on one page: the panels that answer the questions, side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from analysis import figures, style
+from analysis.bars import clock_handles, legend
+from analysis.readings import POINT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from analysis.causality_analysis import Causality
+    from analysis.commit_wait import CommitWait
+    from analysis.coordination_cost import Coordination
+    from analysis.ordering_consensus import Ordering
+    from analysis.window_assignment import Windows
+
+FIGURE: Final = "summary_dashboard"
+
+
+def draw(
+    causality: Causality, ordering: Ordering, windows: Windows, coordination: Coordination, commit_wait: CommitWait
+) -> Figure:
+    """Draw the figure ``summary_dashboard``."""
+    with style.context():
+        figure = style.canvas(style.PAGE_IN, 7.2)
+        panels = style.panels(figure, 3, 2)
+        figures.causality_intervals(next(panels), causality)
+        figures.causality_points(next(panels), causality)
+        figures.ordering_who_first(next(panels), ordering)
+        figures.windows_provable(next(panels), windows)
+        figures.coordination(next(panels), coordination, coordination.total_tasks)
+        figures.commit_wait_widths(next(panels), commit_wait)
+        clocks = dict.fromkeys((one.source, one.clock == POINT) for one in coordination.costs)
+        legend(figure, [*figures.verdict_handles(), *clock_handles(list(clocks))])
+    return figure

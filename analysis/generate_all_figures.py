@@ -1,0 +1,35 @@
+"""Draw all six figures of a run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from analysis import cli, load, results
+from analysis.errors import AnalysisError
+from analysis.run_all import draw
+from analysis.window_assignment import WINDOW_SIZES_MS
+from node_agent import records
+
+
+def generate_figure(experiment_dir: str | Path, output_dir: str | Path) -> list[Path]:
+    """Draw the five figures and the dashboard of a run folder as PNG and PDF; return their paths."""
+    return draw(results.compute(load.load(load.resolve(experiment_dir))), Path(output_dir))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Draw all figures of one experiment into its figures folder and print their paths."""
+    arguments = cli.parser(__doc__, windows=True).parse_args(argv)
+    try:
+        path = load.resolve(arguments.experiment, arguments.results_dir)
+        found = results.compute(load.load(path), arguments.window_sizes or WINDOW_SIZES_MS)
+    except AnalysisError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    for figure in draw(found, path / records.FIGURES_DIR):
+        sys.stdout.write(f"{figure}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,116 @@
+"""Write report/experiment_report.md: the only writer of the report, and it writes nothing that was not computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import jinja2
+import numpy as np
+
+from analysis import published, report_tables, tables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analysis.hypotheses import Judged
+    from analysis.results import Results
+    from node_agent import records
+
+TEMPLATE: Final = Path(__file__).with_name("report.md.jinja")
+
+
+def render(results: Results, judged: Sequence[Judged]) -> str:
+    """Return the report as Markdown; the same results give the same text."""
+    run = results.table.run
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - Markdown
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    manifest = run.manifest
+    known = any(one.abs_error_us.count for one in results.clocks)
+    return (
+        template.render(
+            name=run.name,
+            outcome=manifest.outcome if manifest.imported is None else "ok",
+            reasons=reasons(results),
+            facts=_facts(results),
+            absent=", ".join(run.absent) or "none",
+            nodes=report_tables.nodes(results),
+            unavailable=report_tables.unavailable(results),
+            truth_reference="the injected truth of the virtual clocks" if known else "none; no truth was injected",
+            clocks=report_tables.clocks(results),
+            causality=report_tables.causality(results),
+            ordering_note=_ordering_note(results),
+            agreement=report_tables.agreement(results),
+            who_first=report_tables.who_first(results),
+            windows=report_tables.windows(results),
+            coordination=report_tables.coordination(results),
+            reductions=report_tables.reductions(results),
+            commit_wait_note=_commit_wait_note(results),
+            commit_wait=report_tables.commit_wait(results),
+            hypotheses=report_tables.hypotheses(judged),
+            published="\n".join(published.comparison_lines(run)) if manifest.imported is not None else "",
+            findings=report_tables.findings(results),
+        )
+        + "\n"
+    )
+
+
+def reasons(results: Results) -> list[str]:
+    """Return why a run is not what was planned: the manifest's reasons, and workers short of events."""
+    table = results.table
+    manifest = table.run.manifest
+    found = list(manifest.problems)
+    for node_id, node in manifest.nodes.items():
+        found += [line for problem in node.problems if (line := f"{node_id}: {problem}") not in found]
+    needed = _min_received_share(manifest)
+    sent = int(table.sent.known.sum())
+    for worker in table.workers:
+        received = table.received.get(worker)
+        share = 0.0 if received is None or not sent else float((received & table.sent.known).sum()) / sent
+        if needed is not None and share < needed and not any(worker in line for line in found):
+            found.append(f"{worker} received {100 * share:.1f} % of the events, needed are {100 * needed:g} %")
+    return found
+
+
+def _min_received_share(manifest: records.Manifest) -> float | None:
+    experiment = (manifest.config.get("coordinator") or {}).get("experiment") or {}
+    value = experiment.get("min_received_share")
+    return None if value is None else float(value)
+
+
+def _facts(results: Results) -> str:
+    manifest = results.table.run.manifest
+    sent = results.table.sent
+    span_s = float(np.ptp(sent.ns[sent.known])) / 1e9 if sent.known.any() else 0.0
+    version = manifest.code_version
+    rows: list[tuple[str, Any]] = [
+        ("run id", manifest.run_id),
+        ("cluster", manifest.cluster),
+        ("phase, outcome", f"{manifest.phase}, {manifest.outcome or 'none'}"),
+        ("created", manifest.created_utc),
+        ("events sent", f"{int(sent.known.sum())} over {span_s:.1f} s"),
+        ("code", ", ".join(f"{key} {str(value)[:12]}" for key, value in version.items())),
+        ("command", " ".join([Path(manifest.argv[0]).name, *manifest.argv[1:]]) if manifest.argv else ""),
+    ]
+    if manifest.imported is not None:
+        rows.append(("imported", "from an older column format: no samples, no raw stamps, no reference"))
+    return tables.markdown(("what", "value"), rows)
+
+
+def _ordering_note(results: Results) -> str:
+    one = results.ordering
+    sample = "all of them" if one.pairs_judged == one.pairs_total else "a stratified sample with a fixed seed"
+    return (
+        f"Pairs of events sent within 1 s of each other: {one.pairs_total:,}; judged: {one.pairs_judged:,} ({sample}). "
+        "Agreement counts equal labels, and *ambiguous* is a label; the decided share stands beside it."
+    )
+
+
+def _commit_wait_note(results: Results) -> str:
+    waits = results.commit_wait.waits
+    lines = [
+        f"Real commit-waits of {one.source}: {tables.counted(one.outcomes)}; released too early: "
+        f"{tables.share(one.violations)}."
+        for one in waits
+    ] or ["No real commit-wait was made in this run; the table is about re-measured uncertainties."]
+    return " ".join(lines)

@@ -1,0 +1,269 @@
+"""The tables of the report, each a function of the typed results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis import statistics
+from analysis.readings import POINT
+from analysis.tables import counted, markdown, number, share
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analysis.hypotheses import Judged
+    from analysis.results import Results
+
+
+def nodes(results: Results) -> str:
+    """Return one row per node: who it is, what it sent or received, what went wrong."""
+    table = results.table
+    manifest = table.run.manifest
+    rows = []
+    sent = int(table.sent.known.sum())
+    for node_id, node in manifest.nodes.items():
+        status = node.status or {}
+        counts = status.get("counts") or {}
+        received = table.received.get(node_id)
+        if node.role == "coordinator":
+            events, lost = f"{sent} sent", None
+        elif received is None:
+            events, lost = "no data", None
+        else:
+            events, lost = f"{int(received.sum())} received", int((table.sent.known & ~received).sum())
+        dropped = {
+            name: counts[name]
+            for name in ("malformed", "foreign", "bad_tag", "oversized", "kernel_dropped")
+            if name in counts
+        }
+        rows.append(
+            (
+                node_id,
+                node.role,
+                node.host,
+                status.get("python"),
+                status.get("clock_source"),
+                events,
+                lost,
+                (counts.get("duplicate") or 0) + table.duplicates.get(node_id, 0)
+                if counts or received is not None
+                else None,
+                counted(dropped),
+                counts.get("user_stamps"),
+                "yes" if node.checksums_verified else "no",
+            )
+        )
+    columns = (
+        "node",
+        "role",
+        "host",
+        "Python",
+        "clock source",
+        "events",
+        "lost",
+        "duplicates",
+        "dropped",
+        "user stamps",
+    )
+    return markdown((*columns, "checksums verified"), rows)
+
+
+def unavailable(results: Results) -> str:
+    """Return how many readings each source owes on each node, by reason; lost packets are not readings."""
+    table = results.table
+    rows = []
+    for source in table.sources:
+        for node_id in table.nodes:
+            block = table.readings(node_id, source)
+            missing = block.stamped & ~block.known
+            reasons, numbers = np.unique(block.status[missing].astype(str), return_counts=True)
+            by_reason = dict(zip(reasons.tolist(), numbers.tolist(), strict=True))
+            rate = statistics.rate(int(missing.sum()), int(block.stamped.sum()))
+            rows.append((source, node_id, share(rate), counted(by_reason)))
+    return markdown(("source", "node", "unavailable", "reasons"), rows)
+
+
+def clocks(results: Results) -> str:
+    """Return containment, width and error of every source on every node."""
+    rows = []
+    for one in results.clocks:
+        width, error = one.half_width_us, one.abs_error_us
+        contained = "point clock" if one.kind == POINT else share(one.contained)
+        rows.append(
+            (
+                one.source,
+                one.node_id,
+                one.kind,
+                contained,
+                number(width.median),
+                number(width.p95),
+                number(error.median),
+                number(error.p95),
+                number(error.maximum),
+            )
+        )
+    head = (
+        "source",
+        "node",
+        "kind",
+        "contained",
+        "half-width median (µs)",
+        "p95",
+        "error of est median (µs)",
+        "p95",
+        "max",
+    )
+    return markdown(head, rows)
+
+
+def causality(results: Results) -> str:
+    """Return the verdicts of every source on every worker."""
+    rows = []
+    for cell in results.causality.cells:
+        point = share(statistics.rate(cell.point_violated, cell.point_evaluable))
+        intervals = [
+            "point clock" if cell.source == records.SYSTEM else share(statistics.rate(count, cell.interval_evaluable))
+            for count in (cell.proved, cell.ambiguous, cell.violated)
+        ]
+        reasons = cell.interval_reasons or cell.point_reasons
+        rows.append((cell.source, cell.worker, *intervals, point, counted(reasons), number(cell.advance_us.median)))
+    head = ("source", "worker", "proved", "ambiguous", "violated", "violated as points", "not evaluable")
+    return markdown((*head, "receive − send, median (µs)"), rows)  # noqa: RUF001 - a minus sign
+
+
+def agreement(results: Results) -> str:
+    """Return how often all workers order nearby events alike."""
+    rows = [
+        (
+            one.source,
+            one.clock,
+            share(statistics.rate(one.same, one.evaluable)),
+            share(statistics.rate(one.decided, one.evaluable)),
+            "not evaluable" if one.wrong is None else share(statistics.rate(one.wrong, one.truth_known)),
+            one.pairs - one.evaluable,
+        )
+        for one in results.ordering.agreement
+    ]
+    head = ("source", "clock", "same label", "decided by all", "decided wrongly by any", "pairs not evaluable")
+    return markdown(head, rows, "Agreement is not evaluable: it needs two workers with data.")
+
+
+def who_first(results: Results) -> str:
+    """Return, per pair of workers, which received first by each source's labels."""
+    rows = [
+        (
+            one.source,
+            one.clock,
+            " / ".join(one.pair),
+            one.first_before,
+            one.second_before,
+            one.ambiguous,
+            one.events - one.evaluable,
+            "not evaluable" if one.wrong is None else share(statistics.rate(one.wrong, one.truth_known)),
+        )
+        for one in results.ordering.who_first
+    ]
+    head = ("source", "clock", "workers", "first before", "second before", "ambiguous", "not evaluable", "wrong")
+    return markdown(head, rows, "Who received first is not evaluable: it needs two workers with data.")
+
+
+def windows(results: Results) -> str:
+    """Return the agreement on windows of every width."""
+    rows = []
+    for cell in results.windows.cells:
+        caused = "not evaluable"
+        if cell.truth_known is not None:
+            caused = (
+                f"{cell.clock_disagreements} by clocks, {cell.true_windows_differ} true ({cell.truth_known} judged)"
+            )
+        bounded = cell.source != records.SYSTEM
+        rows.append(
+            (
+                cell.source,
+                cell.width_ms,
+                share(statistics.rate(cell.agree, cell.evaluable)),
+                share(statistics.rate(cell.provable, cell.bounded)) if bounded else "point clock",
+                share(statistics.rate(cell.contradictions, cell.bounded)) if bounded else "point clock",
+                caused,
+                cell.shared - cell.evaluable,
+            )
+        )
+    head = ("source", "width (ms)", "agreement", "provable", "contradictions", "disagreements", "events not evaluable")
+    return markdown(head, rows)
+
+
+def coordination(results: Results) -> str:
+    """Return the rounds of every task with every clock."""
+    rows = [
+        (
+            one.task.replace("_", " "),
+            one.source,
+            one.clock,
+            share(one.per_decision),
+            one.unread,
+            "not evaluable" if one.wrong is None else one.wrong,
+        )
+        for one in results.coordination.costs
+    ]
+    return markdown(
+        ("task", "source", "clock", "rounds per decision", "of them without reading", "wrong decisions"), rows
+    )
+
+
+def reductions(results: Results) -> str:
+    """Return by how much fewer rounds each bounded clock needs than NTP."""
+    rows = []
+    for source, pairs in results.coordination.as_statistics()["reductions"].items():
+        for pair, one in pairs.items():
+            value = "not evaluable" if one["value"] is None else f"{100 * one['value']:.1f} % fewer"
+            tasks = ", ".join(task.replace("_", " ") for task in one["tasks"])
+            rows.append((source, pair.replace("_", " "), value, one["rounds"], one["rounds_against"], tasks))
+    return markdown(("source", "comparison", "rounds", "own", "against", "tasks that can be told"), rows, "")
+
+
+def commit_wait(results: Results) -> str:
+    """Return what re-measuring made certain."""
+    claimed = {(one.source, one.delay_s): one for one in results.commit_wait.widths}
+    rows = []
+    for cell in results.commit_wait.cells:
+        width = claimed[cell.source, cell.delay_s]
+        rows.append(
+            (
+                cell.source,
+                cell.question.replace("_", " "),
+                f"{cell.delay_s:g}",
+                share(statistics.rate(cell.ambiguous, cell.evaluable)),
+                share(statistics.rate(cell.certain, cell.remeasured)),
+                cell.ambiguous - cell.remeasured,
+                number(None if width.uncertainty_ms.median is None else 1000 * width.uncertainty_ms.median),
+                number(width.late_ms.maximum, 2),
+            )
+        )
+    head = ("source", "question", "delay (s)", "ambiguous at first", "certain after", "not re-measured")
+    return markdown(
+        (*head, "claimed uncertainty, median (µs)", "latest measurement (ms late)"), rows, "Nothing was re-measured."
+    )
+
+
+def hypotheses(judged: Sequence[Judged]) -> str:
+    """Return what each hypothesis says, what was measured, and what follows."""
+    rows = [
+        (
+            one.hypothesis.statement,
+            one.hypothesis.threshold,
+            one.measured,
+            f"**{one.status}**",
+            f"`{one.hypothesis.metric}`",
+        )
+        for one in judged
+    ]
+    return markdown(("hypothesis", "threshold", "measured", "status", "metric"), rows)
+
+
+def findings(results: Results) -> str:
+    """Return what the detectors found in the data."""
+    rows = [(one.severity, one.code, one.where, one.message) for one in results.findings]
+    return markdown(("severity", "finding", "where", "what"), rows, "No detector found anything.")

@@ -1,0 +1,79 @@
+"""All typed results of one run together: what the figures, the statistics and the report are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from analysis import (
+    causality_analysis,
+    commit_wait,
+    coordination_cost,
+    ordering_consensus,
+    truth,
+    validity,
+    window_assignment,
+)
+from analysis.readings import Table, table
+from analysis.window_assignment import WINDOW_SIZES_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analysis.finding import Finding
+    from analysis.load import Run
+
+TRUTH_FILE: Final = "clock_truth_stats.json"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything computed from one run."""
+
+    table: Table
+    causality: causality_analysis.Causality
+    ordering: ordering_consensus.Ordering
+    windows: window_assignment.Windows
+    coordination: coordination_cost.Coordination
+    commit_wait: commit_wait.CommitWait
+    clocks: tuple[truth.Containment, ...]
+    findings: tuple[Finding, ...]
+
+    def as_statistics(self) -> dict[str, dict[str, Any]]:
+        """Return the statistics by topic, as the hypotheses' metrics name them."""
+        return {
+            "causality": self.causality.as_statistics(),
+            "ordering": self.ordering.as_statistics(),
+            "windows": self.windows.as_statistics(),
+            "coordination": self.coordination.as_statistics(),
+            "commit_wait": self.commit_wait.as_statistics(),
+            "clock_truth": truth.as_statistics(list(self.clocks)),
+        }
+
+
+FILES: Final = {
+    "causality": causality_analysis.STATISTICS_FILE,
+    "ordering": ordering_consensus.STATISTICS_FILE,
+    "windows": window_assignment.STATISTICS_FILE,
+    "coordination": coordination_cost.STATISTICS_FILE,
+    "commit_wait": commit_wait.STATISTICS_FILE,
+    "clock_truth": TRUTH_FILE,
+}
+
+
+def compute(run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Results:
+    """Compute everything about a run, each thing once."""
+    readings = table(run)
+    causality = causality_analysis.compute(readings)
+    ordering = ordering_consensus.compute(readings)
+    windows = window_assignment.compute(readings, window_sizes_ms)
+    return Results(
+        table=readings,
+        causality=causality,
+        ordering=ordering,
+        windows=windows,
+        coordination=coordination_cost.compute(readings, causality, ordering, windows),
+        commit_wait=commit_wait.compute(readings, window_sizes_ms),
+        clocks=tuple(truth.judge(readings)),
+        findings=tuple(validity.find(run)),
+    )

@@ -1,0 +1,142 @@
+"""The whole analysis of one run: statistics, merged table, figures, report, and a table of headlines.
+
+It replaces only what analysis wrote before, each file atomically; repeated on the same folder it writes the same bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from analysis import (
+    causality_analysis,
+    commit_wait,
+    coordination_cost,
+    dashboard,
+    figures,
+    hypotheses,
+    load,
+    merged,
+    ordering_consensus,
+    output,
+    published,
+    report,
+    results,
+    statistics,
+    style,
+    tables,
+    window_assignment,
+)
+from analysis.window_assignment import WINDOW_SIZES_MS
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from analysis.hypotheses import Judged
+    from analysis.results import Results
+
+HYPOTHESES_FILE: Final = "hypotheses.json"
+VALIDITY_FILE: Final = "validity_findings.json"
+PUBLISHED_FILE: Final = "published_stats.json"
+HEADLINES: Final = (
+    "source",
+    "worker",
+    "violated as points",
+    "proved",
+    "ambiguous",
+    "violated",
+    "half-width",
+    "contained",
+)
+
+
+@dataclass(frozen=True)
+class HeadlineTable:
+    """The results in one table for a terminal: one row per source and worker."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an analysis wrote and found. ``errors`` are the validity findings of severity error, one line each."""
+
+    report: Path
+    paths: tuple[Path, ...]
+    table: HeadlineTable
+    errors: list[str]
+
+
+def run_all(experiment_dir: Path, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Outcome:
+    """Analyse a run folder completely. Raises AnalysisError where it cannot be judged; prints nothing."""
+    run = load.load(experiment_dir)
+    found = results.compute(run, window_sizes_ms)
+    numbers = found.as_statistics()
+    judged = hypotheses.judge(hypotheses.read(), numbers)
+    directory = experiment_dir / records.STATISTICS_DIR
+    paths = [output.write_json(directory / name, numbers[topic]) for topic, name in results.FILES.items()]
+    paths.append(output.write_json(directory / HYPOTHESES_FILE, {"hypotheses": [one.as_dict() for one in judged]}))
+    found_data = {"findings": [one.as_dict() for one in found.findings]}
+    paths.append(output.write_json(directory / VALIDITY_FILE, found_data))
+    if (comparison := published.comparison(run)) is not None:
+        paths.append(output.write_json(directory / PUBLISHED_FILE, comparison))
+    wide = merged.merge(found.table).to_csv(index=False, lineterminator="\n")
+    paths.append(output.write_text(experiment_dir / records.MERGED_FILE, wide))
+    paths += draw(found, experiment_dir / records.FIGURES_DIR)
+    written = output.write_text(experiment_dir / records.REPORT_FILE, report.render(found, judged))
+    errors = [f"{one.where or 'run'}: {one.message}" for one in found.findings if one.severity == "error"]
+    return Outcome(written, (*paths, written), _headlines(found, judged), errors)
+
+
+def draw(found: Results, directory: Path) -> list[Path]:
+    """Draw all six figures as PNG and PDF; return their paths."""
+    parts = {
+        causality_analysis.FIGURE: found.causality,
+        ordering_consensus.FIGURE: found.ordering,
+        window_assignment.FIGURE: found.windows,
+        coordination_cost.FIGURE: found.coordination,
+        commit_wait.FIGURE: found.commit_wait,
+    }
+    paths = []
+    for name, part in parts.items():
+        paths += style.save(figures.DRAW[name](part), directory, name)
+    page = dashboard.draw(found.causality, found.ordering, found.windows, found.coordination, found.commit_wait)
+    return [*paths, *style.save(page, directory, dashboard.FIGURE)]
+
+
+def _headlines(found: Results, judged: Sequence[Judged]) -> HeadlineTable:
+    clocks = {(one.source, one.node_id): one for one in found.clocks}
+    rows = []
+    for cell in found.causality.cells:
+        clock = clocks.get((cell.source, cell.worker))
+        point_clock = cell.source == records.SYSTEM
+        intervals = [
+            tables.NONE if point_clock else _percent(statistics.rate(count, cell.interval_evaluable))
+            for count in (cell.proved, cell.ambiguous, cell.violated)
+        ]
+        width = None if clock is None else clock.half_width_us.median
+        rows.append(
+            [
+                cell.source,
+                cell.worker,
+                _percent(statistics.rate(cell.point_violated, cell.point_evaluable)),
+                *intervals,
+                tables.NONE if width is None else f"{width:.1f} µs",
+                tables.NONE if clock is None or point_clock else _percent(clock.contained),
+            ]
+        )
+    supported = sum(one.status == hypotheses.SUPPORTED for one in judged)
+    not_evaluable = sum(one.status == hypotheses.NOT_EVALUABLE for one in judged)
+    title = (
+        f"{found.table.run.name}: causality of {len(found.table.event_ids)} events; "
+        f"{supported} of {len(judged)} hypotheses supported, {not_evaluable} not evaluable"
+    )
+    return HeadlineTable(title, list(HEADLINES), rows)
+
+
+def _percent(rate: statistics.Rate) -> str:
+    return "not evaluable" if rate.value is None else f"{100 * rate.value:.1f} % of {rate.denominator}"
