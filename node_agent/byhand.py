@@ -9,12 +9,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from node_agent import lifecycle, records, serve
+from node_agent.clocks.sources import column_prefixes
 from node_agent.exchange.ntp import split_address
 from node_agent.lifecycle import EXIT_USAGE, AgentError
 from node_agent.plan import (
     WORKER,
     BroadcastPlan,
     ChronoTickPlan,
+    ChronyPlan,
     ClocksPlan,
     NodePlan,
     NtpPlan,
@@ -38,6 +40,7 @@ def add_options(command: argparse.ArgumentParser, role: str) -> None:
     command.add_argument("--listen-host", default=EVERYWHERE, help="address to bind (default: every one)")
     command.add_argument("--ntp-server", help="H:P[,H:P...]; left out, the ntp columns stay empty")
     command.add_argument("--chronotick-server", help="base URL; left out, the ct columns stay empty")
+    command.add_argument("--chrony", action="store_true", help="ask this machine's chronyd too")
     command.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     if role == WORKER:
         command.add_argument("--listen-port", type=int, default=9000, help="UDP port (default 9000)")
@@ -64,7 +67,7 @@ def work(arguments: argparse.Namespace) -> int:
         raise AgentError(f"{error.filename}: {error.strerror}", EXIT_USAGE) from error
     lifecycle.claim(run_dir)
     serve.set_up_log(plan, run_dir)
-    columns = records.worker_columns(_DELAYS_S) if plan.role == WORKER else records.events_columns(plan.role)
+    columns = _columns(plan)
     try:
         code, status = serve.serve(plan, run_dir, output, columns, None, lambda: _say(_greeting(plan)))
     except AgentError:  # it never started: what was made for it holds nothing
@@ -72,7 +75,7 @@ def work(arguments: argparse.Namespace) -> int:
         output.unlink(missing_ok=True)
         raise
     if plan.role == WORKER:
-        _fill_in(output, run_dir)
+        _fill_in(plan, output, run_dir)
     _say(_summary(status, output))
     return code
 
@@ -96,6 +99,7 @@ def _plan(arguments: argparse.Namespace, run_dir: Path) -> NodePlan:
             clocks=ClocksPlan(
                 ntp=NtpPlan(servers) if servers else None,
                 chronotick=ChronoTickPlan(tick) if tick else None,
+                chrony=ChronyPlan() if arguments.chrony else None,
             ),
             commit_wait_delays_s=_DELAYS_S,
             log_level=arguments.log_level,
@@ -118,7 +122,14 @@ def _broadcast(arguments: argparse.Namespace) -> BroadcastPlan:
     return BroadcastPlan(tuple(workers), arguments.num_events, (arguments.delay_ms,))
 
 
-def _fill_in(output: Path, run_dir: Path) -> None:
+def _columns(plan: NodePlan) -> tuple[str, ...]:
+    prefixes = column_prefixes(plan.clocks)
+    if plan.role == WORKER:
+        return records.worker_columns(_DELAYS_S, prefixes)
+    return records.events_columns(plan.role, prefixes)
+
+
+def _fill_in(plan: NodePlan, output: Path, run_dir: Path) -> None:
     """Put the re-measured uncertainties into the delay columns, which stay empty while the worker runs."""
     temporary = output.with_name(f".{output.name}.{os.getpid()}")
     with (
@@ -126,7 +137,7 @@ def _fill_in(output: Path, run_dir: Path) -> None:
         (run_dir / records.COMMIT_WAIT_FILE).open(encoding="utf-8", newline="") as waits,
         temporary.open("w", encoding="utf-8", newline="") as joined,
     ):
-        writer = csv.DictWriter(joined, records.worker_columns(_DELAYS_S), restval="", lineterminator="\n")
+        writer = csv.DictWriter(joined, _columns(plan), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(records.join_commit_wait(csv.DictReader(events), csv.DictReader(waits), _DELAYS_S))
     temporary.replace(output)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from node_agent import machine, records
 from node_agent.clocks.base import evaluate
-from node_agent.clocks.sources import configured
+from node_agent.clocks.sources import column_prefixes, configured
 from node_agent.commit_wait import CommitWait
 from node_agent.instants import ClockPair, LocalClock, user_stamp
 from node_agent.journal import FLUSH_EVERY_S, Journal
@@ -62,7 +62,8 @@ class Node:
         self.sources = configured(plan.clocks)
         self.readings = Readings(self.sources)
         self.events = Journal(events_path, event_columns)
-        self.row_end = "," * (len(event_columns) - len(records.events_columns(plan.role)))  # columns filled in later
+        now = records.events_columns(plan.role, column_prefixes(plan.clocks))
+        self.row_end = "," * (len(event_columns) - len(now))  # the cells that are filled in later
         samples = Journal(run_dir / records.SAMPLES_FILE, records.SAMPLES_COLUMNS)
         commit_waits = Journal(run_dir / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS)
         self._pairs = Journal(run_dir / records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)

@@ -115,6 +115,16 @@ class ChronoTickPlan:
     uncertainty_multiplier: float = 3.0
 
 
+@dataclass(frozen=True)
+class ChronyPlan:
+    """How often to ask the node's own chronyd; ``socket_path`` is its command socket where it is not the usual one."""
+
+    query_interval_s: float = 1.0
+    timeout_s: float = 1.0
+    valid_for_s: Optional[float] = None
+    socket_path: str = ""
+
+
 def valid_for_ns(query_interval_s: float, valid_for_s: Optional[float]) -> int:
     """Return how long a sample may serve, in ns: as configured, else 3 query intervals + 1 s."""
     seconds = 3.0 * query_interval_s + 1.0 if valid_for_s is None else valid_for_s
@@ -127,6 +137,7 @@ class ClocksPlan:
 
     ntp: Optional[NtpPlan] = None
     chronotick: Optional[ChronoTickPlan] = None
+    chrony: Optional[ChronyPlan] = None
     max_drift_ppm: float = 100.0
     required: tuple[str, ...] = ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from node_agent.clocks.base import evaluate
-from node_agent.records import COLUMN_PREFIX, NOT_CONFIGURED, Reading, Stamp, Unavailable, reading_cells
+from node_agent.records import ALWAYS_IN_ROWS, COLUMN_PREFIX, NOT_CONFIGURED, Reading, Stamp, Unavailable, reading_cells
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,8 @@ class Readings:
 
     def __init__(self, sources: Mapping[str, ClockSource]) -> None:
         self._sources = sources
-        self.unavailable = dict.fromkeys(COLUMN_PREFIX.values(), 0)
+        self._names = [name for name in COLUMN_PREFIX if name in ALWAYS_IN_ROWS or name in sources]
+        self.unavailable = {COLUMN_PREFIX[name]: 0 for name in self._names}
 
     @property
     def configured(self) -> tuple[str, ...]:
@@ -27,16 +28,16 @@ class Readings:
         return tuple(self._sources)
 
     def of(self, stamp: Stamp, snapshot: Snapshot) -> dict[str, Reading]:
-        """Return the reading of every known source by name; one that is not configured says so."""
+        """Return the reading of every source in a row, by name; one that is not configured says so."""
         return {
             name: evaluate(self._sources[name], snapshot.samples[name], stamp)
             if name in self._sources
             else Unavailable(NOT_CONFIGURED)
-            for name in COLUMN_PREFIX
+            for name in self._names
         }
 
     def cells(self, stamp: Stamp, snapshot: Snapshot) -> str:
-        """Return the source columns of a row, in the order of ``records.SOURCE_PREFIXES``."""
+        """Return the source columns of a row, in the order of ``records.COLUMN_PREFIX``."""
         parts = []
         for name, reading in self.of(stamp, snapshot).items():
             if isinstance(reading, Unavailable) and reading.reason != NOT_CONFIGURED:

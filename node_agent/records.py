@@ -71,12 +71,15 @@ SOURCE_FIELDS: Final = (
     "status", "offset_ms", "uncertainty_ms", "timestamp_ns", "lower_bound_ns", "upper_bound_ns",
     "kind", "level", "reference", "age_ms", "sample_id",
 )  # fmt: skip
-# The sources every row carries and their column prefixes. `system` is the stamp itself and needs no columns of its own.
+# All sources and their column prefixes. `system` is the stamp itself and needs no columns of its own. The first two
+# have columns in every row, empty where they are not configured; the others have columns where they are configured.
 SYSTEM: Final = "system"
 NTP: Final = "ntp"
 CHRONOTICK: Final = "chronotick"
-COLUMN_PREFIX: Final = {NTP: "ntp", CHRONOTICK: "ct"}
-SOURCE_PREFIXES: Final = tuple(COLUMN_PREFIX.values())
+CHRONY: Final = "chrony"
+COLUMN_PREFIX: Final = {NTP: "ntp", CHRONOTICK: "ct", CHRONY: "chrony"}
+ALWAYS_IN_ROWS: Final = (NTP, CHRONOTICK)
+SOURCE_PREFIXES: Final = tuple(COLUMN_PREFIX[name] for name in ALWAYS_IN_ROWS)
 
 
 def source_columns(prefix: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from node_agent.clocks.base import KEEP, good
+from node_agent.exchange import chrony as chrony_exchange
 from node_agent.exchange import ntp as ntp_exchange
 from node_agent.exchange.chronotick import MAX_NTP_SAMPLES, ChronoTickClient
 from node_agent.journal import cell
@@ -48,7 +49,7 @@ class Tally:
 
 
 class Sampler:
-    """One thread per NTP server and one for ChronoTick. The receive path never waits for any of them."""
+    """One thread per NTP server and one for each other source. The receive path never waits for any of them."""
 
     def __init__(
         self, node_id: str, clocks: ClocksPlan, sources: Mapping[str, ClockSource], clock: LocalClock, journal: Journal
@@ -76,6 +77,8 @@ class Sampler:
             ]
         if self._clocks.chronotick is not None:
             threads.append(threading.Thread(target=self._sample_chronotick, name="chronotick", daemon=True))
+        if self._clocks.chrony is not None:
+            threads.append(threading.Thread(target=self._sample_chrony, name="chrony", daemon=True))
         return threads
 
     def start(self) -> None:
@@ -151,6 +154,15 @@ class Sampler:
             self._every(plan.query_interval_s, lambda: client.sample(self._recent_ntp(), self._next_id("ct")))
         finally:
             client.close()
+
+    def _sample_chrony(self) -> None:
+        plan = self._clocks.chrony
+        if plan is None:
+            return
+        self._every(
+            plan.query_interval_s,
+            lambda: chrony_exchange.sample(plan.socket_path, self._clock, plan.timeout_s, self._next_id("chrony")),
+        )
 
     def _await_ntp(self) -> None:
         """Let NTP answer first, so that a server has something to predict from, but wait no longer than a second."""

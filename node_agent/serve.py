@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from node_agent import kernel_stamps, lifecycle, machine, records
 from node_agent.check import bind_problem
+from node_agent.clocks.sources import column_prefixes
 from node_agent.coordinator import Coordinator
 from node_agent.lifecycle import EXIT_FAILED, EXIT_USAGE, AgentError
 from node_agent.node import Node
@@ -42,7 +43,7 @@ def from_plan(plan: NodePlan, report: Callable[[dict[str, Any]], None]) -> int:
     if key is None:
         raise AgentError(f"{run_dir}: expected the run key beside the plan; deploy the run again", EXIT_USAGE)
     set_up_log(plan, run_dir)
-    columns = records.events_columns(plan.role)
+    columns = records.events_columns(plan.role, column_prefixes(plan.clocks))
     ready = {"pid": os.getpid(), "start_ticks": machine.own_start_ticks()}
     code, _status = serve(plan, run_dir, run_dir / records.EVENTS_FILE, columns, key, lambda: report(ready))
     return code

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from node_agent.clocks.chronotick import ChronoTickSource
+from node_agent.clocks.chrony import ChronySource
 from node_agent.clocks.ntp import NtpSource
 from node_agent.plan import ClocksPlan, valid_for_ns
-from node_agent.records import CHRONOTICK, NTP
+from node_agent.records import ALWAYS_IN_ROWS, CHRONOTICK, CHRONY, COLUMN_PREFIX, NTP
 
 if TYPE_CHECKING:
     from node_agent.clocks.base import ClockSource
@@ -23,4 +24,13 @@ def configured(clocks: ClocksPlan) -> dict[str, ClockSource]:
         tick = clocks.chronotick
         valid = valid_for_ns(tick.query_interval_s, tick.valid_for_s)
         sources[CHRONOTICK] = ChronoTickSource(tick.server, tick.uncertainty_multiplier, clocks.max_drift_ppm, valid)
+    if clocks.chrony is not None:
+        valid = valid_for_ns(clocks.chrony.query_interval_s, clocks.chrony.valid_for_s)
+        sources[CHRONY] = ChronySource(clocks.max_drift_ppm, valid)
     return sources
+
+
+def column_prefixes(clocks: ClocksPlan) -> tuple[str, ...]:
+    """Return the prefixes of the source columns that a node's rows have, in order."""
+    names = configured(clocks)
+    return tuple(prefix for name, prefix in COLUMN_PREFIX.items() if name in ALWAYS_IN_ROWS or name in names)

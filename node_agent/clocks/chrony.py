@@ -1,0 +1,90 @@
+"""What a local chronyd says: the correction it has not applied yet, and how far the truth can be.
+
+``chronyc -c tracking`` prints one line of 14 comma-separated fields (chrony's chronyc(1), command ``tracking``). Its
+system time is positive where the wall clock is slow, so it is added. The error is at most |system time| + root
+dispersion + root delay / 2 (same page), as long as chronyd's own sources are right.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from node_agent.clocks.base import aged_bound_ns
+from node_agent.records import CHRONY, GUARANTEED, STALE, Available, Reading, Sample, Stamp, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FIELDS: Final = 14
+_SYSTEM_TIME, _ROOT_DELAY, _ROOT_DISPERSION, _LEAP = 4, 10, 11, 13
+_UNSYNCHRONISED: Final = "Not synchronised"
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """A synchronised chronyd's state, in ns; each rounded so that the bound only widens."""
+
+    offset_ns: int
+    root_delay_ns: int
+    root_dispersion_ns: int
+
+    @property
+    def bound_ns(self) -> int:
+        """Return the half-width around the corrected time."""
+        return abs(self.offset_ns) + self.root_dispersion_ns + -(-self.root_delay_ns // 2)
+
+
+@dataclass(frozen=True)
+class NotTracking:
+    """Why there is nothing to be had."""
+
+    outcome: str
+
+
+@dataclass(frozen=True)
+class ChronySource:
+    """The clock of the node's chronyd: newest state, aged, in terms of UTC."""
+
+    max_drift_ppm: float
+    valid_for_ns: int
+    name: str = CHRONY
+
+    def read(self, samples: Sequence[Sample], stamp: Stamp, raw_ns: int) -> Reading:
+        """Return the newest state at the stamp."""
+        sample = samples[-1]
+        if sample.raw_at_ns is None or sample.reference_at_ns is None or sample.bound_ns is None:
+            raise ValueError(f"sample {sample.sample_id}: a good chrony sample has raw, reference and bound")
+        age = raw_ns - sample.raw_at_ns
+        if age > self.valid_for_ns:
+            return Unavailable(STALE)
+        est = sample.reference_at_ns + age
+        half = aged_bound_ns(sample.bound_ns, age, self.max_drift_ppm)
+        return Available(
+            est_ns=est,
+            earliest_ns=est - half - stamp.raw_error_ns,
+            latest_ns=est + half + stamp.raw_error_ns,
+            kind=GUARANTEED,
+            level=1.0,
+            reference="utc",
+            uncertainty_ns=half + stamp.raw_error_ns,
+            age_ns=age,
+            sample_id=sample.sample_id,
+        )
+
+
+def parse(text: str) -> Tracking | NotTracking:
+    """Read the answer to ``chronyc -c tracking``; anything but a synchronised state is a named outcome."""
+    cells = text.strip().split(",")
+    if len(cells) != _FIELDS:
+        return NotTracking("wrong_format")
+    if cells[_LEAP] == _UNSYNCHRONISED:
+        return NotTracking("unsynchronised")
+    try:
+        offset_s, delay_s, dispersion_s = (float(cells[at]) for at in (_SYSTEM_TIME, _ROOT_DELAY, _ROOT_DISPERSION))
+    except ValueError:
+        return NotTracking("wrong_format")
+    if not all(map(math.isfinite, (offset_s, delay_s, dispersion_s))) or delay_s < 0 or dispersion_s < 0:
+        return NotTracking("wrong_format")
+    return Tracking(round(offset_s * 1e9), math.ceil(delay_s * 1e9) + 1, math.ceil(dispersion_s * 1e9) + 1)

@@ -1,0 +1,52 @@
+"""One question to the node's own chronyd, through its client ``chronyc``."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from node_agent.clocks import chrony
+from node_agent.records import CHRONY, OK, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from node_agent.instants import LocalClock
+
+
+def sample(socket_path: str, clock: LocalClock, timeout_s: float, new_id: Callable[[], str]) -> Sample:
+    """Ask once and return the sample, good or failed. ``socket_path`` is chronyd's command socket, if not its usual."""
+    before = clock.pair()
+    text, outcome = _ask(["chronyc", "-c", *(["-h", socket_path] if socket_path else []), "tracking"], timeout_s)
+    after = clock.pair()
+    state = chrony.parse(text) if outcome == OK else chrony.NotTracking(outcome)
+    common: dict[str, Any] = {
+        "sample_id": new_id(), "source": CHRONY, "server": socket_path or "chronyd", "address": "",
+        "raw_before_ns": before.raw_ns, "raw_after_ns": after.raw_ns, "wall_ns": before.wall_ns,
+        "payload": text.strip(),
+    }  # fmt: skip
+    if isinstance(state, chrony.NotTracking):
+        return Sample(outcome=state.outcome, **common)
+    return Sample(
+        outcome=OK,
+        raw_at_ns=before.raw_ns,
+        reference_at_ns=before.wall_ns + state.offset_ns,
+        offset_ns=state.offset_ns,
+        delay_ns=after.raw_ns - before.raw_ns,
+        bound_ns=state.bound_ns + before.half_bracket_ns,
+        bound_stamp_ns=before.half_bracket_ns,
+        root_delay_ns=state.root_delay_ns,
+        root_dispersion_ns=state.root_dispersion_ns,
+        **common,
+    )
+
+
+def _ask(argv: list[str], timeout_s: float) -> tuple[str, str]:
+    """Return (answer, outcome)."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except FileNotFoundError:
+        return "", "no_chronyc"
+    except subprocess.TimeoutExpired:
+        return "", "timeout"
+    return (done.stdout, OK) if done.returncode == 0 else (done.stdout + done.stderr, "no_chronyd")

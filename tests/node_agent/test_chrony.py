@@ -1,0 +1,81 @@
+"""What ``chronyc -c tracking`` says and what it must not be believed to say."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from node_agent.clocks.chrony import ChronySource, NotTracking, Tracking, parse
+from node_agent.exchange import chrony
+from node_agent.instants import LocalClock
+from node_agent.records import OK, Stamp
+
+NORMAL = (
+    "7F000001,127.0.0.1,2,1795465937.750042791,-0.000016840,-0.000000859,0.000006314,0.554,-0.039,2.339,"
+    "0.000035434,0.000018493,0.5,Normal\n"
+)
+LOST = "00000000,,0,0.000000000,0.000000000,0.0,0.0,0.000,0.000,0.000,1.000000000,1.000000000,0.0,Not synchronised\n"
+
+
+def test_a_fast_clock_has_a_negative_correction_and_the_bound_has_all_three_parts():
+    state = parse(NORMAL)
+    assert isinstance(state, Tracking)
+    assert state.offset_ns == -16_840
+    assert state.bound_ns >= 16_840 + 18_493 + 35_434 // 2
+    assert state.bound_ns <= 16_840 + 18_493 + 35_434 // 2 + 4
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        (LOST, "unsynchronised"),
+        ("506 Cannot talk to daemon", "wrong_format"),
+        ("", "wrong_format"),
+        (NORMAL.replace("-0.000016840", "fast"), "wrong_format"),
+        (NORMAL.replace("0.000018493", "nan"), "wrong_format"),
+        (NORMAL.replace("0.000018493", "-1"), "wrong_format"),
+    ],
+)
+def test_what_is_not_a_synchronised_state_is_a_named_outcome(text, outcome):
+    assert parse(text) == NotTracking(outcome)
+
+
+def _chronyc(folder, answer):
+    """Put a program named chronyc first on the path, as a node's own chrony would be."""
+    program = folder / "chronyc"
+    program.write_text(f"#!/bin/sh\n{answer}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+
+def test_a_sample_ties_the_corrected_time_to_the_oscillator(tmp_path, monkeypatch):
+    _chronyc(tmp_path, f"echo '{NORMAL.strip()}'")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    clock = LocalClock()
+    sample = chrony.sample("", clock, 5.0, lambda: "chrony1")
+    assert sample.outcome == OK
+    source = ChronySource(100.0, 10**10)
+    stamp = Stamp(sample.wall_ns, sample.raw_at_ns, 50, "user")
+    reading = source.read([sample], stamp, sample.raw_at_ns)
+    assert reading.est_ns == sample.wall_ns - 16_840
+    assert reading.earliest_ns <= sample.wall_ns - 16_840 - 16_840 - 50
+    assert reading.reference == "utc"
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [("echo '506 Cannot talk to daemon'; exit 1", "no_chronyd"), ("exec sleep 5", "timeout")],
+)
+def test_a_node_without_a_running_chronyd_has_a_reason_and_no_number(tmp_path, monkeypatch, answer, outcome):
+    _chronyc(tmp_path, answer)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    sample = chrony.sample("", LocalClock(), 0.5, lambda: "chrony1")
+    assert sample.outcome == outcome
+    assert sample.offset_ns is None
+    assert sample.bound_ns is None
+
+
+def test_a_node_without_chrony_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert chrony.sample("", LocalClock(), 1.0, lambda: "chrony1").outcome == "no_chronyc"
