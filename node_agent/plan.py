@@ -137,9 +137,9 @@ class ClocksPlan:
 
     ntp: Optional[NtpPlan] = None
     chronotick: Optional[ChronoTickPlan] = None
-    chrony: Optional[ChronyPlan] = None
     max_drift_ppm: float = 100.0
     required: tuple[str, ...] = ()
+    chrony: Optional[ChronyPlan] = None
 
 
 @dataclass(frozen=True)
