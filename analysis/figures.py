@@ -222,7 +222,7 @@ def coordination(axes: Axes, result: Coordination, tasks: Sequence[str] | None =
         rates = [None if task not in costs else costs[task].per_decision or statistics.rate(0, 0) for task in shown]
         series.append((source, clock == POINT, rates))
     grouped(axes, [task_label(task) for task in shown], series)
-    percent_axis(axes, "decisions needing a round", room=60)
+    percent_axis(axes, "needing a round", room=60)
 
 
 def task_label(task: str) -> str:

@@ -46,6 +46,7 @@ def render(results: Results, judged: Sequence[Judged]) -> str:
             coordination=report_tables.coordination(results),
             reductions=report_tables.reductions(results),
             commit_wait_note=_commit_wait_note(results),
+            commit_wait_clear=report_tables.commit_wait_clear(results),
             commit_wait=report_tables.commit_wait(results),
             hypotheses=report_tables.hypotheses(judged),
             published="\n".join(published.comparison_lines(run)) if manifest.imported is not None else "",

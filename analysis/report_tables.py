@@ -91,12 +91,13 @@ def clocks(results: Results) -> str:
     rows = []
     for one in results.clocks:
         width, error = one.half_width_us, one.abs_error_us
+        kind = one.kind if one.level is None or one.level == 1 else f"{one.kind}, level {one.level:g}"
         contained = "point clock" if one.kind == POINT else share(one.contained)
         rows.append(
             (
                 one.source,
                 one.node_id,
-                one.kind,
+                kind,
                 contained,
                 number(width.median),
                 number(width.p95),
@@ -218,17 +219,34 @@ def reductions(results: Results) -> str:
     rows = []
     for source, pairs in results.coordination.as_statistics()["reductions"].items():
         for pair, one in pairs.items():
-            value = "not evaluable" if one["value"] is None else f"{100 * one['value']:.1f} % fewer"
+            value = _fewer(one["value"])
             tasks = ", ".join(task.replace("_", " ") for task in one["tasks"])
             rows.append((source, pair.replace("_", " "), value, one["rounds"], one["rounds_against"], tasks))
     return markdown(("source", "comparison", "rounds", "own", "against", "tasks that can be told"), rows, "")
 
 
+def _fewer(share_less: float | None) -> str:
+    if share_less is None:
+        return "not evaluable"
+    return f"{100 * abs(share_less):.1f} % {'fewer' if share_less >= 0 else 'more'}"
+
+
+def commit_wait_clear(results: Results) -> str:
+    """Return, in a sentence, the questions that were clear at first for every event and so wait for nothing."""
+    clear = {(one.source, one.question): one.evaluable for one in results.commit_wait.cells if not one.ambiguous}
+    if not clear:
+        return ""
+    parts = [f"{source} {question.replace('_', ' ')} ({events})" for (source, question), events in clear.items()]
+    return f"No event was ambiguous at first, so that waiting had nothing to add (events judged): {', '.join(parts)}."
+
+
 def commit_wait(results: Results) -> str:
-    """Return what re-measuring made certain."""
+    """Return what re-measuring made certain, where anything was ambiguous at first."""
     claimed = {(one.source, one.delay_s): one for one in results.commit_wait.widths}
     rows = []
     for cell in results.commit_wait.cells:
+        if not cell.ambiguous:
+            continue
         width = claimed[cell.source, cell.delay_s]
         rows.append(
             (
@@ -244,7 +262,9 @@ def commit_wait(results: Results) -> str:
         )
     head = ("source", "question", "delay (s)", "ambiguous at first", "certain after", "not re-measured")
     return markdown(
-        (*head, "claimed uncertainty, median (µs)", "latest measurement (ms late)"), rows, "Nothing was re-measured."
+        (*head, "claimed uncertainty, median (µs)", "latest measurement (ms late)"),
+        rows,
+        "Nothing that was ambiguous at first was re-measured.",
     )
 
 

@@ -76,6 +76,7 @@ class Containment:
     source: str
     node_id: str
     kind: str
+    level: float | None
     stamps: int
     unavailable: int
     contained: statistics.Rate
@@ -86,6 +87,7 @@ class Containment:
         """Return the result as JSON-serialisable data."""
         return {
             "kind": self.kind,
+            "level": self.level,
             "stamps": self.stamps,
             "unavailable": self.unavailable,
             "contained": self.contained.as_dict(),
@@ -106,6 +108,7 @@ def containment(readings: Readings, true: Instants | None) -> Containment:
         source=readings.source,
         node_id=readings.node_id,
         kind=readings.kind,
+        level=readings.level,
         stamps=int(readings.stamped.sum()),
         unavailable=int((readings.stamped & ~readings.known).sum()),
         contained=statistics.rate(int(inside.sum()), int(judged.sum())),
