@@ -1,0 +1,228 @@
+"""A ChronoTick server may answer anything, or nothing: the sample fails by name and has no number."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+import pytest
+
+from node_agent.exchange.chronotick import ChronoTickClient
+from node_agent.instants import LocalClock
+from node_agent.records import OK, Sample
+
+HOST = "127.0.66.124"
+TIMEOUT_S = 0.4
+PATIENT_S = 10.0
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as its server is told."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+
+    def do_POST(self):
+        question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.questions.append(question)
+        self.server.connections.add(self.client_address)
+        self.server.answer(self, question)
+
+    def do_GET(self):
+        self.server.answer(self, None)
+
+    def say(self, body, code=200):
+        data = body if isinstance(body, bytes) else body.encode()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        self.wfile.flush()
+
+    def log_message(self, *_):
+        pass
+
+
+class Stub(ThreadingHTTPServer):
+    """A real HTTP server whose every answer is ``answer(handler, question)``."""
+
+    daemon_threads: ClassVar = True
+
+    def __init__(self, answer):
+        super().__init__((HOST, 0), Handler)
+        self.answer = answer
+        self.questions = []
+        self.connections = set()
+        self.released = threading.Event()
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
+
+    @property
+    def url(self):
+        return "http://{}:{}".format(*self.server_address)
+
+    def handle_error(self, *_):
+        """Keep quiet where the client has gone: that is what some of these tests are about."""
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.released.set()
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+
+def ask(stub, times=1, timeout_s=TIMEOUT_S, ntp_samples=()):
+    numbers = itertools.count(1)
+    client = ChronoTickClient(stub.url, "comp11", LocalClock(), timeout_s=timeout_s, dual_model=True)
+    try:
+        found = [client.sample(ntp_samples, lambda: f"ct{next(numbers)}") for _ in range(times)]
+        return found[0] if times == 1 else found
+    finally:
+        client.close()
+
+
+def health(stub):
+    client = ChronoTickClient(stub.url, "comp11", LocalClock(), timeout_s=TIMEOUT_S, dual_model=True)
+    try:
+        return client.health()
+    finally:
+        client.close()
+
+
+def check_failed(sample, outcome):
+    assert sample.outcome == outcome
+    assert [sample.offset_ns, sample.sigma_ns, sample.raw_at_ns, sample.reference_at_ns] == [None] * 4
+
+
+GOOD = {"offset_ms": -12.5, "uncertainty_ms": 0.25}
+
+
+def test_a_good_answer_is_a_sample_that_holds_at_the_instant_of_asking():
+    with Stub(lambda handler, asked: handler.say(json.dumps({**GOOD, "node_id": asked["node_id"]}))) as stub:
+        sample = ask(stub, timeout_s=PATIENT_S)
+        (question,) = stub.questions
+    assert (sample.outcome, sample.scope, sample.sigma_ns) == (OK, "node", 250_000)
+    assert sample.reference_at_ns - question["instant_ns"] == -12_500_000
+    assert sample.raw_at_ns == question["raw_ns"] < sample.raw_after_ns
+
+
+def test_the_prediction_time_a_server_names_is_when_its_offset_holds():
+    def later(handler, asked):
+        handler.say(json.dumps({**GOOD, "prediction_time_ns": asked["instant_ns"] + 1_000_000}))
+
+    with Stub(later) as stub:
+        sample = ask(stub, timeout_s=PATIENT_S)
+        (question,) = stub.questions
+    assert sample.raw_at_ns == question["raw_ns"] + 1_000_000
+    assert sample.reference_at_ns == question["instant_ns"] + 1_000_000 - 12_500_000
+
+
+def test_the_question_carries_the_nodes_own_newest_ntp_samples():
+    samples = [
+        Sample(
+            f"ntp{i}", "ntp", "s:1", "", OK, 0, 0, 0, raw_at_ns=i, offset_ns=1_500_000, delay_ns=200_000, bound_ns=110_000
+        )
+        for i in range(20)
+    ]
+    with Stub(lambda handler, _asked: handler.say(json.dumps(GOOD))) as stub:
+        ask(stub, ntp_samples=samples, timeout_s=PATIENT_S)
+        (question,) = stub.questions
+    assert set(question) == {"node_id", "instant_ns", "raw_ns", "use_dual_model", "ntp_samples"}
+    assert [said["raw_ns"] for said in question["ntp_samples"]] == list(range(4, 20))
+    assert question["ntp_samples"][-1] == {"raw_ns": 19, "offset_ms": 1.5, "delay_ms": 0.2, "bound_ms": 0.11}
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "outcome"),
+    [
+        ("{}", 200, "missing_offset_ms"),
+        ("<html><body>It works!</body></html>", 200, "not_json"),
+        ('{"offset_ms": NaN, "uncertainty_ms": 1}', 200, "not_finite_offset_ms"),
+        ('{"offset_ms": 1, "uncertainty_ms": -1}', 200, "negative_uncertainty_ms"),
+        (json.dumps({**GOOD, "node_id": "comp12"}), 200, "wrong_node_id"),
+        ("", 200, "not_json"),
+        (b"\xff\xfe\x00", 200, "not_json"),
+        ("[" * 60_000, 200, "not_json"),
+        ("x" * 70_000, 200, "oversized"),
+        (json.dumps(GOOD), 500, "http_500"),
+        (json.dumps(GOOD), 404, "http_404"),
+        ('{"status": "warming_up", "detail": "2 of 3 samples"}', 503, "http_503"),
+    ],
+    ids=["{}", "HTML", "NaN", "negative", "another node", "empty", "no text", "nested", "huge", "500", "404", "503"],
+)
+def test_an_answer_that_cannot_be_believed_is_a_named_failure(body, code, outcome):
+    with Stub(lambda handler, _asked: handler.say(body, code)) as stub:
+        sample = ask(stub, timeout_s=PATIENT_S)
+    check_failed(sample, outcome)
+    if outcome != "oversized":
+        assert sample.payload == (body if isinstance(body, str) else body.decode(errors="replace"))
+
+
+def test_a_stalled_server_is_a_timeout():
+    with Stub(lambda handler, _asked: handler.server.released.wait(PATIENT_S)) as stub:
+        check_failed(ask(stub), "timeout")
+
+
+def test_a_server_that_drips_is_a_timeout_too():
+    """Every byte comes in time, the answer never does."""
+
+    def drip(handler, _asked):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100000")
+        handler.end_headers()
+        while not handler.server.released.wait(0.05):
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+
+    with Stub(drip) as stub:
+        sample = ask(stub)
+    check_failed(sample, "timeout")
+    assert sample.raw_after_ns - sample.raw_before_ns < PATIENT_S * 1e9
+
+
+def test_a_connection_closed_before_the_answer_is_a_named_failure():
+    with Stub(lambda handler, _asked: setattr(handler, "close_connection", True)) as stub:
+        check_failed(ask(stub), "RemoteProtocolError")
+
+
+def test_nobody_at_that_port_is_no_connection():
+    with Stub(lambda handler, _asked: handler.say("{}")) as stub:
+        pass
+    check_failed(ask(stub), "no_connection")
+
+
+def test_one_connection_serves_many_queries():
+    with Stub(lambda handler, _asked: handler.say(json.dumps(GOOD))) as stub:
+        samples = ask(stub, times=5, timeout_s=PATIENT_S)
+        assert len(stub.connections) == 1
+    assert [sample.outcome for sample in samples] == [OK] * 5
+
+
+def test_a_failed_query_does_not_spoil_the_next():
+    def first_fails(handler, _asked):
+        handler.say("<html>", 502) if len(handler.server.questions) == 1 else handler.say(json.dumps(GOOD))
+
+    with Stub(first_fails) as stub:
+        assert [s.outcome for s in ask(stub, times=2, timeout_s=PATIENT_S)] == ["http_502", OK]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "ok"),
+    [('{"status": "healthy"}', 200, True), ('{"status": "ill"}', 200, False), ("[]", 200, False),
+     ("<html>", 200, False), ('{"status": "healthy"}', 503, False)],
+)  # fmt: skip
+def test_health_is_what_the_server_says_and_nothing_else(body, code, ok):
+    with Stub(lambda handler, _asked: handler.say(body, code)) as stub:
+        assert health(stub).ok is ok
+
+
+def test_nobody_there_is_not_healthy():
+    with Stub(lambda handler, _asked: None) as stub:
+        pass
+    assert not health(stub).ok
