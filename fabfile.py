@@ -19,7 +19,7 @@ from invoke.tasks import Task
 
 from harness import config, upkeep, waiting
 from harness import experiment as experiments
-from harness.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, HarnessError
+from harness.errors import EXIT_ANALYSIS, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, HarnessError
 from harness.session import Configs, Session
 from node_agent.records import DEPLOYED
 
@@ -125,10 +125,22 @@ def _experiment(chosen: Configs, name: str) -> None:
 
 
 def _analyze(folder: RunFolder) -> None:
-    from analysis.run_all import run_all  # noqa: PLC0415 - pandas and matplotlib take a second that `fab stop` should not
+    # Imported here: pandas and matplotlib take a second that `fab stop` should not.
+    from analysis.errors import AnalysisError  # noqa: PLC0415
+    from analysis.run_all import run_all  # noqa: PLC0415
 
-    result = run_all(folder.path)
-    session.console.say(str(result))
+    try:
+        result = run_all(folder.path)
+    except AnalysisError as error:
+        session.console.say(f"problem: {error}")
+        session.note(error.exit_code)
+        return
+    session.console.table(result.table.title, result.table.columns, result.table.rows)
+    for line in result.errors:
+        session.console.say(f"problem: {line}")
+    if result.errors:
+        session.note(EXIT_ANALYSIS)
+    session.console.say(f"report: {result.report}")
 
 
 def _deployed(name: str, *, given: bool) -> RunFolder | None:

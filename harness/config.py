@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from harness.yaml_files import load, problem
-from node_agent.plan import COORDINATOR, NODE_ID_PATTERN, WORKER
+from node_agent.plan import COORDINATOR, NODE_ID_PATTERN, WORKER, PlanError, VirtualClock, virtual_clock_from
 from node_agent.records import CHRONOTICK, NTP
 
 CONFIGS: Final = Path("configs")
@@ -43,11 +43,33 @@ class Strict(BaseModel):
 
 
 class VirtualClockConfig(Strict):
-    """The clock of a test node by its error = local - true. ``epoch_ns`` is set when the embedded cluster starts."""
+    """The clock of a test node by its error = local - true. ``epoch_ns`` is set when the embedded cluster starts.
+
+    What the nested keys may hold is said once, by ``node_agent.plan.VirtualClock``, and checked by it.
+    """
 
     error_ms: float = 0.0
     drift_ppm: float = Field(default=0.0, gt=-500_000, lt=500_000)
+    sine: dict[str, Any] | None = None
+    random_walk: dict[str, Any] | None = None
+    steps: list[dict[str, Any]] = []
+    slews: list[dict[str, Any]] = []
+    freezes: list[dict[str, Any]] = []
+    raw_steps: list[dict[str, Any]] = []
+    horizon_s: Positive = 7200.0
     epoch_ns: int | None = None
+
+    @model_validator(mode="after")
+    def _a_plan_could_hold_it(self) -> Self:
+        self.at(self.epoch_ns or 0)
+        return self
+
+    def at(self, epoch_ns: int) -> VirtualClock:
+        """Return the clock that starts at ``epoch_ns`` (true time)."""
+        try:
+            return virtual_clock_from(self.model_dump() | {"epoch_ns": epoch_ns})
+        except PlanError as error:
+            raise problem("", "a virtual clock", str(error)) from None
 
 
 class SshConfig(Strict):
@@ -288,11 +310,12 @@ class NetworkConfig(Strict):
 
 
 class TimingConfig(Strict):
-    """How often the clocks are asked, and when an event's uncertainty is measured again, all in seconds."""
+    """How often the clocks are asked and events measured again, in seconds; what share of the events really waits."""
 
     ntp_query_interval: Positive = 10.0
     chronotick_query_interval: Positive = 1.0
     commit_wait_delays: list[Positive] = [30.0, 60.0]
+    commit_wait_share: float = Field(default=0.1, ge=0, le=1)
 
     @field_validator("commit_wait_delays")
     @classmethod

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness import collect, launch, outcome, runs, waiting
 from harness.errors import ConfigError, ExperimentExistsError, RunError
-from harness.planning import RunSpec, new_run_id, new_run_key, node_plans, run_dir, virtual_clock
+from harness.planning import RunSpec, new_run_id, new_run_key, node_plans, run_dir
 from harness.watching import Watch
 from node_agent.records import COLLECTED, DEPLOYED, RUN_FAILED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
 
@@ -63,10 +63,14 @@ def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
         raise ExperimentExistsError(
             f"experiment {name}: expected a new name, got one that has {session.results / name}"
         )
-    session.check(configs).demand()
+    checked = session.check(configs)
+    checked.demand()
     spec = RunSpec(name, new_run_id(), session.cluster().config, configs.coordinator, configs.worker)
+    manifest = _manifest(session, spec)
+    for node_id, plan in node_plans(spec, checked.addresses).items():
+        _keep_plan(manifest.nodes[node_id], plan)
     launch.make_run_folders(session.cluster(), name)
-    folder = runs.create(session.results, _manifest(session, spec), configs.files)
+    folder = runs.create(session.results, manifest, configs.files)
     session.deployed = name
     session.console.say(f"deployed experiment={name} run_id={spec.run_id} folder={folder.path}")
     return folder
@@ -111,9 +115,8 @@ def _prepare(session: Session, folder: RunFolder, configs: Configs) -> Run:
     plans = node_plans(spec, checked.addresses)
     folder.manifest.phase = RUN_RUNNING
     folder.manifest.config["cluster"] = spec.cluster.model_dump()
-    for node in spec.cluster.nodes:
-        clock = virtual_clock(node)
-        folder.manifest.nodes[node.id].virtual_clock = None if clock is None else asdict(clock)
+    for node_id, node in folder.manifest.nodes.items():
+        _keep_plan(node, plans[node_id])
     folder.save()
     return Run(spec, folder, session.cluster(), session.agent(), plans, session.console)
 
@@ -169,6 +172,12 @@ def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: 
     for problem in manifest.problems:
         session.console.say(f"problem: {problem}")
     session.note(outcome.exit_code(manifest))
+
+
+def _keep_plan(node: NodeManifest, plan: NodePlan) -> None:
+    """Keep what a node is told to do; from it and the raw files every reading can be computed again."""
+    node.plan = asdict(plan)
+    node.virtual_clock = node.plan["virtual_clock"]
 
 
 def _manifest(session: Session, spec: RunSpec) -> Manifest:

@@ -134,6 +134,7 @@ def _node_plan(spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str]) ->
         buffer_size=spec.worker.network.buffer_size,
         clocks=_clocks(spec),
         commit_wait_delays_s=tuple(spec.worker.timing.commit_wait_delays),
+        commit_wait_share=spec.worker.timing.commit_wait_share,
         lease_s=spec.lease_s,
         log_level=logging.level,
         log_console=logging.console,
@@ -171,4 +172,4 @@ def virtual_clock(node: NodeConfig) -> VirtualClock | None:
         return None
     if clock.epoch_ns is None:
         raise ConfigError(f"{node.id}: virtual_clock: expected an epoch from the running embedded cluster, got none")
-    return VirtualClock(clock.epoch_ns, clock.error_ms, clock.drift_ppm)
+    return clock.at(clock.epoch_ns)
