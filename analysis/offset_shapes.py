@@ -74,13 +74,15 @@ def answers(offsets: NDArray[np.float64], sample_ids: NDArray[np.object_] | None
 def levels(offsets: NDArray[np.float64], first_rows: NDArray[np.intp], resolution_ms: float) -> list[Level]:
     """Return the levels of the offsets, lowest first; one level where they are of one piece.
 
-    ``resolution_ms``: levels closer than that are within what the source claims not to know. Splits by Otsu's
-    threshold (N. Otsu, IEEE Trans. SMC 9 (1979) 62), again and again while the two sides are clearly apart.
+    ``resolution_ms``: levels closer than that are within what the source claims not to know. The offsets are cut at
+    their widest gaps, then every cut is undone that does not separate two groups clearly.
     """
     if not len(offsets):
         return []
-    cuts = sorted(_cuts(np.sort(offsets[first_rows]), len(first_rows), resolution_ms))
-    edges = [-np.inf, *cuts, np.inf]
+    ordered = np.sort(offsets[first_rows])
+    least = max(MIN_ANSWERS, int(np.ceil(MIN_SHARE * len(ordered))))
+    cuts = _keep_clear(ordered, _cuts(ordered, least), resolution_ms)
+    edges = [-np.inf, *(float(ordered[cut - 1] + ordered[cut]) / 2 for cut in cuts), np.inf]
     found = []
     for low, high in zip(edges, edges[1:], strict=False):
         inside = offsets[(offsets > low) & (offsets <= high)]
@@ -131,26 +133,37 @@ def clamps(offsets: NDArray[np.float64]) -> list[Clamp]:
     return found
 
 
-def _cuts(ordered: NDArray[np.float64], total: int, resolution_ms: float) -> list[float]:
-    count = len(ordered)
-    least = max(MIN_ANSWERS, int(np.ceil(MIN_SHARE * total)))
-    if count < 2 * least:
+def _cuts(ordered: NDArray[np.float64], least: int) -> list[int]:
+    """Return the positions at which to cut at the widest gap, again and again, leaving ``least`` values everywhere."""
+    if len(ordered) < 2 * least:
         return []
-    sums = np.cumsum(ordered - ordered[0])
-    sizes = np.arange(1, count)
-    means_low = sums[:-1] / sizes
-    means_high = (sums[-1] - sums[:-1]) / (count - sizes)
-    between = sizes * (count - sizes) * (means_high - means_low) ** 2
-    between[: least - 1] = -1.0
-    between[count - least :] = -1.0
-    split = int(np.argmax(between)) + 1
-    low, high = ordered[:split], ordered[split:]
+    gaps = np.diff(ordered)[least - 1 : len(ordered) - least]
+    cut = least + int(np.argmax(gaps))
+    return [*_cuts(ordered[:cut], least), cut, *(cut + later for later in _cuts(ordered[cut:], least))]
+
+
+def _keep_clear(ordered: NDArray[np.float64], cuts: list[int], resolution_ms: float) -> list[int]:
+    """Drop the least clear cut, again and again, until every cut separates two levels that are clearly apart."""
+    kept = list(cuts)
+    while kept:
+        edges = [0, *kept, len(ordered)]
+        groups = [ordered[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+        clear = [_clearness(low, high, resolution_ms) for low, high in zip(groups, groups[1:], strict=False)]
+        least = int(np.argmin(clear))
+        if clear[least] > 1.0:
+            break
+        del kept[least]
+    return kept
+
+
+def _clearness(low: NDArray[np.float64], high: NDArray[np.float64], resolution_ms: float) -> float:
+    """Return by what factor two neighbouring groups pass the strictest of the tests for two levels; > 1 passes all."""
     apart = float(np.median(high) - np.median(low))
     middle = float(np.quantile(high, 0.05) - np.quantile(low, 0.95))
-    if apart <= resolution_ms or apart <= APART * max(_spread(low), _spread(high)) or middle <= MIDDLE * apart:
-        return []
-    cut = float(low[-1] + (high[0] - low[-1]) / 2)
-    return [*_cuts(low, total, resolution_ms), cut, *_cuts(high, total, resolution_ms)]
+    needed = max(resolution_ms, APART * _spread(low), APART * _spread(high))
+    if apart <= 0.0:
+        return 0.0
+    return min(apart / needed if needed else np.inf, middle / (MIDDLE * apart))
 
 
 def _spread(values: NDArray[np.float64]) -> float:

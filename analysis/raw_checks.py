@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from analysis.published import IMPORTED_DIR
-from analysis.table_checks import ERROR, WARNING, Problem, read
+from analysis.table_checks import ERROR, Problem, read
 from node_agent import records
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _checksums(folder: Path, where: str, wanted: tuple[str, ...]) -> Iterator[Pr
             yield Problem(ERROR, f"{where}/{name}", f"changed: expected sha256 {digest[:12]}..., got {got[:12]}...")
     unlisted = [name for name in wanted if (folder / name).is_file() and name not in listed]
     if unlisted:
-        yield Problem(WARNING, file, f"has no checksum of {', '.join(unlisted)}")
+        yield Problem(ERROR, file, f"has no checksum of {', '.join(unlisted)}")
 
 
 def check_originals(path: Path, manifest: records.Manifest) -> Iterator[Problem]:

@@ -196,13 +196,13 @@ def _levels(run: Run) -> Iterator[Finding]:
 
 
 def _one_sign(run: Run) -> Iterator[Finding]:
-    """State that all nodes lie on one side of a server, where no T1..T4 are there to tell a clock from a path delay."""
+    """State that all nodes lie on one side of a server, where no sample is there to tell a clock from a path delay."""
     by_prefix: dict[str, list[_Series]] = {}
     for series in _series(run):
         by_prefix.setdefault(series.prefix, []).append(series)
     for prefix, all_series in by_prefix.items():
         source = load.source_name(prefix)
-        if len(all_series) < 2 or _has_timestamps(run, source) or any(len(s.offsets) < MIN_ROWS for s in all_series):
+        if len(all_series) < 2 or _has_samples(run, source) or any(len(s.offsets) < MIN_ROWS for s in all_series):
             continue
         highest = {series.node: float(series.offsets.max()) for series in all_series}
         lowest = {series.node: float(series.offsets.min()) for series in all_series}
@@ -215,7 +215,7 @@ def _one_sign(run: Run) -> Iterator[Finding]:
         nearest = ", ".join(f"{node} {value:.3f}" for node, value in edges.items())
         text = (
             f"{prefix}_offset_ms is always {sign} on all {len(all_series)} nodes (nearest to zero, in ms: {nearest}); "
-            f"a path delay mistaken for an offset looks like this, and without T1..T4 nothing here can tell them apart"
+            f"a path delay mistaken for an offset looks like this, and without the samples (T1..T4) nothing can tell"
         )
         numbers = {"sign": sign, "highest_ms": highest, "lowest_ms": lowest}
         yield Finding("one-sign-offset", "warning", "", source, text, numbers)
@@ -285,8 +285,5 @@ def _statuses(frame: pd.DataFrame, prefix: str) -> dict[str, int]:
     }
 
 
-def _has_timestamps(run: Run, source: str) -> bool:
-    return any(
-        "t1_ns" in frame and bool(frame.loc[frame["source"] == source, "t1_ns"].notna().any())
-        for frame in run.samples.values()
-    )
+def _has_samples(run: Run, source: str) -> bool:
+    return any(bool((frame["source"] == source).any()) for frame in run.samples.values())

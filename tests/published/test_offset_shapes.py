@@ -1,0 +1,90 @@
+"""The pure functions behind the findings: levels, stretches, spikes, clamps."""
+
+import numpy as np
+import pytest
+
+from analysis import offset_shapes
+
+
+def levels_of(offsets, resolution_ms=0.0):
+    values = np.asarray(offsets, dtype=float)
+    return offset_shapes.levels(values, offset_shapes.answers(values), resolution_ms)
+
+
+def noise(seed, count, middle, spread):
+    return np.random.default_rng(seed).normal(middle, spread, count)
+
+
+@pytest.mark.parametrize(
+    "offsets",
+    [
+        [],
+        [1.0],
+        [1.0, 2.0],
+        [5.0] * 100,
+        noise(1, 500, 0.0, 1.0),
+        np.linspace(0.0, 10.8, 600),
+        np.linspace(0.0, 10.8, 600) % 2.0,
+        np.sin(np.arange(600) / 20.0),
+        np.random.default_rng(2).exponential(1.0, 600),
+        np.random.default_rng(3).standard_t(2, 600),
+        np.concatenate([noise(4, 580, 0.0, 0.1), noise(5, 20, 40.0, 0.1)]),
+    ],
+    ids=["none", "one", "two", "constant", "normal", "drift", "sawtooth", "sine", "skewed", "heavy-tails", "outliers"],
+)
+def test_one_piece_is_at_most_one_level(offsets):
+    """Noise, drift, ageing, waves, long tails and rare outliers are no regimes."""
+    assert len(levels_of(offsets)) <= 1
+
+
+@pytest.mark.parametrize("middles", [(-23.3, -4.8), (-20.0, 0.0, 20.0), (0.0, 1.0, 30.0, 31.0)])
+def test_clear_levels_are_found_with_their_middles(middles):
+    """However many there are, and however far apart some of them are."""
+    offsets = np.concatenate([noise(seed, 200, middle, 0.02) for seed, middle in enumerate(middles)])
+    found = levels_of(np.random.default_rng(9).permutation(offsets))
+    assert [level.median for level in found] == [pytest.approx(middle, abs=0.02) for middle in middles]
+    assert [level.rows for level in found] == [200] * len(middles)
+
+
+def test_levels_within_what_the_source_does_not_know_are_one():
+    """Two values 1 ms apart mean nothing where the bound is 5 ms."""
+    offsets = np.concatenate([noise(1, 200, 0.0, 0.02), noise(2, 200, 1.0, 0.02)])
+    assert len(levels_of(offsets)) == 2
+    assert len(levels_of(offsets, resolution_ms=10.0)) == 1
+
+
+def test_answers_count_once():
+    """Two samples that serve a hundred events each are two answers, too few for a regime."""
+    assert len(levels_of([1.0] * 100 + [9.0] * 100)) == 1
+    assert offset_shapes.answers(np.array([1.0, 1.0, 2.0, 2.0, 1.0])).tolist() == [0, 2, 4]
+
+
+def test_short_excursions_are_no_stretch():
+    """A single answer on the other level does not cut a stretch in two."""
+    offsets = np.concatenate([noise(1, 100, 0.0, 0.02), noise(2, 2, 9.0, 0.02), noise(3, 100, 0.0, 0.02),
+                              noise(4, 100, 9.0, 0.02)])  # fmt: skip
+    first_rows = offset_shapes.answers(offsets)
+    stretches = offset_shapes.stretches(offsets, first_rows, offset_shapes.levels(offsets, first_rows, 0.0))
+    assert [(one.level, one.first, one.last) for one in stretches] == [(0, 0, 201), (1, 202, 301)]
+
+
+def test_spikes_need_separate_stretches():
+    """A value that stays is one answer that stays; a value that comes back exactly is a spike."""
+    wandering = noise(1, 400, 0.0, 1.0)
+    wandering[100:140] = 0.5
+    assert offset_shapes.spikes(wandering) == []
+    wandering = noise(2, 400, 0.0, 1.0)
+    wandering[::10] = 0.25
+    (spike,) = offset_shapes.spikes(wandering)
+    assert (spike.value, spike.rows, spike.spells) == (0.25, 40, 40)
+
+
+def test_a_clamp_needs_both_sides():
+    """One spike may be anything; two opposite ones are a limit."""
+    values = noise(1, 400, 0.0, 1.0)
+    values[::10] = 1.5
+    assert offset_shapes.clamps(values) == []
+    values[5::10] = -1.5
+    values[7::10] = -1.501
+    (clamp,) = offset_shapes.clamps(values)
+    assert (clamp.limit, clamp.plus.rows, clamp.minus.rows, clamp.near) == (1.5, 40, 40, 40)
