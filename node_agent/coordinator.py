@@ -117,7 +117,7 @@ class Coordinator:
             self._await_stamps()
             node.enter(records.TAIL)
             if not self._by_hand:
-                self._wait_until(lambda: self._journaled == self._counts["sent"] and node.commit_wait.pending == 0)
+                self._wait_until(lambda: self._journaled == self._counts["sent"] and node.pending == 0)
             detail = f"; no answer to end from {', '.join(silent)}" if silent else ""
             node.end(records.FINISHED_OK, f"{self._counts['sent']} events sent{detail}")
         except OSError as error:
@@ -252,7 +252,7 @@ class Coordinator:
         sent = f"{event.planned_ns},{_stamp_cells(first)},{event.delay_ms:g}"
         node.events.write([f"{start},{sent},{cells},{_names(reached)},{_names(missed)}"])
         if first.raw_ns is not None:
-            node.commit_wait.add([(event.event_id, first.raw_ns)])
+            node.follow_up([(event.event_id, first.raw_ns)])
 
 
 def _is_after(stamp: Stamp, before_send: Stamp) -> bool:

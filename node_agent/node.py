@@ -14,8 +14,11 @@ from node_agent import machine, records
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.sources import column_prefixes, configured
 from node_agent.commit_wait import CommitWait
+from node_agent.exchange.chronotick import ChronoTickClient
 from node_agent.instants import ClockPair, LocalClock, user_stamp
 from node_agent.journal import FLUSH_EVERY_S, Journal
+from node_agent.per_event import PerEvent
+from node_agent.plan import PER_EVENT
 from node_agent.readings import Readings
 from node_agent.records import Available, NodeStatus, SourceStatus
 from node_agent.sampler import Sampler
@@ -77,6 +80,7 @@ class Node:
             Readings(self.sources),
             commit_waits,
         )
+        self._per_event = self._ask_per_event(commit_waits)
         self.listen = ""
         self.phase = records.STARTING
         self._machine = machine.describe()
@@ -89,6 +93,27 @@ class Node:
         journal = Journal(self.run_dir / name, columns)
         self._journals.append(journal)
         return journal
+
+    def _ask_per_event(self, journal: Journal) -> PerEvent | None:
+        tick = self.plan.clocks.chronotick
+        if tick is None or tick.mode != PER_EVENT:
+            return None
+        client = ChronoTickClient(
+            tick.server, self.plan.node_id, self.clock, timeout_s=tick.timeout_s, dual_model=tick.use_dual_model
+        )
+        number = self.sampler.next_id("ct")
+        return PerEvent(lambda: client.sample(self.sampler.recent_ntp(), number), self.sampler, journal, client.close)
+
+    def follow_up(self, events: list[tuple[int, int]]) -> None:
+        """Take events, as (event_id, raw instant), for what is to come after them: re-measurement, holds, queries."""
+        self.commit_wait.add(events)
+        if self._per_event is not None:
+            self._per_event.add(events)
+
+    @property
+    def pending(self) -> int:
+        """Return how much is still to come after the events so far."""
+        return self.commit_wait.pending + (self._per_event.pending if self._per_event else 0)
 
     def journal_pair(self, pair: ClockPair) -> None:
         """Keep a clock pair."""
@@ -122,11 +147,15 @@ class Node:
         housekeeping = threading.Thread(target=self._keep_house, args=(part,), name="housekeeping", daemon=True)
         self.sampler.start()
         self.commit_wait.start()
+        if self._per_event is not None:
+            self._per_event.start()
         housekeeping.start()
         part.start()
         self._over.wait()
         part.stop()
         self.commit_wait.stop()
+        if self._per_event is not None:
+            self._per_event.stop()
         self.sampler.stop()
         housekeeping.join()
         for journal in self._journals:
@@ -147,6 +176,7 @@ class Node:
             **part.counts(),
             **{f"{prefix}_unavailable": count for prefix, count in self.readings.unavailable.items()},
             "remeasured": self.commit_wait.done,
+            **({"per_event_skipped": self._per_event.skipped} if self._per_event else {}),
         }
         return NodeStatus(
             run_id=self.plan.run_id,

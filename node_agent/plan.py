@@ -21,6 +21,9 @@ KEY_FILE: Final = "run.key"
 WORKER: Final = "worker"
 COORDINATOR: Final = "coordinator"
 
+INTERVAL: Final = "interval"
+PER_EVENT: Final = "per_event"
+
 _MAX_PORT: Final = 65_535
 NODE_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -105,7 +108,10 @@ class NtpPlan:
 
 @dataclass(frozen=True)
 class ChronoTickPlan:
-    """Which ChronoTick server (base URL) to ask, and how to read its sigma."""
+    """Which ChronoTick server (base URL) to ask, and how to read its sigma.
+
+    In ``mode`` "per_event" it is asked for every event besides, off the receive path.
+    """
 
     server: str
     query_interval_s: float = 1.0
@@ -113,6 +119,7 @@ class ChronoTickPlan:
     valid_for_s: Optional[float] = None
     use_dual_model: bool = True
     uncertainty_multiplier: float = 3.0
+    mode: str = INTERVAL
 
 
 @dataclass(frozen=True)
@@ -240,6 +247,9 @@ class NodePlan:
             raise PlanError(f"listen_port: expected 0 to {_MAX_PORT}, got {self.listen_port}")
         if not 0 <= self.commit_wait_share <= 1:
             raise PlanError(f"commit_wait_share: expected a share from 0 to 1, got {self.commit_wait_share!r}")
+        tick = self.clocks.chronotick
+        if tick is not None and tick.mode not in {INTERVAL, PER_EVENT}:
+            raise PlanError(f"clocks.chronotick.mode: expected '{INTERVAL}' or '{PER_EVENT}', got {tick.mode!r}")
         if (self.role == COORDINATOR) != (self.broadcast is not None):
             raise PlanError(f"broadcast: expected for the coordinator and nobody else, got {self.broadcast!r}")
 

@@ -110,6 +110,7 @@ COMMIT_WAIT_COLUMNS: Final = (
 )  # fmt: skip
 REMEASURE: Final = "remeasure"
 COMMIT: Final = "commit_wait"
+PER_EVENT: Final = "per_event"
 CLOCK_PAIRS_COLUMNS: Final = ("raw_before_ns", "wall_ns", "raw_after_ns")
 PROBES_COLUMNS: Final = ("peer", "sequence", "direction", "wall_ns", "raw_ns", "raw_error_ns", "origin")
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_KEEP_NS = 5_000_000_000  # a stamp is judged within milliseconds; on a stalled machine, within seconds
 _WARM_UP_TRIES = 8  # queries a source gets in quick succession to become ready, like NTP's iburst
 _WARM_UP_GOOD = 4
 _WARM_UP_INTERVAL_S = 0.25
@@ -63,7 +64,8 @@ class Sampler:
         self._stopping = threading.Event()
         self._changed = threading.Condition(self._lock)
         servers = 1 if clocks.ntp is None else len(clocks.ntp.servers)
-        self._good: dict[str, deque[Sample]] = {name: deque(maxlen=KEEP * servers) for name in sources}
+        self._keep = KEEP * servers
+        self._good: dict[str, deque[Sample]] = {name: deque() for name in sources}
         self._frozen: dict[str, tuple[Sample, ...]] = dict.fromkeys(sources, ())
         self._tallies: dict[str, Tally] = {name: Tally() for name in sources}
         self._threads = list(self._plan_threads())
@@ -115,6 +117,8 @@ class Sampler:
             if good(published):
                 kept = self._good[sample.source]
                 kept.append(published)
+                while len(kept) > self._keep and kept[0].published_raw_ns < published.published_raw_ns - _KEEP_NS:
+                    kept.popleft()
                 self._frozen[sample.source] = tuple(kept)
             self._journal.write([row(published)])
             self._changed.notify_all()
@@ -138,7 +142,7 @@ class Sampler:
         self._every(
             plan.query_interval_s,
             lambda: ntp_exchange.sample(
-                server, self._clock, self._clocks.max_drift_ppm, plan.timeout_s, self._next_id("ntp")
+                server, self._clock, self._clocks.max_drift_ppm, plan.timeout_s, self.next_id("ntp")
             ),
         )
 
@@ -151,7 +155,7 @@ class Sampler:
         )
         try:
             self._await_ntp()
-            self._every(plan.query_interval_s, lambda: client.sample(self._recent_ntp(), self._next_id("ct")))
+            self._every(plan.query_interval_s, lambda: client.sample(self.recent_ntp(), self.next_id("ct")))
         finally:
             client.close()
 
@@ -161,7 +165,7 @@ class Sampler:
             return
         self._every(
             plan.query_interval_s,
-            lambda: chrony_exchange.sample(plan.socket_path, self._clock, plan.timeout_s, self._next_id("chrony")),
+            lambda: chrony_exchange.sample(plan.socket_path, self._clock, plan.timeout_s, self.next_id("chrony")),
         )
 
     def _await_ntp(self) -> None:
@@ -171,11 +175,13 @@ class Sampler:
         with self._changed:
             self._changed.wait_for(lambda: self._tallies[NTP].samples > 0 or self._stopping.is_set(), timeout=1.0)
 
-    def _recent_ntp(self) -> Sequence[Sample]:
+    def recent_ntp(self) -> Sequence[Sample]:
+        """Return the newest good NTP samples, which a predicting server is given."""
         with self._lock:
             return self._frozen.get(NTP, ())[-MAX_NTP_SAMPLES:]
 
-    def _next_id(self, prefix: str) -> Callable[[], str]:
+    def next_id(self, prefix: str) -> Callable[[], str]:
+        """Return a function that numbers one more sample of this node."""
         return lambda: f"{prefix}{next(self._numbers)}"
 
 

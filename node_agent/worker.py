@@ -113,7 +113,7 @@ class Worker:
                     self._judge_one(kernel_stamps.parse(datagram), wake_up, lines, due)
             if lines:
                 self._node.events.write(lines)
-                self._node.commit_wait.add(due)
+                self._node.follow_up(due)
             self._advance()
 
     def _drain(self) -> list[_WakeUp]:
@@ -185,5 +185,5 @@ class Worker:
             return
         if node.phase == records.DRAINING and time.monotonic() - self._last_event_s > _QUIET_S:
             node.enter(records.TAIL)
-        if node.phase == records.TAIL and node.commit_wait.pending == 0:
+        if node.phase == records.TAIL and node.pending == 0:
             node.end(records.FINISHED_OK, "every event and every re-measurement is journaled")

@@ -6,7 +6,6 @@ anyone can recompute them from samples.csv.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, Protocol
 
 from node_agent.records import NEVER_SAMPLED, OK, Reading, Sample, Stamp, Unavailable
@@ -44,8 +43,8 @@ def evaluate(source: ClockSource, samples: Sequence[Sample], stamp: Stamp) -> Re
     if stamp.raw_ns is None:
         return Unavailable(stamp.problem)
     newest = len(samples)
-    if newest and samples[-1].published_raw_ns > stamp.raw_ns:
-        newest = bisect_right([sample.published_raw_ns for sample in samples], stamp.raw_ns)
+    while newest and samples[newest - 1].published_raw_ns > stamp.raw_ns:
+        newest -= 1  # a stamp is judged soon after it is taken, so few samples can have come since
     if newest == 0:
         return Unavailable(NEVER_SAMPLED)
     return source.read(samples[:newest] if newest < len(samples) else samples, stamp, stamp.raw_ns)

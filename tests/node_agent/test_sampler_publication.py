@@ -75,10 +75,27 @@ def test_no_sample_slips_in_before_a_snapshot_that_did_not_have_it(sampler):
         assert all(s.published_raw_ns <= snapshot.watermark_ns for s in snapshot.samples[NTP])
 
 
-def test_only_the_newest_are_kept(sampler):
+class Seconds(LocalClock):
+    """A clock whose oscillator shows one second more at every look."""
+
+    now_ns = 0
+
+    def raw_ns(self):
+        self.now_ns += 1_000_000_000
+        return self.now_ns
+
+
+def test_old_samples_are_dropped_but_never_the_newest_ones(lines):
+    sampler = Sampler("comp11", ClocksPlan(), {NTP: NtpSource(("s:1",), 100, 10**18)}, Seconds(), lines)
     for number in range(3 * KEEP):
         sampler.publish(replace(GOOD, sample_id=f"ntp{number}"))
     assert [s.sample_id for s in sampler.snapshot().samples[NTP]] == [f"ntp{n}" for n in range(2 * KEEP, 3 * KEEP)]
+
+
+def test_samples_that_come_thick_and_fast_are_kept_until_their_stamps_are_judged(sampler):
+    for number in range(3 * KEEP):
+        sampler.publish(replace(GOOD, sample_id=f"ntp{number}"))
+    assert len(sampler.snapshot().samples[NTP]) == 3 * KEEP
 
 
 def test_a_row_of_samples_csv_holds_every_field():
