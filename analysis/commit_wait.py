@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis import cli, statistics, verdicts
+from analysis import cli, statistics, verdicts, waits
 from analysis.window_assignment import MS_NS, WINDOW_SIZES_MS
 from node_agent import records
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from analysis.load import Run
     from analysis.readings import Readings, Table
 
 STATISTICS_FILE = "commit_wait_stats.json"
@@ -61,21 +60,12 @@ class Width:
 
 
 @dataclass(frozen=True)
-class Waits:
-    """Real commit-waits of one source: their outcomes, and how many were released before their time provably."""
-
-    source: str
-    outcomes: dict[str, int]
-    violations: statistics.Rate
-
-
-@dataclass(frozen=True)
 class CommitWait:
     """All results; empty tuples where nothing was re-measured, or nothing waited."""
 
     cells: tuple[Cell, ...]
     widths: tuple[Width, ...]
-    waits: tuple[Waits, ...]
+    waits: tuple[waits.Waits, ...]
 
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{sources: {source: {question: {delay: …}, uncertainty: {delay: …}}}, commit_waits: …}``."""
@@ -93,8 +83,7 @@ class CommitWait:
                 "uncertainty_ms": width.uncertainty_ms.as_dict(),
                 "lateness_ms": width.late_ms.as_dict(),
             }
-        waits = {one.source: {"outcomes": one.outcomes, "violations": one.violations.as_dict()} for one in self.waits}
-        return {"sources": sources, "commit_waits": waits}
+        return {"sources": sources, "commit_waits": {one.source: one.as_dict() for one in self.waits}}
 
 
 def compute(table: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> CommitWait:
@@ -107,13 +96,13 @@ def compute(table: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> C
         if not delays:
             continue
         widths += [measured.first_width(source), *(measured.width(source, delay) for delay in delays)]
-        if (factor := _factor(table.run, source)) is None:
+        if (factor := waits.half_width_per_uncertainty(table.run, source)) is None:
             continue
         for delay in delays:
             half = {node: measured.uncertainty_ns(node, source, delay) for node in table.nodes}
             cells.append(_causality(table, source, delay, half, factor))
             cells += [_window(table, source, delay, half, factor, width) for width in window_sizes_ms]
-    return CommitWait(tuple(cells), tuple(widths), tuple(_waits(table.run)))
+    return CommitWait(tuple(cells), tuple(widths), waits.judge(table.run))
 
 
 class _Remeasured:
@@ -176,16 +165,6 @@ class _Remeasured:
         )
 
 
-def _factor(run: Run, source: str) -> float | None:
-    """Return the half-width per unit of claimed uncertainty, or None where the manifest does not say."""
-    if source != records.CHRONOTICK:
-        return 1.0
-    try:
-        return float(run.manifest.config["worker"]["chronotick"]["uncertainty_multiplier"])
-    except (KeyError, TypeError):
-        return None
-
-
 def _narrowed(readings: Readings, uncertainty_ns: NDArray[np.float64] | None, factor: float) -> Readings:
     """Return the readings with their half-widths replaced by the re-measured ones; unmeasured ones lose theirs."""
     if uncertainty_ns is None:
@@ -231,22 +210,6 @@ def _window(
         remeasured += int(judged.sum())
         certain += int((judged & (again.earliest // width == again.latest // width)).sum())
     return Cell(source, f"window_{width_ms}ms", delay, evaluable, ambiguous, remeasured, certain)
-
-
-def _waits(run: Run) -> list[Waits]:
-    """Count real commit-waits; released at or before the assigned instant is a provable violation."""
-    frames = [frame[frame["kind"] == records.COMMIT] for frame in run.commit_wait.values()]
-    rows = pd.concat(frames) if frames else pd.DataFrame()
-    if rows.empty:
-        return []
-    found = []
-    for source, group in rows.groupby("source", sort=True):
-        outcomes = group["status"].fillna("no_status").value_counts().sort_index()
-        done = group[(group["status"] == records.OK)].dropna(subset=["assigned_ns", "released_ns"])
-        early = int((done["released_ns"] <= done["assigned_ns"]).sum())
-        counted = {str(name): int(number) for name, number in outcomes.items()}
-        found.append(Waits(str(source), counted, statistics.rate(early, len(done))))
-    return found
 
 
 def analyze(experiment_dir: str | Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from analysis import statistics, style
 from analysis.bars import PERCENT, clock_handles, grouped, legend, percent_axis
@@ -247,7 +248,7 @@ def draw_coordination(result: Coordination) -> Figure:
 
 def commit_wait_certain(axes: Axes, result: CommitWait, questions: Sequence[str] | None = None) -> None:
     """Draw the share of events ambiguous at first that are certain with the re-measured uncertainty."""
-    axes.set_title("Ambiguous at first, certain after the wait")
+    axes.set_title("Ambiguous at first, certain after")
     if not result.cells:
         style.say(axes, "not evaluable: nothing was re-measured in this run")
         return
@@ -268,7 +269,7 @@ def commit_wait_certain(axes: Axes, result: CommitWait, questions: Sequence[str]
 
 def commit_wait_widths(axes: Axes, result: CommitWait) -> None:
     """Draw the claimed uncertainty at the event and at each delay: median, and the 95th percentile above it."""
-    axes.set_title("Claimed uncertainty (median, bar to p95)")
+    axes.set_title("Claimed (median, bar to p95)")
     widths = [one for one in result.widths if one.uncertainty_ms.median is not None]
     if not widths:
         style.say(axes, "no uncertainty was re-measured in this run")
@@ -290,24 +291,52 @@ def commit_wait_widths(axes: Axes, result: CommitWait) -> None:
             capsize=2,
             label=f"{style.label(source)}{' (1 sigma)' if source == 'chronotick' else ''}",
         )
-    axes.set_xticks(range(len(delays)), ["at receipt" if delay == 0 else f"+{delay:g} s" for delay in delays])
+    axes.set_xticks(range(len(delays)), ["receipt" if delay == 0 else f"+{delay:g} s" for delay in delays])
     axes.set_xlim(-0.4, len(delays) - 0.6)
-    axes.set_ylim(0, 1.35 * max(1000 * (one.uncertainty_ms.p95 or 0.0) for one in widths))
+    axes.set_ylim(0, 1.5 * max(1000 * (one.uncertainty_ms.p95 or 0.0) for one in widths))
     axes.set_ylabel("uncertainty (µs)")
     axes.grid(axis="y")
-    axes.legend(loc="upper right", ncols=2)
+    axes.legend(loc="upper right")
+
+
+def commit_wait_ratios(axes: Axes, result: CommitWait) -> None:
+    """Draw the distribution of the time real commit-waits took, over twice the bound."""
+    axes.set_title("Commit-wait: time held")
+    if not any(len(one.ratios) for one in result.waits):
+        style.say(axes, "no real commit-wait\nwas released in this run")
+        return
+    for one in result.waits:
+        shares = [PERCENT * (place + 1) / len(one.ratios) for place in range(len(one.ratios))]
+        axes.step(one.ratios, shares, where="post", color=style.colour(one.source), label=style.label(one.source))
+    axes.axvline(1, color="black", linewidth=0.6, linestyle=":")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("time waited / (2 · bound)")
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("released waits (%)")
+    axes.grid(axis="y")
 
 
 def draw_commit_wait(result: CommitWait) -> Figure:
     """Draw the figure ``commit_wait``."""
     with style.context():
         figure = style.canvas(style.PAGE_IN, 2.9)
-        left, right = style.panels(figure, 1, 2, width_ratios=[3, 2])
-        asked = list(dict.fromkeys(cell.question for cell in result.cells))
-        commit_wait_certain(left, result, asked[:3])
-        commit_wait_widths(right, result)
+        left, middle, right = style.panels(figure, 1, 3, width_ratios=[4, 3, 3])
+        commit_wait_certain(left, result, _asked(result))
+        commit_wait_widths(middle, result)
+        commit_wait_ratios(right, result)
         legend(figure, clock_handles([(cell.source, False) for cell in result.cells]))
     return figure
+
+
+def _asked(result: CommitWait) -> list[str]:
+    """Return causality and the window that was ambiguous most often: the questions that fit into a panel."""
+    ambiguous: dict[str, int] = {}
+    for cell in result.cells:
+        ambiguous[cell.question] = ambiguous.get(cell.question, 0) + cell.ambiguous
+    windows = [question for question in ambiguous if question.startswith("window_")]
+    return ["causality", *sorted(windows, key=lambda question: -ambiguous[question])[:1]] if ambiguous else []
 
 
 DRAW: Final[dict[str, Callable[[Any], Figure]]] = {

@@ -14,7 +14,10 @@ from node_agent import records
 
 def generate_figure(experiment_dir: str | Path, output_dir: str | Path) -> list[Path]:
     """Draw the five figures and the dashboard of a run folder as PNG and PDF; return their paths."""
-    return draw(results.compute(load.load(load.resolve(experiment_dir))), Path(output_dir))
+    paths, errors = draw(results.compute(load.load(load.resolve(experiment_dir))), Path(output_dir))
+    if errors:
+        raise AnalysisError("; ".join(errors))
+    return paths
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,9 +29,12 @@ def main(argv: list[str] | None = None) -> int:
     except AnalysisError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    for figure in draw(found, path / records.FIGURES_DIR):
+    paths, errors = draw(found, path / records.FIGURES_DIR)
+    for figure in paths:
         sys.stdout.write(f"{figure}\n")
-    return 0
+    for problem in errors:
+        sys.stderr.write(f"error: {problem}\n")
+    return AnalysisError.exit_code if errors else 0
 
 
 if __name__ == "__main__":

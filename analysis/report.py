@@ -46,6 +46,7 @@ def render(results: Results, judged: Sequence[Judged]) -> str:
             coordination=report_tables.coordination(results),
             reductions=report_tables.reductions(results),
             commit_wait_note=_commit_wait_note(results),
+            waits=report_tables.waits(results),
             commit_wait_clear=report_tables.commit_wait_clear(results),
             commit_wait=report_tables.commit_wait(results),
             hypotheses=report_tables.hypotheses(judged),
@@ -108,10 +109,6 @@ def _ordering_note(results: Results) -> str:
 
 
 def _commit_wait_note(results: Results) -> str:
-    waits = results.commit_wait.waits
-    lines = [
-        f"Real commit-waits of {one.source}: {tables.counted(one.outcomes)}; released too early: "
-        f"{tables.share(one.violations)}."
-        for one in waits
-    ] or ["No real commit-wait was made in this run; the table is about re-measured uncertainties."]
-    return " ".join(lines)
+    if not results.commit_wait.waits:
+        return "No real commit-wait was made in this run; what follows is about re-measured uncertainties."
+    return "Real commit-waits (s = now().latest, released when now().earliest > s), then re-measured uncertainties."

@@ -231,6 +231,18 @@ def _fewer(share_less: float | None) -> str:
     return f"{100 * abs(share_less):.1f} % {'fewer' if share_less >= 0 else 'more'}"
 
 
+def waits(results: Results) -> str:
+    """Return how long real commit-waits took and how they ended."""
+    rows = []
+    for one in results.commit_wait.waits:
+        ratio = statistics.spread(one.ratios)
+        early = "not evaluable" if one.violations is None else share(one.violations)
+        waited = (number(one.waited_ms.median, 3), number(one.waited_ms.p95, 3))
+        rows.append((one.source, counted(one.outcomes), *waited, number(ratio.median, 2), number(ratio.p95, 2), early))
+    head = ("source", "outcomes", "waited, median (ms)", "p95", "waited / (2 · bound), median", "p95")
+    return markdown((*head, "released before its time"), rows, "")
+
+
 def commit_wait_clear(results: Results) -> str:
     """Return, in a sentence, the questions that were clear at first for every event and so wait for nothing."""
     clear = {(one.source, one.question): one.evaluable for one in results.commit_wait.cells if not one.ambiguous}

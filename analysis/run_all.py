@@ -6,7 +6,8 @@ It replaces only what analysis wrote before, each file atomically; repeated on t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from analysis import (
     causality_analysis,
@@ -63,7 +64,7 @@ class HeadlineTable:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an analysis wrote and found. ``errors`` are the validity findings of severity error, one line each."""
+    """What an analysis wrote. ``errors`` names what could not be done, though the rest was; findings are no errors."""
 
     report: Path
     paths: tuple[Path, ...]
@@ -86,26 +87,31 @@ def run_all(experiment_dir: Path, window_sizes_ms: Sequence[int] = WINDOW_SIZES_
         paths.append(output.write_json(directory / PUBLISHED_FILE, comparison))
     wide = merged.merge(found.table).to_csv(index=False, lineterminator="\n")
     paths.append(output.write_text(experiment_dir / records.MERGED_FILE, wide))
-    paths += draw(found, experiment_dir / records.FIGURES_DIR)
+    figure_paths, errors = draw(found, experiment_dir / records.FIGURES_DIR)
+    paths += figure_paths
     written = output.write_text(experiment_dir / records.REPORT_FILE, report.render(found, judged))
-    errors = [f"{one.where or 'run'}: {one.message}" for one in found.findings if one.severity == "error"]
     return Outcome(written, (*paths, written), _headlines(found, judged), errors)
 
 
-def draw(found: Results, directory: Path) -> list[Path]:
-    """Draw all six figures as PNG and PDF; return their paths."""
-    parts = {
+def draw(found: Results, directory: Path) -> tuple[list[Path], list[str]]:
+    """Draw all six figures as PNG and PDF; return their paths, and why those that failed did."""
+    parts: dict[str, Any] = {
         causality_analysis.FIGURE: found.causality,
         ordering_consensus.FIGURE: found.ordering,
         window_assignment.FIGURE: found.windows,
         coordination_cost.FIGURE: found.coordination,
         commit_wait.FIGURE: found.commit_wait,
     }
-    paths = []
-    for name, part in parts.items():
-        paths += style.save(figures.DRAW[name](part), directory, name)
-    page = dashboard.draw(found.causality, found.ordering, found.windows, found.coordination, found.commit_wait)
-    return [*paths, *style.save(page, directory, dashboard.FIGURE)]
+    drawings = {name: partial(figures.DRAW[name], part) for name, part in parts.items()}
+    drawings[dashboard.FIGURE] = partial(dashboard.draw, *parts.values())
+    paths: list[Path] = []
+    errors = []
+    for name, drawing in drawings.items():
+        try:
+            paths += style.save(drawing(), directory, name)
+        except Exception as error:  # noqa: BLE001, PERF203 - one figure that cannot be drawn must not cost the report
+            errors.append(f"figure {name}: {type(error).__name__}: {error}")
+    return paths, errors
 
 
 def _headlines(found: Results, judged: Sequence[Judged]) -> HeadlineTable:

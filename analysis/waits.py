@@ -1,0 +1,120 @@
+"""Real commit-waits: how long events were held, against twice the bound, and whether any was let go too early.
+
+An event gets the timestamp s = now().latest and is released when now().earliest > s. With a clock of constant width
+that takes twice its bound. A release is a violation if the true time had not passed s; where no truth is known that is
+not evaluable. True time at a release is read off the clock pair nearest to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+
+from analysis import statistics, truth
+from analysis.window_assignment import MS_NS
+from node_agent import records
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analysis.load import Run
+
+WAITING: Final = "waiting"  # a look at the clock on the way, no outcome
+
+
+@dataclass(frozen=True)
+class Waits:
+    """The commit-waits of one source on all nodes. ``ratios``: time waited over 2 * bound, sorted, of those released.
+
+    ``violations`` is None where no truth is known; its denominator are the releases judged.
+    """
+
+    source: str
+    outcomes: dict[str, int]
+    waited_ms: statistics.Spread
+    ratios: NDArray[np.float64]
+    violations: statistics.Rate | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-serialisable data."""
+        return {
+            "outcomes": self.outcomes,
+            "waited_ms": self.waited_ms.as_dict(),
+            "waited_over_twice_bound": statistics.spread(self.ratios).as_dict(),
+            "released_too_early": None if self.violations is None else self.violations.as_dict(),
+        }
+
+
+def half_width_per_uncertainty(run: Run, source: str) -> float | None:
+    """Return the half-width per unit of claimed uncertainty, or None where the manifest does not say."""
+    if source != records.CHRONOTICK:
+        return 1.0
+    try:
+        return float(run.manifest.config["worker"]["chronotick"]["uncertainty_multiplier"])
+    except (KeyError, TypeError):
+        return None
+
+
+def judge(run: Run) -> tuple[Waits, ...]:
+    """Judge all real commit-waits of a run, by source; empty where there was none."""
+    frames = []
+    for node_id, frame in run.commit_wait.items():
+        rows = frame[frame["kind"] == records.COMMIT]
+        if len(rows):
+            frames.append(_one_row_per_wait(run, node_id, rows))
+    if not frames:
+        return ()
+    return tuple(_of(run, str(source), group) for source, group in pd.concat(frames).groupby("source", sort=True))
+
+
+def _one_row_per_wait(run: Run, node_id: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the last look at every (event, source), with what the first look claimed and the true time."""
+    keys = ["event_id", "source"]
+    claimed = rows.drop_duplicates(keys, keep="first").set_index(keys)["uncertainty_ms"].rename("first_claim_ms")
+    last = rows.drop_duplicates(keys, keep="last").join(claimed, on=keys)
+    clock = truth.clock_of(run.manifest.nodes[node_id].virtual_clock)
+    pairs = run.clock_pairs.get(node_id)
+    true = pd.array([pd.NA] * len(last), dtype="Int64")
+    if clock is not None and pairs is not None and len(pairs):
+        true = pd.array(truth.true_from_wall(clock, _walls(last["done_raw_ns"], pairs)), dtype="Int64")
+    return last.assign(true_ns=true)
+
+
+def _walls(raw: pd.Series[Any], pairs: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the wall clock at raw instants, by the nearest of the node's clock pairs."""
+    clean = pairs.dropna().sort_values("raw_before_ns")
+    before, after = (clean[name].to_numpy(dtype=np.int64) for name in ("raw_before_ns", "raw_after_ns"))
+    middles, walls = before + (after - before) // 2, clean["wall_ns"].to_numpy(dtype=np.int64)
+    at = raw.to_numpy(dtype=np.int64)
+    right = (
+        np.clip(np.searchsorted(middles, at), 1, max(1, len(middles) - 1)) if len(middles) > 1 else np.zeros_like(at)
+    )
+    left = np.maximum(right - 1, 0)
+    nearest = np.where(np.abs(at - middles[left]) <= np.abs(middles[right] - at), left, right)
+    wall: NDArray[np.int64] = walls[nearest] + (at - middles[nearest])
+    return wall
+
+
+def _of(run: Run, source: str, group: pd.DataFrame) -> Waits:
+    status = group["status"].fillna("no_status").replace(WAITING, "unfinished")
+    done = group[status == records.OK]
+    factor = half_width_per_uncertainty(run, source)
+    ratios = np.zeros(0)
+    if factor is not None:
+        bound_s = done["first_claim_ms"].to_numpy(dtype=np.float64) * factor / 1e3
+        ratios = done["delay_s"].to_numpy(dtype=np.float64) / (2 * np.where(bound_s > 0, bound_s, np.nan))
+        ratios = np.sort(ratios[np.isfinite(ratios)])
+    known = done.dropna(subset=["true_ns", "assigned_ns"])
+    violations = None
+    if len(known):
+        violations = statistics.rate(int((known["true_ns"] <= known["assigned_ns"]).sum()), len(known))
+    return Waits(
+        source=source,
+        outcomes={str(name): int(number) for name, number in status.value_counts().sort_index().items()},
+        waited_ms=statistics.spread(done["delay_s"].dropna().to_numpy(dtype=np.float64) * 1e9, MS_NS),
+        ratios=ratios,
+        violations=violations,
+    )
