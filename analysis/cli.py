@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from analysis import load
 from analysis.errors import AnalysisError
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 USAGE_ERROR = 2
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong; argparse puts the whole usage in front."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong on standard error and end with exit code 2."""
+        self.exit(USAGE_ERROR, f"error: {message}\n")
 
 
 def table_of(experiment: str | Path) -> Table:
@@ -41,7 +49,7 @@ def window_sizes(text: str) -> tuple[int, ...]:
 
 def parser(description: str | None, *, windows: bool) -> argparse.ArgumentParser:
     """Return the options that all analyses share."""
-    options = argparse.ArgumentParser(
+    options = _OneLineParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     options.add_argument("--experiment", help="a name under the results folder, or a path; default: the latest run")

@@ -35,8 +35,8 @@ class Run:
     """One run folder. Frames hold the files' rows in file order, duplicates included.
 
     ``workers``, ``samples``, ``commit_wait`` and ``clock_pairs`` are keyed by node id; a node without the file has no
-    key, and its path (relative to the run folder) is in ``absent``. ``sends`` holds the coordinator's per-worker transmit stamps, empty
-    where there is no such file.
+    key, and its path (relative to the run folder) is in ``absent``. ``sends`` holds the coordinator's per-worker
+    transmit stamps, empty where there is no such file.
     """
 
     path: Path
@@ -61,15 +61,22 @@ class Run:
 
 
 def resolve(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> Path:
-    """Return the run folder of an experiment given by name, by path, or by None for the latest.
+    """Return the run folder, with its manifest, of an experiment given by name, by path, or by None for the latest.
 
     Raises NoSuchRun (exit 2) where there is none, or the name is not one.
     """
+    path = folder(experiment, results_dir)
+    if not (path / records.MANIFEST_FILE).is_file():
+        raise NoSuchRun(f"{path}: expected {records.MANIFEST_FILE}, found none; is it a run folder?")
+    return path
+
+
+def folder(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> Path:
+    """Return the folder of an experiment, whatever is in it; otherwise like ``resolve``."""
     if experiment is None:
         path = results_dir / LATEST
-        if not (path / records.MANIFEST_FILE).is_file():
-            wanted = path / records.MANIFEST_FILE
-            raise NoSuchRun(f"no latest run: expected {wanted}; run an experiment, or name one with --experiment")
+        if not path.is_dir():
+            raise NoSuchRun(f"no latest run: expected {path}; run an experiment, or name one with --experiment")
         return _real(path)
     path = Path(experiment)
     if isinstance(experiment, str) and not any(separator in experiment for separator in "/\\"):
@@ -77,12 +84,9 @@ def resolve(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> P
             raise NoSuchRun(f"experiment name: expected letters, digits, '_', '.', '-', got {experiment!r}")
         if not (path / records.MANIFEST_FILE).is_file():
             path = results_dir / experiment
-    if not (path / records.MANIFEST_FILE).is_file():
+    if not path.is_dir():
         known = ", ".join(names) if (names := _experiments(results_dir)) else "none yet"
-        raise NoSuchRun(
-            f"no experiment {str(experiment)!r}: expected {path / records.MANIFEST_FILE}; "
-            f"in {results_dir}/ there are: {known}"
-        )
+        raise NoSuchRun(f"no experiment {str(experiment)!r}: expected a folder {path}; in {results_dir}/ are: {known}")
     return _real(path)
 
 

@@ -1,0 +1,145 @@
+"""What you do at home: ``uv run invoke analyze | import | validate | test | lint | lock``.
+
+Exit codes: 0 ok, 1 tests or lint failed, 2 usage or configuration, 7 analysis or validation found errors.
+What is slow to import is imported by the task that needs it, so that ``invoke --list`` is quick.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+ROOT = Path(__file__).resolve().parent
+USAGE, FOUND_ERRORS = 2, 7
+
+EXPERIMENT = "a name under results/, or a path (default: the latest run)"
+AGENT_TESTS = ROOT / "tests" / "node_agent"
+OLDEST_AGENT_PYTHON = "3.9"
+
+
+@task(help={"experiment": EXPERIMENT, "window-sizes": "in ms, like 50,100,500,1000"})
+def analyze(_: Context, experiment: str = "", window_sizes: str = "") -> None:
+    """Analyse a run: statistics, merged table, figures and report."""
+    from analysis import __main__ as analysis  # noqa: PLC0415 - pandas and matplotlib take a second
+
+    arguments = ["--experiment", experiment] if experiment else []
+    arguments += ["--window-sizes", window_sizes] if window_sizes else []
+    _exit(analysis.main(arguments))
+
+
+@task(
+    name="import",
+    help={"source": "folder of coordinator.csv and worker_*.csv", "experiment": "name of the run folder to make"},
+)
+def import_(_: Context, source: str, experiment: str) -> None:
+    """Make a run folder of published files in the older column format."""
+    from analysis import published  # noqa: PLC0415 - pandas takes a second
+    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
+    from analysis.load import RESULTS_DIR  # noqa: PLC0415 - together with it
+
+    try:
+        folder = published.import_published(Path(source), experiment, RESULTS_DIR)
+    except AnalysisError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    _say(f"{folder}")
+
+
+@task(help={"experiment": EXPERIMENT})
+def validate(_: Context, experiment: str = "") -> None:
+    """Check a run folder: counts, duplicates, stamps, order, ranges, checksums, replayed readings."""
+    from analysis import load  # noqa: PLC0415 - pandas takes a second
+    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
+    from analysis.validate import validate as find_problems  # noqa: PLC0415 - together with it
+
+    try:
+        problems = find_problems(load.folder(experiment or None))
+    except AnalysisError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    for problem in problems:
+        _say(problem.line)
+    errors = sum(problem.severity == "error" for problem in problems)
+    _say(f"{errors} errors, {len(problems) - errors} warnings")
+    if errors:
+        raise Exit(code=FOUND_ERRORS)
+
+
+@task(name="test", help={"only": "a test file or folder, or pytest's file::test"})
+def run_tests(_: Context, only: str = "") -> None:
+    """Run the tests, the agent's also under the oldest Python it supports where there is one."""
+    failed = 0 if only else _oldest_python_tests()
+    code = _run([sys.executable, "-m", "pytest", *([only] if only else [])])
+    if failed or code:
+        raise Exit(code=1)
+
+
+@task
+def lint(_: Context) -> None:
+    """Check style, formatting, types and who imports whom."""
+    checks = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports"])
+    failed = [" ".join(check) for check in checks if _run(_tool(check))]
+    if failed:
+        raise Exit(f"failed: {'; '.join(failed)}", 1)
+
+
+@task(help={"upgrade": "take the newest versions instead of keeping those pinned"})
+def lock(_: Context, upgrade: bool = False) -> None:
+    """Pin the exact versions of the project's and of the agent's libraries."""
+    from harness.errors import HarnessError  # noqa: PLC0415 - only this task needs the harness
+    from harness.locking import lock as write_pins  # noqa: PLC0415 - together with it
+
+    try:
+        files = write_pins(ROOT, upgrade=upgrade)
+    except HarnessError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    for file in files:
+        _say(f"{file.relative_to(ROOT)}")
+
+
+def _oldest_python_tests() -> int:
+    """Run the agent's unit tests under Python 3.9 in an environment of their own; say so where that cannot be."""
+    uv, python = shutil.which("uv"), _oldest_python()
+    if uv is None or python is None:
+        missing = "uv" if uv is None else f"Python {OLDEST_AGENT_PYTHON}"
+        _say(f"agent's unit tests under Python {OLDEST_AGENT_PYTHON}: skipped, there is no {missing} here")
+        return 0
+    _say(f"agent's unit tests under {python}")
+    command = [uv, "run", "--quiet", "--no-project", "--isolated", "--python", python]
+    command += ["--with-requirements", str(AGENT_TESTS / "requirements.txt")]
+    return _run([*command, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(AGENT_TESTS)])
+
+
+def _oldest_python() -> str | None:
+    """Return a Python 3.9 that starts (a pyenv shim may not), from PATH or from pyenv."""
+    on_path = shutil.which(f"python{OLDEST_AGENT_PYTHON}")
+    pyenv = sorted(Path.home().glob(f".pyenv/versions/{OLDEST_AGENT_PYTHON}*/bin/python"))
+    for candidate in [*([on_path] if on_path else []), *map(str, pyenv)]:
+        said = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False, timeout=60)
+        if said.returncode == 0 and said.stdout.startswith(f"Python {OLDEST_AGENT_PYTHON}."):
+            return candidate
+    return None
+
+
+def _tool(command: list[str]) -> list[str]:
+    """Return the command with its program from this Python's own environment, wherever PATH points."""
+    return [str(Path(sys.executable).parent / command[0]), *command[1:]]
+
+
+def _run(command: list[str]) -> int:
+    """Run a command in the project's folder, its output being ours; return its exit code."""
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def _exit(code: int) -> None:
+    if code:
+        raise Exit(code=code)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
