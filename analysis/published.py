@@ -265,7 +265,7 @@ def _manifest(
         phase=records.IMPORTED,
         outcome=None,
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        code_version={"measured_by": "unknown: the older format does not say"},
+        code_version={"git": "unknown"},
         argv=[Path(sys.argv[0]).name, *sys.argv[1:]],
         config={"cluster": {}, "coordinator": {}, "worker": {}},
         nodes=nodes,
@@ -282,6 +282,7 @@ def _imported(
         "raw oscillator stamps, and where the wall stamps were taken (kernel or program)",
         "planned send times and each worker's own transmit stamp",
         "bounds of the NTP readings: ntp_uncertainty_ms is a claim, so NTP is judged as a point",
+        "which code measured",
         "the run's identity: run_id is made of the files' checksums",
     ]
     for source_name, prefix in records.COLUMN_PREFIX.items():

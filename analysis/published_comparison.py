@@ -59,6 +59,8 @@ class WorkerComparison:
     mean_abs_difference_ms: float | None
     within_uncertainty: int
     differences: int
+    payload_lead_min_ns: int | None
+    payload_lead_max_ns: int | None
 
     @property
     def within_share(self) -> float | None:
@@ -134,6 +136,11 @@ def comparison_lines(run: Run) -> list[str]:
             "± 1 · ct_uncertainty_ms, as published",
             [_share(w) for w in workers],
         ),
+        (
+            "payload's send stamp before the logged one",
+            "smallest … largest; the comparisons above use the logged one, as published",
+            [_lead(w) for w in workers],
+        ),
     ):
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {meaning} |")
     lines += [
@@ -158,6 +165,7 @@ def _worker(node_id: str, frame: pd.DataFrame, sends: pd.DataFrame) -> WorkerCom
     all_offsets = rows["ct_offset_ms"].dropna() if "ct_offset_ms" in rows else pd.Series(dtype="float64")
     offsets = rows.loc[early, "ct_offset_ms"].dropna() if "ct_offset_ms" in rows else all_offsets
     differences, within = _differences(rows)
+    leads = (sent - rows["coordinator_send_time_ns"]).dropna() if "coordinator_send_time_ns" in rows else sent[:0]
     return WorkerComparison(
         node_id=node_id,
         sent=len(sends),
@@ -173,6 +181,8 @@ def _worker(node_id: str, frame: pd.DataFrame, sends: pd.DataFrame) -> WorkerCom
         mean_abs_difference_ms=math.fsum(differences) / len(differences) if len(differences) else None,
         within_uncertainty=within,
         differences=len(differences),
+        payload_lead_min_ns=None if leads.empty else int(leads.min()),
+        payload_lead_max_ns=None if leads.empty else int(leads.max()),
     )
 
 
@@ -202,6 +212,11 @@ def _differences(rows: pd.DataFrame) -> tuple[list[float], int]:
     known = rows[needed].dropna()
     apart = (known["ct_offset_ms"] - known["ntp_offset_ms"]).abs()
     return [float(value) for value in apart], int((apart <= known["ct_uncertainty_ms"]).sum())
+
+
+def _lead(worker: WorkerComparison) -> str:
+    least, most = worker.payload_lead_min_ns, worker.payload_lead_max_ns
+    return "none" if least is None or most is None else f"{least / 1000:.0f} … {most / 1000:.0f} us"
 
 
 def _at_clamp(offsets: pd.Series[Any], all_offsets: pd.Series[Any]) -> int:

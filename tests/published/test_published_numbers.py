@@ -42,6 +42,12 @@ def test_the_published_comparison_is_reproduced(workers, node, received, mixed, 
     assert f"{100 * worker.within_share:.2f}" == share
 
 
+def test_the_payload_stamp_precedes_the_logged_one(workers):
+    """By 9 to 224 us, over both workers' events."""
+    assert round(min(worker.payload_lead_min_ns for worker in workers.values()) / 1000) == 9
+    assert round(max(worker.payload_lead_max_ns for worker in workers.values()) / 1000) == 224
+
+
 def test_the_published_violations_are_labelled_as_mixing_clocks(run, workers):
     """The 122 and 155 never stand without their label, and ChronoTick like with like is not evaluable."""
     for worker in workers.values():
