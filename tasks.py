@@ -10,10 +10,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
+
+if TYPE_CHECKING:
+    from invoke.context import Context
 
 ROOT = Path(__file__).resolve().parent
 USAGE, FOUND_ERRORS = 2, 7

@@ -75,5 +75,5 @@ def legend(figure: Figure, handles: Sequence[Any]) -> None:
     if any(text.get_text() == NO_TRIALS for axes in figure.axes for text in axes.texts):
         entries.append(Patch(facecolor="none", edgecolor="none", label=f"{NO_TRIALS}: not evaluable, no such events"))
     if entries:
-        columns = 7 if len(entries) == 7 else min(6, len(entries))
+        columns = 7 if len(entries) == 7 else 5 if len(entries) > 7 else min(6, len(entries))
         figure.legend(handles=entries, loc="outside lower center", ncols=columns, handlelength=1.5, columnspacing=1.2)

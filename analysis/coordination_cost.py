@@ -69,7 +69,11 @@ class Coordination:
         return Cost("total", source, clock, decisions, sum(rounds), unread, None)
 
     def reduction(self, source: str, clock: str, against: tuple[str, str]) -> dict[str, Any]:
-        """Return by how much fewer rounds per decision one clock needs than another, over the tasks both can tell."""
+        """Return by how much fewer rounds per decision one clock needs than another, over the tasks both can tell.
+
+        Who received first cannot be told of a point clock without a truth; without causality and windows there is no
+        value, since a single easy task says little.
+        """
         tasks = [
             task
             for task in self.total_tasks
@@ -77,7 +81,8 @@ class Coordination:
         ]
         mine, theirs = self.total(source, clock, tasks), self.total(*against, tasks)
         value = None
-        if mine and theirs and mine.per_decision and theirs.per_decision and theirs.rounds:
+        needed = set(self.total_tasks) - {WHO_FIRST}
+        if needed <= set(tasks) and mine and theirs and mine.per_decision and theirs.per_decision and theirs.rounds:
             value = 1 - (mine.per_decision.value or 0.0) / (theirs.per_decision.value or 1.0)
         return {
             "value": value,

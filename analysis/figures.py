@@ -171,7 +171,7 @@ def windows_provable(axes: Axes, result: Windows) -> None:
     contradictions = sum(cell.contradictions for cell in result.cells)
     bounded = sum(cell.bounded for cell in result.cells)
     if bounded:
-        axes.set_xlabel(f"window width (ms); contradictions: {contradictions} of {bounded}")
+        axes.set_xlabel(f"window width (ms)\ncontradictions: {contradictions} of {bounded}")
 
 
 def _windows(axes: Axes, result: Windows, title: str, *, point: bool) -> None:
@@ -269,7 +269,7 @@ def commit_wait_certain(axes: Axes, result: CommitWait, questions: Sequence[str]
 
 def commit_wait_widths(axes: Axes, result: CommitWait) -> None:
     """Draw the claimed uncertainty at the event and at each delay: median, and the 95th percentile above it."""
-    axes.set_title("Claimed (median, bar to p95)")
+    axes.set_title("Claimed uncertainty")
     widths = [one for one in result.widths if one.uncertainty_ms.median is not None]
     if not widths:
         style.say(axes, "no uncertainty was re-measured in this run")
@@ -294,7 +294,7 @@ def commit_wait_widths(axes: Axes, result: CommitWait) -> None:
     axes.set_xticks(range(len(delays)), ["receipt" if delay == 0 else f"+{delay:g} s" for delay in delays])
     axes.set_xlim(-0.4, len(delays) - 0.6)
     axes.set_ylim(0, 1.5 * max(1000 * (one.uncertainty_ms.p95 or 0.0) for one in widths))
-    axes.set_ylabel("uncertainty (µs)")
+    axes.set_ylabel("median, bar to p95 (µs)")
     axes.grid(axis="y")
     axes.legend(loc="upper right")
 

@@ -91,7 +91,7 @@ def _facts(results: Results) -> str:
         ("phase, outcome", f"{manifest.phase}, {manifest.outcome or 'none'}"),
         ("created", manifest.created_utc),
         ("events sent", f"{int(sent.known.sum())} over {span_s:.1f} s"),
-        ("code", ", ".join(f"{key} {str(value)[:12]}" for key, value in version.items())),
+        ("code", ", ".join(f"{key} {_short(value)}" for key, value in version.items())),
         ("command", " ".join([Path(manifest.argv[0]).name, *manifest.argv[1:]]) if manifest.argv else ""),
     ]
     if manifest.imported is not None:
@@ -112,3 +112,9 @@ def _commit_wait_note(results: Results) -> str:
     if not results.commit_wait.waits:
         return "No real commit-wait was made in this run; what follows is about re-measured uncertainties."
     return "Real commit-waits (s = now().latest, released when now().earliest > s), then re-measured uncertainties."
+
+
+def _short(value: Any) -> str:
+    """Shorten a hash; leave everything else as it is."""
+    text = str(value)
+    return text[:12] if len(text) in {40, 64} and all(letter in "0123456789abcdef" for letter in text) else text

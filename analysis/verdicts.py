@@ -45,8 +45,9 @@ def reasons(first: Readings, second: Readings, labels: NDArray[np.int8]) -> dict
     ``lost`` stands alone: a packet that never came has no reading to miss.
     """
     missing = labels == NOT_EVALUABLE
+    columns = (second.status, first.status, second.reference, first.reference)
     counts: dict[str, int] = {}
-    for one, other in zip(second.status[missing], first.status[missing], strict=True):
+    for one, other, its, others in zip(*(column[missing] for column in columns), strict=True):
         if one == "lost":
             reason = "lost"
         elif one != records.OK:
@@ -54,7 +55,7 @@ def reasons(first: Readings, second: Readings, labels: NDArray[np.int8]) -> dict
         elif other != records.OK:
             reason = f"{first.node_id}: {other}"
         else:
-            reason = OTHER_REFERENCE
+            reason = NO_BOUND if its == others else OTHER_REFERENCE
         counts[reason] = counts.get(reason, 0) + 1
     return dict(sorted(counts.items()))
 
