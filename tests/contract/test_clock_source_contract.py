@@ -6,9 +6,10 @@ import pytest
 
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.sources import configured
-from node_agent.plan import ChronoTickPlan, ClocksPlan, NtpPlan
+from node_agent.plan import ChronoTickPlan, ChronyPlan, ClocksPlan, NtpPlan
 from node_agent.records import (
     CHRONOTICK,
+    CHRONY,
     CLOCK_STEP,
     COLUMN_PREFIX,
     GUARANTEED,
@@ -30,7 +31,9 @@ REFERENCE_AHEAD = 1_800_000_000 * S
 WALL_AHEAD = REFERENCE_AHEAD - 12_500_000
 
 PLAN = ClocksPlan(
-    ntp=NtpPlan(("127.0.0.1:123",), query_interval_s=2.0), chronotick=ChronoTickPlan("http://127.0.0.1:1", 2.0)
+    ntp=NtpPlan(("127.0.0.1:123",), query_interval_s=2.0),
+    chronotick=ChronoTickPlan("http://127.0.0.1:1", 2.0),
+    chrony=ChronyPlan(query_interval_s=2.0),
 )
 SEVERAL = ClocksPlan(ntp=NtpPlan(("127.0.0.1:123", "127.0.0.2:123", "127.0.0.3:123"), query_interval_s=2.0))
 
@@ -46,6 +49,8 @@ def good_sample(source, raw_ns, number):
         return Sample(server=source.servers[0], bound_ns=40_000, root_delay_ns=0, root_dispersion_ns=0, **common)
     if source.name == CHRONOTICK:
         return Sample(server=source.server, sigma_ns=40_000, scope="node", **common)
+    if source.name == CHRONY:
+        return Sample(server="chronyd", bound_ns=40_000, **common)
     raise AssertionError(f"say here what a good sample of {source.name} looks like")
 
 

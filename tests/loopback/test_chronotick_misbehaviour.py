@@ -126,7 +126,18 @@ def test_the_prediction_time_a_server_names_is_when_its_offset_holds():
 def test_the_question_carries_the_nodes_own_newest_ntp_samples():
     samples = [
         Sample(
-            f"ntp{i}", "ntp", "s:1", "", OK, 0, 0, 0, raw_at_ns=i, offset_ns=1_500_000, delay_ns=200_000, bound_ns=110_000
+            f"ntp{i}",
+            "ntp",
+            "s:1",
+            "",
+            OK,
+            0,
+            0,
+            0,
+            raw_at_ns=i,
+            offset_ns=1_500_000,
+            delay_ns=200_000,
+            bound_ns=110_000,
         )
         for i in range(20)
     ]
@@ -223,6 +234,6 @@ def test_health_is_what_the_server_says_and_nothing_else(body, code, ok):
 
 
 def test_nobody_there_is_not_healthy():
-    with Stub(lambda handler, _asked: None) as stub:
+    with Stub(lambda _handler, _asked: None) as stub:
         pass
     assert not health(stub).ok

@@ -1,9 +1,9 @@
-"""Two workers and a coordinator, from plans to journals, beside real time services: one run, looked at from all sides."""
+"""Two workers and a coordinator, from plans to journals, beside real time services: one run, seen from all sides."""
 
 from __future__ import annotations
 
 import json
-import os
+import socket
 import subprocess
 import sys
 import time
@@ -57,8 +57,6 @@ def make_noise(worker: Agent, sender) -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Iterator[Run]:
-    import socket
-
     epoch = time.time_ns()
     clocks = {name: VirtualClock(epoch, error, drift) for name, (error, drift) in ERRORS.items()}
     with service("time_services.ntp_server") as (_, ntp), service("time_services.chronotick_server") as (_, tick):
@@ -220,6 +218,16 @@ def test_every_event_is_measured_again_after_every_delay_and_not_before(run):
         assert run.statuses[agent.node_id].counts["remeasured"] == 2 * EVENTS
 
 
+def test_held_events_are_released_once_their_timestamp_has_certainly_passed(run):
+    for agent in run.agents:
+        rows = [row for row in agent.rows(records.COMMIT_WAIT_FILE) if row["kind"] == records.COMMIT]
+        for source in ("ntp", "chronotick"):
+            ends = {row["event_id"]: row for row in rows if row["source"] == source and row["released_ns"]}
+            assert set(ends) == {row["event_id"] for row in rows if row["source"] == source} != set()
+            assert all(row["status"] == records.OK for row in ends.values())
+            assert all(int(row["released_ns"]) > int(row["assigned_ns"]) for row in ends.values())
+
+
 def test_remeasurements_join_the_events_as_columns(run):
     worker = run.workers[0]
     joined = list(records.join_commit_wait(worker.rows(), worker.rows(records.COMMIT_WAIT_FILE), (0.3, 0.6)))
@@ -274,7 +282,7 @@ def test_the_run_key_is_on_no_disk_after_the_start(run):
 def test_what_an_agent_writes_is_for_its_owner_alone(run):
     for agent in run.agents:
         for name in (records.EVENTS_FILE, records.SAMPLES_FILE, records.LOG_FILE, records.STATUS_FILE):
-            assert os.stat(agent.run_dir / name).st_mode & 0o077 == 0, name
+            assert (agent.run_dir / name).stat().st_mode & 0o077 == 0, name
 
 
 def test_a_status_tells_who_the_node_is(run):

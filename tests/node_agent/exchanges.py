@@ -1,4 +1,4 @@
-"""NTP exchanges with a known truth: any delays, any drift, a server whose clock *is* the truth; sent through real bytes."""
+"""NTP exchanges with a known truth: any delays, any drift, a server whose clock *is* the truth; through real bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def reply_bytes(
     """Return a server's reply; every field can be spoilt."""
     return struct.pack(
         "!BBbbII4s8s8s8s8s", leap << 6 | version << 3 | mode, stratum, 6, precision, root_delay, root_dispersion,
-        reference_id, bytes(8), transmit, ntp_stamp(t2_ns) if t2 is None else t2, ntp_stamp(t3_ns) if t3 is None else t3,
+        reference_id, bytes(8), transmit, t2 or ntp_stamp(t2_ns), t3 or ntp_stamp(t3_ns),
     )  # fmt: skip
 
 
