@@ -180,7 +180,14 @@ class Host:
                 if self._sftp is None:
                     raise UnreachableError(f"{self.id}: {doing} at {self.place}: no SFTP there")
                 self._sftp.get_channel().settimeout(TRANSFER_STALL_S)  # type: ignore[union-attr]  # it was just opened
-            yield self._sftp
+            try:
+                yield self._sftp
+            except TimeoutError:
+                raise
+            except OSError as error:
+                if not transport.is_active():
+                    raise
+                raise RemoteCommandError(f"{self.id}: {doing}: {' '.join(str(error).split())}") from error
 
     def _open(self) -> None:
         try:

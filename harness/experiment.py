@@ -128,10 +128,8 @@ def _await_end(run: Run, watch: Watch, display: RunDisplay) -> None:
         views = watch.look()
         display.show(views)
         coordinator = views[run.coordinator[0]]
-        if coordinator.dead:
-            raise RunError(f"{run.coordinator[0]}: {coordinator.problem}")
-        if coordinator.status and coordinator.status.outcome not in {None, "ok"}:
-            raise RunError(f"{run.coordinator[0]}: ended as {coordinator.status.outcome}: {coordinator.status.detail}")
+        if coordinator.failed:
+            raise RunError(launch.last_words(run.coordinator[0], coordinator))
         still = [f"{node_id} ({view.problem or view.phase})" for node_id, view in views.items() if not view.over]
         return ", ".join(still) or None
 

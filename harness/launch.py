@@ -44,8 +44,8 @@ def await_ready(watch: Watch, nodes: Iterable[str], timeout_s: float, show: Call
     def missing() -> str | None:
         views = watch.look(names)
         show()
-        if over := [_last_words(name, views[name]) for name in names if views[name].over]:
-            raise RunError("; ".join(over))
+        if failed := [last_words(name, views[name]) for name in names if views[name].failed]:
+            raise RunError("; ".join(failed))
         return "; ".join(filter(None, (_waits(name, views[name]) for name in names))) or None
 
     waiting.until("nodes ready", missing, timeout_s)
@@ -66,7 +66,8 @@ def _waits(node_id: str, view: NodeView) -> str | None:
     return None
 
 
-def _last_words(node_id: str, view: NodeView) -> str:
+def last_words(node_id: str, view: NodeView) -> str:
+    """Return how an agent ended, in one line."""
     status = view.status
     if view.dead or status is None or status.phase != FINISHED:
         return f"{node_id}: {view.problem or 'ended'}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from harness.agent import Agent, read_status
-from node_agent.records import FINISHED, NodeStatus
+from node_agent.records import FINISHED, FINISHED_OK, NodeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,6 +39,11 @@ class NodeView:
     def over(self) -> bool:
         """Return whether this agent does nothing more."""
         return self.dead or (self.status is not None and self.status.phase == FINISHED)
+
+    @property
+    def failed(self) -> bool:
+        """Return whether this agent ended otherwise than it should."""
+        return self.dead or (self.over and self.status is not None and self.status.outcome != FINISHED_OK)
 
 
 class Watch:

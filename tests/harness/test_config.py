@@ -1,0 +1,126 @@
+"""Configuration files: what is accepted, and the one line that says what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.config import load_cluster, load_coordinator, load_worker
+from harness.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+ARES = yaml.safe_load((ROOT / "configs/clusters/ares.yaml").read_text())
+COORDINATOR = yaml.safe_load((ROOT / "configs/coordinator_config.yaml").read_text())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs/clusters").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_cluster_file_of_the_project_is_valid(path: Path) -> None:
+    cluster = load_cluster(path)
+    assert cluster.name == path.stem
+    assert (cluster.coordinator.id, [node.id for node in cluster.workers]) == ("comp18", ["comp11", "comp12"])
+
+
+@pytest.mark.parametrize("folder", ["configs", "configs/demo"])
+def test_every_experiment_configuration_of_the_project_is_valid(folder: str) -> None:
+    load_coordinator(ROOT / folder / "coordinator_config.yaml")
+    assert load_worker(ROOT / folder / "worker_config.yaml").clocks.required == ["ntp", "chronotick"]
+
+
+def refused(path: Path, load, text: str) -> list[str]:
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    return [line.removeprefix(f"{path}: ") for line in str(caught.value).splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("timing: {ntp_interval: 3}", "timing.ntp_interval: expected no such key, got 3"),
+        ("network: {listen_port: 70000}", "network.listen_port: expected a number <= 65535, got 70000"),
+        ("network: {listen_port: '9000'}", "network.listen_port: expected a whole number, got '9000'"),
+        ("network: {listen_port: 9000.5}", "network.listen_port: expected a whole number, got 9000.5"),
+        ("timing: {ntp_query_interval: 0}", "timing.ntp_query_interval: expected a number > 0, got 0"),
+        ("timing: {ntp_query_interval: .nan}", "timing.ntp_query_interval: expected a finite number, got nan"),
+        ("timing: {commit_wait_delays: 30}", "timing.commit_wait_delays: expected a list, got 30"),
+        (
+            "timing: {commit_wait_delays: [2, 2.0]}",
+            "timing.commit_wait_delays: expected delays that differ, got [2.0, 2.0]",
+        ),
+        ("chronotick: {use_dual_model: 1}", "chronotick.use_dual_model: expected true or false, got 1"),
+        ("clocks: {required: [gps]}", "clocks.required.0: expected one of 'ntp' or 'chronotick', got 'gps'"),
+        ("network: 9000", "network: expected a mapping of keys, got 9000"),
+        ("- a\n- b", "expected a mapping of keys, got ['a', 'b']"),
+        ("a: [1", "expected YAML, got: expected ',' or ']', but got '<stream end>' in line 1"),
+        ("network: {}\nnetwork: {}", "expected YAML, got: key 'network' is given twice in line 2"),
+    ],
+)
+def test_a_bad_worker_configuration_is_one_line(tmp_path: Path, text: str, line: str) -> None:
+    assert refused(tmp_path / "worker_config.yaml", load_worker, text) == [line]
+
+
+def test_every_problem_has_its_line(tmp_path: Path) -> None:
+    lines = refused(tmp_path / "w.yaml", load_worker, "logging: {level: LOUD}\nnetwork: {buffer_size: 1}")
+    assert len(lines) == 2
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml: expected a configuration file, got none there"):
+        load_worker(tmp_path / "none.yaml")
+
+
+def test_a_burst_longer_than_its_slot_is_refused(tmp_path: Path) -> None:
+    squeezed = COORDINATOR | {"experiment": {"num_events": 100, "duration_minutes": 0.03}}
+    (line,) = refused(tmp_path / "c.yaml", load_coordinator, yaml.safe_dump(squeezed))
+    assert line.startswith("experiment.duration_minutes: expected slots of at least 0.23 s, the length of a burst")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"nodes": ARES["nodes"][:2] + ARES["nodes"][:1]}, "nodes: expected exactly one node with role coordinator"),
+        ({"nodes": ARES["nodes"][:1]}, "nodes: expected at least 2 item(s)"),
+        (
+            {"nodes": ARES["nodes"] + ARES["nodes"][1:2]},
+            "nodes.3.id: expected one that no other node has, got 'comp11'",
+        ),
+        (
+            {"chronotick_server": "172.20.1.1:8124"},
+            "chronotick_server: expected http://host:port, got '172.20.1.1:8124'",
+        ),
+        (
+            {"chronotick_server": "http://172.20.1.1:0"},
+            "chronotick_server: expected a port > 0 outside an embedded cluster",
+        ),
+        ({"ntp_server": ["ok:123", "a b"]}, "ntp_server: expected host:port, got 'a b'"),
+        ({"remote_base": "~/x; rm -rf ~"}, "remote_base: expected a path of letters"),
+        ({"remote_base": "~/../x"}, "remote_base: expected a path of letters"),
+        ({"host_key_policy": "ignore"}, "host_key_policy: expected one of 'reject' or 'accept-new', got 'ignore'"),
+        ({"name": "other"}, "name: expected no such key, got 'other'"),
+    ],
+)
+def test_a_bad_cluster_is_one_line(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    (line,) = refused(tmp_path / "ares.yaml", load_cluster, yaml.safe_dump(ARES | change))
+    assert line.startswith(said)
+
+
+def test_only_an_embedded_cluster_may_bend_its_clocks(tmp_path: Path) -> None:
+    bent = [node | {"virtual_clock": {"error_ms": 1.0}} for node in ARES["nodes"]]
+    (line,) = refused(tmp_path / "ares.yaml", load_cluster, yaml.safe_dump(ARES | {"nodes": bent}))
+    assert line.startswith("nodes.0.virtual_clock: expected none outside an embedded cluster")
+
+
+def test_a_wildcard_is_no_address(tmp_path: Path) -> None:
+    wild = [node | {"address": "0.0.0.0"} for node in ARES["nodes"]]  # noqa: S104 - to be refused
+    lines = refused(tmp_path / "ares.yaml", load_cluster, yaml.safe_dump(ARES | {"nodes": wild}))
+    assert lines[0] == "nodes.0.address: expected the address of one interface, got '0.0.0.0'"
+
+
+def test_servers_may_be_one_or_many(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text(yaml.safe_dump(ARES | {"ntp_server": ["a:1", "b"]}))
+    assert load_cluster(path).ntp_server == ["a:1", "b"]
+    path.write_text(yaml.safe_dump(ARES | {"ntp_server": None, "chronotick_server": None}))
+    assert load_cluster(path).ntp_server == []
