@@ -11,9 +11,8 @@ from node_agent.records import (
     COMMIT_WAIT_FILE,
     COORDINATOR_FILE,
     EVENTS_FILE,
-    events_columns,
+    delay_column,
     join_commit_wait,
-    worker_columns,
     worker_file,
 )
 
@@ -23,17 +22,26 @@ if TYPE_CHECKING:
 
 
 def assemble(folder: RunFolder, delays_s: Sequence[float]) -> None:
-    """Write every assembled file whose raw files are there; a node that recorded nothing gets no file."""
+    """Write every assembled file whose raw files are there; a node that recorded nothing gets no file.
+
+    Columns are those the node wrote: which sources have some depends on its configuration.
+    """
     manifest = folder.manifest
     events = folder.raw(manifest.coordinator_id) / EVENTS_FILE
     if events.is_file():
-        _write(folder.path / COORDINATOR_FILE, events_columns("coordinator"), _rows(events))
+        _write(folder.path / COORDINATOR_FILE, _columns(events), _rows(events))
     for worker_id in manifest.worker_ids:
         events = folder.raw(worker_id) / EVENTS_FILE
         if events.is_file():
             waits = folder.raw(worker_id) / COMMIT_WAIT_FILE
             joined = join_commit_wait(_rows(events), _rows(waits) if waits.is_file() else [], delays_s)
-            _write(folder.path / worker_file(worker_id), worker_columns(delays_s), joined)
+            columns = [*_columns(events), *(delay_column(delay_s) for delay_s in delays_s)]
+            _write(folder.path / worker_file(worker_id), columns, joined)
+
+
+def _columns(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return next(csv.reader(file), [])
 
 
 def _rows(path: Path) -> Iterable[dict[str, str]]:

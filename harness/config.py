@@ -326,10 +326,11 @@ class TimingConfig(Strict):
 
 
 class ChronoTickConfig(Strict):
-    """What is asked of ChronoTick, and how many of its sigma make an interval."""
+    """What is asked of ChronoTick and when, and how many of its sigma make an interval."""
 
     use_dual_model: bool = True
     uncertainty_multiplier: Positive = 3.0
+    mode: Literal["interval", "per_event"] = "interval"
 
 
 class SourceConfig(Strict):
@@ -339,13 +340,21 @@ class SourceConfig(Strict):
     valid_for_s: Positive | None = None
 
 
+class ChronyConfig(SourceConfig):
+    """The node's own chronyd: how often it is asked, and its command socket where it is not the usual one."""
+
+    query_interval_s: Positive = 1.0
+    socket_path: str = ""
+
+
 class ClocksConfig(Strict):
-    """What is assumed of every oscillator, and which sources a run may not start without."""
+    """What is assumed of every oscillator, and which sources a run may not start without; chrony only if asked for."""
 
     max_drift_ppm: Positive = 100.0
     ntp: SourceConfig = SourceConfig()
     chronotick: SourceConfig = SourceConfig()
-    required: list[Literal["ntp", "chronotick"]] = [NTP, CHRONOTICK]
+    chrony: ChronyConfig | None = None
+    required: list[Literal["ntp", "chronotick", "chrony"]] = [NTP, CHRONOTICK]
 
 
 class AgentConfig(Strict):

@@ -11,13 +11,14 @@ from node_agent.plan import (
     COORDINATOR,
     BroadcastPlan,
     ChronoTickPlan,
+    ChronyPlan,
     ClocksPlan,
     NodePlan,
     NtpPlan,
     VirtualClock,
     WorkerAddress,
 )
-from node_agent.records import CHRONOTICK, NTP
+from node_agent.records import CHRONOTICK, CHRONY, NTP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,13 +81,15 @@ def new_run_key() -> str:
 
 def require_services(cluster: ClusterConfig, worker: WorkerConfig) -> None:
     """Raise ConfigError if a required clock source has no server in this cluster."""
-    servers = {NTP: ("ntp_server", cluster.ntp_server), CHRONOTICK: ("chronotick_server", cluster.chronotick_server)}
+    places = {
+        NTP: (f"cluster {cluster.name}: ntp_server", cluster.ntp_server),
+        CHRONOTICK: (f"cluster {cluster.name}: chronotick_server", cluster.chronotick_server),
+        CHRONY: ("worker configuration: clocks.chrony", worker.clocks.chrony),
+    }
     for source in worker.clocks.required:
-        key, server = servers[source]
-        if not server:
-            raise ConfigError(
-                f"cluster {cluster.name}: {key}: expected a server, since clocks.required names {source}, got none"
-            )
+        key, place = places[source]
+        if not place:
+            raise ConfigError(f"{key}: expected one, since clocks.required names {source}, got none")
 
 
 def run_dir(cluster: ClusterConfig, experiment: str, node_id: str) -> str:
@@ -161,8 +164,10 @@ def _clocks(spec: RunSpec) -> ClocksPlan:
             valid_for_s=worker.clocks.chronotick.valid_for_s,
             use_dual_model=worker.chronotick.use_dual_model,
             uncertainty_multiplier=worker.chronotick.uncertainty_multiplier,
+            mode=worker.chronotick.mode,
         )
-    return ClocksPlan(ntp, chronotick, worker.clocks.max_drift_ppm, tuple(worker.clocks.required))
+    chrony = None if worker.clocks.chrony is None else ChronyPlan(**worker.clocks.chrony.model_dump())
+    return ClocksPlan(ntp, chronotick, worker.clocks.max_drift_ppm, tuple(worker.clocks.required), chrony)
 
 
 def virtual_clock(node: NodeConfig) -> VirtualClock | None:

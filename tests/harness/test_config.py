@@ -50,7 +50,7 @@ def refused(path: Path, load, text: str) -> list[str]:
             "timing.commit_wait_delays: expected delays that differ, got [2.0, 2.0]",
         ),
         ("chronotick: {use_dual_model: 1}", "chronotick.use_dual_model: expected true or false, got 1"),
-        ("clocks: {required: [gps]}", "clocks.required.0: expected one of 'ntp' or 'chronotick', got 'gps'"),
+        ("clocks: {required: [gps]}", "clocks.required.0: expected one of 'ntp', 'chronotick' or 'chrony', got 'gps'"),
         ("network: 9000", "network: expected a mapping of keys, got 9000"),
         ("- a\n- b", "expected a mapping of keys, got ['a', 'b']"),
         ("a: [1", "expected YAML, got: expected ',' or ']', but got '<stream end>' in line 1"),

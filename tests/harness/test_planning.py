@@ -57,7 +57,7 @@ def test_the_lease_outlives_the_planned_end_by_the_margin(spec: RunSpec) -> None
 
 def test_a_required_source_without_a_server_is_a_configuration_error(spec: RunSpec) -> None:
     bare = spec.cluster.model_copy(update={"chronotick_server": None})
-    with pytest.raises(ConfigError, match="chronotick_server: expected a server, since clocks"):
+    with pytest.raises(ConfigError, match="chronotick_server: expected one, since clocks"):
         planning.require_services(bare, spec.worker)
 
 
