@@ -76,7 +76,6 @@ class Coordinator:
         self._journaled = 0
         self._stopping = threading.Event()
         self._paired_ns = 0
-        self._pair = node.clock.pair()
         self._counts = dict.fromkeys(("planned", "sent", "send_errors", "user_stamps"), 0)
         self._counts["planned"] = self._plan.num_events
         self._sender = threading.Thread(target=self._broadcast, name="broadcast", daemon=True)
@@ -145,7 +144,6 @@ class Coordinator:
         if pair.raw_ns - self._paired_ns >= _PAIR_EVERY_NS:
             self._node.journal_pair(pair)
             self._paired_ns = pair.raw_ns
-            self._pair = pair
 
     def _ask_all(self, kind: str, answer: str, timeout_s: float) -> list[str]:
         """Send a control datagram through the real data path until every worker answered; return who did not."""
@@ -211,7 +209,7 @@ class Coordinator:
         stamps = self._departures.collect()
         now = self._node.clock.pair()
         for send, kernel_ns in stamps:
-            stamp = kernel_stamp(self._node.clock.wall_of_kernel(kernel_ns), KERNEL_TX, now, self._pair)
+            stamp = kernel_stamp(self._node.clock.wall_of_kernel(kernel_ns), KERNEL_TX, now, _pair(send.stamp))
             if _is_after(stamp, send.stamp):
                 send.stamp = stamp
             send.settled = True
@@ -253,6 +251,12 @@ class Coordinator:
         node.events.write([f"{start},{sent},{cells},{_names(reached)},{_names(missed)}"])
         if first.raw_ns is not None:
             node.follow_up([(event.event_id, first.raw_ns)])
+
+
+def _pair(before_send: Stamp) -> ClockPair:
+    """Return the clock pair that a user stamp was made of; it is older than the send it was made for."""
+    raw = before_send.raw_ns or 0
+    return ClockPair(raw - before_send.raw_error_ns, before_send.wall_ns, raw + before_send.raw_error_ns)
 
 
 def _is_after(stamp: Stamp, before_send: Stamp) -> bool:

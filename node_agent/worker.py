@@ -34,7 +34,7 @@ _PAIR_EVERY_NS: Final = 100_000_000
 
 @dataclass(frozen=True)
 class _WakeUp:
-    """What one wake-up of the receive path found: datagrams, and the clock pairs before and after them."""
+    """What one wake-up of the receive path found: datagrams, a clock pair older than them all, and one right after."""
 
     datagrams: list[mmsg.RawDatagram]
     before: ClockPair
@@ -85,15 +85,17 @@ class Worker:
         poll.register(self._sock, select.POLLIN)
         clock = self._node.clock
         inbox = mmsg.Inbox(self._sock, self._node.plan.buffer_size, _BATCH)
-        before = clock.pair()
+        before = last = clock.pair()
         while not self._stopping.is_set():
             poll.poll(_WAKE_UP_MS)
-            if clock.raw_ns() - before.raw_ns < _NAP_NS:  # a stream: let some datagrams gather, their stamps are taken
+            if clock.raw_ns() - last.raw_ns < _NAP_NS:  # a stream: let some datagrams gather, their stamps are taken
                 time.sleep(_NAP_NS / 1e9)
             datagrams = inbox.take()
             pair = clock.pair()
             self._queue.put(_WakeUp(datagrams, before, pair))
-            before = pair
+            if len(datagrams) < _BATCH:  # the socket was emptied after `last`, so what comes next arrived after it
+                before = last
+            last = pair
 
     def _judge_all(self) -> None:
         """Judge what the receive path queued until it has stopped and its queue is empty."""
