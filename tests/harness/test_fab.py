@@ -241,7 +241,8 @@ def test_a_worker_that_dies_is_data_and_exit_5(
     project: Project, hosts: ClusterConfig, local, agents_of: Callable[[], list[str]]
 ) -> None:
     project.add_cluster("lab", hosts)
-    project.edit("configs/coordinator_config.yaml", experiment={"num_events": 200})
+    # The coordinator waits that long for the dead worker to confirm the end.
+    project.edit("configs/coordinator_config.yaml", experiment={"num_events": 200}, broadcast={"hello_timeout_s": 5})
     process = project.start("lab", "run", "--experiment", "dies", "status")
     await_line(process, "comp12 phase=running")
     said = (local.homes["comp12"] / "chronotick-harness/runs/dies/comp12/agent.pid").read_text()
