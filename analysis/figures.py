@@ -66,7 +66,8 @@ def causality_intervals(axes: Axes, result: Causality) -> None:
                 ink = "white" if verdict in {"proved", "violated"} else "black"
                 axes.text(left + share / 2, place, str(number), ha="center", va="center", fontsize=7, color=ink)
             left += share
-    axes.set_yticks(range(len(cells)), [f"{cell.worker} {style.label(cell.source)}" for cell in cells])
+    gap = " " if len(cells) > 6 else "\n"
+    axes.set_yticks(range(len(cells)), [f"{cell.worker}{gap}{style.label(cell.source)}" for cell in cells])
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("events (%)")
@@ -96,7 +97,7 @@ def causality_points(axes: Axes, result: Causality) -> None:
 def draw_causality(result: Causality) -> Figure:
     """Draw the figure ``causality_violations``."""
     with style.context():
-        figure = style.canvas(style.PAGE_IN, 2.9)
+        figure = style.canvas(style.PAGE_IN, max(2.9, 1.0 + 0.2 * len(result.cells)))
         left, right = style.panels(figure, 1, 2)
         causality_intervals(left, result)
         causality_points(right, result)

@@ -1,0 +1,82 @@
+"""Re-measured uncertainties and real commit-waits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
+
+from analysis import commit_wait
+from node_agent import records
+
+
+def test_a_smaller_uncertainty_later_makes_ambiguous_events_certain(tmp_path):
+    """100 us of delay: +-60 us at first is ambiguous, +-40 us after 2 s is not; ntp claims its half-width."""
+    clock = Clock(ntp_half_ns=60 * US)
+    run = Folder({"w": clock}, coordinator=clock, remeasured={2.0: {"ntp": 0.040}, 4.0: {"ntp": 0.055}})
+    causality = commit_wait.analyze(write(run, tmp_path / "r"))["sources"]["ntp"]["causality"]
+    assert causality["2s"]["ambiguous_at_first"]["numerator"] == 10
+    assert causality["2s"]["certain_after"]["numerator"] == 10
+    assert causality["4s"]["certain_after"] == causality["4s"]["certain_after"] | {"numerator": 0, "denominator": 10}
+
+
+def test_chronoticks_sigma_counts_times_the_configured_multiplier(tmp_path):
+    """3 * 16 us is less than half of 100 us, 3 * 17 us is more."""
+    clock = Clock(ct_half_ns=60 * US)
+    remeasured = {2.0: {"chronotick": 0.016}, 4.0: {"chronotick": 0.017}}
+    run = Folder({"w": clock}, coordinator=clock, remeasured=remeasured)
+    causality = commit_wait.analyze(write(run, tmp_path / "r"))["sources"]["chronotick"]["causality"]
+    assert causality["2s"]["certain_after"]["numerator"] == 10
+    assert causality["4s"]["certain_after"]["numerator"] == 0
+
+
+def test_events_clear_at_first_are_not_in_the_denominator(tmp_path):
+    run = Folder({"w": Clock(ntp_half_ns=10 * US)}, coordinator=Clock(ntp_half_ns=10 * US), remeasured={2: {"ntp": 1}})
+    causality = commit_wait.analyze(write(run, tmp_path / "r"))["sources"]["ntp"]["causality"]["2s"]
+    assert causality["ambiguous_at_first"]["numerator"] == 0
+    assert causality["certain_after"]["value"] is None
+
+
+def test_claimed_uncertainties_are_summarised_at_the_event_and_at_each_delay(tmp_path):
+    run = Folder({"w": Clock()}, remeasured={2.0: {"ntp": 0.075}})
+    claimed = commit_wait.analyze(write(run, tmp_path / "r"))["sources"]["ntp"]["uncertainty"]
+    assert claimed["0s"]["uncertainty_ms"]["median"] == pytest.approx(0.05)
+    assert claimed["2s"]["uncertainty_ms"]["median"] == pytest.approx(0.075)
+    assert claimed["2s"]["lateness_ms"]["max"] == 1.0
+
+
+def test_without_commit_wait_files_there_is_nothing_and_no_error(tmp_path):
+    found = commit_wait.analyze(write(Folder({"w": Clock()}), tmp_path / "r"))
+    assert found == {"sources": {}, "commit_waits": {}}
+
+
+@pytest.mark.parametrize(("held_us", "early"), [(90, 2), (110, 0)])
+def test_a_release_before_its_time_is_found_by_the_injected_truth(tmp_path, held_us, early):
+    """Event 1 and 2 get their true instant + 100 us; released after 90 us is too early, after 110 us is not."""
+    path = write(Folder({"w": Clock(wall_error_ns=3 * MS)}), tmp_path / "r")
+    rows = []
+    for event in (1, 2):
+        begun, assigned = (event - 1) * 20 * MS, START_NS + (event - 1) * 20 * MS + 100 * US
+        common = {"event_id": event, "source": "ntp", "kind": records.COMMIT, "assigned_ns": assigned}
+        for held, status in ((0, "waiting"), (held_us * US, records.OK)):
+            raw = START_NS + begun + held - RAW_BEHIND_NS
+            rows.append(
+                common
+                | {"due_raw_ns": raw, "done_raw_ns": raw, "delay_s": held / 1e9, "status": status}
+                | {"uncertainty_ms": 0.05 if held == 0 else 9, "released_ns": assigned + 1 if held else ""}
+            )
+    rows.append({"event_id": 3, "source": "ntp", "kind": records.COMMIT, "due_raw_ns": 5, "done_raw_ns": 5,
+                 "delay_s": 0, "status": "stale"})  # fmt: skip
+    folder = path / records.RAW_DIR / "w"
+    write_csv(folder / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS, rows)
+    pairs = [
+        {"raw_before_ns": at - RAW_BEHIND_NS - 10, "wall_ns": at + 3 * MS, "raw_after_ns": at - RAW_BEHIND_NS + 10}
+        for at in (START_NS, START_NS + 30 * MS)
+    ]
+    write_csv(folder / records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS, pairs)
+    found = commit_wait.analyze(path)["commit_waits"]["ntp"]
+    assert found["outcomes"] == {"ok": 2, "stale": 1}
+    assert found["released_too_early"]["numerator"] == early
+    assert found["released_too_early"]["denominator"] == 2
+    assert found["waited_over_twice_bound"]["median"] == pytest.approx(held_us / 100)
+    assert np.isclose(found["waited_ms"]["max"], held_us / 1000)

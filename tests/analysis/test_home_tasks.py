@@ -1,0 +1,40 @@
+"""`uv run invoke …`: every task explains itself, starts quickly, and ends with the documented code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from run_folder import Clock, Folder, write
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def invoke(*arguments):
+    command = [sys.executable, "-m", "invoke", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+
+
+def test_listing_the_tasks_imports_nothing_heavy():
+    code = "import sys, tasks; print([m for m in ('pandas', 'matplotlib', 'scipy', 'fabric') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    listed = invoke("--list").stdout
+    assert all(name in listed for name in ("analyze", "import", "validate", "test", "lint", "lock"))
+
+
+def test_analyze_ends_with_the_headlines_and_the_path_of_the_report(tmp_path):
+    path = write(Folder({"a": Clock()}), tmp_path / "r")
+    done = invoke("analyze", "--experiment", str(path), "--window-sizes", "100")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"report: {path}/report/experiment_report.md"
+    assert "ntp         a" in done.stdout
+
+
+def test_an_unknown_experiment_is_one_line_and_exit_code_2():
+    for task in ("analyze", "validate"):
+        done = invoke(task, "--experiment", "no such run")
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert "experiment name: expected letters" in done.stderr

@@ -1,0 +1,208 @@
+"""A run folder in, everything out: complete, reproducible, and honest about what is not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from run_folder import MS, Clock, Folder, manifest, write
+
+from analysis import __main__ as command
+from analysis import generate_all_figures, run_all
+from node_agent import records
+
+ROOT = Path(__file__).resolve().parents[2]
+FIGURES = ("causality_violations", "commit_wait", "coordination_cost", "ordering_consensus", "window_assignment")
+
+
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory):
+    run = Folder(
+        {"a": Clock(wall_error_ns=5 * MS), "b": Clock(wall_error_ns=-5 * MS, ct_gone="stale")},
+        lost={"b": (4,)},
+        remeasured={2.0: {"ntp": 0.02}},
+    )
+    path = write(run, tmp_path_factory.mktemp("with a space") / "r")
+    return path, run_all.run_all(path)
+
+
+def digests(path):
+    written = [file for part in ("statistics", "figures", "data", "report") for file in (path / part).iterdir()]
+    return {str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in written}
+
+
+def test_everything_the_design_names_is_written(analysed):
+    path, outcome = analysed
+    names = set(digests(path))
+    for figure in (*FIGURES, "summary_dashboard"):
+        assert {f"figures/{figure}.png", f"figures/{figure}.pdf"} <= names
+    assert {records.MERGED_FILE, records.REPORT_FILE, "statistics/clock_truth_stats.json"} <= names
+    assert outcome.errors == []
+    assert {str(file.relative_to(path)) for file in outcome.paths} == names
+
+
+def test_repeating_the_analysis_gives_the_same_bytes_and_leaves_the_data_alone(analysed):
+    path, _ = analysed
+    before, data = digests(path), (path / records.COORDINATOR_FILE).read_bytes()
+    run_all.run_all(path)
+    assert digests(path) == before
+    assert (path / records.COORDINATOR_FILE).read_bytes() == data
+
+
+def test_every_rate_in_the_statistics_has_numerator_denominator_and_interval(analysed):
+    path, _ = analysed
+
+    def rates(data):
+        if isinstance(data, dict):
+            if "numerator" in data:
+                yield data
+            for value in data.values():
+                yield from rates(value)
+
+    found = [one for file in (path / "statistics").glob("*_stats.json") for one in rates(json.loads(file.read_text()))]
+    assert len(found) > 100
+    for one in found:
+        assert (one["value"] is None) == (one["interval"] is None) == (one["denominator"] == 0)
+        if one["value"] is not None:
+            low, high = one["interval"]
+            assert 0 <= low <= one["value"] <= high <= 1
+            assert "assumes independence" in one["method"]
+
+
+def test_the_report_counts_what_is_missing_and_shows_every_figure(analysed):
+    path, _ = analysed
+    text = (path / records.REPORT_FILE).read_text()
+    assert "| chronotick | b | 100.00 % (9/9; 71.69 to 100.00) | stale: 9 |" in text
+    assert re.search(r"\| b \| worker \|.*\| 9 received \| 1 \|", text)
+    assert "b received 90.0 % of the events, needed are 98 %" in text
+    for figure in re.findall(r"\(\.\./(figures/.*?)\)", text):
+        assert (path / figure).is_file()
+    assert text.count("![") == 5
+
+
+def test_a_degraded_run_says_so_on_top_with_its_reasons(tmp_path):
+    folder = Folder({"a": Clock()})
+    path = write(folder, tmp_path / "r")
+    broken = manifest(folder, outcome=records.RUN_DEGRADED, problems=["a: ntp was unavailable for 7 readings"])
+    (path / records.MANIFEST_FILE).write_text(broken.to_json())
+    run_all.run_all(path)
+    head = (path / records.REPORT_FILE).read_text().splitlines()[:8]
+    assert any("DEGRADED" in line for line in head)
+    assert any("ntp was unavailable for 7 readings" in line for line in head)
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        Folder({"only": Clock()}),
+        Folder({"a": Clock(), "b": Clock()}, no_file=("b",)),
+        Folder({f"w{i}": Clock(wall_error_ns=i * MS) for i in range(4)}, truth=False, lost={"w1": tuple(range(1, 11))}),
+        Folder({"a": Clock(ntp_gone="never_sampled", ct_gone="not_configured")}, coordinator=Clock(ct_gone="stale")),
+        Folder({"a": Clock()}, events=1),
+    ],
+    ids=["one-worker", "missing-worker", "four-workers-one-deaf", "no-readings", "one-event"],
+)
+def test_odd_runs_are_analysed_to_the_end_without_invented_numbers(tmp_path, folder):
+    path = write(folder, tmp_path / "r")
+    outcome = run_all.run_all(path, (100,))
+    assert outcome.errors == []
+    text = outcome.report.read_text()
+    assert "nan" not in text.lower()
+    assert "not evaluable" in text
+
+
+def test_the_window_widths_asked_for_are_the_ones_judged(analysed):
+    path, _ = analysed
+    copy = path.parent / "copy"
+    shutil.copytree(path, copy)
+    run_all.run_all(copy, (70, 250))
+    windows = json.loads((copy / "statistics" / "window_stats.json").read_text())["sources"]
+    assert list(windows["ntp"]) == ["70", "250"]
+    coordination = json.loads((copy / "statistics" / "coordination_stats.json").read_text())
+    assert coordination["total_tasks"] == ["causality", "who_first", "window_70ms"]
+
+
+def test_all_figures_can_be_drawn_elsewhere(analysed, tmp_path):
+    path, _ = analysed
+    drawn = generate_all_figures.generate_figure(path, tmp_path / "out")
+    assert len(drawn) == 12
+    assert all(file.stat().st_size > 5_000 for file in drawn)
+
+
+def test_a_figure_that_cannot_be_drawn_costs_neither_the_others_nor_the_report(analysed, monkeypatch):
+    path, _ = analysed
+
+    def fails(_result):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setitem(run_all.figures.DRAW, "commit_wait", fails)
+    outcome = run_all.run_all(path)
+    assert outcome.errors == ["figure commit_wait: RuntimeError: no ink"]
+    assert outcome.report.is_file()
+    assert command.tell(outcome) == 7
+
+
+@pytest.mark.parametrize("way", [["-m", "analysis.causality_analysis"], ["analysis/causality_analysis.py"]])
+def test_an_analysis_runs_as_a_module_and_as_a_file(analysed, way):
+    path, _ = analysed
+    done = subprocess.run(
+        [sys.executable, *way, "--experiment", str(path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["sources"]["system"]["workers"]["b"]["points"]["violated"]["numerator"] == 9
+    assert done.stderr.splitlines()[0].endswith("causality_violations.png")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--experiment", "nope"], 2, "no experiment 'nope'"),
+        (["--experiment", "../x"], 2, "no experiment '../x'"),
+        (["--experiment", "a b"], 2, "experiment name"),
+        (["--window-sizes", "0"], 2, "whole milliseconds"),
+        ([], 2, "no latest run"),
+    ],
+)
+def test_bad_requests_are_one_line_and_exit_code_2(tmp_path, capsys, arguments, code, says):
+    try:
+        found = command.main([*arguments, "--results-dir", str(tmp_path)])
+    except SystemExit as ended:
+        found = ended.code
+    error = capsys.readouterr().err
+    assert found == code
+    assert says in error
+    assert error.count("\n") == 1
+
+
+def test_a_run_that_cannot_be_judged_is_exit_code_7(tmp_path, capsys):
+    path = write(Folder({"a": Clock()}), tmp_path / "r")
+    (path / records.COORDINATOR_FILE).unlink()
+    assert command.main(["--experiment", str(path)]) == 7
+    assert "coordinator.csv" in capsys.readouterr().err
+
+
+def test_the_example_in_the_documentation_runs(analysed, tmp_path, monkeypatch, capsys):
+    path, _ = analysed
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "NAME").symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "ANALYSIS.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    exec(compile(example, "docs/ANALYSIS.md", "exec"), {})  # noqa: S102 - it is our own page
+    said = capsys.readouterr().out
+    assert "0 of 9 neighbours" in said
+    assert re.search(r"ntp\s+a\s+10\s+50\.0", said)
+
+
+def test_every_colour_and_font_holds_for_a_paper():
+    from analysis import style
+
+    assert len({style.colour(source) for source in ("system", "ntp", "chronotick", "chrony")}) == 4
+    assert min(size for key, size in style.RC.items() if key.endswith("size")) >= 7
+    assert style.PAGE_IN <= 7
+    assert style.COLUMN_IN == 3.4
