@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 256  # events that share one reading of the clocks when many are due at once
 _GRAIN_S: Final = 0.01  # many events due in succession are measured together, this much late at the most
-_HOLD_GRAIN_S: Final = 0.000_5
+_HOLD_GRAIN_S: Final = 0.000_05
 _TRIM: Final = 65_536
 
 

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from node_agent.records import Reading, Stamp
 
 WAITING: Final = "waiting"
-_MIN_LOOK_NS: Final = 100_000
+_MIN_LOOK_NS: Final = 20_000
 _MAX_LOOKS: Final = 1_000  # a bound that grows as fast as time passes would hold an event for ever
 
 
 @dataclass
 class _Hold:
-    """One event held for one source. ``assigned_ns`` is None until the first look at the clock."""
+    """One event held for one source; the first look at the clock assigns its timestamp and begins its wait."""
 
     event_id: int
     source: str
-    begun_raw_ns: int
+    begun_raw_ns: int | None = None
     assigned_ns: int | None = None
     spins: int = 0
 
@@ -50,7 +50,7 @@ class Holds:
 
     def begin(self, event_id: int, source: str, raw_ns: int) -> None:
         """Hold an event from ``raw_ns`` on."""
-        self._push(raw_ns, _Hold(event_id, source, raw_ns))
+        self._push(raw_ns, _Hold(event_id, source))
 
     def look(self, stamp: Stamp, readings: Mapping[str, Reading]) -> list[str]:
         """Look at every event that is due at ``stamp``; return a row of commit_wait.csv per look."""
@@ -62,6 +62,8 @@ class Holds:
         return lines
 
     def _look_at(self, hold: _Hold, due: int, stamp: Stamp, now: int, reading: Reading) -> str:
+        if hold.begun_raw_ns is None:
+            hold.begun_raw_ns = now
         start = f"{hold.event_id},{hold.source},{COMMIT},{due},{now},{(now - hold.begun_raw_ns) / 1e9:.9f}"
         if not isinstance(reading, Available):
             return f"{start},{reading.reason},,,,{_cell(hold.assigned_ns)},,{hold.spins}"
