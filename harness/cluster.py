@@ -190,15 +190,21 @@ class Host:
                 raise RemoteCommandError(f"{self.id}: {doing}: {' '.join(str(error).split())}") from error
 
     def _open(self) -> None:
+        gateway = self._connection.gateway
+        if isinstance(gateway, fabric.Connection):
+            try:
+                with self._gate:
+                    gateway.open()
+            except _SSH_ERRORS as error:
+                place = f"{gateway.user}@{gateway.host}:{gateway.port}"
+                advice = "on that machine itself use --direct after the cluster's name"
+                message = f"{self.id}: expected SSH at the gateway {place}, got: {_reason(error)}; {advice}"
+                raise UnreachableError(message) from error
         try:
-            with self._gate:
-                if isinstance(self._connection.gateway, fabric.Connection):
-                    self._connection.gateway.open()
             self._connection.open()
             self._connection.transport.set_keepalive(KEEPALIVE_S)
         except _SSH_ERRORS as error:
-            gateway = getattr(self._connection.gateway, "host", self._connection.gateway)
-            through = f" through {gateway} (on that machine itself: fab CLUSTER --direct)" if gateway else ""
+            through = f" through {getattr(gateway, 'host', gateway)}" if gateway else ""
             message = f"{self.id}: expected SSH at {self.place}{through}, got: {_reason(error)}"
             raise UnreachableError(message) from error
 

@@ -166,7 +166,9 @@ def test_a_gateway_that_is_down_is_named(hosts: ClusterConfig) -> None:
     down = hosts.model_copy(update={"gateway": SshConfig(host="127.0.0.20", port=1, user="anyone")})
     with (
         Cluster(down) as cluster,
-        pytest.raises(UnreachableError, match=r"comp11: expected SSH at .* through 127\.0\.0\.20 .*--direct"),
+        pytest.raises(
+            UnreachableError, match=r"comp11: expected SSH at the gateway anyone@127\.0\.0\.20:1, got: .*--direct"
+        ),
     ):
         cluster.hosts["comp11"].ask("true")
 
