@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import PreflightError
-from harness.locking import AGENT_REQUIREMENTS, OLDEST_AGENT_PYTHON, find_uv
+from harness.locking import AGENT_REQUIREMENTS, OLDEST_AGENT_PYTHON, find_uv, isolate
 
 BUNDLE_NAME: Final = "agent.pyz"
 MAX_BUNDLE_BYTES: Final = 1_000_000
@@ -88,9 +88,9 @@ def fetch_libraries(requirements: Path, cache: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as scratch:
         target = Path(scratch) / "libraries"
-        done = subprocess.run(
-            _installer(requirements, target), capture_output=True, text=True, timeout=300, check=False
-        )
+        isolate(Path(scratch))
+        argv = _installer(requirements.resolve(), target.resolve())
+        done = subprocess.run(argv, cwd=scratch, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode != 0:
             reason = " ".join(done.stderr.split())[-400:]
             raise PreflightError(f"agent bundle: cannot fetch {AGENT_REQUIREMENTS} (needed once, online): {reason}")

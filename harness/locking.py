@@ -68,8 +68,8 @@ def lock_agent(root: Path) -> Path:
     options = ["--python-version", OLDEST_AGENT_PYTHON, "--generate-hashes", "--only-binary", ":all:", "--no-annotate"]
     hosts = ["--no-emit-index-url", "--no-emit-find-links", "--no-header", "--quiet"]
     wanted = "".join(f"{name}\n" for name in AGENT_DEPENDENCIES)
-    # In a folder of its own: uv would apply the constraints of the project it runs in, and those are the controller's.
     with tempfile.TemporaryDirectory() as elsewhere:
+        isolate(Path(elsewhere))
         resolved = _uv(Path(elsewhere), ["pip", "compile", *options, *hosts, "-"], wanted)
     path.write_text(render_requirements(resolved), encoding="utf-8")
     return path
@@ -85,6 +85,14 @@ def render_requirements(resolved: str) -> str:
         elif entry.strip() and not entry.startswith("#"):
             raise ConfigError(f"{AGENT_REQUIREMENTS}: expected 'name==version' with hashes from uv, got {entry!r}")
     return "\n".join(lines) + "\n"
+
+
+def isolate(folder: Path) -> None:
+    """Keep uv, run in ``folder``, from applying the controller's constraints to the agent's libraries.
+
+    uv takes them from the nearest pyproject.toml above; this one has none. The user's own uv settings still hold.
+    """
+    (folder / "pyproject.toml").write_text("[tool.uv]\n", encoding="utf-8")
 
 
 def find_uv() -> str | None:
