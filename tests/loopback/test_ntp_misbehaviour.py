@@ -180,3 +180,22 @@ def test_nobody_at_that_port_is_a_timeout():
 
 def test_a_name_that_does_not_exist_is_unresolved():
     check_failed(ask("no-such-host.invalid:123"), "unresolved")
+
+
+def test_a_path_that_is_slower_one_way_moves_the_estimate_by_half_the_difference():
+    """4.7 ms there and 23.3 ms back: the bound still contains the truth, and T3 - T4, the naive offset, does not."""
+
+    def asymmetric(request, _server):
+        time.sleep(0.0047)
+        now_ns = time.time_ns()
+        answer = reply(request, t2_ns=now_ns, t3_after_ns=0)
+        time.sleep(0.0233)
+        return [answer]
+
+    with Server(asymmetric) as server:
+        samples = [ask(server.address, PATIENT_S) for _ in range(5)]
+    for sample in samples:
+        assert abs(sample.offset_ns) <= sample.bound_ns
+    best = min(samples, key=lambda sample: sample.delay_ns)  # the one that the scheduler disturbed least
+    assert best.offset_ns == pytest.approx(-9_300_000, abs=3_000_000)
+    assert abs(best.t3_ns - best.t4_ns) > best.bound_ns

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from node_agent import plan as plans
 from node_agent.plan import (
+    INTERVAL,
+    PER_EVENT,
     BroadcastPlan,
     ChronoTickPlan,
+    ChronyPlan,
     ClocksPlan,
     NodePlan,
     NtpPlan,
@@ -36,7 +39,9 @@ clocks = st.builds(
         timeout_s=SECONDS,
         valid_for_s=st.none() | SECONDS,
     ),
-    chronotick=st.none() | st.builds(ChronoTickPlan, server=TEXT, use_dual_model=st.booleans()),
+    chronotick=st.none()
+    | st.builds(ChronoTickPlan, TEXT, use_dual_model=st.booleans(), mode=st.sampled_from([INTERVAL, PER_EVENT])),
+    chrony=st.none() | st.builds(ChronyPlan, SECONDS, SECONDS, st.none() | SECONDS, TEXT),
     max_drift_ppm=SECONDS,
     required=st.lists(TEXT, max_size=2).map(tuple),
 )
@@ -123,6 +128,7 @@ REFUSALS = [
     ("path in a node id", ["node_id"], "../x", "node_id: .*'../x'"),
     ("empty node id", ["node_id"], "", "node_id: "),
     ("a role nobody has", ["role"], "observer", "role: .*'observer'"),
+    ("a mode there is not", ["clocks", "chronotick"], {"server": "x", "mode": "often"}, "chronotick.mode: .*'often'"),
     ("a port no host has", ["listen_port"], 65_536, "listen_port: .*65536"),
 ]  # fmt: skip
 
