@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from analysis import output
 
@@ -71,7 +72,7 @@ def label(source: str) -> str:
 
 def canvas(width_in: float, height_in: float) -> Figure:
     """Return an empty figure that lays itself out."""
-    figure = Figure(figsize=(width_in, height_in), layout="constrained")
+    figure = Figure(figsize=(width_in, height_in), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.06))
     FigureCanvasAgg(figure)
     return figure
 
