@@ -1,0 +1,210 @@
+"""What a file of ``configs/clusters/`` may say: hosts, how to get there, and which time services they ask."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from harness.strict import Port, Positive, Strict
+from harness.yaml_files import problem
+from node_agent.plan import COORDINATOR, NODE_ID_PATTERN, WORKER, PlanError, VirtualClock, virtual_clock_from
+
+_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.:-]*[A-Za-z0-9_.])?")
+_REMOTE_PATH: Final = re.compile(r"(~/|/)?[A-Za-z0-9_./+@-]+")
+
+
+class VirtualClockConfig(Strict):
+    """The clock of a test node by its error = local - true. ``epoch_ns`` is set when the embedded cluster starts.
+
+    What the nested keys may hold is said once, by ``node_agent.plan.VirtualClock``, and checked by it.
+    """
+
+    error_ms: float = 0.0
+    drift_ppm: float = Field(default=0.0, gt=-500_000, lt=500_000)
+    sine: dict[str, Any] | None = None
+    random_walk: dict[str, Any] | None = None
+    steps: list[dict[str, Any]] = Field(default_factory=list)
+    slews: list[dict[str, Any]] = Field(default_factory=list)
+    freezes: list[dict[str, Any]] = Field(default_factory=list)
+    raw_steps: list[dict[str, Any]] = Field(default_factory=list)
+    horizon_s: Positive = 7200.0
+    epoch_ns: int | None = None
+
+    @model_validator(mode="after")
+    def _a_plan_could_hold_it(self) -> Self:
+        self.at(self.epoch_ns or 0)
+        return self
+
+    def at(self, epoch_ns: int) -> VirtualClock:
+        """Return the clock that starts at ``epoch_ns`` (true time)."""
+        try:
+            return virtual_clock_from(self.model_dump() | {"epoch_ns": epoch_ns})
+        except PlanError as error:
+            raise problem("", "a virtual clock", str(error)) from None
+
+
+class SshConfig(Strict):
+    """How to reach one host. What is left out comes from the user's ssh_config."""
+
+    host: str
+    user: str | None = Field(default=None, min_length=1)
+    port: Port | None = None
+    identity_file: str | None = Field(default=None, min_length=1)
+
+    @field_validator("host")
+    @classmethod
+    def _host_is_a_name(cls, host: str) -> str:
+        if not _HOST.fullmatch(host):
+            raise problem("", "a host name or address", host)
+        return host
+
+
+class NodeConfig(SshConfig):
+    """One node. ``address`` is where the others reach it and what its agent binds (else ``host``)."""
+
+    id: str
+    role: Literal["worker", "coordinator"]
+    address: str | None = None
+    virtual_clock: VirtualClockConfig | None = None
+
+    @field_validator("id")
+    @classmethod
+    def _id_fits_file_names(cls, node_id: str) -> str:
+        if not NODE_ID_PATTERN.fullmatch(node_id):
+            raise problem("", "letters, digits, '_', '.', '-'", node_id)
+        return node_id
+
+    @field_validator("address")
+    @classmethod
+    def _address_is_narrow(cls, address: str | None) -> str | None:
+        if address is not None and not _HOST.fullmatch(address):
+            raise problem("", "a host name or address", address)
+        if address is not None and is_wildcard(address):
+            raise problem("", "the address of one interface", address)
+        return address
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else [] if value is None else value
+
+
+def _name_or_mapping(value: Any) -> Any:
+    return {"host": value} if isinstance(value, str) else value
+
+
+class ClusterConfig(Strict):
+    """A cluster: who plays which part, how to get there, and which time services the nodes ask.
+
+    Service ports may be 0 (a free one is chosen at start) only where ``embedded`` says that this process starts them.
+    """
+
+    name: str
+    embedded: bool = False
+    gateway: Annotated[SshConfig | None, BeforeValidator(_name_or_mapping)] = None
+    nodes: Annotated[list[NodeConfig], Field(min_length=2)]
+    remote_base: str
+    remote_python: str
+    ntp_server: Annotated[list[str], BeforeValidator(_one_or_many)]
+    chronotick_server: str | None
+    host_key_policy: Literal["reject", "accept-new"]
+    known_hosts_file: str | None = None
+
+    @property
+    def coordinator(self) -> NodeConfig:
+        """Return the one coordinator."""
+        return next(node for node in self.nodes if node.role == COORDINATOR)
+
+    @property
+    def workers(self) -> list[NodeConfig]:
+        """Return the workers, in configured order."""
+        return [node for node in self.nodes if node.role == WORKER]
+
+    def node(self, node_id: str) -> NodeConfig:
+        """Return a node by its id. Raises KeyError."""
+        return {node.id: node for node in self.nodes}[node_id]
+
+    @field_validator("remote_base", "remote_python")
+    @classmethod
+    def _path_needs_no_quotes(cls, path: str) -> str:
+        if not _REMOTE_PATH.fullmatch(path) or ".." in path.split("/"):
+            raise problem("", "a path of letters, digits, '_', '.', '-', '/', with no '..'", path)
+        return path
+
+    @field_validator("ntp_server")
+    @classmethod
+    def _servers_are_addresses(cls, servers: list[str]) -> list[str]:
+        for server in servers:
+            split_host_port(server)
+        return servers
+
+    @field_validator("chronotick_server")
+    @classmethod
+    def _server_is_a_url(cls, server: str | None) -> str | None:
+        if server is not None:
+            split_url(server)
+        return server
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        coordinators = [node.id for node in self.nodes if node.role == COORDINATOR]
+        if len(coordinators) != 1:
+            raise problem("nodes", "exactly one node with role coordinator", coordinators)
+        for key in ("id", "place"):
+            seen: set[str] = set()
+            for index, node in enumerate(self.nodes):
+                value = node.id if key == "id" else node.address or node.host
+                if value in seen:
+                    name = "id" if key == "id" else "host"
+                    raise problem(f"nodes.{index}.{name}", "one that no other node has", value)
+                seen.add(value)
+        if not self.embedded:
+            for index, node in enumerate(self.nodes):
+                if node.virtual_clock is not None:
+                    raise problem(
+                        f"nodes.{index}.virtual_clock", "none outside an embedded cluster", node.virtual_clock
+                    )
+            for key, port in self._service_ports():
+                if port == 0:
+                    raise problem(key, "a port > 0 outside an embedded cluster", port)
+        return self
+
+    def _service_ports(self) -> list[tuple[str, int]]:
+        ports = [("ntp_server", split_host_port(server)[1]) for server in self.ntp_server]
+        if self.chronotick_server is not None:
+            ports.append(("chronotick_server", split_url(self.chronotick_server)[1]))
+        return ports
+
+
+def split_host_port(server: str) -> tuple[str, int]:
+    """Split ``host:port`` of a service; a missing port is NTP's 123."""
+    host, colon, port = server.rpartition(":")
+    if not colon:
+        host, port = server, "123"
+    if not _HOST.fullmatch(host) or not port.isdecimal() or int(port) > 65535:
+        raise problem("", "host:port", server)
+    return host, int(port)
+
+
+def split_url(url: str) -> tuple[str, int]:
+    """Split an ``http(s)://host:port`` base URL into host and port."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise problem("", "http://host:port", url) from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise problem("", "http://host:port", url)
+    default = 443 if parts.scheme == "https" else 80
+    return parts.hostname, default if port is None else port
+
+
+def is_wildcard(address: str) -> bool:
+    """Return whether an address means "every interface"."""
+    try:
+        return ipaddress.ip_address(address).is_unspecified
+    except ValueError:
+        return False
