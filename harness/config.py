@@ -14,7 +14,6 @@ from pydantic import Field, field_validator, model_validator
 from harness.cluster_config import ClusterConfig, NodeConfig, SshConfig, VirtualClockConfig, split_host_port, split_url
 from harness.strict import NotNegative, Positive, Strict
 from harness.yaml_files import load, problem
-from node_agent.records import CHRONOTICK, NTP
 
 __all__ = [
     "CLUSTERS", "CONFIGS", "COORDINATOR_CONFIG", "WORKER_CONFIG", "ClusterConfig", "CoordinatorConfig", "NodeConfig",
@@ -150,7 +149,7 @@ class ClocksConfig(Strict):
     ntp: SourceConfig = SourceConfig()
     chronotick: SourceConfig = SourceConfig()
     chrony: ChronyConfig | None = None
-    required: list[Literal["ntp", "chronotick", "chrony"]] = Field(default_factory=lambda: [NTP, CHRONOTICK])
+    required: list[Literal["ntp", "chronotick", "chrony"]] = Field(default_factory=lambda: ["ntp", "chronotick"])
 
 
 class AgentConfig(Strict):

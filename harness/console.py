@@ -131,7 +131,7 @@ def _counts(view: NodeView) -> str:
     told = [f"{name}={counts[name]}" for name in ("sent", "received", "lost") if name in counts]
     for label, source in (("ntp", NTP), ("ct", CHRONOTICK)):
         if source in view.status.sources:
-            told.append(f"{label}={_reading(view.status.sources[source])}ms")
+            told.append(f"{label}={_reading(view.status.sources[source], 'ms')}")
     return " ".join([*told, *view.status.waiting_for])
 
 
@@ -148,10 +148,11 @@ def _live_row(node_id: str, view: NodeView) -> list[str]:
     return [node_id, view.phase, *numbers, *readings, age, remark]
 
 
-def _reading(source: SourceStatus) -> str:
+def _reading(source: SourceStatus, unit: str = "") -> str:
+    """Return offset ± bound in ms, or the reason why there is none."""
     if source.status != OK or source.offset_ms is None or source.bound_ms is None:
         return source.status
-    return f"{source.offset_ms:+.3f}±{source.bound_ms:.3f}"
+    return f"{source.offset_ms:+.3f}±{source.bound_ms:.3f}{unit}"
 
 
 def _node_row(node: NodeCheck) -> list[str]:

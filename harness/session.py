@@ -91,7 +91,9 @@ class Session:
             if wanted.embedded:
                 self._local = localcluster.start(wanted)
                 wanted = self._local.cluster
-                self.console.say(f"embedded cluster started hosts={','.join(node.host for node in wanted.nodes)}")
+                hosts = ",".join(node.host for node in wanted.nodes)
+                services = " ".join(f"{name}={at.address} (pid {at.pid})" for name, at in self._local.services.items())
+                self.console.say(f"embedded cluster started hosts={hosts} {services}")
             self._cluster = Cluster(wanted, self.fabric_settings)
         return self._cluster
 
