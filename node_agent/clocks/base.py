@@ -6,6 +6,7 @@ anyone can recompute them from samples.csv.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 from node_agent.records import NEVER_SAMPLED, OK, Reading, Sample, Stamp, Unavailable
@@ -55,14 +56,21 @@ def good(sample: Sample) -> bool:
     return sample.outcome == OK
 
 
-def drift_bound_ns(elapsed_ns: int, max_drift_ppm: float) -> int:
-    """Return how far an oscillator may run away during ``elapsed_ns`` of its own time, in ns, rounded up.
+@cache  # a run has one max_drift_ppm
+def drift_per_ns(max_drift_ppm: float) -> tuple[int, int]:
+    """Return (a, b): during t ns of its own time an oscillator runs away by at most t * a / b ns.
 
-    An oscillator off by at most p = max_drift_ppm * 10^-6 (local = (1 + d) * true, |d| <= p) shows ``elapsed`` while
-    the true time that passed differs from it by at most elapsed * p / (1 - p).
+    An oscillator off by at most p = max_drift_ppm * 10^-6 (local = (1 + d) * true, |d| <= p) shows t while the true
+    time that passed differs from it by at most t * p / (1 - p). p is rounded up to 10^-9.
     """
     ppb = -(-int(max_drift_ppm * 1_000_000) // 1_000)
-    return -(-abs(elapsed_ns) * ppb // (1_000_000_000 - ppb))
+    return ppb, 1_000_000_000 - ppb
+
+
+def drift_bound_ns(elapsed_ns: int, max_drift_ppm: float) -> int:
+    """Return how far an oscillator may run away during ``elapsed_ns`` of its own time, in ns, rounded up."""
+    rate, per = drift_per_ns(max_drift_ppm)
+    return -(-abs(elapsed_ns) * rate // per)
 
 
 def aged_bound_ns(bound_ns: int, age_ns: int, max_drift_ppm: float) -> int:
@@ -70,4 +78,5 @@ def aged_bound_ns(bound_ns: int, age_ns: int, max_drift_ppm: float) -> int:
 
     bound(age) = bound_at_sample + drift bound(age): DESIGN section 5, ageing; the only place where a bound grows.
     """
-    return bound_ns + drift_bound_ns(age_ns, max_drift_ppm)
+    rate, per = drift_per_ns(max_drift_ppm)
+    return bound_ns - (-abs(age_ns) * rate // per)

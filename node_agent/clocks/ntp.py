@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from node_agent.clocks.base import aged_bound_ns
+from node_agent.clocks.base import aged_bound_ns, drift_per_ns
 from node_agent.records import GUARANTEED, INCONSISTENT, NTP, STALE, Available, Reading, Sample, Stamp, Unavailable
 
 if TYPE_CHECKING:
@@ -25,6 +25,33 @@ class Interval(NamedTuple):
     sample: Sample
 
 
+class _Line(NamedTuple):
+    """One sample as what a reading needs of it, in ns."""
+
+    raw_at: int
+    reference_at: int
+    bound: int
+    sample: Sample
+
+
+class _Digest(NamedTuple):
+    """What is common to all stamps from ``since_ns`` to ``until_ns`` (raw): the samples that count, by server."""
+
+    samples: Sequence[Sample]
+    since_ns: int
+    until_ns: int
+    servers: tuple[tuple[_Line, ...], ...]
+
+
+class _Memory:
+    """The digest made last. Thousands of stamps share one; threads may replace it under each other at no harm."""
+
+    __slots__ = ("digest",)
+
+    def __init__(self) -> None:
+        self.digest = _Digest((), 0, -1, ())
+
+
 @dataclass(frozen=True)
 class NtpSource:
     """The NTP clock: guaranteed intervals, as long as no oscillator is off by more than ``max_drift_ppm``.
@@ -37,61 +64,92 @@ class NtpSource:
     max_drift_ppm: float
     valid_for_ns: int
     name: str = NTP
+    _memory: _Memory = field(default_factory=_Memory, init=False, repr=False, compare=False)
 
     def read(self, samples: Sequence[Sample], stamp: Stamp, raw_ns: int) -> Reading:
         """Return the intersection of what the fresh samples allow, widened by the stamp's own error."""
-        fresh = [s for s in samples if raw_ns - _raw_at(s) <= self.valid_for_ns]
-        if not fresh:
+        digest = self._memory.digest
+        if digest.samples is not samples or not digest.since_ns <= raw_ns <= digest.until_ns:
+            digest = self._memory.digest = self._digest(samples, raw_ns)
+        if not digest.servers:
             return Unavailable(STALE)
-        to_utc = len(self.servers) > 1
-        intervals = [
-            found
-            for server in self.servers
-            if (found := self._of_server([s for s in fresh if s.server == server][-WINDOW:], raw_ns, to_utc=to_utc))
-            is not None
-        ]
-        if any(found.low > found.high for found in intervals) and not to_utc:
-            return Unavailable(INCONSISTENT)
-        if to_utc:
+        if len(self.servers) == 1:
+            best = self._of_server(digest.servers[0], raw_ns)
+            low, high = best.low, best.high
+            if low > high:
+                return Unavailable(INCONSISTENT)
+        else:
+            intervals = [self._of_server(lines, raw_ns) for lines in digest.servers]
             joint = marzullo([(found.low, found.high) for found in intervals])
             if joint is None:
                 return Unavailable(INCONSISTENT)
             low, high = joint
-        else:
-            low, high = intervals[0].low, intervals[0].high
-        truechimers = [
-            found for found in intervals if max(found.low, low) <= min(found.high, high) and found.low <= found.high
-        ]
-        best = min(truechimers, key=lambda found: found.high - found.low)
+            best = min(
+                (
+                    found
+                    for found in intervals
+                    if max(found.low, low) <= min(found.high, high) and found.low <= found.high
+                ),
+                key=lambda found: found.high - found.low,
+            )
         return Available(
-            est_ns=min(max(best.est, low), high),
-            earliest_ns=low - stamp.raw_error_ns,
-            latest_ns=high + stamp.raw_error_ns,
-            kind=GUARANTEED,
-            level=1.0,
-            reference="utc" if to_utc else f"server:{self.servers[0]}",
-            uncertainty_ns=(high - low) / 2 + stamp.raw_error_ns,
-            age_ns=raw_ns - _raw_at(best.sample),
-            sample_id=best.sample.sample_id,
+            min(max(best.est, low), high),
+            low - stamp.raw_error_ns,
+            high + stamp.raw_error_ns,
+            GUARANTEED,
+            1.0,
+            "utc" if len(self.servers) > 1 else f"server:{self.servers[0]}",
+            (high - low) / 2 + stamp.raw_error_ns,
+            raw_ns - _raw_at(best.sample),
+            best.sample.sample_id,
         )
 
-    def _of_server(self, samples: Sequence[Sample], raw_ns: int, *, to_utc: bool) -> Interval | None:
+    def _digest(self, samples: Sequence[Sample], raw_ns: int) -> _Digest:
+        """Choose the fresh samples at ``raw_ns``, and tell between which instants exactly these are fresh."""
+        ends = [(_raw_at(sample) + self.valid_for_ns, sample) for sample in samples]
+        fresh = [sample for end, sample in ends if raw_ns <= end]
+        by_server = [[s for s in fresh if s.server == server][-WINDOW:] for server in self.servers]
+        return _Digest(
+            samples,
+            max([_raw_at(sample) for sample in fresh] + [end + 1 for end, _sample in ends if raw_ns > end]),
+            min((end for end, _sample in ends if raw_ns <= end), default=raw_ns),
+            tuple(self._decisive(found) for found in by_server if found),
+        )
+
+    def _decisive(self, samples: Sequence[Sample]) -> tuple[_Line, ...]:
+        """Return the samples that can shape an intersection at any instant after them; the others never do.
+
+        A sample's ends run as raw * (1 -+ p) + constant, p the drift, and its bound grows by p, each rounded by less
+        than 1 ns. One whose constants are all worse by 1 ns or more than the best of the others is never decisive.
+        """
+        to_utc = len(self.servers) > 1
+        lines = [_Line(_raw_at(s), _reference_at(s), _bound(s, to_utc=to_utc), s) for s in samples]
+        rate, per = drift_per_ns(self.max_drift_ppm)
+        narrow = [line.bound * per - line.raw_at * rate for line in lines]  # all in units of 1 / per ns
+        lows = [(line.reference_at - line.raw_at) * per - width for line, width in zip(lines, narrow)]
+        highs = [(line.reference_at - line.raw_at) * per + width for line, width in zip(lines, narrow)]
+        return tuple(
+            line
+            for line, width, low, high in zip(lines, narrow, lows, highs)
+            if width < min(narrow) + per or low > max(lows) - per or high < min(highs) + per
+        )
+
+    def _of_server(self, lines: Sequence[_Line], raw_ns: int) -> Interval:
         """Intersect one server's samples at ``raw_ns``; low > high says that the server contradicts itself."""
-        found: Interval | None = None
-        narrowest = 0
-        for sample in samples:
-            age = raw_ns - _raw_at(sample)
-            center = _reference_at(sample) + age
-            bound = aged_bound_ns(_bound(sample, to_utc=to_utc), age, self.max_drift_ppm)
-            if found is None:
-                found, narrowest = Interval(center - bound, center + bound, center, sample), bound
-                continue
-            low, high = max(found.low, center - bound), min(found.high, center + bound)
-            if bound <= narrowest:
-                found, narrowest = Interval(low, high, center, sample), bound
+        low = high = est = narrowest = 0
+        best: Sample | None = None
+        for raw_at, reference_at, own_bound, sample in lines:
+            age = raw_ns - raw_at
+            center = reference_at + age
+            bound = aged_bound_ns(own_bound, age, self.max_drift_ppm)
+            if best is None:
+                low, high = center - bound, center + bound
             else:
-                found = Interval(low, high, found.est, found.sample)
-        return found
+                low, high = max(low, center - bound), min(high, center + bound)
+            if best is None or bound <= narrowest:
+                est, narrowest, best = center, bound, sample
+        assert best is not None, "a digest holds at least one sample of each of its servers"  # noqa: S101 - for the type checker
+        return Interval(low, high, est, best)
 
 
 def marzullo(intervals: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
