@@ -28,6 +28,7 @@ WORKER_CONFIG: Final = "worker_config.yaml"
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Stream = Literal["slow", "medium", "fast"]
+Source = Literal["ntp", "chronotick", "chrony"]
 
 
 # --- configs/coordinator_config.yaml ---------------------------------------------------------------------------------
@@ -142,6 +143,10 @@ class ChronyConfig(SourceConfig):
     socket_path: str = ""
 
 
+def _usually_required() -> list[Source]:
+    return ["ntp", "chronotick"]
+
+
 class ClocksConfig(Strict):
     """What is assumed of every oscillator, and which sources a run may not start without; chrony only if asked for."""
 
@@ -149,7 +154,7 @@ class ClocksConfig(Strict):
     ntp: SourceConfig = SourceConfig()
     chronotick: SourceConfig = SourceConfig()
     chrony: ChronyConfig | None = None
-    required: list[Literal["ntp", "chronotick", "chrony"]] = Field(default_factory=lambda: ["ntp", "chronotick"])
+    required: list[Source] = Field(default_factory=_usually_required)
 
 
 class AgentConfig(Strict):
