@@ -178,6 +178,11 @@ def test_a_chain_of_deploy_run_collect_brings_home_a_verified_run(
     again, printed = project.fab("run", "--experiment", "mine")
     assert again == 2
     assert "expected a deployment that has not run" in last_line(printed)
+    with (folder / "raw/comp11/events.csv").open("a") as events:
+        events.write("tampered\n")
+    damaged, printed = project.fab("collect")
+    assert damaged == 6
+    assert "events.csv: expected sha256" in printed
 
 
 def test_a_collection_without_rsync_says_so_and_verifies_the_same(
