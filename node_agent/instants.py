@@ -100,11 +100,15 @@ def user_stamp(pair: ClockPair) -> Stamp:
     return Stamp(pair.wall_ns, pair.raw_ns, pair.half_bracket_ns, USER)
 
 
+def moved_ns(earlier: ClockPair, later: ClockPair) -> int:
+    """Return by how much the wall clock moved against the raw oscillator between two pairs, in ns."""
+    return abs((later.wall_ns - earlier.wall_ns) - (later.raw_ns - earlier.raw_ns))
+
+
 def stepped(earlier: ClockPair, later: ClockPair) -> bool:
     """Tell whether the wall clock jumped between two pairs by more than the kernel may slew it."""
-    elapsed = later.raw_ns - earlier.raw_ns
-    moved = abs((later.wall_ns - earlier.wall_ns) - elapsed)
-    return moved > _slew_ns(elapsed) + earlier.half_bracket_ns + later.half_bracket_ns
+    slew = _slew_ns(later.raw_ns - earlier.raw_ns)
+    return moved_ns(earlier, later) > slew + earlier.half_bracket_ns + later.half_bracket_ns
 
 
 def kernel_stamp(wall_ns: int, origin: str, pair: ClockPair, before: ClockPair) -> Stamp:
@@ -112,13 +116,16 @@ def kernel_stamp(wall_ns: int, origin: str, pair: ClockPair, before: ClockPair) 
 
     ``pair`` was read in the same wake-up, right after the packet; ``before`` is the last pair of an earlier wake-up.
     raw = raw_now - (wall_now - wall_kernel), wrong by at most half the bracket + 500 ppm of the gap (DESIGN section 5).
+    A step too small to be told from a slew may lie between packet and pair, so what the wall clock was seen to move
+    since ``before`` is added.
     """
     gap = pair.wall_ns - wall_ns
     if stepped(before, pair):
         return Stamp(wall_ns, None, 0, origin, CLOCK_STEP)
     if abs(gap) > MAX_GAP_NS:
         return Stamp(wall_ns, None, 0, origin, STAMP_GAP)
-    return Stamp(wall_ns, pair.raw_ns - gap, pair.half_bracket_ns + _slew_ns(gap), origin)
+    error_ns = pair.half_bracket_ns + _slew_ns(gap) + moved_ns(before, pair)
+    return Stamp(wall_ns, pair.raw_ns - gap, error_ns, origin)
 
 
 def _slew_ns(elapsed_ns: int) -> int:

@@ -114,7 +114,13 @@ def claim(run_dir: Path) -> None:
     text = json.dumps({"pid": os.getpid(), "start_ticks": machine.own_start_ticks()})
     temporary = run_dir / f".{PID_FILE}.{os.getpid()}"
     temporary.write_text(text, encoding="ascii")
-    temporary.replace(run_dir / PID_FILE)
+    (run_dir / PID_FILE).unlink(missing_ok=True)  # one that did not start
+    try:
+        os.link(temporary, run_dir / PID_FILE)  # only one of two that start at once can make it
+    except FileExistsError as error:
+        raise AgentError(f"{run_dir}: another agent is starting there; stop it first") from error
+    finally:
+        temporary.unlink()
 
 
 def take_key(run_dir: Path) -> bytes | None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STATUS_EVERY_S = 0.5
+_PER_EVENT_TAIL_S = 10.0
 
 
 class Part(Protocol):
@@ -84,7 +85,7 @@ class Node:
         self.listen = ""
         self.phase = records.STARTING
         self._machine = machine.describe()
-        self._started_s = time.monotonic()
+        self._started_s = self._entered_s = time.monotonic()
         self._ending: Ending | None = None
         self._over = threading.Event()
 
@@ -112,8 +113,13 @@ class Node:
 
     @property
     def pending(self) -> int:
-        """Return how much is still to come after the events so far."""
-        return self.commit_wait.pending + (self._per_event.pending if self._per_event else 0)
+        """Return how much is still to come after the events so far.
+
+        Queries per event are given up some seconds into the tail: a stalled server must not hold up the end.
+        """
+        patient = self.phase != records.TAIL or time.monotonic() - self._entered_s < _PER_EVENT_TAIL_S
+        queries = self._per_event.pending if self._per_event and patient else 0
+        return self.commit_wait.pending + queries
 
     def journal_pair(self, pair: ClockPair) -> None:
         """Keep a clock pair."""
@@ -128,6 +134,7 @@ class Node:
     def enter(self, phase: str) -> None:
         """Go on to the next phase."""
         self.phase = phase
+        self._entered_s = time.monotonic()
         log.info("phase phase=%s", phase)
 
     def waiting_for(self) -> list[str]:

@@ -32,6 +32,11 @@ class PlanError(ValueError):
     """A plan that cannot be carried out: what, expected, got."""
 
 
+def _positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise PlanError(f"{name}: expected more than 0, got {value!r}")
+
+
 @dataclass(frozen=True)
 class Step:
     """A jump of a clock by ``by_ms``, ``at_s`` seconds after the epoch."""
@@ -48,6 +53,9 @@ class Slew:
     over_s: float
     by_ms: float
 
+    def __post_init__(self) -> None:
+        _positive("slew: over_s", self.over_s)
+
 
 @dataclass(frozen=True)
 class Freeze:
@@ -55,6 +63,9 @@ class Freeze:
 
     at_s: float
     for_s: float
+
+    def __post_init__(self) -> None:
+        _positive("freeze: for_s", self.for_s)
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,9 @@ class Sine:
     amplitude_us: float
     period_s: float
 
+    def __post_init__(self) -> None:
+        _positive("sine: period_s", self.period_s)
+
 
 @dataclass(frozen=True)
 class RandomWalk:
@@ -72,6 +86,9 @@ class RandomWalk:
     seed: int
     step_ppm: float
     every_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("random_walk: every_s", self.every_s)
 
 
 @dataclass(frozen=True)

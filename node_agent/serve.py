@@ -62,8 +62,7 @@ def serve(
         host, port = sock.getsockname()
         node.listen = f"{host}:{port}"
         part = Coordinator(node, sock, key) if plan.role == COORDINATOR else Worker(node, sock, key)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda got, _frame: node.end(records.FINISHED_STOPPED, signal.Signals(got).name))
+        _end_on_signals(node)
         threading.excepthook = lambda died: _died(node, died)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         gc.collect()
@@ -74,6 +73,17 @@ def serve(
         return _CODES.get(ending.outcome, EXIT_FAILED), node.status(part, ending)
     finally:
         sock.close()
+
+
+def _end_on_signals(node: Node) -> None:
+    """Let a thread of its own wait for SIGTERM and SIGINT: a handler could meet the main thread inside a lock."""
+    numbers = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # before any other thread is started: they inherit it
+
+    def wait() -> None:
+        node.end(records.FINISHED_STOPPED, signal.Signals(signal.sigwait(numbers)).name)
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
 
 
 def _died(node: Node, died: threading.ExceptHookArgs) -> None:

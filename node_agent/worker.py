@@ -171,12 +171,19 @@ class Worker:
         if control.kind == wire.HELLO and node.phase != records.STARTING:
             if node.phase == records.READY:
                 node.enter(records.RUNNING)
-            self._sock.sendto(self._wire.control(wire.HELLO_ACK, node_id=node.plan.node_id), sender)
+            self._answer(wire.HELLO_ACK, sender)
         elif control.kind == wire.END and type(control.fields.get("total")) is int:
             self._total = control.fields["total"]
-            self._sock.sendto(self._wire.control(wire.END_ACK, node_id=node.plan.node_id), sender)
+            self._answer(wire.END_ACK, sender)
             if node.phase in {records.READY, records.RUNNING}:
                 node.enter(records.DRAINING)
+
+    def _answer(self, kind: str, sender: tuple[str, int]) -> None:
+        """Acknowledge; the coordinator asks again if this is lost, so an answer that cannot leave is no disaster."""
+        try:
+            self._sock.sendto(self._wire.control(kind, node_id=self._node.plan.node_id), sender)
+        except OSError as error:
+            log.warning("cannot answer kind=%s to=%s:%d error=%r", kind, *sender, error.strerror)
 
     def _advance(self) -> None:
         """Go on to the next phase when its condition holds."""

@@ -44,8 +44,10 @@ def sample(socket_path: str, clock: LocalClock, timeout_s: float, new_id: Callab
 def _ask(argv: list[str], timeout_s: float) -> tuple[str, str]:
     """Return (answer, outcome)."""
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
-    except FileNotFoundError:
+        done = subprocess.run(
+            argv, capture_output=True, encoding="utf-8", errors="replace", timeout=timeout_s, check=False
+        )
+    except OSError:
         return "", "no_chronyc"
     except subprocess.TimeoutExpired:
         return "", "timeout"

@@ -25,6 +25,7 @@ from node_agent.plan import (
 )
 
 SECONDS = st.floats(min_value=0.0, max_value=1e6)
+LASTING = st.floats(min_value=1e-3, max_value=1e6)
 NAMES = st.from_regex(plans.NODE_ID_PATTERN, fullmatch=True)
 TEXT = st.text(max_size=20)
 PORTS = st.integers(min_value=1, max_value=65_535)
@@ -76,9 +77,9 @@ def node_plans(draw):
                 st.integers(min_value=0, max_value=1 << 62),
                 SECONDS,
                 SECONDS,
-                sine=st.none() | st.builds(plans.Sine, SECONDS, SECONDS),
+                sine=st.none() | st.builds(plans.Sine, SECONDS, LASTING),
                 steps=st.lists(st.builds(plans.Step, SECONDS, SECONDS), max_size=2).map(tuple),
-                slews=st.lists(st.builds(plans.Slew, SECONDS, SECONDS, SECONDS), max_size=2).map(tuple),
+                slews=st.lists(st.builds(plans.Slew, SECONDS, LASTING, SECONDS), max_size=2).map(tuple),
             )
         ),
         broadcast=draw(broadcasts) if role == plans.COORDINATOR else None,
@@ -181,3 +182,17 @@ def test_what_is_no_object_is_refused(text):
 def test_a_sample_serves_three_intervals_and_a_second_unless_told_otherwise():
     assert plans.valid_for_ns(10.0, None) == 31_000_000_000
     assert plans.valid_for_ns(10.0, 0.5) == 500_000_000
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: plans.Slew(1.0, 0.0, 5.0),
+        lambda: plans.Freeze(1.0, 0.0),
+        lambda: plans.Sine(50.0, 0.0),
+        lambda: plans.RandomWalk(1, 0.1, 0.0),
+    ],
+)
+def test_a_virtual_clock_refuses_what_would_take_no_time(make):
+    with pytest.raises(plans.PlanError, match="expected more than 0"):
+        make()
