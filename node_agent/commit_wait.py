@@ -27,6 +27,7 @@ _BATCH: Final = 256  # events that share one reading of the clocks when many are
 _GRAIN_S: Final = 0.01  # many events due in succession are measured together, this much late at the most
 _HOLD_GRAIN_S: Final = 0.000_05
 _TRIM: Final = 65_536
+_NEVER: Final = 1 << 63
 
 
 class Remeasurements:
@@ -38,6 +39,7 @@ class Remeasurements:
 
     def __init__(self, delays_s: Sequence[float]) -> None:
         self._delays = [(round(delay * 1e9), f"{delay:g}") for delay in delays_s]
+        self._shortest_ns = min((delay for delay, _text in self._delays), default=_NEVER)
         self._event_ids = array("q")
         self._raws = array("q")
         self._cursors = [0] * len(self._delays)
@@ -59,10 +61,11 @@ class Remeasurements:
             default=None,
         )
 
-    def add(self, event_id: int, raw_ns: int) -> None:
-        """Queue one event for all its delays."""
+    def add(self, event_id: int, raw_ns: int) -> int:
+        """Queue one event for all its delays; return the raw instant of the first, in ns."""
         self._event_ids.append(event_id)
         self._raws.append(raw_ns)
+        return raw_ns + self._shortest_ns
 
     def measure(self, stamp: Stamp, readings: dict[str, Reading]) -> list[str]:
         """Return the rows of what is due at ``stamp``, up to a batch of each delay."""
@@ -107,6 +110,7 @@ class CommitWait:
         self._journal = journal
         self._changed = threading.Condition()
         self._stopping = False
+        self._sleeps_until_ns = 0
         self._thread = threading.Thread(target=self._run, name="commit-wait", daemon=True)
 
     @property
@@ -123,13 +127,15 @@ class CommitWait:
     def add(self, events: Iterable[tuple[int, int]]) -> None:
         """Take events as (event_id, raw instant in ns), in the order of their instants."""
         with self._changed:
-            before = self._next_ns()
+            due_ns = _NEVER
             for event_id, raw_ns in events:
-                self._remeasurements.add(event_id, raw_ns)
+                due_ns = min(due_ns, self._remeasurements.add(event_id, raw_ns))
                 if self._every and event_id % self._every == 0:
+                    due_ns = now_ns = self._clock.raw_ns()
                     for source in self._readings.configured:
-                        self._holds.begin(event_id, source, self._clock.raw_ns())
-            if self._next_ns() != before:
+                        self._holds.begin(event_id, source, now_ns)
+            if due_ns < self._sleeps_until_ns:
+                self._sleeps_until_ns = 0
                 self._changed.notify_all()
 
     def start(self) -> None:
@@ -147,7 +153,9 @@ class CommitWait:
         while True:
             with self._changed:
                 while not self._stopping and (wait_s := self._wait_s()) != 0:
+                    self._sleeps_until_ns = _NEVER if wait_s is None else self._clock.raw_ns() + int(wait_s * 1e9)
                     self._changed.wait(wait_s)
+                self._sleeps_until_ns = 0
                 if self._stopping:
                     return
             self._work()
@@ -161,11 +169,6 @@ class CommitWait:
             if due is not None
         ]
         return min(waits, default=None)
-
-    def _next_ns(self) -> int | None:
-        return min(
-            (due for due in (self._remeasurements.next_ns, self._holds.next_ns) if due is not None), default=None
-        )
 
     def _work(self) -> None:
         """Read the clocks once, for all that is due now."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FLUSH_EVERY_S: Final = 0.25
+_LINES_AT_ONCE: Final = 256  # joining more would hold the interpreter for long
 
 
 class Journal:
@@ -21,6 +22,7 @@ class Journal:
         self.path = path
         self._lines: list[str] = []
         self._lock = threading.Lock()
+        self._file_lock = threading.Lock()  # a disk may take its time; nobody who writes lines waits for it
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self.write([",".join(columns)])
 
@@ -31,19 +33,20 @@ class Journal:
 
     def flush(self) -> None:
         """Write what is queued; on OSError (disk full) it stays queued and the error is the caller's."""
-        with self._lock:
-            if not self._lines:
+        with self._file_lock:
+            with self._lock:
+                lines, self._lines = self._lines, []
+            if not lines:
                 return
-            data = ("\n".join(self._lines) + "\n").encode()
-            written = 0
             before = os.fstat(self._file).st_size
             try:
-                while written < len(data):
-                    written += os.write(self._file, data[written:])
+                for start in range(0, len(lines), _LINES_AT_ONCE):
+                    _write_all(self._file, ("\n".join(lines[start : start + _LINES_AT_ONCE]) + "\n").encode())
             except OSError:
+                with self._lock:
+                    self._lines = lines + self._lines
                 os.ftruncate(self._file, before)  # never leave half a row
                 raise
-            self._lines.clear()
 
     def close(self) -> None:
         """Flush and close."""
@@ -51,6 +54,12 @@ class Journal:
             self.flush()
         finally:
             os.close(self._file)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    written = 0
+    while written < len(data):
+        written += os.write(file, data[written:])
 
 
 def cell(text: str) -> str:

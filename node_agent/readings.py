@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from node_agent.clocks.base import evaluate
 from node_agent.records import ALWAYS_IN_ROWS, COLUMN_PREFIX, NOT_CONFIGURED, Reading, Stamp, Unavailable, reading_cells
@@ -14,13 +14,20 @@ if TYPE_CHECKING:
     from node_agent.sampler import Snapshot
 
 
+_NOT_CONFIGURED: Final = Unavailable(NOT_CONFIGURED)
+
+
 class Readings:
     """Reads every configured source for a stamp and counts the readings that were not available, by column prefix."""
 
     def __init__(self, sources: Mapping[str, ClockSource]) -> None:
         self._sources = sources
-        self._names = [name for name in COLUMN_PREFIX if name in ALWAYS_IN_ROWS or name in sources]
-        self.unavailable = {COLUMN_PREFIX[name]: 0 for name in self._names}
+        self._in_rows = [
+            (name, prefix, sources.get(name))
+            for name, prefix in COLUMN_PREFIX.items()
+            if name in ALWAYS_IN_ROWS or name in sources
+        ]
+        self.unavailable = {prefix: 0 for _name, prefix, _source in self._in_rows}
 
     @property
     def configured(self) -> tuple[str, ...]:
@@ -30,17 +37,16 @@ class Readings:
     def of(self, stamp: Stamp, snapshot: Snapshot) -> dict[str, Reading]:
         """Return the reading of every source in a row, by name; one that is not configured says so."""
         return {
-            name: evaluate(self._sources[name], snapshot.samples[name], stamp)
-            if name in self._sources
-            else Unavailable(NOT_CONFIGURED)
-            for name in self._names
+            name: _NOT_CONFIGURED if source is None else evaluate(source, snapshot.samples[name], stamp)
+            for name, _prefix, source in self._in_rows
         }
 
     def cells(self, stamp: Stamp, snapshot: Snapshot) -> str:
         """Return the source columns of a row, in the order of ``records.COLUMN_PREFIX``."""
         parts = []
-        for name, reading in self.of(stamp, snapshot).items():
-            if isinstance(reading, Unavailable) and reading.reason != NOT_CONFIGURED:
-                self.unavailable[COLUMN_PREFIX[name]] += 1
+        for name, prefix, source in self._in_rows:
+            reading = _NOT_CONFIGURED if source is None else evaluate(source, snapshot.samples[name], stamp)
+            if isinstance(reading, Unavailable) and source is not None:
+                self.unavailable[prefix] += 1
             parts.append(reading_cells(reading, stamp.wall_ns))
         return ",".join(parts)

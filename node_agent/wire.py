@@ -89,7 +89,7 @@ class Wire:
 
     def _read(self, body: bytes) -> Event | Control | Refused:
         try:
-            data = json.loads(body)
+            data = json.loads(body.decode())  # of bytes, json would guess the encoding first
         except (ValueError, RecursionError):
             return Refused(MALFORMED)
         if not isinstance(data, dict):

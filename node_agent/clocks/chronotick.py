@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks.base import aged_bound_ns
@@ -54,16 +55,17 @@ class ChronoTickSource:
         est = sample.reference_at_ns + age
         half = aged_bound_ns(math.ceil(self.multiplier * sample.sigma_ns), age, self.max_drift_ppm) + stamp.raw_error_ns
         return Available(
-            est_ns=est,
-            earliest_ns=est - half,
-            latest_ns=est + half,
-            kind=PROBABILISTIC,
-            level=math.erf(self.multiplier / math.sqrt(2)),
-            reference=f"server:{self.server}",
-            uncertainty_ns=sample.sigma_ns,
-            age_ns=age,
-            sample_id=sample.sample_id,
-        )
+            est, est - half, est + half, PROBABILISTIC, self._level, self._reference, sample.sigma_ns, age,
+            sample.sample_id,
+        )  # fmt: skip
+
+    @cached_property
+    def _level(self) -> float:
+        return math.erf(self.multiplier / math.sqrt(2))
+
+    @cached_property
+    def _reference(self) -> str:
+        return f"server:{self.server}"
 
 
 def parse(text: str, node_id: str) -> Prediction | BadAnswer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from node_agent.clocks.base import aged_bound_ns, drift_per_ns
@@ -98,11 +99,15 @@ class NtpSource:
             high + stamp.raw_error_ns,
             GUARANTEED,
             1.0,
-            "utc" if len(self.servers) > 1 else f"server:{self.servers[0]}",
+            self._reference,
             (high - low) / 2 + stamp.raw_error_ns,
             raw_ns - _raw_at(best.sample),
             best.sample.sample_id,
         )
+
+    @cached_property
+    def _reference(self) -> str:
+        return "utc" if len(self.servers) > 1 else f"server:{self.servers[0]}"
 
     def _digest(self, samples: Sequence[Sample], raw_ns: int) -> _Digest:
         """Choose the fresh samples at ``raw_ns``, and tell between which instants exactly these are fresh."""
