@@ -17,11 +17,10 @@ from invoke import Collection, Context, Exit
 from invoke.exceptions import ParseError
 from invoke.tasks import Task
 
-from harness import config, upkeep, waiting
+from harness import config, runs, upkeep, waiting
 from harness import experiment as experiments
-from harness.errors import EXIT_ANALYSIS, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, HarnessError
+from harness.errors import EXIT_ANALYSIS, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError, HarnessError
 from harness.session import Configs, Session
-from node_agent.records import DEPLOYED
 
 if TYPE_CHECKING:
     from harness.runs import RunFolder
@@ -69,7 +68,7 @@ def run(
 def collect(_: Context, experiment: str = "") -> None:
     """Bring home what is missing, verify all of it; wait first if the run is still going on."""
     folder = session.find(experiment)
-    if upkeep.gone(session, folder):
+    if session.gone(folder):
         experiments.verify_kept(session, folder)
     else:
         experiments.pick_up(session, folder, session.kept_configs(folder))
@@ -144,15 +143,17 @@ def _analyze(folder: RunFolder) -> None:
 
 
 def _deployed(name: str, *, given: bool) -> RunFolder | None:
-    """Return the deployment that `run` means, or None if it has to make one."""
-    try:
-        folder = session.find(name)
-    except HarnessError:
-        if session.deployed:
-            raise
-        return None
-    fresh = folder.manifest.phase == DEPLOYED and not upkeep.gone(session, folder)
-    return folder if name or session.deployed or (fresh and not given) else None
+    """Return the deployment that `run` means, or None if it has to make one.
+
+    Unnamed, it is this chain's or the latest, if that waits for its run on this cluster.
+    """
+    folder = session.waiting()
+    if name:
+        folder = session.find(name) if runs.exists(session.results, name) else None
+    if folder is not None and given:
+        told = "expected no configuration, since it is deployed with one; leave it out, or name a new experiment"
+        raise ConfigError(f"experiment {folder.name}: {told}")
+    return folder
 
 
 def _selector(name: str) -> Task:

@@ -71,7 +71,7 @@ def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
         _keep_plan(manifest.nodes[node_id], plan)
     launch.make_run_folders(session.cluster(), name)
     folder = runs.create(session.results, manifest, configs.files)
-    session.deployed = name
+    session.note_deployed(name)
     session.console.say(f"deployed experiment={name} run_id={spec.run_id} folder={folder.path}")
     return folder
 

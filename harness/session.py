@@ -16,6 +16,7 @@ from harness.cluster import Cluster
 from harness.console import Console
 from harness.errors import ConfigError
 from harness.planning import RunSpec, require_services
+from node_agent.records import DEPLOYED
 
 if TYPE_CHECKING:
     from harness.config import ClusterConfig, CoordinatorConfig, WorkerConfig
@@ -46,6 +47,7 @@ class Session:
         self.console = console or Console()
         self.exit_code = 0
         self.deployed: str | None = None  # the experiment that later tasks of this chain mean
+        self._deployed_here: set[str] = set()
         self.fabric_settings: Any = None
         self._selected: str | None = None
         self._direct = False
@@ -129,6 +131,24 @@ class Session:
         self.select_for(folder.manifest)
         return folder
 
+    def note_deployed(self, name: str) -> None:
+        """Let later tasks of this chain mean this experiment."""
+        self.deployed = name
+        self._deployed_here.add(name)
+
+    def waiting(self) -> RunFolder | None:
+        """Return the experiment that is deployed on the selected cluster and waits for its run, if the latest does."""
+        if self.deployed is None and not (self.results / runs.LATEST).exists():
+            return None
+        folder = runs.find(self.results, self.deployed)
+        there = folder.manifest.cluster == self.cluster_name
+        return folder if there and folder.manifest.phase == DEPLOYED and not self.gone(folder) else None
+
+    def gone(self, folder: RunFolder) -> bool:
+        """Return whether an experiment's hosts were an embedded cluster that has ended."""
+        embedded = bool(folder.manifest.config["cluster"].get("embedded"))
+        return embedded and folder.name not in self._deployed_here
+
     def spec(self, folder: RunFolder, configs: Configs) -> RunSpec:
         """Return what defines a run on the cluster as it is now."""
         return RunSpec(folder.name, folder.manifest.run_id, self.cluster().config, configs.coordinator, configs.worker)
@@ -170,6 +190,7 @@ class Session:
                 self._cluster.close()
         finally:
             self._cluster = self._checked = None
+            self._deployed_here.clear()
             if self._local is not None:
                 self._local.close()
                 self._local = None

@@ -22,7 +22,7 @@ def status(session: Session, folder: RunFolder) -> None:
     session.console.say(
         f"experiment={folder.name} cluster={manifest.cluster} phase={manifest.phase} outcome={manifest.outcome}"
     )
-    if gone(session, folder):
+    if session.gone(folder):
         session.console.say("its embedded cluster has ended, and its hosts with it")
         return
     agent, cluster = session.agent(), session.cluster()
@@ -48,7 +48,7 @@ def status(session: Session, folder: RunFolder) -> None:
 def logs(session: Session, folder: RunFolder, lines: int) -> None:
     """Show the last lines of every agent's log, from the node, else from what was collected."""
     texts: dict[str, str] = {}
-    if not gone(session, folder):
+    if not session.gone(folder):
         cluster = session.cluster()
         command = f"tail -n {lines}"
         answers = cluster.each(
@@ -68,7 +68,7 @@ def logs(session: Session, folder: RunFolder, lines: int) -> None:
 
 def stop(session: Session, folder: RunFolder) -> None:
     """Stop every agent of the run by its recorded pid. Raises RunError if one may still live."""
-    if gone(session, folder):
+    if session.gone(folder):
         session.console.say("nothing to stop: its embedded cluster has ended, and its hosts with it")
         return
     agent, cluster = session.agent(), session.cluster()
@@ -85,7 +85,7 @@ def clean(session: Session, folder: RunFolder, *, force: bool) -> None:
 
     Raises ConfigError if the run was not collected (unless ``force``) and RunError where an agent still works.
     """
-    if gone(session, folder):
+    if session.gone(folder):
         session.console.say("nothing to clean: its embedded cluster has ended, and its hosts with it")
         return
     if folder.manifest.phase != COLLECTED and not force:
@@ -108,9 +108,3 @@ def clean(session: Session, folder: RunFolder, *, force: bool) -> None:
         session.console.say(f"{node_id}: cleaned")
     seen.demand()
     answers.demand()
-
-
-def gone(session: Session, folder: RunFolder) -> bool:
-    """Return whether the experiment ran on an embedded cluster that is not running any more."""
-    embedded = bool(folder.manifest.config["cluster"].get("embedded"))
-    return embedded and (session.local is None or session.deployed != folder.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -43,6 +44,7 @@ class Project:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._started: list[subprocess.Popen[str]] = []
         path.mkdir(parents=True)
         shutil.copy(ROOT / "fabfile.py", path)
         shutil.copytree(ROOT / "configs", path / "configs")
@@ -69,7 +71,7 @@ class Project:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start ``fab`` in the folder."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [Path(sys.executable).parent / "fab", *arguments],
             cwd=self.path,
             env={**os.environ, "PYTHONWARNINGS": "default", **environment},
@@ -77,6 +79,15 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what a failed test left running."""
+        for process in self._started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
 
     def fab(self, *arguments: str, **environment: str) -> tuple[int, str]:
         """Run ``fab`` to its end; return its exit code and everything it printed."""
@@ -86,9 +97,11 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path) -> Iterator[Project]:
     """Make a project folder with a space in its name."""
-    return Project(tmp_path / "a project")
+    made = Project(tmp_path / "a project")
+    yield made
+    made.end()
 
 
 @pytest.fixture

@@ -228,7 +228,7 @@ def test_a_lost_controller_loses_nothing(
     project: Project, hosts: ClusterConfig, agents_of: Callable[[], list[str]]
 ) -> None:
     project.add_cluster("lab", hosts)
-    project.edit("configs/coordinator_config.yaml", experiment={"num_events": 400})
+    project.edit("configs/coordinator_config.yaml", experiment={"num_events": 300})
     process = project.start("lab", "run", "--experiment", "lost")
     await_line(process, "comp18 phase=broadcasting")
     process.kill()
@@ -247,7 +247,7 @@ def test_a_worker_that_dies_is_data_and_exit_5(
 ) -> None:
     project.add_cluster("lab", hosts)
     # The coordinator waits that long for the dead worker to confirm the end.
-    project.edit("configs/coordinator_config.yaml", experiment={"num_events": 200}, broadcast={"hello_timeout_s": 5})
+    project.edit("configs/coordinator_config.yaml", experiment={"num_events": 200}, broadcast={"hello_timeout_s": 4})
     process = project.start("lab", "run", "--experiment", "dies", "status")
     await_line(process, "comp12 phase=running")
     said = (local.homes["comp12"] / "chronotick-harness/runs/dies/comp12/agent.pid").read_text()
@@ -268,3 +268,16 @@ def test_the_embedded_cluster_ends_with_fab(project: Project) -> None:
     assert "local: ChronoTick" in printed
     commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert not any(str(project.path).encode() in command for command in commands)
+
+
+def test_a_run_deploys_where_nothing_waits_for_one(project: Project, hosts: ClusterConfig) -> None:
+    project.add_cluster("lab", hosts)
+    code, printed = project.fab("lab", "deploy", "--experiment", "one", "run", "run", "--experiment", "two")
+    assert code == 0, printed
+    outcomes = [
+        json.loads((project.path / f"results/{name}/manifest.json").read_text())["outcome"] for name in ("one", "two")
+    ]
+    assert outcomes == ["ok", "ok"]
+    refused, printed = project.fab("lab", "run", "--experiment", "two", "--config-dir", "configs")
+    assert refused == 2
+    assert "expected no configuration" in last_line(printed)
