@@ -185,15 +185,21 @@ def test_a_chain_of_deploy_run_collect_brings_home_a_verified_run(
     assert "events.csv: expected sha256" in printed
 
 
-def test_a_collection_without_rsync_says_so_and_verifies_the_same(
+def test_without_rsync_it_says_so_and_verifies_the_same_and_a_second_run_deploys_itself(
     project: Project, hosts: ClusterConfig, tmp_path: Path
 ) -> None:
     project.add_cluster("lab", hosts)
-    code, printed = project.fab("lab", "run", "--experiment", "plain", PATH=str(tmp_path))
+    chain = ["deploy", "--experiment", "one", "run", "run", "--experiment", "two"]
+    code, printed = project.fab("lab", *chain, PATH=str(tmp_path))
     assert code == 0, printed
-    manifest = json.loads((project.path / "results/plain/manifest.json").read_text())
-    assert {node["collected_by"] for node in manifest["nodes"].values()} == {"sftp (no rsync on this machine)"}
-    assert all(node["checksums_verified"] for node in manifest["nodes"].values())
+    for name in ("one", "two"):
+        manifest = json.loads((project.path / f"results/{name}/manifest.json").read_text())
+        assert manifest["outcome"] == "ok"
+        assert {node["collected_by"] for node in manifest["nodes"].values()} == {"sftp (no rsync on this machine)"}
+        assert all(node["checksums_verified"] for node in manifest["nodes"].values())
+    refused, printed = project.fab("lab", "deploy", "run", "--config-dir", "configs")
+    assert refused == 2
+    assert "expected no configuration" in last_line(printed)
 
 
 def await_line(process, wanted: str, deadline_s: float = 60) -> str:
@@ -268,16 +274,3 @@ def test_the_embedded_cluster_ends_with_fab(project: Project) -> None:
     assert "local: ChronoTick" in printed
     commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert not any(str(project.path).encode() in command for command in commands)
-
-
-def test_a_run_deploys_where_nothing_waits_for_one(project: Project, hosts: ClusterConfig) -> None:
-    project.add_cluster("lab", hosts)
-    code, printed = project.fab("lab", "deploy", "--experiment", "one", "run", "run", "--experiment", "two")
-    assert code == 0, printed
-    outcomes = [
-        json.loads((project.path / f"results/{name}/manifest.json").read_text())["outcome"] for name in ("one", "two")
-    ]
-    assert outcomes == ["ok", "ok"]
-    refused, printed = project.fab("lab", "run", "--experiment", "two", "--config-dir", "configs")
-    assert refused == 2
-    assert "expected no configuration" in last_line(printed)

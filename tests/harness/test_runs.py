@@ -19,7 +19,7 @@ def manifest(name: str) -> Manifest:
     return Manifest("0" * 32, name, "lab", DEPLOYED, None, runs.utc_now(), {}, [], {}, nodes)
 
 
-@pytest.mark.parametrize("name", ["x", "A-1_b.c", "2025-10-25", runs.new_name(), "x" * 64])
+@pytest.mark.parametrize("name", ["x", "A-1_b.c", "2025-10-25", pytest.param(runs.new_name(), id="new"), "x" * 64])
 def test_good_names_are_taken_as_they_are(name: str) -> None:
     assert runs.valid_name(name) == name
 
