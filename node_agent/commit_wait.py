@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _BATCH: Final = 256  # events that share one reading of the clocks when many are due at once
 _GRAIN_S: Final = 0.01  # many events due in succession are measured together, this much late at the most
 _HOLD_GRAIN_S: Final = 0.000_05
+_HOLD_EVERY_NS: Final = 10_000_000  # watching more events would take from the machine what is measured on it
+_HOLDS_AT_ONCE: Final = 50
 _TRIM: Final = 65_536
 _NEVER: Final = 1 << 63
 
@@ -75,11 +77,12 @@ class Remeasurements:
         for place, (delay, text) in enumerate(self._delays):
             cursor = self._cursors[place]
             end = min(len(self._raws), cursor + _BATCH)
+            parts = [(f",{name},{REMEASURE},", f",{now},{text},{cells},,,") for name, cells in said]
             while cursor < end and (due := self._raws[cursor] + delay) <= now:
                 start = self._event_ids[cursor]
                 self.latest_ns = max(self.latest_ns, now - due)
                 self.done += 1
-                lines.extend(f"{start},{name},{REMEASURE},{due},{now},{text},{cells},,," for name, cells in said)
+                lines.extend([f"{start}{head}{due}{tail}" for head, tail in parts])
                 cursor += 1
             self._cursors[place] = cursor
         passed = min(self._cursors, default=len(self._raws))
@@ -111,6 +114,7 @@ class CommitWait:
         self._changed = threading.Condition()
         self._stopping = False
         self._sleeps_until_ns = 0
+        self._bucket_ns = -_NEVER
         self._thread = threading.Thread(target=self._run, name="commit-wait", daemon=True)
 
     @property
@@ -130,13 +134,21 @@ class CommitWait:
             due_ns = _NEVER
             for event_id, raw_ns in events:
                 due_ns = min(due_ns, self._remeasurements.add(event_id, raw_ns))
-                if self._every and event_id % self._every == 0:
+                if self._every and event_id % self._every == 0 and self._may_hold(raw_ns):
                     due_ns = now_ns = self._clock.raw_ns()
                     for source in self._readings.configured:
                         self._holds.begin(event_id, source, now_ns)
             if due_ns < self._sleeps_until_ns:
                 self._sleeps_until_ns = 0
                 self._changed.notify_all()
+
+    def _may_hold(self, raw_ns: int) -> bool:
+        """Grant an event one of the holds of a bucket, which gains one every ``_HOLD_EVERY_NS`` of the stamps' time."""
+        self._bucket_ns = max(self._bucket_ns, raw_ns - _HOLDS_AT_ONCE * _HOLD_EVERY_NS)
+        if self._bucket_ns + _HOLD_EVERY_NS > raw_ns:
+            return False
+        self._bucket_ns += _HOLD_EVERY_NS
+        return True
 
     def start(self) -> None:
         """Start the timer thread."""

@@ -245,7 +245,7 @@ class NodePlan:
     buffer_size: int = 4096
     clocks: ClocksPlan = field(default_factory=ClocksPlan)
     commit_wait_delays_s: tuple[float, ...] = (30.0, 60.0)
-    commit_wait_share: float = 0.1  # of the events are really held until their timestamp has passed
+    commit_wait_share: float = 0.1  # of the events, but at most 100 a second, wait until their timestamp has passed
     lease_s: Optional[float] = None  # None only for an agent started by hand
     log_level: str = "INFO"
     log_console: bool = False
