@@ -2,7 +2,8 @@
 
 One round per decision that is not decided. A bounded clock needs a round where it is ambiguous; a point clock decides
 everything, so its rounds are those that repair its wrong decisions. Where a reading is missing there is no decision,
-and a round is needed by either. Wrong confident decisions of a bounded clock are counted beside, never credited.
+and a round is needed by either. Wrong confident decisions of a bounded clock are counted beside and never credited:
+each needs its repair too, so that bounds too narrow to be true save nothing.
 """
 
 from __future__ import annotations
@@ -152,15 +153,14 @@ def _causality(causality: causality_analysis.Causality, bounded: set[str]) -> li
             continue
         costs.append(Cost(CAUSALITY, source, POINT, decisions, wrong + unread, unread, wrong))
         if source in bounded:
-            decided = sum(cell.proved + cell.violated for cell in cells)
-            violated = sum(cell.violated for cell in cells)
+            proved, violated = (sum(getattr(cell, name) for cell in cells) for name in ("proved", "violated"))
             no_interval = decisions - sum(cell.interval_evaluable for cell in cells)
-            costs.append(Cost(CAUSALITY, source, INTERVAL, decisions, decisions - decided, no_interval, violated))
+            costs.append(Cost(CAUSALITY, source, INTERVAL, decisions, decisions - proved, no_interval, violated))
     return costs
 
 
 def _who_first(table: Table, ordering: ordering_consensus.Ordering) -> list[Cost]:
-    """Who received first per (event, pair of workers): point repairs are known only where the truth is."""
+    """Who received first per (event, pair of workers): repairs are known only where the truth is."""
     costs = []
     for source, clock in dict.fromkeys((one.source, one.clock) for one in ordering.who_first):
         cells = [one for one in ordering.who_first if (one.source, one.clock) == (source, clock)]
@@ -168,9 +168,9 @@ def _who_first(table: Table, ordering: ordering_consensus.Ordering) -> list[Cost
         evaluable, undecided = sum(one.evaluable for one in cells), sum(one.ambiguous for one in cells)
         unread = decisions - evaluable
         wrong = None if any(one.wrong is None for one in cells) else sum(one.wrong or 0 for one in cells)
-        rounds: int | None = undecided + unread
+        rounds: int | None = undecided + unread + (wrong or 0)
         if clock == POINT:
-            rounds = None if wrong is None else wrong + undecided + unread
+            rounds = None if wrong is None else rounds
         if evaluable == 0:
             rounds = None
         costs.append(Cost(WHO_FIRST, source, clock, decisions, rounds, unread, wrong))

@@ -53,3 +53,14 @@ def test_a_source_missing_at_one_end_has_no_cost_at_all(tmp_path):
     found = cost(run, tmp_path / "r")
     assert found["tasks"]["causality"]["chronotick"]["point"]["rounds_per_decision"] is None
     assert found["reductions"]["chronotick"]["interval_vs_ntp_point"]["value"] is None
+
+
+def test_bounds_too_narrow_to_be_true_save_no_round(tmp_path):
+    """ChronoTick at b is 2 ms behind and claims 1 us: all 10 receipts are "violated", all 10 first-of-two wrong."""
+    liar = Clock(ct_error_ns=-2 * MS, ct_half_ns=1 * US)
+    run = Folder({"a": Clock(ct_half_ns=1 * US), "b": liar}, delays_ns={"a": 100 * US, "b": 1100 * US})
+    tasks = cost(run, tmp_path / "r")["tasks"]
+    causality = tasks["causality"]["chronotick"]["interval"]
+    assert (causality["rounds"], causality["wrong_confident"]) == (10, 10)
+    first = tasks["who_first"]["chronotick"]["interval"]
+    assert (first["rounds"], first["wrong_confident"]) == (10, 10)
