@@ -107,7 +107,10 @@ class Table:
         return self._send[worker, source]
 
     def truth(self, node_id: str) -> Instants | None:
-        """Return the true instants of a node's stamps, or None where no truth was injected."""
+        """Return the true instants of a node's stamps, or None where no truth was injected.
+
+        A stamp that a clock set back shows twice has none.
+        """
         return self._true(node_id, self.stamps[node_id])
 
     def true_sends(self, worker: str) -> Instants | None:
@@ -119,7 +122,8 @@ class Table:
         if clock is None:
             return None
         local = np.where(stamps.known, stamps.ns, np.int64(clock.epoch_ns))
-        return Instants(np.where(stamps.known, truth.true_from_wall(clock, local), 0), stamps.known)
+        known = stamps.known & truth.told_apart(clock, local)
+        return Instants(np.where(known, truth.true_from_wall(clock, local), 0), known)
 
 
 def table(run: load.Run) -> Table:

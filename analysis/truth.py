@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SECOND_NS = 1_000_000_000
 US = 1_000.0
+ROUNDING_NS = 2  # a clock slower than true time shows some integers for two ns
 
 
 def clock_of(virtual_clock: Mapping[str, Any] | None) -> VirtualClock | None:
@@ -62,6 +63,17 @@ def true_from_wall(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[n
     for place in np.flatnonzero(one_by_one):
         guess[place] = virtual.true_from_wall(clock, int(wall_ns[place]))
     return guess
+
+
+def told_apart(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which wall stamps mean one true instant (to 2 ns), not one of two or a stretch of them.
+
+    A clock that was set back, or stood still, shows a time more than once; nobody can judge a reading by such a stamp.
+    """
+    if _never_set_back(clock):
+        return np.ones(len(wall_ns), dtype=np.bool_)
+    ends = [virtual.true_interval(clock, wall) for wall in wall_ns.tolist()]
+    return np.array([last - first <= ROUNDING_NS for first, last in ends], dtype=np.bool_)
 
 
 def _never_set_back(clock: VirtualClock) -> bool:

@@ -79,7 +79,8 @@ def _one_row_per_wait(run: Run, node_id: str, rows: pd.DataFrame) -> pd.DataFram
     pairs = run.clock_pairs.get(node_id)
     true = pd.array([pd.NA] * len(last), dtype="Int64")
     if clock is not None and pairs is not None and len(pairs):
-        true = pd.array(truth.true_from_wall(clock, _walls(last["done_raw_ns"], pairs)), dtype="Int64")
+        walls = _walls(last["done_raw_ns"], pairs)
+        true = pd.arrays.IntegerArray(truth.true_from_wall(clock, walls), ~truth.told_apart(clock, walls))
     return last.assign(true_ns=true)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from run_folder import MS, START_NS, US, Clock, Folder, write
 
 from analysis import load, readings, truth
 from node_agent.clocks import virtual
-from node_agent.plan import Step, VirtualClock
+from node_agent.plan import Freeze, Step, VirtualClock
 
 DAY_NS = 86_400_000_000_000
 
@@ -82,3 +83,24 @@ def test_where_no_truth_was_injected_only_availability_and_width_remain(tmp_path
     assert found["ntp", "w"].abs_error_us.count == 0
     assert found["chronotick", "w"].unavailable == 10
     assert truth.as_statistics(list(found.values()))["reference"].startswith("none")
+
+
+def test_a_stamp_that_a_clock_shows_twice_has_no_truth_to_be_judged_by(tmp_path):
+    """Set back by 50 ms at 0.1 s, the clock shows the 50 ms before that twice; true is then either, so neither."""
+    path = write(Folder({"w": Clock(ntp_half_ns=50 * US)}), tmp_path / "r")
+    run = load.load(path)
+    clock = VirtualClock(epoch_ns=START_NS, steps=(Step(at_s=0.1, by_ms=-50.0),))
+    run.manifest.nodes["w"].virtual_clock = json.loads(json.dumps(asdict(clock)))
+    table = readings.table(run)
+    shown = table.stamps["w"].ns - START_NS
+    twice = (shown >= 50 * MS) & (shown < 100 * MS)
+    assert twice.sum() > 0
+    true = table.truth("w")
+    assert true is not None
+    assert true.known.tolist() == (~twice).tolist()
+
+
+def test_the_time_at_which_a_clock_stood_still_is_not_one_instant():
+    clock = VirtualClock(epoch_ns=START_NS, freezes=(Freeze(at_s=1.0, for_s=0.5),))
+    walls = np.array([START_NS, START_NS + 1_000_000_000, START_NS + 1_000_000_001], dtype=np.int64)
+    assert truth.told_apart(clock, walls).tolist() == [True, False, True]
