@@ -76,7 +76,8 @@ def validate(_: Context, experiment: str = "") -> None:
 def run_tests(_: Context, only: str = "") -> None:
     """Run the tests, the agent's also under the oldest Python it supports where there is one."""
     failed = 0 if only else _oldest_python_tests()
-    code = _run([sys.executable, "-m", "pytest", *([only] if only else [])])
+    how = [only] if only else ["-n", "2", "--dist", "loadfile"]  # most tests wait for processes, not for the processor
+    code = _run([sys.executable, "-m", "pytest", *how])
     if failed or code:
         raise Exit(code=1)
 

@@ -28,7 +28,21 @@ MAX_BUNDLE_BYTES: Final = 1_000_000
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the oldest date a zip file can hold
 _SHEBANG: Final = b"#!/usr/bin/env python3\n"
-_MAIN: Final = b"import sys\n\nfrom node_agent.__main__ import main\n\nsys.exit(main())\n"
+# Written for any Python: an old one must say that it is old, and not trip over the agent's syntax.
+_MAIN: Final = b"""\
+import sys
+
+if sys.version_info < (3, 9):
+    sys.stderr.write(
+        "agent: expected Python 3.9 or newer, got %d.%d (%s); set remote_python in the cluster file\\n"
+        % (sys.version_info[0], sys.version_info[1], sys.executable)
+    )
+    sys.exit(2)
+
+from node_agent.__main__ import main
+
+sys.exit(main())
+"""
 _NOT_SHIPPED: Final = {"__pycache__", "bin"}
 
 

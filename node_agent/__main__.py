@@ -7,9 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from node_agent import byhand, lifecycle, serve
+from node_agent import lifecycle, options
 from node_agent import plan as plans
-from node_agent.check import check
 from node_agent.lifecycle import EXIT_USAGE, AgentError, expand
 
 
@@ -43,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(role, help=f"run a {role}, from a plan or by hand")
         command.add_argument("--plan", help="path of a plan; without it the options below make one")
         command.add_argument("--detach", action="store_true", help="run in the background; needs --plan")
-        byhand.add_options(command, role)
+        options.add(command, role)
         command.set_defaults(run=_work, role=role)
     command = commands.add_parser("check", help="print this node's facts and what its time services answer, as JSON")
     command.add_argument("--plan", required=True, help="path of a plan, or - for standard input")
@@ -72,6 +71,8 @@ def _read_plan(path: str) -> plans.NodePlan:
 
 
 def _work(arguments: argparse.Namespace) -> int:
+    from node_agent import byhand, serve  # noqa: PLC0415 - httpx takes a quarter of a second that `status` should not
+
     if arguments.plan is None:
         if arguments.detach:
             raise AgentError("--detach: expected together with --plan", EXIT_USAGE)
@@ -86,6 +87,8 @@ def _work(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from node_agent.check import check  # noqa: PLC0415 - as above
+
     _print(check(_read_plan(arguments.plan)))
     return 0
 

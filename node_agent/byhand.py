@@ -29,25 +29,7 @@ if TYPE_CHECKING:
 
     from node_agent.records import NodeStatus
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - started by hand, an agent is told by no one which of its addresses to use
 _DELAYS_S = (30.0, 60.0)
-
-
-def add_options(command: argparse.ArgumentParser, role: str) -> None:
-    """Add the options of a hand-started agent."""
-    command.add_argument("--output", help="CSV file to write; its journals go to a folder beside it")
-    command.add_argument("--node-id", default=role, help="name of this node in the rows (default: the role)")
-    command.add_argument("--listen-host", default=EVERYWHERE, help="address to bind (default: every one)")
-    command.add_argument("--ntp-server", help="H:P[,H:P...]; left out, the ntp columns stay empty")
-    command.add_argument("--chronotick-server", help="base URL; left out, the ct columns stay empty")
-    command.add_argument("--chrony", action="store_true", help="ask this machine's chronyd too")
-    command.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
-    if role == WORKER:
-        command.add_argument("--listen-port", type=int, default=9000, help="UDP port (default 9000)")
-    else:
-        command.add_argument("--workers", help="H:P,H:P")
-        command.add_argument("--num-events", type=int, default=10, help="how many events to send (default 10)")
-        command.add_argument("--delay-ms", type=float, default=100.0, help="time between two events (default 100)")
 
 
 def work(arguments: argparse.Namespace) -> int:

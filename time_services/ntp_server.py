@@ -16,7 +16,7 @@ import struct
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from time_services.listening import add_arguments, announce, bound_socket, die_with_parent, format_address, give_up
 from time_services.ntp_packet import Identity, PacketError, read_request, short_up, write_answer
@@ -68,6 +68,8 @@ class NtpServer:
         precision = measured_precision()
         self.socket = bound
         self.counts = Counts()
+        self.ending = False
+        self.waiting = False
         # The clock served *is* the reference: no root delay, and nothing disperses but the reading of it.
         self.identity = Identity(stratum, precision, 0, short_up(math.ceil(2.0**precision * 1e9)), b"LOCL")
         try:
@@ -75,14 +77,22 @@ class NtpServer:
         except OSError as error:  # T2 is then later than the receipt, which widens a bound but never breaks it
             print(f"ntp_server: no kernel receive stamps, reason={error}", file=sys.stderr)  # noqa: T201 - its log
 
-    def serve_forever(self) -> NoReturn:
-        """Answer until a signal handler raises."""
-        while True:
+    def serve_forever(self) -> None:
+        """Answer until told to end."""
+        while not self.ending:
             self.serve_one()
+
+    def end(self) -> None:
+        """End, from a signal handler: at once while waiting, else after the answer under way is sent and counted."""
+        self.ending = True
+        if self.waiting:
+            raise SystemExit(0)
 
     def serve_one(self) -> None:
         """Wait for one datagram and answer it, or count why not."""
+        self.waiting = True
         datagram, ancillary, _, client = self.socket.recvmsg(LARGEST_DATAGRAM, 64)
+        self.waiting = False
         received_ns = kernel_stamp(ancillary)
         if received_ns is None:
             received_ns = time.time_ns()
@@ -109,18 +119,12 @@ def _stratum(text: str) -> int:
     return int(text)
 
 
-def _end(_signal: int, _frame: object) -> NoReturn:
-    raise SystemExit(0)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C, then print the counts on standard error."""
     parser = argparse.ArgumentParser(prog="ntp_server", description="Serve this host's clock by NTP.")
     add_arguments(parser)
     parser.add_argument("--stratum", type=_stratum, default=1, help="the stratum to claim, 1 to 15 (default: 1)")
     options = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGINT, _end)
     if options.die_with_parent:
         die_with_parent()
     host, port = options.listen
@@ -132,6 +136,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         server = NtpServer(bound, options.stratum)
         gc.freeze()  # nothing below makes reference cycles, and a collection in the wrong moment is jitter
         gc.disable()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _signal, _frame: server.end())
         announce("udp", bound)
         try:
             server.serve_forever()

@@ -9,7 +9,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks.base import aged_bound_ns
-from node_agent.records import CHRONOTICK, PROBABILISTIC, STALE, Available, Reading, Sample, Stamp, Unavailable
+from node_agent.records import (
+    CHRONOTICK,
+    NOT_YET_VALID,
+    PROBABILISTIC,
+    STALE,
+    Available,
+    Reading,
+    Sample,
+    Stamp,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +62,8 @@ class ChronoTickSource:
         age = raw_ns - sample.raw_at_ns
         if age > self.valid_for_ns:
             return Unavailable(STALE)
+        if -age > self.valid_for_ns:  # an answer about a time that far ahead says no more about now than an old one
+            return Unavailable(NOT_YET_VALID)
         est = sample.reference_at_ns + age
         half = aged_bound_ns(math.ceil(self.multiplier * sample.sigma_ns), age, self.max_drift_ppm) + stamp.raw_error_ns
         return Available(
@@ -98,8 +110,11 @@ def parse(text: str, node_id: str) -> Prediction | BadAnswer:
     echoed = data.get("node_id")
     if echoed is not None and echoed != node_id:
         return BadAnswer("wrong_node_id")
+    offset_ns = round(values["offset_ms"] * 1e6)
+    if when is not None and not abs(when + offset_ns) < 1 << 63:
+        return BadAnswer("out_of_range_prediction_time_ns")  # a reference time that no file of ours can hold
     return Prediction(
-        offset_ns=round(values["offset_ms"] * 1e6),
+        offset_ns=offset_ns,
         sigma_ns=math.ceil(values["uncertainty_ms"] * 1e6),
         prediction_time_ns=when,
         scope="node" if echoed == node_id else "server",
