@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.chronotick import BadAnswer, ChronoTickSource, Prediction, parse
-from node_agent.records import CHRONOTICK, OK, PROBABILISTIC, STALE, USER, Sample, Stamp, Unavailable
+from node_agent.records import CHRONOTICK, NOT_YET_VALID, OK, PROBABILISTIC, STALE, USER, Sample, Stamp, Unavailable
 
 S = 1_000_000_000
 GOOD = {"offset_ms": -12.5, "uncertainty_ms": 0.25, "node_id": "comp11", "prediction_time_ns": 1_800_000_000 * S}
@@ -59,6 +60,10 @@ def test_sigma_is_rounded_outward():
         (json.dumps({**GOOD, "prediction_time_ns": 1.5}), "wrong_type_prediction_time_ns"),
         (json.dumps({**GOOD, "prediction_time_ns": "now"}), "wrong_type_prediction_time_ns"),
         (json.dumps({**GOOD, "prediction_time_ns": -1}), "wrong_type_prediction_time_ns"),
+        (
+            json.dumps({**GOOD, "offset_ms": 1, "prediction_time_ns": (1 << 63) - 1}),
+            "out_of_range_prediction_time_ns",
+        ),
         (json.dumps({**GOOD, "node_id": "comp12"}), "wrong_node_id"),
         (json.dumps({**GOOD, "node_id": 11}), "wrong_node_id"),
     ],
@@ -108,3 +113,9 @@ def test_the_newest_prediction_serves_and_ages():
 
 def test_past_its_validity_a_prediction_is_stale():
     assert evaluate(SOURCE, [sample(0)], Stamp(0, 4 * S + 1, 0, USER)) == Unavailable(STALE)
+
+
+def test_a_prediction_of_a_time_far_ahead_says_nothing_about_now():
+    assert evaluate(SOURCE, [replace(sample(0), raw_at_ns=4 * S)], Stamp(0, 0, 0, USER)).age_ns == -4 * S
+    ahead = replace(sample(0), raw_at_ns=4 * S + 1)
+    assert evaluate(SOURCE, [ahead], Stamp(0, 0, 0, USER)) == Unavailable(NOT_YET_VALID)
