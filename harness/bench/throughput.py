@@ -1,0 +1,111 @@
+"""The highest rate at which nothing is lost, and what an event costs in time and memory."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from harness.bench import figures
+from harness.bench.crew import COORDINATOR, WORKERS, Crew, Outcome, Services, all_clocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from harness.bench.results import Results
+    from harness.bench.scale import Scale
+
+JITTER_RATE_HZ: Final = 10_000
+_KEPT_RATE: Final = 0.99  # below this share of the planned rate the coordinator did not keep up
+
+
+def measure(work: Path, scale: Scale, services: Services, results: Results, say: Callable[[str], None]) -> None:
+    """Search the highest lossless rate upward, then look at jitter, cost and memory."""
+    begun = time.monotonic()
+    best: tuple[int, Outcome] | None = None
+    measured: tuple[int, Outcome] | None = None
+    for rate_hz in scale.rates_hz:
+        if time.monotonic() - begun > scale.search_s:
+            results.line("search", f"ended before {rate_hz:,} events/s: its {scale.search_s:g} s are over")
+            break
+        trial = _try(work, scale, services, rate_hz, round(rate_hz * scale.try_s))
+        flaw = _flaw(trial, rate_hz)
+        say(f"{rate_hz:6,} events/s for {scale.try_s:g} s: {flaw or 'lossless'}")
+        measured = (rate_hz, trial) if measured is None or rate_hz <= JITTER_RATE_HZ else measured
+        if flaw:
+            results.notes[f"{rate_hz} events/s"] = flaw
+            if rate_hz > JITTER_RATE_HZ:
+                break
+        else:
+            best = (rate_hz, trial)
+    if best is None:
+        results.put("lossless_events_per_s", None, "", f"none of the rates tried, {scale.rates_hz[0]:,} the lowest")
+    else:
+        note = f"each for {scale.try_s:g} s, 2 workers, all clocks"
+        results.put("lossless_events_per_s", best[0], "events/s", note)
+        results.put("lost", _lost(best[1]), "events", "at that rate")
+    if measured is not None:
+        _tell_cost(*measured, results)
+    kept = measured if best is None else best
+    if scale.memory_events and best is not None:
+        rate_hz = min(best[0], 15_000)
+        trial = Crew(work / "sustained", all_clocks(services, 10.0), scale.memory_events, rate_hz, (30.0, 60.0)).run()
+        say(f"{rate_hz:6,} events/s for {scale.memory_events / rate_hz:.0f} s: {_flaw(trial, rate_hz) or 'lossless'}")
+        results.line(
+            "sustained", f"{scale.memory_events:,} events at {rate_hz:,}/s: {_flaw(trial, rate_hz) or 'lossless'}"
+        )
+        kept = (rate_hz, trial)
+    if kept is not None:
+        _tell_memory(kept[1], results)
+
+
+def _try(work: Path, scale: Scale, services: Services, rate_hz: int, num_events: int) -> Outcome:
+    return Crew(work / f"rate-{rate_hz}", all_clocks(services, 10.0), num_events, rate_hz, scale.delays_s).run()
+
+
+def _lost(outcome: Outcome) -> int:
+    sent = outcome.statuses[COORDINATOR].counts["sent"]
+    return sum(sent - outcome.statuses[node].counts["received"] for node in WORKERS)
+
+
+def _flaw(outcome: Outcome, rate_hz: int) -> str:
+    """Return what is wrong with a run that was to be lossless, with every clock on every row; empty if nothing is."""
+    if outcome.problem:
+        return outcome.problem
+    if lost := _lost(outcome):
+        dropped = sum(outcome.statuses[node].counts["kernel_dropped"] for node in WORKERS)
+        return f"{lost} lost, {dropped} of them dropped by the kernel"
+    for node, status in outcome.statuses.items():
+        for name in ("send_errors", "user_stamps", "unusable_stamps", "ntp_unavailable", "ct_unavailable"):
+            if count := status.counts.get(name, 0):
+                return f"{node}: {count} {name}"
+    achieved = figures.achieved_hz(outcome.folders[COORDINATOR])
+    if achieved is None or achieved < _KEPT_RATE * rate_hz:
+        return f"the coordinator sent at {achieved or 0:,.0f} events/s"
+    return ""
+
+
+def _tell_cost(rate_hz: int, outcome: Outcome, results: Results) -> None:
+    jitter = figures.distribution(figures.send_jitter_us(outcome.folders[COORDINATOR]))
+    results.put_distribution("send_jitter_us", jitter, f"planned against actual, at {rate_hz:,} events/s")
+    events = outcome.statuses[COORDINATOR].counts["sent"]
+    each = {node: usage.cpu_ns / events / 1e3 for node, usage in outcome.usages.items()} if events else {}
+    if each:
+        said = ", ".join(f"{node} {cost:.1f}" for node, cost in each.items())
+        note = f"all three agents at {rate_hz:,} events/s, start and spinning included: {said}"
+        results.put("cpu_us_per_event", round(sum(each.values()), 1), "us", note)
+
+
+def _tell_memory(outcome: Outcome, results: Results) -> None:
+    events = outcome.statuses[COORDINATOR].counts["sent"]
+    said = ", ".join(
+        f"{node} RSS {usage.rss_bytes / 1e6:.1f} PSS {usage.pss_bytes / 1e6:.1f} threads {usage.threads}"
+        for node, usage in outcome.usages.items()
+    )
+    worker_mb = max(outcome.usages[node].rss_bytes for node in WORKERS) / 1e6
+    results.put("agent_rss_mb", round(worker_mb, 1), "MB", f"the larger worker's at most, {events:,} events: {said}")
+    late = figures.distribution(late for node in WORKERS for late in figures.lateness_ms(outcome.folders[node]))
+    if late is not None:
+        results.line(
+            "remeasure_late_ms", f"p50 {late.p50:.1f}, p99 {late.p99:.1f}, max {late.max:.1f}, n = {late.count:,}"
+        )
