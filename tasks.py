@@ -1,4 +1,4 @@
-"""What you do at home: ``uv run invoke analyze | import | validate | test | lint | lock``.
+"""What you do at home: ``uv run invoke analyze | import | validate | replay | test | lint | lock | bench``.
 
 Exit codes: 0 ok, 1 tests or lint failed, 2 usage or configuration, 7 analysis or validation found errors.
 What is slow to import is imported by the task that needs it, so that ``invoke --list`` is quick.
@@ -103,6 +103,34 @@ def lock(_: Context, upgrade: bool = False) -> None:
         raise Exit(f"error: {error}", error.exit_code) from error
     for file in files:
         _say(f"{file.relative_to(ROOT)}")
+
+
+@task(help={"experiment": EXPERIMENT})
+def replay(_: Context, experiment: str = "") -> None:
+    """Recompute every reading of a run from its journals alone and name every difference."""
+    from analysis import load  # noqa: PLC0415 - pandas takes a second
+    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
+    from analysis.replay import replay as recompute  # noqa: PLC0415 - together with it
+
+    try:
+        found = recompute(load.folder(experiment or None))
+    except AnalysisError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    for difference in found.differences[:20]:
+        _say(f"{difference}")
+    _say(f"{found.readings} readings recomputed, {len(found.differences)} differences")
+    if found.differences:
+        raise Exit(code=FOUND_ERRORS)
+
+
+@task(
+    help={"quick": "under 50 s; the whole takes some minutes", "output": "where the numbers go (default: bench.json)"}
+)
+def bench(_: Context, quick: bool = False, output: str = "bench.json") -> None:
+    """Measure this machine: highest lossless rate, stamp and NTP errors, jitter, cost, memory, start, size."""
+    from harness.bench.benchmark import bench as measure  # noqa: PLC0415 - only this task needs the benchmark
+
+    measure(ROOT, Path(output).resolve(), _say, quick=quick)
 
 
 def _oldest_python_tests() -> int:
