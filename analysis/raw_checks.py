@@ -12,7 +12,7 @@ from analysis.table_checks import ERROR, Problem, read
 from node_agent import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pandas as pd
 
@@ -71,6 +71,16 @@ def _checksums(folder: Path, where: str, wanted: tuple[str, ...]) -> Iterator[Pr
     unlisted = [name for name in wanted if (folder / name).is_file() and name not in listed]
     if unlisted:
         yield Problem(ERROR, file, f"has no checksum of {', '.join(unlisted)}")
+
+
+def altered(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield (name, expected sha256, got) of a node's files that are not what left it; nothing without checksums."""
+    sums = folder / records.CHECKSUMS_FILE
+    lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
+    expected = {match[2]: match[1] for line in lines if (match := _CHECKSUM.fullmatch(line))}
+    for name in names:
+        if name in expected and (got := _sha256(folder / name)) != expected[name]:
+            yield name, expected[name], got
 
 
 def check_originals(path: Path, manifest: records.Manifest) -> Iterator[Problem]:

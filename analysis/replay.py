@@ -2,23 +2,25 @@
 
 Samples are chosen by the eligibility rule (published at or before the stamp's raw instant), never by the recorded
 ``_sample_id``, which is output to compare. A run that replays without a difference had no look-ahead and no hidden
-state.
+state. Re-measurements and commit-waits are replayed too, as far as their rows go (they do not hold a wall stamp), and
+every sample must agree with itself: a reading rests on few of its cells, but a reader on all of them.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from analysis import raw_checks, sample_checks
 from analysis.errors import AnalysisError
 from node_agent import plan as plans
 from node_agent import records
 from node_agent.clocks.base import KEEP, evaluate, good
 from node_agent.clocks.sources import configured
-from node_agent.records import COLUMN_PREFIX, Sample, Stamp, reading_cells
+from node_agent.records import CHRONOTICK, COLUMN_PREFIX, OK, Available, Sample, Stamp, reading_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,21 +28,24 @@ if TYPE_CHECKING:
 
     from node_agent.clocks.base import ClockSource
 
+_FILES = (records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE)
+_LOOKS = {OK, "waiting", "gave_up"}  # what a commit-wait says of a look at a clock that has a reading
 _TEXT = {"sample_id", "source", "server", "address", "outcome", "scope", "payload"}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One cell that the node wrote otherwise than the journals say."""
+    """One cell that the node wrote otherwise than the journals say, of a row of an event or (``what``) of a sample."""
 
     node_id: str
     event_id: str
     column: str
     recorded: str
     replayed: str
+    what: str = "event"
 
     def __str__(self) -> str:
-        where = f"{self.node_id} event {self.event_id} {self.column}"
+        where = f"{self.node_id} {self.what} {self.event_id} {self.column}"
         return f"{where}: recorded {self.recorded!r}, replayed {self.replayed!r}"
 
 
@@ -59,11 +64,15 @@ class Published:
         self._samples = samples
         self._instants = [sample.published_raw_ns for sample in samples]
         self._keep = KEEP * len(getattr(source, "servers", ("",)))
+        self._valid_for_ns = source.valid_for_ns
 
     def before(self, stamp: Stamp) -> Sequence[Sample]:
-        """Return the samples that may serve a stamp, oldest first."""
-        end = bisect_right(self._instants, stamp.raw_ns) if stamp.raw_ns is not None else 0
-        return self._samples[max(0, end - self._keep) : end]
+        """Return the samples that may serve a stamp, oldest first: those the node kept, and every fresh one."""
+        if stamp.raw_ns is None:
+            return ()
+        end = bisect_right(self._instants, stamp.raw_ns)
+        fresh = bisect_left(self._instants, stamp.raw_ns - self._valid_for_ns)
+        return self._samples[max(0, min(fresh, end - self._keep)) : end]
 
 
 def replay(experiment_dir: Path) -> Replay:
@@ -78,30 +87,43 @@ def replay(experiment_dir: Path) -> Replay:
             raise AnalysisError(
                 f"{experiment_dir}: manifest.json holds no plan of {node_id}; expected one to replay from"
             )
-        sources = configured(plans.from_json(json.dumps(node.plan)).clocks)
+        plan = plans.from_json(json.dumps(node.plan))
+        sources = configured(plan.clocks)
         raw = experiment_dir / records.RAW_DIR / node_id
         journal = read_samples(raw / records.SAMPLES_FILE)
-        samples = {name: Published(journal.get(name, []), sources[name]) for name in sources}
+        for name, expected, got in raw_checks.altered(raw, _FILES):
+            differences.append(Difference(node_id, name, "sha256", got[:12], expected[:12], "file"))
+        for sample_id, column, recorded, value in sample_checks.check(journal, plan):
+            differences.append(Difference(node_id, sample_id, column, str(recorded), str(value), "sample"))
+        samples = {name: Published(_published(journal, name), sources[name]) for name in sources}
         kind = "send" if node.role == plans.COORDINATOR else "receive"
         for row in _rows(raw / records.EVENTS_FILE):
             count += len(sources)
             differences.extend(_compare(node_id, row, _stamp(row, kind), sources, samples))
+        for row in _rows(raw / records.COMMIT_WAIT_FILE):
+            if row["kind"] in {records.REMEASURE, records.COMMIT}:
+                count += 1
+                differences.extend(_compare_later(node_id, row, sources, samples))
     return Replay(count, tuple(differences))
 
 
-def read_samples(path: Path) -> dict[str, list[Sample]]:
-    """Return the good samples of a samples.csv by source, in the order they were published."""
-    found: dict[str, list[Sample]] = {}
+def read_samples(path: Path) -> list[Sample]:
+    """Return all samples of a samples.csv, good and failed, in the order of the file."""
+    samples = []
     for row in _rows(path):
         values: dict[str, Any] = {
             spec.name: row[spec.name] if spec.name in _TEXT else _integer(row[spec.name]) for spec in fields(Sample)
         }
-        sample = Sample(**values)
-        if good(sample):
-            found.setdefault(sample.source, []).append(sample)
-    for samples in found.values():
-        samples.sort(key=lambda sample: sample.published_raw_ns)
-    return found
+        samples.append(Sample(**values))
+    return samples
+
+
+def _published(samples: Sequence[Sample], source: str) -> list[Sample]:
+    """Return the good samples of one source in the order they were published."""
+    return sorted(
+        (sample for sample in samples if sample.source == source and good(sample)),
+        key=lambda sample: sample.published_raw_ns,
+    )
 
 
 def _compare(
@@ -124,6 +146,30 @@ def _compare(
                 continue  # which of the two it was is not in the row
             if recorded != value:
                 yield Difference(node_id, row["event_id"], column, recorded, value)
+
+
+def _compare_later(
+    node_id: str, row: Mapping[str, str], sources: Mapping[str, ClockSource], samples: Mapping[str, Published]
+) -> Iterator[Difference]:
+    """Compare a row of commit_wait.csv: whether there was a reading, of which sample, and how sure it was."""
+    source, where = row["source"], f"{row['event_id']} {row['kind']} {row['source']} at {row['done_raw_ns']}"
+    if source not in sources:
+        yield Difference(node_id, where, "source", source, "a configured source")
+        return
+    stamp = Stamp(0, int(row["done_raw_ns"]), 0, records.USER)
+    reading = evaluate(sources[source], samples[source].before(stamp), stamp)
+    status = OK if row["kind"] == records.COMMIT and row["status"] in _LOOKS else row["status"]
+    if not isinstance(reading, Available):
+        if (status, row["sample_id"]) != (reading.reason, ""):
+            yield Difference(node_id, where, "status", row["status"], reading.reason)
+        return
+    if (status, row["sample_id"]) != (OK, reading.sample_id):
+        yield Difference(node_id, where, "sample_id", f"{row['status']} {row['sample_id']}", reading.sample_id)
+        return
+    least = f"{reading.uncertainty_ns / 1e6:.6f}"  # a half-width also holds the error of the stamp, not in the row
+    claimed = row["uncertainty_ms"]
+    if claimed != least and (source == CHRONOTICK or float(claimed) < float(least)):
+        yield Difference(node_id, where, "uncertainty_ms", claimed, least)
 
 
 def _stamp(row: Mapping[str, str], kind: str) -> Stamp:

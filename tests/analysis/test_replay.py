@@ -1,0 +1,165 @@
+"""A replay recomputes every reading from the journals, and finds whatever was changed in them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+from run_folder import RAW_BEHIND_NS
+
+from analysis import replay
+from node_agent import plan as plans
+from node_agent import records
+from node_agent.clocks.base import drift_bound_ns, evaluate
+from node_agent.clocks.sources import configured
+from node_agent.records import CHRONOTICK, COLUMN_PREFIX, NTP, OK, USER, Sample, Stamp, reading_cells
+from node_agent.sampler import row as sample_row
+
+MS, S = 1_000_000, 1_000_000_000
+SERVER, TICK = "10.0.0.1:123", "http://10.0.0.1:8124"
+CLOCKS = plans.ClocksPlan(plans.NtpPlan((SERVER,), query_interval_s=1.0), plans.ChronoTickPlan(TICK))
+WORKER = plans.NodePlan("r", "0" * 32, "w", plans.WORKER, "/nowhere", "127.0.0.1", clocks=CLOCKS)
+
+
+def ntp(number, raw_ns):
+    """Return the sample of an exchange that took 200 us, 100 us each way, by a clock that is right."""
+    wall = raw_ns + RAW_BEHIND_NS
+    t2, t3, after = wall + 100_000, wall + 100_000, raw_ns + 200_000
+    drift = drift_bound_ns(200_000, CLOCKS.max_drift_ppm)
+    return Sample(
+        f"ntp{number}", NTP, SERVER, SERVER, OK, raw_ns, after, wall + 200_000, after + 50_000, wall, t2, t3,
+        wall + 200_000, raw_ns + 100_000, wall + 100_000, 0, 200_000, 100_000 + 61 + drift + 20 + 1, 100_000, 61, drift,
+        20, 0, 0, 1,
+    )  # fmt: skip
+
+
+def tick(number, raw_ns):
+    wall = raw_ns + RAW_BEHIND_NS
+    payload = json.dumps({"offset_ms": 0.01, "uncertainty_ms": 0.02, "node_id": "w", "prediction_time_ns": wall})
+    return Sample(
+        f"ct{number}", CHRONOTICK, TICK, "", OK, raw_ns, raw_ns + MS, wall, raw_ns + MS + 10, raw_at_ns=raw_ns,
+        reference_at_ns=wall + 10_000, offset_ns=10_000, delay_ns=MS, bound_stamp_ns=40, sigma_ns=20_000, scope="node",
+        payload=payload,
+    )  # fmt: skip
+
+
+SAMPLES = [
+    sample for second in range(3) for sample in (ntp(2 * second, second * S), tick(2 * second + 1, second * S + MS))
+]
+
+
+def stamps():
+    return [
+        (event, Stamp(RAW_BEHIND_NS + raw, raw, 100, USER)) for event, raw in enumerate(range(MS // 2, 3 * S, S // 5))
+    ]
+
+
+def write(path, samples):
+    """Write a run of one worker and its readings; ``samples`` are what the files say, whatever the readings rest on."""
+    coordinator = replace(
+        WORKER, node_id="c", role=plans.COORDINATOR, clocks=plans.ClocksPlan(),
+        broadcast=plans.BroadcastPlan((plans.WorkerAddress("w", "127.0.0.1", 9000),), 1, (1.0,)),
+    )  # fmt: skip
+    nodes = {
+        plan.node_id: records.NodeManifest(plan.node_id, plan.role, "h", plan=json.loads(plans.to_json(plan)))
+        for plan in (coordinator, WORKER)
+    }
+    manifest = records.Manifest("0" * 32, "r", "local", records.COLLECTED, records.RUN_OK, "", {}, [], {}, nodes)
+    for node_id in nodes:
+        (path / records.RAW_DIR / node_id).mkdir(parents=True)
+    (path / records.MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+    empty = path / records.RAW_DIR / "c"
+    for name, columns in (
+        (records.EVENTS_FILE, records.events_columns("coordinator")),
+        (records.SAMPLES_FILE, records.SAMPLES_COLUMNS),
+        (records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS),
+    ):
+        (empty / name).write_text(",".join(columns) + "\n", encoding="utf-8")
+    raw = path / records.RAW_DIR / "w"
+    lines = [",".join(records.SAMPLES_COLUMNS), *map(sample_row, samples)]
+    (raw / records.SAMPLES_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    sources = configured(CLOCKS)
+    events, later = [",".join(records.events_columns("worker"))], [",".join(records.COMMIT_WAIT_COLUMNS)]
+    for event, stamp in stamps():
+        readings = {
+            name: evaluate(source, [one for one in SAMPLES if one.source == name], stamp)
+            for name, source in sources.items()
+        }
+        cells = ",".join(reading_cells(readings[name], stamp.wall_ns) for name in COLUMN_PREFIX if name in readings)
+        events.append(f"{event},w,{event},{stamp.wall_ns},{stamp.wall_ns},{stamp.raw_ns},100,{USER},{cells}")
+        said = readings[CHRONOTICK]
+        if isinstance(said, records.Available):
+            numbers = f"{OK},0.010000,{said.uncertainty_ns / 1e6:.6f},{said.sample_id}"
+        else:
+            numbers = f"{said.reason},,,"
+        later.append(f"{event},{CHRONOTICK},{records.REMEASURE},{stamp.raw_ns},{stamp.raw_ns},1,{numbers},,,")
+    (raw / records.EVENTS_FILE).write_text("\n".join(events) + "\n", encoding="utf-8")
+    (raw / records.COMMIT_WAIT_FILE).write_text("\n".join(later) + "\n", encoding="utf-8")
+    return path
+
+
+def test_an_unaltered_run_replays_without_a_difference(tmp_path):
+    found = replay.replay(write(tmp_path / "r", SAMPLES))
+    assert found.differences == ()
+    assert found.readings == 3 * len(stamps())  # two sources per event, and one re-measurement
+
+
+@pytest.mark.parametrize(
+    ("place", "column"),
+    [(place, column) for place in (0, 2) for column in (
+        "raw_before_ns", "raw_after_ns", "wall_ns", "t1_ns", "t2_ns", "t3_ns", "t4_ns", "raw_at_ns", "reference_at_ns",
+        "offset_ns", "delay_ns", "bound_ns", "bound_delay_ns", "bound_precision_ns", "bound_drift_ns", "bound_stamp_ns",
+    )]
+    + [(1, column) for column in (
+        "raw_before_ns", "raw_after_ns", "wall_ns", "raw_at_ns", "reference_at_ns", "offset_ns", "delay_ns", "sigma_ns",
+    )],
+)  # fmt: skip
+def test_a_number_changed_by_100_ns_in_one_sample_is_found(tmp_path, place, column):
+    changed = list(SAMPLES)
+    changed[place] = replace(changed[place], **{column: getattr(changed[place], column) + 100})
+    assert replay.replay(write(tmp_path / "r", changed)).differences
+
+
+def test_an_answer_changed_in_one_sample_is_found(tmp_path):
+    changed = list(SAMPLES)
+    changed[1] = replace(changed[1], payload=changed[1].payload.replace("0.02", "0.03"))
+    assert [one.column for one in replay.replay(write(tmp_path / "r", changed)).differences] == ["sigma_ns"]
+
+
+@pytest.mark.parametrize("by_ns", [-200_000, S // 2, 3 * S])
+def test_a_publication_moved_to_before_its_exchange_or_past_a_stamp_is_found(tmp_path, by_ns):
+    changed = list(SAMPLES)
+    changed[2] = replace(changed[2], published_raw_ns=changed[2].published_raw_ns + by_ns)
+    assert replay.replay(write(tmp_path / "r", changed)).differences
+
+
+def test_a_sample_that_is_there_twice_is_found(tmp_path):
+    assert replay.replay(write(tmp_path / "r", [*SAMPLES, SAMPLES[-1]])).differences
+
+
+def test_a_re_measurement_that_names_another_sample_is_found(tmp_path):
+    path = write(tmp_path / "r", SAMPLES)
+    file = path / records.RAW_DIR / "w" / records.COMMIT_WAIT_FILE
+    file.write_text(file.read_text(encoding="utf-8").replace("ct3", "ct5", 1), encoding="utf-8")
+    (difference,) = replay.replay(path).differences
+    assert difference.column == "sample_id"
+
+
+def test_a_file_that_is_not_what_left_the_node_is_found_whatever_was_changed(tmp_path):
+    """A publication moved by 1 ns changes no reading; the checksum taken on the node tells."""
+    path = write(tmp_path / "r", SAMPLES)
+    raw = path / records.RAW_DIR / "w"
+    file = raw / records.SAMPLES_FILE
+    (raw / records.CHECKSUMS_FILE).write_text(
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n", encoding="ascii"
+    )
+    assert replay.replay(path).differences == ()
+    with file.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream))
+    place = rows[0].index("published_raw_ns")
+    file.write_text(file.read_text(encoding="utf-8").replace(rows[1][place], str(int(rows[1][place]) + 1), 1), "utf-8")
+    (difference,) = replay.replay(path).differences
+    assert (difference.event_id, difference.column) == (records.SAMPLES_FILE, "sha256")
