@@ -28,6 +28,7 @@ SERVICES_HOST: Final = "127.0.78.1"
 HOSTS: Final = {"comp11": "127.0.78.11", "comp12": "127.0.78.12", "comp18": "127.0.78.18"}
 WORKERS: Final = ("comp11", "comp12")
 COORDINATOR: Final = "comp18"
+AGENT: Final = (sys.executable, "-m", "node_agent")
 
 _START_DEADLINE_S: Final = 20.0
 _END_DEADLINE_S: Final = 10.0
@@ -149,14 +150,16 @@ class Crew:
     rate_hz: float
     delays_s: tuple[float, ...]
     virtual: Mapping[str, VirtualClock] = field(default_factory=dict)
+    hosts: Mapping[str, str] = field(default_factory=lambda: HOSTS)
+    programs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # where it is not the agent itself
 
     def plans(self) -> dict[str, NodePlan]:
         """Write a plan and a key into a new run folder per node; return the plans, workers first."""
         key = secrets.token_hex(32)
-        addresses = tuple(plans.WorkerAddress(node_id, HOSTS[node_id], 9000) for node_id in WORKERS)
+        addresses = tuple(plans.WorkerAddress(node_id, self.hosts[node_id], 9000) for node_id in WORKERS)
         broadcast = plans.BroadcastPlan(addresses, self.num_events, (1_000 / self.rate_hz,))
         made = {}
-        for node_id, host in HOSTS.items():
+        for node_id, host in self.hosts.items():
             run_dir = self.folder / node_id
             run_dir.mkdir(parents=True)
             made[node_id] = plans.NodePlan(
@@ -189,7 +192,7 @@ class Crew:
         deadline = time.monotonic() + self.deadline_s
         try:
             for node_id, plan in made.items():
-                processes[node_id] = start_agent(plan.role, self.folder / node_id)
+                processes[node_id] = start_agent(plan.role, self.folder / node_id, self.programs.get(node_id, AGENT))
             while any(process.poll() is None for process in processes.values()):
                 for node_id, process in processes.items():
                     if process.poll() is None:
@@ -205,9 +208,9 @@ class Crew:
         return Outcome(folders, statuses, usages, _problem(statuses, made))
 
 
-def start_agent(role: str, run_dir: Path) -> subprocess.Popen[str]:
+def start_agent(role: str, run_dir: Path, program: tuple[str, ...] = AGENT) -> subprocess.Popen[str]:
     """Start an agent from the plan in its run folder, in the foreground."""
-    command = [sys.executable, "-m", "node_agent", role, "--plan", str(run_dir / plans.PLAN_FILE)]
+    command = [*program, role, "--plan", str(run_dir / plans.PLAN_FILE)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
 
 
@@ -216,14 +219,13 @@ def detached_start_s(role: str, run_dir: Path) -> float:
 
     Raises RunError if it does not start.
     """
-    agent = [sys.executable, "-m", "node_agent"]
     begun = time.monotonic()
     said = subprocess.run(
-        [*agent, role, "--plan", str(run_dir / plans.PLAN_FILE), "--detach"],
+        [*AGENT, role, "--plan", str(run_dir / plans.PLAN_FILE), "--detach"],
         capture_output=True, text=True, timeout=_START_DEADLINE_S, check=False,
     )  # fmt: skip
     took_s = time.monotonic() - begun
-    stop = [*agent, "stop", "--run-dir", str(run_dir)]
+    stop = [*AGENT, "stop", "--run-dir", str(run_dir)]
     subprocess.run(stop, capture_output=True, timeout=2 * _START_DEADLINE_S, check=False)
     if said.returncode:
         raise RunError(f"agent: expected it to start, got {said.stderr.strip() or said.returncode}")
