@@ -32,7 +32,7 @@ AGENT: Final = (sys.executable, "-m", "node_agent")
 
 _START_DEADLINE_S: Final = 20.0
 _END_DEADLINE_S: Final = 10.0
-_LOOK_EVERY_S: Final = 0.5
+_LOOK_EVERY_S: Final = 0.25
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from node_agent.plan import ChronoTickPlan, ClocksPlan, NtpPlan
 
 HOSTS = {"comp11": "127.0.79.11", "comp12": "127.0.79.12", "comp18": "127.0.79.18"}
 SERVICES = "127.0.79.1"
-EVENTS = 1_500
+EVENTS = 1_000
 RATE_HZ = 1_000.0
 TOLERANCE_NS = 20_000  # the tolerance that the stamps are promised to keep, at p99.9
 MUTANT = (sys.executable, str(Path(__file__).with_name("stamp_after_recvmsg.py")))
@@ -57,7 +57,7 @@ def services_that_hang():
         stalled.bind((SERVICES, 0))
         stalled.listen(64)
         ntp, tick = ("{}:{}".format(*sock.getsockname()) for sock in (silent, stalled))
-        yield ClocksPlan(ntp=NtpPlan((ntp,), 0.2, 5.0), chronotick=ChronoTickPlan(f"http://{tick}", 0.2, 5.0))
+        yield ClocksPlan(ntp=NtpPlan((ntp,), 0.2, 2.0), chronotick=ChronoTickPlan(f"http://{tick}", 0.2, 2.0))
 
 
 def differences_ns(folder, clocks=None, programs=None):
