@@ -1,0 +1,86 @@
+"""A transmit stamp belongs to the datagram it was taken of, or to none: numbers that are uncertain give no stamp."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from node_agent import kernel_stamps, mmsg
+from node_agent.departures import Departures
+
+TARGET = mmsg.socket_address("127.0.0.1", 9)
+
+
+@pytest.fixture
+def sock():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        made.setblocking(False)
+        yield made
+
+
+class Kernel:
+    """Stamps what it is told to, numbering sends as the kernel does where a failed send takes a number (before 6.7)."""
+
+    def __init__(self, monkeypatch):
+        self.next = 0
+        self.failures: list[OSError] = []
+        self.held: list[tuple[int, int]] = []  # numbers and times of datagrams that wait to leave
+        self.stamps: list[tuple[int, int]] = []
+        self.now = 1_000
+        monkeypatch.setattr(mmsg, "send", self.send)
+        monkeypatch.setattr(kernel_stamps, "renumber_departures", self.renumber)
+        monkeypatch.setattr(kernel_stamps.DepartureStamps, "take", lambda _self: self.take())
+
+    def send(self, _sock, _datagram, _target):
+        number, self.next = self.next, self.next + 1
+        if self.failures:
+            raise self.failures.pop()
+        self.now += 10
+        self.held.append((number, self.now))
+
+    def renumber(self, _sock):
+        self.next = 0
+        return True
+
+    def leave(self):
+        self.stamps += self.held
+        self.held = []
+
+    def take(self):
+        taken, self.stamps = self.stamps, []
+        return taken
+
+
+def test_a_full_buffer_does_not_shift_the_stamps_to_the_next_send(monkeypatch, sock):
+    """The try that found the buffer full took a number: the stamps that follow are still each send's own."""
+    kernel = Kernel(monkeypatch)
+    departures = Departures(sock)
+    kernel.failures = [BlockingIOError()]
+    departures.send(b"x", TARGET, "first")
+    departures.send(b"x", TARGET, "second")
+    kernel.leave()
+    assert departures.collect() == [("first", 1_010), ("second", 1_020)]
+
+
+def test_a_stamp_from_before_a_failed_send_is_not_given_to_a_later_one(monkeypatch, sock):
+    """Two datagrams still wait to leave when a send fails; their late stamps bear the numbers of two later sends."""
+    kernel = Kernel(monkeypatch)
+    departures = Departures(sock)
+    departures.send(b"x", TARGET)  # one without a ticket, as a hello is
+    departures.send(b"x", TARGET, "old")
+    kernel.failures = [OSError(105, "No buffer space available")]
+    with pytest.raises(OSError, match="No buffer space"):
+        departures.send(b"x", TARGET, "failed")
+    for ticket in ("new 0", "new 1", "new 2"):
+        departures.send(b"x", TARGET, ticket)
+    kernel.leave()
+    assert departures.collect() == [("new 0", 1_030), ("new 1", 1_040), ("new 2", 1_050)]
+
+
+def test_without_transmit_stamps_no_ticket_is_kept(monkeypatch, sock):
+    monkeypatch.setattr(kernel_stamps, "stamp_departures", lambda _sock: False)
+    departures = Departures(sock)
+    for number in range(10):
+        departures.send(b"x", TARGET, number)
+    assert departures._waiting == {}
