@@ -114,13 +114,31 @@ def claim(run_dir: Path) -> None:
     text = json.dumps({"pid": os.getpid(), "start_ticks": machine.own_start_ticks()})
     temporary = run_dir / f".{PID_FILE}.{os.getpid()}"
     temporary.write_text(text, encoding="ascii")
-    (run_dir / PID_FILE).unlink(missing_ok=True)  # one that did not start
     try:
+        _put_aside(run_dir)
         os.link(temporary, run_dir / PID_FILE)  # only one of two that start at once can make it
     except FileExistsError as error:
         raise AgentError(f"{run_dir}: another agent is starting there; stop it first") from error
     finally:
         temporary.unlink()
+
+
+def _put_aside(run_dir: Path) -> None:
+    """Remove the pid file of an agent that did not start; raise FileExistsError if it is a living agent's after all.
+
+    Another may have made it since this process looked. No locks: a home folder may lie on a file system without them.
+    """
+    aside = run_dir / f".{PID_FILE}.{os.getpid()}.aside"
+    try:
+        (run_dir / PID_FILE).rename(aside)
+    except FileNotFoundError:
+        return
+    try:
+        if _living(aside) is not None:
+            os.link(aside, run_dir / PID_FILE)
+            raise FileExistsError(run_dir / PID_FILE)
+    finally:
+        aside.unlink()
 
 
 def take_key(run_dir: Path) -> bytes | None:
@@ -142,13 +160,17 @@ def take_key(run_dir: Path) -> bytes | None:
 
 def alive_pid(run_dir: Path) -> int | None:
     """Return the pid of the run folder's agent if that very process still lives."""
+    return _living(run_dir / PID_FILE)
+
+
+def _living(file: Path) -> int | None:
     try:
-        said = json.loads((run_dir / PID_FILE).read_text(encoding="ascii"))
+        said = json.loads(file.read_text(encoding="ascii"))
         pid, ticks = int(said["pid"]), int(said["start_ticks"])
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise AgentError(f"{run_dir / PID_FILE}: expected pid and start_ticks, got something else") from error
+        raise AgentError(f"{file}: expected pid and start_ticks, got something else") from error
     return pid if machine.start_ticks(pid) == ticks else None
 
 
