@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analysis import event_findings, reading_findings
+from analysis import clock_findings, event_findings, reading_findings
 from analysis.finding import Finding
 
 if TYPE_CHECKING:
@@ -21,5 +21,5 @@ ORDER: Final = {"error": 0, "warning": 1, "note": 2}
 
 def find(run: Run) -> list[Finding]:
     """Return what is wrong with the run's data, worst first. An empty list: no detector found anything."""
-    found = [*event_findings.find(run), *reading_findings.find(run)]
+    found = [*event_findings.find(run), *reading_findings.find(run), *clock_findings.find(run)]
     return sorted(found, key=lambda finding: ORDER[finding.severity])
