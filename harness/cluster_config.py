@@ -139,6 +139,8 @@ class ClusterConfig(Strict):
     def _servers_are_addresses(cls, servers: list[str]) -> list[str]:
         for server in servers:
             split_host_port(server)
+        if len(set(servers)) < len(servers):
+            raise problem("", "each server once: named twice, a wrong one is a majority", servers)
         return servers
 
     @field_validator("chronotick_server")

@@ -122,6 +122,10 @@ class NtpPlan:
     timeout_s: float = 1.0
     valid_for_s: Optional[float] = None
 
+    def __post_init__(self) -> None:
+        if len(set(self.servers)) < len(self.servers):  # or one falseticker, named twice, is the majority
+            raise PlanError(f"ntp servers: expected each one once, got {', '.join(self.servers)}")
+
 
 @dataclass(frozen=True)
 class ChronoTickPlan:

@@ -95,6 +95,10 @@ def test_a_burst_longer_than_its_slot_is_refused(tmp_path: Path) -> None:
             "chronotick_server: expected a port > 0 outside an embedded cluster",
         ),
         ({"ntp_server": ["ok:123", "a b"]}, "ntp_server: expected host:port, got 'a b'"),
+        (
+            {"ntp_server": ["a:1", "b:1", "a:1"]},
+            "ntp_server: expected each server once: named twice, a wrong one is a majority, got ['a:1', 'b:1', 'a:1']",
+        ),
         ({"remote_base": "~/x; rm -rf ~"}, "remote_base: expected a path of letters"),
         ({"remote_base": "~/../x"}, "remote_base: expected a path of letters"),
         ({"host_key_policy": "ignore"}, "host_key_policy: expected one of 'reject' or 'accept-new', got 'ignore'"),

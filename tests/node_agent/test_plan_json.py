@@ -35,7 +35,7 @@ clocks = st.builds(
     ntp=st.none()
     | st.builds(
         NtpPlan,
-        servers=st.lists(TEXT, min_size=1, max_size=3).map(tuple),
+        servers=st.lists(TEXT, min_size=1, max_size=3, unique=True).map(tuple),
         query_interval_s=SECONDS,
         timeout_s=SECONDS,
         valid_for_s=st.none() | SECONDS,
@@ -196,3 +196,9 @@ def test_a_sample_serves_three_intervals_and_a_second_unless_told_otherwise():
 def test_a_virtual_clock_refuses_what_would_take_no_time(make):
     with pytest.raises(plans.PlanError, match="expected more than 0"):
         make()
+
+
+def test_a_time_server_named_twice_is_refused():
+    """Of three, fewer than half may be wrong: one that votes twice would be the majority."""
+    with pytest.raises(plans.PlanError, match="each one once, got a:1, b:1, a:1"):
+        plans.NtpPlan(("a:1", "b:1", "a:1"))
