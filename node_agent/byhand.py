@@ -43,7 +43,6 @@ def work(arguments: argparse.Namespace) -> int:
             raise AgentError(f"{path} exists already; move it away or name another --output", EXIT_USAGE)
     plan = _plan(arguments, run_dir)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         run_dir.mkdir()
     except OSError as error:
         raise AgentError(f"{error.filename}: {error.strerror}", EXIT_USAGE) from error
@@ -141,7 +140,9 @@ def _summary(status: NodeStatus, output: Path) -> str:
         f"{name}={source.status}({source.samples - source.failures}/{source.samples} answers)"
         for name, source in status.sources.items()
     )
-    return f"{status.role} {status.node_id}: {counts}\nclock sources: {sources}\nrows: {output}"
+    journals = output.with_name(f"{output.stem}.raw")
+    said = f"{status.role} {status.node_id}: {counts}\nclock sources: {sources}"
+    return f"{said}\nrows: {output}\njournals: {journals}"
 
 
 def _say(text: str) -> None:

@@ -71,7 +71,7 @@ def _listen(plan: NodePlan) -> dict[str, Any]:
 def bind_problem(error: OSError, host: str, port: int) -> str:
     """Return one line that says why a UDP address cannot be bound, and what to do."""
     if error.errno == errno.EADDRINUSE:
-        return f"UDP port {port} on {host} is in use; end the program that holds it or set network.listen_port"
+        return f"UDP port {port} on {host} is in use; end the program that holds it or choose another port"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{host} is not an address of this node; set the node's address in the cluster file"
     return f"UDP port {port} on {host} cannot be bound: {error.strerror or error}"

@@ -104,7 +104,9 @@ class CommitWait:
         readings: Readings,
         journal: Journal,
     ) -> None:
-        self._remeasurements = Remeasurements(delays_s)
+        self._remeasurements = Remeasurements(
+            delays_s if readings.configured else ()
+        )  # without sources, nothing to ask
         self._holds = Holds()
         self._every = round(1 / share) if share > 0 else 0  # one event in so many is held
         self._clock = clock

@@ -62,7 +62,7 @@ def test_a_port_in_use_is_one_line_and_no_agent(crew):
     assert said.returncode == 4
     assert said.stderr == (
         f"worker: UDP port {worker.plan.listen_port} on {worker.plan.listen_host} is in use; "
-        "end the program that holds it or set network.listen_port\n"
+        "end the program that holds it or choose another port\n"
     )
     until(lambda: not worker.alive, "the end of an agent that could not bind")
 
