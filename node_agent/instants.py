@@ -117,7 +117,7 @@ def kernel_stamp(wall_ns: int, origin: str, pair: ClockPair, before: ClockPair) 
     ``pair`` was read in the same wake-up, right after the packet; ``before`` is the last pair of an earlier wake-up.
     raw = raw_now - (wall_now - wall_kernel), wrong by at most half the bracket + 500 ppm of the gap (DESIGN section 5).
     A step too small to be told from a slew may lie between packet and pair, so what the wall clock was seen to move
-    since ``before`` is added.
+    since ``before`` is added; a step of less than the two brackets, some 100 ns, cannot be seen by anyone.
     """
     gap = pair.wall_ns - wall_ns
     if stepped(before, pair):

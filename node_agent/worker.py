@@ -86,8 +86,9 @@ class Worker:
         clock = self._node.clock
         inbox = mmsg.Inbox(self._sock, self._node.plan.buffer_size, _BATCH)
         before = last = clock.pair()
-        while not self._stopping.is_set():
-            poll.poll(_WAKE_UP_MS)
+        while True:
+            stopping = self._stopping.is_set()
+            poll.poll(0 if stopping else _WAKE_UP_MS)
             if clock.raw_ns() - last.raw_ns < _NAP_NS:  # a stream: let some datagrams gather, their stamps are taken
                 time.sleep(_NAP_NS / 1e9)
             datagrams = inbox.take()
@@ -96,6 +97,8 @@ class Worker:
             if len(datagrams) < _BATCH:  # the socket was emptied after `last`, so what comes next arrived after it
                 before = last
             last = pair
+            if stopping and len(datagrams) < _BATCH:  # what had arrived when the end came is taken along
+                return
 
     def _judge_all(self) -> None:
         """Judge what the receive path queued until it has stopped and its queue is empty."""

@@ -113,7 +113,7 @@ class NtpSource:
         """Choose the fresh samples at ``raw_ns``, and tell between which instants exactly these are fresh."""
         ends = [(_raw_at(sample) + self.valid_for_ns, sample) for sample in samples]
         fresh = [sample for end, sample in ends if raw_ns <= end]
-        by_server = [[s for s in fresh if s.server == server][-WINDOW:] for server in self.servers]
+        by_server = [_of_one_machine([s for s in fresh if s.server == server])[-WINDOW:] for server in self.servers]
         return _Digest(
             samples,
             max([_raw_at(sample) for sample in fresh] + [end + 1 for end, _sample in ends if raw_ns > end]),
@@ -155,6 +155,11 @@ class NtpSource:
                 est, narrowest, best = center, bound, sample
         assert best is not None, "a digest holds at least one sample of each of its servers"  # noqa: S101 - for the type checker
         return Interval(low, high, est, best)
+
+
+def _of_one_machine(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """Return the samples of the address that answered last: a name may move to a machine with another clock."""
+    return [sample for sample in samples if sample.address == samples[-1].address]
 
 
 def marzullo(intervals: Iterable[tuple[int, int]]) -> tuple[int, int] | None:

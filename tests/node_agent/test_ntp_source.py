@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from exchanges import EPOCH_NS, WALL_AHEAD_NS, Exchange, Oscillator, S, drifts, exchanges
 from hypothesis import find, given
@@ -130,3 +132,15 @@ def test_several_servers_refer_to_utc_and_pay_their_root_distance():
     near, far = evaluate(source, samples, stamp), evaluate(source, rooted, stamp)
     assert near.reference == far.reference == "utc"
     assert (far.latest_ns - far.earliest_ns) - (near.latest_ns - near.earliest_ns) == 2 * (2 + 5)
+
+
+def test_a_name_that_moves_to_another_machine_takes_its_old_answers_with_it():
+    """Two machines an hour apart under one name: the reading is the new one's alone, not an impossible mixture."""
+    oscillator = Oscillator(0)
+    old = replace(Exchange(EPOCH_NS, 1_000, 0, 1_000).sample(oscillator, LIMIT_PPM), address="192.0.2.1:123")
+    there = Exchange(EPOCH_NS + S, 1_000, 0, 1_000).sample(oscillator, LIMIT_PPM)
+    new = replace(there, address="192.0.2.2:123", reference_at_ns=there.reference_at_ns + 3_600 * S)
+    stamp = stamp_at(oscillator, EPOCH_NS + 2 * S)
+    both = evaluate(ONE, by_publication([old, new]), stamp)
+    assert both == evaluate(ONE, [new], stamp)
+    assert isinstance(both, Available)
