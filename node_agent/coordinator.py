@@ -11,7 +11,7 @@ from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from node_agent import kernel_stamps, mmsg, records, wire
+from node_agent import kernel_stamps, machine, mmsg, records, wire
 from node_agent.departures import Departures
 from node_agent.instants import ClockPair, kernel_stamp, user_stamp
 from node_agent.journal import cell
@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 
 _ASK_EVERY_S: Final = 0.1
 _STAMP_PATIENCE_NS: Final = 1_000_000_000  # a transmit stamp that has not come by then will not come
-_SPIN_NS: Final = 300_000
+_WAKE_NS: Final = 200_000  # a long sleep may end so late
+_SPIN_NS: Final = 40_000  # and a short one so late; who spins for longer is the first to lose the CPU, mid-send
 _WORK_NS: Final = 60_000  # judging and journaling one event takes less
 _LEAD_NS: Final = 1_500_000
 _BACKLOG: Final = 16_384  # events, 1 kB each: with more in hand a send may come late, memory may not grow
@@ -178,6 +179,7 @@ class Coordinator:
 
     def _send_all(self) -> None:
         """Send every event when it is due on the monotonic clock."""
+        machine.sharpen_timers()
         begin_ns = time.monotonic_ns() + _LEAD_NS
         for sequence, (offset_ns, delay_ms) in enumerate(self._plan.schedule()):
             if not self._await_instant(begin_ns + offset_ns):
@@ -191,11 +193,15 @@ class Coordinator:
                 if left_ns > _WORK_NS:
                     self._journal(self._complete.popleft())
             elif left_ns > _SPIN_NS:
-                self._collect_stamps()
-                longest_ns = _COLLECT_EVERY_NS if self._waiting else _PAIR_EVERY_NS
-                nap_ns = min(due_ns - time.monotonic_ns() - _SPIN_NS, longest_ns)
-                if not self._complete and self._stopping.wait(max(0, nap_ns) / 1e9):
-                    return False
+                if left_ns > _LEAD_NS or self._node.clock.raw_ns() - self._collected_ns >= _COLLECT_EVERY_NS:
+                    self._collect_stamps()
+                if not self._complete:
+                    longest_ns = _COLLECT_EVERY_NS if self._waiting else _PAIR_EVERY_NS
+                    left_ns = due_ns - time.monotonic_ns()
+                    early_ns = _WAKE_NS if left_ns > 2 * _WAKE_NS else _SPIN_NS
+                    time.sleep(max(0, min(left_ns - early_ns, longest_ns)) / 1e9)
+                    if self._stopping.is_set():
+                        return False
         if len(self._complete) > _BACKLOG:
             self._journal(self._complete.popleft())
             self._journal(self._complete.popleft())

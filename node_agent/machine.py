@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -10,9 +11,17 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
+_PR_SET_TIMERSLACK: Final = 29  # linux/prctl.h
+_TIMER_SLACK_NS: Final = 1_000
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CLOCK_SOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+
+
+def sharpen_timers() -> None:
+    """Let the sleeps of the calling thread end on time rather than, as usual, up to 50 us later with others' sleeps."""
+    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(_TIMER_SLACK_NS), 0, 0, 0)
 
 
 @dataclass(frozen=True)
