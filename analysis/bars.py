@@ -45,16 +45,21 @@ def percent_axis(axes: Axes, what: str, *, room: float = 40) -> None:
     axes.grid(axis="y")
 
 
+def bar_place(group: int, number: int, series: int) -> tuple[float, float]:
+    """Return the width and the place of the bar of one series in one group."""
+    width = 0.8 / max(1, series)
+    return 0.85 * width, group + (number - (series - 1) / 2) * width
+
+
 def grouped(
     axes: Axes, groups: Sequence[str], series: Sequence[tuple[str, bool, Sequence[statistics.Rate | None]]]
 ) -> None:
     """Draw groups of bars; each series is (source, hatched, one rate per group), None leaving its place free."""
-    width = 0.8 / max(1, len(series))
     for number, (source, hatched, rates) in enumerate(series):
         for group, rate in enumerate(rates):
-            place = group + (number - (len(series) - 1) / 2) * width
+            width, place = bar_place(group, number, len(series))
             if rate is not None:
-                bar(axes, place, rate, source, width=0.85 * width, hatched=hatched)
+                bar(axes, place, rate, source, width=width, hatched=hatched)
     axes.set_xticks(range(len(groups)), groups)
     axes.set_xlim(-0.6, len(groups) - 0.4)
 

@@ -1,6 +1,7 @@
 """Commit-wait: how often waiting makes an ambiguous event certain.
 
-Of the events ambiguous at first, the share certain with the uncertainty re-measured at each delay: the estimates stay,
+Of the (event, worker) pairs ambiguous at first, the share certain with the uncertainty re-measured at each delay, and
+how many of these proved and how many violated (certain of what cannot be, or of a wrong window): the estimates stay,
 their half-widths become what the source claimed that much later (ntp: the half-width; chronotick: its sigma times the
 configured multiplier), at the coordinator as well where it re-measured. Real commit-waits are counted by outcome.
 """
@@ -32,9 +33,11 @@ CAUSALITY: Final = "causality"
 
 @dataclass(frozen=True)
 class Cell:
-    """One source, question and delay: ``ambiguous`` events at first, ``remeasured`` of them later.
+    """One source, question and delay: ``ambiguous`` (event, worker) pairs at first, ``remeasured`` of them later.
 
-    ``certain`` of those are decided with the re-measured width.
+    ``certain`` of those are decided with the re-measured width: ``proved`` rightly, ``violated`` wrongly. Causality is
+    violated whatever the truth; a window only where a truth is known (else both are None). ``contained`` of the
+    ``truth_known`` re-measured receive intervals contain the true time.
     """
 
     source: str
@@ -44,6 +47,29 @@ class Cell:
     ambiguous: int
     remeasured: int
     certain: int
+    proved: int | None
+    violated: int | None
+    contained: int
+    truth_known: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-serialisable data."""
+        proved, violated, contained = (
+            None if number is None else statistics.rate(number, of).as_dict()
+            for number, of in (
+                (self.proved, self.remeasured),
+                (self.violated, self.remeasured),
+                (self.contained if self.truth_known else None, self.truth_known),
+            )
+        )
+        return {
+            "ambiguous_at_first": statistics.rate(self.ambiguous, self.evaluable).as_dict(),
+            "certain_after": statistics.rate(self.certain, self.remeasured).as_dict(),
+            "proved_after": proved,
+            "violated_after": violated,
+            "receive_interval_contains_truth": contained,
+            "not_remeasured": self.ambiguous - self.remeasured,
+        }
 
 
 @dataclass(frozen=True)
@@ -71,11 +97,7 @@ class CommitWait:
         """Return ``{sources: {source: {question: {delay: …}, uncertainty: {delay: …}}}, commit_waits: …}``."""
         sources: dict[str, Any] = {}
         for cell in self.cells:
-            sources.setdefault(cell.source, {}).setdefault(cell.question, {})[f"{cell.delay_s:g}s"] = {
-                "ambiguous_at_first": statistics.rate(cell.ambiguous, cell.evaluable).as_dict(),
-                "certain_after": statistics.rate(cell.certain, cell.remeasured).as_dict(),
-                "not_remeasured": cell.ambiguous - cell.remeasured,
-            }
+            sources.setdefault(cell.source, {}).setdefault(cell.question, {})[f"{cell.delay_s:g}s"] = cell.as_dict()
         for width in self.widths:
             sources.setdefault(width.source, {}).setdefault("uncertainty", {})[f"{width.delay_s:g}s"] = {
                 "available": statistics.rate(width.available, width.due).as_dict(),
@@ -178,38 +200,77 @@ def _narrowed(readings: Readings, uncertainty_ns: NDArray[np.float64] | None, fa
 def _causality(
     table: Table, source: str, delay: float, half: dict[str, NDArray[np.float64] | None], factor: float
 ) -> Cell:
-    evaluable = ambiguous = remeasured = certain = 0
+    evaluable = ambiguous = remeasured = proved = violated = contained = truth_known = 0
     for worker in table.present:
         send, receive = table.sends(worker, source), table.readings(worker, source)
         first = verdicts.intervals(send, receive)
         unclear = first == verdicts.AMBIGUOUS
-        again = verdicts.intervals(
-            _narrowed(send, half[table.coordinator_id], factor), _narrowed(receive, half[worker], factor)
-        )
+        narrowed = _narrowed(receive, half[worker], factor)
+        again = verdicts.intervals(_narrowed(send, half[table.coordinator_id], factor), narrowed)
         judged = unclear & (again != verdicts.NOT_EVALUABLE) & (half[worker] is not None)
         evaluable += int((first != verdicts.NOT_EVALUABLE).sum())
         ambiguous += int(unclear.sum())
         remeasured += int(judged.sum())
-        certain += int((judged & (again != verdicts.AMBIGUOUS)).sum())
-    return Cell(source, CAUSALITY, delay, evaluable, ambiguous, remeasured, certain)
+        proved += int((judged & (again == verdicts.BEFORE)).sum())
+        violated += int((judged & (again == verdicts.AFTER)).sum())
+        inside, known = _contained(table, worker, narrowed, judged)
+        contained, truth_known = contained + inside, truth_known + known
+    certain = proved + violated
+    return Cell(
+        source, CAUSALITY, delay, evaluable, ambiguous, remeasured, certain, proved, violated, contained, truth_known
+    )
 
 
 def _window(
     table: Table, source: str, delay: float, half: dict[str, NDArray[np.float64] | None], factor: float, width_ms: int
 ) -> Cell:
     """Ambiguous at first means here: the worker was not certain of the receipt's window."""
-    evaluable = ambiguous = remeasured = certain = 0
+    evaluable = ambiguous = remeasured = certain = contained = truth_known = 0
+    proved = violated = 0
+    told = True  # the true window of all that is certain
     width = width_ms * MS_NS
     for worker in table.present:
         first = table.readings(worker, source)
         unclear = first.bounded & (first.earliest // width != first.latest // width)
         again = _narrowed(first, half[worker], factor)
         judged = unclear & again.bounded & (half[worker] is not None)
+        decided = judged & (again.earliest // width == again.latest // width)
         evaluable += int(first.bounded.sum())
         ambiguous += int(unclear.sum())
         remeasured += int(judged.sum())
-        certain += int((judged & (again.earliest // width == again.latest // width)).sum())
-    return Cell(source, f"window_{width_ms}ms", delay, evaluable, ambiguous, remeasured, certain)
+        certain += int(decided.sum())
+        inside, known = _contained(table, worker, again, judged)
+        contained, truth_known = contained + inside, truth_known + known
+        true = table.truth(worker)
+        if true is None or not true.known[decided].all():
+            told = False
+            continue
+        right = decided & (true.ns // width == again.earliest // width)
+        proved += int(right.sum())
+        violated += int((decided & ~right).sum())
+    return Cell(
+        source,
+        f"window_{width_ms}ms",
+        delay,
+        evaluable,
+        ambiguous,
+        remeasured,
+        certain,
+        proved if told else None,
+        violated if told else None,
+        contained,
+        truth_known,
+    )
+
+
+def _contained(table: Table, worker: str, readings: Readings, judged: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return how many of a worker's intervals contain the true time, and of how many the true time is known."""
+    true = table.truth(worker)
+    if true is None:
+        return 0, 0
+    known = judged & true.known & readings.bounded
+    inside = known & (readings.earliest <= true.ns) & (true.ns <= readings.latest)
+    return int(inside.sum()), int(known.sum())
 
 
 def analyze(experiment_dir: str | Path) -> dict[str, Any]:

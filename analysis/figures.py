@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from analysis import statistics, style
-from analysis.bars import PERCENT, clock_handles, grouped, legend, percent_axis
+from analysis.bars import PERCENT, bar_place, clock_handles, grouped, legend, percent_axis
 from analysis.causality_analysis import FIGURE as CAUSALITY
 from analysis.commit_wait import FIGURE as COMMIT_WAIT
 from analysis.coordination_cost import FIGURE as COORDINATION
@@ -248,7 +248,7 @@ def draw_coordination(result: Coordination) -> Figure:
 
 
 def commit_wait_certain(axes: Axes, result: CommitWait, questions: Sequence[str] | None = None) -> None:
-    """Draw the share of events ambiguous at first that are certain with the re-measured uncertainty."""
+    """Draw the share of what was ambiguous at first that is certain later; the violations among it in black."""
     axes.set_title("Ambiguous at first, certain after")
     if not result.cells:
         style.say(axes, "not evaluable: nothing was re-measured in this run")
@@ -265,7 +265,19 @@ def commit_wait_certain(axes: Axes, result: CommitWait, questions: Sequence[str]
             (source, False, [None if one is None else statistics.rate(one.certain, one.remeasured) for one in cells])
         )
     grouped(axes, groups, series)
-    percent_axis(axes, "re-measured events", room=60)
+    for number, source in enumerate(sources):
+        found = {(cell.question, cell.delay_s): cell for cell in result.cells if cell.source == source}
+        for group, key in enumerate((question, delay) for question in asked for delay in delays):
+            cell = found.get(key)
+            if cell is not None and cell.violated:
+                width, place = bar_place(group, number, len(sources))
+                axes.bar(place, PERCENT * cell.violated / cell.remeasured, width, color="black")
+    certain, violated = (
+        sum(getattr(cell, name) or 0 for cell in result.cells if cell.question in asked)
+        for name in ("certain", "violated")
+    )
+    axes.set_xlabel(f"black: certain, but violated ({violated} of {certain})")
+    percent_axis(axes, "re-measured pairs", room=60)
 
 
 def commit_wait_widths(axes: Axes, result: CommitWait) -> None:

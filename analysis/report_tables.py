@@ -267,14 +267,18 @@ def commit_wait(results: Results) -> str:
                 f"{cell.delay_s:g}",
                 share(statistics.rate(cell.ambiguous, cell.evaluable)),
                 share(statistics.rate(cell.certain, cell.remeasured)),
+                "not evaluable" if cell.proved is None else cell.proved,
+                "not evaluable" if cell.violated is None else cell.violated,
+                share(statistics.rate(cell.contained, cell.truth_known)) if cell.truth_known else "not evaluable",
                 cell.ambiguous - cell.remeasured,
                 number(None if width.uncertainty_ms.median is None else 1000 * width.uncertainty_ms.median),
                 number(width.late_ms.maximum, 2),
             )
         )
-    head = ("source", "question", "delay (s)", "ambiguous at first", "certain after", "not re-measured")
+    head = ("source", "question", "delay (s)", "ambiguous at first", "certain after")
+    after = ("of these proved", "of these violated", "receive interval contains the truth", "not re-measured")
     return markdown(
-        (*head, "claimed uncertainty, median (µs)", "latest measurement (ms late)"),
+        (*head, *after, "claimed uncertainty, median (µs)", "latest measurement (ms late)"),
         rows,
         "Nothing that was ambiguous at first was re-measured.",
     )

@@ -30,6 +30,38 @@ def test_chronoticks_sigma_counts_times_the_configured_multiplier(tmp_path):
     assert causality["4s"]["certain_after"]["numerator"] == 0
 
 
+def test_certain_of_what_cannot_be_is_a_violation_and_no_success(tmp_path):
+    """The worker's NTP is 300 us behind, +-250 us at first; it then claims 1 us: certain, and received before sent."""
+    overconfident = Clock(ntp_error_ns=-300 * US, ntp_half_ns=250 * US)
+    run = Folder({"w": overconfident}, coordinator=Clock(ntp_half_ns=20 * US), remeasured={2.0: {"ntp": 0.001}})
+    sources = commit_wait.analyze(write(run, tmp_path / "r"))["sources"]["ntp"]
+    causality = sources["causality"]["2s"]
+    assert causality["certain_after"]["numerator"] == 10
+    assert causality["proved_after"]["numerator"] == 0
+    assert causality["violated_after"]["numerator"] == 10
+    contains = causality["receive_interval_contains_truth"]
+    assert (contains["numerator"], contains["denominator"]) == (0, 10)
+
+
+def test_without_a_truth_a_violation_still_shows_but_nothing_is_said_to_contain_it(tmp_path):
+    clock = Clock(ntp_half_ns=60 * US)
+    run = Folder({"w": clock}, coordinator=clock, remeasured={2.0: {"ntp": 0.040}}, truth=False)
+    found = commit_wait.analyze(write(run, tmp_path / "r"))["sources"]["ntp"]
+    assert found["causality"]["2s"]["proved_after"]["numerator"] == 10
+    assert found["causality"]["2s"]["receive_interval_contains_truth"] is None
+    assert found["window_50ms"]["2s"]["violated_after"] is None
+
+
+@pytest.mark.parametrize(("error_us", "right"), [(0, 1), (-200, 0)])
+def test_certain_of_a_window_is_right_only_if_the_true_window_is_the_same(tmp_path, error_us, right):
+    """Received 100 us into the window of START_NS; 200 us behind it seems the window before."""
+    clock = Clock(ntp_error_ns=error_us * US, ntp_half_ns=250 * US)
+    run = Folder({"w": clock}, events=1, remeasured={2.0: {"ntp": 0.001}})
+    window = commit_wait.analyze(write(run, tmp_path / "r"))["sources"]["ntp"]["window_1000ms"]["2s"]
+    assert window["certain_after"]["numerator"] == 1
+    assert (window["proved_after"]["numerator"], window["violated_after"]["numerator"]) == (right, 1 - right)
+
+
 def test_events_clear_at_first_are_not_in_the_denominator(tmp_path):
     run = Folder({"w": Clock(ntp_half_ns=10 * US)}, coordinator=Clock(ntp_half_ns=10 * US), remeasured={2: {"ntp": 1}})
     causality = commit_wait.analyze(write(run, tmp_path / "r"))["sources"]["ntp"]["causality"]["2s"]
