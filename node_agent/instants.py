@@ -6,6 +6,7 @@ Every node reads its clocks here, so that a virtual clock (DESIGN section 5) ben
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from node_agent.clocks.virtual import error_at, raw_segments, wall_segments
@@ -119,13 +120,19 @@ def kernel_stamp(wall_ns: int, origin: str, pair: ClockPair, before: ClockPair) 
     A step too small to be told from a slew may lie between packet and pair, so what the wall clock was seen to move
     since ``before`` is added; a step of less than the two brackets, some 100 ns, cannot be seen by anyone.
     """
+    raw_ns, error_ns = _anchor(pair, before)
     gap = pair.wall_ns - wall_ns
-    if stepped(before, pair):
+    if raw_ns is None:
         return Stamp(wall_ns, None, 0, origin, CLOCK_STEP)
     if abs(gap) > MAX_GAP_NS:
         return Stamp(wall_ns, None, 0, origin, STAMP_GAP)
-    error_ns = pair.half_bracket_ns + _slew_ns(gap) + moved_ns(before, pair)
-    return Stamp(wall_ns, pair.raw_ns - gap, error_ns, origin)
+    return Stamp(wall_ns, raw_ns - gap, error_ns + _slew_ns(gap), origin)
+
+
+@lru_cache(maxsize=4)  # many datagrams share a wake-up
+def _anchor(pair: ClockPair, before: ClockPair) -> tuple[int | None, int]:
+    """Return the raw instant of ``pair``, None if the wall clock stepped since ``before``, and its error in ns."""
+    return None if stepped(before, pair) else pair.raw_ns, pair.half_bracket_ns + moved_ns(before, pair)
 
 
 def _slew_ns(elapsed_ns: int) -> int:

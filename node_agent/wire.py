@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,7 @@ END_ACK: Final = "end_ack"
 TAG_SIZE: Final = 16
 KEY_SIZE: Final = 32
 _MAX_ID: Final = 1 << 63
+_INTEGER: Final = rb"(0|[1-9][0-9]{0,18})"  # as JSON writes it, and not much above _MAX_ID
 
 MALFORMED: Final = "malformed"
 FOREIGN: Final = "foreign"
@@ -55,6 +57,10 @@ class Wire:
             raise ValueError(f"run key: expected {KEY_SIZE} bytes, got {len(key)}")
         self._run_id = run_id
         self._event_end = b"" if key is None else b',"run_id":%b,"kind":"event"' % json.dumps(run_id).encode()
+        self._own_event = re.compile(
+            rb'\{"event_id":%b,"coordinator_timestamp_ns":%b,"sequence_number":%b%b\}'
+            % (_INTEGER, _INTEGER, _INTEGER, re.escape(self._event_end))
+        )
         self._keyed = None if key is None else hashlib.blake2b(digest_size=TAG_SIZE, key=key)
 
     def event(self, event_id: int, coordinator_timestamp_ns: int, sequence_number: int) -> bytes:
@@ -71,7 +77,7 @@ class Wire:
         return self._tag(body) + body
 
     def open(self, datagram: bytes) -> Event | Control | Refused:
-        """Check and read a datagram."""
+        """Check and read a datagram; what ``event`` writes needs no JSON parser, which would take thrice as long."""
         if self._keyed is None:
             return self._read(datagram)
         if len(datagram) <= TAG_SIZE:
@@ -88,6 +94,11 @@ class Wire:
         return hasher.digest()
 
     def _read(self, body: bytes) -> Event | Control | Refused:
+        own = self._own_event.fullmatch(body)
+        if own is not None:
+            event = Event(*map(int, own.groups()))
+            if max(event) < _MAX_ID:
+                return event
         try:
             data = json.loads(body.decode())  # of bytes, json would guess the encoding first
         except (ValueError, RecursionError):
