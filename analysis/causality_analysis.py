@@ -80,6 +80,8 @@ def rates(cells: list[Cell]) -> dict[str, Any]:
         },
         "points": {"violated": statistics.rate(sum(cell.point_violated for cell in cells), points).as_dict()},
     }
+    decided = sum(cell.proved + cell.violated for cell in cells)
+    merged["intervals"]["decided"] = statistics.rate(decided, evaluable).as_dict()
     merged["intervals"]["not_evaluable"] = _sum_reasons([cell.interval_reasons for cell in cells])
     merged["points"]["not_evaluable"] = _sum_reasons([cell.point_reasons for cell in cells])
     if len(cells) == 1:

@@ -85,9 +85,21 @@ class Coordination:
         needed = set(self.total_tasks) - {WHO_FIRST}
         if needed <= set(tasks) and mine and theirs and mine.per_decision and theirs.per_decision and theirs.rounds:
             value = 1 - (mine.per_decision.value or 0.0) / (theirs.per_decision.value or 1.0)
+        parts = {task: self.total(source, clock, [task]) for task in tasks}
+        words = f"not evaluable over {_words(tasks)}" if mine and theirs else "not evaluable"
+        if mine and theirs:
+            counts = (
+                f"{mine.rounds} of {mine.decisions} decisions; NTP {against[1]} {theirs.rounds} of {theirs.decisions}"
+            )
+            less = "" if value is None else f"{100 * abs(value):.1f} % {'fewer' if value >= 0 else 'more'} rounds: "
+            words = f"{less}{counts} ({_words(tasks)})"
+        no_room = mine and theirs and theirs.decisions and not theirs.rounds and needed <= set(tasks)
         return {
             "value": value,
+            "in_words": words,
+            "remark": f"no room to improve (NTP {against[1]} needs no round)" if no_room else None,
             "tasks": tasks,
+            "decisions": {task: part.decisions for task, part in parts.items() if part is not None},
             "rounds": mine.rounds if mine else None,
             "rounds_against": theirs.rounds if theirs else None,
         }
@@ -130,6 +142,10 @@ def compute(
     width = TOTAL_WIDTH_MS if TOTAL_WIDTH_MS in widths else widths[0] if widths else None
     window = () if width is None else (window_task(width),)
     return Coordination(tuple(costs), (CAUSALITY, WHO_FIRST, *window))
+
+
+def _words(tasks: Sequence[str]) -> str:
+    return ", ".join(task.replace("_", " ") for task in tasks) or "no task"
 
 
 def window_task(width_ms: int) -> str:

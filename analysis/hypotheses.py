@@ -1,7 +1,11 @@
 """The hypotheses of ``configs/hypotheses.yaml`` against the numbers of a run: supported, not supported, not evaluable.
 
 A hypothesis is supported iff the measured number meets its threshold; the number's interval is printed beside it, so
-that a reader sees how sure that is. Nothing is evaluable without a number.
+that a reader sees how sure that is. Nothing is evaluable without a number, nor without the evidence a hypothesis asks
+for: "never wrong" is also true of a clock that never decides.
+
+Beside a number that is no rate, ``in_words`` of the same mapping says it with its unit and its counts, and ``remark``
+what a reader must know of it.
 """
 
 from __future__ import annotations
@@ -22,6 +26,17 @@ SUPPORTED: Final = "supported"
 NOT_SUPPORTED: Final = "not supported"
 NOT_EVALUABLE: Final = "not evaluable"
 KEYS: Final = {"name", "source", "statement", "metric", "comparison", "threshold"}
+OPTIONAL: Final = {"unit", "evidence"}
+EVIDENCE_KEYS: Final = {"metric", "otherwise"}  # and at_least_share
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The rate that must be above 0 (and at least ``at_least_share``); ``otherwise`` says what the rest is."""
+
+    metric: str
+    otherwise: str
+    at_least_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -35,23 +50,30 @@ class Hypothesis:
     comparison: str
     low: float | None
     high: float | None
+    unit: str = ""  # one that begins with % shows the number times 100
+    evidence: Evidence | None = None
 
     @property
     def threshold(self) -> str:
-        """Return the threshold in words."""
-        if self.comparison == "between":
-            return f"between {self.low:g} and {self.high:g}"
-        return f"at least {self.low:g}" if self.comparison == "at_least" else f"at most {self.high:g}"
+        """Return the threshold in words, with its unit."""
+        scale = 100 if self.unit.startswith("%") else 1
+        low, high = (None if bound is None else f"{scale * bound:g}" for bound in (self.low, self.high))
+        words = {"between": f"between {low} and {high}", "at_least": f"at least {low}", "at_most": f"at most {high}"}
+        return f"{words[self.comparison]} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A hypothesis with what was measured: ``value`` is None where there is no such number in this run."""
+    """A hypothesis with what was measured: ``value`` is None where there is no such number in this run.
+
+    ``reason``, where there is one, stands beside the status.
+    """
 
     hypothesis: Hypothesis
     status: str
     value: float | None
     measured: str
+    reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the judgement as JSON-serialisable data."""
@@ -61,6 +83,7 @@ class Judged:
             "metric": self.hypothesis.metric,
             "threshold": self.hypothesis.threshold,
             "status": self.status,
+            "reason": self.reason,
             "value": self.value,
             "measured": self.measured,
         }
@@ -83,29 +106,58 @@ def judge(hypotheses: list[Hypothesis], statistics: Mapping[str, Any]) -> list[J
 
 
 def _judge(one: Hypothesis, statistics: Mapping[str, Any]) -> Judged:
-    found: Any = statistics
-    for key in one.metric.split("/"):
-        found = found.get(key) if isinstance(found, dict) else None
-    value, measured = found, "no such number in this run"
+    found, beside = _at(statistics, one.metric)
+    value, reason = found, str(beside.get("remark") or "")
+    measured = str(beside.get("in_words") or "no such number in this run")
     if isinstance(found, dict) and "denominator" in found:
         value = found["value"]
         measured = "no event to judge"
         if value is not None:
             low, high = found["interval"]
+            unit = one.unit if one.unit.startswith("%") else "%"
             counts = f"{found['numerator']} of {found['denominator']}"
-            measured = f"{value:.4f} ({counts}; {low:.4f} to {high:.4f}, {found['method']})"
-    elif isinstance(value, (int, float)):
-        measured = f"{value:.4g}"
+            measured = f"{100 * value:.2f} {unit} ({counts}; {100 * low:.2f} to {100 * high:.2f}, {found['method']})"
+    elif isinstance(value, (int, float)) and "in_words" not in beside:
+        measured = f"{'/'.join(one.metric.split('/')[-2:])} = {value:.4g}"
     if not isinstance(value, (int, float)):
-        return Judged(one, NOT_EVALUABLE, None, measured)
+        return Judged(one, NOT_EVALUABLE, None, measured, reason)
+    if (missing := _missing(one.evidence, statistics)) is not None:
+        return Judged(one, NOT_EVALUABLE, float(value), measured, missing)
     meets = (one.low is None or value >= one.low) and (one.high is None or value <= one.high)
-    return Judged(one, SUPPORTED if meets else NOT_SUPPORTED, float(value), measured)
+    return Judged(one, SUPPORTED if meets else NOT_SUPPORTED, float(value), measured, reason)
+
+
+def _at(statistics: Mapping[str, Any], metric: str) -> tuple[Any, Mapping[str, Any]]:
+    """Return what a metric names, and the mapping it is in (empty where there is none)."""
+    found: Any = statistics
+    beside: Any = {}
+    for key in metric.split("/"):
+        beside = found if isinstance(found, dict) else {}
+        found = beside.get(key)
+    return found, beside
+
+
+def _missing(evidence: Evidence | None, statistics: Mapping[str, Any]) -> str | None:
+    """Return why the evidence does not suffice, or None where it does, or where none is asked for."""
+    if evidence is None:
+        return None
+    found, _ = _at(statistics, evidence.metric)
+    name = evidence.metric.split("/")[-1]
+    if not isinstance(found, dict) or not found.get("denominator"):
+        return f"nothing says how much was {name}"
+    count, of = found["numerator"], found["denominator"]
+    if count == 0:
+        return f"nothing was {name}: {of} of {of} {evidence.otherwise}"
+    if count < evidence.at_least_share * of:
+        return f"too little was {name}: {count} of {of}, needed are {100 * evidence.at_least_share:g} %"
+    return None
 
 
 def _hypothesis(file: Path, entry: Any) -> Hypothesis:
-    if not isinstance(entry, dict) or set(entry) != KEYS:
+    if not isinstance(entry, dict) or set(entry) - OPTIONAL != KEYS:
         raise AnalysisError(
-            f"{file}: expected the keys {', '.join(sorted(KEYS))} in each hypothesis, got {entry!r:.120}"
+            f"{file}: expected the keys {', '.join(sorted(KEYS))} in each hypothesis "
+            f"(and, if wanted, {', '.join(sorted(OPTIONAL))}), got {entry!r:.120}"
         )
     where = f"{file}: hypothesis {entry['name']!r}"
     comparison, threshold = entry["comparison"], entry["threshold"]
@@ -120,7 +172,18 @@ def _hypothesis(file: Path, entry: Any) -> Hypothesis:
         wanted = "at_least or at_most with a number, or between with two"
         raise AnalysisError(f"{where}: expected {wanted}, got {comparison!r} with {threshold!r}")
     words = {key: str(entry[key]) for key in ("name", "source", "statement", "metric")}
-    return Hypothesis(comparison=comparison, low=bounds[0], high=bounds[1], **words)
+    evidence = _evidence(where, entry["evidence"]) if "evidence" in entry else None
+    unit = str(entry.get("unit", ""))
+    return Hypothesis(comparison=comparison, low=bounds[0], high=bounds[1], unit=unit, evidence=evidence, **words)
+
+
+def _evidence(where: str, entry: Any) -> Evidence:
+    if not isinstance(entry, dict) or set(entry) - {"at_least_share"} != EVIDENCE_KEYS:
+        raise AnalysisError(f"{where}: expected evidence with metric and otherwise (and at_least_share), got {entry!r}")
+    share = entry.get("at_least_share", 0)
+    if not _numbers([share], 1) or not 0 <= share <= 1:
+        raise AnalysisError(f"{where}: expected at_least_share from 0 to 1, got {share!r}")
+    return Evidence(str(entry["metric"]), str(entry["otherwise"]), float(share))
 
 
 def _numbers(value: Any, count: int) -> bool:

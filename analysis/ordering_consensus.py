@@ -222,10 +222,19 @@ def _differences(sources: dict[str, dict[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for source, clocks_of in sources.items():
         for clock in (POINT, INTERVAL):
-            mine = clocks_of.get(clock, {}).get("agreement", {}).get("value")
-            theirs = sources.get("ntp", {}).get(clock, {}).get("agreement", {}).get("value")
-            if source != "ntp" and mine is not None and theirs is not None:
-                result.setdefault(source, {})[clock] = {"agreement_minus_ntp_points": 100 * (mine - theirs)}
+            mine = clocks_of.get(clock, {}).get("agreement", {})
+            theirs = sources.get("ntp", {}).get(clock, {}).get("agreement", {})
+            if source != "ntp" and mine.get("value") is not None and theirs.get("value") is not None:
+                points = 100 * (mine["value"] - theirs["value"])
+                own, ntp = (f"{one['numerator']} of {one['denominator']}" for one in (mine, theirs))
+                remark = None
+                if theirs["value"] == 1:
+                    remark = f"no room to improve ({f'{own} with both' if own == ntp else f'NTP agrees on {ntp}'})"
+                result.setdefault(source, {})[clock] = {
+                    "agreement_minus_ntp_points": points,
+                    "in_words": f"{points:+.2f} percentage points ({own} pairs of events; NTP {ntp})",
+                    "remark": remark,
+                }
     return result
 
 

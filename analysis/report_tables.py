@@ -220,9 +220,9 @@ def reductions(results: Results) -> str:
     for source, pairs in results.coordination.as_statistics()["reductions"].items():
         for pair, one in pairs.items():
             value = _fewer(one["value"])
-            tasks = ", ".join(task.replace("_", " ") for task in one["tasks"])
+            tasks = ", ".join(f"{task.replace('_', ' ')} ({count})" for task, count in one["decisions"].items())
             rows.append((source, pair.replace("_", " "), value, one["rounds"], one["rounds_against"], tasks))
-    return markdown(("source", "comparison", "rounds", "own", "against", "tasks that can be told"), rows, "")
+    return markdown(("source", "comparison", "rounds", "own", "against", "tasks added up (decisions)"), rows, "")
 
 
 def _fewer(share_less: float | None) -> str:
@@ -291,7 +291,7 @@ def hypotheses(judged: Sequence[Judged]) -> str:
             one.hypothesis.statement,
             one.hypothesis.threshold,
             one.measured,
-            f"**{one.status}**",
+            f"**{one.status}**: {one.reason}" if one.reason else f"**{one.status}**",
             f"`{one.hypothesis.metric}`",
         )
         for one in judged
