@@ -24,13 +24,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def tell(outcome: Outcome) -> int:
-    """Print the headlines, the errors found and the report's path; return the exit code."""
+    """Print the headlines, the report's path, how many findings are errors, what failed; return the exit code."""
     table = outcome.table
     widths = [max(len(row[place]) for row in [table.columns, *table.rows]) for place in range(len(table.columns))]
     lines = [table.title, ""]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
               for row in [table.columns, *table.rows]]  # fmt: skip
-    sys.stdout.write("\n".join([*lines, "", f"report: {outcome.report}"]) + "\n")
+    lines += ["", f"report: {outcome.report}"]
+    if count := outcome.error_findings:
+        lines.append(f"{count} error {'finding' if count == 1 else 'findings'}: see the report")
+    sys.stdout.write("\n".join(lines) + "\n")
     for error in outcome.errors:
         sys.stderr.write(f"error: {error}\n")
     return AnalysisError.exit_code if outcome.errors else 0

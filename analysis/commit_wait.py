@@ -74,7 +74,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Width:
-    """What a source claimed as its uncertainty (unit as claimed) over the events: at the event and at each delay."""
+    """What a source claimed as its uncertainty (as claimed) over the events: at the event and at each delay.
+
+    ``half_width_ms`` is the same times what the configuration multiplies it by, and ``claim`` says what that is.
+    """
 
     source: str
     delay_s: float
@@ -82,6 +85,8 @@ class Width:
     available: int
     reasons: dict[str, int]
     uncertainty_ms: statistics.Spread
+    half_width_ms: statistics.Spread
+    claim: str
     late_ms: statistics.Spread
 
 
@@ -103,6 +108,8 @@ class CommitWait:
                 "available": statistics.rate(width.available, width.due).as_dict(),
                 "unavailable": width.reasons,
                 "uncertainty_ms": width.uncertainty_ms.as_dict(),
+                "half_width_ms": width.half_width_ms.as_dict(),
+                "claim": width.claim,
                 "lateness_ms": width.late_ms.as_dict(),
             }
         return {"sources": sources, "commit_waits": {one.source: one.as_dict() for one in self.waits}}
@@ -157,6 +164,7 @@ class _Remeasured:
         rows = pd.concat([group for group in groups if group is not None])
         good = rows["status"] == records.OK
         reasons = rows.loc[~good, "status"].fillna("no_status").value_counts().sort_index()
+        claimed = rows.loc[good, "uncertainty_ms"].dropna().to_numpy()
         late = (rows["done_raw_ns"] - rows["due_raw_ns"]).dropna().to_numpy(dtype=np.int64)
         return Width(
             source=source,
@@ -164,7 +172,9 @@ class _Remeasured:
             due=len(rows),
             available=int(good.sum()),
             reasons={str(reason): int(number) for reason, number in reasons.items()},
-            uncertainty_ms=statistics.spread(rows.loc[good, "uncertainty_ms"].dropna().to_numpy()),
+            uncertainty_ms=statistics.spread(claimed),
+            half_width_ms=self._half_width(source, claimed),
+            claim=waits.claim(self._table.run, source),
             late_ms=statistics.spread(late, MS_NS),
         )
 
@@ -175,16 +185,25 @@ class _Remeasured:
         status = pd.concat([frame[f"{prefix}_status"] for frame in frames])
         good = status == records.OK
         reasons = status[~good].fillna("no_status").value_counts().sort_index()
-        claimed = pd.concat([frame[f"{prefix}_uncertainty_ms"] for frame in frames])[good.to_numpy()].dropna()
+        claimed = (
+            pd.concat([frame[f"{prefix}_uncertainty_ms"] for frame in frames])[good.to_numpy()].dropna().to_numpy()
+        )
         return Width(
             source=source,
             delay_s=0.0,
             due=len(status),
             available=int(good.sum()),
             reasons={str(reason): int(number) for reason, number in reasons.items()},
-            uncertainty_ms=statistics.spread(claimed.to_numpy()),
+            uncertainty_ms=statistics.spread(claimed),
+            half_width_ms=self._half_width(source, claimed),
+            claim=waits.claim(self._table.run, source),
             late_ms=statistics.spread(np.zeros(0)),
         )
+
+    def _half_width(self, source: str, claimed: NDArray[np.float64]) -> statistics.Spread:
+        """Return the claims as half-widths; of none, where nobody says how many sigmas they are."""
+        factor = waits.half_width_per_uncertainty(self._table.run, source)
+        return statistics.spread(claimed[:0] if factor is None else factor * claimed)
 
 
 def _narrowed(readings: Readings, uncertainty_ns: NDArray[np.float64] | None, factor: float) -> Readings:

@@ -21,7 +21,7 @@ FIGURE: Final = "summary_dashboard"
 
 
 def draw(
-    causality: Causality, ordering: Ordering, windows: Windows, coordination: Coordination, commit_wait: CommitWait
+    *, causality: Causality, ordering: Ordering, windows: Windows, coordination: Coordination, commit_wait: CommitWait
 ) -> Figure:
     """Draw the figure ``summary_dashboard``."""
     with style.context():

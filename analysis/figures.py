@@ -70,7 +70,7 @@ def causality_intervals(axes: Axes, result: Causality) -> None:
     axes.set_yticks(range(len(cells)), [f"{cell.worker}{gap}{style.label(cell.source)}" for cell in cells])
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
-    axes.set_xlabel("events (%)")
+    axes.set_xlabel("(event, worker) pairs (%)")
 
 
 def verdict_handles() -> list[Patch]:
@@ -281,9 +281,9 @@ def commit_wait_certain(axes: Axes, result: CommitWait, questions: Sequence[str]
 
 
 def commit_wait_widths(axes: Axes, result: CommitWait) -> None:
-    """Draw the claimed uncertainty at the event and at each delay: median, and the 95th percentile above it."""
-    axes.set_title("Claimed uncertainty")
-    widths = [one for one in result.widths if one.uncertainty_ms.median is not None]
+    """Draw the half-width claimed at the event and at each delay: median, and the 95th percentile above it."""
+    axes.set_title("Half-width claimed")
+    widths = [one for one in result.widths if one.half_width_ms.median is not None]
     if not widths:
         style.say(axes, "no uncertainty was re-measured in this run")
         return
@@ -292,8 +292,8 @@ def commit_wait_widths(axes: Axes, result: CommitWait) -> None:
     for number, source in enumerate(sources):
         mine = [one for one in widths if one.source == source]
         places = [delays.index(one.delay_s) + 0.12 * (number - (len(sources) - 1) / 2) for one in mine]
-        medians = [1000 * (one.uncertainty_ms.median or 0.0) for one in mine]
-        above = [1000 * (one.uncertainty_ms.p95 or 0.0) - median for one, median in zip(mine, medians, strict=True)]
+        medians = [1000 * (one.half_width_ms.median or 0.0) for one in mine]
+        above = [1000 * (one.half_width_ms.p95 or 0.0) - median for one, median in zip(mine, medians, strict=True)]
         axes.errorbar(
             places,
             medians,
@@ -302,11 +302,11 @@ def commit_wait_widths(axes: Axes, result: CommitWait) -> None:
             marker="o",
             markersize=3,
             capsize=2,
-            label=f"{style.label(source)}{' (1 sigma)' if source == 'chronotick' else ''}",
+            label=f"{style.label(source)}: {mine[0].claim}",
         )
     axes.set_xticks(range(len(delays)), ["receipt" if delay == 0 else f"+{delay:g} s" for delay in delays])
     axes.set_xlim(-0.4, len(delays) - 0.6)
-    axes.set_ylim(0, 1.5 * max(1000 * (one.uncertainty_ms.p95 or 0.0) for one in widths))
+    axes.set_ylim(0, 1.5 * max(1000 * (one.half_width_ms.p95 or 0.0) for one in widths))
     axes.set_ylabel("median, bar to p95 (µs)")
     axes.grid(axis="y")
     axes.legend(loc="upper right")

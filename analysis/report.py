@@ -111,7 +111,13 @@ def _ordering_note(results: Results) -> str:
 def _commit_wait_note(results: Results) -> str:
     if not results.commit_wait.waits:
         return "No real commit-wait was made in this run; what follows is about re-measured uncertainties."
-    return "Real commit-waits (s = now().latest, released when now().earliest > s), then re-measured uncertainties."
+    worker = results.table.run.manifest.config.get("worker") or {}
+    planned = (worker.get("timing") or {}).get("commit_wait_share")
+    part = "a share" if planned is None else f"{100 * float(planned):g} %"
+    return (
+        "Real commit-waits (s = now().latest, released when now().earliest > s): "
+        f"{part} of the events, as planned (`commit_wait_share`), on every node; the counts are of all nodes together."
+    )
 
 
 def _short(value: Any) -> str:

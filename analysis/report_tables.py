@@ -249,7 +249,8 @@ def commit_wait_clear(results: Results) -> str:
     if not clear:
         return ""
     parts = [f"{source} {question.replace('_', ' ')} ({events})" for (source, question), events in clear.items()]
-    return f"No event was ambiguous at first, so that waiting had nothing to add (events judged): {', '.join(parts)}."
+    listed = ", ".join(parts)
+    return f"Nothing was ambiguous at first, so waiting had nothing to add ((event, worker) pairs judged): {listed}."
 
 
 def commit_wait(results: Results) -> str:
@@ -271,14 +272,15 @@ def commit_wait(results: Results) -> str:
                 "not evaluable" if cell.violated is None else cell.violated,
                 share(statistics.rate(cell.contained, cell.truth_known)) if cell.truth_known else "not evaluable",
                 cell.ambiguous - cell.remeasured,
-                number(None if width.uncertainty_ms.median is None else 1000 * width.uncertainty_ms.median),
+                number(None if width.half_width_ms.median is None else 1000 * width.half_width_ms.median),
+                width.claim,
                 number(width.late_ms.maximum, 2),
             )
         )
     head = ("source", "question", "delay (s)", "ambiguous at first", "certain after")
     after = ("of these proved", "of these violated", "receive interval contains the truth", "not re-measured")
     return markdown(
-        (*head, *after, "claimed uncertainty, median (µs)", "latest measurement (ms late)"),
+        (*head, *after, "half-width claimed, median (µs)", "which is", "latest measurement (ms late)"),
         rows,
         "Nothing that was ambiguous at first was re-measured.",
     )

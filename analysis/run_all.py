@@ -70,6 +70,7 @@ class Outcome:
     paths: tuple[Path, ...]
     table: HeadlineTable
     errors: list[str]
+    error_findings: int = 0
 
 
 def run_all(experiment_dir: Path, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Outcome:
@@ -90,11 +91,11 @@ def run_all(experiment_dir: Path, window_sizes_ms: Sequence[int] = WINDOW_SIZES_
     figure_paths, errors = draw(found, experiment_dir / records.FIGURES_DIR)
     paths += figure_paths
     written = output.write_text(experiment_dir / records.REPORT_FILE, report.render(found, judged))
-    return Outcome(written, (*paths, written), _headlines(found, judged), errors)
+    return Outcome(written, (*paths, written), _headlines(found, judged), errors, _errors_found(found))
 
 
 def draw(found: Results, directory: Path) -> tuple[list[Path], list[str]]:
-    """Draw all six figures as PNG and PDF; return their paths, and why those that failed did."""
+    """Draw all figures as PNG and PDF; return their paths, and why those that failed did."""
     parts: dict[str, Any] = {
         causality_analysis.FIGURE: found.causality,
         ordering_consensus.FIGURE: found.ordering,
@@ -103,7 +104,14 @@ def draw(found: Results, directory: Path) -> tuple[list[Path], list[str]]:
         commit_wait.FIGURE: found.commit_wait,
     }
     drawings = {name: partial(figures.DRAW[name], part) for name, part in parts.items()}
-    drawings[dashboard.FIGURE] = partial(dashboard.draw, *parts.values())
+    drawings[dashboard.FIGURE] = partial(
+        dashboard.draw,
+        causality=found.causality,
+        ordering=found.ordering,
+        windows=found.windows,
+        coordination=found.coordination,
+        commit_wait=found.commit_wait,
+    )
     paths: list[Path] = []
     errors = []
     for name, drawing in drawings.items():
@@ -138,10 +146,14 @@ def _headlines(found: Results, judged: Sequence[Judged]) -> HeadlineTable:
     supported = sum(one.status == hypotheses.SUPPORTED for one in judged)
     not_evaluable = sum(one.status == hypotheses.NOT_EVALUABLE for one in judged)
     title = (
-        f"{found.table.run.name}: causality of {len(found.table.event_ids)} events; "
+        f"{found.table.run.name}: causality of {len(found.table.event_ids)} events at each worker; "
         f"{supported} of {len(judged)} hypotheses supported, {not_evaluable} not evaluable"
     )
     return HeadlineTable(title, list(HEADLINES), rows)
+
+
+def _errors_found(found: Results) -> int:
+    return sum(one.severity == "error" for one in found.findings)
 
 
 def _percent(rate: statistics.Rate) -> str:

@@ -58,6 +58,14 @@ def half_width_per_uncertainty(run: Run, source: str) -> float | None:
         return None
 
 
+def claim(run: Run, source: str) -> str:
+    """Return what the half-width of a source's claim is: its bound, or so many sigmas of the answer, not aged."""
+    if source != records.CHRONOTICK:
+        return "bound"
+    factor = half_width_per_uncertainty(run, source)
+    return "sigma, multiplier unknown" if factor is None else f"{factor:g} sigma"
+
+
 def judge(run: Run) -> tuple[Waits, ...]:
     """Judge all real commit-waits of a run, by source; empty where there was none."""
     frames = []

@@ -77,6 +77,16 @@ def test_claimed_uncertainties_are_summarised_at_the_event_and_at_each_delay(tmp
     assert claimed["2s"]["lateness_ms"]["max"] == 1.0
 
 
+def test_claims_are_compared_as_half_widths_and_say_what_they_are(tmp_path):
+    """The multiplier of the manifest is 3: 10 us of sigma are a half-width of 30 us."""
+    run = Folder({"w": Clock()}, remeasured={2.0: {"ntp": 0.075, "chronotick": 0.010}})
+    sources = commit_wait.analyze(write(run, tmp_path / "r"))["sources"]
+    ntp, chronotick = (sources[name]["uncertainty"]["2s"] for name in ("ntp", "chronotick"))
+    assert ntp["half_width_ms"]["median"] == pytest.approx(0.075)
+    assert chronotick["half_width_ms"]["median"] == pytest.approx(0.030)
+    assert (ntp["claim"], chronotick["claim"]) == ("bound", "3 sigma")
+
+
 def test_without_commit_wait_files_there_is_nothing_and_no_error(tmp_path):
     found = commit_wait.analyze(write(Folder({"w": Clock()}), tmp_path / "r"))
     assert found == {"sources": {}, "commit_waits": {}}

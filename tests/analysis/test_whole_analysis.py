@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,15 @@ def test_the_example_in_the_documentation_runs(analysed, tmp_path, monkeypatch, 
     said = capsys.readouterr().out
     assert "0 of 9 neighbours" in said
     assert re.search(r"ntp\s+a\s+10\s+50\.0", said)
+
+
+@pytest.mark.parametrize(
+    ("count", "says"), [(0, []), (1, ["1 error finding: see the report"]), (2, ["2 error findings: see the report"])]
+)
+def test_findings_that_are_errors_are_named_on_the_terminal_and_leave_the_exit_code(analysed, capsys, count, says):
+    _, outcome = analysed
+    assert command.tell(replace(outcome, error_findings=count)) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if "error finding" in line] == says
 
 
 def test_every_colour_and_font_holds_for_a_paper():
