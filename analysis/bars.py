@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PERCENT: Final = 100.0
 HATCH: Final = "////"
 NO_TRIALS: Final = "n/e"
+HIGH: Final = 55.0  # percent; a taller bar has its counts inside
 
 
 def bar(axes: Axes, place: float, rate: statistics.Rate, source: str, *, width: float, hatched: bool) -> None:
@@ -31,13 +32,16 @@ def bar(axes: Axes, place: float, rate: statistics.Rate, source: str, *, width: 
     spread = [[value - PERCENT * rate.low], [PERCENT * rate.high - value]]
     axes.errorbar(place, value, yerr=spread, color="black", capsize=1.5, elinewidth=0.6, capthick=0.6, fmt="none")
     counts = f"{rate.numerator}/{rate.denominator}"
-    axes.text(
-        place, PERCENT * rate.high + 2, counts, ha="center", va="bottom", rotation=90, fontsize=7, color="#333333"
-    )
+    text: dict[str, Any] = {"ha": "center", "rotation": 90, "fontsize": 7, "color": "#333333"}
+    if PERCENT * rate.high <= HIGH:
+        axes.text(place, PERCENT * rate.high + 2, counts, va="bottom", **text)
+    else:  # in the bar, on white, so that no height is kept free above 100 %
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+        axes.text(place, PERCENT * rate.low - 4, counts, va="top", bbox=box, **text)
 
 
-def percent_axis(axes: Axes, what: str, *, room: float = 40) -> None:
-    """Label an axis in percent, with room above 100 for the counts."""
+def percent_axis(axes: Axes, what: str, *, room: float = 5) -> None:
+    """Label an axis in percent, with a little room above 100."""
     axes.set_ylim(0, 100 + room)
     axes.set_yticks([0, 25, 50, 75, 100])
     axes.spines["left"].set_bounds(0, 100)

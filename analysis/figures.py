@@ -123,7 +123,7 @@ def ordering_agreement(axes: Axes, result: Ordering) -> None:
         for one in result.agreement
     ]
     grouped(axes, ["same label", "same label, decided"], series)
-    percent_axis(axes, "pairs within 1 s", room=75)
+    percent_axis(axes, "pairs within 1 s")
     if result.pairs_judged < result.pairs_total:
         axes.set_xlabel(f"stratified sample: {result.pairs_judged:,} of {result.pairs_total:,} pairs")
 
@@ -144,7 +144,7 @@ def ordering_who_first(axes: Axes, result: Ordering) -> None:
         wrong = statistics.rate(sum(one.wrong or 0 for one in cells), sum(one.truth_known for one in cells))
         series.append((source, clock == POINT, [decided, wrong] if known else [decided]))
     grouped(axes, ["decided", "decided wrongly"] if known else ["decided (truth unknown)"], series)
-    percent_axis(axes, "events", room=60)
+    percent_axis(axes, "events")
 
 
 def draw_ordering(result: Ordering) -> Figure:
@@ -192,7 +192,7 @@ def _windows(axes: Axes, result: Windows, title: str, *, point: bool) -> None:
         style.say(axes, "not evaluable: no event has an interval at every worker that received it")
         return
     grouped(axes, [str(width) for width in widths], series)
-    percent_axis(axes, "events", room=60)
+    percent_axis(axes, "events")
     axes.set_xlabel("window width (ms)")
 
 
@@ -224,7 +224,7 @@ def coordination(axes: Axes, result: Coordination, tasks: Sequence[str] | None =
         rates = [None if task not in costs else costs[task].per_decision or statistics.rate(0, 0) for task in shown]
         series.append((source, clock == POINT, rates))
     grouped(axes, [task_label(task) for task in shown], series)
-    percent_axis(axes, "needing a round", room=60)
+    percent_axis(axes, "needing a round")
 
 
 def task_label(task: str) -> str:
@@ -276,8 +276,8 @@ def commit_wait_certain(axes: Axes, result: CommitWait, questions: Sequence[str]
         sum(getattr(cell, name) or 0 for cell in result.cells if cell.question in asked)
         for name in ("certain", "violated")
     )
-    axes.set_xlabel(f"black: certain, but violated ({violated} of {certain})")
-    percent_axis(axes, "re-measured pairs", room=60)
+    axes.set_xlabel(f"black: certain, but violated ({violated} of {certain})" if certain else "nothing became certain")
+    percent_axis(axes, "re-measured pairs")
 
 
 def commit_wait_widths(axes: Axes, result: CommitWait) -> None:

@@ -72,10 +72,19 @@ def nodes(results: Results) -> str:
 
 
 def unavailable(results: Results) -> str:
-    """Return how many readings each source owes on each node, by reason; lost packets are not readings."""
+    """Return how many readings each source owes on each node, by reason; lost packets are not readings.
+
+    Sources that owe none on any node share one sentence.
+    """
     table = results.table
     rows = []
+    complete = []
     for source in table.sources:
+        blocks = [table.readings(node_id, source) for node_id in table.nodes]
+        if all(one.stamped.any() and not (one.stamped & ~one.known).any() for one in blocks):
+            stamped = [f"{one.node_id} 0 of {int(one.stamped.sum())}" for one in blocks]
+            complete.append(f"{source} ({', '.join(stamped)})")
+            continue
         for node_id in table.nodes:
             block = table.readings(node_id, source)
             missing = block.stamped & ~block.known
@@ -83,7 +92,10 @@ def unavailable(results: Results) -> str:
             by_reason = dict(zip(reasons.tolist(), numbers.tolist(), strict=True))
             rate = statistics.rate(int(missing.sum()), int(block.stamped.sum()))
             rows.append((source, node_id, share(rate), counted(by_reason)))
-    return markdown(("source", "node", "unavailable", "reasons"), rows)
+    parts = [f"None is missing of {'; '.join(complete)}."] if complete else []
+    if rows:
+        parts.append(markdown(("source", "node", "unavailable", "reasons"), rows))
+    return "\n\n".join(parts)
 
 
 def clocks(results: Results) -> str:
