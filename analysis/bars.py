@@ -18,6 +18,7 @@ PERCENT: Final = 100.0
 HATCH: Final = "////"
 NO_TRIALS: Final = "n/e"
 HIGH: Final = 55.0  # percent; a taller bar has its counts inside
+LOW: Final = 45.0  # percent; what the counts need below the interval
 
 
 def bar(axes: Axes, place: float, rate: statistics.Rate, source: str, *, width: float, hatched: bool) -> None:
@@ -37,7 +38,10 @@ def bar(axes: Axes, place: float, rate: statistics.Rate, source: str, *, width: 
         axes.text(place, PERCENT * rate.high + 2, counts, va="bottom", **text)
     else:  # in the bar, on white, so that no height is kept free above 100 %
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-        axes.text(place, PERCENT * rate.low - 4, counts, va="top", bbox=box, **text)
+        tall = PERCENT * rate.low >= LOW  # else the interval is a wide one of few events, and the counts go to its foot
+        axes.text(
+            place, PERCENT * rate.low - 4 if tall else 2, counts, va="top" if tall else "bottom", bbox=box, **text
+        )
 
 
 def percent_axis(axes: Axes, what: str, *, room: float = 5) -> None:
