@@ -128,9 +128,9 @@ def compute(table: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> C
         if (factor := waits.half_width_per_uncertainty(table.run, source)) is None:
             continue
         for delay in delays:
-            half = {node: measured.uncertainty_ns(node, source, delay) for node in table.nodes}
-            cells.append(_causality(table, source, delay, half, factor))
-            cells += [_window(table, source, delay, half, factor, width) for width in window_sizes_ms]
+            grown = {node: measured.growth_ns(node, source, delay, factor) for node in table.nodes}
+            cells.append(_causality(table, source, delay, grown))
+            cells += [_window(table, source, delay, grown, width) for width in window_sizes_ms]
     return CommitWait(tuple(cells), tuple(widths), waits.judge(table.run))
 
 
@@ -150,13 +150,22 @@ class _Remeasured:
         present = self._table.present
         return sorted({delay for node, name, delay in self._groups if name == source and node in present})
 
-    def uncertainty_ns(self, node_id: str, source: str, delay: float) -> NDArray[np.float64] | None:
-        """Return the uncertainty claimed per event, in ns (NaN where there was none), or None if never measured."""
+    def growth_ns(self, node_id: str, source: str, delay: float, factor: float) -> NDArray[np.float64] | None:
+        """Return how much wider the claimed half-width is than at the event, in ns; negative where it is narrower.
+
+        NaN where either claim is missing, None if the node never measured again. Only the change of the claim counts:
+        what else widens a reading (ageing, the stamp's error) is the same before and after, so like stands with like.
+        """
         group = self._groups.get((node_id, source, delay))
-        if group is None:
+        run = self._table.run
+        rows = run.coordinator if node_id == self._table.coordinator_id else run.workers.get(node_id)
+        if group is None or rows is None:
             return None
-        aligned = group.set_index("event_id")["uncertainty_ms"].reindex(self._table.event_ids)
-        return np.asarray(aligned.to_numpy(dtype=np.float64) * 1e6)
+        prefix = records.COLUMN_PREFIX.get(source, source)
+        again = group.set_index("event_id")["uncertainty_ms"].reindex(self._table.event_ids)
+        first = rows.drop_duplicates("event_id").set_index("event_id")[f"{prefix}_uncertainty_ms"]
+        change = again.to_numpy(np.float64) - first.reindex(self._table.event_ids).to_numpy(np.float64)
+        return np.asarray(np.ceil(change * factor * 1e6))
 
     def width(self, source: str, delay: float) -> Width:
         """Return what the workers' source claimed at one delay."""
@@ -206,33 +215,35 @@ class _Remeasured:
         return statistics.spread(claimed[:0] if factor is None else factor * claimed)
 
 
-def _narrowed(readings: Readings, uncertainty_ns: NDArray[np.float64] | None, factor: float) -> Readings:
-    """Return the readings with their half-widths replaced by the re-measured ones; unmeasured ones lose theirs."""
-    if uncertainty_ns is None:
+def _again(readings: Readings, growth_ns: NDArray[np.float64] | None) -> Readings:
+    """Return the readings as wide as the re-measured claim makes them; unmeasured ones lose their interval."""
+    if growth_ns is None:
         return readings
-    measured = ~np.isnan(uncertainty_ns)
-    half = np.ceil(np.where(measured, uncertainty_ns, 0.0) * factor).astype(np.int64)
-    bounded = readings.bounded & measured
-    return replace(readings, bounded=bounded, earliest=readings.est - half, latest=readings.est + half)
+    measured = ~np.isnan(growth_ns)
+    growth = np.where(measured, growth_ns, 0.0).astype(np.int64)
+    return replace(
+        readings,
+        bounded=readings.bounded & measured,
+        earliest=np.minimum(readings.earliest - growth, readings.est),
+        latest=np.maximum(readings.latest + growth, readings.est),
+    )
 
 
-def _causality(
-    table: Table, source: str, delay: float, half: dict[str, NDArray[np.float64] | None], factor: float
-) -> Cell:
+def _causality(table: Table, source: str, delay: float, grown: dict[str, NDArray[np.float64] | None]) -> Cell:
     evaluable = ambiguous = remeasured = proved = violated = contained = truth_known = 0
     for worker in table.present:
         send, receive = table.sends(worker, source), table.readings(worker, source)
         first = verdicts.intervals(send, receive)
         unclear = first == verdicts.AMBIGUOUS
-        narrowed = _narrowed(receive, half[worker], factor)
-        again = verdicts.intervals(_narrowed(send, half[table.coordinator_id], factor), narrowed)
-        judged = unclear & (again != verdicts.NOT_EVALUABLE) & (half[worker] is not None)
+        received = _again(receive, grown[worker])
+        again = verdicts.intervals(_again(send, grown[table.coordinator_id]), received)
+        judged = unclear & (again != verdicts.NOT_EVALUABLE) & (grown[worker] is not None)
         evaluable += int((first != verdicts.NOT_EVALUABLE).sum())
         ambiguous += int(unclear.sum())
         remeasured += int(judged.sum())
         proved += int((judged & (again == verdicts.BEFORE)).sum())
         violated += int((judged & (again == verdicts.AFTER)).sum())
-        inside, known = _contained(table, worker, narrowed, judged)
+        inside, known = _contained(table, worker, received, judged)
         contained, truth_known = contained + inside, truth_known + known
     certain = proved + violated
     return Cell(
@@ -241,7 +252,7 @@ def _causality(
 
 
 def _window(
-    table: Table, source: str, delay: float, half: dict[str, NDArray[np.float64] | None], factor: float, width_ms: int
+    table: Table, source: str, delay: float, grown: dict[str, NDArray[np.float64] | None], width_ms: int
 ) -> Cell:
     """Ambiguous at first means here: the worker was not certain of the receipt's window."""
     evaluable = ambiguous = remeasured = certain = contained = truth_known = 0
@@ -251,8 +262,8 @@ def _window(
     for worker in table.present:
         first = table.readings(worker, source)
         unclear = first.bounded & (first.earliest // width != first.latest // width)
-        again = _narrowed(first, half[worker], factor)
-        judged = unclear & again.bounded & (half[worker] is not None)
+        again = _again(first, grown[worker])
+        judged = unclear & again.bounded & (grown[worker] is not None)
         decided = judged & (again.earliest // width == again.latest // width)
         evaluable += int(first.bounded.sum())
         ambiguous += int(unclear.sum())

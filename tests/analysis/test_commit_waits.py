@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
@@ -28,6 +29,19 @@ def test_chronoticks_sigma_counts_times_the_configured_multiplier(tmp_path):
     causality = commit_wait.analyze(write(run, tmp_path / "r"))["sources"]["chronotick"]["causality"]
     assert causality["2s"]["certain_after"]["numerator"] == 10
     assert causality["4s"]["certain_after"]["numerator"] == 0
+
+
+@pytest.mark.parametrize("source", ["ntp", "chronotick"])
+def test_a_claim_that_has_not_changed_makes_nothing_certain(tmp_path, source):
+    """Whatever else widens a reading, ageing above all, is not dropped along the way: like stands with like."""
+    clock = Clock(ntp_half_ns=60 * US, ct_half_ns=60 * US)
+    path = write(Folder({"w": clock}, coordinator=clock), tmp_path / "first")
+    column = {"ntp": "ntp", "chronotick": "ct"}[source]
+    claimed = float(pd.read_csv(path / "worker_w.csv")[f"{column}_uncertainty_ms"][0])
+    run = Folder({"w": clock}, coordinator=clock, remeasured={2.0: {source: claimed}})
+    causality = commit_wait.analyze(write(run, tmp_path / "again"))["sources"][source]["causality"]["2s"]
+    assert causality["ambiguous_at_first"]["numerator"] == 10
+    assert causality["certain_after"]["numerator"] == 0
 
 
 def test_certain_of_what_cannot_be_is_a_violation_and_no_success(tmp_path):
