@@ -179,7 +179,7 @@ class Coordinator:
 
     def _send_all(self) -> None:
         """Send every event when it is due on the monotonic clock."""
-        machine.sharpen_timers()
+        machine.be_prompt()
         begin_ns = time.monotonic_ns() + _LEAD_NS
         for sequence, (offset_ns, delay_ms) in enumerate(self._plan.schedule()):
             if not self._await_instant(begin_ns + offset_ns):
