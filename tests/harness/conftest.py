@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local() -> Iterator[LocalCluster]:
-    """Hosts and time services as ``fab local`` starts them, for the whole session."""
+    """Hosts and time services as ``fab local`` starts them, for one file of tests."""
     with localcluster.start(load_cluster(ROOT / "configs/clusters/local.yaml")) as started:
         yield started
 

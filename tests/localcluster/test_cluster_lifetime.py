@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -114,9 +113,10 @@ def test_one_service_can_be_killed_and_stays_dead(config, until, lives):
 
 
 @pytest.mark.parametrize("what", ["ssh", "ntp", "chronotick"])
-def test_a_taken_port_is_one_line(config, what):
+def test_a_taken_port_is_one_line(config, what, tmp_path, monkeypatch):
     """A port in use names itself in one line, as a failed preflight, and nothing stays behind."""
-    before = set(Path(tempfile.gettempdir()).glob("chronotick-cluster-*"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    before = descendants_named("harness.localcluster")
     kind = socket.SOCK_DGRAM if what == "ntp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as taken:
         taken.bind(("127.0.77.19", 0))
@@ -134,15 +134,16 @@ def test_a_taken_port_is_one_line(config, what):
             start(config.model_copy(update=changes[what]))
     assert "\n" not in str(raised.value)
     assert "in use" in str(raised.value)
-    assert not descendants_named("harness.localcluster")
-    assert set(Path(tempfile.gettempdir()).glob("chronotick-cluster-*")) <= before
+    assert descendants_named("harness.localcluster") == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_start_that_takes_too_long_is_given_up(config):
     """A deadline that cannot be met is named, and nothing is left running."""
+    before = descendants_named("harness.localcluster")
     with pytest.raises(PreflightError, match=r"0\.001 s"):
         start(config, deadline_s=0.001)
-    assert not descendants_named("harness.localcluster")
+    assert descendants_named("harness.localcluster") == before
 
 
 def test_only_embedded_clusters_can_be_started(config):
