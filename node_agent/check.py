@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from node_agent.records import Sample
 
 _NTP_SAMPLES: Final = 4  # so that a server that predicts from a node's samples has some
+_NTP_TRIES: Final = 12  # a busy node is woken too late for some of its own stamps
+_NTP_SILENT: Final = 2  # a server that has not answered by then is not there
 
 
 def check(plan: NodePlan) -> dict[str, Any]:
@@ -80,9 +82,10 @@ def bind_problem(error: OSError, host: str, port: int) -> str:
 def _ask_ntp(server: str, plan: NodePlan, clock: LocalClock, new_id: Any) -> list[Sample]:
     timeout_s = plan.clocks.ntp.timeout_s if plan.clocks.ntp else 1.0
     found: list[Sample] = []
-    for _ in range(_NTP_SAMPLES):
+    for _ in range(_NTP_TRIES):
         found.append(ntp.sample(server, clock, plan.clocks.max_drift_ppm, timeout_s, new_id))
-        if not good(found[-1]):
+        answered = sum(map(good, found))
+        if answered == _NTP_SAMPLES or (answered == 0 and len(found) == _NTP_SILENT):
             break
     return found
 
