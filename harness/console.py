@@ -36,7 +36,7 @@ class Console:
         stream = stream or sys.stdout
         width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
         self._rich = RichConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may speak while this thread does
 
     def say(self, line: str) -> None:
         """Write one line."""

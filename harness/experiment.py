@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from harness import collect, launch, outcome, runs, waiting
 from harness.errors import ConfigError, ExperimentExistsError, RunError
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from harness.runs import RunFolder
     from harness.session import Configs, Session
     from node_agent.plan import NodePlan
+
+INTERRUPTED: Final = "interrupted"
 
 
 @dataclass
@@ -85,23 +87,29 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
     watch = Watch(
         run.cluster, run.agent, run.spec.run_id, {node_id: plan.run_dir for node_id, plan in run.plans.items()}
     )
+    with waiting.told_of_interrupt(run.console.say):
+        failure: str | None = INTERRUPTED
+        try:
+            _carry_out(run, watch)
+            failure = None
+        except RunError as error:
+            failure = str(error)
+            raise
+        finally:
+            with waiting.uninterrupted(run.console.say):
+                _bring_home(session, run, configs, failure)
+
+
+def _carry_out(run: Run, watch: Watch) -> None:
+    """Start the workers, then the coordinator, and watch until all of them are over."""
     run_key = new_run_key()
-    failure: str | None = "interrupted"
-    try:
-        with run.console.display(run.spec.planned_s) as display:
-            for role, nodes in (("workers", run.workers), ("coordinator", run.coordinator)):
-                with run.timed(f"start_{role}"):
-                    launch.start(run.cluster, run.agent, run.plans, nodes, run_key)
-                    launch.await_ready(watch, nodes, run.spec.ready_timeout_s, lambda: display.show(watch.views))
-            with run.timed("broadcast"):
-                _await_end(run, watch, display)
-        failure = None
-    except RunError as error:
-        failure = str(error)
-        raise
-    finally:
-        with waiting.uninterrupted(run.console.say):
-            _bring_home(session, run, configs, failure)
+    with run.console.display(run.spec.planned_s) as display:
+        for role, nodes in (("workers", run.workers), ("coordinator", run.coordinator)):
+            with run.timed(f"start_{role}"):
+                launch.start(run.cluster, run.agent, run.plans, nodes, run_key)
+                launch.await_ready(watch, nodes, run.spec.ready_timeout_s, lambda: display.show(watch.views))
+        with run.timed("broadcast"):
+            _await_end(run, watch, display)
 
 
 def _prepare(session: Session, folder: RunFolder, configs: Configs) -> Run:
@@ -166,7 +174,8 @@ def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: 
     for node_id, node in manifest.nodes.items():
         how = f"by={node.collected_by} verified={node.checksums_verified}"
         session.console.say(f"collected node={node_id} {how if node_id not in wrong else 'problem=' + wrong[node_id]}")
-    session.console.say(f"run experiment={folder.name} outcome={manifest.outcome} folder={folder.path}")
+    ended = f"{manifest.outcome} ({INTERRUPTED})" if failure == INTERRUPTED else manifest.outcome
+    session.console.say(f"run experiment={folder.name} outcome={ended} folder={folder.path}")
     for problem in manifest.problems:
         session.console.say(f"problem: {problem}")
     session.note(outcome.exit_code(manifest))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 POLL_S: Final = 0.5
+INTERRUPTED: Final = "interrupt received: stopping the agents and collecting first; this ends by itself"
 
 
 def until(what: str, missing: Callable[[], str | None], timeout_s: float, poll_s: float = POLL_S) -> None:
@@ -30,6 +31,29 @@ def until(what: str, missing: Callable[[], str | None], timeout_s: float, poll_s
 
 
 @contextlib.contextmanager
+def told_of_interrupt(say: Callable[[str], None]) -> Iterator[None]:
+    """Tell of the first Ctrl-C (or SIGTERM) at once, before KeyboardInterrupt unwinds; later ones change nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def interrupt(number: int, _frame: Any) -> None:
+        came.append(number)
+        with contextlib.suppress(RuntimeError):  # it came amid a write to the same stream
+            say(INTERRUPTED)
+        if len(came) == 1:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def uninterrupted(say: Callable[[str], None]) -> Iterator[None]:
     """Hold back Ctrl-C (and SIGTERM) while results are brought home; everything inside has deadlines of its own.
 
@@ -42,7 +66,7 @@ def uninterrupted(say: Callable[[str], None]) -> Iterator[None]:
 
     def hold(number: int, _frame: Any) -> None:
         held.append(number)
-        say("interrupt received: stopping the agents and collecting first; this ends by itself")
+        say(INTERRUPTED)
 
     before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

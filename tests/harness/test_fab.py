@@ -224,6 +224,8 @@ def test_an_interrupt_stops_every_agent_and_collects_what_there_is(
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert printed.count("interrupt received: stopping the agents and collecting first") == 1
+    assert "run experiment=cut outcome=failed (interrupted)" in printed
     assert last_line(printed) == "interrupted"
     assert agents_of() == []
     manifest = json.loads((project.path / "results/cut/manifest.json").read_text())
