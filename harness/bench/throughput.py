@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.bench import figures
@@ -16,51 +17,80 @@ if TYPE_CHECKING:
     from harness.bench.scale import Scale
 
 JITTER_RATE_HZ: Final = 10_000
+_SUSTAINED_HZ: Final = 15_000
+_CHANCES: Final = 2
 _KEPT_RATE: Final = 0.99  # below this share of the planned rate the coordinator did not keep up
 
 
 def measure(work: Path, scale: Scale, services: Services, results: Results, say: Callable[[str], None]) -> None:
     """Search the highest lossless rate upward, then look at jitter, cost and memory."""
-    begun = time.monotonic()
-    best: tuple[int, Outcome] | None = None
-    measured: tuple[int, Outcome] | None = None
-    for rate_hz in scale.rates_hz:
-        if time.monotonic() - begun > scale.search_s:
-            results.line("search", f"ended before {rate_hz:,} events/s: its {scale.search_s:g} s are over")
-            break
-        trial = _try(work, scale, services, rate_hz, round(rate_hz * scale.try_s))
-        flaw = _flaw(trial, rate_hz)
-        say(f"{rate_hz:6,} events/s for {scale.try_s:g} s: {flaw or 'lossless'}")
-        measured = (rate_hz, trial) if measured is None or rate_hz <= JITTER_RATE_HZ else measured
-        if flaw:
-            results.notes[f"{rate_hz} events/s"] = flaw
-            if rate_hz > JITTER_RATE_HZ:
-                break
-        else:
-            best = (rate_hz, trial)
+    best, measured = _search(work, scale, services, results, say)
     if best is None:
         results.put("lossless_events_per_s", None, "", f"none of the rates tried, {scale.rates_hz[0]:,} the lowest")
     else:
         note = f"each for {scale.try_s:g} s, 2 workers, all clocks"
-        results.put("lossless_events_per_s", best[0], "events/s", note)
-        results.put("lost", _lost(best[1]), "events", "at that rate")
+        results.put("lossless_events_per_s", best.rate_hz, "events/s", note)
+        results.put("lost", _lost(best.outcome), "events", "at that rate")
     if measured is not None:
-        _tell_cost(*measured, results)
-    kept = measured if best is None else best
-    if scale.memory_events and best is not None:
-        rate_hz = min(best[0], 15_000)
-        trial = Crew(work / "sustained", all_clocks(services, 10.0), scale.memory_events, rate_hz, (30.0, 60.0)).run()
-        say(f"{rate_hz:6,} events/s for {scale.memory_events / rate_hz:.0f} s: {_flaw(trial, rate_hz) or 'lossless'}")
-        results.line(
-            "sustained", f"{scale.memory_events:,} events at {rate_hz:,}/s: {_flaw(trial, rate_hz) or 'lossless'}"
-        )
-        kept = (rate_hz, trial)
-    if kept is not None:
-        _tell_memory(kept[1], results)
+        _tell_cost(measured, results)
+    longest = best or measured
+    if best is not None and scale.memory_events:
+        rate_hz = min(best.rate_hz, _SUSTAINED_HZ)
+        crew = Crew(work / "sustained", all_clocks(services, 10.0), scale.memory_events, rate_hz, (30.0, 60.0))
+        longest = _Trial(rate_hz, crew.run())
+        said = f"{scale.memory_events:,} events at {rate_hz:,}/s, delays 30 and 60 s: {longest.flaw or 'lossless'}"
+        results.line("sustained", said)
+    if longest is not None and not longest.outcome.problem:
+        _tell_memory(longest.outcome, results)
 
 
-def _try(work: Path, scale: Scale, services: Services, rate_hz: int, num_events: int) -> Outcome:
-    return Crew(work / f"rate-{rate_hz}", all_clocks(services, 10.0), num_events, rate_hz, scale.delays_s).run()
+@dataclass(frozen=True)
+class _Trial:
+    """A run at one rate."""
+
+    rate_hz: int
+    outcome: Outcome
+
+    @property
+    def flaw(self) -> str:
+        """Return what is wrong with it; empty if nothing is."""
+        return _flaw(self.outcome, self.rate_hz)
+
+
+def _search(
+    work: Path, scale: Scale, services: Services, results: Results, say: Callable[[str], None]
+) -> tuple[_Trial | None, _Trial | None]:
+    """Return the run at the highest lossless rate, and the one that jitter and cost are taken from.
+
+    A rate has two chances: on a machine that others use too, one run may meet them.
+    """
+    best: _Trial | None = None
+    measured: _Trial | None = None
+    deadline = time.monotonic() + scale.search_s
+    for rate_hz in scale.rates_hz:
+        flaw = ""
+        for chance in range(_CHANCES):
+            if time.monotonic() > deadline:
+                results.line("search", f"ended at {rate_hz:,} events/s: its {scale.search_s:g} s are over")
+                return best, measured
+            trial = _try(work / f"rate-{rate_hz}-{chance}", scale, services, rate_hz)
+            flaw = trial.flaw
+            say(f"{rate_hz:6,} events/s for {scale.try_s:g} s: {flaw or 'lossless'}")
+            if not trial.outcome.problem and (measured is None or rate_hz <= JITTER_RATE_HZ):
+                measured = trial
+            if not flaw:
+                best = trial
+                break
+        if flaw:
+            results.notes[f"{rate_hz} events/s"] = flaw
+            if rate_hz > JITTER_RATE_HZ:
+                break
+    return best, measured
+
+
+def _try(folder: Path, scale: Scale, services: Services, rate_hz: int) -> _Trial:
+    num_events = round(rate_hz * scale.try_s)
+    return _Trial(rate_hz, Crew(folder, all_clocks(services, 10.0), num_events, rate_hz, scale.delays_s).run())
 
 
 def _lost(outcome: Outcome) -> int:
@@ -85,7 +115,8 @@ def _flaw(outcome: Outcome, rate_hz: int) -> str:
     return ""
 
 
-def _tell_cost(rate_hz: int, outcome: Outcome, results: Results) -> None:
+def _tell_cost(trial: _Trial, results: Results) -> None:
+    rate_hz, outcome = trial.rate_hz, trial.outcome
     jitter = figures.distribution(figures.send_jitter_us(outcome.folders[COORDINATOR]))
     results.put_distribution("send_jitter_us", jitter, f"planned against actual, at {rate_hz:,} events/s")
     events = outcome.statuses[COORDINATOR].counts["sent"]
