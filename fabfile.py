@@ -46,26 +46,34 @@ def check(_: Context, config_dir: str = "", coordinator_config: str = "", worker
 
 @fabric.task(help=NEW_NAME | CONFIG_HELP)
 def deploy(
-    _: Context, experiment: str = "", config_dir: str = "", coordinator_config: str = "", worker_config: str = ""
+    _: Context,
+    experiment: str | None = None,
+    config_dir: str = "",
+    coordinator_config: str = "",
+    worker_config: str = "",
 ) -> None:
     """Make the results folder and every node's run folder; `latest` points to it from now on."""
-    experiments.deploy(session, session.configs(config_dir, coordinator_config, worker_config), experiment or None)
+    experiments.deploy(session, session.configs(config_dir, coordinator_config, worker_config), experiment)
 
 
 @fabric.task(help=NEW_NAME | CONFIG_HELP)
 def run(
-    _: Context, experiment: str = "", config_dir: str = "", coordinator_config: str = "", worker_config: str = ""
+    _: Context,
+    experiment: str | None = None,
+    config_dir: str = "",
+    coordinator_config: str = "",
+    worker_config: str = "",
 ) -> None:
     """Carry out the deployed experiment (deploy one if there is none) and collect it, whatever happens."""
     chosen = session.configs(config_dir, coordinator_config, worker_config)
     folder = _deployed(experiment, given=bool(config_dir or coordinator_config or worker_config))
     if folder is None:
-        folder = experiments.deploy(session, chosen, experiment or None)
+        folder = experiments.deploy(session, chosen, experiment)
     experiments.execute(session, folder, session.kept_configs(folder))
 
 
 @fabric.task(help=KNOWN_NAME)
-def collect(_: Context, experiment: str = "") -> None:
+def collect(_: Context, experiment: str | None = None) -> None:
     """Bring home what is missing, verify all of it; wait first if the run is still going on."""
     folder = session.find(experiment)
     if session.gone(folder):
@@ -75,46 +83,50 @@ def collect(_: Context, experiment: str = "") -> None:
 
 
 @fabric.task(help=KNOWN_NAME)
-def status(_: Context, experiment: str = "") -> None:
+def status(_: Context, experiment: str | None = None) -> None:
     """Show what every node says of its agent."""
     upkeep.status(session, session.find(experiment))
 
 
 @fabric.task(help=KNOWN_NAME | {"lines": "how many of the last lines of each log"})
-def logs(_: Context, experiment: str = "", lines: int = 40) -> None:
+def logs(_: Context, experiment: str | None = None, lines: int = 40) -> None:
     """Show the agents' logs."""
     upkeep.logs(session, session.find(experiment), lines)
 
 
 @fabric.task(help=KNOWN_NAME)
-def stop(_: Context, experiment: str = "") -> None:
+def stop(_: Context, experiment: str | None = None) -> None:
     """Stop the agents of an experiment, each by its recorded process."""
     upkeep.stop(session, session.find(experiment))
 
 
 @fabric.task(help=KNOWN_NAME | {"force": "even if it was not collected"})
-def clean(_: Context, experiment: str = "", force: bool = False) -> None:
+def clean(_: Context, experiment: str | None = None, force: bool = False) -> None:
     """Remove an experiment's folders from the nodes, and agents of other versions; results at home stay."""
     upkeep.clean(session, session.find(experiment), force=force)
 
 
 @fabric.task(help=NEW_NAME | CONFIG_HELP)
 def experiment(
-    _: Context, experiment: str = "", config_dir: str = "", coordinator_config: str = "", worker_config: str = ""
+    _: Context,
+    experiment: str | None = None,
+    config_dir: str = "",
+    coordinator_config: str = "",
+    worker_config: str = "",
 ) -> None:
     """Do it all: check, deploy, run, collect, analyse."""
     _experiment(session.configs(config_dir, coordinator_config, worker_config), experiment)
 
 
 @fabric.task(help=NEW_NAME)
-def demo(_: Context, experiment: str = "") -> None:
+def demo(_: Context, experiment: str | None = None) -> None:
     """Show the whole experiment on an embedded cluster, in under a minute."""
     session.select("local")
     _experiment(session.configs(str(DEMO_CONFIGS)), experiment)
 
 
-def _experiment(chosen: Configs, name: str) -> None:
-    folder = experiments.deploy(session, chosen, name or None)
+def _experiment(chosen: Configs, name: str | None) -> None:
+    folder = experiments.deploy(session, chosen, name)
     try:
         experiments.execute(session, folder, session.kept_configs(folder))
     except HarnessError as error:  # there are results all the same: judge them, then say what went wrong
@@ -142,13 +154,13 @@ def _analyze(folder: RunFolder) -> None:
     session.console.say(f"report: {result.report}")
 
 
-def _deployed(name: str, *, given: bool) -> RunFolder | None:
+def _deployed(name: str | None, *, given: bool) -> RunFolder | None:
     """Return the deployment that `run` means, or None if it has to make one.
 
     Unnamed, it is this chain's or the latest, if that waits for its run on this cluster.
     """
     folder = session.waiting()
-    if name:
+    if name is not None:
         folder = session.find(name) if runs.exists(session.results, name) else None
     if folder is not None and given:
         told = "expected no configuration, since it is deployed with one; leave it out, or name a new experiment"
@@ -174,6 +186,7 @@ class ChainExecutor(fabric.Executor):  # type: ignore[misc]  # fabric publishes 
         session.fabric_settings = self.config
         message = None
         try:
+            _demand_a_task([task.name for task in tasks])
             super().execute(*tasks)
         except HarnessError as error:
             message = str(error)
@@ -201,11 +214,31 @@ def _usage_errors_are_2(program: Any) -> None:
         try:
             parse()
         except ParseError as error:
-            clusters = ", ".join(path.stem for path in _cluster_files())
-            raise Exit(f"{error} (clusters: {clusters}; tasks: fab --list)", EXIT_USAGE) from None
+            raise Exit(f"{error} ({_known_instead(error)})", EXIT_USAGE) from None
 
     program.parse_tasks = parse_tasks
     program.executor_class = ChainExecutor
+
+
+def _known_instead(error: ParseError) -> str:
+    """Return what could have been meant: the task's options for an option, else clusters and tasks."""
+    context = error.context
+    if context is not None and context.name and "'-" in str(error):
+        options = ", ".join(sorted(flag for flag in context.flags if flag.startswith("--")))
+        return f"options of {context.name}: {options or 'none'}"
+    clusters = ", ".join(_cluster_names())
+    return f"clusters: {clusters}; tasks: fab --list"
+
+
+def _demand_a_task(names: list[str]) -> None:
+    """Raise ConfigError if a chain only selects clusters."""
+    clusters = _cluster_names()
+    if names and all(name in clusters for name in names):
+        raise ConfigError(f"cluster {names[-1]} selected; nothing to do: add check, deploy, run, ... (fab --list)")
+
+
+def _cluster_names() -> list[str]:
+    return [path.stem for path in _cluster_files()]
 
 
 def _cluster_files() -> list[Path]:

@@ -67,7 +67,7 @@ def validate(_: Context, experiment: str = "") -> None:
     for problem in problems:
         _say(problem.line)
     errors = sum(problem.severity == "error" for problem in problems)
-    _say(f"{errors} errors, {len(problems) - errors} warnings")
+    _say(f"{_counted(errors, 'error')}, {_counted(len(problems) - errors, 'warning')}")
     if errors:
         raise Exit(code=FOUND_ERRORS)
 
@@ -170,6 +170,10 @@ def _run(command: list[str]) -> int:
 def _exit(code: int) -> None:
     if code:
         raise Exit(code=code)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _say(line: str) -> None:

@@ -7,8 +7,9 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from rich import box
 from rich.console import Console as RichConsole
 from rich.console import Group
 from rich.live import Live
@@ -24,8 +25,14 @@ if TYPE_CHECKING:
     from harness.preflight import ChronoTickCheck, NodeCheck, NtpCheck, Preflight
     from harness.watching import NodeView
 
+COUNTED: Final = ("sent", "received", "lost")
 PLAIN_WIDTH: Final = 160
 PLAIN_EVERY_S: Final = 5.0
+ROOMY_WIDTH: Final = 100  # a narrower terminal gets tables without lines between the columns
+LIVE_COLUMNS: Final = (
+    "node", "phase", "sent", "received", "lost",
+    "NTP offset\n± bound ms", "ChronoTick offset\n± bound ms", "sample\nage",
+)  # fmt: skip
 
 
 class Console:
@@ -38,6 +45,11 @@ class Console:
         self._rich = RichConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._lock = threading.RLock()  # a signal may speak while this thread does
 
+    @property
+    def width(self) -> int:
+        """Return how many characters a line has."""
+        return self._rich.width
+
     def say(self, line: str) -> None:
         """Write one line."""
         with self._lock:
@@ -45,7 +57,7 @@ class Console:
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Write a table of words; columns whose cells are all numbers are for the caller to align."""
-        table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+        table = _grid(self._rich.width, title=title, title_justify="left", title_style="bold")
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
@@ -77,6 +89,13 @@ class Console:
             yield RunDisplay(planned_s, self, live)
 
 
+def _grid(width: int, **options: Any) -> Table:
+    """Return an empty table whose columns stand as close as ``width`` asks for."""
+    if width >= ROOMY_WIDTH:
+        return Table(show_edge=False, pad_edge=False, **options)
+    return Table(show_edge=False, pad_edge=False, box=box.SIMPLE_HEAD, padding=0, **options)
+
+
 class RunDisplay:
     """The state of a run as seen on the screen."""
 
@@ -103,15 +122,18 @@ class RunDisplay:
         return max(0.0, self._planned_s - (time.monotonic() - self._broadcast_since_s))
 
     def _picture(self, views: Mapping[str, NodeView]) -> Group:
-        table = Table(show_edge=False, pad_edge=False)
-        for name in ("node", "phase", "sent", "received", "lost", "NTP ms", "ChronoTick ms", "sample age", "remark"):
-            table.add_column(name, justify="right" if name in {"sent", "received", "lost"} else "left")
+        table = _grid(self._console.width)
+        for name in LIVE_COLUMNS:
+            table.add_column(name, justify="right" if name in COUNTED else "left", overflow="fold")
         for node_id, view in views.items():
             table.add_row(*(Text(cell) for cell in _live_row(node_id, view)))
-        share = 1 - self.left_s() / self._planned_s if self._planned_s else 1.0
+        remarks = [Text(f"{node_id}: {said}") for node_id, view in views.items() if (said := _remark(view))]
+        over = bool(views) and all(view.over for view in views.values())
+        share = 1 - self.left_s() / self._planned_s if self._planned_s and not over else 1.0
+        told = "finished" if over else f"{self.left_s():.0f} s left"
         bar = Table.grid(padding=(0, 1))
-        bar.add_row(ProgressBar(total=1.0, completed=share, width=40), Text(f"{share:.0%}, {self.left_s():.0f} s left"))
-        return Group(table, bar)
+        bar.add_row(ProgressBar(total=1.0, completed=share, width=40), Text(f"{share:.0%}, {told}"))
+        return Group(table, *remarks, bar)
 
     def _lines(self, views: Mapping[str, NodeView]) -> None:
         for node_id, view in views.items():
@@ -128,7 +150,7 @@ def _counts(view: NodeView) -> str:
     if view.status is None:
         return view.problem or "no status yet"
     counts = view.status.counts
-    told = [f"{name}={counts[name]}" for name in ("sent", "received", "lost") if name in counts]
+    told = [f"{name}={counts[name]}" for name in COUNTED if name in counts]
     for label, source in (("ntp", NTP), ("ct", CHRONOTICK)):
         if source in view.status.sources:
             told.append(f"{label}={_reading(view.status.sources[source], 'ms')}")
@@ -138,14 +160,19 @@ def _counts(view: NodeView) -> str:
 def _live_row(node_id: str, view: NodeView) -> list[str]:
     status = view.status
     if status is None:
-        return [node_id, view.phase, "", "", "", "", "", "", view.problem]
+        return [node_id, view.phase, "", "", "", "", "", ""]
     sources = status.sources
-    numbers = [str(status.counts.get(name, "")) for name in ("sent", "received", "lost")]
+    numbers = [str(status.counts.get(name, "")) for name in COUNTED]
     readings = [_reading(sources[name]) if name in sources else "" for name in (NTP, CHRONOTICK)]
     ages = [source.age_ms for source in sources.values() if source.age_ms is not None]
     age = f"{min(ages) / 1e3:.1f} s" if ages else ""
-    remark = view.problem or ", ".join(status.waiting_for) or status.detail
-    return [node_id, view.phase, *numbers, *readings, age, remark]
+    return [node_id, view.phase, *numbers, *readings, age]
+
+
+def _remark(view: NodeView) -> str:
+    if view.problem or view.status is None:
+        return view.problem
+    return ", ".join(view.status.waiting_for) or view.status.detail
 
 
 def _reading(source: SourceStatus, unit: str = "") -> str:

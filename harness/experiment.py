@@ -60,7 +60,7 @@ class Run:
 
 def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
     """Check the cluster, then make the results folder, the agent's place on every node and the run folders there."""
-    name = runs.valid_name(name) if name else runs.new_name()
+    name = runs.new_name() if name is None else runs.valid_name(name)
     if runs.exists(session.results, name):
         raise ExperimentExistsError(
             f"experiment {name}: expected a new name, got one that has {session.results / name}"
@@ -239,8 +239,10 @@ def verify_kept(session: Session, folder: RunFolder) -> None:
     """Verify what is at home of a run whose hosts are no more; the exit code says whether it is complete."""
     wrong = collect.verify(folder)
     folder.save()
-    for reason in wrong.values():
-        session.console.say(f"problem: {reason}")
+    for node_id, reason in wrong.items():
+        never = not folder.raw(node_id).is_dir()
+        lost = f"{node_id}: nothing at home; it was not collected, and the data went with the embedded cluster"
+        session.console.say(f"problem: {lost if never else reason}")
     verified = len(folder.manifest.nodes) - len(wrong)
     session.console.say(
         f"its embedded cluster has ended; verified at home: {verified} of {len(folder.manifest.nodes)} nodes"

@@ -127,7 +127,7 @@ class Session:
 
     def find(self, name: str | None) -> RunFolder:
         """Return the experiment a task means: the named, else this chain's, else the latest. Selects its cluster."""
-        folder = runs.find(self.results, name or self.deployed)
+        folder = runs.find(self.results, self.deployed if name is None else name)
         self.select_for(folder.manifest)
         return folder
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from harness import launch
 from harness.errors import ConfigError, RunError
 from harness.planning import remote_base, run_dir
-from node_agent.records import COLLECTED, LOG_FILE
+from node_agent.records import COLLECTED, DEPLOYED, LOG_FILE, RUN_RUNNING
 
 if TYPE_CHECKING:
     from harness.runs import RunFolder
@@ -19,11 +19,12 @@ STATUS_COLUMNS: Final = ("node", "role", "agent", "phase", "outcome", "counts", 
 def status(session: Session, folder: RunFolder) -> None:
     """Show what every node says of its agent now. Raises RunError if a node does not answer."""
     manifest = folder.manifest
-    session.console.say(
-        f"experiment={folder.name} cluster={manifest.cluster} phase={manifest.phase} outcome={manifest.outcome}"
-    )
-    if session.gone(folder):
-        session.console.say("its embedded cluster has ended, and its hosts with it")
+    gone = session.gone(folder)
+    cut = gone and manifest.phase in {DEPLOYED, RUN_RUNNING}
+    phase = f"{manifest.phase} (ended with its controller)" if cut else manifest.phase
+    session.console.say(f"experiment={folder.name} cluster={manifest.cluster} phase={phase} outcome={manifest.outcome}")
+    if gone:
+        session.console.say("its embedded cluster has ended with the fab that started it, and its hosts with it")
         return
     agent, cluster = session.agent(), session.cluster()
     cluster.each(lambda host: agent.install(host, session.bundle()))

@@ -30,6 +30,10 @@ def last_line(printed: str) -> str:
     [
         (["nowhere", "check"], "No idea what 'nowhere' is!"),
         (["local", "deploy", "--experiment", "../x"], "experiment name: expected"),
+        (["demo", "--experiment", ""], "experiment name: expected"),
+        (["status", "--experiment", ""], "experiment name: expected"),
+        (["ares"], "cluster ares selected; nothing to do: add check, deploy, run"),
+        (["demo", "--nosuch"], "No idea what '--nosuch' is! (options of demo: --experiment)"),
         (["local", "deploy", "--experiment", "a b"], "experiment name: expected"),
         (["local", "check", "--config-dir", "none"], "none/coordinator_config.yaml: expected a configuration file"),
         (["status"], "experiment: expected one in results, got none"),
