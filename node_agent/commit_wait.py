@@ -7,7 +7,10 @@ Two different things, recorded under their own names: *re-measurement* reads the
 from __future__ import annotations
 
 import threading
+import time
 from array import array
+from collections import deque
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from node_agent.holds import Holds
@@ -15,7 +18,7 @@ from node_agent.instants import user_stamp
 from node_agent.records import NOT_CONFIGURED, OK, REMEASURE, Available, Reading, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from node_agent.instants import LocalClock
     from node_agent.journal import Journal
@@ -29,6 +32,7 @@ _HOLD_GRAIN_S: Final = 0.000_05
 _HOLD_EVERY_NS: Final = 10_000_000  # watching more events would take from the machine what is measured on it
 _HOLDS_AT_ONCE: Final = 50
 _TRIM: Final = 65_536
+_SHARES: Final = 1_000_000  # a share is told apart to a millionth, exactly
 _NEVER: Final = 1 << 63
 
 
@@ -37,19 +41,20 @@ class Remeasurements:
 
     Events are due in the order they came, so each delay is a queue: one array of event ids and one of raw instants
     serve all delays, each with a cursor of its own (16 bytes per pending event, whatever the number of delays).
+    One thread may add while another measures: the first only appends (the instant last, which is what the other looks
+    at), the second only trims, and either is one step of the interpreter.
     """
 
     def __init__(self, delays_s: Sequence[float]) -> None:
         self._delays = [(round(delay * 1e9), f"{delay:g}") for delay in delays_s]
-        self._shortest_ns = min((delay for delay, _text in self._delays), default=_NEVER)
         self._event_ids = array("q")
         self._raws = array("q")
         self._cursors = [0] * len(self._delays)
-        self.done = 0
+        self.done = self._added = 0
         self.latest_ns = 0  # the largest lateness so far
 
-    def __len__(self) -> int:
-        return sum(len(self._raws) - cursor for cursor in self._cursors)
+    def __len__(self) -> int:  # from counters, which any thread may read at any time
+        return self._added * len(self._delays) - self.done
 
     @property
     def next_ns(self) -> int | None:
@@ -63,11 +68,11 @@ class Remeasurements:
             default=None,
         )
 
-    def add(self, event_id: int, raw_ns: int) -> int:
-        """Queue one event for all its delays; return the raw instant of the first, in ns."""
+    def add(self, event_id: int, raw_ns: int) -> None:
+        """Queue one event for all its delays."""
         self._event_ids.append(event_id)
         self._raws.append(raw_ns)
-        return raw_ns + self._shortest_ns
+        self._added += 1
 
     def measure(self, stamp: Stamp, readings: dict[str, Reading]) -> list[str]:
         """Return the rows of what is due at ``stamp``, up to a batch of each delay."""
@@ -93,7 +98,11 @@ class Remeasurements:
 
 
 class CommitWait:
-    """The one timer thread, whatever the number of events it has in hand."""
+    """The one timer thread, whatever the number of events it has in hand.
+
+    ``add`` takes no lock and, while events stream in, wakes nobody: the thread comes round by itself every
+    ``_GRAIN_S``. Only a thread that has nothing to come round for is woken.
+    """
 
     def __init__(
         self,
@@ -108,41 +117,87 @@ class CommitWait:
             delays_s if readings.configured else ()
         )  # without sources, nothing to ask
         self._holds = Holds()
-        self._every = round(1 / share) if share > 0 else 0  # one event in so many is held
+        chosen = Fraction(share).limit_denominator(_SHARES)
+        self._chosen_of = chosen.numerator, chosen.denominator
         self._clock = clock
         self._sampler = sampler
         self._readings = readings
         self._journal = journal
-        self._changed = threading.Condition()
+        self._to_hold: deque[int] = deque()
+        self._added = self._noticed = 0
+        self._wake = threading.Condition()
+        self._asleep = False
         self._stopping = False
-        self._sleeps_until_ns = 0
         self._bucket_ns = -_NEVER
         self._thread = threading.Thread(target=self._run, name="commit-wait", daemon=True)
 
     @property
     def pending(self) -> int:
-        """Return the number of re-measurements still to come and of events still held."""
-        with self._changed:
-            return len(self._remeasurements) + len(self._holds)
+        """Return the number of re-measurements still to come and of events still held or not yet looked at."""
+        held = len(self._to_hold) + len(self._holds)
+        return held + len(self._remeasurements)
 
     @property
     def done(self) -> int:
         """Return the number of re-measurements made."""
         return self._remeasurements.done
 
-    def add(self, events: Iterable[tuple[int, int]]) -> None:
-        """Take events as (event_id, raw instant in ns), in the order of their instants."""
-        with self._changed:
-            due_ns = _NEVER
-            for event_id, raw_ns in events:
-                due_ns = min(due_ns, self._remeasurements.add(event_id, raw_ns))
-                if self._every and event_id % self._every == 0 and self._may_hold(raw_ns):
-                    due_ns = now_ns = self._clock.raw_ns()
-                    for source in self._readings.configured:
-                        self._holds.begin(event_id, source, now_ns)
-            if due_ns < self._sleeps_until_ns:
-                self._sleeps_until_ns = 0
-                self._changed.notify_all()
+    def add(self, events: Sequence[tuple[int, int]]) -> None:
+        """Take events as (event_id, raw instant in ns), in the order of their instants; from one thread only."""
+        for event_id, raw_ns in events:
+            self._remeasurements.add(event_id, raw_ns)
+            if self._chosen(event_id) and self._may_hold(raw_ns):
+                self._to_hold.append(event_id)
+        self._added += len(events)
+        if self._asleep:  # set before the thread looks once more at what was added, so one of the two is noticed
+            with self._wake:
+                self._wake.notify_all()
+
+    def start(self) -> None:
+        """Start the timer thread."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Stop the timer thread; what is still pending stays unmeasured."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            streaming = self._notice()
+            wait_s = self._wait_s()
+            if wait_s == 0:
+                self._work()
+            elif streaming:
+                time.sleep(_GRAIN_S if wait_s is None else min(_GRAIN_S, wait_s))
+            else:
+                self._sleep(wait_s)
+
+    def _notice(self) -> bool:
+        """Begin the holds that were asked for, and tell whether events were added since."""
+        added = self._added
+        while self._to_hold:
+            now_ns = self._clock.raw_ns()
+            for source in self._readings.configured:
+                self._holds.begin(self._to_hold[0], source, now_ns)
+            self._to_hold.popleft()  # only now, so that it is pending throughout
+        streaming, self._noticed = added != self._noticed, added
+        return streaming
+
+    def _sleep(self, wait_s: float | None) -> None:
+        """Sleep until something is due, something is added or the end has come."""
+        with self._wake:
+            self._asleep = True
+            if self._added == self._noticed and not self._stopping:
+                self._wake.wait(wait_s)
+            self._asleep = False
+
+    def _chosen(self, event_id: int) -> bool:
+        """Choose the given share of all events, evenly: those at which id * share passes a whole number."""
+        some, of = self._chosen_of
+        return event_id * some // of > (event_id - 1) * some // of
 
     def _may_hold(self, raw_ns: int) -> bool:
         """Grant an event one of the holds of a bucket, which gains one every ``_HOLD_EVERY_NS`` of the stamps' time."""
@@ -151,28 +206,6 @@ class CommitWait:
             return False
         self._bucket_ns += _HOLD_EVERY_NS
         return True
-
-    def start(self) -> None:
-        """Start the timer thread."""
-        self._thread.start()
-
-    def stop(self, timeout_s: float = 5.0) -> None:
-        """Stop the timer thread; what is still pending stays unmeasured."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-        self._thread.join(timeout_s)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._stopping and (wait_s := self._wait_s()) != 0:
-                    self._sleeps_until_ns = _NEVER if wait_s is None else self._clock.raw_ns() + int(wait_s * 1e9)
-                    self._changed.wait(wait_s)
-                self._sleeps_until_ns = 0
-                if self._stopping:
-                    return
-            self._work()
 
     def _wait_s(self) -> float | None:
         """Return how long to wait, in s: 0 if something is due, None if nothing is pending."""
@@ -192,9 +225,8 @@ class CommitWait:
             for name, reading in self._readings.of(stamp, self._sampler.snapshot()).items()
             if not (isinstance(reading, Unavailable) and reading.reason == NOT_CONFIGURED)
         }
-        with self._changed:
-            lines = self._remeasurements.measure(stamp, readings)
-            lines.extend(self._holds.look(stamp, readings))
+        lines = self._remeasurements.measure(stamp, readings)
+        lines.extend(self._holds.look(stamp, readings))
         self._journal.write(lines)
 
 

@@ -39,9 +39,10 @@ class Holds:
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, _Hold]] = []
         self._number = 0
+        self._begun = self._ended = 0
 
-    def __len__(self) -> int:
-        return len(self._heap)
+    def __len__(self) -> int:  # from counters, which any thread may read at any time
+        return self._begun - self._ended
 
     @property
     def next_ns(self) -> int | None:
@@ -50,6 +51,7 @@ class Holds:
 
     def begin(self, event_id: int, source: str, raw_ns: int) -> None:
         """Hold an event from ``raw_ns`` on."""
+        self._begun += 1
         self._push(raw_ns, _Hold(event_id, source))
 
     def look(self, stamp: Stamp, readings: Mapping[str, Reading]) -> list[str]:
@@ -66,6 +68,7 @@ class Holds:
             hold.begun_raw_ns = now
         start = f"{hold.event_id},{hold.source},{COMMIT},{due},{now},{(now - hold.begun_raw_ns) / 1e9:.9f}"
         if not isinstance(reading, Available):
+            self._ended += 1
             return f"{start},{reading.reason},,,,{_cell(hold.assigned_ns)},,{hold.spins}"
         hold.spins += 1
         if hold.assigned_ns is None:
@@ -74,6 +77,8 @@ class Holds:
         status = OK if released else WAITING if hold.spins < _MAX_LOOKS else "gave_up"
         if status == WAITING:
             self._push(now + max(hold.assigned_ns - reading.earliest_ns + 1, _MIN_LOOK_NS), hold)
+        else:
+            self._ended += 1
         numbers = f"{(reading.est_ns - stamp.wall_ns) / 1e6:.6f},{reading.uncertainty_ns / 1e6:.6f},{reading.sample_id}"
         end = reading.earliest_ns if released else ""
         return f"{start},{status},{numbers},{hold.assigned_ns},{end},{hold.spins}"

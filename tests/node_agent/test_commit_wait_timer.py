@@ -188,6 +188,17 @@ def test_without_delays_nothing_is_ever_pending(made):
     assert timer.pending == 0
 
 
+@pytest.mark.parametrize(("share", "held"), [(0.0, 0), (0.1, 100), (1 / 3, 333), (0.7, 700), (0.999, 999), (1.0, 1_000)])
+def test_exactly_the_share_of_the_events_is_chosen_and_spread_evenly(made, share, held):
+    """Of any stretch of events, those chosen differ from the share by less than one."""
+    timer, _clock, _readings, _lines = made(share=share)
+    chosen = [timer._chosen(event_id) for event_id in range(1, 1_001)]
+    assert sum(chosen) == held
+    for begin in range(0, 1_000, 37):
+        for end in range(begin, 1_000, 53):
+            assert abs(sum(chosen[begin:end]) - share * (end - begin)) < 1
+
+
 def test_a_share_of_the_events_is_held_until_its_timestamp_has_passed(made):
     timer, clock, _readings, lines = made(share=0.5)
     timer.add([(1, 0), (2, 0), (3, 0), (4, 0)])
