@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import select
 import socket
@@ -165,7 +166,8 @@ class Coordinator:
         deadline = time.monotonic() + timeout_s
         while silent and time.monotonic() < deadline and not self._stopping.is_set():
             for target in silent.values():
-                self._departures.send(self._wire.control(kind, total=self._counts["sent"]), target)
+                with contextlib.suppress(OSError):  # one that cannot be reached is silent, and asked again
+                    self._departures.send(self._wire.control(kind, total=self._counts["sent"]), target)
             ask_again = time.monotonic() + _ASK_EVERY_S
             while silent and (wait_s := ask_again - time.monotonic()) > 0:
                 select.select([self._sock], [], [], wait_s)

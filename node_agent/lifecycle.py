@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 PID_FILE: Final = "agent.pid"
 READY_TIMEOUT_S: Final = 20.0
 EXIT_USAGE: Final = 2
+EXIT_UNFIT: Final = 3
 EXIT_FAILED: Final = 4
 CHECKSUMMED: Final = (
     records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE, records.CLOCK_PAIRS_FILE, records.PROBES_FILE,
@@ -104,8 +105,13 @@ def _become_daemon(reader: int, writer: int, work: Callable[[Callable[[dict[str,
 
 
 def claim(run_dir: Path) -> None:
-    """Make the run folder this process's own. Raises AgentError if another agent lives there or has been there."""
+    """Make the run folder this process's own. Raises AgentError if another agent lives there or has been there.
+
+    A key that was put there for this process is then destroyed; one that an agent has yet to take is left to it.
+    """
     run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (run_dir / records.STATUS_FILE).exists():  # so whoever works there, or has, took its own key long ago
+        destroy_key(run_dir)
     pid = alive_pid(run_dir)
     if pid is not None:
         raise AgentError(f"{run_dir}: an agent is running there already (pid {pid}); stop it first")
@@ -158,6 +164,12 @@ def take_key(run_dir: Path) -> bytes | None:
     return key
 
 
+def destroy_key(run_dir: Path) -> None:
+    """Remove the run key's file, if there is one."""
+    with contextlib.suppress(FileNotFoundError):
+        (run_dir / plan.KEY_FILE).unlink()
+
+
 def alive_pid(run_dir: Path) -> int | None:
     """Return the pid of the run folder's agent if that very process still lives."""
     return _living(run_dir / PID_FILE)
@@ -201,8 +213,7 @@ def stop(run_dir: Path, timeout_s: float) -> dict[str, Any]:
                 said["stopped"] = _end(run_dir, pid, signal.SIGKILL, timeout_s)
     except AgentError as error:
         said.update(stopped=False, problem=str(error))
-    with contextlib.suppress(FileNotFoundError):
-        (run_dir / plan.KEY_FILE).unlink()
+    destroy_key(run_dir)
     return said
 
 

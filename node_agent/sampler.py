@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import logging
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from node_agent.clocks.base import KEEP, good
@@ -30,6 +32,7 @@ _KEEP_NS = 5_000_000_000  # a stamp is judged within milliseconds; on a stalled 
 _WARM_UP_TRIES = 8  # queries a source gets in quick succession to become ready, like NTP's iburst
 _WARM_UP_GOOD = 4
 _WARM_UP_INTERVAL_S = 0.25
+_PUBLISHED = attrgetter("published_raw_ns")
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,7 @@ class Sampler:
         self._numbers = itertools.count(1)
         self._stopping = threading.Event()
         self._changed = threading.Condition(self._lock)
-        servers = 1 if clocks.ntp is None else len(clocks.ntp.servers)
-        self._keep = KEEP * servers
-        self._good: dict[str, deque[Sample]] = {name: deque() for name in sources}
+        self._good: dict[str, dict[str, deque[Sample]]] = {name: {} for name in sources}  # by source, then by server
         self._frozen: dict[str, tuple[Sample, ...]] = dict.fromkeys(sources, ())
         self._tallies: dict[str, Tally] = {name: Tally() for name in sources}
         self._threads = list(self._plan_threads())
@@ -115,11 +116,12 @@ class Sampler:
                 tally.samples + 1, tally.failures + (not good(published)), published.outcome
             )
             if good(published):
-                kept = self._good[sample.source]
+                by_server = self._good[sample.source]
+                kept = by_server.setdefault(sample.server, deque())
                 kept.append(published)
-                while len(kept) > self._keep and kept[0].published_raw_ns < published.published_raw_ns - _KEEP_NS:
+                while len(kept) > KEEP and kept[0].published_raw_ns < published.published_raw_ns - _KEEP_NS:
                     kept.popleft()
-                self._frozen[sample.source] = tuple(kept)
+                self._frozen[sample.source] = tuple(heapq.merge(*by_server.values(), key=_PUBLISHED))
             self._journal.write([row(published)])
             self._changed.notify_all()
         if not good(published) and tally.last_outcome != published.outcome:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,28 +60,36 @@ def test_a_port_in_use_is_one_line_and_no_agent(crew):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         holder.bind((worker.plan.listen_host, worker.plan.listen_port))
         said = worker.start()
-    assert said.returncode == 4
+    assert said.returncode == 3
     assert said.stderr == (
         f"worker: UDP port {worker.plan.listen_port} on {worker.plan.listen_host} is in use; "
         "end the program that holds it or choose another port\n"
     )
     until(lambda: not worker.alive, "the end of an agent that could not bind")
+    assert not (worker.run_dir / KEY_FILE).exists()
+    again = worker.start()
+    assert again.returncode == 2
+    assert "a start destroys it, also one that fails; deploy the run again" in again.stderr
+    worker.deploy()
+    started(worker)
 
 
 def test_an_address_of_another_host_is_one_line(crew):
     said = crew.worker(host="127.0.66.14", listen_host="203.0.113.7", listen_port=9000).start()
-    assert said.returncode == 4
+    assert said.returncode == 3
     assert "203.0.113.7 is not an address of this node" in said.stderr
     assert len(said.stderr.splitlines()) == 1
 
 
 def test_a_second_agent_in_a_living_ones_run_folder_is_refused(crew):
     worker = started(crew.worker())
+    until(lambda: worker.status, "its first status")
     worker.deploy()
     again = run_agent("worker", "--plan", str(worker.run_dir / "plan.json"), "--detach")
     assert again.returncode == 4
     assert f"an agent is running there already (pid {worker.started['pid']})" in again.stderr
     assert len(again.stderr.splitlines()) == 1
+    assert not (worker.run_dir / KEY_FILE).exists()
     assert worker.alive
 
 
@@ -130,6 +139,19 @@ def test_stop_kills_what_does_not_listen(crew):
     assert said["stopped"]
     assert "was killed" in said["problem"]
     assert not worker.alive
+
+
+def test_a_worker_that_cannot_even_be_sent_to_is_named_as_silent(crew):
+    """A send that fails (here: to an address that needs a permission) is no answer, and no failure of its own."""
+    worker = crew.worker()
+    forbidden = crew.worker("nowhere", "127.0.66.12")
+    forbidden.plan = replace(forbidden.plan, listen_host="255.255.255.255")
+    coordinator = crew.coordinator([worker, forbidden], 10, (5.0,), hello_timeout_s=0.5)
+    crew.agents.remove(forbidden)
+    crew.start()
+    status = coordinator.await_phase(records.FINISHED)
+    assert status.outcome == records.FINISHED_FAILED
+    assert status.detail == "no answer to hello within 0.5 s from nowhere"
 
 
 def test_a_recycled_pid_is_not_killed(tmp_path):

@@ -154,7 +154,7 @@ def test_a_port_in_use_is_one_line_and_leaves_nothing_behind(tmp_path):
         said = run_agent(
             "worker", "--listen-host", HOST, "--listen-port", str(worker.port), "--output", str(tmp_path / "second.csv")
         )
-    assert said.returncode == 4
+    assert said.returncode == 3
     assert f"UDP port {worker.port} on {HOST} is in use" in said.stderr
     assert len(said.stderr.splitlines()) == 1
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("second")]

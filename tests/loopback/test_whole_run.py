@@ -301,12 +301,10 @@ def test_a_status_tells_who_the_node_is(run):
 def test_a_second_agent_in_a_used_run_folder_is_refused(run):
     agent = run.workers[0]
     agent.deploy()
-    try:
-        events = (agent.run_dir / records.EVENTS_FILE).read_bytes()
-        said = agent.start()
-    finally:
-        (agent.run_dir / KEY_FILE).unlink(missing_ok=True)
+    events = (agent.run_dir / records.EVENTS_FILE).read_bytes()
+    said = agent.start()
     assert said.returncode == 4
+    assert not (agent.run_dir / KEY_FILE).exists()
     assert "a run has been recorded there" in said.stderr
     assert len(said.stderr.splitlines()) == 1
     assert (agent.run_dir / records.EVENTS_FILE).read_bytes() == events

@@ -92,6 +92,21 @@ def test_old_samples_are_dropped_but_never_the_newest_ones(lines):
     assert [s.sample_id for s in sampler.snapshot().samples[NTP]] == [f"ntp{n}" for n in range(2 * KEEP, 3 * KEEP)]
 
 
+def test_a_server_that_is_asked_often_does_not_evict_the_samples_of_a_rare_one(lines):
+    """Every server keeps its own newest samples, and the snapshot has all of them in the order of publication."""
+    sampler = Sampler("comp11", ClocksPlan(), {NTP: NtpSource(("s:1", "s:2"), 100, 10**18)}, Seconds(), lines)
+    for number in range(8):
+        sampler.publish(replace(GOOD, server="s:2", sample_id=f"rare{number}"))
+    for number in range(3 * KEEP):
+        sampler.publish(replace(GOOD, sample_id=f"often{number}"))
+        if number % KEEP == 0:
+            sampler.publish(replace(GOOD, server="s:2", sample_id=f"later{number}"))
+    kept = sampler.snapshot().samples[NTP]
+    assert [s.server for s in kept].count("s:1") == KEEP
+    assert [s.server for s in kept].count("s:2") == 8 + 3
+    assert [s.published_raw_ns for s in kept] == sorted(s.published_raw_ns for s in kept)
+
+
 def test_samples_that_come_thick_and_fast_are_kept_until_their_stamps_are_judged(sampler):
     for number in range(3 * KEEP):
         sampler.publish(replace(GOOD, sample_id=f"ntp{number}"))
