@@ -41,7 +41,8 @@ def check(plan: NodePlan) -> dict[str, Any]:
         "node_id": plan.node_id,
         **dataclasses.asdict(machine.describe()),
         "disk_free_bytes": shutil.disk_usage(_existing(expand(plan.run_dir))).free,
-        "listen": _listen(plan),
+        "listen": _free(plan.listen_host, 0 if plan.role == COORDINATOR else plan.listen_port),
+        "probes": None if plan.probes is None else _free(plan.listen_host, plan.probes.port),
         "wall_ns": clock.wall_ns(),
         "sources": {
             "ntp": [_ntp_row(server, samples) for server, samples in per_server.items()],
@@ -58,16 +59,15 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _listen(plan: NodePlan) -> dict[str, Any]:
-    """Try to bind the node's UDP port; a coordinator lets the kernel choose one."""
-    port = 0 if plan.role == COORDINATOR else plan.listen_port
+def _free(host: str, port: int) -> dict[str, Any]:
+    """Try to bind a UDP port of the node; 0 lets the kernel choose one, as a coordinator does for the events."""
     problem = None
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.bind((plan.listen_host, port))
+            sock.bind((host, port))
     except OSError as error:
-        problem = bind_problem(error, plan.listen_host, port)
-    return {"host": plan.listen_host, "port": port, "free": problem is None, "problem": problem}
+        problem = bind_problem(error, host, port)
+    return {"host": host, "port": port, "free": problem is None, "problem": problem}
 
 
 def bind_problem(error: OSError, host: str, port: int) -> str:

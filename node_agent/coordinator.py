@@ -124,6 +124,7 @@ class Coordinator:
                 if silent:
                     self._fail(f"no answer to hello within {self._plan.hello_timeout_s:g} s from {', '.join(silent)}")
                     return
+                self._let_probes_lead()
             node.enter(records.BROADCASTING)
             self._send_all()
             node.enter(records.DRAINING)
@@ -148,6 +149,14 @@ class Coordinator:
             self._wait_until(lambda: not self._node.waiting_for())
         self._node.enter(records.READY)
         return not self._stopping.is_set()
+
+    def _let_probes_lead(self) -> None:
+        """Wait before the first event until the probes have been going for as long as the plan says."""
+        if self._node.plan.probes is not None:
+            lead_s = self._node.plan.probes.lead_s
+            begun_s = time.monotonic()
+            self._node.detail = f"probing for {lead_s:g} s before the first event"
+            self._wait_until(lambda: time.monotonic() - begun_s >= lead_s)
 
     def _wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait, keeping the clock pairs coming; the lease and the controller's stop are the deadline."""
@@ -244,6 +253,8 @@ class Coordinator:
             send.settled = True
         while self._waiting and self._is_complete(self._waiting[0], now.raw_ns):
             self._complete.append(self._waiting.popleft())
+        if self._complete:
+            self._snapshot = self._node.sampler.snapshot()  # later than every stamp of theirs, so complete for them
         self._collected_ns = now.raw_after_ns
         self._keep_pairs(now)
 
@@ -279,8 +290,6 @@ class Coordinator:
             lines.append(f"{start},{send.worker_id},{_stamp_cells(stamp)},{cell(send.error)}")
         self._sends.write(lines)
         first = _earliest([stamp for stamp, _worker_id in reached or missed])
-        if first.raw_ns is None or first.raw_ns > self._snapshot.watermark_ns:
-            self._snapshot = node.sampler.snapshot()
         cells = node.readings.cells(first, self._snapshot)
         names = f"{self._everyone}," if not missed else f"{_names(reached)},{_names(missed)}"
         sent = f"{event.planned_ns},{_stamp_cells(first)},{event.delay_ms:g}"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node_agent.plan import NodePlan
+    from node_agent.probes import ProbeMesh
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,8 @@ class Node:
             commit_waits,
         )
         self._per_event = self._ask_per_event(commit_waits)
-        self.listen = ""
+        self.mesh: ProbeMesh | None = None
+        self.listen = self.detail = ""
         self.phase = records.STARTING
         self._machine = machine.describe()
         self._started_s = self._entered_s = time.monotonic()
@@ -119,7 +121,7 @@ class Node:
         """
         patient = self.phase != records.TAIL or time.monotonic() - self._entered_s < _PER_EVENT_TAIL_S
         queries = self._per_event.pending if self._per_event and patient else 0
-        return self.commit_wait.pending + queries
+        return self.commit_wait.pending + queries + (self.mesh.pending if self.mesh else 0)
 
     def journal_pair(self, pair: ClockPair) -> None:
         """Keep a clock pair."""
@@ -133,7 +135,7 @@ class Node:
 
     def enter(self, phase: str) -> None:
         """Go on to the next phase."""
-        self.phase = phase
+        self.phase, self.detail = phase, ""
         self._entered_s = time.monotonic()
         log.info("phase phase=%s", phase)
 
@@ -158,8 +160,12 @@ class Node:
             self._per_event.start()
         housekeeping.start()
         part.start()
+        if self.mesh is not None:
+            self.mesh.start()
         self._over.wait()
         part.stop()
+        if self.mesh is not None:
+            self.mesh.stop()
         self.commit_wait.stop()
         if self._per_event is not None:
             self._per_event.stop()
@@ -184,6 +190,7 @@ class Node:
             **{f"{prefix}_unavailable": count for prefix, count in self.readings.unavailable.items()},
             "remeasured": self.commit_wait.done,
             **({"per_event_skipped": self._per_event.skipped} if self._per_event else {}),
+            **(self.mesh.counts() if self.mesh else {}),
         }
         return NodeStatus(
             run_id=self.plan.run_id,
@@ -204,7 +211,7 @@ class Node:
             counts=counts,
             sources=self._source_statuses(),
             waiting_for=self.waiting_for() if self.phase == records.STARTING else [],
-            detail=ending.detail if ending else "",
+            detail=ending.detail if ending else self.detail,
         )
 
     def _source_statuses(self) -> dict[str, SourceStatus]:

@@ -24,7 +24,11 @@ COORDINATOR: Final = "coordinator"
 INTERVAL: Final = "interval"
 PER_EVENT: Final = "per_event"
 
+KERNEL_STAMPS: Final = "kernel"
+USER_STAMPS: Final = "user"
+
 _MAX_PORT: Final = 65_535
+_MAX_INDEX: Final = 65_535
 NODE_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -236,6 +240,50 @@ class BroadcastPlan:
 
 
 @dataclass(frozen=True)
+class ProbePeer:
+    """One other node of the probe mesh: where it listens for probes, and the number it has in their datagrams."""
+
+    node_id: str
+    host: str
+    port: int
+    index: int
+
+
+@dataclass(frozen=True)
+class ProbesPlan:
+    """With whom a node exchanges probes: ``rate_hz`` to each peer, from ``lead_s`` before the first event.
+
+    They end ``trail_s`` after the last, and go from and to the UDP ``port`` of the node's listen address. ``index`` is
+    the node's own number in the datagrams. ``stamps`` "user" leaves the kernel's stamps aside, as a host does that
+    has none.
+    """
+
+    index: int
+    peers: tuple[ProbePeer, ...]
+    port: int = 9001
+    rate_hz: float = 25.0
+    lead_s: float = 5.0
+    trail_s: float = 5.0
+    stamps: str = KERNEL_STAMPS
+
+    def __post_init__(self) -> None:
+        indices = [self.index, *(peer.index for peer in self.peers)]
+        if not self.peers:
+            raise PlanError("probes: peers: expected at least one, got none")
+        if len(set(indices)) < len(indices) or not 0 <= min(indices) <= max(indices) <= _MAX_INDEX:
+            raise PlanError(f"probes: expected an index from 0 to {_MAX_INDEX} per node, each one once, got {indices}")
+        if len({peer.node_id for peer in self.peers}) < len(self.peers):
+            raise PlanError("probes: peers: expected each node once")
+        if not 0 <= self.port <= _MAX_PORT:
+            raise PlanError(f"probes: port: expected 0 to {_MAX_PORT}, got {self.port}")
+        _positive("probes: rate_hz", self.rate_hz)
+        if min(self.lead_s, self.trail_s) < 0:
+            raise PlanError(f"probes: lead_s, trail_s: expected 0 or more, got {self.lead_s!r}, {self.trail_s!r}")
+        if self.stamps not in {KERNEL_STAMPS, USER_STAMPS}:
+            raise PlanError(f"probes: stamps: expected '{KERNEL_STAMPS}' or '{USER_STAMPS}', got {self.stamps!r}")
+
+
+@dataclass(frozen=True)
 class NodePlan:
     """Everything one agent needs. ``run_dir`` is where it journals; paths may start with ``~``."""
 
@@ -255,6 +303,7 @@ class NodePlan:
     log_console: bool = False
     virtual_clock: Optional[VirtualClock] = None
     broadcast: Optional[BroadcastPlan] = None
+    probes: Optional[ProbesPlan] = None
     schema: int = PLAN_SCHEMA
 
     def __post_init__(self) -> None:
@@ -273,6 +322,8 @@ class NodePlan:
             raise PlanError(f"clocks.chronotick.mode: expected '{INTERVAL}' or '{PER_EVENT}', got {tick.mode!r}")
         if (self.role == COORDINATOR) != (self.broadcast is not None):
             raise PlanError(f"broadcast: expected for the coordinator and nobody else, got {self.broadcast!r}")
+        if self.probes is not None and self.role == WORKER and self.probes.port == self.listen_port != 0:
+            raise PlanError(f"probes: port: expected another than the events' {self.listen_port}, got the same")
 
 
 def to_json(plan: NodePlan) -> str:

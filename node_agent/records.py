@@ -114,6 +114,7 @@ COMMIT: Final = "commit_wait"
 PER_EVENT: Final = "per_event"
 CLOCK_PAIRS_COLUMNS: Final = ("raw_before_ns", "wall_ns", "raw_after_ns")
 PROBES_COLUMNS: Final = ("peer", "sequence", "direction", "wall_ns", "raw_ns", "raw_error_ns", "origin")
+PROBE_TX, PROBE_RX = "tx", "rx"  # a's tx to b and b's rx from a of one sequence number are one probe
 
 
 def delay_column(delay_s: float) -> str:
@@ -289,7 +290,8 @@ class NodeStatus:
 
     ``counts`` of a worker: received, duplicate, malformed, foreign, bad_tag, oversized, lost (known once `end` told
     the total), kernel_dropped, user_stamps, ntp_unavailable, ct_unavailable, remeasured; of a coordinator: planned,
-    sent, send_errors, user_stamps, ntp_unavailable, ct_unavailable. Source names key ``sources``.
+    sent, send_errors, user_stamps, ntp_unavailable, ct_unavailable; of a node of the probe mesh also those of
+    ``node_agent.probes``, which begin with probe_. Source names key ``sources``.
     ``waiting_for`` names what keeps it from the next phase. ``detail`` is a free sentence for people.
     """
 

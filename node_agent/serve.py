@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
 import logging
@@ -17,9 +18,10 @@ from node_agent import kernel_stamps, lifecycle, machine, records
 from node_agent.check import bind_problem
 from node_agent.clocks.sources import column_prefixes
 from node_agent.coordinator import Coordinator
-from node_agent.lifecycle import EXIT_FAILED, EXIT_USAGE, AgentError
+from node_agent.lifecycle import EXIT_FAILED, EXIT_UNFIT, EXIT_USAGE, AgentError
 from node_agent.node import Node
-from node_agent.plan import COORDINATOR, WORKER, NodePlan
+from node_agent.plan import COORDINATOR, KERNEL_STAMPS, WORKER, NodePlan
+from node_agent.probes import PROBE_BUFFER_BYTES, ProbeMesh
 from node_agent.worker import RECEIVE_BUFFER_BYTES, Worker
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ def from_plan(plan: NodePlan, report: Callable[[dict[str, Any]], None]) -> int:
     lifecycle.claim(run_dir)
     key = lifecycle.take_key(run_dir)
     if key is None:
-        raise AgentError(f"{run_dir}: expected the run key beside the plan; deploy the run again", EXIT_USAGE)
+        told = "a start destroys it, also one that fails; deploy the run again"
+        raise AgentError(f"{run_dir}: expected the run key beside the plan; {told}", EXIT_USAGE)
     set_up_log(plan, run_dir)
     columns = records.events_columns(plan.role, column_prefixes(plan.clocks))
     ready = {"pid": os.getpid(), "start_ticks": machine.own_start_ticks()}
@@ -54,8 +57,11 @@ def serve(
     plan: NodePlan, run_dir: Path, events: Path, columns: Sequence[str], key: bytes | None, ready: Callable[[], None]
 ) -> tuple[int, NodeStatus]:
     """Run a node until it ends; return its exit code and last status. Raises AgentError if it cannot start."""
-    sock = _bind(plan)
-    try:
+    with contextlib.ExitStack() as sockets:
+        sends = plan.role == COORDINATOR
+        port = 0 if sends else plan.listen_port
+        sock = sockets.enter_context(_bind(plan.listen_host, port, RECEIVE_BUFFER_BYTES, stamped=not sends))
+        probe_sock = _bind_probes(plan, sockets)
         try:
             node = Node(plan, run_dir, events, columns)
         except OSError as error:
@@ -63,6 +69,8 @@ def serve(
         host, port = sock.getsockname()
         node.listen = f"{host}:{port}"
         part = Coordinator(node, sock, key) if plan.role == COORDINATOR else Worker(node, sock, key)
+        if probe_sock is not None and key is not None:
+            node.mesh = ProbeMesh(node, probe_sock, key)
         _end_on_signals(node)
         threading.excepthook = lambda died: _died(node, died)
         sys.setswitchinterval(_SWITCH_INTERVAL_S[plan.role])
@@ -72,8 +80,6 @@ def serve(
         ready()
         ending = node.run(part)
         return _CODES.get(ending.outcome, EXIT_FAILED), node.status(part, ending)
-    finally:
-        sock.close()
 
 
 def _end_on_signals(node: Node) -> None:
@@ -94,18 +100,24 @@ def _died(node: Node, died: threading.ExceptHookArgs) -> None:
     node.end(records.FINISHED_FAILED, f"thread {name!r} died: {died.exc_value!r}")
 
 
-def _bind(plan: NodePlan) -> socket.socket:
-    port = 0 if plan.role == COORDINATOR else plan.listen_port
+def _bind_probes(plan: NodePlan, sockets: contextlib.ExitStack) -> socket.socket | None:
+    if plan.probes is None:
+        return None
+    kernel = plan.probes.stamps == KERNEL_STAMPS
+    return sockets.enter_context(_bind(plan.listen_host, plan.probes.port, PROBE_BUFFER_BYTES, stamped=kernel))
+
+
+def _bind(host: str, port: int, buffer_bytes: int, *, stamped: bool = True) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        granted = kernel_stamps.ask_receive_buffer(sock, RECEIVE_BUFFER_BYTES)
-        stamped = kernel_stamps.stamp_arrivals(sock)
-        sock.bind((plan.listen_host, port))
+        granted = kernel_stamps.ask_receive_buffer(sock, buffer_bytes)
+        stamped = stamped and kernel_stamps.stamp_arrivals(sock)
+        sock.bind((host, port))
     except OSError as error:
         sock.close()
-        raise AgentError(bind_problem(error, plan.listen_host, port)) from error
-    log.info("socket receive_buffer_bytes=%d kernel_stamps=%s", granted, stamped)
+        raise AgentError(bind_problem(error, host, port), EXIT_UNFIT) from error
+    log.info("socket port=%d receive_buffer_bytes=%d kernel_stamps=%s", sock.getsockname()[1], granted, stamped)
     return sock
 
 
