@@ -37,5 +37,7 @@ def test_impossible_counts_are_refused(hits, trials):
 
 
 def test_a_spread_of_nothing_is_nothing():
-    assert statistics.spread(np.zeros(0)).as_dict() == {"count": 0, "median": None, "p95": None, "max": None}
+    assert statistics.spread(np.zeros(0)).as_dict() == {
+        "count": 0, "median": None, "p95": None, "p99": None, "max": None,
+    }  # fmt: skip
     assert statistics.spread(np.array([1000, 3000]), 1000).median == 2.0
