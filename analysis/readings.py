@@ -40,6 +40,19 @@ class Instants:
 
 
 @dataclass(frozen=True)
+class RawStamps:
+    """Raw-oscillator stamps in ns, each within ``error_ns`` of its instant, with a mask of those that are known."""
+
+    ns: NDArray[np.int64]
+    error_ns: NDArray[np.int64]
+    known: NDArray[np.bool_]
+
+    def take(self, positions: NDArray[np.int64]) -> RawStamps:
+        """Return the stamps of some events, in the order given."""
+        return RawStamps(self.ns[positions], self.error_ns[positions], self.known[positions])
+
+
+@dataclass(frozen=True)
 class Readings:
     """What one source says on one node, event by event.
 
@@ -85,6 +98,8 @@ class Table:
     duplicates: Mapping[str, int]
     stamps: Mapping[str, Instants]
     own_sends: Mapping[str, Instants]
+    raw_stamps: Mapping[str, RawStamps]  # by node: of the receipts, at the coordinator of the first transmits
+    raw_sends: Mapping[str, RawStamps]  # by worker: of the transmits to it, like own_sends
     _receive: Mapping[tuple[str, str], Readings]
     _send: Mapping[tuple[str, str], Readings]
 
@@ -139,10 +154,12 @@ def table(run: load.Run) -> Table:
 
     receive: dict[tuple[str, str], Readings] = {}
     stamps: dict[str, Instants] = {}
+    raw_stamps: dict[str, RawStamps] = {}
     for node_id in (coordinator, *run.worker_ids):
         column = "send_time_ns" if node_id == coordinator else "receive_time_ns"
         frame = aligned.get(node_id)
         stamps[node_id] = _nothing(len(ids)) if frame is None else _int64(frame[column])
+        raw_stamps[node_id] = _raw(frame, "send" if node_id == coordinator else "receive", len(ids))
         missing = NO_DATA if frame is None else NOT_SENT if node_id == coordinator else LOST
         for source in sources:
             receive[node_id, source] = _readings(node_id, source, frame, stamps[node_id], there.get(node_id), missing)
@@ -160,6 +177,8 @@ def table(run: load.Run) -> Table:
         duplicates={node_id: len(frames[node_id]) - len(unique[node_id]) for node_id in frames},
         stamps=stamps,
         own_sends=own,
+        raw_stamps=raw_stamps,
+        raw_sends=_raw_sends(run, sent, raw_stamps[coordinator]),
         _receive=receive,
         _send=send,
     )
@@ -207,6 +226,31 @@ def _int64(column: pd.Series[Any]) -> Instants:
 
 def _nothing(count: int) -> Instants:
     return Instants(np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_))
+
+
+def _raw(frame: pd.DataFrame | None, prefix: str, count: int) -> RawStamps:
+    """Return the raw stamps of aligned rows; without its error a raw stamp is of no use and not known."""
+    if frame is None or f"{prefix}_raw_ns" not in frame or f"{prefix}_raw_error_ns" not in frame:
+        nothing = _nothing(count)
+        return RawStamps(nothing.ns, nothing.ns, nothing.known)
+    raw, error = _int64(frame[f"{prefix}_raw_ns"]), _int64(frame[f"{prefix}_raw_error_ns"])
+    return RawStamps(raw.ns, error.ns, raw.known & error.known)
+
+
+def _raw_sends(run: load.Run, sent: pd.DataFrame, first: RawStamps) -> dict[str, RawStamps]:
+    """Return, per worker, the raw stamps of its own transmits; of the first ones where it has none of its own."""
+    rows = run.sends.dropna(subset=["event_id", "send_time_ns"]).drop_duplicates(["event_id", "worker_id"])
+    found: dict[str, RawStamps] = {}
+    for worker in run.worker_ids:
+        frame = rows[rows["worker_id"] == worker].set_index("event_id").reindex(sent.index)
+        has_own = _int64(frame["send_time_ns"]).known
+        own = _raw(frame, "send", len(sent))
+        found[worker] = RawStamps(
+            np.where(has_own, own.ns, first.ns),
+            np.where(has_own, own.error_ns, first.error_ns),
+            np.where(has_own, own.known, first.known),
+        )
+    return found
 
 
 def _readings(
