@@ -70,12 +70,27 @@ class BroadcastConfig(Strict):
     drain_s: NotNegative = 1.0
 
 
+class ProbesConfig(Strict):
+    """The probe mesh: who exchanges probes with whom (`auto`: full up to 8 nodes, else star), where and how often.
+
+    ``rate_hz`` is per pair and direction; ``lead_s`` and ``trail_s`` are before the first and after the last event.
+    """
+
+    mesh: Literal["auto", "full", "star"] = "auto"
+    port: int = Field(default=9001, ge=1, le=65535)
+    rate_hz: float = Field(default=25.0, ge=20, le=50)
+    lead_s: NotNegative = 5.0
+    trail_s: NotNegative = 5.0
+    stamps: Literal["kernel", "user"] = "kernel"
+
+
 class CoordinatorConfig(Strict):
-    """The broadcast."""
+    """The broadcast, and the probes that go on beside it (null: none)."""
 
     experiment: ExperimentConfig
     broadcast_pattern: BroadcastPatternConfig
     broadcast: BroadcastConfig = BroadcastConfig()
+    probes: ProbesConfig | None = ProbesConfig()
     logging: LoggingConfig = LoggingConfig()
 
     @model_validator(mode="after")

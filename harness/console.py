@@ -186,9 +186,15 @@ def _node_row(node: NodeCheck) -> list[str]:
     if node.python is None:
         return [node.node_id, node.role, node.host, "", "", "", "", "no"]
     disk = "" if node.disk_free_bytes is None else f"{node.disk_free_bytes / 1e9:.1f} GB"
-    port = f"{node.listen} {'free' if node.port_free else 'in use'}"
+    port = f"{node.listen} {_free(node.port_free)}"
+    if node.probe_port is not None:
+        port += f", {node.probe_port} {_free(node.probe_port_free)}"
     fit = "no" if node.problems else "yes"
     return [node.node_id, node.role, node.host, node.python, disk, port, node.clock_source or "", fit]
+
+
+def _free(free: bool | None) -> str:
+    return "free" if free else "in use"
 
 
 def _ntp_row(answer: NtpCheck) -> list[str]:

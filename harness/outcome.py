@@ -56,6 +56,9 @@ def _node_problems(node: NodeManifest, worker: WorkerConfig) -> list[str]:
         problems.append(f"died in phase {status['phase']}")
     elif status["outcome"] != FINISHED_OK:
         problems.append(f"ended as {status['outcome']}: {status['detail']}")
+    probes = (node.plan or {}).get("probes")
+    if probes and _count(node, "probe_received") == 0:
+        problems.append(f"received no probe; is UDP port {probes['port']} open between the nodes?")
     for source in worker.clocks.required:
         missing = _count(node, f"{COLUMN_PREFIX[source]}_unavailable")
         if missing:

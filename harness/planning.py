@@ -15,6 +15,8 @@ from node_agent.plan import (
     ClocksPlan,
     NodePlan,
     NtpPlan,
+    ProbePeer,
+    ProbesPlan,
     VirtualClock,
     WorkerAddress,
 )
@@ -30,6 +32,8 @@ READY_SLACK_S: Final = 30.0
 READY_SAMPLES: Final = 6
 # After its planned end an agent writes its last lines; the controller looks a few times before it gives up on it.
 END_SLACK_S: Final = 30.0
+# Among more nodes the probes of a full mesh grow beyond what a node should send beside its events.
+FULL_MESH_NODES: Final = 8
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,9 @@ class RunSpec:
 
     @property
     def tail_s(self) -> float:
-        """Return how long agents go on after the last event to measure uncertainties again, in s."""
-        return max(self.worker.timing.commit_wait_delays, default=0.0)
+        """Return how long agents go on after the last event to measure uncertainties again and to probe, in s."""
+        probes = self.coordinator.probes
+        return max(0.0 if probes is None else probes.trail_s, *self.worker.timing.commit_wait_delays, 0.0)
 
     @property
     def planned_s(self) -> float:
@@ -61,7 +66,8 @@ class RunSpec:
     @property
     def run_timeout_s(self) -> float:
         """Return how long a run may take once the coordinator is ready, in s."""
-        return self.coordinator.broadcast.hello_timeout_s + self.planned_s + END_SLACK_S
+        lead_s = 0.0 if self.coordinator.probes is None else self.coordinator.probes.lead_s
+        return self.coordinator.broadcast.hello_timeout_s + lead_s + self.planned_s + END_SLACK_S
 
     @property
     def lease_s(self) -> float:
@@ -92,6 +98,15 @@ def require_services(cluster: ClusterConfig, worker: WorkerConfig) -> None:
             raise ConfigError(f"{key}: expected one, since clocks.required names {source}, got none")
 
 
+def require_two_ports(coordinator: CoordinatorConfig, worker: WorkerConfig) -> None:
+    """Raise ConfigError if probes and events would meet on one port."""
+    port = worker.network.listen_port
+    if coordinator.probes is not None and coordinator.probes.port == port:
+        raise ConfigError(
+            f"coordinator configuration: probes.port: expected another than network.listen_port, got {port}"
+        )
+
+
 def run_dir(cluster: ClusterConfig, experiment: str, node_id: str) -> str:
     """Return a node's run folder; it may start with ``~/``."""
     return f"{remote_base(cluster)}/runs/{experiment}/{node_id}"
@@ -106,6 +121,7 @@ def remote_base(cluster: ClusterConfig) -> str:
 def node_plans(spec: RunSpec, addresses: Mapping[str, str]) -> dict[str, NodePlan]:
     """Return every node's plan; ``addresses`` says where each node is reached by the others and binds its socket."""
     require_services(spec.cluster, spec.worker)
+    require_two_ports(spec.coordinator, spec.worker)
     return {node.id: _node_plan(spec, node, addresses) for node in spec.cluster.nodes}
 
 
@@ -143,6 +159,29 @@ def _node_plan(spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str]) ->
         log_console=logging.console,
         virtual_clock=virtual_clock(node),
         broadcast=broadcast(spec, addresses) if node.role == COORDINATOR else None,
+        probes=_probes(spec, node, addresses),
+    )
+
+
+def _probes(spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str]) -> ProbesPlan | None:
+    """Return a node's part in the mesh: with every other node, or in a star with the coordinator alone."""
+    config = spec.coordinator.probes
+    if config is None:
+        return None
+    nodes = spec.cluster.nodes
+    full = config.mesh == "full" or (config.mesh == "auto" and len(nodes) <= FULL_MESH_NODES)
+    return ProbesPlan(
+        index=nodes.index(node),
+        peers=tuple(
+            ProbePeer(peer.id, addresses.get(peer.id, peer.address or peer.host), config.port, index)
+            for index, peer in enumerate(nodes)
+            if peer is not node and (full or COORDINATOR in {node.role, peer.role})
+        ),
+        port=config.port,
+        rate_hz=config.rate_hz,
+        lead_s=config.lead_s,
+        trail_s=config.trail_s,
+        stamps=config.stamps,
     )
 
 

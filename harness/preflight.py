@@ -62,6 +62,8 @@ class NodeCheck:
     disk_free_bytes: int | None = None
     listen: str | None = None
     port_free: bool | None = None
+    probe_port: int | None = None
+    probe_port_free: bool | None = None
     ntp: tuple[NtpCheck, ...] = ()
     chronotick: tuple[ChronoTickCheck, ...] = ()
     problems: tuple[str, ...] = ()
@@ -124,12 +126,11 @@ def _asking(agent: Agent, plans: Mapping[str, NodePlan]) -> Callable[[Host], dic
 def _judged(row: NodeCheck, said: dict[str, Any], cluster: ClusterConfig, worker: WorkerConfig) -> NodeCheck:
     """Read a node's answer and say what is wrong with it. Raises RemoteCommandError for an answer of another shape."""
     try:
-        listen = said["listen"]
+        listen, probes = said["listen"], said["probes"]
         ntp = tuple(NtpCheck(**answer) for answer in said["sources"][NTP])
         tick = tuple(ChronoTickCheck(**answer) for answer in said["sources"][CHRONOTICK])
         problems: list[str] = []
-        if not listen["free"]:
-            problems.append(f"{row.node_id}: {listen['problem']}")
+        problems += [f"{row.node_id}: {port['problem']}" for port in (listen, probes) if port and not port["free"]]
         if said["disk_free_bytes"] < LEAST_FREE_BYTES:
             free = f"{said['disk_free_bytes'] / 1e6:.0f} MB"
             problems.append(f"{row.node_id}: disk: expected {LEAST_FREE_BYTES / 1e6:.0f} MB free, got {free}")
@@ -148,6 +149,8 @@ def _judged(row: NodeCheck, said: dict[str, Any], cluster: ClusterConfig, worker
             disk_free_bytes=said["disk_free_bytes"],
             listen=f"{listen['host']}:{listen['port']}" if listen["port"] else listen["host"],
             port_free=listen["free"],
+            probe_port=probes["port"] if probes else None,
+            probe_port_free=probes["free"] if probes else None,
             ntp=ntp,
             chronotick=tick,
             problems=tuple(problems),

@@ -15,7 +15,7 @@ from harness.agent import Agent
 from harness.cluster import Cluster
 from harness.console import Console
 from harness.errors import ConfigError
-from harness.planning import RunSpec, require_services
+from harness.planning import RunSpec, require_services, require_two_ports
 from node_agent.records import DEPLOYED
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ class Session:
         worker_path = Path(worker) if worker else base / config.WORKER_CONFIG
         read = (config.load_coordinator(coordinator_path), config.load_worker(worker_path))
         require_services(self.cluster_config(), read[1])
+        require_two_ports(*read)
         cluster_path = _short(self.root / config.CLUSTERS / f"{self.cluster_name}.yaml")
         return Configs(*read, (coordinator_path, worker_path, cluster_path))
 

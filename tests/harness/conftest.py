@@ -53,6 +53,7 @@ class Project:
         timing = {"ntp_query_interval": 0.2, "chronotick_query_interval": 0.2, "commit_wait_delays": [0.3]}
         self.edit("configs/worker_config.yaml", timing=timing)
         self.edit("configs/coordinator_config.yaml", experiment={"num_events": 20, "duration_minutes": None})
+        self.edit("configs/coordinator_config.yaml", probes={"port": free_udp_port(), "lead_s": 0.5, "trail_s": 0.5})
 
     def edit(self, name: str, **sections: dict[str, Any]) -> None:
         """Change some keys of a configuration file."""
