@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis import load, truth
+from analysis import bootstrap, load, truth
 from analysis.errors import AnalysisError
 from node_agent import records
 
@@ -58,6 +58,7 @@ class Readings:
 
     ``stamped``: the node has a stamp of the event. ``known``: there is a best estimate ``est``. ``bounded``: there is
     an interval [``earliest``, ``latest``]. Numbers are 0 where the mask says no. A point clock is never bounded.
+    ``stretch`` numbers the runs of consecutive events served by one clock sample; without samples each is its own.
     """
 
     node_id: str
@@ -72,6 +73,7 @@ class Readings:
     latest: NDArray[np.int64]
     status: NDArray[np.object_]
     reference: NDArray[np.object_]
+    stretch: NDArray[np.int64]
 
     def take(self, positions: NDArray[np.int64]) -> Readings:
         """Return the readings of some events, in the order given."""
@@ -263,12 +265,13 @@ def _readings(
 ) -> Readings:
     """Return one node's block of one source; ``missing`` is the status of events the node has no row of."""
     count = len(stamps.ns)
+    alone = np.arange(count)
     if source == records.SYSTEM:
         status = np.where(stamps.known, records.OK, missing).astype(object)
         local = np.full(count, "local", dtype=object)
         none = np.zeros(count, dtype=np.bool_)
         masks = (stamps.known, stamps.known, none)
-        return Readings(node_id, source, POINT, None, *masks, stamps.ns, stamps.ns, stamps.ns, status, local)
+        return Readings(node_id, source, POINT, None, *masks, stamps.ns, stamps.ns, stamps.ns, status, local, alone)
     prefix = records.COLUMN_PREFIX.get(source, source)
     if frame is None or there is None or f"{prefix}_status" not in frame:
         status = np.full(count, missing if there is None else records.NOT_CONFIGURED, dtype=object)
@@ -277,7 +280,7 @@ def _readings(
         empty, no = _nothing(count), np.zeros(count, dtype=np.bool_)
         blank = np.full(count, "", dtype=object)
         numbers = (empty.ns, empty.ns, empty.ns)
-        return Readings(node_id, source, UNSTATED, None, stamps.known, no, no, *numbers, status, blank)
+        return Readings(node_id, source, UNSTATED, None, stamps.known, no, no, *numbers, status, blank, alone)
     est = _int64(frame[f"{prefix}_timestamp_ns"])
     low, high = _int64(frame[f"{prefix}_lower_bound_ns"]), _int64(frame[f"{prefix}_upper_bound_ns"])
     status = frame[f"{prefix}_status"].fillna("no_status").to_numpy(dtype=object)
@@ -297,6 +300,7 @@ def _readings(
         latest=high.ns,
         status=status,
         reference=frame[f"{prefix}_reference"].fillna("").to_numpy(dtype=object),
+        stretch=bootstrap.stretches_of(pd.factorize(frame[f"{prefix}_sample_id"])[0]),
     )
 
 
