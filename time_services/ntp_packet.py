@@ -1,6 +1,7 @@
 """NTP packets and timestamps (RFC 5905, sections 6 and 7.3), in exact integer arithmetic.
 
-The server side of one exchange: read a client's request, write the answer. No sockets, no clocks.
+The server side of one exchange: read a client's request, write the answer; and what a proxy in between may touch. No
+sockets, no clocks.
 """
 
 from __future__ import annotations
@@ -90,3 +91,18 @@ def write_answer(request: Request, identity: Identity, received_ns: int, transmi
         timestamp_up(received_ns),
         timestamp_down(transmitted_ns),
     )
+
+
+def read_server_origin(datagram: bytes) -> bytes:
+    """Return the origin timestamp of a server's answer to a plain request, all 64 bits of it. Raises PacketError."""
+    if len(datagram) != HEADER_BYTES:
+        raise PacketError(f"length: expected {HEADER_BYTES} bytes, got {len(datagram)}")
+    mode = datagram[0] & 7
+    if mode != MODE_SERVER:
+        raise PacketError(f"mode: expected {MODE_SERVER} (server), got {mode}")
+    return datagram[24:32]
+
+
+def with_origin(answer: bytes, origin: bytes) -> bytes:
+    """Return the answer with another origin timestamp, everything else byte for byte."""
+    return answer[:24] + origin + answer[32:]

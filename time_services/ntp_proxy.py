@@ -1,0 +1,293 @@
+"""An NTP proxy: ``python -m time_services.ntp_proxy --map LISTEN=UPSTREAM``, for clients that cannot reach the server.
+
+It answers nothing of its own: what a client gets is what the upstream said to that very request. On the way up a
+request carries a random token in place of its transmit timestamp, which a server echoes as origin (RFC 5905, section
+7.3). Only an answer from the upstream's own address that echoes the token of a waiting request goes down, with the
+client's own timestamp put back: a late, repeated, foreign or guessed answer finds nobody to reach. The time a packet
+spends here is path delay: it widens a client's bound and never breaks it.
+
+Requests go up as plain 48-byte packets: a MAC or extension field would be one of the client's, which the token breaks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import secrets
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from time_services.listening import (
+    announce,
+    bound_socket,
+    die_with_parent,
+    format_address,
+    give_up,
+    parse_address,
+)
+from time_services.ntp_packet import PacketError, read_request, read_server_origin, with_origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+LARGEST_DATAGRAM = 2048
+DEADLINE_S = 2.0
+CAPACITY = 1024
+PER_CLIENT = 64
+AT_ONCE = 64  # packets of one socket before the others have their turn
+
+
+@dataclass
+class Counts:
+    """What happened so far, in packets."""
+
+    forwarded: int = 0
+    answered: int = 0
+    expired: int = 0  # requests whose answer did not come in time
+    not_a_request: int = 0
+    not_an_answer: int = 0
+    unmatched: int = 0  # answers that nobody waits for: late, repeated or made up
+    too_many: int = 0  # requests beyond what is kept in mind, of one client or of all
+    upstream_refused: int = 0
+    send_errors: int = 0
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """One request under way: who asked, the timestamp to echo, and until when (``time.monotonic_ns``)."""
+
+    client: Any
+    transmit: bytes
+    deadline_ns: int
+
+
+class NtpProxy:
+    """Passes requests that arrive at ``front`` to the server that ``back`` is connected to, and its answers back."""
+
+    def __init__(
+        self,
+        front: socket.socket,
+        back: socket.socket,
+        *,
+        deadline_s: float = DEADLINE_S,
+        capacity: int = CAPACITY,
+        per_client: int = PER_CLIENT,
+    ) -> None:
+        self.counts = Counts()
+        self._front, self._back = front, back
+        self._deadline_ns = int(deadline_s * 1e9)
+        self._capacity, self._per_client = capacity, per_client
+        self._waiting: OrderedDict[bytes, Waiting] = OrderedDict()  # oldest first: all wait equally long
+        self._asked_by: dict[str, int] = {}
+        for bound in (front, back):
+            bound.setblocking(False)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def register(self, selector: selectors.BaseSelector) -> None:
+        """Let ``selector`` call this proxy; the key's data is the function to call."""
+        selector.register(self._front, selectors.EVENT_READ, self._ask)
+        selector.register(self._back, selectors.EVENT_READ, self._answer)
+
+    def next_deadline_ns(self) -> int | None:
+        """Return when the oldest request is given up, or None if nobody waits."""
+        return next(iter(self._waiting.values())).deadline_ns if self._waiting else None
+
+    def expire(self) -> None:
+        """Forget the requests whose time is over."""
+        now = time.monotonic_ns()
+        while self._waiting and next(iter(self._waiting.values())).deadline_ns <= now:
+            token, _ = next(iter(self._waiting.items()))
+            self._take(token)
+            self.counts.expired += 1
+
+    def _ask(self) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                datagram, client = self._front.recvfrom(LARGEST_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError:  # an ICMP error that an earlier answer caused
+                self.counts.send_errors += 1
+                continue
+            self._forward(datagram, client)
+
+    def _forward(self, datagram: bytes, client: Any) -> None:
+        try:
+            request = read_request(datagram)
+        except PacketError:
+            self.counts.not_a_request += 1
+            return
+        self.expire()
+        host = client[0]
+        if len(self._waiting) >= self._capacity or self._asked_by.get(host, 0) >= self._per_client:
+            self.counts.too_many += 1
+            return
+        token = secrets.token_bytes(8)
+        while token in self._waiting:
+            token = secrets.token_bytes(8)
+        if not self._ask_upstream(datagram[:24] + bytes(16) + token):
+            self.counts.send_errors += 1
+            return
+        self._waiting[token] = Waiting(client, request.transmit, time.monotonic_ns() + self._deadline_ns)
+        self._asked_by[host] = self._asked_by.get(host, 0) + 1
+        self.counts.forwarded += 1
+
+    def _ask_upstream(self, request: bytes) -> bool:
+        for _ in range(2):
+            try:
+                self._back.send(request)
+            except ConnectionRefusedError:  # noqa: PERF203 - the upstream's word on an earlier request; ask again
+                self.counts.upstream_refused += 1
+            except OSError:
+                return False
+            else:
+                return True
+        return False
+
+    def _answer(self) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                datagram = self._back.recv(LARGEST_DATAGRAM)
+            except BlockingIOError:
+                return
+            except ConnectionRefusedError:
+                self.counts.upstream_refused += 1
+                continue
+            except OSError:
+                self.counts.send_errors += 1
+                continue
+            self._return(datagram)
+
+    def _return(self, datagram: bytes) -> None:
+        try:
+            token = read_server_origin(datagram)
+        except PacketError:
+            self.counts.not_an_answer += 1
+            return
+        self.expire()
+        asked = self._take(token)
+        if asked is None:
+            self.counts.unmatched += 1
+            return
+        try:
+            self._front.sendto(with_origin(datagram, asked.transmit), asked.client)
+        except OSError:  # e.g. a forged source address; it must not end the service of the others
+            self.counts.send_errors += 1
+        else:
+            self.counts.answered += 1
+
+    def _take(self, token: bytes) -> Waiting | None:
+        asked = self._waiting.pop(token, None)
+        if asked is not None:
+            host = asked.client[0]
+            self._asked_by[host] -= 1
+            if not self._asked_by[host]:
+                del self._asked_by[host]
+        return asked
+
+
+def serve(proxies: Sequence[NtpProxy], selector: selectors.BaseSelector) -> NoReturn:
+    """Serve all proxies until a signal handler ends the process."""
+    for proxy in proxies:
+        proxy.register(selector)
+    while True:
+        deadlines = [at for proxy in proxies if (at := proxy.next_deadline_ns()) is not None]
+        wait_s = max(0.0, (min(deadlines) - time.monotonic_ns()) / 1e9) if deadlines else None
+        for key, _ in selector.select(wait_s):
+            call: Callable[[], None] = key.data
+            call()
+        for proxy in proxies:
+            proxy.expire()
+
+
+def connected_socket(host: str, port: int) -> socket.socket:
+    """Return a UDP socket that hears nobody but ``host:port``: the kernel drops what others send. Raises OSError."""
+    family, _, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    connected = socket.socket(family, socket.SOCK_DGRAM, protocol)
+    try:
+        connected.connect(address)
+    except OSError:
+        connected.close()
+        raise
+    return connected
+
+
+def _map(text: str) -> tuple[tuple[str, int], tuple[str, int]]:
+    listen, equals, upstream = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"expected LISTEN=UPSTREAM, each HOST:PORT, got {text!r}")
+    return parse_address(listen), parse_address(upstream)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError(f"expected seconds, more than 0 and at most 3600, got {text!r}")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C, then print the counts of every map on standard error; SIGUSR1 prints them too."""
+    parser = argparse.ArgumentParser(prog="ntp_proxy", description="Pass NTP requests on to a server and answers back.")
+    map_help = "where to listen and whom to ask, each HOST:PORT; may be repeated"
+    parser.add_argument(
+        "--map", dest="maps", type=_map, action="append", required=True, metavar="LISTEN=UPSTREAM", help=map_help
+    )
+    parser.add_argument(
+        "--deadline-s",
+        type=_positive,
+        default=DEADLINE_S,
+        metavar="S",
+        help=f"how long an answer is waited for (default: {DEADLINE_S:g})",
+    )
+    parser.add_argument("--die-with-parent", action="store_true", help="end when the parent ends, even if it is killed")
+    options = parser.parse_args(argv)
+    if options.die_with_parent:
+        die_with_parent()
+    with contextlib.ExitStack() as sockets:
+        proxies: dict[str, NtpProxy] = {}
+        fronts = []
+        for listen, upstream in options.maps:
+            what = f"listen on udp {format_address(*listen)}"
+            try:
+                front = sockets.enter_context(bound_socket(listen[0], listen[1], socket.SOCK_DGRAM))
+                what = f"ask udp {format_address(*upstream)}"
+                back = sockets.enter_context(connected_socket(*upstream))
+            except OSError as error:
+                give_up("ntp_proxy", f"cannot {what}: {error.strerror}")
+            name = f"{format_address(*front.getsockname()[:2])}={format_address(*upstream)}"
+            proxies[name] = NtpProxy(front, back, deadline_s=options.deadline_s)
+            fronts.append(front)
+
+        def tell() -> None:
+            for name, proxy in proxies.items():
+                counts = " ".join(f"{key}={count}" for key, count in vars(proxy.counts).items())
+                print(f"ntp_proxy: {name} {counts} waiting={len(proxy)}", file=sys.stderr)  # noqa: T201 - its log
+
+        def end(_number: int, _frame: Any) -> NoReturn:
+            raise SystemExit(0)
+
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: tell())
+        for front in fronts:
+            announce("udp", front)
+        try:
+            serve(list(proxies.values()), sockets.enter_context(selectors.DefaultSelector()))
+        finally:
+            tell()
+
+
+if __name__ == "__main__":
+    main()
