@@ -34,8 +34,8 @@ NEEDED_SEND: Final = ("event_id", "send_time_ns")
 class Run:
     """One run folder. Frames hold the files' rows in file order, duplicates included.
 
-    ``workers``, ``samples``, ``commit_wait`` and ``clock_pairs`` are keyed by node id; a node without the file has no
-    key, and its path (relative to the run folder) is in ``absent``. ``sends`` holds the coordinator's per-worker
+    ``workers``, ``samples``, ``commit_wait``, ``clock_pairs`` and ``probes`` are keyed by node id; a node without the
+    file has no key, and its path (relative to the run folder) is in ``absent``. ``sends`` holds the coordinator's per-worker
     transmit stamps, empty where there is no such file.
     """
 
@@ -47,6 +47,7 @@ class Run:
     samples: Mapping[str, pd.DataFrame]
     commit_wait: Mapping[str, pd.DataFrame]
     clock_pairs: Mapping[str, pd.DataFrame]
+    probes: Mapping[str, pd.DataFrame]
     absent: tuple[str, ...] = field(default=())
 
     @property
@@ -122,6 +123,7 @@ def load(path: Path) -> Run:
         path, manifest, records.COMMIT_WAIT_FILE, ("event_id", "source", "kind", "status")
     )
     clock_pairs, absent_pairs = _per_node(path, manifest, records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
+    probes, absent_probes = _per_node(path, manifest, records.PROBES_FILE, records.PROBES_COLUMNS)
     return Run(
         path=path,
         manifest=manifest,
@@ -131,7 +133,8 @@ def load(path: Path) -> Run:
         samples=samples,
         commit_wait=commit_wait,
         clock_pairs=clock_pairs,
-        absent=(*absent, *absent_samples, *absent_waits, *absent_pairs),
+        probes=probes,
+        absent=(*absent, *absent_samples, *absent_waits, *absent_pairs, *absent_probes),
     )
 
 

@@ -1,0 +1,111 @@
+"""What the reference says: intervals about two nodes' instants, each with its support, its segment, or a reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from analysis import statistics
+
+DEFAULT_RHO_PPM: Final = 200.0
+ASSUMPTIONS: Final = (
+    "no packet arrives before it left",
+    "no transmit stamp is later, no receive stamp earlier than what it stamps, each within its stated error",
+    "two oscillators never differ in rate by more than rho, save for steps large enough to show",
+)
+NO_PROBES: Final = "no probes: this run has no probes.csv with joined probes"
+SHARED_CLOCK: Final = "shared clock: synchronisation not evaluable"
+
+# Reasons why an instant has no reference.
+NO_RAW_STAMP: Final = "no_raw_stamp"
+NO_PATH: Final = "no_probes_between_nodes"
+OUTSIDE: Final = "outside_probed_time"
+AT_A_STEP: Final = "at_a_contradiction"
+ACROSS_SEGMENTS: Final = "across_segments"
+
+
+@dataclass(frozen=True)
+class Lags:
+    """How much later b's instants are than a's, on a's raw oscillator, in ns: low <= truth <= high.
+
+    ``mid_ns`` is the middle, an estimate and no more. Where ``known`` is false the numbers are 0, ``segment`` is -1 and
+    ``reason`` says why; it is empty elsewhere. ``support_age_ns`` is how far the nearest joined probe is.
+    """
+
+    low_ns: NDArray[np.int64]
+    high_ns: NDArray[np.int64]
+    mid_ns: NDArray[np.int64]
+    known: NDArray[np.bool_]
+    support_age_ns: NDArray[np.int64]
+    segment: NDArray[np.int64]
+    reason: NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """theta = raw_b - raw_a at instants of a's raw oscillator, in ns: low <= theta <= high; masked as ``Lags`` is. ``mid_ns`` assumes nothing less than symmetric delays to be more than the
+    middle of an interval.
+    """
+
+    low_ns: NDArray[np.int64]
+    high_ns: NDArray[np.int64]
+    mid_ns: NDArray[np.int64]
+    known: NDArray[np.bool_]
+    support_age_ns: NDArray[np.int64]
+    segment: NDArray[np.int64]
+    reason: NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class Walls:
+    """What one node's wall clock showed at instants, in ns: low <= truth <= high; masked as ``Lags`` is."""
+
+    low_ns: NDArray[np.int64]
+    high_ns: NDArray[np.int64]
+    known: NDArray[np.bool_]
+    reason: NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One self-check: how many of how many held. ``passed`` is None where there was nothing to check, and why."""
+
+    name: str
+    meaning: str
+    held: int
+    checked: int
+    reason: str = ""
+
+    @property
+    def passed(self) -> bool | None:
+        """Tell whether all that was checked held; None if nothing was."""
+        return self.held == self.checked if self.checked else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the check as JSON-serialisable data."""
+        return {
+            "meaning": self.meaning,
+            "held": self.held,
+            "checked": self.checked,
+            "passed": self.passed,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True)
+class PairSummary:
+    """What the reference of one pair of nodes rests on, and how wide it is. Steps larger than ``hidden_step_us`` show."""
+
+    first: str
+    second: str
+    joined: int
+    lost: int
+    skipped: int
+    segments: int
+    half_width_us: statistics.Spread
+    support_age_ms: statistics.Spread
+    hidden_step_us: statistics.Spread
