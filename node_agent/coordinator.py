@@ -155,7 +155,7 @@ class Coordinator:
         if self._node.plan.probes is not None:
             lead_s = self._node.plan.probes.lead_s
             begun_s = time.monotonic()
-            self._node.held_by = f"probing for {lead_s:g} s before the first event"
+            self._node.held_by = (f"probing for {lead_s:g} s before the first event",)
             self._wait_until(lambda: time.monotonic() - begun_s >= lead_s)
 
     def _wait_until(self, condition: Callable[[], bool]) -> None:

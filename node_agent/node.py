@@ -85,7 +85,7 @@ class Node:
         self._per_event = self._ask_per_event(commit_waits)
         self.mesh: ProbeMesh | None = None
         self.listen = ""
-        self.held_by = ""  # what keeps it from the next phase, once it has started
+        self.held_by: tuple[str, ...] = ()  # what keeps it from the next phase, once it has started
         self.phase = records.STARTING
         self._machine = machine.describe()
         self._started_s = self._entered_s = time.monotonic()
@@ -136,7 +136,7 @@ class Node:
 
     def enter(self, phase: str) -> None:
         """Go on to the next phase."""
-        self.phase, self.held_by = phase, ""
+        self.phase, self.held_by = phase, ()
         self._entered_s = time.monotonic()
         log.info("phase phase=%s", phase)
 
@@ -211,11 +211,7 @@ class Node:
             listen=self.listen,
             counts=counts,
             sources=self._source_statuses(),
-            waiting_for=self.waiting_for()
-            if self.phase == records.STARTING
-            else [self.held_by]
-            if self.held_by
-            else [],
+            waiting_for=self.waiting_for() if self.phase == records.STARTING else list(self.held_by),
             detail=ending.detail if ending else "",
         )
 
