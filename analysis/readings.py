@@ -115,6 +115,16 @@ class Table:
         """Return the coordinator and the workers that left data."""
         return (self.coordinator_id, *self.present)
 
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """Return the workers that left at least one row: whoever is silent can neither agree nor disagree."""
+        return tuple(worker for worker in self.present if self.received[worker].any())
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Return the configured workers without any row."""
+        return tuple(worker for worker in self.workers if worker not in self.heard)
+
     def readings(self, node_id: str, source: str) -> Readings:
         """Return a node's readings: a worker's of its receipts, the coordinator's of its earliest transmit stamps."""
         return self._receive[node_id, source]

@@ -1,0 +1,226 @@
+"""Who knows how much later one event was than another: the reference, the injected truth, a worker's own oscillator.
+
+A judge gives a *lag*: an interval [low, high] that is certain to contain how much later the second instant was. No
+source under test has a hand in it. Where a judge cannot say anything, the lag is not known, and where it can say
+nothing at all (no probes, a self-check that failed, no truth injected) it has a reason, and every verdict against it
+is not evaluable for that reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from analysis import reference, statistics, verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from analysis.readings import Instants, RawStamps, Table
+    from analysis.reference import Check, Reference
+
+REFERENCE: Final = "reference"
+TRUTH: Final = "injected_truth"
+OSCILLATOR: Final = "own_oscillator"
+
+NO_TRUTH: Final = "no truth was injected"
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How much later one instant was than another, event by event, in ns; 0 where not ``known``."""
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    known: NDArray[np.bool_]
+
+    @property
+    def order(self) -> NDArray[np.int8]:
+        """Return whether the first instant was before the second, after it, or the lag may have either sign."""
+        return verdicts.order(self.low, self.high, self.known)
+
+
+class Judge(Protocol):
+    """Knows lags between nodes, or has a ``reason`` why it knows none."""
+
+    name: str
+    reason: str
+
+    def receipts(self, first: str, second: str) -> Lag:
+        """Return how much later the second worker received each event than the first."""
+
+    def flights(self, worker: str) -> Lag:
+        """Return how much later a worker received each event than it was sent to it."""
+
+
+class Probed:
+    """The reference of the probe mesh. It is silent where there were no probes, or where a self-check of it failed."""
+
+    name = REFERENCE
+
+    def __init__(self, table: Table, reference: Reference) -> None:
+        self._table = table
+        self._reference = reference
+        self.reason = reference.reason or failed(reference.self_checks(table) if reference.evaluable else ())
+
+    def receipts(self, first: str, second: str) -> Lag:
+        """Return how much later the second worker received each event than the first."""
+        stamps = self._table.raw_stamps
+        return self.lag(first, stamps[first], second, stamps[second])
+
+    def flights(self, worker: str) -> Lag:
+        """Return how much later a worker received each event than it was sent to it."""
+        table = self._table
+        return self.lag(table.coordinator_id, table.raw_sends[worker], worker, table.raw_stamps[worker])
+
+    def lag(self, first: str, one: RawStamps, second: str, other: RawStamps) -> Lag:
+        """Return how much later raw stamps of one node are than those of another, one by one."""
+        lags = self._reference.lag(first, one.ns, second, other.ns, one.error_ns, other.error_ns)
+        known = lags.known & one.known & other.known
+        return Lag(np.where(known, lags.low_ns, 0), np.where(known, lags.high_ns, 0), known)
+
+
+def failed(checks: Iterable[Check]) -> str:
+    """Return, in words, which self-checks of the reference failed; empty where none did."""
+    names = [f"{one.name} ({one.held} of {one.checked} held)" for one in checks if one.passed is False]
+    return f"the reference failed its self-check: {', '.join(names)}" if names else ""
+
+
+class TrueTime:
+    """The injected truth of virtual clocks: lags of no width."""
+
+    name = TRUTH
+
+    def __init__(self, table: Table) -> None:
+        self._receipts = {worker: table.truth(worker) for worker in table.present}
+        self._sends = {worker: table.true_sends(worker) for worker in table.present}
+        self._count = len(table.event_ids)
+        self.reason = "" if any(one is not None for one in self._receipts.values()) else NO_TRUTH
+
+    def receipts(self, first: str, second: str) -> Lag:
+        """Return how much later the second worker received each event than the first."""
+        return self._lag(self._receipts[first], self._receipts[second])
+
+    def flights(self, worker: str) -> Lag:
+        """Return how much later a worker received each event than it was sent to it."""
+        return self._lag(self._sends[worker], self._receipts[worker])
+
+    def _lag(self, first: Instants | None, second: Instants | None) -> Lag:
+        if first is None or second is None:  # one of the nodes has no virtual clock
+            nothing = np.zeros(self._count, dtype=np.int64)
+            return Lag(nothing, nothing, nothing.astype(np.bool_))
+        known = first.known & second.known
+        lag = np.where(known, second.ns - first.ns, 0)
+        return Lag(lag, lag, known)
+
+
+def own_order(
+    stamps: RawStamps, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+    """Label the order of two receipts of one worker by its own raw oscillator, and say where it has both stamps.
+
+    However fast or slow it is: as long as it runs forward, a later reading of it is a later instant.
+    """
+    one, other = stamps.take(first), stamps.take(second)
+    lag, error = other.ns - one.ns, one.error_ns + other.error_ns
+    known = one.known & other.known
+    return verdicts.order(lag - error, lag + error, known), known
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one judge says of a source's decisions.
+
+    ``decisions``: what the source was asked and had readings for. ``judge_decided``: of these, how many the judge can
+    tell. ``right``, ``wrong`` and ``unknown`` share out what the source decided; ``needless`` are the decisions the
+    source left open and the judge can tell, among those left open. All None where there is a ``reason``.
+    """
+
+    judge: str
+    reason: str = ""
+    judge_decided: statistics.Rate | None = None
+    right: statistics.Rate | None = None
+    wrong: statistics.Rate | None = None
+    unknown: statistics.Rate | None = None
+    needless: statistics.Rate | None = None
+
+    @property
+    def rates(self) -> Iterator[tuple[str, statistics.Rate]]:
+        """Yield the rates by the names they have in the statistics."""
+        named = {
+            "decided_by_judge": self.judge_decided,
+            "right": self.right,
+            "wrong": self.wrong,
+            "unknown": self.unknown,
+            "left_open_but_decided_by_judge": self.needless,
+        }
+        return ((name, rate) for name, rate in named.items() if rate is not None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the judgement as JSON-serialisable data."""
+        if self.reason:
+            return {"status": "not_evaluable", "reason": self.reason}
+        return {"status": "evaluated"} | {name: rate.as_dict() for name, rate in self.rates}
+
+
+def judge(
+    one: Judge,
+    labels: NDArray[np.int8],
+    truth: NDArray[np.int8] | None,
+    stretches: NDArray[np.int64] | None,
+    *,
+    blocks: bool = True,
+) -> Judgement:
+    """Compare a source's labels with a judge's (None where the judge has a reason to say nothing)."""
+    if one.reason or truth is None:
+        return Judgement(one.name, one.reason or "nothing to judge")
+    return compare(one.name, labels, truth, stretches, blocks=blocks)
+
+
+def as_dict(found: Iterable[Judgement]) -> dict[str, Any]:
+    """Return judgements by the judge's name, as JSON-serialisable data."""
+    return {one.judge: one.as_dict() for one in found}
+
+
+def of(table: Table, known: Reference | None = None) -> tuple[Judge, ...]:
+    """Return the judges of a run: the reference first, then the injected truth; each may have a reason to be silent.
+
+    The reference is built where it is not given.
+    """
+    return (Probed(table, reference.build(table.run) if known is None else known), TrueTime(table))
+
+
+def compare(
+    judge: str,
+    labels: NDArray[np.int8],
+    truth: NDArray[np.int8],
+    stretches: NDArray[np.int64] | None,
+    *,
+    blocks: bool = True,
+) -> Judgement:
+    """Compare a source's labels with a judge's, which share their two decided values; arrays in order of time.
+
+    ``blocks``: intervals from the block bootstrap; else as if events were independent, which is quicker.
+    """
+    evaluable = labels != verdicts.NOT_EVALUABLE
+    decided, clear = verdicts.decided(labels), verdicts.decided(truth)
+    same = labels == truth
+
+    def rate(hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> statistics.Rate:
+        if blocks:
+            return statistics.block_rate(hits, of, stretches)
+        return statistics.rate(int((hits & of).sum()), int(of.sum()))
+
+    return Judgement(
+        judge,
+        "",
+        rate(clear, evaluable),
+        rate(clear & same, decided),
+        rate(clear & ~same, decided),
+        rate(~clear, decided),
+        rate(clear, labels == verdicts.AMBIGUOUS),
+    )
