@@ -1,4 +1,4 @@
-"""What you do at home: ``uv run invoke analyze | import | validate | replay | test | lint | lock | bench``.
+"""What you do at home: ``uv run invoke analyze | import | validate | replay | test | fuzz | lint | lock | bench``.
 
 Exit codes: 0 ok, 1 tests or lint failed, 2 usage or configuration, 7 analysis or validation found errors.
 What is slow to import is imported by the task that needs it, so that ``invoke --list`` is quick.
@@ -6,6 +6,7 @@ What is slow to import is imported by the task that needs it, so that ``invoke -
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,16 @@ def run_tests(_: Context, only: str = "") -> None:
     how = [only] if only else ["-n", "2", "--dist", "loadfile"]  # most tests wait for processes, not for the processor
     code = _run([sys.executable, "-m", "pytest", *how])
     if failed or code:
+        raise Exit(code=1)
+
+
+@task(help={"cases": "how many inputs each parser is given (default 100000: most of an hour)", "only": "as for test"})
+def fuzz(_: Context, cases: int = 100_000, only: str = "") -> None:
+    """Give every parser spoilt inputs, new ones each time; what one trips over is printed, to be repeated."""
+    if cases < 1:
+        raise Exit(f"error: --cases: expected 1 or more, got {cases}", USAGE)
+    command = [sys.executable, "-m", "pytest", "-o", "timeout=0", only or "tests/fuzz"]
+    if _run(command, FUZZ_CASES=str(cases)):
         raise Exit(code=1)
 
 
@@ -162,9 +173,9 @@ def _tool(command: list[str]) -> list[str]:
     return [str(Path(sys.executable).parent / command[0]), *command[1:]]
 
 
-def _run(command: list[str]) -> int:
+def _run(command: list[str], **environment: str) -> int:
     """Run a command in the project's folder, its output being ours; return its exit code."""
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=False).returncode
 
 
 def _exit(code: int) -> None:

@@ -9,6 +9,8 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Union
 
+from node_agent import status_shape
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -322,14 +324,8 @@ class NodeStatus:
     @classmethod
     def from_json(cls, text: str) -> NodeStatus:
         """Read a status; raises ValueError on anything else, so that a torn or foreign file is never half believed."""
-        data = json.loads(text)
-        names = {spec.name for spec in fields(cls)}
-        if not isinstance(data, dict) or set(data) != names:
-            raise ValueError(f"status.json: expected the keys {sorted(names)}, got {text[:80]!r}")
-        try:
-            sources = {name: SourceStatus(**value) for name, value in data.pop("sources").items()}
-        except (AttributeError, TypeError) as error:
-            raise ValueError(f"status.json: sources: {error}") from error
+        data = status_shape.read(text)
+        sources = {name: SourceStatus(**said) for name, said in data.pop("sources").items()}
         return cls(sources=sources, **data)
 
 

@@ -1,0 +1,48 @@
+"""How many cases: 2,000 in the suite, always the same ones; ``invoke fuzz`` asks for more, and for new ones."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CASES = int(os.environ.get("FUZZ_CASES", "0"))
+_COUNTED: dict[str, Counter[str]] = {}
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "analysis"))  # run folders are made by the code that tests analysis
+
+settings.register_profile(
+    "fuzz",
+    max_examples=CASES or 2_000,
+    derandomize=not CASES,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return what counts a case by its outcome, for the summary at the end."""
+    counted = _COUNTED.setdefault(request.node.name, Counter())
+
+    def one(outcome: str) -> None:
+        counted[outcome] += 1
+
+    return one
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many cases each parser took, and what came of them."""
+    for name, counted in _COUNTED.items():
+        outcomes = ", ".join(f"{outcome} {number:,}" for outcome, number in counted.most_common())
+        terminalreporter.write_line(f"fuzz {name}: {sum(counted.values()):,} cases: {outcomes}")
