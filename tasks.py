@@ -54,6 +54,36 @@ def import_(_: Context, source: str, experiment: str) -> None:
     _say(f"{folder}")
 
 
+@task(
+    help={
+        "scenario": "a name of configs/scenarios (default: honest)",
+        "nodes": "the coordinator and the workers (default: 3)",
+        "events": "how many are broadcast (default: 1000)",
+        "rate-hz": "events per second (default: the scenario's)",
+        "seed": "equal arguments make equal files (default: 1)",
+        "experiment": "name of the run folder to make (default: made of the arguments)",
+    }
+)
+def simulate(
+    _: Context,
+    scenario: str = "honest",
+    nodes: int = 3,
+    events: int = 1000,
+    rate_hz: float = 0.0,
+    seed: int = 1,
+    experiment: str = "",
+) -> None:
+    """Make a run folder of a run that never happened, with a truth that is known and faults by choice."""
+    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
+    from analysis.simulation.simulate import simulate as make  # noqa: PLC0415 - numpy takes a moment
+
+    try:
+        folder = make(scenario, nodes, events, rate_hz=rate_hz or None, seed=seed, experiment=experiment)
+    except AnalysisError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    _say(f"{folder}")
+
+
 @task(help={"experiment": EXPERIMENT})
 def validate(_: Context, experiment: str = "") -> None:
     """Check a run folder: counts, duplicates, stamps, order, ranges, checksums, replayed readings."""

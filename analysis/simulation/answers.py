@@ -1,0 +1,173 @@
+"""What simulated nodes ask their clock sources and are told: the samples of one node, in the order of their publication.
+
+Every exchange is played in true time, every number a node would compute is computed by the agent's own functions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from analysis.simulation.world import CHRONOTICK_SERVER, EPOCH_NS, START_NS, delay_of
+from node_agent.clocks import chronotick, ntp_packet
+from node_agent.records import CHRONOTICK, CLOCK_STEP, NTP, OK, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    from analysis.simulation.scenario import ChronoTick
+    from analysis.simulation.world import World
+
+    Ints = NDArray[np.int64]
+
+_WARM_UP: Final = (0.0, 0.25, 0.5, 0.75)  # s: the agent's first queries come in quick succession
+_PRECISION_NS: Final = 120  # of the servers' clocks: 2^-23 s
+_DISPERSION_NS: Final = 15_259  # one unit of NTP's 16.16 seconds
+_HTTP_NS: Final = 900_000
+
+
+def samples(world: World, place: int) -> list[Sample]:
+    """Return all samples of one node, numbered and published in order."""
+    taken = [sample for server in range(len(world.scenario.ntp.servers)) for sample in _ntp(world, place, server)]
+    taken += _chronotick(world, place)
+    taken.sort(key=lambda sample: sample.raw_after_ns)
+    dice = world.dice("identity", place, 1)
+    published, prefix = [], {NTP: "ntp", CHRONOTICK: "ct"}
+    last_ns = 0
+    for number, sample in enumerate(taken, 1):
+        last_ns = max(sample.raw_after_ns + int(dice.integers(60_000, 500_000)), last_ns + 1_000)
+        name = f"{prefix[sample.source]}{number}"
+        published.append(replace(sample, sample_id=name, published_raw_ns=last_ns))
+    return published
+
+
+def _asked_at(world: World, interval_s: float, offset_s: float, dice: Generator) -> Ints:
+    """Return the true instants of a source's queries: a warm-up, then one every interval."""
+    start = EPOCH_NS + START_NS + round(offset_s * 1e9)
+    steady = np.arange(_WARM_UP[-1] + interval_s, (world.end_ns - start) / 1e9, interval_s)
+    asked = start + np.round(np.concatenate([_WARM_UP, steady]) * 1e9).astype(np.int64)
+    return asked + dice.integers(0, 2_000_000, len(asked))
+
+
+# --- NTP --------------------------------------------------------------------------------------------------------------
+
+
+def _ntp(world: World, place: int, server: int) -> Iterator[Sample]:
+    dice, told = world.dice("ntp", place, server), world.scenario.ntp
+    left = _asked_at(world, world.scenario.timing.ntp_query_interval, 0.01 * (server + 1), dice)
+    received = left + delay_of(told.out, len(left), dice)
+    answered = received + dice.integers(8_000, 60_000, len(left))
+    arrived = answered + _way_back(world, answered, dice)
+    error = _error_of_server(world, server, received)
+    departed, came = world.oscillators[place].stamps(left, dice), world.oscillators[place].stamps(arrived, dice)
+    address = told.servers[server]
+    clock = world.oscillators[place]
+    columns = (
+        received + error, answered + error, departed.wall, departed.raw, departed.error, came.wall, came.raw,
+        came.error, departed.usable & came.usable, clock.raw(left), clock.raw(arrived),
+    )  # fmt: skip
+    for t2, t3, wall1, raw1, error1, wall4, raw4, error4, usable, before, after in zip(
+        *(column.tolist() for column in columns), strict=True
+    ):
+        if not usable:
+            yield Sample("", NTP, address, address, CLOCK_STEP, before, after, wall4)
+            continue
+        reply = ntp_packet.Reply(t2 + 1, t3, 1, _PRECISION_NS, 0, _DISPERSION_NS)
+        bound = ntp_packet.bound(raw1, raw4, reply, error1 + error4, world.scenario.max_drift_ppm)
+        common: dict[str, Any] = {
+            "sample_id": "", "source": NTP, "server": address, "address": address, "raw_before_ns": raw1,
+            "raw_after_ns": raw4, "wall_ns": wall4, "t1_ns": wall1, "t2_ns": reply.t2_ns, "t3_ns": reply.t3_ns,
+            "t4_ns": wall4, "stratum": 1, "root_delay_ns": 0, "root_dispersion_ns": _DISPERSION_NS,
+        }  # fmt: skip
+        if isinstance(bound, ntp_packet.Rejected):
+            yield Sample(outcome=bound.outcome, **common)
+            continue
+        reference = (reply.t2_ns + reply.t3_ns) // 2
+        yield Sample(
+            outcome=OK,
+            raw_at_ns=(raw1 + raw4) // 2,
+            reference_at_ns=reference,
+            offset_ns=reference - (wall1 + wall4) // 2,
+            delay_ns=bound.delay_ns,
+            bound_ns=bound.total_ns,
+            bound_delay_ns=bound.half_delay_ns,
+            bound_precision_ns=bound.precision_ns,
+            bound_drift_ns=bound.drift_ns,
+            bound_stamp_ns=bound.stamp_ns,
+            **common,
+        )
+
+
+def _way_back(world: World, answered: Ints, dice: Generator) -> Ints:
+    switching = world.scenario.ntp.switching
+    if switching is None:
+        return delay_of(world.scenario.ntp.back, len(answered), dice)
+    first, second = (delay_of(path, len(answered), dice) for path in switching.returns)
+    share = (answered - world.first_ns) / max(world.last_ns - world.first_ns, 1)
+    changes = np.floor(np.clip(share, 0.0, 1.0 - 1e-12) * (switching.times + 1)).astype(np.int64)
+    return np.where(changes % 2 == 0, first, second)
+
+
+def _error_of_server(world: World, server: int, true_ns: Ints) -> Ints:
+    lie = world.scenario.ntp.lie
+    if lie is None or lie.server != server:
+        return np.zeros(len(true_ns), dtype=np.int64)
+    begins = EPOCH_NS + round(world.at_s(lie.at) * 1e9) if lie.at > 0 else EPOCH_NS
+    return np.where(true_ns >= begins, round(lie.error_ms * 1e6), 0)
+
+
+# --- ChronoTick -------------------------------------------------------------------------------------------------------
+
+
+def _chronotick(world: World, place: int) -> Iterator[Sample]:
+    dice, told = world.dice("chronotick", place), world.scenario.chronotick
+    node_id, clock = world.node_ids[place], world.oscillators[place]
+    asked = _asked_at(world, world.scenario.timing.chronotick_query_interval, 0.1, dice)
+    took = (_HTTP_NS + dice.exponential(300_000, len(asked))).astype(np.int64)
+    bracket = dice.integers(60, 400, len(asked))
+    sigma_ms = dice.uniform(*told.sigma_us, len(asked)) / 1e3
+    wall = clock.wall(asked)
+    offset_ms = (asked - wall) / 1e6 + dice.normal(0.0, 1.0, len(asked)) * sigma_ms
+    begins = EPOCH_NS + round(world.at_s(told.at) * 1e9)
+    kept: dict[str, Any] | None = None
+    for true_ns, raw1, raw4, wall1, half, offset, sigma in zip(
+        *(c.tolist() for c in (asked, clock.raw(asked), clock.raw(asked + took), wall, bracket, offset_ms, sigma_ms)),
+        strict=True,
+    ):
+        said: dict[str, Any] = {
+            "offset_ms": offset, "uncertainty_ms": sigma, "node_id": node_id, "prediction_time_ns": wall1,
+            "model": "simulated",
+        }  # fmt: skip
+        if told.misbehave in {"stale", "frozen"}:
+            if kept is None or true_ns < begins:
+                kept = said
+            said = dict(kept) if told.misbehave == "stale" else {**kept, "prediction_time_ns": wall1}
+        said = _misbehaved(told, said)
+        payload = json.dumps(said, separators=(",", ":"))
+        parsed = chronotick.parse(payload, node_id)
+        if isinstance(parsed, chronotick.BadAnswer):
+            raise TypeError(f"a simulated answer must parse, got {parsed.outcome} for {payload}")
+        when = wall1 if parsed.prediction_time_ns is None else parsed.prediction_time_ns
+        yield Sample(
+            "", CHRONOTICK, CHRONOTICK_SERVER, "", OK, raw1, raw4, wall1,
+            raw_at_ns=raw1 + (when - wall1), reference_at_ns=when + parsed.offset_ns, offset_ns=parsed.offset_ns,
+            delay_ns=raw4 - raw1, bound_stamp_ns=half, sigma_ns=parsed.sigma_ns, scope=parsed.scope, payload=payload,
+        )  # fmt: skip
+
+
+def _misbehaved(told: ChronoTick, said: dict[str, Any]) -> dict[str, Any]:
+    """Return what the server claims instead of what it knows."""
+    if told.misbehave == "overconfident":
+        return {**said, "uncertainty_ms": said["uncertainty_ms"] / told.amount}
+    if told.misbehave == "biased":
+        return {**said, "offset_ms": said["offset_ms"] + told.amount}
+    if told.misbehave == "clamped":
+        return {**said, "offset_ms": math.copysign(min(abs(said["offset_ms"]), told.amount), said["offset_ms"])}
+    return said

@@ -1,0 +1,106 @@
+"""One simulated node's clocks, for whole arrays of true instants at once: what they show, and the stamps taken of them.
+
+True time is in ns since 1970. The wall clock and the raw oscillator show what ``node_agent.clocks.virtual`` defines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analysis import truth
+from node_agent.clocks import virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    from node_agent.plan import VirtualClock
+
+    Ints = NDArray[np.int64]
+
+SECOND_NS: Final = 1_000_000_000
+SLEW_PPM: Final = 500  # adjtimex(2): the kernel slews CLOCK_REALTIME by at most this
+_SIGHT_NS: Final = (
+    2_000_000  # a wall clock that stepped so shortly before or after a stamp leaves it without raw instant
+)
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Kernel stamps of one node. Where ``usable`` is false there is no raw instant (0) and no error (0)."""
+
+    wall: Ints
+    raw: Ints
+    error: Ints
+    usable: NDArray[np.bool_]
+
+    def take(self, places: NDArray[np.intp]) -> Stamps:
+        """Return some of the stamps, in the order given."""
+        return Stamps(self.wall[places], self.raw[places], self.error[places], self.usable[places])
+
+
+@dataclass(frozen=True)
+class Oscillator:
+    """A node's two clocks. ``boot_ns`` is what the raw oscillator showed at the virtual clock's epoch."""
+
+    clock: VirtualClock
+    boot_ns: int
+
+    def wall(self, true_ns: Ints) -> Ints:
+        """Return what the wall clock shows at true instants, in ns."""
+        return truth.wall_from_true(self.clock, true_ns)
+
+    def raw(self, true_ns: Ints) -> Ints:
+        """Return what the raw oscillator shows at true instants, in ns."""
+        elapsed = true_ns - np.int64(self.clock.epoch_ns)
+        return np.int64(self.boot_ns) + elapsed + _error(virtual.raw_segments(self.clock), elapsed)
+
+    def true_of_raw(self, raw_ns: Ints) -> Ints:
+        """Return the true instants at which the oscillator shows ``raw_ns``, to 2 ns; the last, where there are two."""
+        starts, errors, slopes = np.array(virtual.raw_segments(self.clock), dtype=np.int64).T
+        shown = raw_ns - np.int64(self.boot_ns)
+        begins = np.maximum.accumulate(starts + errors)
+        place = np.maximum(np.searchsorted(begins, shown, side="right") - 1, 0)
+        passed = shown - (starts + errors)[place]
+        elapsed = passed
+        for _ in range(3):  # slopes are some ppm: each round is a hundred thousand times closer
+            elapsed = passed - _bend(elapsed, slopes[place])
+        ends = np.append(starts[1:], np.iinfo(np.int64).max)
+        true: Ints = np.minimum(starts[place] + elapsed, ends[place]) + np.int64(self.clock.epoch_ns)
+        return true
+
+    def stamps(self, true_ns: Ints, dice: Generator) -> Stamps:
+        """Return the kernel stamps of packets at true instants, with the raw error a node would state.
+
+        The stamp is the wall clock's; its raw instant comes from a bracketed pair read up to 1 ms later, and is wrong
+        by no more than half the bracket (DESIGN section 5).
+        """
+        half = dice.integers(60, 400, len(true_ns))
+        gap = dice.integers(20_000, 1_000_000, len(true_ns))
+        off = dice.integers(-half, half + 1)
+        usable = np.ones(len(true_ns), dtype=np.bool_)
+        for step in self.clock.steps:
+            at = self.clock.epoch_ns + round(step.at_s * 1e9)
+            usable &= (true_ns < at - _SIGHT_NS) | (true_ns > at + _SIGHT_NS)
+        error = half - (-gap * SLEW_PPM // 1_000_000)
+        return Stamps(
+            self.wall(true_ns), np.where(usable, self.raw(true_ns) + off, 0), np.where(usable, error, 0), usable
+        )
+
+
+def _error(segments: Sequence[virtual.Segment], elapsed: Ints) -> Ints:
+    starts, errors, slopes = np.array(segments, dtype=np.int64).T
+    place = np.maximum(np.searchsorted(starts, elapsed, side="right") - 1, 0)
+    error: Ints = errors[place] + _bend(elapsed - starts[place], slopes[place])
+    return error
+
+
+def _bend(elapsed: Ints, slope_ppb: Ints) -> Ints:
+    """Return floor(elapsed * slope / 10^9) without leaving 64 bits after hours."""
+    seconds, rest = np.divmod(elapsed, SECOND_NS)
+    return seconds * slope_ppb + rest * slope_ppb // SECOND_NS

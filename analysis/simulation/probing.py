@@ -1,0 +1,76 @@
+"""The probes.csv of a simulated node: what it sent to each peer and what reached it, by its own kernel stamps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analysis.simulation.files import Table
+from node_agent import records
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from analysis.simulation.world import World
+
+    Ints = NDArray[np.int64]
+
+_PIECE_NS: Final = 600_000_000_000  # probes made at a time
+
+
+def write(world: World, place: int, path: Path) -> str:
+    """Write one node's probes, in the order of their raw instants, and return the file's checksum."""
+    begin = world.first_ns - round(world.scenario.probes.lead_s * 1e9)
+    end = world.last_ns + round(world.scenario.probes.trail_s * 1e9)
+    with Table(path, records.PROBES_COLUMNS) as table:
+        for start in range(begin, end, _PIECE_NS):
+            table.write(_rows(world, place, start, min(start + _PIECE_NS, end)))
+        return table.sha256
+
+
+def _rows(world: World, place: int, start: int, end: int) -> list[str]:
+    """Return the rows of the probes that leave between two true instants; both ends play the same exchanges."""
+    texts: list[str] = []
+    instants: list[Ints] = []
+    clock = world.oscillators[place]
+    for peer in world.peers(place):
+        name = world.node_ids[peer]
+        for source, target, direction, origin in (
+            (place, peer, "tx", records.KERNEL_TX),
+            (peer, place, "rx", records.KERNEL_RX),
+        ):
+            sequence, left, arrived, kept = _exchange(world, source, target, start, end)
+            sent = direction == "tx"
+            at, numbers = (left, sequence) if sent else (arrived[kept], sequence[kept])
+            stamps = clock.stamps(at, world.dice("probes", source, target, start, 1 + (not sent)))
+            columns = (
+                numbers.tolist(),
+                stamps.wall.tolist(),
+                stamps.raw.tolist(),
+                stamps.error.tolist(),
+                stamps.usable.tolist(),
+            )
+            texts.extend(
+                f"{name},{number},{direction},{wall},{raw if usable else ''},{error},{origin}"
+                for number, wall, raw, error, usable in zip(*columns, strict=True)
+            )
+            instants.append(at)
+    order = np.argsort(np.concatenate(instants), kind="stable") if instants else np.zeros(0, dtype=np.intp)
+    return [texts[row] for row in order.tolist()]
+
+
+def _exchange(
+    world: World, source: int, target: int, start: int, end: int
+) -> tuple[Ints, Ints, Ints, NDArray[np.bool_]]:
+    """Return one direction's probes: sequence, departure and arrival (true ns), and which of them arrived."""
+    dice, network = world.dice("probes", source, target, start), world.scenario.network
+    gap = round(1e9 / world.scenario.probes.rate_hz)
+    begin = world.first_ns - round(world.scenario.probes.lead_s * 1e9)
+    sequence = np.arange(-(-(start - begin) // gap), -(-(end - begin) // gap), dtype=np.int64)
+    left = begin + sequence * gap + dice.integers(0, max(gap - 1, 1), len(sequence))
+    arrived = left + world.delays(source, target, len(sequence), dice)
+    arrived = arrived + np.where(dice.random(len(sequence)) < network.reordered, round(network.late_ms * 1e6), 0)
+    return sequence, left, arrived, dice.random(len(sequence)) >= network.loss

@@ -1,0 +1,251 @@
+"""What one simulated node writes: the files of ``raw/<node>/`` and its assembled table, a piece of the run at a time."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import shutil
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from analysis.simulation import probing, waiting
+from analysis.simulation.answers import samples
+from analysis.simulation.evaluation import Source, sources
+from analysis.simulation.files import Table
+from analysis.simulation.status import agent_log, node_status
+from analysis.simulation.world import EPOCH_NS, START_NS, World
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from analysis.simulation.oscillator import Stamps
+
+    Ints = NDArray[np.int64]
+
+PAIR_EVERY_NS: Final = 100_000_000
+_WIRE_COUNTS: Final = ("received", "duplicate", "malformed", "foreign", "bad_tag", "oversized", "kernel_dropped",
+                       "user_stamps", "unusable_stamps")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Receipts:
+    """Some events as one worker received them, in the order of their arrival; ``lost`` and ``copies`` are counts."""
+
+    sequence: Ints
+    payload: Ints
+    stamps: Stamps
+    lost: int
+    copies: int
+
+
+def record(world: World, place: int, run_dir: Path) -> dict[str, Any]:
+    """Write everything node number ``place`` leaves, and return its status as the manifest holds it."""
+    node_id = world.node_ids[place]
+    folder = run_dir / records.RAW_DIR / node_id
+    folder.mkdir(parents=True)
+    taken = samples(world, place)
+    sums = {records.SAMPLES_FILE: _write_samples(folder / records.SAMPLES_FILE, taken)}
+    asked = sources(taken, world.clocks_plan)
+    record_events = _record_receipts if place else _record_broadcast
+    counts = record_events(world, place, asked, run_dir, sums)
+    sums[records.CLOCK_PAIRS_FILE] = _write_pairs(world, place, folder / records.CLOCK_PAIRS_FILE)
+    if world.peers(place):
+        sums[records.PROBES_FILE] = probing.write(world, place, folder / records.PROBES_FILE)
+    status = node_status(world, place, counts, taken, asked)
+    sums[records.LOG_FILE] = _write_text(folder / records.LOG_FILE, agent_log(world, place))
+    sums[records.STATUS_FILE] = _write_text(folder / records.STATUS_FILE, status.to_json())
+    order = (
+        records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE, records.CLOCK_PAIRS_FILE,
+        records.PROBES_FILE, records.SENDS_FILE, records.LOG_FILE, records.STATUS_FILE,
+    )  # fmt: skip
+    lines = "".join(f"{sums[name]}  {name}\n" for name in order if name in sums)
+    (folder / records.CHECKSUMS_FILE).write_text(lines, encoding="ascii")
+    return asdict(status)
+
+
+# --- the coordinator's events -----------------------------------------------------------------------------------------
+
+
+def _record_broadcast(
+    world: World, place: int, asked: dict[str, Source], run_dir: Path, sums: dict[str, str]
+) -> dict[str, int]:
+    """Write the coordinator's events.csv, sends.csv, commit_wait.csv and its assembled table; return its counts."""
+    clock = world.oscillators[place]
+    folder = run_dir / records.RAW_DIR / world.node_ids[place]
+    everyone = ";".join(name for _number, name in world.workers)
+    delay = f"{world.broadcast.delays_ms[0]:g}"
+    counts = {"planned": world.size.events, "sent": 0, "send_errors": 0, "user_stamps": 0}
+    gone = dict.fromkeys(records.SOURCE_PREFIXES, 0)
+    with (
+        Table(folder / records.EVENTS_FILE, records.events_columns("coordinator")) as events,
+        Table(folder / records.SENDS_FILE, records.SENDS_COLUMNS) as sends,
+        waiting.Waits(world, place, asked, folder / records.COMMIT_WAIT_FILE) as waits,
+    ):
+        for first, end in world.chunks():
+            made = world.sends(first, end)
+            dice = world.dice("sends", first, 1)
+            stamps = [clock.stamps(left, dice) for left in made.left]
+            earliest = stamps[0]
+            cells = _source_cells(asked, earliest, gone)
+            begun = clock.wall(made.begun)
+            planned = begun - (made.begun - made.planned)
+            ids = (made.sequence + 1).tolist()
+            events.write(
+                f"{event},{sequence},{plan},{stamp},{delay},{said},{everyone},"
+                for event, sequence, plan, stamp, said in zip(
+                    ids, made.sequence.tolist(), planned.tolist(), _stamp_cells(earliest, records.KERNEL_TX), cells,
+                    strict=True,
+                )
+            )  # fmt: skip
+            each = [_stamp_cells(one, records.KERNEL_TX) for one in stamps]
+            sends.write(
+                f"{event},{event - 1},{name},{column[row]},"
+                for row, event in enumerate(ids)
+                for (_number, name), column in zip(world.workers, each, strict=True)
+            )
+            waits.write(made.sequence + 1, earliest)
+            counts["sent"] += len(ids)
+        counts["remeasured"] = waits.done
+        sums |= {table.path.name: table.sha256 for table in (events, sends, waits.table)}
+    shutil.copyfile(folder / records.EVENTS_FILE, run_dir / records.COORDINATOR_FILE)
+    return counts | {f"{prefix}_unavailable": count for prefix, count in gone.items()}
+
+
+# --- a worker's events ------------------------------------------------------------------------------------------------
+
+
+def _record_receipts(
+    world: World, place: int, asked: dict[str, Source], run_dir: Path, sums: dict[str, str]
+) -> dict[str, int]:
+    """Write a worker's events.csv, commit_wait.csv and its assembled table; return its counts."""
+    node_id = world.node_ids[place]
+    folder = run_dir / records.RAW_DIR / node_id
+    delays_s = world.scenario.timing.commit_wait_delays
+    counts = dict.fromkeys(_WIRE_COUNTS, 0)
+    gone = dict.fromkeys(records.SOURCE_PREFIXES, 0)
+    counts["lost"] = 0
+    with (
+        Table(folder / records.EVENTS_FILE, records.events_columns("worker")) as events,
+        Table(run_dir / records.worker_file(node_id), records.worker_columns(delays_s)) as assembled,
+        waiting.Waits(world, place, asked, folder / records.COMMIT_WAIT_FILE) as waits,
+    ):
+        for got in receipts(world, place):
+            cells = _source_cells(asked, got.stamps, gone)
+            rows = [
+                f"{sequence + 1},{node_id},{sequence},{payload},{stamp},{said}"
+                for sequence, payload, stamp, said in zip(
+                    got.sequence.tolist(), got.payload.tolist(), _stamp_cells(got.stamps, records.KERNEL_RX), cells,
+                    strict=True,
+                )
+            ]  # fmt: skip
+            events.write(rows)
+            later = waits.write(got.sequence + 1, got.stamps)
+            assembled.write(",".join(parts) for parts in zip(rows, *later, strict=True))
+            counts["received"] += len(rows)
+            counts["lost"] += got.lost
+            counts["duplicate"] += got.copies
+            counts["unusable_stamps"] += int((~got.stamps.usable).sum())
+        counts["remeasured"] = waits.done
+        sums |= {table.path.name: table.sha256 for table in (events, waits.table)}
+    other = world.scenario.second_coordinator
+    if other is not None:
+        dice = world.dice("receipts", place, world.size.events)
+        strangers = round(other.share * world.size.events)
+        counts["foreign" if other.same_key else "bad_tag"] = int(
+            strangers - dice.binomial(strangers, world.scenario.network.loss)
+        )
+    return counts | {f"{prefix}_unavailable": count for prefix, count in gone.items()}
+
+
+def receipts(world: World, place: int) -> Iterator[Receipts]:
+    """Yield the events one worker received, in the order of their arrival.
+
+    A path keeps the order but for the datagrams it delays on purpose. What arrives after the next piece's first
+    departure waits for that piece, so that the order holds across pieces.
+    """
+    clock, network = world.oscillators[place], world.scenario.network
+    carried = np.zeros((3, 0), dtype=np.int64)
+    last = 0
+    pieces = world.chunks()
+    for number, (first, end) in enumerate(pieces):
+        dice = world.dice("receipts", place, first)
+        made = world.sends(first, end)
+        count = end - first
+        arrived = np.maximum.accumulate(
+            np.maximum(made.left[place - 1] + world.delays(0, place, count, dice), last + 1)
+        )
+        last = int(arrived[-1])
+        late = dice.random(count) < network.reordered
+        arrived = arrived + np.where(late, round(network.late_ms * 1e6), 0)
+        kept = dice.random(count) >= network.loss
+        copies = int((dice.random(count) < network.duplicates)[kept].sum())
+        payload = world.oscillators[0].wall(made.begun)
+        held = np.concatenate([carried, np.array([arrived, made.sequence, payload])[:, kept]], axis=1)
+        held = held[:, np.argsort(held[0], kind="stable")]
+        until = held.shape[1]
+        if number + 1 < len(pieces):
+            until = int(np.searchsorted(held[0], world.first_ns + end * world.gap_ns))
+        now, carried = held[:, :until], held[:, until:]
+        yield Receipts(now[1], now[2], clock.stamps(now[0], dice), int(count - kept.sum()), copies)
+
+
+# --- cells ------------------------------------------------------------------------------------------------------------
+
+
+def _source_cells(asked: dict[str, Source], stamps: Stamps, gone: dict[str, int]) -> list[str]:
+    """Return the cells of all sources of a row, counting in ``gone`` the readings that are not there."""
+    columns = []
+    for name, source in asked.items():
+        said = source.at(stamps.raw, stamps.error)
+        said.status[~stamps.usable] = records.CLOCK_STEP
+        gone[records.COLUMN_PREFIX[name]] += int((~said.ok).sum())
+        columns.append(said.cells(stamps.wall))
+    return [",".join(parts) for parts in zip(*columns, strict=True)]
+
+
+def _stamp_cells(stamps: Stamps, origin: str) -> list[str]:
+    columns = (stamps.wall.tolist(), stamps.raw.tolist(), stamps.error.tolist())
+    cells = [f"{wall},{raw},{error},{origin}" for wall, raw, error in zip(*columns, strict=True)]
+    for place in np.flatnonzero(~stamps.usable).tolist():
+        cells[place] = f"{columns[0][place]},,0,{origin}"
+    return cells
+
+
+# --- smaller files ----------------------------------------------------------------------------------------------------
+
+
+def _write_samples(path: Path, taken: list[records.Sample]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    names = [spec.name for spec in fields(records.Sample)]
+    rows = ([getattr(sample, name) for name in names] for sample in taken)
+    writer.writerows(["" if value is None else value for value in row] for row in rows)
+    with Table(path, records.SAMPLES_COLUMNS) as table:
+        table.write(text.getvalue().splitlines())
+        return table.sha256
+
+
+def _write_pairs(world: World, place: int, path: Path) -> str:
+    """Write the bracketed readings of both clocks that an agent takes every 100 ms."""
+    clock, dice = world.oscillators[place], world.dice("pairs", place)
+    with Table(path, records.CLOCK_PAIRS_COLUMNS) as table:
+        starts = np.arange(EPOCH_NS + START_NS, world.end_ns, PAIR_EVERY_NS, dtype=np.int64)
+        for first in range(0, len(starts), 100_000):
+            at = starts[first : first + 100_000]
+            at = at + dice.integers(0, 4_000_000, len(at))
+            before, after = dice.integers(100, 900, len(at)), dice.integers(100, 900, len(at))
+            columns = (clock.raw(at - before), clock.wall(at), clock.raw(at + after))
+            table.write("%d,%d,%d" % row for row in zip(*(column.tolist() for column in columns), strict=True))
+        return table.sha256
+
+
+def _write_text(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,189 @@
+"""A scenario: what kind of cluster, what is wrong with it, and the verdicts that a judge must then give.
+
+One file of ``configs/scenarios`` each. A position ``at`` is a share of the time from the first event to the last, so
+that a scenario fits runs of any length.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from analysis.errors import UsageError
+
+FOLDER: Final = Path(__file__).resolve().parents[2] / "configs" / "scenarios"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Delay(_Strict):
+    """One direction of a path: never less than the minimum, and an exponential tail of that mean on top, both in us."""
+
+    minimum_us: float = Field(ge=0)
+    tail_us: float = Field(ge=0)
+
+
+class Network(_Strict):
+    """How datagrams travel between nodes. Each path draws its minimum from ``minimum_us`` and its tail from
+    ``tail_us`` (low, high), for each direction by itself.
+
+    ``loss``, ``duplicates`` and ``reordered`` are shares of the datagrams; a reordered one comes ``late_ms`` later.
+    """
+
+    minimum_us: tuple[float, float] = (60.0, 250.0)
+    tail_us: tuple[float, float] = (10.0, 60.0)
+    loss: float = Field(default=0.0, ge=0, lt=1)
+    duplicates: float = Field(default=0.0, ge=0, lt=1)
+    reordered: float = Field(default=0.0, ge=0, lt=1)
+    late_ms: float = Field(default=0.0, ge=0)
+
+
+class Lie(_Strict):
+    """From ``at`` on, the NTP server number ``server`` is wrong by ``error_ms`` (its time - true time)."""
+
+    server: int = Field(ge=0)
+    error_ms: float
+    at: float = 0.0
+
+
+class Switching(_Strict):
+    """A return path from the NTP servers that changes between two delays, ``times`` times over the run."""
+
+    returns: tuple[Delay, Delay]
+    times: int = Field(ge=1)
+
+
+class Ntp(_Strict):
+    """The NTP servers, as many as there are addresses, and the paths to them."""
+
+    servers: tuple[str, ...] = ("192.0.2.1:123",)
+    out: Delay = Delay(minimum_us=180.0, tail_us=40.0)
+    back: Delay = Delay(minimum_us=220.0, tail_us=60.0)
+    switching: Switching | None = None
+    lie: Lie | None = None
+
+
+class ChronoTick(_Strict):
+    """A ChronoTick server whose answers err by a normal error of the sigma it knows, drawn anew for each answer from
+    ``sigma_us`` (low, high); ``misbehave`` says how what it *claims* differs.
+
+    ``overconfident``: claims sigma / ``amount``. ``biased``: adds ``amount`` ms. ``clamped``: offsets never leave
+    +-``amount`` ms. ``stale`` and ``frozen``: from ``at`` on it repeats its last answer, with the time that one was of,
+    or as if it were new.
+    """
+
+    sigma_us: tuple[float, float] = (20.0, 60.0)
+    misbehave: Literal["overconfident", "biased", "clamped", "stale", "frozen"] | None = None
+    amount: float = 0.0
+    at: float = 0.0
+
+
+class Clock(_Strict):
+    """How far the nodes' clocks are off: each draws its error (ms) and drift (ppm) evenly from +- these, and wanders.
+
+    ``swing_ms`` lets every wall clock be slewed to and fro by that much, ``swings`` times over the run.
+    """
+
+    error_ms: float = 15.0
+    drift_ppm: float = 25.0
+    wander_ppm: float = 0.01
+    swing_ms: float = 0.0
+    swings: int = 4
+
+
+class Jump(_Strict):
+    """A jump by ``by_ms`` at ``at`` of node number ``node`` (0 is the coordinator, 1 the first worker)."""
+
+    node: int = Field(ge=0)
+    at: float
+    by_ms: float
+
+
+class SecondCoordinator(_Strict):
+    """Another coordinator that sends ``share`` times as many events to the same workers, with a key of its own run
+    (counted as ``bad_tag``) or with this run's key and another run id (counted as ``foreign``).
+    """
+
+    share: float = Field(gt=0)
+    same_key: bool = False
+
+
+class Expected(_Strict):
+    """One verdict: the number at ``metric`` of ``statistics/*.json`` (file first, as in hypotheses.yaml) compared with
+    ``value``. In a metric, ``*`` stands for every key or entry there is, of which all (at least one) must comply.
+
+    ``statement`` says it in words. ``finding`` in place of a metric counts the findings of that code.
+    """
+
+    statement: str
+    metric: str = ""
+    finding: str = ""
+    comparison: Literal["at_least", "at_most", "above", "below", "equals", "between", "contains", "absent"]
+    value: Any = None
+
+
+class Timing(_Strict):
+    """Query intervals and commit-wait delays, in s, as in the worker configuration."""
+
+    ntp_query_interval: float = 10.0
+    chronotick_query_interval: float = 1.0
+    commit_wait_delays: tuple[float, ...] = (30.0, 60.0)
+    commit_wait_share: float = 0.1
+
+
+class Probes(_Strict):
+    """The probe mesh."""
+
+    rate_hz: float = 25.0
+    mesh: Literal["full", "star"] = "full"
+    lead_s: float = 5.0
+    trail_s: float = 5.0
+
+
+class Scenario(_Strict):
+    """What one scenario file says."""
+
+    name: str
+    wrong: str
+    rate_hz: float = Field(default=100.0, gt=0)
+    max_drift_ppm: float = Field(default=100.0, gt=0)
+    uncertainty_multiplier: float = 3.0
+    timing: Timing = Timing()
+    probes: Probes = Probes()
+    clock: Clock = Clock()
+    network: Network = Network()
+    ntp: Ntp = Ntp()
+    chronotick: ChronoTick = ChronoTick()
+    wall_steps: tuple[Jump, ...] = ()
+    raw_steps: tuple[Jump, ...] = ()
+    second_coordinator: SecondCoordinator | None = None
+    expected: tuple[Expected, ...] = ()
+
+
+def names(folder: Path = FOLDER) -> list[str]:
+    """Return the names of all scenarios."""
+    return sorted(file.stem for file in folder.glob("*.yaml"))
+
+
+def read(name: str, folder: Path = FOLDER) -> Scenario:
+    """Read a scenario by its name. Raises UsageError naming the file, the key, what was expected and what was got."""
+    file = folder / f"{name}.yaml"
+    if not file.is_file():
+        raise UsageError(f"scenario: expected one of {', '.join(names(folder))}, got {name!r}")
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file}: expected YAML, got: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"{file}: expected the keys of a scenario, got {data!r:.80}")
+    try:
+        return Scenario.model_validate({"name": name, **data})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{file}: {where}: {first['msg']}, got {first['input']!r:.80}") from error
