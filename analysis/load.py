@@ -2,22 +2,30 @@
 
 Every ``_ns`` column is read as a nullable 64-bit integer and never passes through a float, which would round an instant
 to 256 ns. Text stays text (an absent cell is ``NA``), everything else is a float with ``NaN`` for an absent cell.
+
+pyarrow reads the files, ten times as fast as pandas and with texts that are no Python objects; a file it refuses (a
+torn last line, an integer written as a float) is read by pandas, which bears with more and says more clearly what is
+wrong.
 """
 
 from __future__ import annotations
 
+import csv
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
 
 from analysis.errors import AnalysisError, NoSuchRun
 from node_agent import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 RESULTS_DIR: Final = Path("results")
 LATEST: Final = "latest"
@@ -25,6 +33,10 @@ EXPERIMENT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 INTEGER_COLUMNS: Final = {"event_id", "sequence_number", "stratum", "spins", "sequence"}
 FLOAT_SUFFIXES: Final = ("_ms", "_s", "_level")
+
+KEPT_BYTES: Final = 32 << 20  # a bigger commit_wait.csv is read again each time it is asked for, not kept
+_ARROW: Final = {"Int64": pa.int64(), "float64": pa.float64(), "string": pa.string()}
+_PANDAS: Final = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}
 
 NEEDED_RECEIVE: Final = ("event_id", "node_id", "receive_time_ns")
 NEEDED_SEND: Final = ("event_id", "send_time_ns")
@@ -35,8 +47,9 @@ class Run:
     """One run folder. Frames hold the files' rows in file order, duplicates included.
 
     ``workers``, ``samples``, ``commit_wait``, ``clock_pairs`` and ``probes`` are keyed by node id; a node without the
-    file has no key, and its path (relative to the run folder) is in ``absent``. ``sends`` holds the coordinator's per-worker
-    transmit stamps, empty where there is no such file.
+    file has no key, and its path (relative to the run folder) is in ``absent``. ``sends`` holds the coordinator's
+    per-worker transmit stamps, empty where there is no such file. ``commit_wait``, the longest of them (a row per
+    event, source and delay), is read when it is asked for.
     """
 
     path: Path
@@ -119,9 +132,7 @@ def load(path: Path) -> Run:
     if not sends_file.is_file():
         absent.append(str(sends_file.relative_to(path)))
     samples, absent_samples = _per_node(path, manifest, records.SAMPLES_FILE, ("sample_id", "source", "outcome"))
-    commit_wait, absent_waits = _per_node(
-        path, manifest, records.COMMIT_WAIT_FILE, ("event_id", "source", "kind", "status")
-    )
+    commit_wait = NodeTables(path, manifest, records.COMMIT_WAIT_FILE, ("event_id", "source", "kind", "status"))
     clock_pairs, absent_pairs = _per_node(path, manifest, records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
     probes, absent_probes = _per_node(path, manifest, records.PROBES_FILE, records.PROBES_COLUMNS)
     return Run(
@@ -134,27 +145,89 @@ def load(path: Path) -> Run:
         commit_wait=commit_wait,
         clock_pairs=clock_pairs,
         probes=probes,
-        absent=(*absent, *absent_samples, *absent_waits, *absent_pairs, *absent_probes),
+        absent=(*absent, *absent_samples, *commit_wait.absent, *absent_pairs, *absent_probes),
     )
+
+
+class NodeTables(Mapping[str, pd.DataFrame]):
+    """One file of every node that has it, by node id, read when it is asked for; big ones are not kept in memory.
+
+    ``absent`` names the files that are not there. Raises AnalysisError at once if a needed column is missing.
+    """
+
+    def __init__(self, path: Path, manifest: records.Manifest, name: str, needed: Sequence[str]) -> None:
+        files = {node_id: path / records.RAW_DIR / node_id / name for node_id in manifest.nodes}
+        self._files = {node_id: file for node_id, file in files.items() if file.is_file()}
+        self._needed = needed
+        self._kept: dict[str, pd.DataFrame] = {}
+        self.absent = tuple(str(file.relative_to(path)) for node, file in files.items() if node not in self._files)
+        for file in self._files.values():
+            _header(file, needed)
+
+    def __getitem__(self, node_id: str) -> pd.DataFrame:
+        """Return a node's table."""
+        if node_id in self._kept:
+            return self._kept[node_id]
+        file = self._files[node_id]
+        table = read_table(file, self._needed)
+        if file.stat().st_size <= KEPT_BYTES:
+            self._kept[node_id] = table
+        return table
+
+    def __iter__(self) -> Iterator[str]:
+        """Name the nodes that have the file."""
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        """Return how many nodes have the file."""
+        return len(self._files)
 
 
 def read_table(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
     """Read one CSV file of a run by the house's column names; raises AnalysisError if a needed column is missing."""
+    header = _header(path, needed)
+    types = {column: column_type(column) for column in header}
+    options = arrow_csv.ConvertOptions(
+        column_types={column: _ARROW[kind] for column, kind in types.items()},
+        null_values=[""],
+        strings_can_be_null=True,
+    )
+    parsing = arrow_csv.ParseOptions(newlines_in_values=True)
     try:
-        header = list(pd.read_csv(path, nrows=0).columns)
-        missing = [column for column in needed if column not in header]
-        if missing:
-            raise AnalysisError(
-                f"{path}: expected the column {missing[0]!r}, got {', '.join(header[:8])} ...; "
-                "is it a file of this version?"
-            )
-        return pd.read_csv(
-            path, dtype={column: column_type(column) for column in header}, keep_default_na=False, na_values=[""]
-        )
+        if len(types) == len(header):
+            rows = arrow_csv.read_csv(path, parse_options=parsing, convert_options=options)
+            frame: pd.DataFrame = rows.to_pandas(types_mapper=_PANDAS.get, split_blocks=True, self_destruct=True)
+            return frame
+    except (pa.ArrowInvalid, pa.ArrowKeyError):
+        pass  # pandas bears with it, or says what is wrong
+    try:
+        return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
+        raise _unreadable(path, needed, error) from error
+
+
+def _header(path: Path, needed: Sequence[str]) -> list[str]:
+    """Return a table's columns; raises AnalysisError if there are none or a needed one is missing."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            header = next(csv.reader(stream), [])
+    except (OSError, ValueError, csv.Error) as error:
+        raise _unreadable(path, needed, error) from error
+    if not header:
+        raise _unreadable(path, needed, ValueError("no columns to parse from file"))
+    missing = [column for column in needed if column not in header]
+    if missing:
         raise AnalysisError(
-            f"{path}: expected a table of {len(needed)} or more columns, got: {_one_line(error)}; collect the run again"
-        ) from error
+            f"{path}: expected the column {missing[0]!r}, got {', '.join(header[:8])} ...; "
+            "is it a file of this version?"
+        )
+    return header
+
+
+def _unreadable(path: Path, needed: Sequence[str], error: Exception) -> AnalysisError:
+    return AnalysisError(
+        f"{path}: expected a table of {len(needed)} or more columns, got: {_one_line(error)}; collect the run again"
+    )
 
 
 def column_type(column: str) -> str:
