@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import bootstrap, load, truth
+from analysis.aligned import Instants, RawStamps, Rows, Text, align, align_some, event_ids, no_raw, nothing, shared
 from analysis.errors import AnalysisError
 from node_agent import records
 
@@ -21,35 +22,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+__all__ = ["Instants", "RawStamps", "Readings", "Table", "table", "tidy"]
+
 # Statuses the analysis adds to the agents' own; each says why there is no reading.
 LOST: Final = "lost"
 NO_DATA: Final = "no_data"
 NOT_SENT: Final = "not_in_coordinator_csv"
 NO_RAW_STAMP: Final = "no_raw_stamp"
+NO_STATUS: Final = "no_status"
+LOCAL: Final = "local"  # what a system clock refers to: itself
 
 POINT: Final = "point"
 UNSTATED: Final = "unstated"
-
-
-@dataclass(frozen=True)
-class Instants:
-    """Instants in ns, with a mask of those that are known; ``ns`` is 0 elsewhere and means nothing there."""
-
-    ns: NDArray[np.int64]
-    known: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class RawStamps:
-    """Raw-oscillator stamps in ns, each within ``error_ns`` of its instant, with a mask of those that are known."""
-
-    ns: NDArray[np.int64]
-    error_ns: NDArray[np.int64]
-    known: NDArray[np.bool_]
-
-    def take(self, positions: NDArray[np.int64]) -> RawStamps:
-        """Return the stamps of some events, in the order given."""
-        return RawStamps(self.ns[positions], self.error_ns[positions], self.known[positions])
 
 
 @dataclass(frozen=True)
@@ -58,6 +42,7 @@ class Readings:
 
     ``stamped``: the node has a stamp of the event. ``known``: there is a best estimate ``est``. ``bounded``: there is
     an interval [``earliest``, ``latest``]. Numbers are 0 where the mask says no. A point clock is never bounded.
+    ``status`` and ``reference`` are words with categories common to the run, so that millions of them cost little.
     ``stretch`` numbers the runs of consecutive events served by one clock sample; without samples each is its own.
     """
 
@@ -71,8 +56,8 @@ class Readings:
     est: NDArray[np.int64]
     earliest: NDArray[np.int64]
     latest: NDArray[np.int64]
-    status: NDArray[np.object_]
-    reference: NDArray[np.object_]
+    status: pd.Categorical
+    reference: pd.Categorical
     stretch: NDArray[np.int64]
 
     def take(self, positions: NDArray[np.int64]) -> Readings:
@@ -80,9 +65,14 @@ class Readings:
         chosen: dict[str, Any] = {
             spec.name: array[positions]
             for spec in fields(self)
-            if isinstance(array := getattr(self, spec.name), np.ndarray)
+            if isinstance(array := getattr(self, spec.name), (np.ndarray, pd.Categorical))
         }
         return replace(self, **chosen)
+
+    def statuses(self, events: NDArray[np.bool_]) -> dict[str, int]:
+        """Return how many of some events have which status, by name."""
+        counts = np.bincount(self.status.codes[events], minlength=len(self.status.categories))
+        return {str(word): int(count) for word, count in zip(self.status.categories, counts, strict=True) if count}
 
 
 @dataclass(frozen=True)
@@ -102,6 +92,8 @@ class Table:
     own_sends: Mapping[str, Instants]
     raw_stamps: Mapping[str, RawStamps]  # by node: of the receipts, at the coordinator of the first transmits
     raw_sends: Mapping[str, RawStamps]  # by worker: of the transmits to it, like own_sends
+    _true: Mapping[str, Instants | None]
+    _true_sends: Mapping[str, Instants | None]
     _receive: Mapping[tuple[str, str], Readings]
     _send: Mapping[tuple[str, str], Readings]
 
@@ -138,59 +130,73 @@ class Table:
 
         A stamp that a clock set back shows twice has none.
         """
-        return self._true(node_id, self.stamps[node_id])
+        return self._true[node_id]
 
     def true_sends(self, worker: str) -> Instants | None:
         """Return the true instants of the sends to one worker, or None where no truth was injected."""
-        return self._true(self.coordinator_id, self.own_sends[worker])
+        return self._true_sends[worker]
 
-    def _true(self, node_id: str, stamps: Instants) -> Instants | None:
-        clock = truth.clock_of(self.run.manifest.nodes[node_id].virtual_clock)
-        if clock is None:
-            return None
-        local = np.where(stamps.known, stamps.ns, np.int64(clock.epoch_ns))
-        known = stamps.known & truth.told_apart(clock, local)
-        return Instants(np.where(known, truth.true_from_wall(clock, local), 0), known)
+
+@dataclass(frozen=True)
+class _Words:
+    """The categories that all statuses of a run share, and all references."""
+
+    status: pd.CategoricalDtype
+    reference: pd.CategoricalDtype
+
+    def all_of(self, word: str, count: int) -> pd.Categorical:
+        """Return so many times the same reference."""
+        return Text(np.full(count, -1), ()).within(self.reference, word)
 
 
 def table(run: load.Run) -> Table:
     """Align all nodes of a run on the union of their events, sorted by event id. The first of duplicates counts."""
     frames = {run.manifest.coordinator_id: run.coordinator, **run.workers}
-    unique = {node_id: _first_copies(node_id, frame) for node_id, frame in frames.items()}
-    ids = np.unique(np.concatenate([_int64(frame["event_id"]).ns for frame in unique.values()]))
-    events = pd.Index(ids, name="event_id")
-    aligned = {node_id: frame.set_index("event_id").reindex(events) for node_id, frame in unique.items()}
-    coordinator = run.manifest.coordinator_id
-    there = {node_id: np.isin(ids, _int64(frame["event_id"]).ns) for node_id, frame in unique.items()}
-    sources = (records.SYSTEM, *(load.source_name(prefix) for prefix in load.prefixes(frames.values())))
+    named = {node_id: event_ids(node_id, frame) for node_id, frame in frames.items()}
+    events = np.unique(np.concatenate(list(named.values())))
+    aligned = {node_id: align(frame, named[node_id], events) for node_id, frame in frames.items()}
+    coordinator, count = run.manifest.coordinator_id, len(events)
+    prefixes = load.prefixes(frames.values())
+    texts = {
+        (node_id, f"{prefix}_{name}"): rows.text(f"{prefix}_{name}")
+        for node_id, rows in aligned.items()
+        for prefix in prefixes
+        for name in ("status", "reference")
+        if f"{prefix}_status" in rows
+    }
+    words = _words(texts)
+    sources = (records.SYSTEM, *(load.source_name(prefix) for prefix in prefixes))
 
     receive: dict[tuple[str, str], Readings] = {}
     stamps: dict[str, Instants] = {}
     raw_stamps: dict[str, RawStamps] = {}
     for node_id in (coordinator, *run.worker_ids):
-        column = "send_time_ns" if node_id == coordinator else "receive_time_ns"
-        frame = aligned.get(node_id)
-        stamps[node_id] = _nothing(len(ids)) if frame is None else _int64(frame[column])
-        raw_stamps[node_id] = _raw(frame, "send" if node_id == coordinator else "receive", len(ids))
-        missing = NO_DATA if frame is None else NOT_SENT if node_id == coordinator else LOST
+        kind = "send" if node_id == coordinator else "receive"
+        rows = aligned.get(node_id)
+        stamps[node_id] = nothing(count) if rows is None else rows.instants(f"{kind}_time_ns")
+        raw_stamps[node_id] = no_raw(count) if rows is None else rows.raw(kind)
+        missing = NO_DATA if rows is None else NOT_SENT if node_id == coordinator else LOST
         for source in sources:
-            receive[node_id, source] = _readings(node_id, source, frame, stamps[node_id], there.get(node_id), missing)
+            receive[node_id, source] = _readings(node_id, source, rows, stamps[node_id], missing, words, texts)
     sent = aligned[coordinator]
-    send, own = _send_readings(run, sources, sent, stamps[coordinator], receive)
+    own_rows = _own_rows(run, events)
+    send, own = _send_readings(run, sources, sent, own_rows, stamps[coordinator], receive)
     return Table(
         run=run,
-        event_ids=ids,
-        sequence=_int64(sent["sequence_number"]) if "sequence_number" in sent else _nothing(len(ids)),
+        event_ids=events,
+        sequence=sent.instants("sequence_number") if "sequence_number" in sent else nothing(count),
         sent=stamps[coordinator],
         sources=sources,
         workers=tuple(run.worker_ids),
         present=tuple(run.workers),
-        received={node_id: there[node_id] for node_id in run.workers},
-        duplicates={node_id: len(frames[node_id]) - len(unique[node_id]) for node_id in frames},
+        received={node_id: aligned[node_id].there for node_id in run.workers},
+        duplicates={node_id: len(rows.frame) - int(rows.there.sum()) for node_id, rows in aligned.items()},
         stamps=stamps,
         own_sends=own,
         raw_stamps=raw_stamps,
-        raw_sends=_raw_sends(run, sent, raw_stamps[coordinator]),
+        raw_sends={worker: _raw_sends(rows, raw_stamps[coordinator]) for worker, rows in own_rows.items()},
+        _true={node_id: _true(run, node_id, of) for node_id, of in stamps.items()},
+        _true_sends={worker: _true(run, coordinator, of) for worker, of in own.items()},
         _receive=receive,
         _send=send,
     )
@@ -224,79 +230,71 @@ def _masked(values: NDArray[np.int64], known: NDArray[np.bool_]) -> Any:
     return pd.array(values, dtype="Int64").copy() if known.all() else pd.arrays.IntegerArray(values.copy(), ~known)
 
 
-def _first_copies(node_id: str, frame: pd.DataFrame) -> pd.DataFrame:
-    if frame["event_id"].isna().any():
-        raise AnalysisError(f"{node_id}: expected an event_id in every row, got an empty cell; collect the run again")
-    return frame.drop_duplicates("event_id", keep="first")
+def _words(texts: Mapping[tuple[str, str], Text]) -> _Words:
+    statuses = [text for (_, column), text in texts.items() if column.endswith("_status")]
+    references = [text for (_, column), text in texts.items() if column.endswith("_reference")]
+    ours = (records.OK, records.NOT_CONFIGURED, LOST, NO_DATA, NOT_SENT, NO_RAW_STAMP, NO_STATUS)
+    return _Words(shared(statuses, ours), shared(references, ("", LOCAL)))
 
 
-def _int64(column: pd.Series[Any]) -> Instants:
-    array = column.array
-    known = ~np.asarray(array.isna())
-    return Instants(np.asarray(column.fillna(0).to_numpy(dtype=np.int64)), known)
+def _true(run: load.Run, node_id: str, stamps: Instants) -> Instants | None:
+    """Return the true instants of a node's stamps; a stamp that a clock set back shows twice has none."""
+    clock = truth.clock_of(run.manifest.nodes[node_id].virtual_clock)
+    if clock is None:
+        return None
+    local = np.where(stamps.known, stamps.ns, np.int64(clock.epoch_ns))
+    known = stamps.known & truth.told_apart(clock, local)
+    return Instants(np.where(known, truth.true_from_wall(clock, local), 0), known)
 
 
-def _nothing(count: int) -> Instants:
-    return Instants(np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_))
+def _own_rows(run: load.Run, events: NDArray[np.int64]) -> dict[str, Rows]:
+    """Return, per worker, its own rows of sends.csv: the first of each event that has a transmit stamp."""
+    stamped = (run.sends["event_id"].notna() & run.sends["send_time_ns"].notna()).to_numpy(dtype=np.bool_)
+    to = pd.Categorical(run.sends["worker_id"])
+    return {
+        worker: align_some(run.sends, stamped & np.asarray(to == worker, dtype=np.bool_), events)
+        for worker in run.worker_ids
+    }
 
 
-def _raw(frame: pd.DataFrame | None, prefix: str, count: int) -> RawStamps:
-    """Return the raw stamps of aligned rows; without its error a raw stamp is of no use and not known."""
-    if frame is None or f"{prefix}_raw_ns" not in frame or f"{prefix}_raw_error_ns" not in frame:
-        nothing = _nothing(count)
-        return RawStamps(nothing.ns, nothing.ns, nothing.known)
-    raw, error = _int64(frame[f"{prefix}_raw_ns"]), _int64(frame[f"{prefix}_raw_error_ns"])
-    return RawStamps(raw.ns, error.ns, raw.known & error.known)
-
-
-def _raw_sends(run: load.Run, sent: pd.DataFrame, first: RawStamps) -> dict[str, RawStamps]:
-    """Return, per worker, the raw stamps of its own transmits; of the first ones where it has none of its own."""
-    rows = run.sends.dropna(subset=["event_id", "send_time_ns"]).drop_duplicates(["event_id", "worker_id"])
-    found: dict[str, RawStamps] = {}
-    for worker in run.worker_ids:
-        frame = rows[rows["worker_id"] == worker].set_index("event_id").reindex(sent.index)
-        has_own = _int64(frame["send_time_ns"]).known
-        own = _raw(frame, "send", len(sent))
-        found[worker] = RawStamps(
-            np.where(has_own, own.ns, first.ns),
-            np.where(has_own, own.error_ns, first.error_ns),
-            np.where(has_own, own.known, first.known),
-        )
-    return found
+def _raw_sends(rows: Rows, first: RawStamps) -> RawStamps:
+    """Return the raw stamps of the transmits to a worker; of the first ones where it has none of its own."""
+    own = rows.raw("send")
+    return RawStamps(
+        np.where(rows.there, own.ns, first.ns),
+        np.where(rows.there, own.error_ns, first.error_ns),
+        np.where(rows.there, own.known, first.known),
+    )
 
 
 def _readings(
     node_id: str,
     source: str,
-    frame: pd.DataFrame | None,
+    rows: Rows | None,
     stamps: Instants,
-    there: NDArray[np.bool_] | None,
     missing: str,
+    words: _Words,
+    texts: Mapping[tuple[str, str], Text],
 ) -> Readings:
     """Return one node's block of one source; ``missing`` is the status of events the node has no row of."""
     count = len(stamps.ns)
-    alone = np.arange(count)
+    none, alone = np.zeros(count, dtype=np.bool_), np.arange(count)
+    there = none if rows is None else rows.there
     if source == records.SYSTEM:
-        status = np.where(stamps.known, records.OK, missing).astype(object)
-        local = np.full(count, "local", dtype=object)
-        none = np.zeros(count, dtype=np.bool_)
-        masks = (stamps.known, stamps.known, none)
-        return Readings(node_id, source, POINT, None, *masks, stamps.ns, stamps.ns, stamps.ns, status, local, alone)
+        status = Text(np.where(stamps.known, 0, -1), (records.OK,)).within(words.status, missing)
+        numbers = (stamps.known, stamps.known, none, stamps.ns, stamps.ns, stamps.ns)
+        return Readings(node_id, source, POINT, None, *numbers, status, words.all_of(LOCAL, count), alone)
     prefix = records.COLUMN_PREFIX.get(source, source)
-    if frame is None or there is None or f"{prefix}_status" not in frame:
-        status = np.full(count, missing if there is None else records.NOT_CONFIGURED, dtype=object)
-        if there is not None:
-            status[~there] = missing
-        empty, no = _nothing(count), np.zeros(count, dtype=np.bool_)
-        blank = np.full(count, "", dtype=object)
-        numbers = (empty.ns, empty.ns, empty.ns)
-        return Readings(node_id, source, UNSTATED, None, stamps.known, no, no, *numbers, status, blank, alone)
-    est = _int64(frame[f"{prefix}_timestamp_ns"])
-    low, high = _int64(frame[f"{prefix}_lower_bound_ns"]), _int64(frame[f"{prefix}_upper_bound_ns"])
-    status = frame[f"{prefix}_status"].fillna("no_status").to_numpy(dtype=object)
+    if rows is None or f"{prefix}_status" not in rows:
+        status = Text(np.where(there, 0, -1), (records.NOT_CONFIGURED,)).within(words.status, missing)
+        empty = nothing(count).ns
+        numbers = (stamps.known, none, none, empty, empty, empty)
+        return Readings(node_id, source, UNSTATED, None, *numbers, status, words.all_of("", count), alone)
+    est = rows.instants(f"{prefix}_timestamp_ns")
+    low, high = rows.instants(f"{prefix}_lower_bound_ns"), rows.instants(f"{prefix}_upper_bound_ns")
+    status = texts[node_id, f"{prefix}_status"].within(words.status, NO_STATUS)
     status[~there] = missing
-    kinds = frame[f"{prefix}_kind"].dropna().unique()
-    levels = pd.to_numeric(frame[f"{prefix}_level"]).dropna().unique()
+    kinds, levels = rows.distinct(f"{prefix}_kind"), rows.distinct(f"{prefix}_level")
     return Readings(
         node_id=node_id,
         source=source,
@@ -309,15 +307,16 @@ def _readings(
         earliest=low.ns,
         latest=high.ns,
         status=status,
-        reference=frame[f"{prefix}_reference"].fillna("").to_numpy(dtype=object),
-        stretch=bootstrap.stretches_of(pd.factorize(frame[f"{prefix}_sample_id"])[0]),
+        reference=texts[node_id, f"{prefix}_reference"].within(words.reference, ""),
+        stretch=bootstrap.stretches_of(rows.text(f"{prefix}_sample_id").codes),
     )
 
 
 def _send_readings(
     run: load.Run,
     sources: tuple[str, ...],
-    sent: pd.DataFrame,
+    sent: Rows,
+    own_rows: Mapping[str, Rows],
     stamps: Instants,
     receive: Mapping[tuple[str, str], Readings],
 ) -> tuple[dict[tuple[str, str], Readings], dict[str, Instants]]:
@@ -329,17 +328,15 @@ def _send_readings(
     readings: dict[tuple[str, str], Readings] = {}
     own_sends: dict[str, Instants] = {}
     coordinator = run.manifest.coordinator_id
-    rows = run.sends.dropna(subset=["event_id", "send_time_ns"]).drop_duplicates(["event_id", "worker_id"])
-    for worker in run.worker_ids:
-        frame = rows[rows["worker_id"] == worker].set_index("event_id").reindex(sent.index)
-        own = _int64(frame["send_time_ns"])
+    for worker, rows in own_rows.items():
+        own = rows.instants("send_time_ns")
         has_own = own.known & stamps.known
         own_sends[worker] = Instants(np.where(has_own, own.ns, stamps.ns), stamps.known)
         if not has_own.any():
             readings |= {(worker, source): receive[coordinator, source] for source in sources}
             continue
-        raw, first_raw = _int64(frame["send_raw_ns"]), _int64(sent["send_raw_ns"])
-        error, first_error = _int64(frame["send_raw_error_ns"]), _int64(sent["send_raw_error_ns"])
+        raw, first_raw = rows.instants("send_raw_ns"), sent.instants("send_raw_ns")
+        error, first_error = rows.instants("send_raw_error_ns"), sent.instants("send_raw_error_ns")
         both_raw = raw.known & first_raw.known
         shift = np.where(has_own & both_raw, raw.ns - first_raw.ns, 0)
         grown = np.where(shift == 0, 0, _drift_bound(shift, run))

@@ -1,0 +1,146 @@
+"""One node's rows seen event by event: where its row of every event of the run is, and the columns in that order.
+
+A table is never joined, copied or sorted as a whole: a column is taken to the events when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import AnalysisError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Instants:
+    """Instants in ns, with a mask of those that are known; ``ns`` is 0 elsewhere and means nothing there."""
+
+    ns: NDArray[np.int64]
+    known: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class RawStamps:
+    """Raw-oscillator stamps in ns, each within ``error_ns`` of its instant, with a mask of those that are known."""
+
+    ns: NDArray[np.int64]
+    error_ns: NDArray[np.int64]
+    known: NDArray[np.bool_]
+
+    def take(self, positions: NDArray[np.int64]) -> RawStamps:
+        """Return the stamps of some events, in the order given."""
+        return RawStamps(self.ns[positions], self.error_ns[positions], self.known[positions])
+
+
+@dataclass(frozen=True)
+class Text:
+    """A column of text, event by event: ``codes`` index ``words``, -1 where there is none."""
+
+    codes: NDArray[np.int64]
+    words: tuple[str, ...]
+
+    def within(self, words: pd.CategoricalDtype, absent: str) -> pd.Categorical:
+        """Return the same text with the categories given, ``absent`` where there is none."""
+        place = {word: number for number, word in enumerate(words.categories)}
+        known = np.array([place[word] for word in (*self.words, absent)], dtype=np.int64)
+        return pd.Categorical.from_codes(known[self.codes], dtype=words)  # -1 is the last of them: absent
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A node's rows by event. ``place``: the row of each event (None: row i is event i); ``there``: it has one."""
+
+    frame: pd.DataFrame
+    place: NDArray[np.intp] | None
+    there: NDArray[np.bool_]
+
+    def __contains__(self, column: str) -> bool:
+        """Tell whether the table has a column."""
+        return column in self.frame
+
+    def instants(self, column: str) -> Instants:
+        """Return a column of 64-bit integers, event by event."""
+        array = self.frame[column].array
+        known = ~np.asarray(array.isna())
+        ns: NDArray[np.int64] = array.to_numpy(dtype=np.int64, na_value=0)
+        if self.place is None:
+            return Instants(ns, known)
+        if not len(ns):
+            return nothing(len(self.there))
+        known = known[self.place] & self.there
+        return Instants(np.where(known, ns[self.place], 0), known)
+
+    def raw(self, prefix: str) -> RawStamps:
+        """Return the raw stamps ``<prefix>_raw_ns``; one without its error is of no use and not known."""
+        if f"{prefix}_raw_ns" not in self or f"{prefix}_raw_error_ns" not in self:
+            return no_raw(len(self.there))
+        raw, error = self.instants(f"{prefix}_raw_ns"), self.instants(f"{prefix}_raw_error_ns")
+        return RawStamps(raw.ns, error.ns, raw.known & error.known)
+
+    def text(self, column: str) -> Text:
+        """Return a column of text, event by event."""
+        codes, words = pd.factorize(self.frame[column])
+        aligned = codes
+        if self.place is not None:
+            aligned = np.where(self.there, codes[self.place] if len(codes) else -1, -1)
+        return Text(aligned, tuple(str(word) for word in words))
+
+    def distinct(self, column: str) -> list[Any]:
+        """Return the different values of a column, of the rows that count."""
+        values = self.frame[column] if self.place is None else self.frame[column].iloc[self.place[self.there]]
+        return list(values.dropna().unique())
+
+
+def nothing(count: int) -> Instants:
+    """Return as many instants that nobody knows."""
+    return Instants(np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_))
+
+
+def no_raw(count: int) -> RawStamps:
+    """Return as many raw stamps that nobody knows."""
+    none = nothing(count)
+    return RawStamps(none.ns, none.ns, none.known)
+
+
+def event_ids(node_id: str, frame: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the event of every row. Raises AnalysisError if a row has none."""
+    if frame["event_id"].isna().any():
+        raise AnalysisError(f"{node_id}: expected an event_id in every row, got an empty cell; collect the run again")
+    ids: NDArray[np.int64] = frame["event_id"].to_numpy(dtype=np.int64)
+    return ids
+
+
+def align(frame: pd.DataFrame, ids: NDArray[np.int64], events: NDArray[np.int64]) -> Rows:
+    """Find the row of every event, the first of several; ``ids`` are the rows' events, ``events`` is sorted."""
+    return _rows(frame, ids, np.arange(len(ids)), events)
+
+
+def align_some(frame: pd.DataFrame, rows: NDArray[np.bool_], events: NDArray[np.int64]) -> Rows:
+    """Find the row of every event among some of a table's rows, which all name their event."""
+    chosen = np.flatnonzero(rows)
+    return _rows(frame, frame["event_id"].to_numpy(dtype=np.int64, na_value=0)[chosen], chosen, events)
+
+
+def _rows(frame: pd.DataFrame, ids: NDArray[np.int64], rows: NDArray[np.intp], events: NDArray[np.int64]) -> Rows:
+    if len(frame) == len(rows) and np.array_equal(ids, events):
+        return Rows(frame, None, np.ones(len(events), dtype=np.bool_))
+    known, first = np.unique(ids, return_index=True)
+    at = np.searchsorted(events, known)
+    asked = np.flatnonzero((at < len(events)) & (events[np.minimum(at, len(events) - 1)] == known))
+    place, there = np.zeros(len(events), dtype=np.intp), np.zeros(len(events), dtype=np.bool_)
+    place[at[asked]], there[at[asked]] = rows[first[asked]], True
+    return Rows(frame, place, there)
+
+
+def shared(texts: Iterable[Text], more: Iterable[str]) -> pd.CategoricalDtype:
+    """Return one set of categories for many texts, so that they can be held against each other."""
+    words = {word for text in texts for word in text.words}
+    return pd.CategoricalDtype(sorted(words.union(more)))
