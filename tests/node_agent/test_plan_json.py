@@ -20,6 +20,8 @@ from node_agent.plan import (
     NodePlan,
     NtpPlan,
     PlanError,
+    ProbePeer,
+    ProbesPlan,
     VirtualClock,
     WorkerAddress,
 )
@@ -56,6 +58,21 @@ broadcasts = st.builds(
 
 
 @st.composite
+def probes(draw):
+    own, *others = draw(st.lists(st.integers(min_value=0, max_value=65_535), min_size=2, max_size=5, unique=True))
+    names = draw(st.lists(NAMES, min_size=len(others), max_size=len(others), unique=True))
+    return ProbesPlan(
+        index=own,
+        peers=tuple(ProbePeer(name, draw(TEXT), draw(PORTS), index) for name, index in zip(names, others)),
+        port=0,
+        rate_hz=draw(LASTING),
+        lead_s=draw(SECONDS),
+        trail_s=draw(SECONDS),
+        stamps=draw(st.sampled_from([plans.KERNEL_STAMPS, plans.USER_STAMPS])),
+    )
+
+
+@st.composite
 def node_plans(draw):
     role = draw(st.sampled_from([plans.WORKER, plans.COORDINATOR]))
     return NodePlan(
@@ -83,6 +100,7 @@ def node_plans(draw):
             )
         ),
         broadcast=draw(broadcasts) if role == plans.COORDINATOR else None,
+        probes=draw(st.none() | probes()),
     )
 
 
@@ -166,6 +184,33 @@ def test_what_does_not_fit_is_refused_by_name(path, value, message):
 def test_a_broadcast_that_cannot_be_sent_is_refused(path, value, message):
     with pytest.raises(PlanError, match=message):
         plans.from_json(altered(COORDINATOR, path, value))
+
+
+PROBED = dataclasses.replace(
+    WORKER, probes=ProbesPlan(0, (ProbePeer("a", "127.0.0.1", 9001, 1), ProbePeer("b", "127.0.0.2", 9001, 2)))
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["peers"], [], "probes: peers: expected at least one"),
+        (["peers", 0, "index"], 0, r"probes: expected an index .*each one once, got \[0, 0, 2\]"),
+        (["peers", 1, "index"], 65_536, "probes: expected an index from 0 to 65535"),
+        (["index"], -1, "probes: expected an index from 0"),
+        (["peers", 1, "node_id"], "a", "probes: peers: expected each node once"),
+        (["peers", 1, "host"], None, r"plan\.probes\.peers\[1\]\.host: expected str"),
+        (["port"], 65_536, "probes: port: .*65536"),
+        (["port"], 9000, "probes: port: expected another than the events' 9000"),
+        (["rate_hz"], 0, "probes: rate_hz: expected more than 0"),
+        (["lead_s"], -1, "probes: lead_s, trail_s: expected 0 or more, got -1"),
+        (["stamps"], "hardware", "probes: stamps: expected 'kernel' or 'user', got 'hardware'"),
+        (["colour"], "red", r"plan\.probes: unknown key 'colour'"),
+    ],
+)
+def test_probes_that_cannot_be_exchanged_are_refused(path, value, message):
+    with pytest.raises(PlanError, match=message):
+        plans.from_json(altered(PROBED, ["probes", *path], value))
 
 
 def test_a_worker_with_a_broadcast_is_refused():
