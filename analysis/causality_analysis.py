@@ -2,56 +2,139 @@
 
 Per (event, worker, source), S the send reading and R the receive reading: proved iff S.latest < R.earliest; violated
 iff R.latest < S.earliest; else ambiguous; not evaluable if either is missing. As a point: violated iff R.est < S.est.
-A violation is a wrong decision whatever the truth, since no packet arrives before it left.
+A violation is a wrong decision whatever the truth, since no packet arrives before it left. Beside it stands what the
+reference (and the injected truth, where there is one) can tell of the same flight: its least duration above 0, or not.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from analysis import cli, statistics, verdicts
+import numpy as np
+
+from analysis import bootstrap, cli, judges, statistics, verdicts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from analysis.judges import Judge, Judgement
     from analysis.readings import Table
 
 STATISTICS_FILE = "causality_stats.json"
 FIGURE = "causality_violations"
 US = 1_000.0
+ALL: Final = "all"
+INTERVAL_VERDICTS: Final = {
+    "proved": (verdicts.BEFORE,),
+    "ambiguous": (verdicts.AMBIGUOUS,),
+    "violated": (verdicts.AFTER,),
+    "decided": (verdicts.BEFORE, verdicts.AFTER),
+}
+POINT_VERDICTS: Final = {"violated": (verdicts.AFTER,), "equal": (verdicts.AMBIGUOUS,)}
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What one source says of one worker's flights, in order of time; ``by_judge``: what each judge says of them."""
+
+    intervals: NDArray[np.int8]
+    points: NDArray[np.int8]
+    stretches: NDArray[np.int64]
+    advance_ns: NDArray[np.int64]
+    interval_reasons: dict[str, int]
+    point_reasons: dict[str, int]
+    by_judge: Mapping[str, NDArray[np.int8]]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The verdicts of one source on one worker's receipts. ``advance_us``: R.est - S.est, in us."""
+    """The verdicts of one source on one worker's receipts, or on all. ``advance_us``: R.est - S.est, in us.
+
+    ``interval_rates`` and ``point_rates`` are shares of the evaluable pairs, by verdict; ``interval_against`` and
+    ``point_against`` what each judge says of the decided ones.
+    """
 
     source: str
     worker: str
     kind: str
     level: float | None
     events: int
-    interval_evaluable: int
-    proved: int
-    ambiguous: int
-    violated: int
+    interval_rates: Mapping[str, statistics.Rate]
     interval_reasons: dict[str, int]
-    point_evaluable: int
-    point_violated: int
+    interval_against: tuple[Judgement, ...]
+    point_rates: Mapping[str, statistics.Rate]
     point_reasons: dict[str, int]
+    point_against: tuple[Judgement, ...]
     advance_us: statistics.Spread
+
+    @property
+    def interval_evaluable(self) -> int:
+        """Return how many pairs have an interval at both ends."""
+        return self.interval_rates["proved"].denominator
+
+    @property
+    def point_evaluable(self) -> int:
+        """Return how many pairs have a best estimate at both ends."""
+        return self.point_rates["violated"].denominator
+
+    @property
+    def proved(self) -> int:
+        """Return how many pairs are proved."""
+        return self.interval_rates["proved"].numerator
+
+    @property
+    def ambiguous(self) -> int:
+        """Return how many pairs the intervals leave open."""
+        return self.interval_rates["ambiguous"].numerator
+
+    @property
+    def violated(self) -> int:
+        """Return how many pairs the intervals put in the wrong order."""
+        return self.interval_rates["violated"].numerator
+
+    @property
+    def point_violated(self) -> int:
+        """Return how many pairs the best estimates put in the wrong order."""
+        return self.point_rates["violated"].numerator
+
+    @property
+    def point_equal(self) -> int:
+        """Return how many pairs have equal best estimates: nothing is decided."""
+        return self.point_rates["equal"].numerator
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the cell as JSON-serialisable data; every rate with its denominator."""
+        return {
+            "kind": self.kind,
+            "level": self.level,
+            "events": self.events,
+            "intervals": {name: rate.as_dict() for name, rate in self.interval_rates.items()}
+            | {"not_evaluable": self.interval_reasons, "against": judges.as_dict(self.interval_against)},
+            "points": {name: rate.as_dict() for name, rate in self.point_rates.items()}
+            | {
+                "not_evaluable": self.point_reasons,
+                "against": judges.as_dict(self.point_against),
+                "receive_minus_send_us": self.advance_us.as_dict(),
+            },
+        }
 
 
 @dataclass(frozen=True)
 class Causality:
-    """All cells, by source and then by worker."""
+    """All cells, by source and then by worker; ``totals``: all workers of a source together."""
 
     cells: tuple[Cell, ...]
+    totals: tuple[Cell, ...]
 
     @property
     def sources(self) -> list[str]:
         """Return the sources in order."""
-        return list(dict.fromkeys(cell.source for cell in self.cells))
+        return [cell.source for cell in self.totals]
 
     def of(self, source: str) -> list[Cell]:
         """Return one source's cells."""
@@ -59,69 +142,99 @@ class Causality:
 
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{sources: {source: {all: …, workers: {worker: …}}}}``; every rate with its denominator."""
-        result: dict[str, Any] = {}
-        for source in self.sources:
-            cells = self.of(source)
-            result[source] = {"all": rates(cells), "workers": {cell.worker: rates([cell]) for cell in cells}}
-        return {"sources": result}
+        return {
+            "sources": {
+                total.source: {
+                    ALL: total.as_dict(),
+                    "workers": {cell.worker: cell.as_dict() for cell in self.of(total.source)},
+                }
+                for total in self.totals
+            }
+        }
 
 
-def rates(cells: list[Cell]) -> dict[str, Any]:
-    """Return the rates of some cells taken together."""
-    evaluable = sum(cell.interval_evaluable for cell in cells)
-    points = sum(cell.point_evaluable for cell in cells)
-    merged: dict[str, Any] = {
-        "kind": cells[0].kind if len({cell.kind for cell in cells}) == 1 else "mixed",
-        "level": cells[0].level,
-        "events": sum(cell.events for cell in cells),
-        "intervals": {
-            name: statistics.rate(sum(getattr(cell, name) for cell in cells), evaluable).as_dict()
-            for name in ("proved", "ambiguous", "violated")
-        },
-        "points": {"violated": statistics.rate(sum(cell.point_violated for cell in cells), points).as_dict()},
-    }
-    decided = sum(cell.proved + cell.violated for cell in cells)
-    merged["intervals"]["decided"] = statistics.rate(decided, evaluable).as_dict()
-    merged["intervals"]["not_evaluable"] = _sum_reasons([cell.interval_reasons for cell in cells])
-    merged["points"]["not_evaluable"] = _sum_reasons([cell.point_reasons for cell in cells])
-    if len(cells) == 1:
-        merged["points"]["receive_minus_send_us"] = cells[0].advance_us.as_dict()
-    return merged
+def compute(table: Table, known: Sequence[Judge] | None = None) -> Causality:
+    """Judge every (event, worker, source) of a run, beside the judges (None: all there are for this run)."""
+    found = judges.of(table) if known is None else known
+    told = {worker: _judged(found, worker, table) for worker in table.workers}
+    cells, totals = [], []
+    for source in table.sources:
+        parts = {worker: _labels(table, source, worker, told[worker]) for worker in table.workers}
+        blocks = [table.readings(worker, source) for worker in table.workers]
+        mine = [_cell(source, block.node_id, block.kind, block.level, parts[block.node_id], found) for block in blocks]
+        kinds, levels = {one.kind for one in mine}, {one.level for one in mine}
+        kind = kinds.pop() if len(kinds) == 1 else "mixed"
+        level = levels.pop() if len(levels) == 1 else None
+        totals.append(_cell(source, ALL, kind, level, _together(list(parts.values())), found))
+        cells += mine
+    return Causality(tuple(cells), tuple(totals))
 
 
-def compute(table: Table) -> Causality:
-    """Judge every (event, worker, source) of a run."""
-    return Causality(tuple(_cell(table, source, worker) for source in table.sources for worker in table.workers))
+def _judged(found: Sequence[Judge], worker: str, table: Table) -> dict[str, NDArray[np.int8]]:
+    """Return what each judge that can judge says of a worker's flights; of a worker without data nothing."""
+    nothing = np.zeros(len(table.event_ids), dtype=np.int8)
+    there = worker in table.present
+    return {one.name: one.flights(worker).order if there else nothing for one in found if not one.reason}
 
 
-def _cell(table: Table, source: str, worker: str) -> Cell:
+def _labels(table: Table, source: str, worker: str, by_judge: Mapping[str, NDArray[np.int8]]) -> Labels:
     send, receive = table.sends(worker, source), table.readings(worker, source)
     labels, points = verdicts.intervals(send, receive), verdicts.points(send, receive)
-    judged = points != verdicts.NOT_EVALUABLE
-    point_clock = source == "system"
-    return Cell(
-        source=source,
-        worker=worker,
-        kind=receive.kind,
-        level=receive.level,
-        events=len(labels),
-        interval_evaluable=int((labels != verdicts.NOT_EVALUABLE).sum()),
-        proved=verdicts.count(labels, verdicts.BEFORE),
-        ambiguous=verdicts.count(labels, verdicts.AMBIGUOUS),
-        violated=verdicts.count(labels, verdicts.AFTER),
-        interval_reasons={} if point_clock else verdicts.reasons(send, receive, labels),
-        point_evaluable=int(judged.sum()),
-        point_violated=verdicts.count(points, verdicts.AFTER),
+    return Labels(
+        intervals=labels,
+        points=points,
+        stretches=bootstrap.stretches_of(send.stretch, receive.stretch),
+        advance_ns=(receive.est - send.est)[points != verdicts.NOT_EVALUABLE],
+        interval_reasons={} if source == "system" else verdicts.reasons(send, receive, labels),
         point_reasons=verdicts.reasons(send, receive, points),
-        advance_us=statistics.spread((receive.est - send.est)[judged], US),
+        by_judge=by_judge,
     )
 
 
-def _sum_reasons(counts: list[dict[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
+def _together(parts: Sequence[Labels]) -> Labels:
+    """Take all workers' flights together, still in order of time: what shares a sample stays together."""
+    return Labels(
+        intervals=np.column_stack([one.intervals for one in parts]).ravel(),
+        points=np.column_stack([one.points for one in parts]).ravel(),
+        stretches=np.repeat(bootstrap.stretches_of(*(one.stretches for one in parts)), len(parts)),
+        advance_ns=np.concatenate([one.advance_ns for one in parts]),
+        interval_reasons=_sum([one.interval_reasons for one in parts]),
+        point_reasons=_sum([one.point_reasons for one in parts]),
+        by_judge={name: np.column_stack([one.by_judge[name] for one in parts]).ravel() for name in parts[0].by_judge},
+    )
+
+
+def _cell(source: str, worker: str, kind: str, level: float | None, found: Labels, known: Sequence[Judge]) -> Cell:
+    def rates(labels: NDArray[np.int8], named: Mapping[str, tuple[int, ...]]) -> dict[str, statistics.Rate]:
+        judged = labels != verdicts.NOT_EVALUABLE
+        return {
+            name: statistics.block_rate(np.isin(labels, values), judged, found.stretches)
+            for name, values in named.items()
+        }
+
+    def against(labels: NDArray[np.int8]) -> tuple[Judgement, ...]:
+        return tuple(judges.judge(one, labels, found.by_judge.get(one.name), found.stretches) for one in known)
+
+    return Cell(
+        source=source,
+        worker=worker,
+        kind=kind,
+        level=level,
+        events=len(found.points),
+        interval_rates=rates(found.intervals, INTERVAL_VERDICTS),
+        interval_reasons=found.interval_reasons,
+        interval_against=against(found.intervals),
+        point_rates=rates(found.points, POINT_VERDICTS),
+        point_reasons=found.point_reasons,
+        point_against=against(found.points),
+        advance_us=statistics.spread(found.advance_ns, US),
+    )
+
+
+def _sum(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
     for one in counts:
-        for reason, number in one.items():
-            total[reason] = total.get(reason, 0) + number
+        total.update(one)
     return dict(sorted(total.items()))
 
 

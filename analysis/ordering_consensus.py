@@ -1,26 +1,30 @@
 """Ordering: which worker received first, and whether all workers put two events in the same order.
 
-Who first: per event and pair of workers, the relation of their two receipts; right or wrong only against a known truth.
+Who first: per event and pair of workers, the relation of their two receipts; right or wrong only against a judge (the
+reference, or the injected truth), and unknown where the judge cannot tell either.
 Agreement: for events i, j sent within 1 s of each other, each worker labels its own two receipts (before, after,
 ambiguous); agreement is the share of pairs on which all workers give the same label, with the decided share beside it.
+Where labels differ, each worker's own oscillator says whether the workers did receive the two in different orders.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis import cli, statistics, verdicts
+from analysis import bootstrap, cli, judges, statistics, verdicts
 from analysis.readings import POINT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from analysis.judges import Judge, Judgement
     from analysis.readings import Readings, Table
 
 STATISTICS_FILE = "ordering_stats.json"
@@ -31,11 +35,17 @@ MAX_PAIRS: Final = 1_000_000  # beyond it a stratified sample is judged, and the
 SAMPLE_SEED: Final = 20251025
 
 INTERVAL: Final = "interval"
+ALL_PAIRS: Final = ("all", "all")
+MOST_PAIRS_ALONE: Final = 45  # ten workers'; of more pairs, only all together get intervals from the block bootstrap
 
 
 @dataclass(frozen=True)
 class WhoFirst:
-    """One source's labels of which of two workers received first. ``wrong`` is None where no truth is known."""
+    """One source's labels of which of two workers received first (or of all pairs together: ``pair`` is ALL_PAIRS).
+
+    ``decided`` and ``ambiguous`` are shares of what is evaluable; equal point estimates are ambiguous. ``against``:
+    what each judge says. ``wrong`` is None where no truth is known.
+    """
 
     source: str
     clock: str  # POINT or INTERVAL
@@ -44,9 +54,29 @@ class WhoFirst:
     evaluable: int
     first_before: int
     second_before: int
-    ambiguous: int
-    wrong: int | None
-    truth_known: int
+    decided: statistics.Rate
+    ambiguous_share: statistics.Rate
+    against: tuple[Judgement, ...]
+    wrong: statistics.Rate | None
+
+    @property
+    def ambiguous(self) -> int:
+        """Return how many events the source leaves open."""
+        return self.ambiguous_share.numerator
+
+    @property
+    def name(self) -> str:
+        """Return the pair as it is written."""
+        return "/".join(self.pair)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the labels of the pair as JSON-serialisable data."""
+        names = ("source", "clock", "pair", "events", "evaluable", "first_before", "second_before", "ambiguous")
+        return {name: getattr(self, name) for name in names} | {
+            "decided": self.decided.as_dict(),
+            "against": judges.as_dict(self.against),
+            "correctness": "not_evaluable" if self.wrong is None else self.wrong.as_dict(),
+        }
 
 
 @dataclass(frozen=True)
@@ -54,52 +84,73 @@ class Agreement:
     """One source's agreement of all workers on the order of pairs of events.
 
     ``same``: all labels equal (all ambiguous is equal, too); ``decided``: no label ambiguous; ``same_decided``: both.
-    ``wrong`` counts pairs that at least one worker decided against the true order of its own receipts.
+    ``wrong``: pairs that at least one worker decided against the true order of its own receipts, None without truth.
+    Of the pairs whose labels differ, ``truly_differ``: the workers did receive the two in different orders by their own
+    oscillators; ``by_clocks``: they received them in the same order, so the clocks caused it; the rest is unknown.
+    ``against``: every worker's own labels against its own oscillator, (pair, worker) by (pair, worker).
     """
 
     source: str
     clock: str
     pairs: int
-    evaluable: int
-    same: int
-    decided: int
-    same_decided: int
-    wrong: int | None
-    truth_known: int
+    same: statistics.Rate
+    decided: statistics.Rate
+    same_decided: statistics.Rate
+    wrong: statistics.Rate | None
+    truly_differ: int
+    by_clocks: int
+    against: Judgement
+
+    @property
+    def evaluable(self) -> int:
+        """Return how many pairs every worker has labels of."""
+        return self.same.denominator
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the agreement as JSON-serialisable data."""
+        differ = self.evaluable - self.same.numerator
+        return {
+            "agreement": self.same.as_dict(),
+            "decided": self.decided.as_dict(),
+            "agreement_decided": self.same_decided.as_dict(),
+            "wrong_decided": None if self.wrong is None else self.wrong.as_dict(),
+            "disagreements": {
+                "pairs": differ,
+                "true_orders_differ": self.truly_differ,
+                "caused_by_clocks": self.by_clocks,
+                "unknown": differ - self.truly_differ - self.by_clocks,
+            },
+            "against": judges.as_dict([self.against]),
+            "not_evaluable_pairs": self.pairs - self.evaluable,
+        }
 
 
 @dataclass(frozen=True)
 class Ordering:
-    """Both questions' answers. ``pairs_judged`` of ``pairs_total`` pairs were judged (all, or a stratified sample)."""
+    """Both questions' answers. ``pairs_judged`` of ``pairs_total`` pairs were judged (all, or a stratified sample).
+
+    ``workers`` are those that left at least one row; the ``silent_workers`` left none and have no part in any number.
+    """
 
     workers: tuple[str, ...]
+    silent_workers: tuple[str, ...]
     pairs_total: int
     pairs_judged: int
     who_first: tuple[WhoFirst, ...]
+    totals: tuple[WhoFirst, ...]
     agreement: tuple[Agreement, ...]
 
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{sources: {source: {clock: {agreement, decided, …, who_first}}}}`` and the differences."""
         sources: dict[str, dict[str, Any]] = {}
         for one in self.agreement:
-            wrong = None if one.wrong is None else statistics.rate(one.wrong, one.truth_known).as_dict()
-            sources.setdefault(one.source, {})[one.clock] = {
-                "agreement": statistics.rate(one.same, one.evaluable).as_dict(),
-                "decided": statistics.rate(one.decided, one.evaluable).as_dict(),
-                "agreement_decided": statistics.rate(one.same_decided, one.evaluable).as_dict(),
-                "wrong_decided": wrong,
-                "not_evaluable_pairs": one.pairs - one.evaluable,
-                "who_first": {},
-            }
-        for first in self.who_first:
-            entry = asdict(first) | {"correctness": "not_evaluable"}
-            if first.wrong is not None:
-                entry["correctness"] = statistics.rate(first.wrong, first.truth_known).as_dict()
-            sources.setdefault(first.source, {}).setdefault(first.clock, {"who_first": {}})["who_first"][
-                "/".join(first.pair)
-            ] = entry
+            sources.setdefault(one.source, {})[one.clock] = one.as_dict() | {"who_first": {}}
+        for first in (*self.totals, *self.who_first):
+            name = ALL_PAIRS[0] if first.pair == ALL_PAIRS else first.name
+            sources[first.source][first.clock]["who_first"][name] = first.as_dict()
         return {
             "workers": list(self.workers),
+            "silent_workers": list(self.silent_workers),
             "pair_span_ms": PAIR_SPAN_NS // 1_000_000,
             "pairs_total": self.pairs_total,
             "pairs_judged": self.pairs_judged,
@@ -109,19 +160,16 @@ class Ordering:
         }
 
 
-def compute(table: Table) -> Ordering:
-    """Judge who received first and whether the workers agree on the order of nearby events."""
+def compute(table: Table, known: Sequence[Judge] | None = None) -> Ordering:
+    """Judge who received first and whether the workers agree on the order of nearby events (judges: see ``judges``)."""
     first, second, total = nearby_pairs(table.sent.ns, table.sent.known)
-    agreement = []
-    if len(table.present) > 1:
-        for source, clock in clocks(table):
-            agreement.append(_agreement(table, source, clock, first, second))
-    who_first = [
-        _who_first(table, source, clock, pair)
-        for source, clock in clocks(table)
-        for pair in combinations(table.present, 2)
-    ]
-    return Ordering(table.present, total, len(first), tuple(who_first), tuple(agreement))
+    if len(table.heard) < 2:
+        return Ordering(table.heard, table.silent, total, len(first), (), (), ())
+    found = judges.of(table) if known is None else known
+    own = [judges.own_order(table.raw_stamps[worker], first, second)[0] for worker in table.heard]
+    agreement = tuple(_agreement(table, source, clock, first, second, own) for source, clock in clocks(table))
+    who_first, totals = _who_first(table, found)
+    return Ordering(table.heard, table.silent, total, len(first), who_first, totals, agreement)
 
 
 def clocks(table: Table) -> list[tuple[str, str]]:
@@ -160,31 +208,54 @@ def nearby_pairs(
     return positions[first], positions[second], total
 
 
-def _agreement(table: Table, source: str, clock: str, first: NDArray[np.int64], second: NDArray[np.int64]) -> Agreement:
-    labels, wrong, judged = [], np.zeros(len(first), dtype=np.bool_), np.ones(len(first), dtype=np.bool_)
-    truth_known = False
-    for worker in table.present:
-        own = _own_labels(table.readings(worker, source), clock, first, second)
-        true = table.truth(worker)
-        if true is not None:
-            truth_known = True
-            order = verdicts.true_order(true.ns[first], true.ns[second], true.known[first] & true.known[second])
-            wrong |= verdicts.wrong(own, order)
-        labels.append(own)
-        judged &= own != verdicts.NOT_EVALUABLE
-    same = judged & np.all([own == labels[0] for own in labels], axis=0)
-    decided = judged & np.all([own != verdicts.AMBIGUOUS for own in labels], axis=0)
+def _agreement(
+    table: Table,
+    source: str,
+    clock: str,
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    own: Sequence[NDArray[np.int8]],
+) -> Agreement:
+    """Judge one source's labels of the pairs; ``own`` are each worker's by its own oscillator."""
+    blocks = [table.readings(worker, source) for worker in table.heard]
+    labels = [_own_labels(block, clock, first, second) for block in blocks]
+    judged = np.all([one != verdicts.NOT_EVALUABLE for one in labels], axis=0)
+    same = judged & np.all([one == labels[0] for one in labels], axis=0)
+    decided = judged & np.all([one != verdicts.AMBIGUOUS for one in labels], axis=0)
+    stretches = bootstrap.stretches_of(*(block.stretch[first] for block in blocks))
+    known = np.all([verdicts.decided(one) for one in own], axis=0)
+    alike = np.all([one == own[0] for one in own], axis=0)
+    labels_all, own_all = (np.column_stack(columns).ravel() for columns in (labels, own))
     return Agreement(
         source=source,
         clock=clock,
         pairs=len(first),
-        evaluable=int(judged.sum()),
-        same=int(same.sum()),
-        decided=int(decided.sum()),
-        same_decided=int((same & decided).sum()),
-        wrong=int((wrong & judged).sum()) if truth_known else None,
-        truth_known=int(judged.sum()) if truth_known else 0,
+        same=statistics.block_rate(same, judged, stretches),
+        decided=statistics.block_rate(decided, judged, stretches),
+        same_decided=statistics.block_rate(same & decided, judged, stretches),
+        wrong=_wrong(table, labels, judged, stretches, first, second),
+        truly_differ=int((judged & ~same & known & ~alike).sum()),
+        by_clocks=int((judged & ~same & known & alike).sum()),
+        against=judges.compare(judges.OSCILLATOR, labels_all, own_all, np.repeat(stretches, len(blocks))),
     )
+
+
+def _wrong(
+    table: Table,
+    labels: Sequence[NDArray[np.int8]],
+    judged: NDArray[np.bool_],
+    stretches: NDArray[np.int64],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+) -> statistics.Rate | None:
+    """Return how many pairs some worker decided against the injected truth, None where there is none."""
+    wrong, told = np.zeros(len(first), dtype=np.bool_), False
+    for worker, own in zip(table.heard, labels, strict=True):
+        true = table.truth(worker)
+        if true is not None:
+            told, lag = True, true.ns[second] - true.ns[first]
+            wrong |= verdicts.wrong(own, verdicts.order(lag, lag, true.known[first] & true.known[second]))
+    return statistics.block_rate(wrong, judged, stretches) if told else None
 
 
 def _own_labels(own: Readings, clock: str, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -193,27 +264,66 @@ def _own_labels(own: Readings, clock: str, first: NDArray[np.int64], second: NDA
     return relation(own.take(first), own.take(second))
 
 
-def _who_first(table: Table, source: str, clock: str, pair: tuple[str, str]) -> WhoFirst:
-    one, other = (table.readings(worker, source) for worker in pair)
-    labels = verdicts.points(one, other) if clock == POINT else verdicts.intervals(one, other)
-    truths = [table.truth(worker) for worker in pair]
-    wrong, truth_known = None, 0
-    if truths[0] is not None and truths[1] is not None:
-        known = truths[0].known & truths[1].known
-        order = verdicts.true_order(truths[0].ns, truths[1].ns, known)
-        wrong = int(verdicts.wrong(labels, order).sum())
-        truth_known = int((known & (labels != verdicts.NOT_EVALUABLE)).sum())
+def _who_first(table: Table, known: Sequence[Judge]) -> tuple[tuple[WhoFirst, ...], tuple[WhoFirst, ...]]:
+    """Judge every pair of workers with every clock, and all pairs together; a lag is asked for once per pair."""
+    pairs = list(combinations(table.heard, 2))
+    told = {pair: {one.name: one.receipts(*pair).order for one in known if not one.reason} for pair in pairs}
+    found: list[WhoFirst] = []
+    totals: list[WhoFirst] = []
+    for source, clock in clocks(table):
+        columns = []
+        relation = verdicts.points if clock == POINT else verdicts.intervals
+        for pair in pairs:
+            one, other = (table.readings(worker, source) for worker in pair)
+            labels, stretches = relation(one, other), bootstrap.stretches_of(one.stretch, other.stretch)
+            alone = len(pairs) <= MOST_PAIRS_ALONE
+            found.append(_pair(source, clock, pair, labels, told[pair], stretches, known, blocks=alone))
+            columns.append(labels)
+        stretches = bootstrap.stretches_of(*(table.readings(worker, source).stretch for worker in table.heard))
+        together = {
+            one.name: np.column_stack([told[pair][one.name] for pair in pairs]).ravel()
+            for one in known
+            if not one.reason
+        }
+        labels = np.column_stack(columns).ravel()
+        stretches = np.repeat(stretches, len(pairs))
+        totals.append(_pair(source, clock, ALL_PAIRS, labels, together, stretches, known, blocks=True))
+    return tuple(found), tuple(totals)
+
+
+def _pair(
+    source: str,
+    clock: str,
+    pair: tuple[str, str],
+    labels: NDArray[np.int8],
+    told: dict[str, NDArray[np.int8]],
+    stretches: NDArray[np.int64],
+    known: Sequence[Judge],
+    *,
+    blocks: bool,
+) -> WhoFirst:
+    evaluable = labels != verdicts.NOT_EVALUABLE
+
+    def rate(hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> statistics.Rate:
+        if blocks:
+            return statistics.block_rate(hits, of, stretches)
+        return statistics.rate(int((hits & of).sum()), int(of.sum()))
+
+    truth = told.get(judges.TRUTH)
     return WhoFirst(
         source=source,
         clock=clock,
         pair=pair,
         events=len(labels),
-        evaluable=int((labels != verdicts.NOT_EVALUABLE).sum()),
+        evaluable=int(evaluable.sum()),
         first_before=verdicts.count(labels, verdicts.BEFORE),
         second_before=verdicts.count(labels, verdicts.AFTER),
-        ambiguous=verdicts.count(labels, verdicts.AMBIGUOUS),
-        wrong=wrong,
-        truth_known=truth_known,
+        decided=rate(verdicts.decided(labels), evaluable),
+        ambiguous_share=rate(labels == verdicts.AMBIGUOUS, evaluable),
+        against=tuple(judges.judge(one, labels, told.get(one.name), stretches, blocks=blocks) for one in known),
+        wrong=None
+        if truth is None
+        else rate(verdicts.wrong(labels, truth), evaluable & (truth != verdicts.NOT_EVALUABLE)),
     )
 
 

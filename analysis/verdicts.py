@@ -6,9 +6,10 @@ not evaluable, with its reason. Labels are small integers in numpy arrays, so th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
+import pandas as pd
 
 from analysis.errors import AnalysisError
 from node_agent import records
@@ -45,9 +46,11 @@ def reasons(first: Readings, second: Readings, labels: NDArray[np.int8]) -> dict
     ``lost`` stands alone: a packet that never came has no reading to miss.
     """
     missing = labels == NOT_EVALUABLE
-    columns = (second.status, first.status, second.reference, first.reference)
+    columns = {"its": second.status, "others": first.status, "to": second.reference, "and_to": first.reference}
+    rows = pd.DataFrame({name: column[missing] for name, column in columns.items()})
     counts: dict[str, int] = {}
-    for one, other, its, others in zip(*(column[missing] for column in columns), strict=True):
+    for combination, number in rows.groupby(list(columns), observed=True).size().items():
+        one, other, its, others = cast("tuple[str, str, str, str]", combination)
         if one == "lost":
             reason = "lost"
         elif one != records.OK:
@@ -56,7 +59,7 @@ def reasons(first: Readings, second: Readings, labels: NDArray[np.int8]) -> dict
             reason = f"{first.node_id}: {other}"
         else:
             reason = NO_BOUND if its == others else OTHER_REFERENCE
-        counts[reason] = counts.get(reason, 0) + 1
+        counts[reason] = counts.get(reason, 0) + int(number)
     return dict(sorted(counts.items()))
 
 
@@ -65,16 +68,20 @@ def count(labels: NDArray[np.int8], label: int) -> int:
     return int((labels == label).sum())
 
 
-def true_order(first: NDArray[np.int64], second: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.int8]:
-    """Label the true order of two instants, where both are known."""
-    return _labels(known, first < second, second < first)
+def order(low: NDArray[np.int64], high: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Label the order of two instants by how much later the second is: a lag certain to lie in [low, high]."""
+    return _labels(known, low > 0, high < 0)
+
+
+def decided(labels: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Tell which labels say before or after."""
+    clear: NDArray[np.bool_] = (labels == BEFORE) | (labels == AFTER)
+    return clear
 
 
 def wrong(labels: NDArray[np.int8], truth: NDArray[np.int8]) -> NDArray[np.bool_]:
     """Tell which decided labels contradict the true order; where the truth is unknown or a tie, none does."""
-    decided = (labels == BEFORE) | (labels == AFTER)
-    clear = (truth == BEFORE) | (truth == AFTER)
-    contradicts: NDArray[np.bool_] = decided & clear & (labels != truth)
+    contradicts: NDArray[np.bool_] = decided(labels) & decided(truth) & (labels != truth)
     return contradicts
 
 

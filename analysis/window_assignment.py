@@ -3,6 +3,7 @@
 A window of width W has the index floor(t / W), aligned to the epoch, in integers. A node is certain of it iff
 floor(earliest / W) = floor(latest / W). Per event received by at least two workers: they agree iff all that received it
 have the same point index; they provably agree iff all are certain and equal; certain but unequal is a contradiction.
+Where indices differ, a judge says whether the windows had differed with one clock for all, or the clocks caused it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis import cli, statistics
+from analysis import bootstrap, cli, judges, statistics, verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from analysis.judges import Judge, Judgement
     from analysis.readings import Table
 
 STATISTICS_FILE = "window_stats.json"
@@ -25,74 +29,193 @@ FIGURE = "window_assignment"
 WINDOW_SIZES_MS: Final = (50, 100, 500, 1000)
 MS_NS: Final = 1_000_000
 
+SAME: Final = verdicts.BEFORE  # the two decided labels, as the judges compare them
+DIFFER: Final = verdicts.AFTER
+UNKNOWN: Final = verdicts.AMBIGUOUS
+
+
+@dataclass(frozen=True)
+class Split:
+    """Why point indices differ, by one judge: of ``disagreements``, the windows really do, or the clocks caused it.
+
+    The rest is unknown. None of it where the judge has a ``reason``.
+    """
+
+    judge: str
+    reason: str
+    disagreements: int
+    truly_differ: int
+    by_clocks: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the split as JSON-serialisable data."""
+        if self.reason:
+            return {"status": "not_evaluable", "reason": self.reason}
+        return {
+            "status": "evaluated",
+            "disagreements": self.disagreements,
+            "true_windows_differ": self.truly_differ,
+            "caused_by_clocks": self.by_clocks,
+            "unknown": self.disagreements - self.truly_differ - self.by_clocks,
+        }
+
 
 @dataclass(frozen=True)
 class Cell:
     """One source's windows of one width. Rates count events received by at least two workers (``shared``).
 
-    ``agree``: equal point indices, of ``evaluable`` events, where every receiving worker has a reading.
-    ``provable`` and ``contradictions``: of ``bounded`` events, where every receiving worker has an interval.
-    With the truth known: ``true_windows_differ`` counts evaluable events whose true windows differ (agreement would be
-    wrong there), ``clock_disagreements`` those whose true windows are equal and the point indices are not,
-    ``wrong_certain`` those a worker was certain about, wrongly.
+    ``agreement``: equal point indices, of events where every receiving worker has a reading.
+    ``provable`` and ``contradictions``: of events where every receiving worker has an interval.
+    ``point_against``, ``interval_against`` and ``splits``: by each judge, with one clock for all (see ``windows_of``).
+    With the absolute truth known: ``true_windows_differ`` counts evaluable events whose true windows differ (agreement
+    would be wrong there), ``clock_disagreements`` those whose true windows are equal and the point indices are not,
+    ``wrong_certain`` those a worker was certain about, wrongly. ``point_messages`` and ``interval_messages``: a
+    question and an answer between one and each other receiving worker, for every event not agreed on.
     """
 
     source: str
     width_ms: int
     shared: int
-    evaluable: int
-    agree: int
-    bounded: int
-    provable: int
-    contradictions: int
+    agreement: statistics.Rate
+    provable_agreement: statistics.Rate
+    contradiction: statistics.Rate
+    point_against: tuple[Judgement, ...]
+    interval_against: tuple[Judgement, ...]
+    splits: tuple[Split, ...]
     truth_known: int | None
     true_windows_differ: int | None
     clock_disagreements: int | None
     wrong_certain: int | None
+    point_messages: int
+    interval_messages: int
+
+    @property
+    def evaluable(self) -> int:
+        """Return how many shared events every receiving worker has a reading of."""
+        return self.agreement.denominator
+
+    @property
+    def bounded(self) -> int:
+        """Return how many shared events every receiving worker has an interval of."""
+        return self.provable_agreement.denominator
+
+    @property
+    def agree(self) -> int:
+        """Return how many events have equal point indices."""
+        return self.agreement.numerator
+
+    @property
+    def provable(self) -> int:
+        """Return how many events all receiving workers provably put into the same window."""
+        return self.provable_agreement.numerator
+
+    @property
+    def contradictions(self) -> int:
+        """Return about how many events two workers are certain of different windows."""
+        return self.contradiction.numerator
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the cell as JSON-serialisable data."""
+        truth = None
+        if self.truth_known is not None:
+            truth = {
+                "events": self.truth_known,
+                "true_windows_differ": self.true_windows_differ,
+                "disagreements_caused_by_clocks": self.clock_disagreements,
+                "wrong_certain": self.wrong_certain,
+            }
+        return {
+            "agreement": self.agreement.as_dict(),
+            "provable_agreement": self.provable_agreement.as_dict(),
+            "contradictions": self.contradiction.as_dict(),
+            "not_evaluable_events": self.shared - self.evaluable,
+            "disagreements": {one.judge: one.as_dict() for one in self.splits},
+            "points_against": judges.as_dict(self.point_against),
+            "intervals_against": judges.as_dict(self.interval_against),
+            "truth": truth,
+        }
 
 
 @dataclass(frozen=True)
 class Windows:
-    """All cells, by source and then by width."""
+    """All cells, by source and then by width; the ``silent_workers`` left no row and have no part in any number."""
 
     workers: tuple[str, ...]
+    silent_workers: tuple[str, ...]
     cells: tuple[Cell, ...]
 
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{sources: {source: {"50": {agreement, provable, contradictions, …}}}}``, widths in ms."""
         sources: dict[str, dict[str, Any]] = {}
         for cell in self.cells:
-            sources.setdefault(cell.source, {})[str(cell.width_ms)] = {
-                "agreement": statistics.rate(cell.agree, cell.evaluable).as_dict(),
-                "provable_agreement": statistics.rate(cell.provable, cell.bounded).as_dict(),
-                "contradictions": statistics.rate(cell.contradictions, cell.bounded).as_dict(),
-                "not_evaluable_events": cell.shared - cell.evaluable,
-                "truth": None
-                if cell.truth_known is None
-                else {
-                    "events": cell.truth_known,
-                    "true_windows_differ": cell.true_windows_differ,
-                    "disagreements_caused_by_clocks": cell.clock_disagreements,
-                    "wrong_certain": cell.wrong_certain,
-                },
-            }
-        return {"workers": list(self.workers), "sources": sources}
+            sources.setdefault(cell.source, {})[str(cell.width_ms)] = cell.as_dict()
+        return {"workers": list(self.workers), "silent_workers": list(self.silent_workers), "sources": sources}
 
 
-def compute(table: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Windows:
-    """Assign every receipt to windows of every width, by every source, and compare the workers."""
-    cells = [_cell(table, source, width) for source in table.sources for width in window_sizes_ms]
-    return Windows(table.present, tuple(cells))
+def compute(
+    table: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, known: Sequence[Judge] | None = None
+) -> Windows:
+    """Assign every receipt to windows of every width, by every source, and compare the workers and the judges."""
+    if not table.heard:
+        return Windows((), table.silent, ())
+    found = judges.of(table) if known is None else known
+    told = {one.name: windows_of(table, one, window_sizes_ms) for one in found if not one.reason}
+    cells = [_cell(table, source, width, found, told) for source in table.sources for width in window_sizes_ms]
+    return Windows(table.heard, table.silent, tuple(cells))
 
 
-def _cell(table: Table, source: str, width_ms: int) -> Cell:
+def windows_of(table: Table, judge: Judge, window_sizes_ms: Sequence[int]) -> dict[tuple[str, int], NDArray[np.int8]]:
+    """Say, per (source, width) and event, whether the windows had been the same with one clock for all: SAME, DIFFER.
+
+    A judge knows how much later one worker received than another, not what time it was. So every worker that received
+    is asked in turn: had all read this worker's clock, its reading plus the lag, had they got the same window? SAME if
+    the answer is yes for every worker's clock, DIFFER if it is no for every one, else UNKNOWN: it depends on the clock,
+    or the lag is not known well enough. Both answers hold for every lag in the judge's interval.
+    """
+    received = np.array([table.received[worker] for worker in table.heard])
+    keys = [(source, width) for source in table.sources for width in window_sizes_ms]
+    same = {key: np.ones(len(table.event_ids), dtype=np.bool_) for key in keys}
+    differ = {key: np.ones(len(table.event_ids), dtype=np.bool_) for key in keys}
+    for anchor, worker in enumerate(table.heard):
+        all_same = {key: np.ones(len(table.event_ids), dtype=np.bool_) for key in keys}
+        any_differ = {key: np.zeros(len(table.event_ids), dtype=np.bool_) for key in keys}
+        for place, other in enumerate(table.heard):
+            if place == anchor:
+                continue
+            lag, there = judge.receipts(worker, other), received[place]
+            for source, width_ms in keys:
+                width, est = width_ms * MS_NS, table.readings(worker, source).est
+                index, low, high = est // width, (est + lag.low) // width, (est + lag.high) // width
+                all_same[source, width_ms] &= ~there | (lag.known & (low == index) & (high == index))
+                any_differ[source, width_ms] |= there & lag.known & ((low > index) | (high < index))
+        for key in keys:
+            same[key] &= ~received[anchor] | all_same[key]
+            differ[key] &= ~received[anchor] | any_differ[key]
+    shared = received.sum(axis=0) >= 2
+    return {key: _labels(shared, shared, same[key], differ[key]) for key in keys}
+
+
+def _labels(
+    judged: NDArray[np.bool_], decided: NDArray[np.bool_], same: NDArray[np.bool_], differ: NDArray[np.bool_]
+) -> NDArray[np.int8]:
+    told = np.where(decided & same, SAME, np.where(decided & differ, DIFFER, UNKNOWN))
+    return np.where(judged, told, verdicts.NOT_EVALUABLE).astype(np.int8)
+
+
+def _cell(
+    table: Table,
+    source: str,
+    width_ms: int,
+    known: Sequence[Judge],
+    told: Mapping[str, Mapping[tuple[str, int], NDArray[np.int8]]],
+) -> Cell:
     """Compare all workers' windows of one width; lists hold one array per worker."""
     width = width_ms * MS_NS
-    blocks = [table.readings(worker, source) for worker in table.present]
-    received = np.array([table.received[worker] for worker in table.present])
-    known, bounded = np.array([one.known for one in blocks]), np.array([one.bounded for one in blocks])
+    blocks = [table.readings(worker, source) for worker in table.heard]
+    received = np.array([table.received[worker] for worker in table.heard])
+    known_here, bounded = np.array([one.known for one in blocks]), np.array([one.bounded for one in blocks])
     shared = received.sum(axis=0) >= 2
-    evaluable = shared & (known | ~received).all(axis=0) & _one_reference(table, source, received & known)
+    evaluable = shared & (known_here | ~received).all(axis=0) & _one_reference(table, source, received & known_here)
     provable_here = evaluable & (bounded | ~received).all(axis=0)
     index = np.array([one.est for one in blocks]) // width
     low = np.array([one.earliest for one in blocks]) // width
@@ -100,30 +223,66 @@ def _cell(table: Table, source: str, width_ms: int) -> Cell:
     certain = (low == high) & bounded
     agree = evaluable & _all_equal(index, received)
     all_certain = provable_here & (certain | ~received).all(axis=0)
-    true = [table.truth(worker) for worker in table.present]
-    known_truth = differ = clocks = wrong_certain = None
-    if all(one is not None for one in true):
-        true_index = np.array([one.ns for one in true if one is not None]) // width
-        true_known = (np.array([one.known for one in true if one is not None]) | ~received).all(axis=0) & evaluable
-        same = _all_equal(true_index, received)
-        known_truth = int(true_known.sum())
-        differ = int((true_known & ~same).sum())
-        clocks = int((true_known & same & ~agree).sum())
-        wrong_certain = int((true_known & (certain & received & (low != true_index)).any(axis=0)).sum())
+    provable = all_certain & _all_equal(low, received)
+    contradiction = provable_here & ~_all_equal(low, certain & received)
+    points = _labels(evaluable, evaluable, agree, ~agree)
+    intervals = _labels(provable_here, provable | contradiction, provable, contradiction)
+    stretches = bootstrap.stretches_of(*(block.stretch for block in blocks))
+    messages = 2 * (received.sum(axis=0, dtype=np.int64) - 1)
+    by_judge = {name: labels[source, width_ms] for name, labels in told.items()}
     return Cell(
         source=source,
         width_ms=width_ms,
         shared=int(shared.sum()),
-        evaluable=int(evaluable.sum()),
-        agree=int(agree.sum()),
-        bounded=int(provable_here.sum()),
-        provable=int((all_certain & _all_equal(low, received)).sum()),
-        contradictions=int((provable_here & ~_all_equal(low, certain & received)).sum()),
-        truth_known=known_truth,
-        true_windows_differ=differ,
-        clock_disagreements=clocks,
-        wrong_certain=wrong_certain,
+        agreement=statistics.block_rate(agree, evaluable, stretches),
+        provable_agreement=statistics.block_rate(provable, provable_here, stretches),
+        contradiction=statistics.block_rate(contradiction, provable_here, stretches),
+        point_against=tuple(judges.judge(one, points, by_judge.get(one.name), stretches) for one in known),
+        interval_against=tuple(judges.judge(one, intervals, by_judge.get(one.name), stretches) for one in known),
+        splits=tuple(_split(one, points, by_judge.get(one.name)) for one in known),
+        point_messages=int((messages * (shared & ~agree)).sum()),
+        interval_messages=int((messages * (shared & ~provable)).sum()),
+        **_absolute(table, width, received, evaluable, agree, certain, low),
     )
+
+
+def _split(judge: Judge, points: NDArray[np.int8], told: NDArray[np.int8] | None) -> Split:
+    if judge.reason or told is None:
+        return Split(judge.name, judge.reason, 0, 0, 0)
+    unequal = points == DIFFER
+    return Split(
+        judge.name,
+        "",
+        int(unequal.sum()),
+        int((unequal & (told == DIFFER)).sum()),
+        int((unequal & (told == SAME)).sum()),
+    )
+
+
+def _absolute(
+    table: Table,
+    width: int,
+    received: NDArray[np.bool_],
+    evaluable: NDArray[np.bool_],
+    agree: NDArray[np.bool_],
+    certain: NDArray[np.bool_],
+    low: NDArray[np.int64],
+) -> dict[str, int | None]:
+    """Return what the injected truth says of the windows of true time itself, None where there is none."""
+    true = [table.truth(worker) for worker in table.heard]
+    told = [one for one in true if one is not None]
+    if not told or len(told) < len(true):
+        names = ("truth_known", "true_windows_differ", "clock_disagreements", "wrong_certain")
+        return dict.fromkeys(names)
+    index = np.array([one.ns for one in told]) // width
+    known = (np.array([one.known for one in told]) | ~received).all(axis=0) & evaluable
+    same = _all_equal(index, received)
+    return {
+        "truth_known": int(known.sum()),
+        "true_windows_differ": int((known & ~same).sum()),
+        "clock_disagreements": int((known & same & ~agree).sum()),
+        "wrong_certain": int((known & (certain & received & (low != index)).any(axis=0)).sum()),
+    }
 
 
 def _all_equal(values: np.ndarray[Any, Any], there: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -137,12 +296,7 @@ def _all_equal(values: np.ndarray[Any, Any], there: np.ndarray[Any, Any]) -> np.
 
 def _one_reference(table: Table, source: str, there: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Tell, event by event, whether all readings that are there refer to the same reference."""
-    codes: dict[str, int] = {}
-    names = [table.readings(worker, source).reference for worker in table.present]
-    for column in names:
-        for name in dict.fromkeys(column):
-            codes.setdefault(name, len(codes))
-    coded = np.array([[codes[name] for name in column] for column in names])
+    coded = np.array([table.readings(worker, source).reference.codes for worker in table.heard], dtype=np.int64)
     return _all_equal(coded, there)
 
 

@@ -20,7 +20,8 @@ def test_raw_clocks_violate_exactly_where_the_worker_runs_behind_by_more_than_th
     assert system["behind"]["points"]["violated"] == {
         "numerator": 25, "denominator": 25, "value": 1.0,
         "interval": [pytest.approx(0.05 ** (1 / 25)), 1.0],
-        "method": "exact one-sided 95 % (Clopper-Pearson), assumes independence",
+        "method": "exact one-sided 95 % (Clopper-Pearson) at the effective number of trials",
+        "effective_trials": 25.0,
     }  # fmt: skip
     assert system["ahead"]["points"]["receive_minus_send_us"]["median"] == 2100.0
 

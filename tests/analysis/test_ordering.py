@@ -65,7 +65,7 @@ def test_one_worker_has_nobody_to_agree_with(tmp_path):
 def test_three_workers_make_three_pairs_and_must_all_agree(tmp_path):
     run = Folder({"a": Clock(), "b": Clock(), "c": Clock(ntp_half_ns=15 * MS)}, events=4)
     ntp = stats(run, tmp_path / "r")["sources"]["ntp"]
-    assert list(ntp["interval"]["who_first"]) == ["a/b", "a/c", "b/c"]
+    assert list(ntp["interval"]["who_first"]) == ["all", "a/b", "a/c", "b/c"]
     assert ntp["interval"]["agreement"]["numerator"] == 3
 
 
