@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from analysis import statistics, style
+from analysis import clock_quality_figure, statistics, style
 from analysis.bars import PERCENT, bar_place, clock_handles, grouped, legend, percent_axis
 from analysis.causality_analysis import FIGURE as CAUSALITY
+from analysis.clock_quality import FIGURE as CLOCK_QUALITY
 from analysis.commit_wait import FIGURE as COMMIT_WAIT
 from analysis.coordination_cost import FIGURE as COORDINATION
 from analysis.ordering_consensus import FIGURE as ORDERING
@@ -358,4 +359,5 @@ DRAW: Final[dict[str, Callable[[Any], Figure]]] = {
     WINDOWS: draw_windows,
     COORDINATION: draw_coordination,
     COMMIT_WAIT: draw_commit_wait,
+    CLOCK_QUALITY: clock_quality_figure.draw,
 }

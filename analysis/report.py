@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 import numpy as np
 
-from analysis import published, report_tables, tables
+from analysis import clock_quality_tables, published, report_tables, tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,6 @@ def render(results: Results, judged: Sequence[Judged]) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - Markdown
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     manifest = run.manifest
-    known = any(one.abs_error_us.count for one in results.clocks)
     return (
         template.render(
             name=run.name,
@@ -36,8 +35,10 @@ def render(results: Results, judged: Sequence[Judged]) -> str:
             absent=", ".join(run.absent) or "none",
             nodes=report_tables.nodes(results),
             unavailable=report_tables.unavailable(results),
-            truth_reference="the injected truth of the virtual clocks" if known else "none; no truth was injected",
-            clocks=report_tables.clocks(results),
+            clocks=clock_quality_tables.clocks(results.clocks),
+            clocks_in_words=clock_quality_tables.judged_against(results.clocks),
+            calibration=clock_quality_tables.calibration(results.clocks),
+            stability=clock_quality_tables.stability(results.clocks),
             causality=report_tables.causality(results),
             ordering_note=_ordering_note(results),
             agreement=report_tables.agreement(results),

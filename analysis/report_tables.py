@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from analysis import statistics
-from analysis.readings import POINT
 from analysis.tables import counted, markdown, number, share
 from node_agent import records
 
@@ -88,48 +85,12 @@ def unavailable(results: Results) -> str:
         for node_id in table.nodes:
             block = table.readings(node_id, source)
             missing = block.stamped & ~block.known
-            reasons, numbers = np.unique(block.status[missing].astype(str), return_counts=True)
-            by_reason = dict(zip(reasons.tolist(), numbers.tolist(), strict=True))
             rate = statistics.rate(int(missing.sum()), int(block.stamped.sum()))
-            rows.append((source, node_id, share(rate), counted(by_reason)))
+            rows.append((source, node_id, share(rate), counted(block.statuses(missing))))
     parts = [f"None is missing of {'; '.join(complete)}."] if complete else []
     if rows:
         parts.append(markdown(("source", "node", "unavailable", "reasons"), rows))
     return "\n\n".join(parts)
-
-
-def clocks(results: Results) -> str:
-    """Return containment, width and error of every source on every node."""
-    rows = []
-    for one in results.clocks:
-        width, error = one.half_width_us, one.abs_error_us
-        kind = one.kind if one.level is None or one.level == 1 else f"{one.kind}, level {one.level:g}"
-        contained = "point clock" if one.kind == POINT else share(one.contained)
-        rows.append(
-            (
-                one.source,
-                one.node_id,
-                kind,
-                contained,
-                number(width.median),
-                number(width.p95),
-                number(error.median),
-                number(error.p95),
-                number(error.maximum),
-            )
-        )
-    head = (
-        "source",
-        "node",
-        "kind",
-        "contained",
-        "half-width median (µs)",
-        "p95",
-        "error of est median (µs)",
-        "p95",
-        "max",
-    )
-    return markdown(head, rows)
 
 
 def causality(results: Results) -> str:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis import (
     causality_analysis,
+    clock_quality,
     commit_wait,
     coordination_cost,
     ordering_consensus,
-    truth,
     validity,
     window_assignment,
 )
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from analysis.finding import Finding
     from analysis.load import Run
 
-TRUTH_FILE: Final = "clock_truth_stats.json"
-
 
 @dataclass(frozen=True)
 class Results:
@@ -36,7 +34,7 @@ class Results:
     windows: window_assignment.Windows
     coordination: coordination_cost.Coordination
     commit_wait: commit_wait.CommitWait
-    clocks: tuple[truth.Containment, ...]
+    clocks: clock_quality.ClockQuality
     findings: tuple[Finding, ...]
 
     def as_statistics(self) -> dict[str, dict[str, Any]]:
@@ -47,7 +45,8 @@ class Results:
             "windows": self.windows.as_statistics(),
             "coordination": self.coordination.as_statistics(),
             "commit_wait": self.commit_wait.as_statistics(),
-            "clock_truth": truth.as_statistics(list(self.clocks)),
+            "clock_quality": self.clocks.as_statistics(),
+            "clock_truth": self.clocks.against_truth(),
         }
 
 
@@ -57,7 +56,8 @@ FILES: Final = {
     "windows": window_assignment.STATISTICS_FILE,
     "coordination": coordination_cost.STATISTICS_FILE,
     "commit_wait": commit_wait.STATISTICS_FILE,
-    "clock_truth": TRUTH_FILE,
+    "clock_quality": clock_quality.STATISTICS_FILE,
+    "clock_truth": clock_quality.TRUTH_FILE,
 }
 
 
@@ -74,6 +74,6 @@ def compute(run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Resul
         windows=windows,
         coordination=coordination_cost.compute(readings, causality, ordering, windows),
         commit_wait=commit_wait.compute(readings, window_sizes_ms),
-        clocks=tuple(truth.judge(readings)),
+        clocks=clock_quality.compute(readings),
         findings=tuple(validity.find(run)),
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis import (
     causality_analysis,
+    clock_quality,
     commit_wait,
     coordination_cost,
     dashboard,
@@ -102,6 +103,7 @@ def draw(found: Results, directory: Path) -> tuple[list[Path], list[str]]:
         window_assignment.FIGURE: found.windows,
         coordination_cost.FIGURE: found.coordination,
         commit_wait.FIGURE: found.commit_wait,
+        clock_quality.FIGURE: found.clocks,
     }
     drawings = {name: partial(figures.DRAW[name], part) for name, part in parts.items()}
     drawings[dashboard.FIGURE] = partial(
@@ -123,7 +125,7 @@ def draw(found: Results, directory: Path) -> tuple[list[Path], list[str]]:
 
 
 def _headlines(found: Results, judged: Sequence[Judged]) -> HeadlineTable:
-    clocks = {(one.source, one.node_id): one for one in found.clocks}
+    clocks = {(one.source, one.node_id): one for one in found.clocks.clocks}
     rows = []
     for cell in found.causality.cells:
         clock = clocks.get((cell.source, cell.worker))
@@ -132,7 +134,7 @@ def _headlines(found: Results, judged: Sequence[Judged]) -> HeadlineTable:
             tables.NONE if point_clock else _percent(statistics.rate(count, cell.interval_evaluable))
             for count in (cell.proved, cell.ambiguous, cell.violated)
         ]
-        width = None if clock is None else clock.half_width_us.median
+        width = None if clock is None or clock.width_us.median is None else clock.width_us.median / 2
         rows.append(
             [
                 cell.source,
@@ -140,7 +142,7 @@ def _headlines(found: Results, judged: Sequence[Judged]) -> HeadlineTable:
                 _percent(statistics.rate(cell.point_violated, cell.point_evaluable)),
                 *intervals,
                 tables.NONE if width is None else f"{width:.1f} µs",
-                tables.NONE if clock is None or point_clock else _percent(clock.contained),
+                tables.NONE if clock is None or point_clock else _percent(clock.coverage.contained),
             ]
         )
     supported = sum(one.status == hypotheses.SUPPORTED for one in judged)

@@ -97,6 +97,12 @@ def block_rate(hits: NDArray[np.bool_], judged: NDArray[np.bool_], stretches: ND
     return rate(int(both.sum()), int(judged.sum()), bootstrap.effect(both, judged, stretches))
 
 
+def opposite(one: Rate) -> Rate:
+    """Return the rate of what was not counted, with the mirrored interval."""
+    low, high = (None if edge is None else 1.0 - edge for edge in (one.high, one.low))
+    return Rate(one.denominator - one.numerator, one.denominator, low, high, one.method, one.effective)
+
+
 def wilson(share: float, trials: float, quantile: float = Z_95) -> tuple[float, float]:
     """Return Wilson's score interval of a share of so many trials."""
     z2 = quantile * quantile

@@ -1,17 +1,11 @@
-"""The injected truth of test clusters: what true time a virtual clock's stamps mean, and which readings contain it.
-
-On real clusters there is no injected truth and everything here says so. Containment is judged per source and node: the
-share of available readings whose [lower, upper] contains the true instant of their stamp, beside how wide they are.
-"""
+"""The injected truth of test clusters: what true time a virtual clock's stamps mean. On real clusters there is none."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import statistics
 from node_agent.clocks import virtual
 from node_agent.plan import VirtualClock, virtual_clock_from
 
@@ -20,10 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from analysis.readings import Instants, Readings, Table
-
 SECOND_NS = 1_000_000_000
-US = 1_000.0
+EDGE_NS = 8  # where a climb ends to a few ns is for the exact arithmetic to say
 ROUNDING_NS = 2  # a clock slower than true time shows some integers for two ns
 
 
@@ -59,9 +51,10 @@ def true_from_wall(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[n
         guess = guess - off
     exact = wall_from_true(clock, guess) == wall_ns
     guess = guess - (exact & (wall_from_true(clock, guess - 1) == wall_ns))  # of two ns that show the same, the first
-    one_by_one = ~exact | (not _never_set_back(clock))
-    for place in np.flatnonzero(one_by_one):
-        guess[place] = virtual.true_from_wall(clock, int(wall_ns[place]))
+    one_by_one = np.flatnonzero(~exact | _shown_twice(clock, wall_ns))
+    walls, which = np.unique(wall_ns[one_by_one], return_inverse=True)
+    firsts = np.array([virtual.true_from_wall(clock, wall) for wall in walls.tolist()], dtype=np.int64)
+    guess[one_by_one] = firsts[which]
     return guess
 
 
@@ -70,80 +63,43 @@ def told_apart(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[np.bo
 
     A clock that was set back, or stood still, shows a time more than once; nobody can judge a reading by such a stamp.
     """
-    if _never_set_back(clock):
-        return np.ones(len(wall_ns), dtype=np.bool_)
-    ends = [virtual.true_interval(clock, wall) for wall in wall_ns.tolist()]
-    return np.array([last - first <= ROUNDING_NS for first, last in ends], dtype=np.bool_)
+    apart = np.ones(len(wall_ns), dtype=np.bool_)
+    doubtful = np.flatnonzero(_shown_twice(clock, wall_ns))
+    walls, which = np.unique(wall_ns[doubtful], return_inverse=True)
+    ends = [virtual.true_interval(clock, wall) for wall in walls.tolist()]
+    apart[doubtful] = np.array([last - first <= ROUNDING_NS for first, last in ends], dtype=np.bool_)[which]
+    return apart
 
 
-def _never_set_back(clock: VirtualClock) -> bool:
-    """Tell whether the clock shows no time twice."""
-    return not (clock.steps or clock.raw_steps or clock.freezes)
+def _shown_twice(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which stamps the clock may have shown more than once: those of several of its climbs, and of its freezes.
+
+    Between two set-backs a clock only climbs and shows each time once; near the ends of a climb it is left open.
+    """
+    climbs = _climbs(clock)
+    if len(climbs) == 1:
+        return np.zeros(len(wall_ns), dtype=np.bool_)
+    shown = np.zeros(len(wall_ns), dtype=np.int16)
+    for first, last in climbs:
+        shown += (wall_ns >= first - EDGE_NS) & (wall_ns <= last + EDGE_NS)
+    twice: NDArray[np.bool_] = shown > 1
+    return twice
 
 
-@dataclass(frozen=True)
-class Containment:
-    """How the readings of one source on one node stand to the true time; ``abs_error_us`` is that of est."""
-
-    source: str
-    node_id: str
-    kind: str
-    level: float | None
-    stamps: int
-    unavailable: int
-    contained: statistics.Rate
-    half_width_us: statistics.Spread
-    abs_error_us: statistics.Spread
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-serialisable data."""
-        return {
-            "kind": self.kind,
-            "level": self.level,
-            "stamps": self.stamps,
-            "unavailable": self.unavailable,
-            "contained": self.contained.as_dict(),
-            "half_width_us": self.half_width_us.as_dict(),
-            "abs_error_us": self.abs_error_us.as_dict(),
-        }
-
-
-def containment(readings: Readings, true: Instants | None) -> Containment:
-    """Judge one node's readings of one source against the true instants of its stamps, None where nobody knows them."""
-    none = np.zeros(len(readings.est), dtype=np.bool_)
-    true_ns, known = (readings.est, none) if true is None else (true.ns, true.known)
-    judged = readings.bounded & known
-    inside = (readings.earliest <= true_ns) & (true_ns <= readings.latest) & judged
-    half = (readings.latest - readings.earliest)[readings.bounded] / 2
-    points = readings.known & known
-    return Containment(
-        source=readings.source,
-        node_id=readings.node_id,
-        kind=readings.kind,
-        level=readings.level,
-        stamps=int(readings.stamped.sum()),
-        unavailable=int((readings.stamped & ~readings.known).sum()),
-        contained=statistics.rate(int(inside.sum()), int(judged.sum())),
-        half_width_us=statistics.spread(half, US),
-        abs_error_us=statistics.spread(np.abs(readings.est - true_ns)[points], US),
-    )
-
-
-def judge(table: Table) -> list[Containment]:
-    """Judge every source on every node; where no truth was injected, only availability and width remain."""
-    results = []
-    for source in table.sources:
-        for node_id in table.nodes:
-            true = table.truth(node_id)
-            results.append(containment(table.readings(node_id, source), true))
-    return results
-
-
-def as_statistics(results: list[Containment]) -> dict[str, Any]:
-    """Return ``{sources: {source: {node: containment}}}``, and in words whether there was any truth to judge by."""
-    sources: dict[str, dict[str, Any]] = {}
-    for result in results:
-        sources.setdefault(result.source, {})[result.node_id] = result.as_dict()
-    known = any(result.abs_error_us.count for result in results)
-    reference = "injected truth of virtual clocks" if known else "none: no node of this run had a virtual clock"
-    return {"reference": reference, "sources": sources}
+def _climbs(clock: VirtualClock) -> list[tuple[int, int]]:
+    """Return the first and last time shown of every stretch without a set-back, and the time of every freeze."""
+    segments = virtual.wall_segments(clock)
+    limits = np.iinfo(np.int64)
+    climbs, first = [], int(limits.min) + EDGE_NS
+    for segment in segments[1:]:
+        before = virtual.wall_from_true(clock, clock.epoch_ns + segment.start_ns - 1)
+        now = virtual.wall_from_true(clock, clock.epoch_ns + segment.start_ns)
+        if now < before:
+            climbs.append((first, before))
+            first = now
+    frozen = [
+        (still, still)
+        for segment in segments
+        if segment.slope_ppb == -SECOND_NS and (still := clock.epoch_ns + segment.start_ns + segment.error_ns)
+    ]
+    return [*climbs, (first, int(limits.max) - EDGE_NS), *frozen]

@@ -1,0 +1,287 @@
+"""Clock quality: how often a source answers, how wrong it is, and whether its claims about itself hold.
+
+Per source and node, over the events of a run. Errors are estimate - truth: against the injected truth where the node
+has a virtual clock (absolute), else against the probe reference (relative to the coordinator, at the instants the event
+was sent to this node and received by it), else there are none, and what needs them says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis import bootstrap, cli, statistics, verdicts
+from analysis import clock_quality_baseline as baseline
+from analysis import clock_quality_calibration as calibration
+from analysis import clock_quality_coverage as coverages
+from analysis import clock_quality_rows as row_data
+from analysis import clock_quality_stability as stabilities
+from analysis import clock_quality_standards as standards
+from node_agent import records
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from analysis.clock_quality_standards import Errors
+    from analysis.readings import Readings, Table
+
+STATISTICS_FILE = "clock_quality_stats.json"
+TRUTH_FILE = "clock_truth_stats.json"
+FIGURE = "clock_quality"
+US = 1_000.0
+TRACE_POINTS = 800
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Evenly picked events for a figure: seconds since the run's first event, errors and interval arms in us."""
+
+    at_s: NDArray[np.float64]
+    low_us: NDArray[np.float64]
+    high_us: NDArray[np.float64]
+    below_us: NDArray[np.float64]
+    above_us: NDArray[np.float64]
+    bounded: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What is known of one source on one node. What could not be judged is None or empty; ``standard`` says why.
+
+    ``width_us``: of the whole interval. ``abs_error_us``: the greatest error the standard allows, ``least_error_us``
+    the smallest. ``provable_misses``: events whose readings here and at the coordinator cannot both be right.
+    """
+
+    source: str
+    node_id: str
+    kind: str
+    level: float | None
+    claimed_level: float | None
+    standard: str
+    stamps: int
+    unavailable: dict[str, int]
+    availability: statistics.Rate
+    width_us: statistics.Spread
+    abs_error_us: statistics.Spread
+    least_error_us: statistics.Spread
+    coverage: coverages.Coverage
+    kappa: calibration.Kappa | None
+    skill: calibration.Skill | None
+    reliability: tuple[coverages.Rung, ...]
+    by_age: tuple[coverages.AgeBin, ...]
+    stability: stabilities.Deviations | None
+    provable_misses: statistics.Rate | None
+    less_error_than: dict[str, statistics.Mean]
+    trace: Trace
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON-serialisable data; plain numbers under the plain names, what they rest on beside them."""
+        contained = self.coverage.contained
+        ci = None if contained.low is None else [contained.low, contained.high]
+        return {
+            "judged_against": self.standard,
+            "kind": self.kind,
+            "level": self.level,
+            "claimed_level": self.claimed_level,
+            "stamps": self.stamps,
+            "availability": self.availability.value,
+            "availability_rate": self.availability.as_dict(),
+            "unavailable": self.unavailable,
+            "coverage": contained.value,
+            "coverage_ci": ci,
+            "coverage_rates": self.coverage.as_dict(),
+            "provable_misses": None if self.provable_misses is None else self.provable_misses.as_dict(),
+            "width_us": self.width_us.as_dict(),
+            "abs_error_us": self.abs_error_us.as_dict(),
+            "abs_error_at_least_us": self.least_error_us.as_dict(),
+            "kappa": None if self.kappa is None else self.kappa.value,
+            "kappa_detail": None if self.kappa is None else self.kappa.as_dict(),
+            "skill": None if self.skill is None else self.skill.value,
+            "skill_detail": None if self.skill is None else self.skill.as_dict(),
+            "reliability": [{"claimed": rung.claimed} | rung.coverage.as_dict() for rung in self.reliability],
+            "coverage_by_age": [
+                {"from_ms": bin_.from_ms, "to_ms": bin_.to_ms} | bin_.coverage.as_dict() for bin_ in self.by_age
+            ],
+            "stability": None if self.stability is None else self.stability.as_dict(),
+            "abs_error_minus_us": {other: mean.as_dict() for other, mean in self.less_error_than.items()},
+        }
+
+
+@dataclass(frozen=True)
+class ClockQuality:
+    """Every source on every node, by source and then by node."""
+
+    clocks: tuple[Quality, ...]
+
+    def as_statistics(self) -> dict[str, Any]:
+        """Return ``{source: {node: …}}``."""
+        sources: dict[str, dict[str, Any]] = {}
+        for one in self.clocks:
+            sources.setdefault(one.source, {})[one.node_id] = one.as_dict()
+        return sources
+
+    def against_truth(self) -> dict[str, Any]:
+        """Return what ``clock_truth_stats.json`` promises: the same, as far as the injected truth alone tells."""
+        known = any(one.standard == standards.INJECTED.name for one in self.clocks)
+        sources: dict[str, dict[str, Any]] = {}
+        for one in self.clocks:
+            absolute = one.standard == standards.INJECTED.name
+            sources.setdefault(one.source, {})[one.node_id] = {
+                "kind": one.kind,
+                "level": one.level,
+                "stamps": one.stamps,
+                "unavailable": sum(one.unavailable.values()),
+                "contained": (one.coverage.contained if absolute else statistics.rate(0, 0)).as_dict(),
+                "half_width_us": half(one.width_us).as_dict(),
+                "abs_error_us": (one.abs_error_us if absolute else statistics.Spread(0, None, None, None)).as_dict(),
+            }
+        reference = "injected truth of virtual clocks" if known else "none: no node of this run had a virtual clock"
+        return {"reference": reference, "sources": sources}
+
+
+def half(width: statistics.Spread) -> statistics.Spread:
+    """Return the spread of half-widths, given that of widths."""
+    values = (None if one is None else one / 2 for one in (width.median, width.p95, width.maximum, width.p99))
+    return statistics.Spread(width.count, *values)
+
+
+def compute(table: Table, flights: standards.Flights | None = None) -> ClockQuality:
+    """Judge every source on every node of a run; ``flights``: how long each worker's events were under way for sure."""
+    found: dict[tuple[str, str], Quality] = {}
+    for node_id in table.nodes:
+        rows = row_data.node_rows(table, node_id)
+        data = {source: _Data.of(table, node_id, source, rows, flights) for source in table.sources}
+        for source, one in data.items():
+            found[source, node_id] = _quality(table, one, rows, data)
+    return ClockQuality(tuple(found[source, node_id] for source in table.sources for node_id in table.nodes))
+
+
+@dataclass(frozen=True)
+class _Data:
+    """One source on one node: its readings, what its rows say, its errors, and those of the last sample held."""
+
+    readings: Readings
+    rows: row_data.SourceRows
+    errors: Errors
+    held: Errors | None
+    sigma_ns: NDArray[np.float64]
+    stretches: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, table: Table, node_id: str, source: str, rows: row_data.NodeRows, flights: standards.Flights | None
+    ) -> _Data:
+        readings = table.readings(node_id, source)
+        mine = row_data.source_rows(rows, source)
+        runs = row_data.stretches(readings, mine, table.stamps[node_id])
+        samples = table.run.samples.get(node_id)
+        held = baseline.held(readings, mine, table.stamps[node_id], samples)
+        true = table.truth(node_id)
+        if true is not None:
+            errors = standards.against_truth(readings, true)
+            held_errors = None if held is None else standards.against_truth(held, true)
+            return cls(readings, mine, errors, held_errors, mine.claimed_ns, runs)
+        if node_id == table.coordinator_id:
+            standard = standards.NOTHING if flights is None else standards.ORIGIN
+            return cls(readings, mine, standards.unjudged(readings, standard), None, mine.claimed_ns, runs)
+        lag = None if flights is None else flights(node_id)
+        if lag is None or not lag.known.any():
+            nothing = standards.unjudged(readings, standards.NOTHING)
+            return cls(readings, mine, nothing, None, mine.claimed_ns, runs)
+        here = table.sends(node_id, source)
+        errors = standards.against_lag(readings, here, lag)
+        theirs = row_data.source_rows(row_data.node_rows(table, table.coordinator_id), source)
+        here_held = baseline.held(here, theirs, table.own_sends[node_id], table.run.samples.get(table.coordinator_id))
+        both_held = None if held is None or here_held is None else standards.against_lag(held, here_held, lag)
+        sigma = mine.claimed_ns + theirs.claimed_ns
+        return cls(readings, mine, errors, both_held, sigma, bootstrap.stretches_of(runs, here.stretch))
+
+
+def _quality(table: Table, one: _Data, rows: row_data.NodeRows, beside: dict[str, _Data]) -> Quality:
+    readings, errors = one.readings, one.errors
+    judged, stretches = errors.judged, one.stretches
+    greatest = np.maximum(np.abs(errors.low), np.abs(errors.high))
+    least = np.where((errors.low <= 0) & (errors.high >= 0), 0, np.minimum(np.abs(errors.low), np.abs(errors.high)))
+    probabilistic = readings.kind == records.PROBABILISTIC and readings.level is not None
+    instants = rows.raw if rows.raw.known.any() else table.stamps[readings.node_id]
+    timed = judged & instants.known
+    worst = statistics.spread(greatest[judged], US)
+    return Quality(
+        source=readings.source,
+        node_id=readings.node_id,
+        kind=readings.kind,
+        level=readings.level,
+        claimed_level=errors.level,
+        standard=errors.standard.name,
+        stamps=int(readings.stamped.sum()),
+        unavailable=readings.statuses(readings.stamped & ~readings.known),
+        availability=statistics.block_rate(readings.known, readings.stamped, stretches),
+        width_us=statistics.spread((readings.latest - readings.earliest)[readings.bounded], US),
+        abs_error_us=worst,
+        least_error_us=worst if errors.exact else statistics.spread(least[judged], US),
+        coverage=coverages.coverage(errors, stretches),
+        kappa=calibration.kappa(errors, stretches),
+        skill=calibration.skill(errors, one.held, stretches),
+        reliability=coverages.reliability(errors, one.sigma_ns, readings.level or 0.0, stretches)
+        if probabilistic
+        else (),
+        by_age=coverages.by_age(errors, one.rows.age_ms, stretches),
+        stability=stabilities.stability(instants.ns[timed], errors.middle[timed]),
+        provable_misses=_provable_misses(table, readings),
+        less_error_than={
+            other: statistics.block_mean(
+                (np.abs(errors.middle) - np.abs(them.errors.middle)) / US,
+                judged & them.errors.judged,
+                bootstrap.stretches_of(stretches, them.stretches),
+            )
+            for other, them in beside.items()
+            if other != readings.source and (judged & them.errors.judged).any()
+        },
+        trace=_trace(table, errors),
+    )
+
+
+def _provable_misses(table: Table, receive: Readings) -> statistics.Rate | None:
+    """Return how often the reading of a receipt ends before that of its sending begins: one of the two is wrong.
+
+    It takes no standard, for no packet arrives before it left. None for the coordinator and for point clocks.
+    """
+    if receive.node_id == table.coordinator_id or receive.source == records.SYSTEM:
+        return None
+    send = table.sends(receive.node_id, receive.source)
+    labels = verdicts.intervals(send, receive)
+    evaluable = labels != verdicts.NOT_EVALUABLE
+    return statistics.block_rate(
+        labels == verdicts.AFTER, evaluable, bootstrap.stretches_of(send.stretch, receive.stretch)
+    )
+
+
+def _trace(table: Table, errors: Errors) -> Trace:
+    chosen = np.flatnonzero(errors.judged & table.sent.known)
+    chosen = chosen[:: max(1, -(-len(chosen) // TRACE_POINTS))]
+    start = int(table.sent.ns[table.sent.known].min()) if table.sent.known.any() else 0
+    low, high, below, above = (getattr(errors, name)[chosen] / US for name in ("low", "high", "below", "above"))
+    return Trace((table.sent.ns[chosen] - start) / 1e9, low, high, below, above, errors.bounded[chosen])
+
+
+def analyze(experiment_dir: str | Path) -> dict[str, Any]:
+    """Return the clock quality statistics of a run folder."""
+    return compute(cli.table_of(experiment_dir)).as_statistics()
+
+
+def generate_figure(experiment_dir: str | Path, output_dir: str | Path) -> list[Path]:
+    """Draw ``clock_quality`` of a run folder as PNG and PDF; return their paths."""
+    return cli.draw(FIGURE, compute(cli.table_of(experiment_dir)), output_dir)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the statistics of one experiment as JSON and draw its figure."""
+    return cli.main(__doc__, analyze, generate_figure, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,168 @@
+"""The figure of clock quality: errors over time against what was claimed, reliability, coverage by age, width."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from analysis import style
+from analysis.bars import PERCENT, legend
+from analysis.readings import POINT as POINT_CLOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from analysis.clock_quality import ClockQuality, Quality
+    from analysis.clock_quality_coverage import Coverage
+    from analysis.statistics import Rate
+
+MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
+MOST_NODES: Final = 3  # error panels in a row; the statistics have all nodes
+
+
+def errors_over_time(axes: Axes, clocks: Sequence[Quality], node_id: str) -> None:
+    """Draw one node's errors (a line, as wide as the standard) over the range its intervals claim (shaded)."""
+    axes.set_title(node_id)
+    mine = [one for one in clocks if one.node_id == node_id and one.kind != POINT_CLOCK and len(one.trace.at_s)]
+    if not mine:
+        why = next((one.standard for one in clocks if one.node_id == node_id), "no readings")
+        style.say(axes, f"no errors: {why.removeprefix('none: ')}".replace("; ", ";\n").replace(" and ", "\nand "))
+        return
+    for one in sorted(mine, key=lambda clock: -(clock.width_us.median or 0.0)):  # the widest claim lies at the back
+        trace, colour = one.trace, style.colour(one.source)
+        claimed = trace.bounded
+        axes.fill_between(
+            trace.at_s[claimed],
+            -trace.above_us[claimed],
+            trace.below_us[claimed],
+            color=colour,
+            alpha=0.18,
+            linewidth=0,
+        )
+        axes.fill_between(trace.at_s, trace.low_us, trace.high_us, color=colour, alpha=0.5, linewidth=0)
+        axes.plot(trace.at_s, (trace.low_us + trace.high_us) / 2, color=colour, linewidth=0.7)
+    axes.axhline(0, color="black", linewidth=0.5)
+    axes.set_xlabel("time (s)")
+    axes.set_ylabel("error of estimate (µs)")
+
+
+def reliability(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> None:
+    """Draw how many intervals held the truth over how many claimed to, at every level."""
+    axes.set_title("Reliability")
+    shown = [one for one in clocks if one.reliability]
+    if not shown:
+        style.say(axes, "no probabilistic source\ncould be judged")
+        return
+    axes.plot([0, 100], [0, 100], color="black", linewidth=0.5, linestyle=":")
+    for one in shown:
+        claimed = [PERCENT * rung.claimed for rung in one.reliability]
+        _shares(axes, claimed, [rung.coverage.contained for rung in one.reliability], one, markers)
+    axes.set_xlim(0, 102)
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("claimed (%)")
+    axes.set_ylabel("observed (%)")
+    axes.grid(visible=True)
+
+
+def coverage_by_age(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> None:
+    """Draw the share of intervals that held the truth over the age of the sample they rest on."""
+    axes.set_title("Coverage by age of sample")
+    shown = [one for one in clocks if one.by_age]
+    if not shown:
+        style.say(axes, "no interval with an age\ncould be judged")
+        return
+    oldest_s = max(bin_.to_ms for one in shown for bin_ in one.by_age) / 1e3
+    for place, one in enumerate(shown):
+        bins = [bin_ for bin_ in one.by_age if bin_.coverage.contained.denominator]
+        aside = 0.012 * oldest_s * (place - (len(shown) - 1) / 2)  # so that equal shares do not hide each other
+        ages = [(bin_.from_ms + bin_.to_ms) / 2e3 + aside for bin_ in bins]
+        _shares(axes, ages, [bin_.coverage.contained for bin_ in bins], one, markers)
+    levels = {one.claimed_level for one in shown if one.claimed_level is not None}
+    for level in sorted(levels):
+        axes.axhline(PERCENT * level, color="black", linewidth=0.5, linestyle=":")
+    axes.set_ylim(*_room([bin_.coverage for one in shown for bin_ in one.by_age]))
+    axes.set_xlabel("age (s)")
+    axes.set_ylabel("contains the truth (%)")
+    axes.grid(axis="y")
+
+
+def widths(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> None:
+    """Draw the half-width claimed, median and a bar to its 99th percentile, beside the median error."""
+    axes.set_title("Half-width, and error (black)")
+    shown = [one for one in clocks if one.width_us.median]
+    if not shown:
+        style.say(axes, "no source with intervals\nin this run")
+        return
+    sources = list(dict.fromkeys(one.source for one in shown))
+    nodes = list(dict.fromkeys(one.node_id for one in shown))
+    for one in shown:
+        group, count = sources.index(one.source), len(nodes)
+        place = group + 0.7 * ((nodes.index(one.node_id) + 0.5) / count - 0.5)
+        median, high = (one.width_us.median or 0.0) / 2, (one.width_us.p99 or 0.0) / 2
+        colour = style.colour(one.source)
+        axes.errorbar(
+            place, median, yerr=[[0.0], [high - median]], color=colour, marker=markers[one.node_id], markersize=3,
+            capsize=1.5, elinewidth=0.8,
+        )  # fmt: skip
+        if one.abs_error_us.median:
+            axes.plot(place, one.abs_error_us.median, color="black", marker=markers[one.node_id], markersize=2.5)
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(sources)), [style.label(source) for source in sources])
+    axes.set_xlim(-0.6, len(sources) - 0.4)
+    axes.set_ylabel("median, bar to p99 (µs)")
+    axes.grid(axis="y")
+
+
+def draw(result: ClockQuality) -> Figure:
+    """Draw the figure ``clock_quality``."""
+    clocks = result.clocks
+    nodes = list(dict.fromkeys(one.node_id for one in clocks))
+    judged = [node for node in nodes if any(one.node_id == node and one.abs_error_us.count for one in clocks)]
+    above = (judged or nodes)[:MOST_NODES]
+    markers = {node: MARKERS[place % len(MARKERS)] for place, node in enumerate(nodes)}
+    with style.context():
+        figure = style.canvas(style.PAGE_IN, 4.6)
+        grid = figure.add_gridspec(2, 6)
+        wide = 6 // len(above)
+        for place, node in enumerate(above):
+            errors_over_time(figure.add_subplot(grid[0, wide * place : wide * (place + 1)]), clocks, node)
+        left, middle, right = (figure.add_subplot(grid[1, 2 * place : 2 * place + 2]) for place in range(3))
+        reliability(left, clocks, markers)
+        coverage_by_age(middle, clocks, markers)
+        widths(right, clocks, markers)
+        legend(figure, _handles(clocks, markers))
+    return figure
+
+
+def _shares(axes: Axes, places: list[float], rates: list[Rate], one: Quality, markers: dict[str, str]) -> None:
+    """Draw rates with their intervals as one line."""
+    values = [PERCENT * (rate.value or 0.0) for rate in rates]
+    down = [max(0.0, value - PERCENT * (rate.low or 0.0)) for value, rate in zip(values, rates, strict=True)]
+    up = [max(0.0, PERCENT * (rate.high or 0.0) - value) for value, rate in zip(values, rates, strict=True)]
+    axes.errorbar(
+        places, values, yerr=[down, up], color=style.colour(one.source), marker=markers[one.node_id], markersize=3,
+        linewidth=0.8, elinewidth=0.5, capsize=1.5, markerfacecolor="white",
+    )  # fmt: skip
+
+
+def _room(coverages: Sequence[Coverage]) -> tuple[float, float]:
+    """Return limits in percent that show every interval, and 100."""
+    lowest = min((PERCENT * (one.contained.low or 0.0) for one in coverages if one.contained.denominator), default=0.0)
+    down = float(np.floor(max(0.0, lowest - 3.0) / 10.0) * 10.0)
+    return down, 100.0 + 0.04 * (100.0 - down)
+
+
+def _handles(clocks: Sequence[Quality], markers: dict[str, str]) -> list[Any]:
+    sources = list(dict.fromkeys(one.source for one in clocks if one.kind != POINT_CLOCK))
+    lines: list[Any] = [Line2D([], [], color=style.colour(source), label=style.label(source)) for source in sources]
+    nodes = [
+        Line2D([], [], color="#444444", marker=marker, markersize=3, linestyle="none", label=node)
+        for node, marker in markers.items()
+    ]
+    return [*lines, Patch(facecolor="#444444", alpha=0.18, label="claimed"), *nodes]

@@ -1,0 +1,288 @@
+"""Clock quality: containment, width, error, calibration and skill of clocks whose errors are known by arithmetic."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from run_folder import MS, US, Clock, Folder, write
+
+from analysis import clock_quality, load, readings
+from analysis import clock_quality_calibration as calibration
+from analysis import clock_quality_coverage as coverages
+from analysis import clock_quality_standards as standards
+from analysis.errors import AnalysisError
+from node_agent import records
+
+KEYS = {"availability", "coverage", "coverage_ci", "width_us", "abs_error_us", "kappa", "skill"}
+
+
+class Lag:
+    """A reference that knows every lag to within ``half_ns``."""
+
+    def __init__(self, middle, half_ns=0):
+        self.low = np.asarray(middle, dtype=np.int64) - half_ns
+        self.high = np.asarray(middle, dtype=np.int64) + half_ns
+        self.known = np.ones(len(self.low), dtype=np.bool_)
+
+
+def table_of(folder, path):
+    return readings.table(load.load(write(folder, path)))
+
+
+def judged(folder, path, flights=None):
+    found = clock_quality.compute(table_of(folder, path), flights)
+    return {(one.source, one.node_id): one for one in found.clocks}
+
+
+def errors(error, below, above=None, *, level=0.95, half=0):
+    """Return errors of single events, as arrays."""
+    error = np.asarray(error, dtype=np.int64)
+    below = np.broadcast_to(np.asarray(below, dtype=np.int64), error.shape)
+    above = below if above is None else np.broadcast_to(np.asarray(above, dtype=np.int64), error.shape)
+    every = np.ones(len(error), dtype=np.bool_)
+    low = error - half
+    return standards.Errors(
+        standards.INJECTED, level, every, every, low, low if not half else error + half, below, above
+    )
+
+
+def each(count):
+    return np.arange(count)
+
+
+def test_readings_that_contain_the_truth_are_counted_with_their_width_and_error(tmp_path):
+    clock = Clock(wall_error_ns=7 * MS, ntp_error_ns=-20 * US, ntp_half_ns=50 * US)
+    found = judged(Folder({"w": clock}), tmp_path / "r")
+    ntp = found["ntp", "w"]
+    assert (ntp.coverage.contained.numerator, ntp.coverage.contained.denominator) == (10, 10)
+    assert (ntp.width_us.median, ntp.abs_error_us.median, ntp.abs_error_us.maximum) == (100.0, 20.0, 20.0)
+    assert ntp.standard == "injected truth"
+    assert found["system", "w"].abs_error_us.median == 7000.0
+    assert found["system", "w"].coverage.contained.denominator == 0
+
+
+def test_a_touching_bound_contains_the_truth_and_one_ns_less_does_not(tmp_path):
+    edge = Clock(ntp_error_ns=50 * US, ntp_half_ns=50 * US)
+    found = judged(Folder({"w": edge, "v": replace(edge, ntp_half_ns=50 * US - 1)}), tmp_path / "r")
+    assert found["ntp", "w"].coverage.contained.value == 1.0
+    assert found["ntp", "v"].coverage.contained.value == 0.0
+    assert found["ntp", "v"].coverage.missed.value == 1.0
+
+
+def test_where_nobody_knows_the_truth_only_availability_width_and_contradictions_remain(tmp_path):
+    found = judged(Folder({"w": Clock(ct_gone="stale")}, truth=False), tmp_path / "r")
+    ntp = found["ntp", "w"]
+    assert ntp.standard.startswith("none")
+    assert (ntp.coverage.contained.value, ntp.kappa, ntp.skill, ntp.stability) == (None, None, None, None)
+    assert (ntp.width_us.median, ntp.abs_error_us.count) == (100.0, 0)
+    tick = found["chronotick", "w"]
+    assert (tick.availability.numerator, tick.availability.denominator) == (0, 10)
+    assert tick.unavailable == {"stale": 10}
+
+
+def test_two_readings_of_one_event_that_cannot_both_be_right_prove_a_miss_without_any_truth(tmp_path):
+    """The receiver's NTP interval ends 40 us before the sender's begins; ChronoTick's two overlap."""
+    behind = Clock(ntp_error_ns=-240 * US, ntp_half_ns=50 * US)
+    folder = Folder({"w": behind}, delays_ns={"w": 100 * US}, truth=False)
+    found = judged(folder, tmp_path / "r")
+    ntp, tick = found["ntp", "w"].provable_misses, found["chronotick", "w"].provable_misses
+    assert (ntp.numerator, ntp.denominator) == (10, 10)
+    assert (tick.numerator, tick.denominator) == (0, 10)
+    assert found["ntp", "boss"].provable_misses is None
+
+
+def test_errors_against_the_reference_are_relative_to_the_coordinator(tmp_path):
+    """The worker reads 30 us late, the coordinator 10 us early: 40 us between them, whatever the truth."""
+    folder = Folder({"w": Clock(ntp_error_ns=30 * US)}, coordinator=Clock(ntp_error_ns=-10 * US), truth=False)
+    delays = {"w": 100 * US}
+    lag = Lag([100 * US] * folder.events, 2 * US)
+    found = judged(replace(folder, delays_ns=delays), tmp_path / "r", lambda _worker: lag)
+    ntp = found["ntp", "w"]
+    assert ntp.standard == "probe reference"
+    assert (ntp.least_error_us.median, ntp.abs_error_us.median) == (38.0, 42.0)
+    assert ntp.coverage.contained.value == 1.0  # half-widths of 50 us each leave 100 us
+    assert found["ntp", "boss"].standard.startswith("none: errors of the other nodes are relative")
+
+
+@pytest.mark.parametrize(
+    ("error_us", "verdict"),
+    [(0, "contained"), (98, "contained"), (99, "undecided"), (102, "undecided"), (103, "missed")],
+)
+def test_against_a_reference_of_2_us_an_interval_of_100_us_is_contained_missed_or_undecided(
+    tmp_path, error_us, verdict
+):
+    folder = Folder({"w": Clock(ntp_error_ns=error_us * US)}, truth=False)
+    found = judged(folder, tmp_path / "r", lambda _worker: Lag([100 * US] * folder.events, 2 * US))
+    shares = found["ntp", "w"].coverage.as_dict()
+    assert {name: one["value"] for name, one in shares.items() if one["value"]} == {verdict: 1.0}
+
+
+def test_a_pair_of_probabilistic_readings_claims_no_more_than_both_together():
+    level = 0.9973
+    every = np.ones(3, dtype=np.bool_)
+    numbers = (np.zeros(3, dtype=np.int64), np.full(3, -1, dtype=np.int64), np.full(3, 1, dtype=np.int64))
+    marks = (np.full(3, "ok", dtype=object), np.full(3, "utc", dtype=object), np.arange(3))
+    one = readings.Readings("w", "chronotick", records.PROBABILISTIC, level, every, every, every, *numbers, *marks)
+    pair = standards.against_lag(one, replace(one, node_id="boss"), Lag([0, 0, 0]))
+    assert pair.level == pytest.approx(2 * level - 1)
+    assert (pair.below.tolist(), pair.above.tolist()) == ([2, 2, 2], [2, 2, 2])
+
+
+@pytest.mark.parametrize(
+    ("source", "made_from", "why"),
+    [
+        ("ntp", {"ntp"}, "measured by its own samples is always right"),
+        ("chronotick", {"ntp"}, "which chronotick is fed with"),
+        ("ntp", {"system"}, "between a corrected and an uncorrected clock"),
+        ("ntp", {"chrony"}, "a source under test"),
+    ],
+)
+def test_a_standard_that_shares_samples_with_the_source_it_judges_is_refused(source, made_from, why):
+    standard = standards.Standard("readings of a clock", frozenset(made_from))
+    with pytest.raises(AnalysisError, match=why):
+        standards.may_judge(source, standard)
+
+
+def test_the_truth_and_the_probes_may_judge_every_source():
+    for source in (records.SYSTEM, *records.COLUMN_PREFIX):
+        standards.may_judge(source, standards.INJECTED)
+        standards.may_judge(source, standards.PROBES)
+
+
+def test_a_corrected_clock_is_never_judged_relative_to_an_uncorrected_one(tmp_path):
+    table = table_of(Folder({"w": Clock()}), tmp_path / "r")
+    lag = Lag([0] * len(table.event_ids))
+    with pytest.raises(AnalysisError, match="corrected and an uncorrected clock"):
+        standards.against_lag(table.readings("w", "ntp"), table.readings("boss", "system"), lag)
+
+
+# --- calibration ---------------------------------------------------------------------------------------------------
+
+
+def test_the_calibration_factor_of_a_hundredfold_overconfident_clock_is_a_hundred_within_its_interval():
+    rng = np.random.default_rng(1)
+    sigma = 50_000.0
+    error = rng.normal(scale=sigma, size=40_000)
+    found = calibration.kappa(errors(error, int(1.959964 * sigma / 100)), each(40_000))
+    assert found.value == pytest.approx(100, rel=0.02)
+    assert found.low < 100 < found.high
+    assert found.high - found.low < 5
+
+
+def test_intervals_stretched_by_kappa_cover_as_often_as_claimed_and_by_less_they_do_not():
+    rng = np.random.default_rng(2)
+    error, arm = rng.standard_t(3, 5000) * 1000, rng.integers(500, 4000, 5000)
+    one = errors(error, arm, arm // 2 + 200, level=0.9)
+    factor = calibration.kappa(one, each(5000)).value
+
+    def share(stretch):
+        inside = (error.astype(int) <= stretch * one.below) & (-error.astype(int) <= stretch * one.above)
+        return inside.mean()
+
+    assert share(factor * 1.000001) >= 0.9 > share(factor * 0.999)
+
+
+def test_dependent_errors_give_a_wider_interval_of_kappa_than_independent_ones():
+    rng = np.random.default_rng(3)
+    once = rng.normal(scale=1000, size=100)
+    alone = calibration.kappa(errors(rng.normal(scale=1000, size=2000), 1000, level=0.8), each(2000))
+    served = calibration.kappa(errors(np.repeat(once, 20), 1000, level=0.8), np.repeat(each(100), 20))
+    assert served.high - served.low > 2 * (alone.high - alone.low)
+
+
+def test_kappa_has_no_upper_limit_where_too_few_samples_could_have_missed():
+    found = calibration.kappa(errors(np.repeat([500, -400], 50), 1000, level=0.9973), np.repeat([0, 1], 50))
+    assert (found.value, found.high) == (0.5, None)
+    assert calibration.kappa(errors([500, -400], 1000, level=1.0), each(2)).value == 0.5
+
+
+def test_an_interval_without_width_that_misses_has_no_finite_factor():
+    found = calibration.kappa(errors([5, 5, 5], 0), each(3))
+    assert (found.value, found.low, found.high) == (None, None, None)
+
+
+def test_the_interval_score_is_the_width_plus_the_penalty_of_the_miss():
+    """Width 200, alpha 0.1: inside 200; missed by 30, 200 + 2 / 0.1 * 30 = 800 (Gneiting and Raftery 2007)."""
+    found = calibration.skill(errors([0, 130], 100, level=0.9), None, each(2))
+    assert found.score_us == pytest.approx((200 + 800) / 2 / 1000)
+    assert found.value is None
+
+
+def test_skill_is_positive_where_the_source_is_narrower_and_as_right_as_the_last_sample_held():
+    error = np.random.default_rng(4).normal(scale=100, size=1000)
+    better, held = errors(error, 400), errors(error, 800)
+    found = calibration.skill(better, held, each(1000))
+    assert found.value == pytest.approx(0.5, abs=0.01)
+    assert found.low <= found.value <= found.high
+    assert calibration.skill(held, better, each(1000)).value < 0
+    assert calibration.skill(held, held, each(1000)).value == 0.0
+
+
+def test_the_width_of_the_standard_bounds_score_and_skill():
+    error = np.random.default_rng(5).normal(scale=100, size=200)
+    found = calibration.skill(errors(error, 150, half=20), errors(error, 250, half=20), each(200))
+    assert found.least < found.value < found.most
+
+
+# --- coverage ------------------------------------------------------------------------------------------------------
+
+
+def test_an_honest_clock_lies_on_the_diagonal_of_its_reliability_and_an_overconfident_one_below():
+    rng = np.random.default_rng(6)
+    sigma = np.full(20_000, 10_000.0)
+    error = rng.normal(scale=10_000, size=20_000)
+    honest = coverages.reliability(errors(error, 30_000, level=0.9973), sigma, 0.9973, each(20_000))
+    for rung in honest:
+        assert rung.coverage.contained.value == pytest.approx(rung.claimed, abs=0.015)
+    narrow = coverages.reliability(errors(error, 3_000, level=0.9973), sigma / 10, 0.9973, each(20_000))
+    assert all(rung.coverage.contained.high < rung.claimed for rung in narrow)
+
+
+def test_coverage_by_age_finds_the_clock_that_goes_off_with_age():
+    age = np.linspace(0, 6000, 600)
+    found = coverages.by_age(errors(age * 100, 300_000), age, each(600))
+    shares = [bin_.coverage.contained.value for bin_ in found]
+    assert shares[0] == 1.0
+    assert shares[-1] == 0.0
+    assert sum(bin_.coverage.contained.denominator for bin_ in found) == 600
+    assert [bin_.from_ms for bin_ in found[1:]] == [bin_.to_ms for bin_ in found[:-1]]
+
+
+# --- output --------------------------------------------------------------------------------------------------------
+
+
+def test_the_statistics_have_the_promised_keys_by_source_and_node_and_are_plain_json(tmp_path):
+    path = write(Folder({"w": Clock(), "v": Clock(ntp_gone="stale")}), tmp_path / "r")
+    found = clock_quality.analyze(path)
+    assert set(found) == {"system", "ntp", "chronotick"}
+    assert set(found["ntp"]) == {"boss", "w", "v"}
+    for nodes in found.values():
+        for one in nodes.values():
+            assert set(one) >= KEYS
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["ntp"]["w"]["coverage"] == 1.0
+    assert found["ntp"]["v"]["availability"] == 0.0
+
+
+def test_the_last_sample_held_is_its_offset_and_bound_and_nothing_else(tmp_path):
+    """The sample is 1 ms old and off by 40 us at its time; the wall clock has stood still since, so it is off more."""
+    folder = Folder({"w": Clock(wall_error_ns=5 * MS)})
+    path = write(folder, tmp_path / "r")
+    from run_folder import write_csv
+
+    row = {"sample_id": "ntp1", "source": "ntp", "outcome": "ok", "offset_ns": -5 * MS + 40 * US, "bound_ns": 60 * US}
+    write_csv(path / "raw" / "w" / records.SAMPLES_FILE, records.SAMPLES_COLUMNS, [row])
+    found = {(one.source, one.node_id): one for one in clock_quality.compute(readings.table(load.load(path))).clocks}
+    skill = found["ntp", "w"].skill
+    assert (skill.score_us, skill.baseline_us) == (100.0, 120.0)
+    assert skill.value == pytest.approx(1 - 100 / 120)
+    assert found["ntp", "boss"].skill.value is None  # it has no samples
+
+
+def test_paired_differences_of_errors_are_told_against_every_other_source(tmp_path):
+    found = judged(Folder({"w": Clock(ntp_error_ns=20 * US, ct_error_ns=-5 * US)}), tmp_path / "r")
+    assert found["ntp", "w"].less_error_than["chronotick"].value == 15.0
+    assert found["chronotick", "w"].less_error_than["ntp"].value == -15.0
