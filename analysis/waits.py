@@ -2,7 +2,8 @@
 
 An event gets the timestamp s = now().latest and is released when now().earliest > s. With a clock of constant width
 that takes twice its bound. A release is a violation if the true time had not passed s; where no truth is known that is
-not evaluable. True time at a release is read off the clock pair nearest to it.
+not evaluable. True time at a release is read off the clock pair nearest to it. The reference, which knows no absolute
+time, says whether the order of waits on different nodes was kept (``external_consistency``).
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis import statistics, truth
+from analysis import external_consistency, statistics, truth
 from analysis.window_assignment import MS_NS
 from node_agent import records
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from analysis import judges
     from analysis.load import Run
 
 WAITING: Final = "waiting"  # a look at the clock on the way, no outcome
@@ -37,6 +39,7 @@ class Waits:
     waited_ms: statistics.Spread
     ratios: NDArray[np.float64]
     violations: statistics.Rate | None
+    consistency: external_consistency.Consistency
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as JSON-serialisable data."""
@@ -45,6 +48,7 @@ class Waits:
             "waited_ms": self.waited_ms.as_dict(),
             "waited_over_twice_bound": statistics.spread(self.ratios).as_dict(),
             "released_too_early": None if self.violations is None else self.violations.as_dict(),
+            "external_consistency": self.consistency.as_dict(),
         }
 
 
@@ -66,16 +70,20 @@ def claim(run: Run, source: str) -> str:
     return "sigma, multiplier unknown" if factor is None else f"{factor:g} sigma"
 
 
-def judge(run: Run) -> tuple[Waits, ...]:
+def judge(run: Run, reference: judges.Probed | None = None) -> tuple[Waits, ...]:
     """Judge all real commit-waits of a run, by source; empty where there was none."""
-    frames = []
+    looks: dict[str, pd.DataFrame] = {}
     for node_id, frame in run.commit_wait.items():
         rows = frame[frame["kind"] == records.COMMIT]
         if len(rows):
-            frames.append(_one_row_per_wait(run, node_id, rows))
-    if not frames:
+            looks[node_id] = rows
+    if not looks:
         return ()
-    return tuple(_of(run, str(source), group) for source, group in pd.concat(frames).groupby("source", sort=True))
+    frames = pd.concat([_one_row_per_wait(run, node_id, rows) for node_id, rows in looks.items()])
+    return tuple(
+        _of(run, str(source), group, external_consistency.judge(looks, reference, str(source)))
+        for source, group in frames.groupby("source", sort=True)
+    )
 
 
 def _one_row_per_wait(run: Run, node_id: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -107,7 +115,7 @@ def _walls(raw: pd.Series[Any], pairs: pd.DataFrame) -> NDArray[np.int64]:
     return wall
 
 
-def _of(run: Run, source: str, group: pd.DataFrame) -> Waits:
+def _of(run: Run, source: str, group: pd.DataFrame, consistency: external_consistency.Consistency) -> Waits:
     status = group["status"].fillna("no_status").replace(WAITING, "unfinished")
     done = group[status == records.OK]
     factor = half_width_per_uncertainty(run, source)
@@ -126,4 +134,5 @@ def _of(run: Run, source: str, group: pd.DataFrame) -> Waits:
         waited_ms=statistics.spread(done["delay_s"].dropna().to_numpy(dtype=np.float64) * 1e9, MS_NS),
         ratios=ratios,
         violations=violations,
+        consistency=consistency,
     )

@@ -1,0 +1,104 @@
+"""What commit-wait is for: whoever begins after another's release gets the later timestamp (external consistency).
+
+J. C. Corbett et al., Spanner, OSDI 2012, section 4.1.2. No absolute time is needed to see it broken: if the reference
+proves that a wait on one node began after a release on another, its timestamp must be the greater. Each wait is held
+against the greatest timestamp of all waits of another node that were provably released before it began.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis import statistics
+from analysis.readings import RawStamps
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from analysis.judges import Probed
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """One source's waits: of those that provably began after a release elsewhere, how many got no later timestamp."""
+
+    source: str
+    reason: str
+    violated: statistics.Rate | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as JSON-serialisable data."""
+        if self.violated is None:
+            return {"status": "not_evaluable", "reason": self.reason}
+        return {"status": "evaluated", "violated": self.violated.as_dict()}
+
+
+@dataclass(frozen=True)
+class _Held:
+    """One node's waits, by the instant they began and by the instant they were released, on its raw oscillator."""
+
+    begun_raw: NDArray[np.int64]
+    assigned: NDArray[np.int64]
+    released_raw: NDArray[np.int64]
+    greatest: NDArray[np.int64]  # of the timestamps released until then
+
+
+def judge(rows: Mapping[str, pd.DataFrame], reference: Probed | None, source: str) -> Consistency:
+    """Judge one source's waits, given as each node's looks at its clock, by the reference of the probe mesh."""
+    if reference is None or reference.reason:
+        return Consistency(source, reference.reason if reference else "no reference", None)
+    held = {node: found for node, frame in rows.items() if (found := _held(frame, source)) is not None}
+    violated, judged = [], []
+    for released, began in permutations(held, 2):
+        earlier = _released_before(reference, released, held[released], began, held[began])
+        judged.append(earlier >= 0)
+        greatest = held[released].greatest[np.maximum(earlier, 0)]
+        violated.append(judged[-1] & (held[began].assigned <= greatest))
+    if not any(one.any() for one in judged):
+        return Consistency(source, "no wait provably began after a release on another node", None)
+    return Consistency(source, "", statistics.block_rate(np.concatenate(violated), np.concatenate(judged)))
+
+
+def _held(frame: pd.DataFrame, source: str) -> _Held | None:
+    rows = frame[frame["source"] == source].dropna(subset=["assigned_ns", "done_raw_ns"])
+    first = rows.drop_duplicates("event_id", keep="first").sort_values("done_raw_ns", kind="stable")
+    last = rows[rows["status"] == records.OK].drop_duplicates("event_id", keep="last")
+    last = last.sort_values("done_raw_ns", kind="stable")
+    if not len(first) or not len(last):
+        return None
+    return _Held(
+        first["done_raw_ns"].to_numpy(dtype=np.int64),
+        first["assigned_ns"].to_numpy(dtype=np.int64),
+        last["done_raw_ns"].to_numpy(dtype=np.int64),
+        np.maximum.accumulate(last["assigned_ns"].to_numpy(dtype=np.int64)),
+    )
+
+
+def _released_before(reference: Probed, node: str, held: _Held, other: str, began: _Held) -> NDArray[np.int64]:
+    """Return, per wait of the other node, the last release that provably came before it began; -1 where there is none.
+
+    Releases of one node are in order, so the provable ones are the first few; halving finds how many.
+    """
+    count = len(began.begun_raw)
+    found = np.full(count, -1, dtype=np.int64)
+    top = np.full(count, len(held.released_raw), dtype=np.int64)  # the first that is not provably before
+    starts = _exact(began.begun_raw)
+    while (open_ := top - found > 1).any():
+        middle = np.where(open_, (found + top) // 2, np.maximum(found, 0))
+        lag = reference.lag(node, _exact(held.released_raw[middle]), other, starts)
+        before = lag.known & (lag.low > 0)
+        found = np.where(open_ & before, middle, found)
+        top = np.where(open_ & ~before, middle, top)
+    return found
+
+
+def _exact(raw: NDArray[np.int64]) -> RawStamps:
+    return RawStamps(raw, np.zeros(len(raw), dtype=np.int64), np.ones(len(raw), dtype=np.bool_))
