@@ -71,6 +71,31 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_worker(tmp_path / "none.yaml")
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"mesh": "ring"}, "probes.mesh: expected one of 'auto', 'full' or 'star', got 'ring'"),
+        ({"rate_hz": 60}, "probes.rate_hz: expected a number <= 50, got 60"),
+        ({"rate_hz": 19.9}, "probes.rate_hz: expected a number >= 20, got 19.9"),
+        ({"lead_s": -1}, "probes.lead_s: expected a number >= 0, got -1"),
+        ({"stamps": "hardware"}, "probes.stamps: expected one of 'kernel' or 'user', got 'hardware'"),
+        ({"port": 0}, "probes.port: expected a number >= 1, got 0"),
+        ({"hosts": []}, "probes.hosts: expected no such key, got []"),
+    ],
+)
+def test_bad_probes_are_one_line(tmp_path: Path, change: dict[str, object], line: str) -> None:
+    text = yaml.safe_dump(COORDINATOR | {"probes": change})
+    assert refused(tmp_path / "c.yaml", load_coordinator, text) == [line]
+
+
+def test_probes_are_on_unless_they_are_turned_off(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in COORDINATOR.items() if key != "probes"}))
+    assert load_coordinator(path).probes == load_coordinator(ROOT / "configs/coordinator_config.yaml").probes
+    path.write_text(yaml.safe_dump(COORDINATOR | {"probes": None}))
+    assert load_coordinator(path).probes is None
+
+
 def test_a_burst_longer_than_its_slot_is_refused(tmp_path: Path) -> None:
     squeezed = COORDINATOR | {"experiment": {"num_events": 100, "duration_minutes": 0.03}}
     (line,) = refused(tmp_path / "c.yaml", load_coordinator, yaml.safe_dump(squeezed))

@@ -83,6 +83,19 @@ def test_a_port_in_use_is_found_before_anything_starts(
     assert agents_of() == []
 
 
+def test_a_probe_port_in_use_is_found_before_anything_starts(project: Project, hosts: ClusterConfig) -> None:
+    project.add_cluster("lab", hosts)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.18", 0))
+        port = sock.getsockname()[1]
+        project.edit("configs/coordinator_config.yaml", probes={"port": port})
+        code, printed = project.fab("lab", "deploy", "run", "--experiment", "x")
+    assert code == 3
+    assert f"{port} in use" in printed
+    assert last_line(printed).startswith(f"comp18: UDP port {port} on 127.0.0.18 is in use")
+    assert not (project.path / "results").exists()
+
+
 def test_a_host_that_does_not_answer_is_named(project: Project, hosts: ClusterConfig) -> None:
     absent = [node.model_copy(update={"host": "127.0.0.99"}) if node.id == "comp12" else node for node in hosts.nodes]
     project.add_cluster("lab", hosts.model_copy(update={"nodes": absent}))
@@ -175,6 +188,10 @@ def test_a_chain_of_deploy_run_collect_brings_home_a_verified_run(
     assert (project.path / "results/latest").resolve() == folder.resolve()
     assert len((folder / "worker_comp11.csv").read_text().splitlines()) == 21
     assert len((folder / "coordinator.csv").read_text().splitlines()) == 21
+    for node_id, node in manifest["nodes"].items():
+        probes = (folder / f"raw/{node_id}/probes.csv").read_text().splitlines()
+        counts = node["status"]["counts"]
+        assert len(probes) == 1 + counts["probe_sent"] + counts["probe_received"] > 40
     assert sorted(path.name for path in (folder / "configs").iterdir()) == [
         "coordinator_config.yaml", "lab.yaml", "worker_config.yaml",
     ]  # fmt: skip

@@ -54,6 +54,17 @@ def test_unavailable_readings_of_a_required_source_degrade_a_run() -> None:
     assert outcome.judge(told, COORDINATOR, WORKER, None) == ("degraded", ["b: chronotick: 3 readings unavailable"])
 
 
+def test_a_node_that_received_no_probe_degrades_a_run() -> None:
+    told = finished(probe_received=0)
+    told.nodes["b"].plan = {"probes": {"port": 9001}}
+    assert outcome.judge(told, COORDINATOR, WORKER, None) == (
+        "degraded",
+        ["b: received no probe; is UDP port 9001 open between the nodes?"],
+    )
+    told.nodes["b"].plan = {"probes": None}
+    assert outcome.judge(told, COORDINATOR, WORKER, None) == ("ok", [])
+
+
 def test_a_worker_that_died_or_said_nothing_degrades_a_run() -> None:
     told = finished()
     told.nodes["b"].status = status("b", None, received=100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,59 @@ def test_the_lease_outlives_the_planned_end_by_the_margin(spec: RunSpec) -> None
     longest_delay_s = max(spec.worker.timing.commit_wait_delays)
     assert spec.planned_s == pytest.approx(540.23 + 1 + longest_delay_s)
     assert spec.lease_s > spec.planned_s + 2 * spec.ready_timeout_s + spec.worker.agent.lease_margin_s
+
+
+def with_probes(spec: RunSpec, workers: int, **changes: object) -> RunSpec:
+    """Return the experiment with so many workers and other probes."""
+    first = spec.cluster.workers[0]
+    more = [first.model_copy(update={"id": f"w{n}", "host": f"w{n}"}) for n in range(workers)]
+    cluster = spec.cluster.model_copy(update={"nodes": [*more[:2], spec.cluster.coordinator, *more[2:]]})
+    probes = spec.coordinator.probes.model_copy(update=changes)
+    return replace(spec, cluster=cluster, coordinator=spec.coordinator.model_copy(update={"probes": probes}))
+
+
+@pytest.mark.parametrize(
+    ("workers", "mesh", "full"),
+    [
+        (2, "full", True),
+        (2, "star", False),
+        (7, "auto", True),
+        (8, "auto", False),
+        (63, "auto", False),
+        (9, "full", True),
+    ],
+)
+def test_every_pair_of_the_mesh_knows_each_other_by_the_same_number(
+    spec: RunSpec, workers: int, mesh: str, full: bool
+) -> None:
+    plans = planning.node_plans(with_probes(spec, workers, mesh=mesh), {})
+    pairs = {(node_id, peer.node_id) for node_id, plan in plans.items() for peer in plan.probes.peers}
+    everyone = {(here, there) for here in plans for there in plans if here != there}
+    assert pairs == (everyone if full else {pair for pair in everyone if "comp18" in pair})
+    for plan in plans.values():
+        assert from_json(to_json(plan)) == plan
+        for peer in plan.probes.peers:
+            other = plans[peer.node_id]
+            assert (peer.host, peer.port, peer.index) == (other.listen_host, other.probes.port, other.probes.index)
+
+
+def test_probes_are_as_configured_and_none_where_turned_off(spec: RunSpec) -> None:
+    plan = planning.node_plans(spec, ADDRESSES)["comp11"].probes
+    assert (plan.port, plan.rate_hz, plan.lead_s, plan.trail_s, plan.stamps) == (9001, 25.0, 5.0, 5.0, "kernel")
+    assert {(peer.node_id, peer.host) for peer in plan.peers} == {("comp18", "10.0.0.18"), ("comp12", "10.0.0.12")}
+    without = replace(spec, coordinator=spec.coordinator.model_copy(update={"probes": None}))
+    assert all(plan.probes is None for plan in planning.node_plans(without, ADDRESSES).values())
+
+
+def test_a_run_has_time_for_its_probes(spec: RunSpec) -> None:
+    longer = with_probes(spec, 2, lead_s=50.0, trail_s=100.0)
+    assert longer.planned_s == pytest.approx(spec.planned_s + 40)  # the tail of 60 s goes on meanwhile
+    assert longer.run_timeout_s == pytest.approx(spec.run_timeout_s + 40 + 45)
+
+
+def test_probes_and_events_do_not_meet_on_one_port(spec: RunSpec) -> None:
+    with pytest.raises(ConfigError, match=r"probes\.port: expected another than network\.listen_port, got 9000"):
+        planning.node_plans(with_probes(spec, 2, port=9000), {})
 
 
 def test_a_required_source_without_a_server_is_a_configuration_error(spec: RunSpec) -> None:
