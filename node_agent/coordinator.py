@@ -9,18 +9,17 @@ import socket
 import threading
 import time
 from collections import deque
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from node_agent import kernel_stamps, machine, mmsg, records, wire
 from node_agent.departures import Departures
-from node_agent.instants import ClockPair, kernel_stamp, user_stamp
+from node_agent.instants import ClockPair, anchor, anchored, user_stamp
 from node_agent.journal import cell
 from node_agent.lifecycle import AgentError
 from node_agent.records import KERNEL_TX, USER, Stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from node_agent.node import Node
     from node_agent.plan import WorkerAddress
@@ -50,11 +49,6 @@ class _Send:
         self.stamp: Stamp | None = None
         self.settled = False
         self.error = ""
-
-    @property
-    def instant(self) -> Stamp:
-        """Return the kernel's stamp, else the one taken before the send."""
-        return self.stamp or user_stamp(self.before)
 
 
 class _Sent:
@@ -92,7 +86,10 @@ class Coordinator:
         self._waiting: deque[_Sent] = deque()
         self._complete: deque[_Sent] = deque()
         self._snapshot = node.sampler.snapshot()
-        self._collected_ns = 0
+        self._collected = node.clock.pair()
+        self._rows: list[str] = []
+        self._send_rows: list[str] = []
+        self._due: list[tuple[int, int]] = []
         self._stopping = threading.Event()
         self._paired_ns = 0
         self._counts = dict.fromkeys(("planned", "sent", "send_errors", "user_stamps"), 0)
@@ -204,7 +201,7 @@ class Coordinator:
                 if left_ns > _WORK_NS:
                     self._journal(self._complete.popleft())
             elif left_ns > _SPIN_NS:
-                if left_ns > _LEAD_NS or self._node.clock.raw_ns() - self._collected_ns >= _COLLECT_EVERY_NS:
+                if left_ns > _LEAD_NS or self._node.clock.raw_ns() - self._collected.raw_after_ns >= _COLLECT_EVERY_NS:
                     self._collect_stamps()
                 if not self._complete:
                     longest_ns = _COLLECT_EVERY_NS if self._waiting else _PAIR_EVERY_NS
@@ -238,16 +235,18 @@ class Coordinator:
             event.sends.append(send)
         self._waiting.append(event)
         self._counts["sent"] += 1
-        if first.raw_before_ns - self._collected_ns >= _COLLECT_EVERY_NS:
+        if first.raw_before_ns - self._collected.raw_after_ns >= _COLLECT_EVERY_NS:
             self._collect_stamps()
 
     def _collect_stamps(self) -> None:
         """Take the transmit stamps that have come, and put aside the events that have all of theirs."""
         clock = self._node.clock
         stamps = self._departures.collect()
-        now = clock.pair()
+        now, last = clock.pair(), self._collected
+        common = anchor(now, last)  # of what was sent since the last collection, nearly always all of it
         for send, kernel_ns in stamps:
-            stamp = kernel_stamp(clock.wall_of_kernel(kernel_ns), KERNEL_TX, now, send.before)
+            by = common if send.before.raw_before_ns >= last.raw_after_ns else anchor(now, send.before)
+            stamp = anchored(clock.wall_of_kernel(kernel_ns), KERNEL_TX, by)
             if stamp.raw_ns is not None and stamp.raw_ns + stamp.raw_error_ns >= send.before.raw_before_ns:
                 send.stamp = stamp  # one from before the send would be another datagram's
             send.settled = True
@@ -255,7 +254,8 @@ class Coordinator:
             self._complete.append(self._waiting.popleft())
         if self._complete:
             self._snapshot = self._node.sampler.snapshot()  # later than every stamp of theirs, so complete for them
-        self._collected_ns = now.raw_after_ns
+        self._collected = now
+        self._write_out()
         self._keep_pairs(now)
 
     def _is_complete(self, event: _Sent, raw_ns: int) -> bool:
@@ -273,35 +273,54 @@ class Coordinator:
             self._collect_stamps()
             while self._complete:
                 self._journal(self._complete.popleft())
+            self._write_out()
             if self._waiting:
                 select.select([], [], [self._sock], 0.02)
 
     def _journal(self, event: _Sent) -> None:
-        node = self._node
+        """Make the rows of an event; ``_write_out`` writes what has gathered."""
         start = f"{event.event_id},{event.sequence_number}"
-        reached, missed, lines = [], [], []
+        earliest: Stamp | None = None
+        cells = ""
+        missed: list[_Send] = []
         for send in event.sends:
-            stamp = send.instant
+            stamp = send.stamp or user_stamp(send.before)
+            wall_ns, raw_ns, raw_error_ns, origin, _problem = stamp
+            stamped = f"{wall_ns},{'' if raw_ns is None else raw_ns},{raw_error_ns},{origin}"
+            self._send_rows.append(f"{start},{send.worker_id},{stamped},{cell(send.error) if send.error else ''}")
             if send.error:
-                missed.append((stamp, send.worker_id))
-            else:
-                reached.append((stamp, send.worker_id))
-                self._counts["user_stamps"] += stamp.origin == USER
-            lines.append(f"{start},{send.worker_id},{_stamp_cells(stamp)},{cell(send.error)}")
-        self._sends.write(lines)
-        first = _earliest([stamp for stamp, _worker_id in reached or missed])
-        cells = node.readings.cells(first, self._snapshot)
-        names = f"{self._everyone}," if not missed else f"{_names(reached)},{_names(missed)}"
-        sent = f"{event.planned_ns},{_stamp_cells(first)},{event.delay_ms:g}"
-        node.events.write([f"{start},{sent},{cells},{names}"])
-        if first.raw_ns is not None:
-            node.follow_up([(event.event_id, first.raw_ns)])
+                missed.append(send)
+                continue
+            if origin == USER:
+                self._counts["user_stamps"] += 1
+            if earliest is None or _counts_before(stamp, earliest):
+                earliest, cells = stamp, stamped
+        if earliest is None:  # it left for nobody; the row says when that was tried
+            earliest = user_stamp(event.sends[0].before)
+            cells = _stamp_cells(earliest)
+        reached = self._everyone if not missed else _names(send for send in event.sends if not send.error)
+        self._rows.append(
+            f"{start},{event.planned_ns},{cells},{event.delay_ms:g},"
+            f"{self._node.readings.cells(earliest, self._snapshot)},{reached},{_names(missed)}"
+        )
+        if earliest.raw_ns is not None:
+            self._due.append((event.event_id, earliest.raw_ns))
+
+    def _write_out(self) -> None:
+        """Hand over the rows that have gathered since the last collection: journals take many as easily as one."""
+        if self._rows:
+            rows, sends, due = self._rows, self._send_rows, self._due
+            self._rows, self._send_rows, self._due = [], [], []
+            self._sends.write(sends)
+            self._node.events.write(rows)
+            self._node.follow_up(due)
 
 
-def _earliest(stamps: list[Stamp]) -> Stamp:
-    """Return the earliest kernel transmit stamp, else the earliest user stamp (DESIGN section 4)."""
-    kernel = [stamp for stamp in stamps if stamp.origin == KERNEL_TX]
-    return min(kernel or stamps, key=attrgetter("wall_ns"))
+def _counts_before(stamp: Stamp, other: Stamp) -> bool:
+    """Tell whether an event left at ``stamp``, not at ``other``: the earliest the kernel gave (DESIGN section 4)."""
+    if stamp.origin != other.origin:
+        return stamp.origin == KERNEL_TX
+    return stamp.wall_ns < other.wall_ns
 
 
 def _stamp_cells(stamp: Stamp) -> str:
@@ -316,5 +335,5 @@ def _resolve(worker: WorkerAddress) -> bytes:
         raise AgentError(f"worker {worker.node_id}: cannot look up {worker.host!r}: {error.strerror}") from error
 
 
-def _names(sends: list[tuple[Stamp, str]]) -> str:
-    return ";".join(worker_id for _stamp, worker_id in sends)
+def _names(sends: Iterable[_Send]) -> str:
+    return ";".join(send.worker_id for send in sends)

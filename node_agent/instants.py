@@ -6,7 +6,6 @@ Every node reads its clocks here, so that a virtual clock (DESIGN section 5) ben
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from node_agent.clocks.virtual import error_at, raw_segments, wall_segments
@@ -112,27 +111,44 @@ def stepped(earlier: ClockPair, later: ClockPair) -> bool:
     return moved_ns(earlier, later) > slew + earlier.half_bracket_ns + later.half_bracket_ns
 
 
-def kernel_stamp(wall_ns: int, origin: str, pair: ClockPair, before: ClockPair) -> Stamp:
-    """Return the stamp of a kernel time ``wall_ns`` (node's wall clock), carried to the raw oscillator by ``pair``.
+class Anchor(NamedTuple):
+    """What carries kernel stamps of one wake-up to the raw oscillator: a pair read right after them, and its error.
 
-    ``pair`` was read in the same wake-up, right after the packet; ``before`` is the last pair of an earlier wake-up.
-    raw = raw_now - (wall_now - wall_kernel), wrong by at most half the bracket + 500 ppm of the gap (DESIGN section 5).
+    ``raw_ns`` is None where the wall clock stepped since the pair before.
+    """
+
+    wall_ns: int
+    raw_ns: int | None
+    error_ns: int
+
+
+def anchor(pair: ClockPair, before: ClockPair) -> Anchor:
+    """Return the anchor of kernel stamps taken between the pairs ``before`` and ``pair``.
+
     A step too small to be told from a slew may lie between packet and pair, so what the wall clock was seen to move
     since ``before`` is added; a step of less than the two brackets, some 100 ns, cannot be seen by anyone.
     """
-    raw_ns, error_ns = _anchor(pair, before)
-    gap = pair.wall_ns - wall_ns
-    if raw_ns is None:
+    raw_ns = None if stepped(before, pair) else pair.raw_ns
+    return Anchor(pair.wall_ns, raw_ns, pair.half_bracket_ns + moved_ns(before, pair))
+
+
+def anchored(wall_ns: int, origin: str, by: Anchor) -> Stamp:
+    """Return the stamp of a kernel time ``wall_ns`` (node's wall clock), carried to the raw oscillator.
+
+    raw = raw_now - (wall_now - wall_kernel), wrong by at most half the bracket + 500 ppm of the gap (DESIGN section 5).
+    """
+    wall_now_ns, raw_now_ns, error_ns = by
+    gap = wall_now_ns - wall_ns
+    if raw_now_ns is None:
         return Stamp(wall_ns, None, 0, origin, CLOCK_STEP)
-    if abs(gap) > MAX_GAP_NS:
+    if not -MAX_GAP_NS <= gap <= MAX_GAP_NS:
         return Stamp(wall_ns, None, 0, origin, STAMP_GAP)
-    return Stamp(wall_ns, raw_ns - gap, error_ns + _slew_ns(gap), origin)
+    return Stamp(wall_ns, raw_now_ns - gap, error_ns - (-abs(gap) * SLEW_PPM // 1_000_000), origin)
 
 
-@lru_cache(maxsize=4)  # many datagrams share a wake-up
-def _anchor(pair: ClockPair, before: ClockPair) -> tuple[int | None, int]:
-    """Return the raw instant of ``pair``, None if the wall clock stepped since ``before``, and its error in ns."""
-    return None if stepped(before, pair) else pair.raw_ns, pair.half_bracket_ns + moved_ns(before, pair)
+def kernel_stamp(wall_ns: int, origin: str, pair: ClockPair, before: ClockPair) -> Stamp:
+    """Return the stamp of a kernel time ``wall_ns`` taken between the pairs ``before`` and ``pair``."""
+    return anchored(wall_ns, origin, anchor(pair, before))
 
 
 def _slew_ns(elapsed_ns: int) -> int:

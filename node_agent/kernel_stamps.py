@@ -138,16 +138,16 @@ class DepartureStamps:
         found: list[tuple[int, int]] = []
         while True:
             try:
-                raws = self._inbox.take()
+                controls = self._inbox.take_ancillary()
             except OSError as error:
                 if error.errno in _NETWORK_ERRORS:
                     continue  # a pending ICMP error is told once; the send's own row says what failed
                 raise
-            for _data, _name, control, _flags in raws:
+            for control in controls:
                 stamp = _usual_departure(control) or _departure(mmsg.ancillary(control))
                 if stamp is not None:
                     found.append(stamp)
-            if len(raws) < _STAMPS_AT_ONCE:
+            if len(controls) < _STAMPS_AT_ONCE:
                 return found
 
 

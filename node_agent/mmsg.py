@@ -95,12 +95,7 @@ class Inbox:
 
     def take(self) -> list[RawDatagram]:
         """Return the datagrams that wait, oldest first; none if none does. Raises OSError for anything else."""
-        got = _recvmmsg(self._sock.fileno(), ctypes.addressof(self._headers), self._count, self._flags, None)
-        if got < 0:
-            number = ctypes.get_errno()
-            if number in {errno.EAGAIN, errno.EINTR}:
-                return []
-            raise OSError(number, os.strerror(number))
+        got = self._receive()
         headers, data, names, controls = self._views
         found = []
         for i in range(got):
@@ -114,8 +109,32 @@ class Inbox:
                 bytes(controls[i * CONTROL_SIZE : i * CONTROL_SIZE + control]),
                 flags,
             ))  # fmt: skip
-        headers[: got * _SIZE] = self._pristine[: got * _SIZE]  # the kernel wrote lengths where sizes must stand
+        self._make_ready(got)
         return found
+
+    def take_ancillary(self) -> list[bytes]:
+        """Return only the ancillary data of the datagrams that wait, otherwise like ``take``."""
+        got = self._receive()
+        headers, _data, _names, controls = self._views
+        found = []
+        for i in range(got):
+            (control,) = _size_t.unpack_from(headers, i * _SIZE + _CONTROLLEN_AT)
+            found.append(bytes(controls[i * CONTROL_SIZE : i * CONTROL_SIZE + control]))
+        self._make_ready(got)
+        return found
+
+    def _receive(self) -> int:
+        got: int = _recvmmsg(self._sock.fileno(), ctypes.addressof(self._headers), self._count, self._flags, None)
+        if got < 0:
+            number = ctypes.get_errno()
+            if number in {errno.EAGAIN, errno.EINTR}:
+                return 0
+            raise OSError(number, os.strerror(number))
+        return got
+
+    def _make_ready(self, got: int) -> None:
+        headers = self._views[0]
+        headers[: got * _SIZE] = self._pristine[: got * _SIZE]  # the kernel wrote lengths where sizes must stand
 
 
 def ancillary(control: bytes) -> list[tuple[int, int, bytes]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from node_agent import kernel_stamps, mmsg, records, wire
-from node_agent.instants import ClockPair, kernel_stamp, user_stamp
+from node_agent.instants import Anchor, ClockPair, anchor, anchored, user_stamp
 from node_agent.records import KERNEL_RX, USER, Stamp
 from node_agent.seen import Seen, SequenceSpan
 
@@ -117,8 +117,9 @@ class Worker:
                 if wake_up.pair.raw_ns - journaled_ns >= _PAIR_EVERY_NS:
                     self._node.journal_pair(wake_up.pair)
                     journaled_ns = wake_up.pair.raw_ns
+                by = anchor(wake_up.pair, wake_up.before)
                 for datagram in wake_up.datagrams:
-                    self._judge_one(kernel_stamps.parse(datagram), wake_up, lines, due)
+                    self._judge_one(kernel_stamps.parse(datagram), wake_up.pair, by, lines, due)
             if lines:
                 self._node.events.write(lines)
                 self._node.follow_up(due)
@@ -134,7 +135,9 @@ class Worker:
             found.append(self._queue.get_nowait())  # this thread is the only one that takes
         return found
 
-    def _judge_one(self, datagram: Datagram, wake_up: _WakeUp, lines: list[str], due: list[tuple[int, int]]) -> None:
+    def _judge_one(
+        self, datagram: Datagram, pair: ClockPair, by: Anchor, lines: list[str], due: list[tuple[int, int]]
+    ) -> None:
         counts = self._counts
         counts["kernel_dropped"] = max(counts["kernel_dropped"], datagram.drops)
         if datagram.truncated:
@@ -153,7 +156,7 @@ class Worker:
         counts["received"] += 1
         self._sequences.add(opened.sequence_number)
         self._last_event_s = time.monotonic()
-        stamp = self._stamp(datagram, wake_up)
+        stamp = self._stamp(datagram, pair, by)
         counts["user_stamps"] += stamp.origin == USER
         counts["unusable_stamps"] += stamp.raw_ns is None
         cells = self._node.readings.cells(stamp, self._snapshot)
@@ -165,11 +168,10 @@ class Worker:
         if stamp.raw_ns is not None:
             due.append((opened.event_id, stamp.raw_ns))
 
-    def _stamp(self, datagram: Datagram, wake_up: _WakeUp) -> Stamp:
+    def _stamp(self, datagram: Datagram, pair: ClockPair, by: Anchor) -> Stamp:
         if datagram.kernel_ns is None:
-            return user_stamp(wake_up.pair)
-        wall_ns = self._node.clock.wall_of_kernel(datagram.kernel_ns)
-        return kernel_stamp(wall_ns, KERNEL_RX, wake_up.pair, wake_up.before)
+            return user_stamp(pair)
+        return anchored(self._node.clock.wall_of_kernel(datagram.kernel_ns), KERNEL_RX, by)
 
     def _obey(self, control: wire.Control, sender: tuple[str, int]) -> None:
         """Answer the coordinator's hello and end; anything else in a run's own tag is a newer version's."""

@@ -6,5 +6,5 @@ from node_agent.__main__ import main
 from node_agent.instants import user_stamp
 from node_agent.worker import Worker
 
-Worker._stamp = lambda _self, _datagram, wake_up: user_stamp(wake_up.pair)
+Worker._stamp = lambda _self, _datagram, pair, _by: user_stamp(pair)
 sys.exit(main())
