@@ -21,6 +21,7 @@ from harness import config, runs, upkeep, waiting
 from harness import experiment as experiments
 from harness.errors import EXIT_ANALYSIS, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError, HarnessError
 from harness.session import Configs, Session
+from harness.testbed import keeper, state
 
 if TYPE_CHECKING:
     from harness.runs import RunFolder
@@ -35,6 +36,7 @@ CONFIG_HELP = {
     "worker-config": "a worker configuration of its own",
 }
 NEW_NAME = {"experiment": "name of the new experiment (default: UTC time and a short id)"}
+TESTBED_NAME = {"name": "of the testbed (default: testbed); several can be up at once"}
 KNOWN_NAME = {"experiment": "name of the experiment (default: the latest)"}
 
 
@@ -123,6 +125,23 @@ def demo(_: Context, experiment: str | None = None) -> None:
     """Show the whole experiment on an embedded cluster, in under a minute."""
     session.select("local")
     _experiment(session.configs(str(DEMO_CONFIGS)), experiment)
+
+
+@fabric.task(name="testbed-up", help=TESTBED_NAME)
+def bring_testbed_up(_: Context, name: str = state.DEFAULT_NAME) -> None:
+    """Bring up real hosts in network namespaces of this machine (needs root); they stay until testbed-down."""
+    up = keeper.up(state.place(runs.valid_name(name)))
+    session.console.say(f"testbed up: {', '.join(up.hosts)}; ssh_config={up.ssh_config}")
+    session.console.say(
+        f"fab -S {up.ssh_config} ares check deploy run collect; with virtual clocks: fab testbed check ..."
+    )
+
+
+@fabric.task(name="testbed-down", help=TESTBED_NAME)
+def take_testbed_down(_: Context, name: str = state.DEFAULT_NAME) -> None:
+    """End the testbed with all its processes, namespaces, keys and files."""
+    was_up = keeper.down(state.place(runs.valid_name(name)))
+    session.console.say("testbed down" if was_up else "testbed down: there was none")
 
 
 def _experiment(chosen: Configs, name: str | None) -> None:
@@ -246,7 +265,9 @@ def _cluster_files() -> list[Path]:
 
 
 def _collection() -> Collection:
-    tasks = Collection(check, deploy, run, collect, status, logs, stop, clean, experiment, demo)
+    tasks = Collection(
+        check, deploy, run, collect, status, logs, stop, clean, experiment, demo, bring_testbed_up, take_testbed_down
+    )
     for path in _cluster_files():
         if path.stem in tasks.tasks:
             raise Exit(f"{path}: expected a name that is no task, got {path.stem!r}; rename the file", EXIT_USAGE)

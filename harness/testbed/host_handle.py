@@ -1,0 +1,152 @@
+"""One host of a running testbed, as faults and questions reach it from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from signal import SIGKILL
+from typing import TYPE_CHECKING, Final
+
+import harness
+from harness.testbed import topology
+from harness.testbed.line import Line
+from harness.testbed.namespaces import enter_all, enter_network, socket_in
+from harness.testbed.needs import program
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator, Sequence
+
+RUN_TIMEOUT_S: Final = 30.0
+_tables = itertools.count(1)
+
+
+class TestHost:
+    """A host: its first process (``pid``, as this process sees it), its folder, its line to the others."""
+
+    __test__ = False  # pytest takes the name for a test
+
+    def __init__(self, spec: topology.HostSpec, folder: Path, pid: int) -> None:
+        self.name = spec.name
+        self.address = spec.address
+        self.pid = pid
+        self.folder = folder
+        self.home = folder / "homes" / topology.USER
+        self.line = Line(pid, topology.INSIDE)
+        self._relays: list[contextlib.ExitStack] = []
+
+    def run(
+        self, argv: Sequence[str], *, as_user: bool = False, check: bool = True, timeout_s: float = RUN_TIMEOUT_S
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program on the host, as root or as the one who logs in. Raises CalledProcessError if it fails."""
+        return subprocess.run(
+            [*self.words(as_user=as_user), *argv],
+            env=self.environment(as_user=as_user),
+            check=check,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+
+    def start(self, argv: Sequence[str], *, as_user: bool = False) -> subprocess.Popen[str]:
+        """Start a program on the host, with pipes; it ends with the host at the latest."""
+        return subprocess.Popen(
+            [*self.words(as_user=as_user), *argv],
+            env=self.environment(as_user=as_user),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def words(self, *, as_user: bool) -> list[str]:
+        """Return the words that run what follows on the host."""
+        user_id = topology.USER_ID if as_user else None
+        return enter_all(self.pid, user_id=user_id, home=topology.HOME if as_user else "/")
+
+    @staticmethod
+    def environment(*, as_user: bool) -> dict[str, str]:
+        """Return the environment of a login there."""
+        who = (topology.USER, topology.HOME) if as_user else ("root", "/root")
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        return {"PATH": path, "USER": who[0], "HOME": who[1], "LANG": "C.UTF-8"}
+
+    def processes(self) -> dict[int, list[str]]:
+        """Return the command line of every process of the host, by its id as this process sees it."""
+        namespace = os.stat(f"/proc/{self.pid}/ns/pid").st_ino  # noqa: PTH116 - follows the link, as is wanted
+        found = {}
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):  # it ended while we looked
+                if entry.name.isdecimal() and (entry / "ns/pid").stat().st_ino == namespace:
+                    words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+                    if words:
+                        found[int(entry.name)] = words
+        return found
+
+    def agents(self) -> list[int]:
+        """Return the ids of the host's running agents, checks aside (kill them with ``os.kill``)."""
+        return [
+            pid
+            for pid, words in self.processes().items()
+            if any(word.endswith("agent.pyz") for word in words) and {"worker", "coordinator"} & set(words)
+        ]
+
+    def socket(self) -> socket.socket:
+        """Return a UDP socket in the host's network."""
+        return socket_in(self.pid)
+
+    @contextlib.contextmanager
+    def relay(self, host: str, port: int, *, forward_s: float = 0.0, back_s: float = 0.0) -> Iterator[None]:
+        """Let this host's datagrams to ``host:port`` take ``forward_s`` longer, and the answers ``back_s``."""
+        with contextlib.ExitStack() as undo:
+            words = [sys.executable, "-m", "harness.testbed.relay", self.address, host, str(port)]
+            process = subprocess.Popen(
+                [*enter_network(self.pid), *words, f"{forward_s:.9f}", f"{back_s:.9f}"],
+                env={**os.environ, "PYTHONPATH": str(Path(harness.__file__).parent.parent)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            undo.callback(_end, process)
+            if process.stdout is None:
+                raise AssertionError("started with pipes")
+            at = int(process.stdout.readline())
+            table = f"relay{next(_tables)}"
+            undo.callback(self._nft, f"delete table ip {table}", check=False)
+            self._nft(
+                f"table ip {table} {{\n  chain leaving {{ type nat hook output priority -100; policy accept; }}\n}}\n"
+                f"add rule ip {table} leaving ip daddr {host} udp dport {port} meta mark != {topology.RELAY_MARK}"
+                f" dnat to {self.address}:{at}"
+            )
+            self._relays.append(undo)
+            try:
+                yield
+            finally:
+                self._relays.remove(undo)
+
+    def repair(self) -> None:
+        """Undo every fault of this host's line, and end agents that a test left."""
+        self.line.restore()
+        self.forget()
+        for pid in self.agents():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, SIGKILL)
+
+    def forget(self) -> None:
+        """End what faults left running."""
+        for undo in self._relays:
+            undo.close()
+        self._relays.clear()
+
+    def _nft(self, commands: str, *, check: bool = True) -> None:
+        argv = [program("nsenter"), f"--target={self.pid}", "--net", program("nft"), "-f", "-"]
+        subprocess.run(argv, input=f"{commands}\n", check=check, capture_output=True, text=True, timeout=20)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a relay by ending its input."""
+    process.communicate()

@@ -1,0 +1,122 @@
+"""Testbeds that outlive the command that made them: ``up`` leaves a keeper process behind, ``down`` ends it.
+
+The keeper owns the testbed like any other owner; killed, it takes the testbed along. What it is, is written in the
+testbed's state file: its process id together with its start time, so that nobody else's process is ever signalled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import harness
+from harness.errors import ConfigError, HarnessError, PreflightError, RunError
+from harness.localcluster.processes import ZOMBIE, read_process, send
+from harness.testbed import state
+from harness.testbed.testbed import CLOSE_DEADLINE_S, start
+
+if TYPE_CHECKING:
+    from harness.testbed.state import State
+
+LOG: Final = "keeper.log"
+POLL_S: Final = 0.05
+
+
+def up(folder: Path) -> State:
+    """Bring up a testbed in ``folder`` that stays.
+
+    Raises ConfigError if one is up there already, PreflightError if it cannot be brought up.
+    """
+    if folder.exists():
+        if lives(folder):
+            raise ConfigError(f"testbed: expected none in {folder}, got one that is up; fab testbed-down ends it")
+        shutil.rmtree(folder)  # its keeper was killed, and took the rest along
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "harness.testbed.keeper", str(folder)],
+        env={**os.environ, "PYTHONPATH": str(Path(harness.__file__).parent.parent)},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    if keeper.stdout is None or keeper.stderr is None:
+        raise AssertionError("started with pipes")
+    with keeper.stdout, keeper.stderr:
+        said = keeper.stdout.readline()
+        if not said:
+            keeper.wait()
+            lines = keeper.stderr.read().strip().splitlines()
+            raise PreflightError(f"testbed: its keeper ended: {lines[-1] if lines else 'it said nothing'}")
+    if problem := json.loads(said).get("problem"):
+        keeper.wait()
+        raise PreflightError(problem)
+    keeper.returncode = 0  # it lives on by itself, and is nobody's to wait for
+    return state.read(folder)
+
+
+def down(folder: Path) -> bool:
+    """End the testbed in ``folder``; return whether there was one. Raises RunError if it does not end."""
+    if not folder.exists():
+        return False
+    there = lives(folder)
+    if there:
+        known = state.read(folder)
+        keeper = read_process(known.owner_pid)
+        if keeper is not None and keeper.start_ticks == known.owner_start_ticks:
+            send(keeper, signal.SIGTERM)
+        deadline = time.monotonic() + CLOSE_DEADLINE_S
+        while lives(folder) or folder.exists():
+            if time.monotonic() > deadline:
+                raise RunError(f"testbed: expected its end within {CLOSE_DEADLINE_S:g} s; pid {known.owner_pid} lives")
+            time.sleep(POLL_S)
+    shutil.rmtree(folder, ignore_errors=True)
+    return there
+
+
+def lives(folder: Path) -> bool:
+    """Return whether the testbed in ``folder`` has its keeper."""
+    try:
+        known = state.read(folder)
+    except PreflightError:
+        return False
+    keeper = read_process(known.owner_pid)
+    return keeper is not None and keeper.start_ticks == known.owner_start_ticks and keeper.state != ZOMBIE
+
+
+def main() -> int:
+    """Keep a testbed in the folder that the command line names until SIGTERM."""
+    folder = Path(sys.argv[1])
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _end)
+    try:
+        testbed = start(folder)
+    except HarnessError as error:
+        print(json.dumps({"problem": str(error)}), flush=True)  # noqa: T201 - the line that `up` reads
+        return error.exit_code
+    with testbed:
+        print(json.dumps({}), flush=True)  # noqa: T201 - same
+        nowhere = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        while True:
+            signal.pause()
+
+
+def _end(_number: int, _frame: Any) -> NoReturn:
+    """Unwind, once; what takes the testbed down then is not interrupted."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""What a running testbed tells other processes: a file beside its ssh_config."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+from harness.bundle import user_cache
+from harness.errors import PreflightError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STATE_FILE: Final = "testbed.json"
+SSH_CONFIG: Final = "ssh_config"
+DEFAULT_NAME: Final = "testbed"
+
+
+@dataclass(frozen=True)
+class State:
+    """Who holds it (process ids, and the owner's start in clock ticks), since when (ns since 1970), how to get in."""
+
+    owner_pid: int
+    owner_start_ticks: int
+    supervisor_pid: int
+    started_ns: int
+    ssh_config: str
+    hosts: dict[str, int]
+
+    def to_json(self) -> str:
+        """Return it as a JSON object."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def place(name: str = DEFAULT_NAME) -> Path:
+    """Return the folder of the testbed that ``fab testbed-up`` calls by this name."""
+    return user_cache() / "testbeds" / name
+
+
+def read(folder: Path) -> State:
+    """Return the state of the testbed in ``folder``. Raises PreflightError if there is none."""
+    try:
+        return State(**json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise PreflightError(f"testbed: expected one in {folder}, got none; fab testbed-up makes it") from None
+    except (ValueError, TypeError) as error:
+        raise PreflightError(f"testbed: {folder / STATE_FILE}: {error}") from error

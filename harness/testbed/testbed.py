@@ -1,0 +1,289 @@
+"""A testbed as its owner holds it: hosts, lines and servers that can be cut, slowed, killed and brought back.
+
+Whatever ends the owner ends the testbed: the supervisor watches a pipe that only the owner holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shlex
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from signal import Signals
+from typing import TYPE_CHECKING, Final, Self
+
+import harness
+from harness.errors import PreflightError
+from harness.localcluster.keys import known_host_line, make_key, write_key, write_private
+from harness.localcluster.processes import read_process
+from harness.testbed import pipe, topology
+from harness.testbed.host_handle import TestHost
+from harness.testbed.line import Line
+from harness.testbed.namespaces import enter_network, socket_in
+from harness.testbed.needs import program, why_not
+from harness.testbed.service import Service
+from harness.testbed.state import STATE_FILE, State
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+START_DEADLINE_S: Final = 60.0
+CLOSE_DEADLINE_S: Final = 30.0
+FOLDER_PREFIX: Final = "chronotick-testbed-"
+CHRONYD, NTP_PROXY, CHRONOTICK = "chronyd", "ntp_proxy", "chronotick"
+
+_NTP_REQUEST: Final = struct.pack("!B39xQ", 0x23, 1)  # RFC 5905: version 4, mode 3 (client), a transmit timestamp
+
+
+class Testbed:
+    """A running testbed. ``ssh_config`` is all that ``fab -S`` needs; ``close`` leaves nothing of it."""
+
+    __test__ = False  # pytest takes the name for a test
+
+    def __init__(self, folder: Path, supervisor: subprocess.Popen[bytes], pids: dict[str, int]) -> None:
+        self.folder = folder
+        self.supervisor_pid = supervisor.pid
+        self.started_ns = time.time_ns()
+        self._supervisor = supervisor
+        self.hosts = {
+            spec.name: TestHost(spec, folder / "hosts" / spec.name, pids[spec.name]) for spec in topology.HOSTS
+        }
+        self.controller_line = Line(pids[topology.GATEWAY], topology.OUTSIDE)
+        self.services = self._prepared_services()
+
+    @property
+    def gateway(self) -> TestHost:
+        """Return the host that stands between controller and nodes, and runs the time services."""
+        return self.hosts[topology.GATEWAY]
+
+    @property
+    def nodes(self) -> list[TestHost]:
+        """Return the hosts behind the gateway."""
+        return [host for host in self.hosts.values() if host is not self.gateway]
+
+    @property
+    def ssh_config(self) -> Path:
+        """Return the ssh_config that says where ``ares`` is."""
+        return self.folder / "ssh_config"
+
+    @property
+    def known_hosts(self) -> Path:
+        """Return the file of every host's key."""
+        return self.folder / "known_hosts"
+
+    @property
+    def identity_file(self) -> Path:
+        """Return the one key that every host lets in."""
+        return self.folder / "id_ed25519"
+
+    @property
+    def proxy_command(self) -> str:
+        """Return the ProxyCommand that connects from the controller's side of the testbed."""
+        words = [program("nsenter"), f"--net=/proc/{self.supervisor_pid}/ns/net", sys.executable, "-I", "-S"]
+        return " ".join([*map(shlex.quote, [*words, pipe.__file__]), "%h", "%p"])
+
+    @property
+    def state(self) -> State:
+        """Return what another process needs to know of it."""
+        pids = {name: host.pid for name, host in self.hosts.items()}
+        owner = read_process(os.getpid())
+        if owner is None:
+            raise AssertionError("this process runs")
+        return State(owner.pid, owner.start_ticks, self.supervisor_pid, self.started_ns, str(self.ssh_config), pids)
+
+    def start_services(self) -> None:
+        """Start the time services that do not run and wait until all of them answer. Raises PreflightError."""
+        missing = [service for service in self.services.values() if not service.runs]
+        for service in missing:
+            service.start(wait=False)
+        for service in missing:
+            service.await_ready()
+
+    def repair(self) -> None:
+        """Undo every fault, for the next test: lines up, no loss, no relay, no agent, every server running."""
+        self.controller_line.restore()
+        for host in self.hosts.values():
+            host.repair()
+        for service in self.services.values():
+            if service.runs:
+                service.send(Signals.SIGCONT)
+        self.start_services()
+
+    def close(self) -> None:
+        """End every process of the testbed, and with the last one its namespaces; remove its folder. Idempotent."""
+        for host in self.hosts.values():
+            host.forget()
+        if self._supervisor.stdin is not None:
+            self._supervisor.stdin.close()
+        try:
+            self._supervisor.wait(CLOSE_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self._supervisor.kill()  # every host's first process hangs on a pipe of its own and follows
+            self._supervisor.wait()
+        if self._supervisor.stdout is not None:
+            self._supervisor.stdout.close()
+        for service in self.services.values():
+            service.end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write_files(self) -> None:
+        """Write ssh_config and the state beside it."""
+        self.ssh_config.write_text(topology.ssh_config(self.folder, self.proxy_command), encoding="utf-8")
+        (self.folder / STATE_FILE).write_text(self.state.to_json(), encoding="utf-8")
+
+    def _prepared_services(self) -> dict[str, Service]:
+        pid, address = self.gateway.pid, self.gateway.address
+        enter, logs = enter_network(pid), self.folder / "services"
+        logs.mkdir()
+        chrony_config = logs / "chrony.conf"
+        chrony_config.write_text(topology.CHRONY_CONFIG.format(folder=logs), encoding="utf-8")
+        environment = {**os.environ, "PYTHONPATH": str(Path(harness.__file__).parent.parent)}
+
+        def ours(name: str, module: str, *options: str) -> Service:
+            argv = [*enter, sys.executable, "-m", f"time_services.{module}", *options]
+            return Service(name, argv, logs / f"{name}.log", None, environment)
+
+        chronyd = [*enter, program("chronyd"), "-x", "-d", "-f", str(chrony_config)]
+        upstream = "127.0.0.1:123"
+        return {
+            CHRONYD: Service(CHRONYD, chronyd, logs / "chronyd.log", lambda: _serves_time(pid), environment),
+            NTP_PROXY: ours(NTP_PROXY, "ntp_proxy", "--map", f"{address}:{topology.NTP_PORT}={upstream}"),
+            CHRONOTICK: ours(CHRONOTICK, "chronotick_server", "--listen", f"{address}:{topology.CHRONOTICK_PORT}"),
+        }
+
+
+def start(folder: Path | None = None) -> Testbed:
+    """Bring a testbed up; return when everything answers. ``folder`` must not exist yet (default: a temporary one).
+
+    Raises PreflightError where it cannot be, or does not come up. Nothing is left running then.
+    """
+    reason = why_not()
+    if reason is not None:
+        raise PreflightError(f"testbed: {reason}")
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+    else:
+        folder.mkdir(mode=0o700, parents=True)
+    try:
+        _lay_out(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    with contextlib.ExitStack() as undo:
+        supervisor = _supervise(folder)
+        undo.callback(_abandon, supervisor, folder)
+        testbed = Testbed(folder, supervisor, _await_hosts(supervisor, folder))
+        undo.pop_all()
+        undo.callback(testbed.close)
+        testbed.start_services()
+        testbed.write_files()
+        undo.pop_all()
+        return testbed
+
+
+def _supervise(folder: Path) -> subprocess.Popen[bytes]:
+    with (folder / "supervisor.log").open("wb") as log:
+        return subprocess.Popen(
+            [program("unshare"), "--net", sys.executable, "-m", "harness.testbed.supervisor", str(folder)],
+            env={**os.environ, "PYTHONPATH": str(Path(harness.__file__).parent.parent)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            bufsize=0,
+            start_new_session=True,
+        )
+
+
+def _await_hosts(supervisor: subprocess.Popen[bytes], folder: Path) -> dict[str, int]:
+    """Return every host's first process, by name. Raises PreflightError."""
+    if supervisor.stdout is None:
+        raise AssertionError("started with pipes")
+    text, deadline = b"", time.monotonic() + START_DEADLINE_S
+    while not text.endswith(b"\n"):
+        left_s = deadline - time.monotonic()
+        if left_s <= 0 or not select.select([supervisor.stdout], [], [], left_s)[0]:
+            raise PreflightError(f"testbed: not up within {START_DEADLINE_S:g} s")
+        data = os.read(supervisor.stdout.fileno(), 65536)
+        if not data:
+            log = folder / "supervisor.log"
+            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
+            raise PreflightError(f"testbed: its supervisor ended: {said[-1] if said else 'it said nothing'}")
+        text += data
+    report = json.loads(text)
+    if "problem" in report:
+        raise PreflightError(f"testbed: {report['problem']}")
+    return {str(name): int(pid) for name, pid in report["hosts"].items()}
+
+
+def _abandon(supervisor: subprocess.Popen[bytes], folder: Path) -> None:
+    for end in (supervisor.stdin, supervisor.stdout):
+        if end is not None:
+            end.close()
+    try:
+        supervisor.wait(CLOSE_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        supervisor.kill()
+        supervisor.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lay_out(folder: Path) -> None:
+    """Write keys and every host's own files."""
+    client = make_key()
+    write_key(folder / "id_ed25519", client)
+    known = []
+    for spec in topology.HOSTS:
+        place = folder / "hosts" / spec.name
+        home = place / "homes" / topology.USER
+        for made in (place / "etc", place / "ssh", home / ".ssh"):
+            made.mkdir(parents=True)
+        for name, content in (
+            ("passwd", topology.passwd_file()),
+            ("group", topology.group_file()),
+            ("shadow", topology.shadow_file()),
+            ("hosts", topology.hosts_file(spec)),
+            ("hostname", f"{spec.name}\n"),
+        ):
+            (place / "etc" / name).write_text(content, encoding="ascii")
+        (place / "etc/shadow").chmod(0o600)
+        key = make_key()
+        write_key(place / "ssh/ssh_host_ed25519_key", key)
+        (place / "ssh/sshd_config").write_text(topology.SSHD_CONFIG, encoding="ascii")
+        (place / "ssh/banner").write_text(f"This is {spec.name}, a test host.\n", encoding="ascii")
+        (home / ".ssh/authorized_keys").write_bytes(client.export_public_key("openssh"))
+        for path in (home, home / ".ssh", home / ".ssh/authorized_keys"):
+            os.chown(path, topology.USER_ID, topology.USER_ID)
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        names = [spec.name, spec.address]
+        if spec.name == topology.GATEWAY:
+            names.append(topology.GATEWAY_OUTSIDE.partition("/")[0])
+        known += [known_host_line(name, 22, key) for name in names]
+    write_private(folder / "known_hosts", b"".join(known))
+
+
+def _serves_time(pid: int) -> bool:
+    """Return whether a synchronised NTP server answers on the host's loopback."""
+    with socket_in(pid) as sock:
+        sock.settimeout(0.2)
+        try:
+            sock.sendto(_NTP_REQUEST, ("127.0.0.1", 123))
+            answer = sock.recv(512)
+        except OSError:
+            return False
+        return len(answer) >= 48 and answer[0] >> 6 != 3 and 0 < answer[1] < 16

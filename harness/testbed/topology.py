@@ -1,0 +1,105 @@
+"""The hosts of a testbed, their addresses, and the files that make a machine one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USER: Final = "experimenter"
+USER_ID: Final = 61_818  # nobody's: a file of theirs is a file of the testbed
+HOME: Final = f"/home/{USER}"
+GATEWAY: Final = "ares"
+INSIDE: Final = "eth0"  # every host's interface to the others
+OUTSIDE: Final = "eth1"  # the gateway's interface to the controller
+GATEWAY_OUTSIDE: Final = "172.31.255.1/30"
+CONTROLLER_OUTSIDE: Final = "172.31.255.2/30"
+NTP_PORT: Final = 8123
+CHRONOTICK_PORT: Final = 8124
+RELAY_MARK: Final = 61_818  # on packets that a relay sent on
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    """A host: its name, and its address in the cluster's own network."""
+
+    name: str
+    address: str
+
+
+HOSTS: Final = (
+    HostSpec(GATEWAY, "172.20.1.1"),
+    HostSpec("ares-comp-11", "172.20.101.11"),
+    HostSpec("ares-comp-12", "172.20.101.12"),
+    HostSpec("ares-comp-18", "172.20.101.18"),
+)
+PREFIX_LENGTH: Final = 16
+
+SSHD_CONFIG: Final = f"""\
+Port 22
+AddressFamily inet
+HostKey /etc/ssh/ssh_host_ed25519_key
+PidFile none
+UsePAM no
+UseDNS no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin no
+AllowUsers {USER}
+Banner /etc/ssh/banner
+Subsystem sftp /usr/lib/openssh/sftp-server
+"""  # MaxStartups and MaxSessions are left at OpenSSH's own, as on any cluster
+
+CHRONY_CONFIG: Final = """\
+# This host's own clock, served on loopback alone; run with -x, so that nothing ever sets a clock.
+local stratum 1
+allow 127.0.0.1
+bindaddress 127.0.0.1
+port 123
+cmdport 0
+bindcmdaddress /
+pidfile {folder}/chronyd.pid
+user root
+"""
+
+
+def hosts_file(own: HostSpec) -> str:
+    """Return /etc/hosts of a host, with Debian's habit of calling oneself 127.0.1.1."""
+    others = [f"{host.address} {host.name}" for host in HOSTS if host is not own]
+    return "\n".join(["127.0.0.1 localhost", f"127.0.1.1 {own.name}", *others]) + "\n"
+
+
+def passwd_file() -> str:
+    """Return /etc/passwd of a host: root, sshd's own user, and the one who may log in."""
+    return (
+        "root:x:0:0:root:/root:/bin/sh\n"
+        "sshd:x:103:65534::/run/sshd:/usr/sbin/nologin\n"
+        f"{USER}:x:{USER_ID}:{USER_ID}::{HOME}:/bin/bash\n"
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+    )
+
+
+def group_file() -> str:
+    """Return /etc/group of a host."""
+    return f"root:x:0:\n{USER}:x:{USER_ID}:\nnogroup:x:65534:\n"
+
+
+def shadow_file() -> str:
+    """Return /etc/shadow of a host: nobody has a password, which is not the same as a locked account."""
+    return "".join(f"{name}:*:20000:0:99999:7:::\n" for name in ("root", "sshd", USER, "nobody"))
+
+
+def ssh_config(folder: Path, proxy_command: str) -> str:
+    """Return an ssh_config that says where ``ares`` is, who logs in, and which keys are known; ProxyJump to the rest.
+
+    ``proxy_command`` brings ssh into the controller's side of the testbed, which is no network of this machine.
+    """
+    common = f'    User {USER}\n    IdentityFile "{folder}/id_ed25519"\n    IdentitiesOnly yes\n'
+    common += f'    UserKnownHostsFile "{folder}/known_hosts"\n'
+    return (
+        f"Host {GATEWAY}\n    HostName {GATEWAY_OUTSIDE.partition('/')[0]}\n"
+        f"    ProxyCommand {proxy_command}\n{common}\n"
+        f"Host {GATEWAY}-comp-*\n    ProxyJump {GATEWAY}\n{common}"
+    )
