@@ -202,7 +202,7 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
         pass  # pandas bears with it, or says what is wrong
     try:
         return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, OverflowError) as error:  # the last two: fractions, or more than 64 bits
         raise _unreadable(path, needed, error) from error
 
 
@@ -215,6 +215,9 @@ def _header(path: Path, needed: Sequence[str]) -> list[str]:
         raise _unreadable(path, needed, error) from error
     if not header:
         raise _unreadable(path, needed, ValueError("no columns to parse from file"))
+    if "" in header or len(set(header)) < len(header):  # which of two a reader gets is anyone's guess
+        wrong = next(column for column in header if not column or header.count(column) > 1)
+        raise AnalysisError(f"{path}: expected every column named once, got {wrong!r}; collect the run again")
     missing = [column for column in needed if column not in header]
     if missing:
         raise AnalysisError(
