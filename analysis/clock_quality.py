@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from analysis.aligned import Rows
     from analysis.clock_quality_standards import Errors
     from analysis.readings import Readings, Table
 
@@ -156,7 +157,7 @@ def compute(table: Table, flights: standards.Flights | None = None) -> ClockQual
         rows = row_data.node_rows(table, node_id)
         data = {source: _Data.of(table, node_id, source, rows, flights) for source in table.sources}
         for source, one in data.items():
-            found[source, node_id] = _quality(table, one, rows, data)
+            found[source, node_id] = _quality(table, one, data)
     return ClockQuality(tuple(found[source, node_id] for source in table.sources for node_id in table.nodes))
 
 
@@ -172,9 +173,7 @@ class _Data:
     stretches: NDArray[np.int64]
 
     @classmethod
-    def of(
-        cls, table: Table, node_id: str, source: str, rows: row_data.NodeRows, flights: standards.Flights | None
-    ) -> _Data:
+    def of(cls, table: Table, node_id: str, source: str, rows: Rows, flights: standards.Flights | None) -> _Data:
         readings = table.readings(node_id, source)
         mine = row_data.source_rows(rows, source)
         runs = row_data.stretches(readings, mine, table.stamps[node_id])
@@ -201,13 +200,14 @@ class _Data:
         return cls(readings, mine, errors, both_held, sigma, bootstrap.stretches_of(runs, here.stretch))
 
 
-def _quality(table: Table, one: _Data, rows: row_data.NodeRows, beside: dict[str, _Data]) -> Quality:
+def _quality(table: Table, one: _Data, beside: dict[str, _Data]) -> Quality:
     readings, errors = one.readings, one.errors
     judged, stretches = errors.judged, one.stretches
     greatest = np.maximum(np.abs(errors.low), np.abs(errors.high))
     least = np.where((errors.low <= 0) & (errors.high >= 0), 0, np.minimum(np.abs(errors.low), np.abs(errors.high)))
     probabilistic = readings.kind == records.PROBABILISTIC and readings.level is not None
-    instants = rows.raw if rows.raw.known.any() else table.stamps[readings.node_id]
+    raw = table.raw_stamps[readings.node_id]
+    instants = raw if raw.known.any() else table.stamps[readings.node_id]
     timed = judged & instants.known
     worst = statistics.spread(greatest[judged], US)
     return Quality(

@@ -31,16 +31,16 @@ def held(
     samples: pd.DataFrame | None,
 ) -> Readings | None:
     """Return the readings of the last sample held, or None where the run has no samples of the source."""
-    if samples is None or not len(rows.sample_ids) or "offset_ns" not in samples:
+    if samples is None or not rows.sample.words or "offset_ns" not in samples:
         return None
     chosen = samples[(samples["source"] == readings.source) & samples["offset_ns"].notna()]
-    place = chosen.drop_duplicates("sample_id").set_index("sample_id").reindex(rows.sample_ids)
+    place = chosen.drop_duplicates("sample_id").set_index("sample_id").reindex(list(rows.sample.words))
     offset = _int64(place["offset_ns"])
     half = _half_ns(place, _multiplier(readings.level), to_utc=bool((readings.reference == UTC).any()))
-    there = np.append(np.asarray(place["offset_ns"].notna()), values=False)[rows.sample]
+    there = np.append(np.asarray(place["offset_ns"].notna()), values=False)[rows.sample.codes]
     known = readings.known & there & stamps.known
-    est = np.where(known, stamps.ns + np.append(offset, 0)[rows.sample], 0)
-    arm = np.append(half, -1)[rows.sample]
+    est = np.where(known, stamps.ns + np.append(offset, 0)[rows.sample.codes], 0)
+    arm = np.append(half, -1)[rows.sample.codes]
     bounded = known & readings.bounded & (arm >= 0)
     arm = np.where(bounded, arm, 0)
     return replace(readings, known=known, bounded=bounded, est=est, earliest=est - arm, latest=est + arm)
