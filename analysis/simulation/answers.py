@@ -1,4 +1,4 @@
-"""What simulated nodes ask their clock sources and are told: the samples of one node, in the order of their publication.
+"""What simulated nodes ask their clock sources and are told: one node's samples in the order of their publication.
 
 Every exchange is played in true time, every number a node would compute is computed by the agent's own functions.
 """

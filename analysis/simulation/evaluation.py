@@ -77,6 +77,10 @@ class Answers:
             rows[place] = cells
         return rows
 
+    def claims(self) -> NDArray[np.object_]:
+        """Return the claimed uncertainties in ms, as text."""
+        return np.array([f"{uncertainty:.6f}" for uncertainty in (self.uncertainty_ns / 1e6).tolist()], dtype=object)
+
     def waiting_cells(self, wall: Ints) -> list[str]:
         """Return the readings as the cells from status to sample_id of a row of commit_wait.csv."""
         columns = ((self.est - wall) / 1e6, self.uncertainty_ns / 1e6, self.status, self.sample_id)

@@ -28,7 +28,7 @@ class Table:
 
     def write(self, rows: Iterable[str]) -> None:
         """Append rows."""
-        lines = list(rows)
+        lines = rows if isinstance(rows, list) else list(rows)
         if not lines:
             return
         text = ("\n".join(lines) + "\n").encode()

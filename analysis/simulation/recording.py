@@ -1,4 +1,4 @@
-"""What one simulated node writes: the files of ``raw/<node>/`` and its assembled table, a piece of the run at a time."""
+"""What one simulated node writes, a piece of the run at a time: the files of ``raw/<node>/`` and its own table."""
 
 from __future__ import annotations
 
@@ -242,7 +242,8 @@ def _write_pairs(world: World, place: int, path: Path) -> str:
             at = at + dice.integers(0, 4_000_000, len(at))
             before, after = dice.integers(100, 900, len(at)), dice.integers(100, 900, len(at))
             columns = (clock.raw(at - before), clock.wall(at), clock.raw(at + after))
-            table.write("%d,%d,%d" % row for row in zip(*(column.tolist() for column in columns), strict=True))
+            rows = zip(*(column.tolist() for column in columns), strict=True)
+            table.write(f"{raw1},{wall},{raw2}" for raw1, wall, raw2 in rows)
         return table.sha256
 
 

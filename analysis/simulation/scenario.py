@@ -29,9 +29,10 @@ class Delay(_Strict):
 
 
 class Network(_Strict):
-    """How datagrams travel between nodes. Each path draws its minimum from ``minimum_us`` and its tail from
-    ``tail_us`` (low, high), for each direction by itself.
+    """How datagrams travel between nodes.
 
+    Each path draws its minimum from ``minimum_us`` and its tail from ``tail_us`` (low, high), for each direction by
+    itself.
     ``loss``, ``duplicates`` and ``reordered`` are shares of the datagrams; a reordered one comes ``late_ms`` later.
     """
 
@@ -69,9 +70,9 @@ class Ntp(_Strict):
 
 
 class ChronoTick(_Strict):
-    """A ChronoTick server whose answers err by a normal error of the sigma it knows, drawn anew for each answer from
-    ``sigma_us`` (low, high); ``misbehave`` says how what it *claims* differs.
+    """A ChronoTick server whose answers have a normal error of the sigma it knows.
 
+    Sigma is drawn anew for each answer, from ``sigma_us`` (low, high); ``misbehave`` says how what it *claims* differs.
     ``overconfident``: claims sigma / ``amount``. ``biased``: adds ``amount`` ms. ``clamped``: offsets never leave
     +-``amount`` ms. ``stale`` and ``frozen``: from ``at`` on it repeats its last answer, with the time that one was of,
     or as if it were new.
@@ -105,8 +106,10 @@ class Jump(_Strict):
 
 
 class SecondCoordinator(_Strict):
-    """Another coordinator that sends ``share`` times as many events to the same workers, with a key of its own run
-    (counted as ``bad_tag``) or with this run's key and another run id (counted as ``foreign``).
+    """Another coordinator that sends ``share`` times as many events to the same workers.
+
+    Its datagrams carry the key of a run of its own (the workers count them as ``bad_tag``), or with ``same_key`` this
+    run's key and another run id (``foreign``).
     """
 
     share: float = Field(gt=0)
@@ -114,10 +117,10 @@ class SecondCoordinator(_Strict):
 
 
 class Expected(_Strict):
-    """One verdict: the number at ``metric`` of ``statistics/*.json`` (file first, as in hypotheses.yaml) compared with
-    ``value``. In a metric, ``*`` stands for every key or entry there is, of which all (at least one) must comply.
+    """One verdict: the number at ``metric`` of ``statistics/*.json``, file first as in hypotheses.yaml, and ``value``.
 
-    ``statement`` says it in words. ``finding`` in place of a metric counts the findings of that code.
+    In a metric, ``*`` stands for every key or entry there is, of which all (at least one) must comply. ``statement``
+    says it in words. ``finding`` in place of a metric counts the findings of that code.
     """
 
     statement: str

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
@@ -18,10 +18,12 @@ from analysis.errors import UsageError
 from analysis.load import EXPERIMENT_NAME, LATEST, RESULTS_DIR
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.recording import record
-from analysis.simulation.scenario import Scenario
 from analysis.simulation.world import CHRONOTICK_SERVER, EVENT_PORT, Size, World
 from node_agent import records
 from node_agent.plan import to_json
+
+if TYPE_CHECKING:
+    from analysis.simulation.scenario import Scenario
 
 SIMULATED: Final = "simulated"
 CREATED_UTC: Final = "2026-01-01T00:00:00Z"  # every simulated run happens then: the same seed, the same bytes
@@ -41,8 +43,8 @@ def simulate(
 ) -> Path:
     """Make a run folder of a scenario (or of one by its name) and return its path.
 
-    Without ``rate_hz`` the scenario's own rate holds. Equal arguments make equal files. Raises UsageError for a scenario
-    that is none, a size that cannot be, and a name that is none or taken.
+    Without ``rate_hz`` the scenario's own rate holds. Equal arguments make equal files. Raises UsageError for a
+    scenario that is none, a size that cannot be, and a name that is none or taken.
     """
     told = scenarios.read(scenario) if isinstance(scenario, str) else scenario
     size = Size(nodes, events, told.rate_hz if rate_hz is None else rate_hz, seed)

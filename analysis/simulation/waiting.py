@@ -63,27 +63,24 @@ class Waits:
         return columns
 
     def _measure_again(self, ids: Ints, due: Ints, delay: str) -> NDArray[np.object_]:
-        """Write one delay's rows, and return the claimed ChronoTick uncertainty of each event, "" where there is none."""
+        """Write one delay's rows, and return each event's claimed ChronoTick uncertainty, "" where there is none."""
         batches, batch_of = np.unique(due // _GRAIN_NS, return_inverse=True)
         # each batch is done once, shortly after its last event is due: the same instant whoever asks
         done = (batches + 1) * _GRAIN_NS + 60_000 + (batches * 2_654_435_761 >> 8) % 400_000
         wall = self._clock.wall(self._clock.true_of_raw(done))
         claimed = np.full(len(ids), "", dtype=object)
-        heads, tails = [], []
-        for name, source in self._asked.items():
+        rows = [""] * (len(ids) * len(self._asked))
+        for number, (name, source) in enumerate(self._asked.items()):
             said = source.at(done, np.full(len(done), _USER_ERROR_NS))
-            cells = said.waiting_cells(wall)
-            heads.append(f",{name},{records.REMEASURE},")
-            rows = [f",{at},{delay},{cell},,," for at, cell in zip(done.tolist(), cells, strict=True)]
-            tails.append(np.array(rows, dtype=object)[batch_of].tolist())
+            middle = f",{name},{records.REMEASURE},"
+            cells = zip(done.tolist(), said.waiting_cells(wall), strict=True)
+            tails = np.array([f",{at},{delay},{cell},,," for at, cell in cells], dtype=object)[batch_of].tolist()
+            rows[number :: len(self._asked)] = [
+                f"{event}{middle}{at}{tail}" for event, at, tail in zip(ids.tolist(), due.tolist(), tails, strict=True)
+            ]
             if name == records.CHRONOTICK:
-                numbers = [cell.split(",")[2] for cell in cells]
-                claimed = np.array(numbers, dtype=object)[batch_of]
-        self.table.write(
-            f"{event}{head}{at}{tail}"
-            for event, at, *ends in zip(ids.tolist(), due.tolist(), *tails, strict=True)
-            for head, tail in zip(heads, ends, strict=True)
-        )
+                claimed = np.where(said.ok, said.claims(), "")[batch_of]
+        self.table.write(rows)
         self.done += len(ids)
         return claimed
 
