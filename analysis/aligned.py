@@ -78,6 +78,13 @@ class Rows:
         known = known[self.place] & self.there
         return Instants(np.where(known, ns[self.place], 0), known)
 
+    def floats(self, column: str) -> NDArray[np.float64]:
+        """Return a column of numbers, event by event; NaN where there is none."""
+        values: NDArray[np.float64] = self.frame[column].to_numpy(dtype=np.float64)
+        if self.place is None:
+            return values
+        return np.where(self.there, values[self.place] if len(values) else np.nan, np.nan)
+
     def raw(self, prefix: str) -> RawStamps:
         """Return the raw stamps ``<prefix>_raw_ns``; one without its error is of no use and not known."""
         if f"{prefix}_raw_ns" not in self or f"{prefix}_raw_error_ns" not in self:

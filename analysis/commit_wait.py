@@ -145,7 +145,7 @@ def compute(
             cells.append(_causality(table, source, delay, grown, found, flights))
             cells += [_window(table, source, delay, grown, found, width) for width in window_sizes_ms]
     probed = next((one for one in found if isinstance(one, judges.Probed)), None)
-    return CommitWait(tuple(cells), tuple(widths), waits.judge(table.run, probed))
+    return CommitWait(tuple(cells), tuple(widths), waits.judge(table.run, probed, measured.looks))
 
 
 @dataclass(frozen=True)

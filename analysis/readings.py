@@ -92,6 +92,7 @@ class Table:
     own_sends: Mapping[str, Instants]
     raw_stamps: Mapping[str, RawStamps]  # by node: of the receipts, at the coordinator of the first transmits
     raw_sends: Mapping[str, RawStamps]  # by worker: of the transmits to it, like own_sends
+    rows: Mapping[str, Rows]  # by node that left data
     _true: Mapping[str, Instants | None]
     _true_sends: Mapping[str, Instants | None]
     _receive: Mapping[tuple[str, str], Readings]
@@ -195,6 +196,7 @@ def table(run: load.Run) -> Table:
         own_sends=own,
         raw_stamps=raw_stamps,
         raw_sends={worker: _raw_sends(rows, raw_stamps[coordinator]) for worker, rows in own_rows.items()},
+        rows=aligned,
         _true={node_id: _true(run, node_id, of) for node_id, of in stamps.items()},
         _true_sends={worker: _true(run, coordinator, of) for worker, of in own.items()},
         _receive=receive,

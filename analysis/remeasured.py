@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,13 @@ import numpy as np
 import pandas as pd
 
 from analysis import statistics, waits
+from analysis.readings import NO_STATUS
 from analysis.window_assignment import MS_NS
 from node_agent import records
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from analysis.readings import Readings, Table
@@ -36,16 +40,35 @@ class Width:
     late_ms: statistics.Spread
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """One node's rows of one source and delay, the first of each event. ``claimed_ms``: event by event, NaN for none.
+
+    ``good_ms`` are the claims of the rows whose status is ok; ``statuses`` counts all rows.
+    """
+
+    claimed_ms: NDArray[np.float64]
+    good_ms: NDArray[np.float64]
+    late_ns: NDArray[np.int64]
+    statuses: dict[str, int]
+
+
 class Remeasured:
-    """The re-measured rows of all nodes, looked up by (node, source, delay)."""
+    """The re-measured rows of all nodes, looked up by (node, source, delay).
+
+    A long run has millions of them; they are kept as the arrays that are asked for, one node's table at a time.
+    ``looks`` are the rows of real commit-waits, by node, which are in the same file.
+    """
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._groups: dict[tuple[str, str, float], pd.DataFrame] = {}
+        self._groups: dict[tuple[str, str, float], _Rows] = {}
+        self.looks: dict[str, pd.DataFrame] = {}
         for node_id, frame in table.run.commit_wait.items():
-            rows = frame[frame["kind"] == records.REMEASURE]
-            for (source, delay), group in rows.groupby(["source", "delay_s"], sort=True):
-                self._groups[node_id, str(source), float(str(delay))] = group.drop_duplicates("event_id")
+            if len(looks := waits.looks(frame)):
+                self.looks[node_id] = looks
+            for (source, delay), rows in _groups(frame, table.event_ids):
+                self._groups[node_id, source, delay] = rows
 
     def delays(self, source: str) -> list[float]:
         """Return the delays at which a source was re-measured on any worker, in s."""
@@ -58,57 +81,56 @@ class Remeasured:
         NaN where either claim is missing, None if the node never measured again. Only the change of the claim counts:
         what else widens a reading (ageing, the stamp's error) is the same before and after, so like stands with like.
         """
-        group = self._groups.get((node_id, source, delay))
-        run = self._table.run
-        rows = run.coordinator if node_id == self._table.coordinator_id else run.workers.get(node_id)
+        group, rows = self._groups.get((node_id, source, delay)), self._table.rows.get(node_id)
         if group is None or rows is None:
             return None
-        prefix = records.COLUMN_PREFIX.get(source, source)
-        again = group.set_index("event_id")["uncertainty_ms"].reindex(self._table.event_ids)
-        first = rows.drop_duplicates("event_id").set_index("event_id")[f"{prefix}_uncertainty_ms"]
-        change = again.to_numpy(np.float64) - first.reindex(self._table.event_ids).to_numpy(np.float64)
-        return np.asarray(np.ceil(change * factor * 1e6))
+        first_ms = rows.floats(f"{records.COLUMN_PREFIX.get(source, source)}_uncertainty_ms")
+        return np.asarray(np.ceil((group.claimed_ms - first_ms) * factor * 1e6))
 
     def width(self, source: str, delay: float) -> Width:
         """Return what the workers' source claimed at one delay."""
-        groups = [self._groups.get((worker, source, delay)) for worker in self._table.present]
-        rows = pd.concat([group for group in groups if group is not None])
-        good = rows["status"] == records.OK
-        reasons = rows.loc[~good, "status"].fillna("no_status").value_counts().sort_index()
-        claimed = rows.loc[good, "uncertainty_ms"].dropna().to_numpy()
-        late = (rows["done_raw_ns"] - rows["due_raw_ns"]).dropna().to_numpy(dtype=np.int64)
-        return Width(
-            source=source,
-            delay_s=delay,
-            due=len(rows),
-            available=int(good.sum()),
-            reasons={str(reason): int(number) for reason, number in reasons.items()},
-            uncertainty_ms=statistics.spread(claimed),
-            half_width_ms=self._half_width(source, claimed),
-            claim=waits.claim(self._table.run, source),
-            late_ms=statistics.spread(late, MS_NS),
+        found = [self._groups.get((worker, source, delay)) for worker in self._table.present]
+        groups = [group for group in found if group is not None]
+        return self._width(
+            source,
+            delay,
+            [group.statuses for group in groups],
+            np.concatenate([group.good_ms for group in groups]),
+            np.concatenate([group.late_ns for group in groups]),
         )
 
     def first_width(self, source: str) -> Width:
         """Return what the workers' source claimed at the events themselves (delay 0)."""
         prefix = records.COLUMN_PREFIX.get(source, source)
-        frames = [frame.drop_duplicates("event_id") for frame in self._table.run.workers.values()]
-        status = pd.concat([frame[f"{prefix}_status"] for frame in frames])
-        good = status == records.OK
-        reasons = status[~good].fillna("no_status").value_counts().sort_index()
-        claimed = (
-            pd.concat([frame[f"{prefix}_uncertainty_ms"] for frame in frames])[good.to_numpy()].dropna().to_numpy()
-        )
+        statuses, claims = [], []
+        for worker in self._table.present:
+            readings, rows = self._table.readings(worker, source), self._table.rows[worker]
+            statuses.append(readings.statuses(rows.there))
+            claimed_ms = rows.floats(f"{prefix}_uncertainty_ms")[rows.there & (readings.status == records.OK)]
+            claims.append(claimed_ms[~np.isnan(claimed_ms)])
+        return self._width(source, 0.0, statuses, np.concatenate(claims), np.zeros(0, dtype=np.int64))
+
+    def _width(
+        self,
+        source: str,
+        delay: float,
+        statuses: Sequence[Mapping[str, int]],
+        claimed_ms: NDArray[np.float64],
+        late_ns: NDArray[np.int64],
+    ) -> Width:
+        counts: Counter[str] = Counter()
+        for one in statuses:
+            counts.update(one)
         return Width(
             source=source,
-            delay_s=0.0,
-            due=len(status),
-            available=int(good.sum()),
-            reasons={str(reason): int(number) for reason, number in reasons.items()},
-            uncertainty_ms=statistics.spread(claimed),
-            half_width_ms=self._half_width(source, claimed),
+            delay_s=delay,
+            due=counts.total(),
+            available=counts[records.OK],
+            reasons={reason: counts[reason] for reason in sorted(counts) if reason != records.OK},
+            uncertainty_ms=statistics.spread(claimed_ms),
+            half_width_ms=self._half_width(source, claimed_ms),
             claim=waits.claim(self._table.run, source),
-            late_ms=statistics.spread(np.zeros(0)),
+            late_ms=statistics.spread(late_ns, MS_NS),
         )
 
     def _half_width(self, source: str, claimed: NDArray[np.float64]) -> statistics.Spread:
@@ -129,3 +151,35 @@ def again_as_wide(readings: Readings, growth_ns: NDArray[np.float64] | None) -> 
         earliest=np.minimum(readings.earliest - growth, readings.est),
         latest=np.maximum(readings.latest + growth, readings.est),
     )
+
+
+def _groups(frame: pd.DataFrame, events: NDArray[np.int64]) -> Iterator[tuple[tuple[str, float], _Rows]]:
+    """Yield a commit_wait.csv's re-measurements by source and delay."""
+    wanted = (frame["kind"] == records.REMEASURE).to_numpy(dtype=np.bool_, na_value=False)
+    wanted &= ~frame["event_id"].isna().to_numpy()
+    ids: NDArray[np.int64] = frame["event_id"].to_numpy(dtype=np.int64, na_value=0)
+    claimed_ms, delays = frame["uncertainty_ms"].to_numpy(), frame["delay_s"].to_numpy()
+    late = frame["done_raw_ns"] - frame["due_raw_ns"]
+    sources, names = pd.factorize(frame["source"])
+    statuses, words = pd.factorize(frame["status"].fillna(NO_STATUS))
+    for code, name in enumerate(names):
+        mine = np.flatnonzero(wanted & (sources == code))
+        for delay in np.unique(delays[mine]):
+            rows = mine[delays[mine] == delay]
+            named, first = np.unique(ids[rows], return_index=True)
+            rows = rows[first]
+            counts = np.bincount(statuses[rows], minlength=len(words))
+            good_ms = claimed_ms[rows[np.isin(statuses[rows], np.flatnonzero(words == records.OK))]]
+            at = np.searchsorted(events, named)
+            known = np.flatnonzero((at < len(events)) & (events[np.minimum(at, len(events) - 1)] == named))
+            by_event = np.full(len(events), np.nan)
+            by_event[at[known]] = claimed_ms[rows[known]]
+            yield (
+                (str(name), float(delay)),
+                _Rows(
+                    claimed_ms=by_event,
+                    good_ms=good_ms[~np.isnan(good_ms)],
+                    late_ns=late.iloc[rows].dropna().to_numpy(dtype=np.int64),
+                    statuses={str(word): int(count) for word, count in zip(words, counts, strict=True) if count},
+                ),
+            )

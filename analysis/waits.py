@@ -19,6 +19,8 @@ from analysis.window_assignment import MS_NS
 from node_agent import records
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from analysis import judges
@@ -70,18 +72,23 @@ def claim(run: Run, source: str) -> str:
     return "sigma, multiplier unknown" if factor is None else f"{factor:g} sigma"
 
 
-def judge(run: Run, reference: judges.Probed | None = None) -> tuple[Waits, ...]:
-    """Judge all real commit-waits of a run, by source; empty where there was none."""
-    looks: dict[str, pd.DataFrame] = {}
-    for node_id, frame in run.commit_wait.items():
-        rows = frame[frame["kind"] == records.COMMIT]
-        if len(rows):
-            looks[node_id] = rows
-    if not looks:
+def looks(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a commit_wait.csv that real commit-waits left: one per look at the clock."""
+    return frame[(frame["kind"] == records.COMMIT).fillna(value=False)]
+
+
+def judge(
+    run: Run, reference: judges.Probed | None = None, looks_by_node: Mapping[str, pd.DataFrame] | None = None
+) -> tuple[Waits, ...]:
+    """Judge all real commit-waits of a run, by source; empty where there was none. Without their rows, read them."""
+    if looks_by_node is None:
+        looks_by_node = {node_id: looks(frame) for node_id, frame in run.commit_wait.items()}
+    found = {node_id: frame for node_id, frame in looks_by_node.items() if len(frame)}
+    if not found:
         return ()
-    frames = pd.concat([_one_row_per_wait(run, node_id, rows) for node_id, rows in looks.items()])
+    frames = pd.concat([_one_row_per_wait(run, node_id, rows) for node_id, rows in found.items()])
     return tuple(
-        _of(run, str(source), group, external_consistency.judge(looks, reference, str(source)))
+        _of(run, str(source), group, external_consistency.judge(found, reference, str(source)))
         for source, group in frames.groupby("source", sort=True)
     )
 
