@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -154,10 +155,21 @@ def replicates(
     """Return the column sums of ``count`` series drawn from the rows in blocks, wrapping around at the end."""
     rows = len(columns)
     blocks = math.ceil(rows / block)
-    starts = np.random.default_rng(seed).integers(rows, size=(count, blocks))
+    drawn, last = _draws(rows, blocks, count, seed)
     running = np.zeros((rows + block + 1, columns.shape[1]))
     np.cumsum(np.concatenate([columns, columns[:block]]), axis=0, out=running[1:])
-    ends = starts + block
-    ends[:, -1] = starts[:, -1] + rows - (blocks - 1) * block  # so that a replicate is as long as the series
-    drawn: NDArray[np.float64] = (running[ends] - running[starts]).sum(axis=1)
-    return drawn
+    rest = rows - (blocks - 1) * block  # the last block is cut so that a replicate is as long as the series
+    whole, cut = running[block : block + rows] - running[:rows], running[rest : rest + rows] - running[:rows]
+    return np.column_stack([drawn @ column for column in np.ascontiguousarray(whole.T)]) + cut[last]
+
+
+@lru_cache(maxsize=8)
+def _draws(rows: int, blocks: int, count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return how often each replicate draws the block beginning at each row, and where its last block begins.
+
+    The same for all rates of a run that have as many bins and blocks: hundreds of rates share one drawing.
+    """
+    starts = np.random.default_rng(seed).integers(rows, size=(count, blocks))
+    cells = np.arange(count)[:, None] * rows + starts[:, :-1]
+    times = np.bincount(cells.ravel(), minlength=count * rows).astype(np.float64).reshape(count, rows)
+    return times, starts[:, -1]
