@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import socket
 import ssl
-import time
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from node_agent.instants import LocalClock
 
 MAX_NTP_SAMPLES = 16
+TIMEOUT = "timeout"
 _MAX_ANSWER_BYTES = 65_536
 
 
@@ -39,7 +43,10 @@ class ChronoTickClient:
         self._dual_model = dual_model
         self._timeout_s = timeout_s
         verify = ssl.create_default_context() if server.startswith("https:") else False
-        self._client = httpx.Client(timeout=timeout_s, trust_env=False, verify=verify)
+        # Unpacked, a small answer may be a huge one: it is taken as it comes.
+        plain = {"Accept-Encoding": "identity"}
+        self._client = httpx.Client(timeout=timeout_s, trust_env=False, verify=verify, headers=plain)
+        self._connection: Any = None  # httpcore's network stream, to be cut off at a deadline
 
     def close(self) -> None:
         """Close the connection."""
@@ -47,17 +54,19 @@ class ChronoTickClient:
 
     def health(self) -> Health:
         """Ask the server how it is; never raises for what a network does."""
+        text, outcome = self._ask("GET", "health", None)
+        if outcome != OK:
+            return Health(ok=False, detail=outcome)
         try:
-            answer = self._client.get(f"{self._server}/health")
-            status = answer.json().get("status") if answer.status_code == httpx.codes.OK else None
-        except (httpx.HTTPError, ValueError, AttributeError) as error:
-            return Health(ok=False, detail=_name(error))
-        return Health(ok=status == "healthy", detail=f"http {answer.status_code}, status {status!r}")
+            status = json.loads(text).get("status")
+        except (ValueError, AttributeError, RecursionError):
+            return Health(ok=False, detail="no JSON object")
+        return Health(ok=status == "healthy", detail=f"status {status!r}")
 
     def sample(self, ntp_samples: Sequence[Sample], new_id: Callable[[], str]) -> Sample:
         """Ask once and return the sample, good or failed. The offset holds when asked: a slow answer is an old one."""
         before = self._clock.pair()
-        text, outcome = self._ask(self._question(before.wall_ns, before.raw_ns, ntp_samples))
+        text, outcome = self._ask("POST", "get_time", self._question(before.wall_ns, before.raw_ns, ntp_samples))
         after = self._clock.pair()
         answer = chronotick.parse(text, self._node_id) if outcome == OK else chronotick.BadAnswer(outcome)
         common: dict[str, Any] = {
@@ -96,30 +105,54 @@ class ChronoTickClient:
             ],
         }
 
-    def _ask(self, question: dict[str, Any]) -> tuple[str, str]:
-        """Return (answer text, outcome). The client's timeout is per read, so that the whole answer has its own."""
-        deadline = time.monotonic() + self._timeout_s
+    def _ask(self, method: str, path: str, question: dict[str, Any] | None) -> tuple[str, str]:
+        """Return (answer text, outcome), within the timeout however slowly the server says what.
+
+        The client's own timeout is per read, so the connection is cut off when the whole exchange has taken as long.
+        """
         content = b""
+        over = threading.Event()
+        guard = threading.Timer(self._timeout_s, self._cut_off, (over,))
+        guard.daemon = True
+        guard.start()
         try:
-            with self._client.stream("POST", f"{self._server}/get_time", json=question) as answer:
-                for chunk in answer.iter_bytes():
+            with self._client.stream(
+                method, f"{self._server}/{path}", json=question, extensions={"trace": self._note_connection}
+            ) as answer:
+                for chunk in answer.iter_raw():
                     content += chunk
                     if len(content) > _MAX_ANSWER_BYTES:
                         return "", "oversized"
-                    if time.monotonic() > deadline:
-                        return "", "timeout"
         except httpx.HTTPError as error:
-            return "", _name(error)
+            return "", TIMEOUT if over.is_set() else _name(error)
+        finally:
+            guard.cancel()
+            guard.join()  # so that it never cuts off the next exchange
+        if over.is_set():
+            return "", TIMEOUT
         text = content.decode("utf-8", errors="replace")
         if answer.status_code != httpx.codes.OK:
             return text, f"http_{answer.status_code}"
         return text, OK
 
+    def _note_connection(self, event: str, info: dict[str, Any]) -> None:
+        """Remember the connection; httpcore tells of each one it makes."""
+        if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
+            self._connection = info["return_value"]
+
+    def _cut_off(self, over: threading.Event) -> None:
+        over.set()
+        connection = self._connection
+        sock = connection.get_extra_info("socket") if connection is not None else None
+        if sock is not None:
+            with contextlib.suppress(OSError):  # it is closed already
+                sock.shutdown(socket.SHUT_RDWR)
+
 
 def _name(error: Exception) -> str:
     """Return an outcome's name for what went wrong: ReadTimeout -> timeout, ConnectError -> no_connection."""
     if isinstance(error, httpx.TimeoutException):
-        return "timeout"
+        return TIMEOUT
     if isinstance(error, httpx.ConnectError):
         return "no_connection"
     return type(error).__name__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import itertools
 import json
 import threading
@@ -195,6 +197,40 @@ def test_a_server_that_drips_is_a_timeout_too():
         sample = ask(stub)
     check_failed(sample, "timeout")
     assert sample.raw_after_ns - sample.raw_before_ns < PATIENT_S * 1e9
+
+
+@pytest.mark.parametrize("question", [ask, lambda stub: health(stub).detail])
+def test_a_server_that_never_comes_to_the_end_of_its_headers_is_a_timeout(question):
+    """Every byte of the headers comes in time, and they would go on for hours; `health` gives up as well."""
+
+    def drip(handler, _asked):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        handler.wfile.flush()
+        with contextlib.suppress(OSError):
+            while not handler.server.released.wait(0.05):
+                handler.wfile.write(b"x")
+                handler.wfile.flush()
+
+    with Stub(drip) as stub:
+        said = question(stub)
+    assert "timeout" in {said, getattr(said, "outcome", None)}
+
+
+def test_a_small_answer_that_unpacks_to_a_huge_one_is_not_unpacked():
+    """What comes is taken as it is; the server was told so, and a packed answer is no JSON."""
+
+    def pack(handler, _asked):
+        body = gzip.compress(b" " * 20_000_000)
+        assert handler.headers["Accept-Encoding"] == "identity"
+        handler.send_response(200)
+        handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+        handler.wfile.flush()
+
+    with Stub(pack) as stub:
+        check_failed(ask(stub), "not_json")
 
 
 def test_a_connection_closed_before_the_answer_is_a_named_failure():
