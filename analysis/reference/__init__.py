@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analysis.reference.building import build
 from analysis.reference.model import (
     ASSUMPTIONS,
     DEFAULT_RHO_PPM,
@@ -11,9 +12,10 @@ from analysis.reference.model import (
     Lags,
     Offsets,
     PairSummary,
+    TruthCheck,
     Walls,
 )
-from analysis.reference.relation import Reference, build
+from analysis.reference.relation import Reference
 
 __all__ = [
     "ASSUMPTIONS",
@@ -25,6 +27,7 @@ __all__ = [
     "Offsets",
     "PairSummary",
     "Reference",
+    "TruthCheck",
     "Walls",
     "build",
 ]

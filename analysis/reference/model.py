@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis import statistics
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from analysis import statistics
 
 DEFAULT_RHO_PPM: Final = 200.0
 ASSUMPTIONS: Final = (
@@ -17,6 +18,7 @@ ASSUMPTIONS: Final = (
     "no transmit stamp is later, no receive stamp earlier than what it stamps, each within its stated error",
     "two oscillators never differ in rate by more than rho, save for steps large enough to show",
 )
+NO_SPREAD: Final = statistics.Spread(0, None, None, None)
 NO_PROBES: Final = "no probes: this run has no probes.csv with joined probes"
 SHARED_CLOCK: Final = "shared clock: synchronisation not evaluable"
 
@@ -47,8 +49,9 @@ class Lags:
 
 @dataclass(frozen=True)
 class Offsets:
-    """theta = raw_b - raw_a at instants of a's raw oscillator, in ns: low <= theta <= high; masked as ``Lags`` is. ``mid_ns`` assumes nothing less than symmetric delays to be more than the
-    middle of an interval.
+    """theta = raw_b - raw_a at instants of a's raw oscillator, in ns: low <= theta <= high; masked as ``Lags`` is.
+
+    ``mid_ns``, the middle, is the true theta only if the least delays are equal both ways (symmetric paths).
     """
 
     low_ns: NDArray[np.int64]
@@ -97,11 +100,27 @@ class Check:
 
 
 @dataclass(frozen=True)
+class TruthCheck(Check):
+    """The check against the injected truth, with how wide the judged intervals are."""
+
+    half_width_us: statistics.Spread = NO_SPREAD
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the check as JSON-serialisable data."""
+        return {**super().as_dict(), "half_width_us": self.half_width_us.as_dict()}
+
+
+@dataclass(frozen=True)
 class PairSummary:
-    """What the reference of one pair of nodes rests on, and how wide it is. Steps larger than ``hidden_step_us`` show."""
+    """What the reference of one pair of nodes rests on, and how wide it is at instants evenly over its segments.
+
+    ``lost`` probes have no receipt, ``skipped`` ones lack a stamp; a step larger than ``hidden_step_us`` would show.
+    ``own_probes`` is false for a pair that only the other pairs bound.
+    """
 
     first: str
     second: str
+    own_probes: bool
     joined: int
     lost: int
     skipped: int
@@ -109,3 +128,16 @@ class PairSummary:
     half_width_us: statistics.Spread
     support_age_ms: statistics.Spread
     hidden_step_us: statistics.Spread
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary as JSON-serialisable data."""
+        return {
+            "own_probes": self.own_probes,
+            "joined": self.joined,
+            "lost": self.lost,
+            "skipped": self.skipped,
+            "segments": self.segments,
+            "half_width_us": self.half_width_us.as_dict(),
+            "support_age_ms": self.support_age_ms.as_dict(),
+            "hidden_step_us": self.hidden_step_us.as_dict(),
+        }

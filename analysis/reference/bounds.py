@@ -1,0 +1,181 @@
+"""What each probe proves: an upper or a lower bound on theta = raw_b - raw_a at one instant of a's raw oscillator.
+
+Forward, a to b: the packet left at the true instant T and arrived at T' >= T. a's oscillator showed x at T, so
+theta(x) = r_b(T) - x <= r_b(T') - x, as b's oscillator does not run backwards. Backward, b to a: it left b at T and
+arrived at a at T' >= T, when a's oscillator showed x, so theta(x) = r_b(T') - x >= r_b(T) - x. Each bound holds at the
+instant of *a's own* stamp, exactly and without a drift term, whatever the delay.
+
+Stamps are wrong by up to e_a and e_b. Forward, with x anywhere in tx_a +- e_a: theta(x) <= rx_b + e_b - x; carried from
+x to tx_a at the drift rho it is largest at x = tx_a - e_a. So
+
+    theta(tx_a) <= rx_b - tx_a + e_b + e_a + rho e_a        theta(rx_a) >= tx_b - rx_a - e_b - e_a - rho e_a
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from analysis.reference import drift
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    NodeStamps = Mapping[tuple[str, str], "Stamps"]
+
+
+class Stamps(NamedTuple):
+    """One node's stamps of the probes of one peer and direction: sequence number, wall and raw instant, its error."""
+
+    sequence: NDArray[np.int64]
+    wall: NDArray[np.int64]
+    raw: NDArray[np.int64]
+    error: NDArray[np.int64]
+    known: NDArray[np.bool_]
+
+    def take(self, chosen: NDArray[np.intp]) -> Stamps:
+        """Return some of the stamps, in the order given."""
+        return Stamps(
+            self.sequence[chosen], self.wall[chosen], self.raw[chosen], self.error[chosen], self.known[chosen]
+        )
+
+
+_EMPTY: Final = np.zeros(0, dtype=np.int64)
+_NONE: Final = Stamps(_EMPTY, _EMPTY, _EMPTY, _EMPTY, np.zeros(0, dtype=np.bool_))
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds on theta in ns, in order of the instants ``at`` of the first node's oscillator they hold at.
+
+    ``even`` says whether the probe's sequence number was: halves of the probes that check each other.
+    """
+
+    at: NDArray[np.int64]
+    value: NDArray[np.int64]
+    upper: NDArray[np.bool_]
+    even: NDArray[np.bool_]
+
+    def take(self, chosen: NDArray[np.bool_] | slice) -> Bounds:
+        """Return some of the bounds."""
+        return Bounds(self.at[chosen], self.value[chosen], self.upper[chosen], self.even[chosen])
+
+
+@dataclass(frozen=True)
+class Directed:
+    """The joined probes of one direction: both ends' stamps, row by row; what could not be joined is counted.
+
+    ``lost`` probes were sent and have no receipt; ``skipped`` ones lack a raw stamp, or their transmit stamp.
+    """
+
+    sent: Stamps
+    received: Stamps
+    lost: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The probes of one pair, both ways, and the bounds they are."""
+
+    bounds: Bounds
+    forward: Directed
+    backward: Directed
+
+    @property
+    def joined(self) -> int:
+        """Return how many probes have both their stamps."""
+        return len(self.forward.sent.raw) + len(self.backward.sent.raw)
+
+    @property
+    def lost(self) -> int:
+        """Return how many probes have no receipt."""
+        return self.forward.lost + self.backward.lost
+
+    @property
+    def skipped(self) -> int:
+        """Return how many probes lack a stamp."""
+        return self.forward.skipped + self.backward.skipped
+
+
+def merged(parts: list[Bounds]) -> Bounds:
+    """Return bounds of several origins in order of their instants."""
+    at = np.concatenate([part.at for part in parts])
+    order = np.argsort(at, kind="stable")
+    return Bounds(
+        at[order],
+        np.concatenate([part.value for part in parts])[order],
+        np.concatenate([part.upper for part in parts])[order],
+        np.concatenate([part.even for part in parts])[order],
+    )
+
+
+def stamps(frame: pd.DataFrame) -> dict[tuple[str, str], Stamps]:
+    """Return a node's probe stamps by peer and direction; of rows with one sequence number the first counts."""
+    found = {}
+    usable = frame.dropna(subset=["peer", "sequence", "direction"])
+    for (peer, direction), rows in usable.groupby(["peer", "direction"], sort=True):
+        unique = rows.drop_duplicates("sequence", keep="first")
+        known = (unique["raw_ns"].notna() & unique["raw_error_ns"].notna()).to_numpy(dtype=np.bool_)
+        sequence, wall, raw, error = (
+            unique[name].fillna(0).to_numpy(dtype=np.int64)
+            for name in ("sequence", "wall_ns", "raw_ns", "raw_error_ns")
+        )
+        found[str(peer), str(direction)] = Stamps(sequence, wall, raw, error, known)
+    return found
+
+
+def join(first: str, first_stamps: NodeStamps, second: str, second_stamps: NodeStamps, ppb: int) -> Joined:
+    """Join the probes between two nodes, each end's own stamps, by sequence number."""
+    forward = _directed(
+        first_stamps.get((second, records.PROBE_TX), _NONE), second_stamps.get((first, records.PROBE_RX), _NONE)
+    )
+    backward = _directed(
+        second_stamps.get((first, records.PROBE_TX), _NONE), first_stamps.get((second, records.PROBE_RX), _NONE)
+    )
+    tx_a, rx_b = forward.sent, forward.received
+    tx_b, rx_a = backward.sent, backward.received
+    wide_f = tx_a.error + rx_b.error + drift.up(tx_a.error, ppb)
+    wide_b = rx_a.error + tx_b.error + drift.up(rx_a.error, ppb)
+    are, are_not = np.ones(len(tx_a.raw), dtype=np.bool_), np.zeros(len(rx_a.raw), dtype=np.bool_)
+    uppers = Bounds(tx_a.raw, rx_b.raw - tx_a.raw + wide_f, are, tx_a.sequence % 2 == 0)
+    lowers = Bounds(rx_a.raw, tx_b.raw - rx_a.raw - wide_b, are_not, tx_b.sequence % 2 == 0)
+    return Joined(merged([uppers, lowers]), forward, backward)
+
+
+def _directed(sent: Stamps, received: Stamps) -> Directed:
+    sequence, in_t, in_r = np.intersect1d(sent.sequence, received.sequence, assume_unique=True, return_indices=True)
+    usable = sent.known[in_t] & received.known[in_r]
+    return Directed(
+        sent=sent.take(in_t[usable]),
+        received=received.take(in_r[usable]),
+        lost=len(sent.sequence) - len(sequence),
+        skipped=int((~usable).sum()) + len(received.sequence) - len(sequence),
+    )
+
+
+def set_backs(own: NodeStamps, pairs: pd.DataFrame | None) -> list[tuple[int, int]]:
+    """Return the stretches (from, to) of a node's raw oscillator that it showed twice, having been set back.
+
+    A node sends its probes to one peer in order of their sequence numbers and reads its clock pairs in file order.
+    """
+    found: list[tuple[int, int]] = []
+    for (_peer, direction), sent in own.items():
+        if direction == records.PROBE_TX:
+            order = np.argsort(sent.sequence[sent.known], kind="stable")
+            found += _decreases(sent.raw[sent.known][order], sent.error[sent.known][order])
+    if pairs is not None and len(pairs):
+        raw = pairs["raw_before_ns"].dropna().to_numpy(dtype=np.int64)
+        found += _decreases(raw, np.zeros(len(raw), dtype=np.int64))
+    return sorted(found)
+
+
+def _decreases(raw: NDArray[np.int64], error: NDArray[np.int64]) -> list[tuple[int, int]]:
+    back = np.flatnonzero(raw[1:] + error[1:] < raw[:-1] - error[:-1])
+    return [(int(raw[place + 1] - error[place + 1]), int(raw[place] + error[place])) for place in back]

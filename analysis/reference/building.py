@@ -1,0 +1,132 @@
+"""Build the reference of a run from its probes: join, envelope, mesh, wall clocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analysis import statistics
+from analysis.reference import drift, mesh
+from analysis.reference.bounds import Bounds, join, merged, set_backs, stamps
+from analysis.reference.checks import checked
+from analysis.reference.envelope import Envelope, envelope, envelope_of, even_instants, unbounded
+from analysis.reference.model import DEFAULT_RHO_PPM, NO_PROBES, SHARED_CLOCK, PairSummary
+from analysis.reference.relation import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from analysis.load import Run
+    from analysis.reference.bounds import Joined
+    from node_agent.records import NodeManifest
+
+SLEW_PPB: Final = 500_000  # the kernel slews CLOCK_REALTIME by at most 500 ppm (adjtimex(2))
+_SUMMARY_INSTANTS: Final = 2_000
+_US: Final = 1_000.0
+_MS: Final = 1_000_000.0
+
+
+def build(run: Run, *, rho_ppm: float = DEFAULT_RHO_PPM) -> Reference:
+    """Build the reference of a run from its probes and check it; what a run lacks is a reason in the result.
+
+    ``rho_ppm`` bounds how much faster any of the oscillators runs than any other.
+    """
+    nodes = tuple(run.manifest.nodes)
+    shared = frozenset(
+        (first, second)
+        for place, first in enumerate(nodes)
+        for second in nodes[place + 1 :]
+        if _shared_clock(run.manifest.nodes[first], run.manifest.nodes[second])
+    )
+    own = {node: stamps(frame) for node, frame in run.probes.items()}
+    ppb = drift.parts_per_billion(rho_ppm)
+    joined: dict[tuple[str, str], Joined] = {}
+    for place, first in enumerate(nodes):
+        for second in nodes[place + 1 :]:
+            if first in own and second in own and (first, second) not in shared:
+                pair = join(first, own[first], second, own[second], ppb)
+                if pair.joined or pair.lost or pair.skipped:
+                    joined[first, second] = pair
+    if not any(one.joined for one in joined.values()):
+        why = SHARED_CLOCK if shared and not joined and len(nodes) > 1 else NO_PROBES
+        return Reference(False, why, rho_ppm, nodes, shared=shared, joined=joined)
+    twice = {node: set_backs(own[node], run.clock_pairs.get(node)) for node in own}
+    direct = {pair: envelope_of(one.bounds, twice[pair[0]], ppb) for pair, one in joined.items()}
+    tight = mesh.tighten(nodes, direct, ppb)
+    envelopes = {pair: one for pair, one in tight.envelopes.items() if pair not in shared}
+    found = Reference(
+        evaluable=True,
+        reason="",
+        rho_ppm=rho_ppm,
+        nodes=nodes,
+        pairs=tuple(_summary(pair, one, joined.get(pair)) for pair, one in envelopes.items()),
+        envelopes=envelopes,
+        direct=direct,
+        joined=joined,
+        wall=_wall_clocks(run),
+        shared=shared,
+        mesh_instants=tight.instants,
+        mesh_contradictions=tight.contradictions,
+        twice=twice,
+    )
+    return checked(found, run)
+
+
+def _shared_clock(first: NodeManifest, second: NodeManifest) -> bool:
+    """Tell whether two nodes are programs on one host, without clocks of their own."""
+    if first.virtual_clock is not None or second.virtual_clock is not None:
+        return False
+    boots = [None if node.status is None else node.status.get("boot_id") for node in (first, second)]
+    return bool(boots[0]) and boots[0] == boots[1]
+
+
+def _summary(pair: tuple[str, str], one: Envelope, joined: Joined | None) -> PairSummary:
+    at = even_instants(one, _SUMMARY_INSTANTS)
+    theta = one.theta(at)
+    valid = one.segment_at(one.at) >= 0
+    age = one.support_age(at) if len(at) else at
+    return PairSummary(
+        first=pair[0],
+        second=pair[1],
+        own_probes=joined is not None and joined.joined > 0,
+        joined=0 if joined is None else joined.joined,
+        lost=0 if joined is None else joined.lost,
+        skipped=0 if joined is None else joined.skipped,
+        segments=len(one.begins),
+        half_width_us=statistics.spread((theta.high - theta.low) / 2, _US),
+        support_age_ms=statistics.spread(age, _MS),
+        hidden_step_us=statistics.spread(one.hidden[valid], _US),
+    )
+
+
+def _wall_clocks(run: Run) -> Mapping[str, Envelope]:
+    """Return each node's wall clock over its raw oscillator: an envelope of wall - raw, cut where the wall stepped."""
+    clocks = {}
+    for node in run.manifest.nodes:
+        parts = []
+        if (pairs := run.clock_pairs.get(node)) is not None:
+            rows = pairs.dropna()
+            before, wall, after = (_int64(rows[name]) for name in ("raw_before_ns", "wall_ns", "raw_after_ns"))
+            middle = before + (after - before) // 2
+            parts += _wall_bounds(middle, wall, -(-(after - before) // 2))
+        if (probes := run.probes.get(node)) is not None:
+            rows = probes.dropna(subset=["wall_ns", "raw_ns", "raw_error_ns"])
+            parts += _wall_bounds(_int64(rows["raw_ns"]), _int64(rows["wall_ns"]), _int64(rows["raw_error_ns"]))
+        if parts:
+            bounds = merged(parts)
+            clocks[node] = envelope(unbounded(bounds), SLEW_PPB, bounds.at)
+    return clocks
+
+
+def _wall_bounds(raw: NDArray[np.int64], wall: NDArray[np.int64], error: NDArray[np.int64]) -> list[Bounds]:
+    wide = error + drift.up(error, SLEW_PPB)
+    both = np.zeros(len(raw), dtype=np.bool_)
+    return [Bounds(raw, wall - raw + wide, ~both, both), Bounds(raw, wall - raw - wide, both, both)]
+
+
+def _int64(column: pd.Series[int]) -> NDArray[np.int64]:
+    return column.to_numpy(dtype=np.int64).astype(np.int64)

@@ -1,0 +1,236 @@
+"""What the reference must not contradict: itself, any event, and the truth where one was injected.
+
+These checks gate every verdict: one that fails says that an assumption does not hold on this run, and then nothing the
+reference says can be relied on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations, islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis import statistics, truth
+from analysis.reference import drift
+from analysis.reference.envelope import envelope_of, even_instants
+from analysis.reference.model import Check, TruthCheck
+from node_agent.clocks import virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from analysis.load import Run
+    from analysis.reference.relation import Reference
+    from node_agent.plan import VirtualClock
+
+ORDERED: Final = "low_not_above_high"
+HALVES: Final = "even_probes_not_contradicted_by_odd"
+EVENTS: Final = "no_event_before_it_was_sent"
+LOOPS: Final = "loops_close"
+TRUTH: Final = "injected_truth_inside"
+NO_TRUTH: Final = "no two nodes with virtual clocks are bounded by probes"
+
+_INSTANTS: Final = 1_000
+_TRIANGLES: Final = 500
+_STAMPS: Final = 20_000
+_ROUNDING_NS: Final = 4  # both wall stamps' inverses and both injected errors are whole ns
+_SLEW_PPB: Final = 500_000
+_US: Final = 1_000.0
+
+
+def checked(reference: Reference, run: Run) -> Reference:
+    """Return the reference with its self-checks made; not evaluable, and saying why, if one of them failed."""
+    checks = self_checks(reference, run)
+    failed = [check for check in checks if check.passed is False]
+    if not failed:
+        return replace(reference, checks=checks)
+    why = "; ".join(f"{check.name}: {check.checked - check.held} of {check.checked} failed" for check in failed)
+    return replace(reference, checks=checks, evaluable=False, reason=f"the reference contradicts itself: {why}")
+
+
+def self_checks(reference: Reference, run: Run) -> tuple[Check, ...]:
+    """Make every check of a reference; none where it is not evaluable to begin with."""
+    if not reference.evaluable:
+        return ()
+    return (_ordered(reference), _halves(reference), _events(reference, run), _loops(reference), _truth(reference, run))
+
+
+def _ordered(reference: Reference) -> Check:
+    held = checked_knots = 0
+    for one in reference.envelopes.values():
+        held += int((one.low <= one.high).sum())
+        checked_knots += len(one.at)
+    return Check(ORDERED, "the lower bound is not above the upper one, at every probe", held, checked_knots)
+
+
+def _halves(reference: Reference) -> Check:
+    held = known = 0
+    ppb = drift.parts_per_billion(reference.rho_ppm)
+    for pair, joined in reference.joined.items():
+        bounds = joined.bounds
+        even = envelope_of(bounds.take(bounds.even), list(reference.twice.get(pair[0], ())), ppb)
+        odd = bounds.take(~bounds.even)
+        theta = even.theta(odd.at)
+        fits = np.where(odd.upper, odd.value >= theta.low, odd.value <= theta.high)
+        held += int((fits & (theta.segment >= 0)).sum())
+        known += int((theta.segment >= 0).sum())
+    meaning = "the envelope of the even probes alone is contradicted by no odd probe"
+    return Check(HALVES, meaning, held, known, "" if known else "too few probes")
+
+
+def _events(reference: Reference, run: Run) -> Check:
+    coordinator = run.manifest.coordinator_id
+    held = known = 0
+    for worker, frame in run.workers.items():
+        ends = _event_ends(run.sends, worker, frame)
+        if ends is None:
+            continue
+        lag = reference.lag(coordinator, ends.sent, worker, ends.received, ends.sent_error, ends.received_error)
+        held += int((lag.known & (lag.high_ns >= 0)).sum())
+        known += int(lag.known.sum())
+    meaning = "no event provably arrived before it was sent"
+    return Check(EVENTS, meaning, held, known, "" if known else "no event with raw stamps at both ends in probed time")
+
+
+class _Ends(NamedTuple):
+    """Both ends of events on the raw oscillators: where sent, where received, and the stamps' errors."""
+
+    sent: NDArray[np.int64]
+    received: NDArray[np.int64]
+    sent_error: NDArray[np.int64]
+    received_error: NDArray[np.int64]
+
+
+def _event_ends(sends: pd.DataFrame, worker: str, frame: pd.DataFrame) -> _Ends | None:
+    send_columns = ["send_raw_ns", "send_raw_error_ns"]
+    receive_columns = ["receive_raw_ns", "receive_raw_error_ns"]
+    if not {*send_columns} <= {*sends.columns} or not {*receive_columns} <= {*frame.columns}:
+        return None
+    sent = sends[sends["worker_id"].eq(worker).fillna(value=False).to_numpy(dtype=np.bool_)]
+    sent = sent.drop_duplicates("event_id").set_index("event_id")[send_columns]
+    received = frame.drop_duplicates("event_id").set_index("event_id")[receive_columns]
+    both = sent.join(received, how="inner").dropna()
+    columns = ("send_raw_ns", "receive_raw_ns", "send_raw_error_ns", "receive_raw_error_ns")
+    return _Ends(*(both[name].to_numpy(dtype=np.int64).astype(np.int64) for name in columns))
+
+
+def _loops(reference: Reference) -> Check:
+    """Check that going from a to c by b leads where going straight does, by the pairs' own probes alone."""
+    held = known = 0
+    direct = reference.direct
+    triangles = (
+        (a, b, c)
+        for a, b, c in combinations(reference.nodes, 3)
+        if (a, b) in direct and (b, c) in direct and (a, c) in direct
+    )
+    for a, b, c in islice(triangles, _TRIANGLES):
+        at = even_instants(direct[a, c], _INSTANTS)
+        no_error = np.zeros(len(at), dtype=np.int64)
+        straight = direct[a, c].ahead(at, no_error)
+        by_b = direct[a, b].ahead(at, no_error)
+        half = -(-(by_b.high - by_b.low) // 2)
+        around = direct[b, c].ahead(by_b.low + half, half)
+        evaluable = (straight.segment >= 0) & (by_b.segment >= 0) & (around.segment >= 0)
+        meets = (straight.low <= around.high) & (around.low <= straight.high)
+        held += int((meets & evaluable).sum())
+        known += int(evaluable.sum())
+    meaning = f"from a to c by b agrees with straight, over at most {_TRIANGLES} triangles of pairs with own probes"
+    return Check(LOOPS, meaning, held, known, "" if known else "no three nodes with probes between all of them")
+
+
+def _truth(reference: Reference, run: Run) -> TruthCheck:
+    """Check lags against what the virtual clocks were given, for the two ends of every probe and event.
+
+    A wall stamp tells the true instant T; a's oscillator advances from T_a to T_b by T_b - T_a and the change of its
+    injected error. True time is the host's wall clock, which may be slewed against the host's oscillator by 500 ppm of
+    that while; by so much the truth itself is not known.
+    """
+    held = known = 0
+    widths = [np.zeros(0, dtype=np.float64)]
+    clocks = {node: truth.clock_of(one.virtual_clock) for node, one in run.manifest.nodes.items()}
+    for first, second, one, other in _both_ends(reference, run):
+        clock_a, clock_b = clocks[first], clocks[second]
+        if clock_a is None or clock_b is None:
+            continue
+        apart = truth.told_apart(clock_a, one.wall) & truth.told_apart(clock_b, other.wall)
+        true_a, true_b = truth.true_from_wall(clock_a, one.wall), truth.true_from_wall(clock_b, other.wall)
+        true_lag = true_b - true_a + _bent(clock_a, true_b) - _bent(clock_a, true_a)
+        loose = drift.up(np.abs(true_b - true_a), _SLEW_PPB) + _ROUNDING_NS
+        lag = reference.lag(first, one.raw, second, other.raw, one.error, other.error)
+        judged = lag.known & apart
+        inside = (lag.low_ns - loose <= true_lag) & (true_lag <= lag.high_ns + loose)
+        held += int((inside & judged).sum())
+        known += int(judged.sum())
+        widths.append((lag.high_ns - lag.low_ns)[judged] / 2)
+    meaning = "the true lag between the two ends of probes and events lies inside, the stamps' errors included"
+    half_width = statistics.spread(np.concatenate(widths), _US)
+    return TruthCheck(TRUTH, meaning, held, known, "" if known else NO_TRUTH, half_width)
+
+
+class _Stamped(NamedTuple):
+    """One node's stamps: wall clock, raw oscillator and its error, in ns."""
+
+    wall: NDArray[np.int64]
+    raw: NDArray[np.int64]
+    error: NDArray[np.int64]
+
+
+def _both_ends(reference: Reference, run: Run) -> Iterator[tuple[str, str, _Stamped, _Stamped]]:
+    """Yield the stamps of nodes that saw the same probes or events, each evenly thinned to at most 20,000."""
+    for (first, second), joined in reference.joined.items():
+        for one, other in (
+            (joined.forward.sent, joined.forward.received),
+            (joined.backward.received, joined.backward.sent),
+        ):
+            some = slice(None, None, _every(len(one.raw)))
+            yield (
+                first,
+                second,
+                _Stamped(one.wall[some], one.raw[some], one.error[some]),
+                _Stamped(other.wall[some], other.raw[some], other.error[some]),
+            )
+    coordinator = run.manifest.coordinator_id
+    for worker, frame in run.workers.items():
+        sends = run.sends[run.sends["worker_id"].eq(worker).fillna(value=False).to_numpy(dtype=np.bool_)]
+        yield from _same_events(coordinator, sends, "send", worker, frame)
+    for first, second in combinations(run.workers, 2):
+        yield from _same_events(first, run.workers[first], "receive", second, run.workers[second])
+
+
+def _same_events(
+    first: str, frame: pd.DataFrame, kind: str, second: str, other: pd.DataFrame
+) -> Iterator[tuple[str, str, _Stamped, _Stamped]]:
+    ends = []
+    for rows, prefix in ((frame, kind), (other, "receive")):
+        columns = [f"{prefix}_{name}" for name in ("time_ns", "raw_ns", "raw_error_ns")]
+        if not {*columns} <= {*rows.columns}:
+            return
+        indexed = rows.drop_duplicates("event_id").set_index("event_id")[columns].dropna()
+        indexed.columns = pd.Index(["wall", "raw", "error"])
+        ends.append(indexed)
+    both = ends[0].index.intersection(ends[1].index)
+    both = both[:: _every(len(both))]
+    one, another = (
+        _Stamped(*(end.loc[both, name].to_numpy(dtype=np.int64).astype(np.int64) for name in end.columns))
+        for end in ends
+    )
+    yield first, second, one, another
+
+
+def _every(count: int) -> int:
+    return max(1, -(-count // _STAMPS))
+
+
+def _bent(clock: VirtualClock, true_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return what the virtual oscillator shows more than the host's at true instants, in ns."""
+    starts, errors, slopes = np.array(virtual.raw_segments(clock), dtype=np.int64).T
+    elapsed = true_ns - np.int64(clock.epoch_ns)
+    place = np.maximum(np.searchsorted(starts, elapsed, side="right") - 1, 0)
+    seconds, rest = np.divmod(elapsed - starts[place], 1_000_000_000)
+    bent: NDArray[np.int64] = errors[place] + seconds * slopes[place] + rest * slopes[place] // 1_000_000_000
+    return bent

@@ -1,0 +1,322 @@
+"""The envelope of one pair: all bounds on theta, each widened by the drift since, and where they contradict each other.
+
+With |d theta/dt| <= rho, a bound at t_k holds at t when widened by rho |t - t_k|:
+
+    U(t) = min_k(u_k + rho |t - t_k|)        L(t) = max_k(l_k - rho |t - t_k|)
+
+The minimum over earlier k is a running minimum of u_k - rho t_k, that over later k one of u_k + rho t_k from the end.
+Between neighbouring knots the envelope is the lower of two lines, so it is known everywhere from its knots: O(n).
+
+*Segments.* Two bounds j before k that exclude each other (u_j + rho (t_k - t_j) < l_k, or the reverse) prove that one
+of the oscillators stepped in (t_j, t_k]. All bounds up to j are from before the step, all from k on from after it; what
+lies between may be either and is used for neither. A k that contradicts its past ends a segment at the latest such j.
+A segment is valid from where it has both an upper and a lower bound to where it last has: a step later than that could
+not show. An oscillator that is set back shows some instants twice, and the probes alone do not tell whose step it was;
+so the stretch around a step is left out by as much as theta jumped at most, on either side.
+
+*Hidden steps.* A step at t of size s up is contradicted iff s > (U from before t) - (L from after t), both against the
+theta before and after it: that is the sum of the least forward and the least backward delay near t, a round trip, plus
+drift and stamp errors. Steps up to there contradict nothing and cannot be found by anyone with these assumptions; one
+above three round trips always shows while probes come often enough that rho times their gap stays below a round trip.
+``hidden`` is that limit, for steps either way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from analysis.reference import drift
+from analysis.reference.bounds import Bounds, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_FIRST_LOOK: Final = 4096
+_FAR: Final = np.int64(1) << np.int64(61)  # beyond every offset, and two of them still fit 64 bits
+
+
+class At(NamedTuple):
+    """theta at instants: low <= theta <= high where ``segment`` is not -1; 0 elsewhere."""
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    segment: NDArray[np.int64]
+
+
+class Carried(NamedTuple):
+    """What one node's oscillator showed at instants of the other's; 0 where ``segment`` is -1."""
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    segment: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """theta of a pair over the first node's raw oscillator, in ns.
+
+    Knots ``at`` with ``low`` and ``high``, each in one segment; segments are valid from ``begins`` to ``ends``.
+    ``groups`` are the bounds each segment rests on; ``support`` are the instants of the probes themselves.
+    """
+
+    ppb: int
+    at: NDArray[np.int64]
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    hidden: NDArray[np.int64]
+    segment: NDArray[np.int64]
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    groups: tuple[Bounds, ...]
+    support: NDArray[np.int64]
+
+    def segment_at(self, at_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of the segment each instant lies in, -1 where none is valid."""
+        if not len(self.begins):
+            return np.full(len(at_ns), -1, dtype=np.int64)
+        place = np.searchsorted(self.begins, at_ns, side="right") - 1
+        inside = (place >= 0) & (at_ns <= self.ends[place])
+        return np.where(inside, place, -1).astype(np.int64)
+
+    def theta(self, at_ns: NDArray[np.int64]) -> At:
+        """Return theta at instants of the first node's oscillator."""
+        segment = self.segment_at(at_ns)
+        known = segment >= 0
+        if not known.any():
+            zeros = np.zeros(len(at_ns), dtype=np.int64)
+            return At(zeros, zeros, segment)
+        before = np.searchsorted(self.at, at_ns, side="right") - 1
+        after = np.minimum(before + 1, len(self.at) - 1)
+        before = np.maximum(before, 0)
+        low = np.full(len(at_ns), -_FAR)
+        high = np.full(len(at_ns), _FAR)
+        for knot in (before, after):
+            mine = known & (self.segment[knot] == segment)
+            widened = drift.up(np.abs(np.where(mine, at_ns - self.at[knot], 0)), self.ppb)
+            low = np.where(mine, np.maximum(low, self.low[knot] - widened), low)
+            high = np.where(mine, np.minimum(high, self.high[knot] + widened), high)
+        return At(np.where(known, low, 0), np.where(known, high, 0), segment)
+
+    def ahead(self, at_ns: NDArray[np.int64], error_ns: NDArray[np.int64]) -> Carried:
+        """Return what the second node's oscillator showed when the first one's showed ``at_ns`` +- ``error_ns``.
+
+        Of two oscillators the one advances by at most 1 + rho of the other, and so does the stamp's error.
+        """
+        theta = self.theta(at_ns)
+        grown = error_ns + drift.up(error_ns, self.ppb)
+        inside = self.segment_at(at_ns - error_ns) == self.segment_at(at_ns + error_ns)
+        known = (theta.segment >= 0) & inside
+        low, high = at_ns + theta.low - grown, at_ns + theta.high + grown
+        return Carried(np.where(known, low, 0), np.where(known, high, 0), np.where(known, theta.segment, -1))
+
+    def back(self, shown_ns: NDArray[np.int64], error_ns: NDArray[np.int64]) -> Carried:
+        """Return what the first node's oscillator showed when the second one's showed ``shown_ns`` +- ``error_ns``.
+
+        Sought is z with z + theta(z) = y. From any z0 nearby, y - (z0 + theta(z0)) is how far the second oscillator
+        still has to go, and the first goes between 1/(1 + rho) and 1/(1 - rho) of that.
+        """
+        if not len(self.at):
+            zeros = np.zeros(len(shown_ns), dtype=np.int64)
+            return Carried(zeros, zeros, np.full(len(shown_ns), -1, dtype=np.int64))
+        middle = self.low + (self.high - self.low) // 2
+        images = self.at + middle
+        order = np.argsort(images, kind="stable")
+        place = np.clip(np.searchsorted(images[order], shown_ns), 0, len(order) - 1)
+        near = shown_ns - middle[order[place]]
+        theta = self.theta(near)
+        low = near + self._gone(shown_ns - error_ns - near - theta.high, least=True)
+        high = near + self._gone(shown_ns + error_ns - near - theta.low, least=False)
+        known = (theta.segment >= 0) & (self.segment_at(low) == theta.segment)
+        known &= self.segment_at(high) == theta.segment
+        return Carried(np.where(known, low, 0), np.where(known, high, 0), np.where(known, theta.segment, -1))
+
+    def _gone(self, other_ns: NDArray[np.int64], *, least: bool) -> NDArray[np.int64]:
+        """Return the least or the most by which one oscillator advances while the other does by ``other_ns``."""
+        # 1/(1 - rho) <= 1 + rho + 2 rho^2 for rho < 1/2, and 1/(1 + rho) >= 1 - rho: one factor covers both
+        generous = self.ppb + 1 + 2 * self.ppb * self.ppb // 1_000_000_000
+        spread = drift.up(np.abs(other_ns), generous)
+        return other_ns - spread if least else other_ns + spread
+
+    def support_age(self, at_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how far the nearest probe is from each instant, in ns."""
+        after = np.minimum(np.searchsorted(self.support, at_ns), len(self.support) - 1)
+        before = np.maximum(after - 1, 0)
+        age: NDArray[np.int64] = np.minimum(np.abs(self.support[after] - at_ns), np.abs(at_ns - self.support[before]))
+        return age
+
+
+def running(bounds: Bounds, ppb: int, *, upper: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return at every bound's instant the best upper (or lower) bound of it and all before, and of it and all after."""
+    sign = 1 if upper else -1
+    value = np.where(bounds.upper == upper, sign * bounds.value, _FAR)
+    if not len(value):
+        return value, value
+    worth = drift.down(bounds.at - bounds.at[0], ppb)
+    # D = floor(rho t) has D(t_k) - D(t_j) + 1 >= rho (t_k - t_j); a bound at its own instant needs no rounding
+    past = np.minimum.accumulate(value - worth) + worth + 1
+    future = np.minimum.accumulate((value + worth)[::-1])[::-1] - worth + 1
+    return sign * np.minimum(past, value), sign * np.minimum(future, value)
+
+
+def stretches(bounds: Bounds, ppb: int) -> list[slice]:
+    """Return the longest stretches, from the start on, in which no two bounds exclude each other."""
+    found = []
+    start, count = 0, len(bounds.at)
+    while start < count:
+        stop, resume = _until_contradiction(bounds, start, ppb)
+        found.append(slice(start, stop))
+        start = resume
+    return found
+
+
+def _until_contradiction(bounds: Bounds, start: int, ppb: int) -> tuple[int, int]:
+    """Return where the stretch from ``start`` ends, and where the next begins."""
+    count = len(bounds.at)
+    look = _FIRST_LOOK  # doubles, so that few steps cost one pass and many steps cost little each
+    while True:
+        part = bounds.take(slice(start, min(start + look, count)))
+        high, _ = running(part, ppb, upper=True)
+        low, _ = running(part, ppb, upper=False)
+        clash = np.flatnonzero(low > high)
+        if len(clash):
+            break
+        if start + look >= count:
+            return count, count
+        look *= 2
+    at = int(clash[0])
+    past = part.take(slice(0, at))
+    reach = drift.up(part.at[at] - past.at, ppb)
+    if part.upper[at]:
+        excluded = ~past.upper & (past.value - reach > part.value[at])
+    else:
+        excluded = past.upper & (past.value + reach < part.value[at])
+    return start + int(np.flatnonzero(excluded)[-1]) + 1, start + at
+
+
+class Group(NamedTuple):
+    """Bounds that may be used together, and from where to where nothing else forbids it."""
+
+    bounds: Bounds
+    begin: int
+    end: int
+
+
+def envelope(groups: Sequence[Group], ppb: int, support: NDArray[np.int64]) -> Envelope:
+    """Return the envelope of groups of bounds, in order of time, that no bound may be carried between."""
+    pieces = [
+        Group(group.bounds.take(stretch), group.begin, group.end)
+        for group in groups
+        for stretch in stretches(group.bounds, ppb)
+    ]
+    pieces = [piece for piece in pieces if _valid(piece.bounds) is not None]
+    parts = [piece.bounds for piece in pieces]
+    knots = [_knots(part, ppb) for part in parts]
+    begins, ends = _trimmed(parts, knots, ppb)
+    begins = np.maximum(begins, np.array([piece.begin for piece in pieces], dtype=np.int64))
+    ends = np.minimum(ends, np.array([piece.end for piece in pieces], dtype=np.int64))
+    kept = np.flatnonzero(begins <= ends)
+    nothing = np.zeros(0, dtype=np.int64)
+
+    def joined(arrays: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+        return np.concatenate([arrays[place] for place in kept]) if len(kept) else nothing
+
+    return Envelope(
+        ppb=ppb,
+        at=joined([part.at for part in parts]),
+        low=joined([knot.low for knot in knots]),
+        high=joined([knot.high for knot in knots]),
+        hidden=joined([knot.hidden for knot in knots]),
+        segment=np.repeat(np.arange(len(kept)), [len(parts[place].at) for place in kept]).astype(np.int64),
+        begins=begins[kept],
+        ends=ends[kept],
+        groups=tuple(parts[place] for place in kept),
+        support=support,
+    )
+
+
+class _Knots(NamedTuple):
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    hidden: NDArray[np.int64]
+
+
+def _knots(part: Bounds, ppb: int) -> _Knots:
+    high_past, high_future = running(part, ppb, upper=True)
+    low_past, low_future = running(part, ppb, upper=False)
+    # where one side is still missing (before the segment is valid) the numbers are far away, and so is their difference
+    hidden = np.maximum(high_past - low_future, high_future - low_past)
+    return _Knots(np.maximum(low_past, low_future), np.minimum(high_past, high_future), hidden)
+
+
+def _valid(part: Bounds) -> tuple[int, int] | None:
+    """Return from where to where there are bounds of both kinds on both sides, None if nowhere."""
+    uppers, lowers = part.at[part.upper], part.at[~part.upper]
+    if not len(uppers) or not len(lowers):
+        return None
+    begin, end = int(max(uppers[0], lowers[0])), int(min(uppers[-1], lowers[-1]))
+    return (begin, end) if begin <= end else None
+
+
+def _trimmed(parts: list[Bounds], knots: list[_Knots], ppb: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return from where to where each part is valid once the surroundings of each step are left out."""
+    spans = [span for part in parts if (span := _valid(part)) is not None]
+    begins = np.array([begin for begin, _ in spans], dtype=np.int64)
+    ends = np.array([end for _, end in spans], dtype=np.int64)
+    for left in range(len(parts) - 1):
+        end, begin = spans[left][1], spans[left + 1][0]
+        at_end = np.searchsorted(parts[left].at, end)
+        at_begin = np.searchsorted(parts[left + 1].at, begin)
+        here, there = knots[left], knots[left + 1]
+        apart = drift.up(np.array([abs(begin - end)], dtype=np.int64), ppb)[0]
+        jump = apart + max(
+            there.high[at_begin] - here.low[at_end],
+            here.high[at_end] - there.low[at_begin],
+        )
+        ends[: left + 1] = np.minimum(ends[: left + 1], end - jump)
+        begins[left + 1 :] = np.maximum(begins[left + 1 :], begin + jump)
+    return begins, ends
+
+
+def unbounded(bounds: Bounds, twice: Sequence[tuple[int, int]] = ()) -> list[Group]:
+    """Return all bounds as groups; those within stretches that the oscillator showed twice tell nothing."""
+    return _apart([Group(bounds, -int(_FAR), int(_FAR))], twice)
+
+
+def envelope_of(bounds: Bounds, twice: list[tuple[int, int]], ppb: int) -> Envelope:
+    """Return the envelope of a pair's own probes, given what the first node's oscillator showed twice."""
+    return envelope(unbounded(bounds, twice), ppb, bounds.at)
+
+
+def even_instants(one: Envelope, count: int) -> NDArray[np.int64]:
+    """Return about ``count`` instants of the first node, evenly over the time in which the envelope is valid."""
+    lengths = one.ends - one.begins
+    if not len(lengths):
+        return np.zeros(0, dtype=np.int64)
+    reached = np.concatenate([[0], np.cumsum(lengths)])
+    wanted = np.linspace(0, int(reached[-1]), count).astype(np.int64)
+    place = np.clip(np.searchsorted(reached, wanted, side="right") - 1, 0, len(lengths) - 1)
+    return np.unique(one.begins[place] + wanted - reached[place])
+
+
+def tightened(direct: Envelope, more: Bounds, dead: Sequence[tuple[int, int]]) -> Envelope:
+    """Return the envelope with more bounds inside its segments; ``dead`` stretches are no longer valid."""
+    groups = []
+    for bounds, begin, end in zip(direct.groups, direct.begins.tolist(), direct.ends.tolist(), strict=True):
+        inside = (more.at >= begin) & (more.at <= end)
+        groups.append(Group(merged([bounds, more.take(inside)]), begin, end))
+    return envelope(_apart(groups, dead), direct.ppb, direct.support)
+
+
+def _apart(groups: list[Group], dead: Sequence[tuple[int, int]]) -> list[Group]:
+    for start, stop in dead:
+        parts = []
+        for bounds, begin, end in groups:
+            parts.append(Group(bounds.take(bounds.at < start), begin, min(end, start)))
+            parts.append(Group(bounds.take(bounds.at > stop), max(begin, stop), end))
+        groups = [part for part in parts if len(part.bounds.at)]
+    return sorted((one for one in groups if len(one.bounds.at)), key=lambda one: int(one.bounds.at[0]))

@@ -1,0 +1,203 @@
+"""Tighten all pairs by each other: what is known of a to c and of c to b bounds a to b (DESIGN section 5).
+
+At one true instant let r_i be what node i's oscillator shows. Each pair bounds r_j - r_i from above and from below: a
+system of difference constraints, edge i -> j of weight U_ij, edge j -> i of weight -L_ij. The tightest bounds are the
+shortest paths; a negative cycle says that no set of clocks satisfies all of them, and that instant is nobody's.
+(R. Bellman, Quart. Appl. Math. 16 (1958) 87; for drifting clocks: Ostrovsky and Patt-Shamir, PODC 1999.)
+
+A pair's envelope is told in its first node's own time. The instant is fixed on one node, the hub (of most probes); what
+another node's oscillator showed at it is known to +- h by the way of probes to it; reading an envelope in the middle of
+that adds rho h to its bounds, going in and coming out. The grid is at most 4096 instants, 10 ms apart or more; between
+them bounds are carried at rho as any others are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import NegativeCycleError, floyd_warshall
+
+from analysis.reference import drift
+from analysis.reference.bounds import Bounds
+from analysis.reference.envelope import Envelope, Group, envelope, tightened
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Pair = tuple[str, str]
+
+MAX_INSTANTS: Final = 4096
+MIN_SPACING_NS: Final = 10_000_000
+
+
+@dataclass(frozen=True)
+class Position:
+    """What one node's oscillator shows at the grid's instants, +- ``half``; ``key`` is -1 where it is not known.
+
+    Instants of equal key have no step on the way of pairs from the hub to this node between them.
+    """
+
+    middle: NDArray[np.int64]
+    half: NDArray[np.int64]
+    key: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """All pairs' envelopes, tightened; those of pairs without probes of their own follow from the others'."""
+
+    envelopes: Mapping[Pair, Envelope]
+    instants: int
+    contradictions: int
+
+
+def tighten(nodes: Sequence[str], direct: Mapping[Pair, Envelope], ppb: int) -> Mesh:
+    """Return the mesh of the nodes; pairs (first, second) are in the order of ``nodes``."""
+    there = {pair: one for pair, one in direct.items() if len(one.begins)}
+    if len(there) < 2:
+        return Mesh(dict(direct), 0, 0)
+    grid, positions = _positions(nodes, there)
+    paths, consistent = shortest(nodes, there, positions, ppb)
+    found: dict[Pair, Envelope] = {}
+    for place, first in enumerate(nodes):
+        for other in range(place + 1, len(nodes)):
+            second = nodes[other]
+            if first not in positions or second not in positions:
+                if (first, second) in direct:
+                    found[first, second] = direct[first, second]
+                continue
+            here = positions[first]
+            high, low = paths[:, place, other], -paths[:, other, place]
+            usable = np.isfinite(high) & np.isfinite(low) & consistent & (here.key >= 0)
+            bounds = _bounds(here, high, low, usable, positions[second].middle - here.middle, ppb)
+            dead = _stretches(here, ~consistent & (here.key >= 0))
+            if (first, second) in direct:
+                found[first, second] = tightened(direct[first, second], bounds, dead)
+            elif usable.any():
+                found[first, second] = _derived(bounds, usable, here, positions[second], ppb)
+    return Mesh(found, len(grid), int((~consistent).sum()))
+
+
+def _positions(nodes: Sequence[str], there: Mapping[Pair, Envelope]) -> tuple[NDArray[np.int64], dict[str, Position]]:
+    """Choose the grid on the hub and carry it to every node that has a way of pairs to the hub."""
+    probes = {node: sum(len(one.support) for pair, one in there.items() if node in pair) for node in nodes}
+    hub = max(nodes, key=lambda node: probes[node])
+    spans = []
+    for (first, _second), one in there.items():
+        if hub in {first, _second}:
+            ends = np.array([one.begins[0], one.ends[-1]], dtype=np.int64)
+            spans.append(ends if first == hub else _shown_by_second(one, ends))
+    start, stop = int(min(span[0] for span in spans)), int(max(span[-1] for span in spans))
+    spacing = max(MIN_SPACING_NS, -(-(stop - start) // (MAX_INSTANTS - 1)))
+    grid = np.arange(start, stop + 1, spacing, dtype=np.int64)
+    nothing = np.zeros(len(grid), dtype=np.int64)
+    positions = {hub: Position(grid, nothing, nothing)}
+    waiting = [hub]
+    while waiting:
+        node = waiting.pop(0)
+        for (first, second), one in there.items():
+            if node not in {first, second}:
+                continue
+            other = second if node == first else first
+            if other not in positions:
+                positions[other] = _carried(positions[node], one, forward=node == first)
+                waiting.append(other)
+    return grid, positions
+
+
+def _shown_by_second(one: Envelope, at: NDArray[np.int64]) -> NDArray[np.int64]:
+    theta = one.theta(at)
+    return at + theta.low + (theta.high - theta.low) // 2
+
+
+def _carried(here: Position, one: Envelope, *, forward: bool) -> Position:
+    carried = (one.ahead if forward else one.back)(here.middle, here.half)
+    known = (carried.segment >= 0) & (here.key >= 0)
+    half = -(-(carried.high - carried.low) // 2)
+    key = np.where(known, here.key * (len(one.begins) + 1) + carried.segment + 1, -1)
+    _, key_small = np.unique(key, return_inverse=True)
+    return Position(
+        np.where(known, carried.low + half, 0),
+        np.where(known, half, 0),
+        np.where(known, key_small, -1).astype(np.int64),
+    )
+
+
+def shortest(
+    nodes: Sequence[str], there: Mapping[Pair, Envelope], positions: Mapping[str, Position], ppb: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return, per instant, the shortest path between all nodes, relative to their middles, and where there are any.
+
+    Weights are relative to the positions' middles: small integers, which floats add without rounding (below 2^53).
+    """
+    instants = len(next(iter(positions.values())).middle)
+    weights = np.full((instants, len(nodes), len(nodes)), np.inf)
+    for (first, second), one in there.items():
+        if first not in positions or second not in positions:
+            continue
+        here, far = positions[first], positions[second]
+        theta = one.theta(here.middle)
+        known = (theta.segment >= 0) & (here.key >= 0) & (far.key >= 0)
+        apart, grown = far.middle - here.middle, drift.up(here.half, ppb)
+        i, j = nodes.index(first), nodes.index(second)
+        weights[known, i, j] = (theta.high + grown - apart)[known]
+        weights[known, j, i] = (apart - theta.low + grown)[known]
+    paths = np.full_like(weights, np.inf)
+    consistent = np.ones(instants, dtype=np.bool_)
+    for place in range(instants):
+        rows, columns = np.nonzero(np.isfinite(weights[place]))
+        # sparse, because a dense zero would be no edge rather than one without length
+        edges = csr_array((weights[place][rows, columns], (rows, columns)), shape=weights.shape[1:])
+        try:
+            paths[place] = floyd_warshall(edges, directed=True)
+        except NegativeCycleError:
+            consistent[place] = False
+    return paths, consistent
+
+
+def _bounds(
+    here: Position,
+    high: NDArray[np.float64],
+    low: NDArray[np.float64],
+    usable: NDArray[np.bool_],
+    apart: NDArray[np.int64],
+    ppb: int,
+) -> Bounds:
+    """Return shortest paths as bounds on theta at the first node's middles."""
+    grown = drift.up(here.half[usable], ppb)
+    upper = high[usable].astype(np.int64) + apart[usable] + grown
+    lower = low[usable].astype(np.int64) + apart[usable] - grown
+    count = int(usable.sum())
+    both = np.repeat(here.middle[usable], 2)
+    values = np.stack([upper, lower], axis=1).reshape(-1)
+    kinds = np.tile(np.array([True, False]), count)
+    order = np.argsort(both, kind="stable")
+    return Bounds(both[order], values[order], kinds[order], np.zeros(2 * count, dtype=np.bool_))
+
+
+def _stretches(here: Position, bad: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return the stretches from the last good instant before to the first good one after each bad run."""
+    found = []
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], bad, [False]]).astype(np.int8)))
+    for start, stop in edges.reshape(-1, 2).tolist():
+        before, after = max(start - 1, 0), min(stop, len(bad) - 1)
+        known = [int(here.middle[place]) for place in range(before, after + 1) if here.key[place] >= 0]
+        found.append((min(known), max(known)))
+    return found
+
+
+def _derived(bounds: Bounds, usable: NDArray[np.bool_], first: Position, second: Position, ppb: int) -> Envelope:
+    """Return the envelope of two nodes without probes to each other, closed wherever a pair on their way steps."""
+    key = np.where(usable, first.key * (int(second.key.max()) + 2) + second.key, -1)
+    changes = np.flatnonzero(np.diff(key)) + 1
+    groups = []
+    for run in np.split(np.arange(len(key)), changes):
+        if usable[run[0]]:
+            low, high = int(first.middle[run].min()), int(first.middle[run].max())
+            groups.append(Group(bounds.take((bounds.at >= low) & (bounds.at <= high)), low, high))
+    return envelope(groups, ppb, np.unique(bounds.at))
