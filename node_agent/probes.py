@@ -143,7 +143,9 @@ class ProbeMesh:
             self._cpu_ns = time.thread_time_ns()
             if len(datagrams) < _BATCH:
                 poll.poll(self._idle_ns() / 1e6)
-                time.sleep(max(0, begun_ns + _TURN_NS - time.monotonic_ns()) / 1e9)
+                left_ns = begun_ns + _TURN_NS - time.monotonic_ns()
+                if left_ns > 0:
+                    time.sleep(left_ns / 1e9)
         self._give_up_waiting(clock.pair().raw_ns)
         self._journal.write(self._lines)
 
