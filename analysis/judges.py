@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.readings import Instants, RawStamps, Table
-    from analysis.reference import Check, Reference
+    from analysis.reference import Reference
 
 REFERENCE: Final = "reference"
 TRUTH: Final = "injected_truth"
@@ -65,7 +65,7 @@ class Probed:
     def __init__(self, table: Table, reference: Reference) -> None:
         self._table = table
         self._reference = reference
-        self.reason = reference.reason or failed(reference.self_checks(table) if reference.evaluable else ())
+        self.reason = "" if reference.evaluable else reference.reason
 
     def receipts(self, first: str, second: str) -> Lag:
         """Return how much later the second worker received each event than the first."""
@@ -82,12 +82,6 @@ class Probed:
         lags = self._reference.lag(first, one.ns, second, other.ns, one.error_ns, other.error_ns)
         known = lags.known & one.known & other.known
         return Lag(np.where(known, lags.low_ns, 0), np.where(known, lags.high_ns, 0), known)
-
-
-def failed(checks: Iterable[Check]) -> str:
-    """Return, in words, which self-checks of the reference failed; empty where none did."""
-    names = [f"{one.name} ({one.held} of {one.checked} held)" for one in checks if one.passed is False]
-    return f"the reference failed its self-check: {', '.join(names)}" if names else ""
 
 
 class TrueTime:
@@ -191,11 +185,7 @@ def of(table: Table, known: Reference | None = None) -> tuple[Judge, ...]:
 
     The reference is built where it is not given.
     """
-    try:  # TEMPORARY
-        built = reference.build(table.run) if known is None else known
-    except NotImplementedError:
-        return (TrueTime(table),)
-    return (Probed(table, built), TrueTime(table))
+    return (Probed(table, reference.build(table.run) if known is None else known), TrueTime(table))
 
 
 def compare(

@@ -10,7 +10,9 @@ from analysis import (
     clock_quality,
     commit_wait,
     coordination_cost,
+    judges,
     ordering_consensus,
+    reference,
     validity,
     window_assignment,
 )
@@ -24,11 +26,15 @@ if TYPE_CHECKING:
     from analysis.load import Run
 
 
+REFERENCE_FILE: Final = "reference_stats.json"
+
+
 @dataclass(frozen=True)
 class Results:
     """Everything computed from one run."""
 
     table: Table
+    reference: reference.Reference
     causality: causality_analysis.Causality
     ordering: ordering_consensus.Ordering
     windows: window_assignment.Windows
@@ -40,6 +46,7 @@ class Results:
     def as_statistics(self) -> dict[str, dict[str, Any]]:
         """Return the statistics by topic, as the hypotheses' metrics name them."""
         return {
+            "reference": self.reference.as_statistics(),
             "causality": self.causality.as_statistics(),
             "ordering": self.ordering.as_statistics(),
             "windows": self.windows.as_statistics(),
@@ -51,6 +58,7 @@ class Results:
 
 
 FILES: Final = {
+    "reference": REFERENCE_FILE,
     "causality": causality_analysis.STATISTICS_FILE,
     "ordering": ordering_consensus.STATISTICS_FILE,
     "windows": window_assignment.STATISTICS_FILE,
@@ -64,16 +72,19 @@ FILES: Final = {
 def compute(run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Results:
     """Compute everything about a run, each thing once."""
     readings = table(run)
-    causality = causality_analysis.compute(readings)
-    ordering = ordering_consensus.compute(readings)
-    windows = window_assignment.compute(readings, window_sizes_ms)
+    built = reference.build(run)
+    known = judges.of(readings, built)
+    causality = causality_analysis.compute(readings, known)
+    ordering = ordering_consensus.compute(readings, known)
+    windows = window_assignment.compute(readings, window_sizes_ms, known)
     return Results(
         table=readings,
+        reference=built,
         causality=causality,
         ordering=ordering,
         windows=windows,
         coordination=coordination_cost.compute(readings, causality, ordering, windows),
-        commit_wait=commit_wait.compute(readings, window_sizes_ms),
-        clocks=clock_quality.compute(readings),
+        commit_wait=commit_wait.compute(readings, window_sizes_ms, known),
+        clocks=clock_quality.compute(readings, known[0].flights if built.evaluable else None),
         findings=tuple(validity.find(run)),
     )

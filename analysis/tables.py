@@ -12,11 +12,23 @@ if TYPE_CHECKING:
 NONE = "–"  # noqa: RUF001 - a dash in a table is an en dash
 
 
-def markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "Nothing to list.") -> str:
-    """Return a Markdown table; ``empty`` where there is no row."""
+class Grid(str):
+    """A Markdown table that remembers its cells, so that the same table can be set in LaTeX; ``rows`` may be empty."""
+
+    __slots__ = ("columns", "rows")
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "Nothing to list.") -> Grid:
+    """Return a Markdown table; the text ``empty`` where there is no row."""
+    cells = tuple(tuple(_cell(value) for value in row) for row in rows)
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
-    return "\n".join(lines) if len(lines) > 2 else empty
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    grid = Grid("\n".join(lines) if cells else empty)
+    grid.columns, grid.rows = tuple(columns), cells
+    return grid
 
 
 def share(rate: Rate | None) -> str:
@@ -41,4 +53,4 @@ def counted(counts: dict[str, int]) -> str:
 
 def _cell(value: Any) -> str:
     text = NONE if value is None or value == "" else str(value)
-    return " ".join(text.split()).replace("|", "\\|")
+    return " ".join(text.split())
