@@ -2,7 +2,8 @@
 
 ``GET /health`` says that it lives; ``POST /get_time`` predicts the asking node's offset with its one sigma. Everything
 it knows of a node is in that node's requests: the NTP samples the node took itself. With too few of them it has no
-answer (503, ``warming_up``) rather than a number.
+answer (503, ``warming_up``) rather than a number. What one client can take is limited: the size and time of a request,
+requests a second (429), connections at once (503), so that none can keep the others from their answers.
 """
 
 from __future__ import annotations
@@ -19,8 +20,17 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from time_services.chronotick_request import RequestError, TimeRequest, read_request
+from time_services.client_limits import Limits, RateLimit, limited_protocol
 from time_services.drift_filter import DriftFilter, Prediction
-from time_services.listening import add_arguments, announce, bound_socket, die_with_parent, format_address, give_up
+from time_services.listening import (
+    add_arguments,
+    announce,
+    bound_socket,
+    die_with_parent,
+    format_address,
+    give_up,
+    positive,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +38,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 16 * 1024
 MAX_NODES = 1024
 KEEP_ALIVE_S = 120  # longer than any query interval, so that a node's connection survives from one query to the next
 GRACE_S = 2
@@ -125,6 +136,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(prog="chronotick_server", description="Predict nodes' clocks from their samples.")
     add_arguments(parser)
+    usual = Limits()
+    for name, value, text in (
+        ("--client-connections", usual.connections_per_client, "connections one client may have at once"),
+        ("--client-rate", usual.requests_per_s, "requests a second one client may make; twice as many in a burst"),
+        ("--request-seconds", usual.request_s, "how long one request may take to come in and be answered"),
+    ):
+        parser.add_argument(name, type=positive(type(value)), default=value, help=f"{text} (default {value:g})")
     options = parser.parse_args(argv)
     if options.die_with_parent:
         die_with_parent()
@@ -134,9 +152,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         bound.listen(BACKLOG)
     except OSError as error:
         give_up("chronotick_server", f"cannot listen on tcp {format_address(host, port)}: {error.strerror}")
+    limits = Limits(
+        connections_per_client=options.client_connections,
+        requests_per_s=options.client_rate,
+        burst=max(1, int(2 * options.client_rate)),
+        request_s=options.request_seconds,
+    )
     config = uvicorn.Config(
-        application(Nodes()),
-        http="h11",
+        RateLimit(application(Nodes()), limits),
+        http=limited_protocol(limits),
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         ws="none",
         lifespan="off",
         log_level="warning",

@@ -13,7 +13,10 @@ import re
 import signal
 import socket
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -66,6 +69,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listen_help = "the address to serve; port 0 lets the kernel choose"
     parser.add_argument("--listen", type=parse_address, required=True, metavar="HOST:PORT", help=listen_help)
     parser.add_argument("--die-with-parent", action="store_true", help="end when the parent ends, even if it is killed")
+
+
+def positive(kind: type[int | float]) -> Callable[[str], float]:
+    """Return a reader of an option's number above 0. It raises argparse.ArgumentTypeError naming what was expected."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(0)
+        if not 0 < value < 1e9:
+            raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+        return value
+
+    return read
 
 
 def die_with_parent() -> None:

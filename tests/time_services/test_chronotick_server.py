@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -14,8 +15,10 @@ from fractions import Fraction
 import httpx
 import pytest
 
+from time_services import chronotick_server
 from time_services.chronotick_request import RequestError, read_request
 from time_services.chronotick_server import MAX_BODY_BYTES, MAX_NODES, Nodes
+from time_services.client_limits import MAX_CLIENTS, Limits, Rates
 from time_services.ntp_packet import NTP_EPOCH_OFFSET_S
 
 SAMPLE = {"raw_ns": 1_000_000_000, "offset_ms": -12.5, "delay_ms": 0.1, "bound_ms": 0.06}
@@ -155,6 +158,124 @@ def test_reading_a_request_names_the_sample():
     )
     with pytest.raises(RequestError, match=r"ntp_samples\[0\]: key 'bound_ms' is missing"):
         read_request(body)
+
+
+@pytest.fixture
+def strict(run_service):
+    """Return the address of a server with narrow limits: 4 connections, 5 requests a second (or 10 at once), 0.5 s."""
+    limits = ("--client-connections", "4", "--client-rate", "5", "--request-seconds", "0.5")
+    with run_service("time_services.chronotick_server", *limits) as (_, address):
+        host, _, port = address.rpartition(":")
+        yield host, int(port)
+
+
+def other_client(address):
+    """Ask for the health of a server from another address; return the status."""
+    connection = http.client.HTTPConnection(*address, timeout=10, source_address=("127.0.77.2", 0))
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_a_client_that_asks_too_often_is_told_so_and_the_others_are_served(strict):
+    """Of 40 requests at once about ten are answered, the rest is 429 until the bucket has filled again."""
+    with httpx.Client(base_url="http://{}:{}".format(*strict), timeout=10) as client:
+        begun = time.monotonic()
+        answers = [client.get("/health") for _ in range(40)]
+        took_s = time.monotonic() - begun
+        codes = [answer.status_code for answer in answers]
+        assert set(codes) == {200, 429}
+        assert 10 <= codes.count(200) <= 10 + 5 * took_s + 1
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert (refused.json()["status"], refused.headers["Retry-After"]) == ("refused", "1")
+        assert other_client(strict) == 200
+        deadline = time.monotonic() + 30
+        while client.get("/health").status_code == 429:
+            assert time.monotonic() < deadline, "the bucket never filled again"
+            time.sleep(0.05)
+
+
+def test_a_client_with_too_many_connections_is_refused_and_the_others_are_served(strict):
+    """The fifth connection of an address is told why and closed; once one of the four is closed there is room again."""
+    held = [http.client.HTTPConnection(*strict, timeout=10) for _ in range(4)]
+    try:
+        for connection in held:
+            connection.request("GET", "/health")
+            assert connection.getresponse().read()
+        with socket.create_connection(strict, timeout=10) as fifth:
+            said = b""
+            while more := fifth.recv(4096):
+                said += more
+        assert said.startswith(b"HTTP/1.1 503 ")
+        assert json.loads(said.partition(b"\r\n\r\n")[2])["status"] == "refused"
+        assert other_client(strict) == 200
+    finally:
+        for connection in held:
+            connection.close()
+    deadline = time.monotonic() + 30
+    while True:
+        with socket.create_connection(strict, timeout=10) as again:
+            again.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            if not again.recv(4096).startswith(b"HTTP/1.1 503 "):
+                return
+        assert time.monotonic() < deadline, "a closed connection still counts"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [b"", b"GET /hea", b"POST /get_time HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"],
+    ids=["nothing", "half a line", "half a body"],
+)
+def test_a_request_that_does_not_come_to_its_end_is_cut_off(strict, begun):
+    """However little of a request is sent, its connection is not held for longer than a request may take."""
+    with socket.create_connection(strict, timeout=10) as slow:
+        slow.sendall(begun)
+        with contextlib.suppress(ConnectionResetError):  # which is cut off as well
+            assert slow.recv(4096) == b""
+        assert other_client(strict) == 200
+
+
+def test_a_kept_connection_may_be_idle_for_longer_than_a_request_may_take(strict):
+    connection = http.client.HTTPConnection(*strict, timeout=10)
+    try:
+        connection.request("GET", "/health")
+        connection.getresponse().read()
+        port = connection.sock.getsockname()
+        time.sleep(1.0)  # the promise is that nothing happens
+        connection.request("GET", "/health")
+        assert connection.getresponse().status == 200
+        assert connection.sock.getsockname() == port
+    finally:
+        connection.close()
+
+
+def test_headers_that_go_on_and_on_are_refused(strict):
+    with socket.create_connection(strict, timeout=10) as client:
+        try:
+            client.sendall(b"GET /health HTTP/1.1\r\nX: " + b"x" * 100_000)
+            said = client.recv(4096)
+        except ConnectionResetError:
+            said = b""
+    assert said == b"" or said.startswith(b"HTTP/1.1 400 ")
+    assert other_client(strict) == 200
+
+
+def test_the_clients_remembered_are_bounded():
+    rates = Rates(Limits())
+    for number in range(MAX_CLIENTS + 50):
+        assert rates.allow(str(number))
+    assert len(rates) == MAX_CLIENTS
+
+
+@pytest.mark.parametrize("option", ["--client-rate", "--client-connections", "--request-seconds"])
+@pytest.mark.parametrize("value", ["0", "-1", "x", "inf", "nan"])
+def test_a_limit_that_is_none_is_refused_in_one_line(option, value):
+    with pytest.raises(SystemExit) as ended:
+        chronotick_server.main(["--listen", "127.0.77.1:0", option, value])
+    assert ended.value.code == 2
 
 
 ERROR_MS, DRIFT_PPM = 12.5, 100.0
