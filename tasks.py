@@ -27,13 +27,20 @@ AGENT_TESTS = ROOT / "tests" / "node_agent"
 OLDEST_AGENT_PYTHON = "3.9"
 
 
-@task(help={"experiment": EXPERIMENT, "window-sizes": "in ms, like 50,100,500,1000"})
-def analyze(_: Context, experiment: str = "", window_sizes: str = "") -> None:
+@task(
+    help={
+        "experiment": EXPERIMENT,
+        "window-sizes": "in ms, like 50,100,500,1000",
+        "merged": "csv or parquet (default: by its length)",
+    }
+)
+def analyze(_: Context, experiment: str = "", window_sizes: str = "", merged: str = "") -> None:
     """Analyse a run: statistics, merged table, figures and report."""
     from analysis import __main__ as analysis  # noqa: PLC0415 - pandas and matplotlib take a second
 
     arguments = ["--experiment", experiment] if experiment else []
     arguments += ["--window-sizes", window_sizes] if window_sizes else []
+    arguments += ["--merged", merged] if merged else []
     _exit(analysis.main(arguments))
 
 

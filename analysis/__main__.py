@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from analysis import cli, load
+from analysis import cli, load, merged
 from analysis.errors import AnalysisError
 from analysis.run_all import Outcome, run_all
 from analysis.window_assignment import WINDOW_SIZES_MS
@@ -13,10 +13,11 @@ from analysis.window_assignment import WINDOW_SIZES_MS
 def main(argv: list[str] | None = None) -> int:
     """Analyse one experiment (default: the latest); return 0, 2 (no such run) or 7 (not to be analysed, or errors)."""
     options = cli.parser("Analyse one run: statistics, merged table, figures and report.", windows=True)
+    options.add_argument("--merged", choices=merged.FORMATS, help="form of the merged table; default: by its length")
     arguments = options.parse_args(argv)
     try:
         path = load.resolve(arguments.experiment, arguments.results_dir)
-        outcome = run_all(path, arguments.window_sizes or WINDOW_SIZES_MS)
+        outcome = run_all(path, arguments.window_sizes or WINDOW_SIZES_MS, arguments.merged)
     except AnalysisError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

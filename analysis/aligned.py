@@ -66,6 +66,14 @@ class Rows:
         """Tell whether the table has a column."""
         return column in self.frame
 
+    def piece(self, events: slice) -> pd.DataFrame:
+        """Return the rows of some consecutive events, whole; an event without one has nothing in any column."""
+        if self.place is None:
+            return self.frame.iloc[events].reset_index(drop=True)
+        rows = np.where(self.there[events], self.place[events], -1)
+        numbered = self.frame.reset_index(drop=True)  # no copy: the frames share their columns
+        return numbered.reindex(rows).reset_index(drop=True)
+
     def instants(self, column: str) -> Instants:
         """Return a column of 64-bit integers, event by event."""
         array = self.frame[column].array

@@ -17,6 +17,7 @@ from analysis import (
     dashboard,
     figures,
     hypotheses,
+    latex,
     load,
     merged,
     ordering_consensus,
@@ -74,8 +75,13 @@ class Outcome:
     error_findings: int = 0
 
 
-def run_all(experiment_dir: Path, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Outcome:
-    """Analyse a run folder completely. Raises AnalysisError where it cannot be judged; prints nothing."""
+def run_all(
+    experiment_dir: Path, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, merged_form: str | None = None
+) -> Outcome:
+    """Analyse a run folder completely. Raises AnalysisError where it cannot be judged; prints nothing.
+
+    ``merged_form``: one of ``merged.FORMATS`` for the merged table, None for CSV or Parquet by its length.
+    """
     run = load.load(experiment_dir)
     found = results.compute(run, window_sizes_ms)
     numbers = found.as_statistics()
@@ -87,10 +93,12 @@ def run_all(experiment_dir: Path, window_sizes_ms: Sequence[int] = WINDOW_SIZES_
     paths.append(output.write_json(directory / VALIDITY_FILE, found_data))
     if (comparison := published.comparison(run)) is not None:
         paths.append(output.write_json(directory / PUBLISHED_FILE, comparison))
-    wide = merged.merge(found.table).to_csv(index=False, lineterminator="\n")
-    paths.append(output.write_text(experiment_dir / records.MERGED_FILE, wide))
+    paths.append(merged.write(found.table, experiment_dir, merged_form))
     figure_paths, errors = draw(found, experiment_dir / records.FIGURES_DIR)
     paths += figure_paths
+    for_latex = numbers | {"hypotheses": [one.as_dict() for one in judged], "findings": _counted(found)}
+    text = latex.render(found.table.run.name, for_latex, report.tables_of(found, judged))
+    paths.append(output.write_text(experiment_dir / latex.FILE, text))
     written = output.write_text(experiment_dir / records.REPORT_FILE, report.render(found, judged))
     return Outcome(written, (*paths, written), _headlines(found, judged), errors, _errors_found(found))
 
@@ -131,15 +139,15 @@ def _headlines(found: Results, judged: Sequence[Judged]) -> HeadlineTable:
         clock = clocks.get((cell.source, cell.worker))
         point_clock = cell.source == records.SYSTEM
         intervals = [
-            tables.NONE if point_clock else _percent(statistics.rate(count, cell.interval_evaluable))
-            for count in (cell.proved, cell.ambiguous, cell.violated)
+            tables.NONE if point_clock else _percent(cell.interval_rates[verdict])
+            for verdict in ("proved", "ambiguous", "violated")
         ]
         width = None if clock is None or clock.width_us.median is None else clock.width_us.median / 2
         rows.append(
             [
                 cell.source,
                 cell.worker,
-                _percent(statistics.rate(cell.point_violated, cell.point_evaluable)),
+                _percent(cell.point_rates["violated"]),
                 *intervals,
                 tables.NONE if width is None else f"{width:.1f} µs",
                 tables.NONE if clock is None or point_clock else _percent(clock.coverage.contained),
@@ -152,6 +160,10 @@ def _headlines(found: Results, judged: Sequence[Judged]) -> HeadlineTable:
         f"{supported} of {len(judged)} hypotheses supported, {not_evaluable} not evaluable"
     )
     return HeadlineTable(title, list(HEADLINES), rows)
+
+
+def _counted(found: Results) -> dict[str, int]:
+    return {kind: sum(one.severity == kind for one in found.findings) for kind in ("error", "warning", "note")}
 
 
 def _errors_found(found: Results) -> int:
