@@ -131,7 +131,8 @@ def block_length(series: NDArray[np.float64]) -> int:
     in_a_row = max(5, int(math.log10(count)))
     most_lags = min(math.ceil(math.sqrt(count)) + in_a_row, count - 2)
     limit = 2.0 * math.sqrt(math.log10(count) / count)
-    covariance = np.array([centred[lag:] @ centred[: count - lag] for lag in range(most_lags + 1)]) / count
+    # sums of products, for a dot product of so few numbers costs more in threads than in arithmetic
+    covariance = np.array([(centred[lag:] * centred[: count - lag]).sum() for lag in range(most_lags + 1)]) / count
     squares = np.concatenate([[0.0], np.cumsum(centred * centred)])
     lags = np.arange(1, most_lags + 2)
     scale = np.sqrt((squares[-1] - squares[lags]) * squares[count - lags])

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 MOST_POINTS: Final = 4_096
@@ -89,12 +91,12 @@ def resample(at_ns: NDArray[np.int64], error_ns: NDArray[np.float64]) -> Even | 
     return Even(tau0_ns / S, error[chosen] / S, int(slot[-1]) + 1)
 
 
-def deviations(even: Even) -> Deviations:
-    """Return the deviations at tau0, 2 tau0, 4 tau0 … up to half the data, where each needs so much data."""
+def deviations(even: Even, multiples: Sequence[int] | None = None) -> Deviations:
+    """Return the deviations at so many tau0 (1, 2, 4 … up to half the data), where the data are long enough."""
     import allantools  # noqa: PLC0415 - it loads scipy.stats and more, about 2 s
 
     count = len(even.phase_s)
-    factors = [2**power for power in range(int(math.log2(count / 2)) + 1)]
+    factors = list(multiples or (2**power for power in range(int(math.log2(count / 2)) + 1)))
     taus = [factor * even.tau0_s for factor in factors]
     found = []
     for function in (allantools.oadev, allantools.tdev, allantools.mtie):

@@ -1,0 +1,97 @@
+"""How errors wander: our deviations are those published for the standard test data, and resampling invents nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis import clock_quality_stability as stability
+
+# W. J. Riley, Handbook of Frequency Stability Analysis, NIST SP 1065 (2008), pages 107 and 108: the NBS14 data, nine
+# frequency values, with the published overlapping Allan deviation and time deviation at 1 and 2 s.
+NBS14 = (892, 809, 823, 798, 671, 644, 883, 903, 677)
+NBS14_OADEV = (91.22945, 85.95287)
+NBS14_TDEV = (52.67135, 86.35831)
+
+# Same place, page 108: the 1000 values n(i+1) = 16807 n(i) mod 2147483647 over 2147483647, from n(0) = 1234567890;
+# published deviations at 1, 10 and 100 s.
+SUITE_OADEV = (2.922319e-01, 9.159953e-02, 3.241343e-02)
+SUITE_TDEV = (1.687202e-01, 3.563623e-01, 1.253382e00)
+
+
+def suite():
+    values = [1234567890]
+    for _ in range(999):
+        values.append(16807 * values[-1] % 2147483647)
+    assert values[1:4] == [395529916, 1209410747, 633705974]  # as published
+    return np.array(values) / 2147483647
+
+
+def even(frequency):
+    phase = np.concatenate([[0.0], np.cumsum(frequency)])
+    return stability.Even(1.0, phase, len(phase))
+
+
+def test_the_nine_values_of_nbs14_have_the_published_deviations():
+    found = stability.deviations(even(NBS14), (1, 2))
+    assert found.tau_s == (1.0, 2.0)
+    assert found.adev == pytest.approx(NBS14_OADEV, rel=1e-6)
+    assert found.tdev_s == pytest.approx(NBS14_TDEV, rel=1e-6)
+
+
+def test_the_thousand_values_of_the_suite_have_the_published_deviations():
+    found = stability.deviations(even(suite()), (1, 10, 100))
+    assert found.adev == pytest.approx(SUITE_OADEV, rel=1e-6)
+    assert found.tdev_s == pytest.approx(SUITE_TDEV, rel=1e-6)
+
+
+@pytest.mark.parametrize("frequency", [np.array(NBS14, dtype=float), suite()])
+def test_mtie_is_the_largest_range_within_any_window_by_its_definition(frequency):
+    """ITU-T G.810 (1996), appendix II: the peak to peak phase in every window of n + 1 points, the largest of them."""
+    data = even(frequency)
+    multiples = [1, 2, len(data.phase_s) // 4]
+    windows = {
+        multiple: max(
+            float(np.ptp(data.phase_s[start : start + multiple + 1])) for start in range(len(data.phase_s) - multiple)
+        )
+        for multiple in multiples
+    }
+    found = stability.deviations(data, multiples)
+    assert found.mtie_s == pytest.approx([windows[multiple] for multiple in multiples], rel=1e-12)
+
+
+def test_a_constant_frequency_offset_has_no_deviation_and_an_mtie_that_grows_with_it():
+    at = np.arange(0, 2_000) * 50_000_000
+    found = stability.stability(at, at * 1e-5)
+    assert found.tau0_s == 0.05
+    assert max(value for value in found.adev if value is not None) < 1e-12
+    assert found.mtie_s == pytest.approx([tau * 1e-5 for tau in found.tau_s])
+
+
+def test_every_slot_holds_the_first_error_in_it_as_it_was():
+    rng = np.random.default_rng(1)
+    at = np.sort(rng.integers(0, 100 * 10**9, 20_000))
+    error = rng.normal(size=20_000)
+    found = stability.resample(at, error)
+    assert found.tau0_s == 0.05  # 4,096 slots of 100 s would be shorter
+    slots = (at - at[0]) // 50_000_000
+    expected = [error[np.flatnonzero(slots == slot)[0]] / 1e9 for slot in (0, 1, 2)]
+    assert found.phase_s[:3].tolist() == expected
+    assert set((found.phase_s * 1e9).round(9)) <= set(error.round(9))
+
+
+def test_a_gap_is_not_bridged_and_the_longer_side_is_used():
+    at = np.concatenate([np.arange(100), np.arange(200, 500)]) * 10**9
+    found = stability.resample(at, np.where(at < 150 * 10**9, 1.0, 2.0))
+    assert (len(found.phase_s), found.slots) == (300, 500)
+    assert set(found.phase_s) == {2e-9}
+
+
+@pytest.mark.parametrize("count", [0, 1, stability.FEWEST_POINTS - 1])
+def test_too_few_errors_have_no_stability(count):
+    at = np.arange(count) * 10**9
+    assert stability.stability(at, np.zeros(count)) is None
+
+
+def test_events_of_one_instant_have_no_stability():
+    assert stability.stability(np.zeros(100, dtype=np.int64), np.zeros(100)) is None
