@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pandas as pd
 
 from analysis.finding import Finding, frames, ids, reasons
@@ -11,6 +12,8 @@ from node_agent import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from analysis.load import Run
 
@@ -55,8 +58,8 @@ def _several_coordinators(run: Run) -> Iterator[Finding]:
 def _foreign_events(run: Run) -> Iterator[Finding]:
     sent = _first_copies(run.coordinator).set_index("event_id")["send_time_ns"]
     for node, frame in run.workers.items():
-        strangers = sorted(set(frame["event_id"].dropna()) - set(sent.index))
-        if strangers:
+        strangers = np.setdiff1d(_events(frame), sent.index.to_numpy(dtype=np.int64))
+        if len(strangers):
             text = f"{len(strangers):,} events the coordinator did not send: event {ids(strangers)}"
             yield Finding("foreign-events", "error", node, "", text, {"events": len(strangers)})
         if "coordinator_send_time_ns" not in frame:
@@ -73,14 +76,14 @@ def _foreign_events(run: Run) -> Iterator[Finding]:
 
 
 def _missing_events(run: Run) -> Iterator[Finding]:
-    sent = set(run.coordinator["event_id"].dropna())
+    sent = _events(run.coordinator)
     for node in run.worker_ids:
         if node not in run.workers:
             text = f"no data: all {len(sent):,} events are missing"
             yield Finding("missing-events", "error", node, "", text, {"missing": len(sent), "of": len(sent)})
             continue
-        missing = sorted(sent - set(run.workers[node]["event_id"].dropna()))
-        if missing:
+        missing = np.setdiff1d(sent, _events(run.workers[node]))
+        if len(missing):
             text = f"{len(missing):,} of {len(sent):,} events are missing: event {ids(missing)}"
             numbers = {"missing": len(missing), "of": len(sent), "events": [int(event) for event in missing[:1000]]}
             yield Finding("missing-events", "warning", node, "", text, numbers)
@@ -118,6 +121,11 @@ def _mixed_origins(run: Run) -> Iterator[Finding]:
         if len(origins) > 1:
             text = f"stamps were taken in different places ({reasons(origins)}): some delays include the program's own"
             yield Finding("mixed-stamps", "note", node, records.SYSTEM, text, {"origins": origins})
+
+
+def _events(frame: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the different events of a table's rows, in order."""
+    return np.unique(frame["event_id"].dropna().to_numpy(dtype=np.int64))
 
 
 def _first_copies(frame: pd.DataFrame) -> pd.DataFrame:

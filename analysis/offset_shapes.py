@@ -63,9 +63,9 @@ class Clamp:
     near: int
 
 
-def answers(offsets: NDArray[np.float64], sample_ids: NDArray[np.object_] | None = None) -> NDArray[np.intp]:
+def answers(offsets: NDArray[np.float64], sample_ids: NDArray[np.int64] | None = None) -> NDArray[np.intp]:
     """Return the position of the first row of each answer: where the sample (or, without ids, the offset) changes."""
-    marks = offsets if sample_ids is None else sample_ids
+    marks: NDArray[np.float64] | NDArray[np.int64] = offsets if sample_ids is None else sample_ids
     if not len(marks):
         return np.zeros(0, dtype=np.intp)
     return np.flatnonzero(np.concatenate([[True], marks[1:] != marks[:-1]]))

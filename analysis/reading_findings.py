@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import pandas as pd
 
 from analysis import load, offset_shapes
 from analysis.finding import SHOWN, Finding, clock, frames, reasons, stamp_column
 from node_agent import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from analysis.load import Run
@@ -26,18 +26,13 @@ MIN_ROWS: Final = 10
 
 def find(run: Run) -> Iterator[Finding]:
     """Yield the findings about readings, detector by detector."""
-    for detector in (
-        _mixed_domains,
-        _never_ready,
-        _unavailable,
-        _constant_uncertainty,
-        _placeholder_uncertainty,
-        _clamps,
-        _levels,
-        _one_sign,
-        _disagreeing_columns,
-        _disordered_bounds,
-    ):
+    for detector in (_mixed_domains, _never_ready, _unavailable):
+        yield from detector(run)
+    numbers = tuple(_series(run))  # made once: a long run has millions of rows
+    for judge in (_constant_uncertainty, _placeholder_uncertainty, _clamps, _levels):
+        yield from judge(numbers)
+    yield from _one_sign(run, numbers)
+    for detector in (_disagreeing_columns, _disordered_bounds):
         yield from detector(run)
 
 
@@ -51,7 +46,7 @@ class _Series:
     offsets: NDArray[np.float64]
     uncertainties: NDArray[np.float64]
     half_widths_ms: NDArray[np.float64]
-    sample_ids: NDArray[np.object_] | None
+    sample_ids: NDArray[np.int64] | None  # a number for each
 
     @property
     def source(self) -> str:
@@ -98,8 +93,8 @@ def _unavailable(run: Run) -> Iterator[Finding]:
                 yield Finding("unavailable-readings", "warning", node, source, text, {"statuses": statuses})
 
 
-def _constant_uncertainty(run: Run) -> Iterator[Finding]:
-    for series in _series(run):
+def _constant_uncertainty(numbers_of: Sequence[_Series]) -> Iterator[Finding]:
+    for series in numbers_of:
         known = series.uncertainties[~np.isnan(series.uncertainties)]
         if len(known) < MIN_ROWS or len(series.first_rows) < MIN_ANSWERS or known.min() != known.max():
             continue
@@ -111,9 +106,9 @@ def _constant_uncertainty(run: Run) -> Iterator[Finding]:
         yield Finding("constant-uncertainty", "error", series.node, series.source, text, numbers)
 
 
-def _placeholder_uncertainty(run: Run) -> Iterator[Finding]:
+def _placeholder_uncertainty(numbers_of: Sequence[_Series]) -> Iterator[Finding]:
     """Find a round number (a multiple of 0.1 ms) among numbers that are not: a measurement hits one by chance only."""
-    for series in _series(run):
+    for series in numbers_of:
         known = series.uncertainties[~np.isnan(series.uncertainties)]
         is_round = known == np.round(known, 1)
         if not len(known) or np.count_nonzero(is_round) in {0, len(known)} or np.mean(is_round) > 0.5:
@@ -130,8 +125,8 @@ def _placeholder_uncertainty(run: Run) -> Iterator[Finding]:
                 yield Finding("placeholder-uncertainty", "warning", series.node, series.source, text, numbers)
 
 
-def _clamps(run: Run) -> Iterator[Finding]:
-    for series in _series(run):
+def _clamps(numbers_of: Sequence[_Series]) -> Iterator[Finding]:
+    for series in numbers_of:
         clamps = offset_shapes.clamps(series.offsets)
         for clamp in clamps:
             text = (
@@ -160,8 +155,8 @@ def _clamps(run: Run) -> Iterator[Finding]:
             yield Finding("repeated-offset", "warning", series.node, series.source, text, repeated)
 
 
-def _levels(run: Run) -> Iterator[Finding]:
-    for series in _series(run):
+def _levels(numbers_of: Sequence[_Series]) -> Iterator[Finding]:
+    for series in numbers_of:
         widths = series.half_widths_ms[~np.isnan(series.half_widths_ms)]
         resolution_ms = 2.0 * float(np.median(widths)) if len(widths) else 0.0
         levels = offset_shapes.levels(series.offsets, series.first_rows, resolution_ms)
@@ -195,10 +190,10 @@ def _levels(run: Run) -> Iterator[Finding]:
         yield Finding("offset-levels", "warning", series.node, series.source, text, numbers)
 
 
-def _one_sign(run: Run) -> Iterator[Finding]:
+def _one_sign(run: Run, numbers_of: Sequence[_Series]) -> Iterator[Finding]:
     """State that all nodes lie on one side of a server, where no sample is there to tell a clock from a path delay."""
     by_prefix: dict[str, list[_Series]] = {}
-    for series in _series(run):
+    for series in numbers_of:
         by_prefix.setdefault(series.prefix, []).append(series)
     for prefix, all_series in by_prefix.items():
         source = load.source_name(prefix)
@@ -254,21 +249,22 @@ def _disordered_bounds(run: Run) -> Iterator[Finding]:
 def _series(run: Run) -> Iterator[_Series]:
     for node, frame in frames(run).items():
         for prefix in load.prefixes([frame]):
-            rows = frame[frame[f"{prefix}_offset_ms"].notna() & frame[stamp_column(run, node)].notna()]
-            if rows.empty:
+            stamp, offset = frame[stamp_column(run, node)], frame[f"{prefix}_offset_ms"]
+            rows = np.flatnonzero(offset.notna().to_numpy() & stamp.notna().to_numpy())
+            if not len(rows):
                 continue
-            width = (rows[f"{prefix}_upper_bound_ns"] - rows[f"{prefix}_lower_bound_ns"]).astype("Float64") / 2e6
-            uncertainty = rows[f"{prefix}_uncertainty_ms"].to_numpy(dtype=np.float64)
-            half = width.to_numpy(dtype=np.float64, na_value=np.nan)
-            ids = rows[f"{prefix}_sample_id"]
+            low, high = frame[f"{prefix}_lower_bound_ns"], frame[f"{prefix}_upper_bound_ns"]
+            half = ((high - low).to_numpy(dtype=np.float64, na_value=np.nan) / 2e6)[rows]
+            uncertainty = frame[f"{prefix}_uncertainty_ms"].to_numpy(dtype=np.float64)[rows]
+            ids = pd.factorize(frame[f"{prefix}_sample_id"])[0][rows]
             yield _Series(
                 node=node,
                 prefix=prefix,
-                stamps=rows[stamp_column(run, node)].to_numpy(dtype=np.int64),
-                offsets=rows[f"{prefix}_offset_ms"].to_numpy(dtype=np.float64),
+                stamps=stamp.to_numpy(dtype=np.int64, na_value=0)[rows],
+                offsets=offset.to_numpy(dtype=np.float64)[rows],
                 uncertainties=uncertainty,
                 half_widths_ms=np.where(np.isnan(half), uncertainty, half),
-                sample_ids=None if ids.isna().any() else ids.to_numpy(dtype=object),
+                sample_ids=None if (ids < 0).any() else ids,
             )
 
 
