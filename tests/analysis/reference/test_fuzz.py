@@ -1,0 +1,105 @@
+"""Whatever the clocks, paths and steps of a cluster: what the reference says it knows is true."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+
+import numpy as np
+from clusters import MS, SECOND, random_cluster
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from analysis import reference
+
+QUESTIONS = 400
+
+
+def outside(cluster, built, *, seed=0):
+    """Ask for lags, offsets and walls at random instants; return how many answers miss the truth, and of how many."""
+    dice = np.random.default_rng(seed)
+    missed = asked = 0
+    ends = int(cluster.seconds * SECOND)
+    pairs = list(permutations(cluster.nodes, 2))
+    for a, b in [pairs[place] for place in dice.permutation(len(pairs))[:12]]:
+        clock_a, clock_b = cluster.oscillators[a], cluster.oscillators[b]
+        true_a = dice.integers(0, ends, QUESTIONS)
+        for at, _ in (*clock_a.steps, *clock_b.steps):  # where it is hardest
+            true_a[: QUESTIONS // 4] = at + (dice.normal(0, 20 * MS, QUESTIONS // 4)).astype(np.int64)
+        true_b = true_a + dice.normal(0, 5 * MS, QUESTIONS).astype(np.int64)
+        raw_a, error_a = cluster.stamp(a, true_a)
+        raw_b, error_b = cluster.stamp(b, true_b)
+        lag = built.lag(a, raw_a, b, raw_b, error_a, error_b)
+        true_lag = clock_a.raw(true_b) - clock_a.raw(true_a)
+        missed += int((lag.known & ((true_lag < lag.low_ns) | (true_lag > lag.high_ns))).sum())
+        assert (lag.known == (lag.reason == "")).all()
+        at = clock_a.raw(true_a)
+        theta = built.offsets(a, b, at)
+        truth = clock_b.raw(true_a) - at
+        missed += int((theta.known & ((truth < theta.low_ns) | (truth > theta.high_ns))).sum())
+        wall = built.walls(a, b, raw_b, error_b)
+        shown = clock_a.wall(true_b)
+        missed += int((wall.known & ((shown < wall.low_ns) | (shown > wall.high_ns))).sum())
+        asked += int(lag.known.sum()) + int(theta.known.sum()) + int(wall.known.sum())
+    return missed, asked
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 2**32), steps=st.integers(0, 2), wall_steps=st.integers(0, 2))
+def test_no_answer_of_200_random_clusters_misses_the_truth(seed, steps, wall_steps):
+    cluster = random_cluster(seed, steps=steps, wall_steps=wall_steps)
+    built = reference.build(cluster.run())
+    missed, asked = outside(cluster, built, seed=seed)
+    assert built.evaluable, built.reason
+    assert missed == 0
+    assert asked > 0
+    event(f"{len(cluster.nodes)} nodes, {steps} steps")
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_user_stamps_still_contain_the_truth_and_are_wider(seed):
+    kernel, user = (random_cluster(seed, count=3, loss=0.0, stamp_error=error) for error in (200, 50_000))
+    widths = []
+    for cluster in (kernel, user):
+        built = reference.build(cluster.run())
+        missed, asked = outside(cluster, built, seed=seed)
+        assert (missed, asked > 0) == (0, True)
+        widths.append(built.pairs[0].half_width_us.median)
+    assert widths[0] < widths[1]
+
+
+def test_a_rho_below_the_drift_is_found_out():
+    cluster = random_cluster(3, count=3, loss=0.0, stamp_error=100)
+    for place, clock in enumerate(cluster.oscillators.values()):
+        clock.slopes_ppb = [(-1) ** place * 95_000] * len(clock.slopes_ppb)
+    run = cluster.run()
+    assert outside(cluster, reference.build(run))[0] == 0
+    believing = replace(reference.build(run, rho_ppm=20.0), evaluable=True)
+    assert outside(cluster, believing)[0] > 0
+
+
+def test_one_falsified_stamp_that_contradicts_nothing_is_found_out_by_the_truth():
+    cluster = random_cluster(5, count=2, loss=0.0, stamp_error=0)
+    run = cluster.run()
+    honest = reference.build(run)
+    assert outside(cluster, honest)[0] == 0
+    left = cluster.probes["n0", "n1"][0]
+    raw = cluster.oscillators["n0"].raw(left)
+    theta = honest.offsets("n0", "n1", raw)
+    truth = cluster.oscillators["n1"].raw(left) - raw
+    middle = len(left) // 2
+    falsified = raw[middle] + (theta.low_ns[middle] + truth[middle]) // 2  # between what is proved and what is true
+    frame = run.probes["n1"]
+    row = frame.index[(frame["direction"] == "rx") & (frame["sequence"] == middle)]
+    frame.loc[row, "raw_ns"] = int(falsified)
+    assert outside(cluster, replace(reference.build(run), evaluable=True))[0] > 0
+
+
+def test_stamps_wronger_than_they_say_are_found_out():
+    cluster = random_cluster(9, count=3, loss=0.0, stamp_error=100_000)
+    run = cluster.run()
+    assert outside(cluster, reference.build(run))[0] == 0
+    for frame in run.probes.values():
+        frame["raw_error_ns"] = frame["raw_error_ns"] * 0
+    assert outside(cluster, replace(reference.build(run), evaluable=True))[0] > 0
