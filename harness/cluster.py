@@ -2,6 +2,8 @@
 
 Every action has a deadline and fails as an UnreachableError, RemoteCommandError or DeadlineError that names the node.
 Remote paths may start with ``~/``; they hold no character a shell would look at (``harness.config`` sees to that).
+What a login prints by itself, a banner or an ``echo`` in some profile, is never taken for an answer: commands begin to
+speak after a mark, and where such words spoil SFTP, files go by the shell.
 """
 
 from __future__ import annotations
@@ -10,41 +12,118 @@ import contextlib
 import secrets
 import stat
 import threading
-import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import fabric
 import paramiko
 
-from harness.errors import DeadlineError, HarnessError, RemoteCommandError, RunError, UnreachableError
-from harness.host_keys import apply_policy, known_hosts_files
+from harness import remote_files, ssh_config
+from harness.answers import Answers
+from harness.channels import (
+    COMMAND_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    SSH_ERRORS,
+    Ran,
+    reason,
+    run_command,
+    sftp_over,
+)
+from harness.errors import (
+    ConfigError,
+    DeadlineError,
+    HarnessError,
+    RemoteCommandError,
+    UnreachableError,
+)
+from harness.host_keys import apply_policy, know_by, known_hosts_files
+from harness.identities import identities
+from harness.proxy_command import ProxySocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from harness.config import ClusterConfig, NodeConfig, SshConfig
 
-CONNECT_TIMEOUT_S: Final = 10
-COMMAND_TIMEOUT_S: Final = 20.0
-TRANSFER_STALL_S: Final = 20.0
 KEEPALIVE_S: Final = 10
+ALIVE_TIMEOUT_S: Final = 5.0
+# Logins at once: OpenSSH's MaxStartups begins to refuse at 10 that are not through yet, and others log in as well.
+LOGINS_AT_ONCE: Final = 8
+MOST_THREADS: Final = 32
 
 T = TypeVar("T")
-_SSH_ERRORS: Final = (paramiko.SSHException, OSError, EOFError)
 
 
 class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric publishes no types
-    """A fabric connection whose hop through a gateway has a deadline too."""
+    """A fabric connection that follows ssh_config as ssh does, every hop of it with a deadline."""
+
+    # Fabric takes an attribute that its class does not have for a setting.
+    connect_kwargs: dict[str, Any]
+    connect_timeout: int | None = None
+    proxy_said = ""
+    _proxy: ProxySocket | None = None
+
+    def __init__(self, host: str, **options: Any) -> None:
+        """Prepare. What fabric was told on its command line (``-i``, ``-t``, a passphrase) counts for every hop."""
+        super().__init__(host, **options)
+        told = {**self.config.connect_kwargs, **self.connect_kwargs}
+        self.connect_timeout = told.pop("timeout", None) or self.connect_timeout or CONNECT_TIMEOUT_S
+        told |= {"banner_timeout": self.connect_timeout, "auth_timeout": self.connect_timeout}
+        self.connect_kwargs = identities(self.ssh_config, told)
+
+    def get_gateway(self) -> Any:
+        """Return the last hop of ProxyJump, the ones before it being its gateways in turn; else the ProxyCommand."""
+        jump = self.ssh_config.get("proxyjump", "none")
+        if jump.lower() == "none":
+            command = self.ssh_config.get("proxycommand", "none")
+            return self.config.gateway if command.lower() == "none" else command
+        gateway = None
+        for hop in jump.split(","):
+            if self.derive_shorthand(hop)["host"] in {self.original_host, self.host}:  # a pattern that fits the hop too
+                return None
+            gateway = _Connection(hop.strip(), config=self.config, gateway=gateway)
+        return gateway
 
     def open_gateway(self) -> Any:
-        if not isinstance(self.gateway, fabric.Connection):
-            return super().open_gateway()
+        """Return what stands for a socket to this host."""
+        if isinstance(self.gateway, str):
+            self._proxy = ProxySocket(self.gateway)
+            return self._proxy
         self.gateway.open()
         target = (self.host, int(self.port))
-        return self.gateway.transport.open_channel("direct-tcpip", target, ("", 0), timeout=CONNECT_TIMEOUT_S)
+        timeout_s = self.connect_timeout
+        return self.gateway.transport.open_channel("direct-tcpip", target, ("", 0), timeout=timeout_s)
+
+    def open(self) -> Any:
+        """Connect, and keep the connection from falling asleep."""
+        if self.is_connected:
+            return None
+        try:
+            result = super().open()
+        except BaseException:
+            self.client.close()  # paramiko leaves the thread and the socket of a failed login behind
+            raise
+        finally:
+            if self._proxy is not None and not self.is_connected:
+                self.proxy_said = self._proxy.said()
+                self._proxy.close()
+        self.transport.set_keepalive(KEEPALIVE_S)
+        return result
+
+    def answers(self) -> bool:
+        """Return whether the other end still answers; a connection that does not is closed."""
+        if not self.is_connected:
+            return False
+        try:
+            self.transport.open_session(timeout=ALIVE_TIMEOUT_S).close()
+        except SSH_ERRORS:
+            self.close()
+            if isinstance(self.gateway, _Connection):
+                self.gateway.answers()
+            return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -56,27 +135,20 @@ class Result:
     stderr: str
 
 
-@dataclass
-class Answers(Generic[T]):
-    """What several nodes said to one question: partial failure is data."""
-
-    ok: dict[str, T] = field(default_factory=dict)
-    failed: dict[str, HarnessError] = field(default_factory=dict)
-
-    def demand(self) -> None:
-        """Raise RunError, one line per node, unless every node answered."""
-        if self.failed:
-            raise RunError("\n".join(str(error) for error in self.failed.values()))
-
-
 class Host:
     """One node as seen through SSH. One thread at a time; a lost connection is opened anew by the next action."""
 
-    def __init__(self, node: NodeConfig, connection: Any, gate: threading.Lock) -> None:
-        """Bind a node to its (still closed) connection; ``gate`` lets one thread at a time open the gateway."""
+    def __init__(self, node: NodeConfig, connection: Any, gate: threading.Lock, logins: threading.Semaphore) -> None:
+        """Bind a node to its (still closed) connection.
+
+        ``gate`` lets one thread at a time open the gateway, ``logins`` few hosts at a time log in.
+        """
         self.node = node
         self._connection = connection
         self._gate = gate
+        self._logins = logins
+        self._doubtful = False
+        self._no_sftp = False
         self._one_at_a_time = threading.RLock()
         self._sftp: paramiko.SFTPClient | None = None
 
@@ -92,23 +164,8 @@ class Host:
 
     def run(self, command: str, *, stdin: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S) -> Result:
         """Run a command with the node's shell. Raises UnreachableError, or DeadlineError after ``timeout_s``."""
-        deadline = time.monotonic() + timeout_s
-        with self._session(f"running {command.split(maxsplit=1)[0]}") as transport:
-            channel = transport.open_session(timeout=CONNECT_TIMEOUT_S)
-            try:
-                channel.settimeout(max(0.1, deadline - time.monotonic()))
-                channel.exec_command(command)
-                channel.sendall(stdin)
-                channel.shutdown_write()
-                stdout = _read_all(channel, channel.recv, deadline)
-                stderr = _read_all(channel, channel.recv_stderr, deadline)
-                if not channel.status_event.wait(max(0.0, deadline - time.monotonic())):
-                    raise TimeoutError
-                return Result(channel.recv_exit_status(), stdout, stderr)
-            except TimeoutError:
-                raise DeadlineError(f"{self.id}: expected an end within {timeout_s:g} s of: {command}") from None
-            finally:
-                channel.close()
+        said = self._run(command, stdin, timeout_s)
+        return Result(said.exit_code, said.output.decode("utf-8", "replace"), said.stderr)
 
     def ask(self, command: str, *, stdin: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S) -> str:
         """Run a command that must succeed and return its output. Raises RemoteCommandError as well."""
@@ -121,17 +178,22 @@ class Host:
 
     def write(self, path: str, content: bytes, mode: int) -> None:
         """Put a file in place at once, never readable to others than ``mode`` says."""
-        scratch = f"{_sftp_path(path)}.{secrets.token_hex(4)}"
+        scratch = f"{path}.{secrets.token_hex(4)}"
         with self._files(f"writing {path}") as sftp:
-            with sftp.open(scratch, "wb") as file:
+            if sftp is None:
+                remote_files.write(self._run, scratch, path, content, mode)
+                return
+            with sftp.open(_sftp_path(scratch), "wb") as file:
                 file.chmod(mode)
                 file.set_pipelined(pipelined=True)
                 file.write(content)
-            sftp.posix_rename(scratch, _sftp_path(path))
+            sftp.posix_rename(_sftp_path(scratch), _sftp_path(path))
 
     def read(self, path: str) -> bytes | None:
         """Return a small file's bytes, or None if there is none."""
         with self._files(f"reading {path}") as sftp:
+            if sftp is None:
+                return remote_files.read(self._run, path)
             try:
                 with sftp.open(_sftp_path(path), "rb") as file:
                     return bytes(file.read())
@@ -141,6 +203,8 @@ class Host:
     def list(self, folder: str) -> dict[str, int] | None:
         """Return the names and sizes (bytes) of a folder's plain files, or None if there is no such folder."""
         with self._files(f"listing {folder}") as sftp:
+            if sftp is None:
+                return remote_files.listing(self._run, folder)
             try:
                 entries = sftp.listdir_attr(_sftp_path(folder))
             except FileNotFoundError:
@@ -150,63 +214,105 @@ class Host:
     def fetch(self, path: str, target: Path) -> None:
         """Copy a file of any size from the node to ``target``; it must keep moving (``TRANSFER_STALL_S``)."""
         with self._files(f"fetching {path}") as sftp:
+            if sftp is None:
+                remote_files.fetch(self._run, path, target)
+                return
             sftp.get(_sftp_path(path), str(target))
 
     def close(self) -> None:
         """Close the connection, if there is one."""
         with self._one_at_a_time:
-            if self._sftp is not None:
-                self._sftp.close()
-            self._connection.close()
+            self._close()
+
+    def _close(self) -> None:
+        if self._sftp is not None:
+            self._sftp.close()
+            self._sftp = None
+        self._connection.close()
+
+    def _run(self, command: str, stdin: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S) -> Ran:
+        """Run a command with /bin/sh, whatever the login shell is; take for its output what comes after a mark."""
+        with self._session(f"running {command.split(maxsplit=1)[0]}") as transport:
+            try:
+                return run_command(transport, command, stdin, timeout_s)
+            except TimeoutError:
+                self._doubtful = True
+                raise DeadlineError(f"{self.id}: expected an end within {timeout_s:g} s of: {command}") from None
+            except RemoteCommandError as error:
+                raise RemoteCommandError(f"{self.id}: {error}") from None
 
     @contextlib.contextmanager
     def _session(self, doing: str) -> Iterator[paramiko.Transport]:
-        """Hold the (opened) connection for one action; whatever SSH raises becomes one line naming the node."""
+        """Hold the (opened) connection for one action; whatever SSH raises becomes one line naming the node.
+
+        A connection that failed is closed, and one that kept somebody waiting is asked first whether it still answers.
+        """
         with self._one_at_a_time:
             try:
+                if self._doubtful and not self._connection.answers():
+                    self._close()
+                self._doubtful = False
                 if not self._connection.is_connected:
                     self._open()
                 yield self._connection.transport
             except HarnessError:
                 raise
-            except _SSH_ERRORS as error:
-                raise UnreachableError(f"{self.id}: {doing} at {self.place}: {_reason(error)}") from error
+            except SSH_ERRORS as error:
+                self._doubtful = True
+                raise UnreachableError(f"{self.id}: {doing} at {self.place}: {reason(error)}") from error
 
     @contextlib.contextmanager
-    def _files(self, doing: str) -> Iterator[paramiko.SFTPClient]:
+    def _files(self, doing: str) -> Iterator[paramiko.SFTPClient | None]:
+        """Hold the node's SFTP for one action; None where there is none, then the shell has to do."""
         with self._session(doing) as transport:
-            if self._sftp is None or self._sftp.get_channel() is None or self._sftp.get_channel().closed:  # type: ignore[union-attr]  # asked one word before
-                self._sftp = paramiko.SFTPClient.from_transport(transport)
-                if self._sftp is None:
-                    raise UnreachableError(f"{self.id}: {doing} at {self.place}: no SFTP there")
-                self._sftp.get_channel().settimeout(TRANSFER_STALL_S)  # type: ignore[union-attr]  # it was just opened
+            if not self._no_sftp and (self._sftp is None or self._sftp.sock.closed):
+                self._sftp = sftp_over(transport)
+                self._no_sftp = self._sftp is None
             try:
                 yield self._sftp
             except TimeoutError:
                 raise
+            except RemoteCommandError as error:
+                raise RemoteCommandError(f"{self.id}: {doing}: {error}") from None
             except OSError as error:
                 if not transport.is_active():
                     raise
                 raise RemoteCommandError(f"{self.id}: {doing}: {' '.join(str(error).split())}") from error
 
     def _open(self) -> None:
-        gateway = self._connection.gateway
-        if isinstance(gateway, fabric.Connection):
-            try:
-                with self._gate:
-                    gateway.open()
-            except _SSH_ERRORS as error:
-                place = f"{gateway.user}@{gateway.host}:{gateway.port}"
-                advice = "on that machine itself use --direct after the cluster's name"
-                message = f"{self.id}: expected SSH at the gateway {place}, got: {_reason(error)}; {advice}"
-                raise UnreachableError(message) from error
+        """Log in, through the gateway if there is one; a gateway that proves dead is opened anew, once."""
+        if isinstance(self._connection.gateway, _Connection):
+            self._open_gateway(self._connection.gateway)
         try:
-            self._connection.open()
-            self._connection.transport.set_keepalive(KEEPALIVE_S)
-        except _SSH_ERRORS as error:
-            through = f" through {getattr(gateway, 'host', gateway)}" if gateway else ""
-            message = f"{self.id}: expected SSH at {self.place}{through}, got: {_reason(error)}"
-            raise UnreachableError(message) from error
+            with self._logins:
+                self._connection.open()
+        except SSH_ERRORS as error:
+            gateway = self._connection.gateway
+            if isinstance(gateway, _Connection):
+                with self._gate:
+                    dead = not gateway.answers()
+                if dead:
+                    self._open_gateway(gateway)
+                    with contextlib.suppress(*SSH_ERRORS), self._logins:
+                        self._connection.open()
+                        return
+            raise self._unreachable(error) from error
+
+    def _open_gateway(self, gateway: _Connection) -> None:
+        try:
+            with self._gate:
+                gateway.open()
+        except SSH_ERRORS as error:
+            place = f"{gateway.user}@{gateway.host}:{gateway.port}"
+            advice = "on that machine itself use --direct after the cluster's name"
+            why = reason(error) + _proxy_words(gateway)
+            raise UnreachableError(f"{self.id}: expected SSH at the gateway {place}, got: {why}; {advice}") from error
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        gateway = self._connection.gateway
+        through = f" through {getattr(gateway, 'host', gateway)}" if gateway else ""
+        why = reason(error) + _proxy_words(self._connection)
+        return UnreachableError(f"{self.id}: expected SSH at {self.place}{through}, got: {why}")
 
 
 class Cluster:
@@ -218,15 +324,21 @@ class Cluster:
         An embedded cluster is reached with nothing but what its configuration says: no ssh_config, no agent.
         """
         self.config = config
+        self.ssh_config_file: str | None = None
         if config.embedded:
             settings = fabric.Config(ssh_config=paramiko.SSHConfig())
-        settings = settings or fabric.Config()
+        else:
+            settings = (settings or fabric.Config(lazy=True)).clone()
+            self.ssh_config_file = settings._runtime_ssh_path or settings.ssh_config_path  # noqa: SLF001 - `fab -S` tells it nowhere else
+            settings._set(base_ssh_config=ssh_config.load(self.ssh_config_file))  # noqa: SLF001 - as fabric itself does, which knows no Include
         gateway = self._connect(config.gateway, settings, None) if config.gateway else None
-        gate = threading.Lock()
-        self.hosts = {node.id: Host(node, self._connect(node, settings, gateway), gate) for node in config.nodes}
+        gate, logins = threading.Lock(), threading.BoundedSemaphore(LOGINS_AT_ONCE)
+        self.hosts = {
+            node.id: Host(node, self._connect(node, settings, gateway), gate, logins) for node in config.nodes
+        }
         self._gateway = gateway
         self._pending: set[Future[Any]] = set()
-        self._pool = ThreadPoolExecutor(max_workers=min(16, len(self.hosts)), thread_name_prefix="host")
+        self._pool = ThreadPoolExecutor(max_workers=min(MOST_THREADS, len(self.hosts)), thread_name_prefix="host")
 
     def each(self, action: Callable[[Host], T], nodes: Iterable[str] | None = None) -> Answers[T]:
         """Do one thing on every node (or those named) at once; one's failure never hides another's answer."""
@@ -260,37 +372,27 @@ class Cluster:
         self.close()
 
     def _connect(self, ssh: SshConfig, settings: Any, gateway: Any) -> Any:
-        waits: dict[str, Any] = {"banner_timeout": CONNECT_TIMEOUT_S, "auth_timeout": CONNECT_TIMEOUT_S}
+        keys: dict[str, Any] = {}
         if ssh.identity_file is not None:
-            waits["key_filename"] = str(Path(ssh.identity_file).expanduser())
+            keys["key_filename"] = str(Path(ssh.identity_file).expanduser())
         if self.config.embedded:
-            waits |= {"allow_agent": False, "look_for_keys": False}
-        connection = _Connection(
-            ssh.host,
-            user=ssh.user,
-            port=ssh.port,
-            config=settings,
-            gateway=gateway,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            connect_kwargs=waits,
-        )
+            keys |= {"allow_agent": False, "look_for_keys": False}
+        try:
+            connection = _Connection(
+                ssh.host, user=ssh.user, port=ssh.port, config=settings, gateway=gateway, connect_kwargs=keys
+            )
+        except RecursionError:
+            raise ConfigError(
+                f"ssh_config: expected ProxyJump of {ssh.host} to lead there, it leads in a circle"
+            ) from None
         hop = connection
         while isinstance(hop, fabric.Connection):  # ssh_config may have put more hosts in between
             files = known_hosts_files(self.config.known_hosts_file, hop.ssh_config.get("userknownhostsfile"))
             apply_policy(hop.client, self.config.host_key_policy, files)
+            if alias := hop.ssh_config.get("hostkeyalias"):
+                know_by(hop.client, alias, hop.host, int(hop.port))
             hop = hop.gateway
         return connection
-
-
-def _read_all(channel: paramiko.Channel, receive: Callable[[int], bytes], deadline: float) -> str:
-    """Read one stream to its end. Raises TimeoutError at the deadline (a ``time.monotonic()`` in s)."""
-    chunks: list[bytes] = []
-    while True:
-        channel.settimeout(max(0.001, deadline - time.monotonic()))
-        chunk = receive(65536)
-        if not chunk:
-            return b"".join(chunks).decode("utf-8", "replace")
-        chunks.append(chunk)
 
 
 def _sftp_path(path: str) -> str:
@@ -298,17 +400,5 @@ def _sftp_path(path: str) -> str:
     return path.removeprefix("~/")
 
 
-def _reason(error: Exception) -> str:
-    """Return why, in one line a person can act on."""
-    if isinstance(error, paramiko.AuthenticationException):
-        return f"login refused ({error}); check user and identity_file, or ssh-add your key"
-    if isinstance(error, paramiko.BadHostKeyException):
-        return "its host key is not the known one; if the host was reinstalled, remove the old key with ssh-keygen -R"
-    if isinstance(error, paramiko.SSHException) and "known_hosts" in str(error):
-        return "its host key is unknown; connect once with ssh to check it, or set host_key_policy: accept-new"
-    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
-        reasons = {getattr(attempt, "strerror", None) or str(attempt) for attempt in error.errors.values()}
-        return f"{', '.join(sorted(reasons))}; is the host up, and sshd on that port?"
-    if isinstance(error, TimeoutError):
-        return f"no answer within {CONNECT_TIMEOUT_S} s"
-    return " ".join(str(error).split()) or type(error).__name__
+def _proxy_words(connection: _Connection) -> str:
+    return f"; its ProxyCommand said: {connection.proxy_said}" if connection.proxy_said else ""

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
 RSYNC: Final = "rsync"
 SFTP: Final = "sftp"
 RSYNC_TIMEOUT_S: Final = 1800.0
+RSYNCS_AT_ONCE: Final = 4  # each logs in at the gateway anew, where MaxStartups refuses too many
 _NOT_DATA: Final = {CHECKSUMS_FILE, STATUS_FILE}  # these change as a whole; everything else is append-only
+
+
+_rsyncs = threading.BoundedSemaphore(RSYNCS_AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def collect(cluster: Cluster, agent: Agent, folder: RunFolder, delays_s: Sequenc
     """
     with tempfile.TemporaryDirectory(prefix="collect-") as scratch:
         config_file = Path(scratch) / "ssh_config"
-        config_file.write_text(rsync.ssh_config(cluster.config), encoding="utf-8")
+        config_file.write_text(rsync.ssh_config(cluster.config, cluster.ssh_config_file), encoding="utf-8")
         answers = cluster.each(lambda host: _collect_node(cluster, host, agent, folder, config_file))
     for node_id, how in answers.ok.items():
         node = folder.manifest.nodes[node_id]
@@ -142,7 +147,8 @@ def _copy(host: Host, remote: str, staged: Path, config_file: Path) -> Collected
     remark = _why_no_rsync(host)
     if remark is None:
         try:
-            _rsync(rsync.argv(host.node, config_file, remote, staged))
+            with _rsyncs:
+                _rsync(rsync.argv(host.node, config_file, remote, staged))
             return Collected(RSYNC)
         except CollectionError as error:
             remark = str(error)

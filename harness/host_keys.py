@@ -44,6 +44,14 @@ def apply_policy(client: paramiko.SSHClient, policy: str, files: Sequence[Path])
     )
 
 
+def know_by(client: paramiko.SSHClient, alias: str, host: str, port: int) -> None:
+    """Let the key on file for ``alias`` (ssh_config's HostKeyAlias) be the one of ``host``, and no other."""
+    name = host if port == paramiko.config.SSH_PORT else f"[{host}]:{port}"
+    known = client._system_host_keys  # type: ignore[attr-defined]  # noqa: SLF001 - where load_system_host_keys puts them
+    for key in (known.lookup(alias) or {}).values():
+        known.add(name, key.get_name(), key)
+
+
 def known_hosts_files(configured: str | None, ssh_config_says: str | None) -> list[Path]:
     """Return the files to read: the cluster file's one, else what ssh_config names, else the usual two."""
     if configured is not None:

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cluster import CONNECT_TIMEOUT_S, TRANSFER_STALL_S
+from harness.channels import CONNECT_TIMEOUT_S, TRANSFER_STALL_S
 from harness.host_keys import ACCEPT_NEW
+from harness.ssh_config import files
 
 if TYPE_CHECKING:
     from harness.config import ClusterConfig, NodeConfig, SshConfig
@@ -19,15 +20,16 @@ def missing_here() -> str | None:
     return next((program for program in ("rsync", "ssh") if shutil.which(program) is None), None)
 
 
-def ssh_config(cluster: ClusterConfig) -> str:
+def ssh_config(cluster: ClusterConfig, given: str | None = None) -> str:
     """Return an ssh_config that says what the cluster file says and leaves the rest to the user's own.
 
-    First values win in ssh, so ours come before the Include. An embedded cluster knows nothing of the user's.
+    That is the ``given`` file (``fab -S``) or the usual two. First values win in ssh, so ours come before the Include.
+    An embedded cluster knows nothing of the user's.
     """
     hops = [*cluster.nodes, *([cluster.gateway] if cluster.gateway else [])]
     blocks = [_block(cluster, hop) for hop in hops]
     if not cluster.embedded:
-        blocks.append("Match all\n    Include ~/.ssh/config\n")
+        blocks.append("Match all\n" + "".join(f'    Include "{path}"\n' for path in files(given)))
     return "\n".join(blocks)
 
 

@@ -1,0 +1,130 @@
+"""One action over an open SSH connection, with deadlines where paramiko has none: a command, an SFTP session.
+
+What a login prints by itself (an ``echo`` in some profile) is never taken for an answer: a command's output is what
+comes after a mark.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shlex
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import paramiko
+
+from harness.errors import RemoteCommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONNECT_TIMEOUT_S: Final = 10
+COMMAND_TIMEOUT_S: Final = 20.0
+TRANSFER_STALL_S: Final = 20.0
+SSH_ERRORS: Final = (paramiko.SSHException, OSError, EOFError)
+
+_MARK: Final = f"chronotick-{secrets.token_hex(8)}"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a remote command left behind, its output byte for byte."""
+
+    exit_code: int
+    output: bytes
+    stderr: str
+
+
+def run_command(transport: paramiko.Transport, command: str, stdin: bytes, timeout_s: float) -> Ran:
+    """Run a command with /bin/sh, whatever the login shell is.
+
+    Raises TimeoutError after ``timeout_s``, RemoteCommandError if the login shell ends before the command begins.
+    """
+    deadline = time.monotonic() + timeout_s
+    channel = transport.open_session(timeout=min(timeout_s, CONNECT_TIMEOUT_S))
+    try:
+        with _ended_after(channel, timeout_s):
+            channel.exec_command(f"exec /bin/sh -c {shlex.quote(f'echo {_MARK}; echo {_MARK} >&2; {command}')}")
+        channel.settimeout(max(0.1, deadline - time.monotonic()))
+        channel.sendall(stdin)
+        channel.shutdown_write()
+        stdout = _read_all(channel, channel.recv, deadline)
+        stderr = _read_all(channel, channel.recv_stderr, deadline)
+        if not channel.status_event.wait(max(0.0, deadline - time.monotonic())):
+            raise TimeoutError
+        exit_code = channel.recv_exit_status()
+    finally:
+        channel.close()
+    mark = f"{_MARK}\n".encode()
+    if mark not in stdout:
+        words = (stdout + stderr).decode("utf-8", "replace").strip().splitlines()
+        told = words[-1] if words else "it said nothing"
+        raise RemoteCommandError(f"its login shell ended (exit {exit_code}) before it ran {command}: {told}")
+    said = stderr.partition(mark)[2] if mark in stderr else stderr
+    return Ran(exit_code, stdout.partition(mark)[2], said.decode("utf-8", "replace"))
+
+
+@contextlib.contextmanager
+def _ended_after(channel: paramiko.Channel, timeout_s: float) -> Iterator[None]:
+    """Limit what paramiko would wait for without end: close the channel after ``timeout_s``. Raises TimeoutError."""
+    fired = []
+
+    def fire() -> None:
+        fired.append(True)
+        channel.close()
+
+    timer = threading.Timer(timeout_s, fire)
+    timer.start()
+    try:
+        yield
+    except paramiko.SSHException:
+        if fired:
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
+
+
+def sftp_over(transport: paramiko.Transport) -> paramiko.SFTPClient | None:
+    """Return an SFTP session, or None where the node offers none or its login spoils it by printing something."""
+    channel = transport.open_session(timeout=CONNECT_TIMEOUT_S)
+    try:
+        with _ended_after(channel, CONNECT_TIMEOUT_S):
+            channel.invoke_subsystem("sftp")
+        channel.settimeout(TRANSFER_STALL_S)
+        return paramiko.SFTPClient(channel)
+    except (paramiko.SSHException, EOFError):  # SFTPError is one; what came is no SFTP
+        channel.close()
+        if not transport.is_active():
+            raise
+        return None
+
+
+def _read_all(channel: paramiko.Channel, receive: Callable[[int], bytes], deadline: float) -> bytes:
+    """Read one stream to its end. Raises TimeoutError at the deadline (a ``time.monotonic()`` in s)."""
+    chunks: list[bytes] = []
+    while True:
+        channel.settimeout(max(0.001, deadline - time.monotonic()))
+        chunk = receive(65536)
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+
+
+def reason(error: Exception) -> str:
+    """Return why, in one line a person can act on."""
+    if isinstance(error, paramiko.AuthenticationException):
+        return f"login refused ({error}); check user and identity_file, or ssh-add your key"
+    if isinstance(error, paramiko.BadHostKeyException):
+        return "its host key is not the known one; if the host was reinstalled, remove the old key with ssh-keygen -R"
+    if isinstance(error, paramiko.SSHException) and "known_hosts" in str(error):
+        return "its host key is unknown; connect once with ssh to check it, or set host_key_policy: accept-new"
+    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+        reasons = {getattr(attempt, "strerror", None) or str(attempt) for attempt in error.errors.values()}
+        return f"{', '.join(sorted(reasons))}; is the host up, and sshd on that port?"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return " ".join(str(error).split()) or type(error).__name__
