@@ -5,24 +5,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import select
-import socket
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from node_agent import kernel_stamps, machine, mmsg, records, wire
+from node_agent import addresses, kernel_stamps, machine, records, wire
 from node_agent.departures import Departures
 from node_agent.instants import ClockPair, anchor, anchored, user_stamp
 from node_agent.journal import cell
-from node_agent.lifecycle import AgentError
 from node_agent.records import KERNEL_TX, USER, Stamp
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable
 
     from node_agent.node import Node
-    from node_agent.plan import WorkerAddress
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +78,7 @@ class Coordinator:
         self._wire = wire.Wire(node.plan.run_id, key)
         self._by_hand = key is None
         self._departures: Departures[_Send] = Departures(sock)
-        self._targets = {worker.node_id: _resolve(worker) for worker in self._plan.workers}
+        self._targets = {worker.node_id: addresses.look_up(worker) for worker in self._plan.workers}
         self._everyone = ";".join(self._targets)
         self._sends = node.add_journal(records.SENDS_FILE, records.SENDS_COLUMNS)
         self._waiting: deque[_Sent] = deque()
@@ -325,14 +323,6 @@ def _counts_before(stamp: Stamp, other: Stamp) -> bool:
 
 def _stamp_cells(stamp: Stamp) -> str:
     return f"{stamp.wall_ns},{'' if stamp.raw_ns is None else stamp.raw_ns},{stamp.raw_error_ns},{stamp.origin}"
-
-
-def _resolve(worker: WorkerAddress) -> bytes:
-    """Return a worker's socket address; names are looked up once, before anything is sent. Raises AgentError."""
-    try:
-        return mmsg.socket_address(socket.gethostbyname(worker.host), worker.port)
-    except OSError as error:
-        raise AgentError(f"worker {worker.node_id}: cannot look up {worker.host!r}: {error.strerror}") from error
 
 
 def _names(sends: Iterable[_Send]) -> str:

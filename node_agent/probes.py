@@ -10,25 +10,24 @@ import heapq
 import logging
 import random
 import select
-import socket
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from node_agent import kernel_stamps, mmsg, records, wire
+from node_agent import addresses, kernel_stamps, mmsg, records, wire
 from node_agent.departures import Departures
-from node_agent.instants import ClockPair, kernel_stamp, user_stamp
-from node_agent.lifecycle import AgentError
+from node_agent.instants import Anchor, ClockPair, anchor, anchored, kernel_stamp, user_stamp
 from node_agent.plan import KERNEL_STAMPS
 from node_agent.probe_datagram import PROBE_SIZE, ProbeWire
 from node_agent.records import KERNEL_RX, KERNEL_TX, PROBE_RX, PROBE_TX, USER, Stamp
 from node_agent.seen import Seen, SequenceSpan
 
 if TYPE_CHECKING:
+    import socket
+
     from node_agent.node import Node
-    from node_agent.plan import ProbePeer
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ class ProbeMesh:
         self._plan = plan
         self._sock = sock
         self._wire = ProbeWire(node.plan.run_id, key, plan.index)
-        self._peers = {peer.index: _Peer(peer.node_id, peer.index, _resolve(peer)) for peer in plan.peers}
+        self._peers = {peer.index: _Peer(peer.node_id, peer.index, addresses.look_up(peer)) for peer in plan.peers}
         self._departures: Departures[_Departure] | None = None
         if plan.stamps == KERNEL_STAMPS:
             self._departures = Departures(sock)
@@ -131,8 +130,10 @@ class ProbeMesh:
             pair = clock.pair()
             for departure, kernel_ns in stamps:
                 self._depart(departure, kernel_ns, pair)
-            for datagram in datagrams:
-                self._arrive(kernel_stamps.parse(datagram), pair, before)
+            if datagrams:
+                by = anchor(pair, before)
+                for datagram in datagrams:
+                    self._arrive(kernel_stamps.parse(datagram), pair, by)
             self._give_up_waiting(pair.raw_ns - _STAMP_PATIENCE_NS)
             if self._lines:
                 self._journal.write(self._lines)
@@ -217,7 +218,7 @@ class ProbeMesh:
         departure.journaled = True
         self._keep(departure.peer, departure.sequence, PROBE_TX, stamp)
 
-    def _arrive(self, datagram: kernel_stamps.Datagram, pair: ClockPair, before: ClockPair) -> None:
+    def _arrive(self, datagram: kernel_stamps.Datagram, pair: ClockPair, by: Anchor) -> None:
         counts = self._counts
         counts["kernel_dropped"] = max(counts["kernel_dropped"], datagram.drops)
         opened = wire.Refused(wire.MALFORMED) if datagram.truncated else self._wire.open(datagram.data)
@@ -236,7 +237,7 @@ class ProbeMesh:
         if datagram.kernel_ns is None:
             stamp = user_stamp(pair)
         else:
-            stamp = kernel_stamp(self._node.clock.wall_of_kernel(datagram.kernel_ns), KERNEL_RX, pair, before)
+            stamp = anchored(self._node.clock.wall_of_kernel(datagram.kernel_ns), KERNEL_RX, by)
         self._keep(peer, opened.sequence, PROBE_RX, stamp)
 
     def _keep(self, peer: _Peer, sequence: int, direction: str, stamp: Stamp) -> None:
@@ -252,11 +253,3 @@ class ProbeMesh:
         """Return how long nothing is to be done unless something comes."""
         due_ns = self._due[0][0] - time.monotonic_ns() if self._due else _IDLE_NS
         return max(0, min(due_ns, _IDLE_NS))
-
-
-def _resolve(peer: ProbePeer) -> bytes:
-    """Return a peer's socket address; names are looked up once, before anything is sent. Raises AgentError."""
-    try:
-        return mmsg.socket_address(socket.gethostbyname(peer.host), peer.port)
-    except OSError as error:
-        raise AgentError(f"node {peer.node_id}: cannot look up {peer.host!r}: {error.strerror}") from error

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from node_agent import kernel_stamps, mmsg, records
-from node_agent.instants import ClockPair, LocalClock
+from node_agent.instants import ClockPair, LocalClock, anchor
 from node_agent.plan import KERNEL_STAMPS, USER_STAMPS, WORKER, NodePlan, ProbePeer, ProbesPlan
 from node_agent.probe_datagram import ProbeWire
 from node_agent.probes import ProbeMesh
@@ -236,7 +236,7 @@ def test_an_arrival_while_the_wall_clock_steps_has_no_raw_instant(place):
     pair = ClockPair(1_000, 5_000_000_000, 1_100)
     later = ClockPair(1_001_000, 9_000_000_000, 1_001_100)
     datagram = kernel_stamps.Datagram(ProbeWire(RUN, KEY, 1).seal(0, 0), b"", 9_000_000_000 - 50, 0, False)
-    mesh._arrive(datagram, later, pair)
+    mesh._arrive(datagram, later, anchor(later, pair))
     (row,) = rows(mesh)
     assert (row["raw_ns"], row["origin"]) == ("", records.KERNEL_RX)
     assert mesh.counts()["probe_unusable_stamps"] == 1
