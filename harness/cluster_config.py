@@ -11,7 +11,15 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from harness.strict import Port, Positive, Strict
 from harness.yaml_files import problem
-from node_agent.plan import COORDINATOR, NODE_ID_PATTERN, WORKER, PlanError, VirtualClock, virtual_clock_from
+from node_agent.plan import (
+    COORDINATOR,
+    NODE_ID_PATTERN,
+    URL_PATTERN,
+    WORKER,
+    PlanError,
+    VirtualClock,
+    virtual_clock_from,
+)
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.:-]*[A-Za-z0-9_.])?")
 _REMOTE_PATH: Final = re.compile(r"(~/|/)?[A-Za-z0-9_./+@-]+")
@@ -198,7 +206,7 @@ def split_url(url: str) -> tuple[str, int]:
         port = parts.port
     except ValueError:
         raise problem("", "http://host:port", url) from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+    if not URL_PATTERN.fullmatch(url) or not parts.hostname:
         raise problem("", "http://host:port", url)
     default = 443 if parts.scheme == "https" else 80
     return parts.hostname, default if port is None else port

@@ -20,7 +20,7 @@ from node_agent.journal import FLUSH_EVERY_S, Journal
 from node_agent.per_event import PerEvent
 from node_agent.plan import PER_EVENT
 from node_agent.readings import Readings
-from node_agent.records import Available, NodeStatus, SourceStatus
+from node_agent.records import Available, NodeStatus, SourceStatus, Unavailable
 from node_agent.sampler import Sampler
 
 if TYPE_CHECKING:
@@ -148,8 +148,11 @@ class Node:
         for name in self.plan.clocks.required:
             if name not in self.sources:
                 missing.append(f"{name}: not configured")
-            elif not isinstance(evaluate(self.sources[name], snapshot.samples[name], stamp), Available):
-                missing.append(f"{name}: {self.sampler.tally(name).last_outcome or 'no answer yet'}")
+                continue
+            reading = evaluate(self.sources[name], snapshot.samples[name], stamp)
+            if isinstance(reading, Unavailable):
+                last = self.sampler.tally(name).last_outcome or "no answer yet"
+                missing.append(f"{name}: {reading.reason if last == records.OK else last}")
         return missing
 
     def run(self, part: Part) -> Ending:

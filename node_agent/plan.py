@@ -29,6 +29,9 @@ USER_STAMPS: Final = "user"
 
 _MAX_PORT: Final = 65_535
 _MAX_INDEX: Final = 65_535
+# Servers' names stand in cells of CSV files and in paths of log lines: no comma, quote, space or line end.
+HOST_PORT_PATTERN: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.:-]+?)(:[0-9]{1,5})?")
+URL_PATTERN: Final = re.compile(r"https?://(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?(/[A-Za-z0-9_.~/-]*)?")
 NODE_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -129,6 +132,9 @@ class NtpPlan:
     def __post_init__(self) -> None:
         if len(set(self.servers)) < len(self.servers):  # or one falseticker, named twice, is the majority
             raise PlanError(f"ntp servers: expected each one once, got {', '.join(self.servers)}")
+        for server in self.servers:
+            if not HOST_PORT_PATTERN.fullmatch(server):
+                raise PlanError(f"ntp server: expected host:port, got {server!r}")
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,10 @@ class ChronoTickPlan:
     use_dual_model: bool = True
     uncertainty_multiplier: float = 3.0
     mode: str = INTERVAL
+
+    def __post_init__(self) -> None:
+        if not URL_PATTERN.fullmatch(self.server):
+            raise PlanError(f"chronotick server: expected http://HOST:PORT, got {self.server!r}")
 
 
 @dataclass(frozen=True)
@@ -181,6 +191,10 @@ class WorkerAddress:
     node_id: str
     host: str
     port: int
+
+    def __post_init__(self) -> None:
+        if not NODE_ID_PATTERN.fullmatch(self.node_id):
+            raise PlanError(f"worker: node_id: expected letters, digits, '_', '.', '-', got {self.node_id!r}")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ NOT_YET_VALID: Final = "not_yet_valid"
 CLOCK_STEP: Final = "clock_step"
 STAMP_GAP: Final = "stamp_gap"
 INCONSISTENT: Final = "inconsistent"
+TOO_FEW_SERVERS: Final = "too_few_servers"
 
 KERNEL_TX: Final = "kernel_tx"
 KERNEL_RX: Final = "kernel_rx"

@@ -7,7 +7,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from node_agent.clocks.base import aged_bound_ns, drift_per_ns
-from node_agent.records import GUARANTEED, INCONSISTENT, NTP, STALE, Available, Reading, Sample, Stamp, Unavailable
+from node_agent.records import (
+    GUARANTEED,
+    INCONSISTENT,
+    NTP,
+    STALE,
+    TOO_FEW_SERVERS,
+    Available,
+    Reading,
+    Sample,
+    Stamp,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,7 +69,8 @@ class NtpSource:
     """The NTP clock: guaranteed intervals, as long as no oscillator is off by more than ``max_drift_ppm``.
 
     With one configured server readings refer to that server, with several to UTC (each server's root delay / 2 and root
-    dispersion are added), and fewer than half of them may be falsetickers.
+    dispersion are added), and fewer than half of the configured ones may be falsetickers, silent ones or not: of five,
+    two. So with three of five answering, one of them must be right; with two, nothing is known.
     """
 
     servers: tuple[str, ...]
@@ -81,7 +93,10 @@ class NtpSource:
                 return Unavailable(INCONSISTENT)
         else:
             intervals = [self._of_server(lines, raw_ns) for lines in digest.servers]
-            joint = marzullo([(found.low, found.high) for found in intervals])
+            wrong = (len(self.servers) - 1) // 2
+            if len(intervals) <= wrong:
+                return Unavailable(TOO_FEW_SERVERS)
+            joint = marzullo([(found.low, found.high) for found in intervals], wrong)
             if joint is None:
                 return Unavailable(INCONSISTENT)
             low, high = joint
@@ -162,16 +177,17 @@ def _of_one_machine(samples: Sequence[Sample]) -> Sequence[Sample]:
     return [sample for sample in samples if sample.address == samples[-1].address]
 
 
-def marzullo(intervals: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
-    """Return the smallest interval that holds the truth if fewer than half of ``intervals`` are wrong, else None.
+def marzullo(intervals: Iterable[tuple[int, int]], wrong: int | None = None) -> tuple[int, int] | None:
+    """Return the smallest interval that holds the truth if at most ``wrong`` of ``intervals`` are wrong, else None.
 
-    That is the hull of all points that lie in at least n - f of the n intervals, f = ceil(n / 2) - 1 (K. Marzullo,
-    Maintaining the Time in a Distributed System, 1984). Intervals with low > high count as wrong. O(n log n).
+    That is the hull of all points that lie in at least n - f of the n intervals, f = ``wrong``, by default the most
+    below half, ceil(n / 2) - 1 (K. Marzullo, Maintaining the Time in a Distributed System, 1984). Intervals with
+    low > high count as wrong. O(n log n).
     """
     given = list(intervals)
-    if not given:
+    needed = len(given) - ((len(given) - 1) // 2 if wrong is None else wrong)
+    if not given or needed < 1:
         return None
-    needed = len(given) - (len(given) - 1) // 2
     edges = sorted([(low, 0) for low, high in given if low <= high] + [(high, 1) for low, high in given if low <= high])
     depth = 0
     first = last = None

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.ntp import NtpSource
-from node_agent.records import GUARANTEED, INCONSISTENT, KERNEL_RX, STALE, Available, Stamp, Unavailable
+from node_agent.records import (
+    GUARANTEED,
+    INCONSISTENT,
+    KERNEL_RX,
+    STALE,
+    TOO_FEW_SERVERS,
+    Available,
+    Stamp,
+    Unavailable,
+)
 
 LIMIT_PPM = 100
 FOREVER_NS = 1 << 62
@@ -121,6 +130,27 @@ def test_a_minority_of_liars_among_the_servers_cannot_move_the_truth_out(situati
     assert isinstance(reading, Available)
     assert reading.earliest_ns <= true_ns <= reading.latest_ns
     assert reading.earliest_ns <= reading.est_ns <= reading.latest_ns
+
+
+@given(situations(), st.data())
+def test_servers_that_are_silent_do_not_turn_a_minority_of_liars_into_a_majority(situation, data):
+    """Fewer than half of the configured servers lie, some of the others say nothing: the truth, or no reading."""
+    oscillator, asked, true_ns, stamp = situation
+    silent = data.draw(st.integers(min_value=0, max_value=5))
+    servers = tuple(f"s:{i}" for i in range(1, len(asked) + silent + 1))
+    most = (len(servers) - 1) // 2
+    liars = data.draw(st.sets(st.sampled_from(servers), max_size=most))
+    lie = data.draw(st.sampled_from([-10 * S, 10 * S]))
+    samples = [
+        exchange.sample(oscillator, LIMIT_PPM, server=server, lie_ns=lie if server in liars else 0)
+        for exchange, server in zip(asked, servers)
+    ]
+    reading = evaluate(NtpSource(servers, LIMIT_PPM, FOREVER_NS), by_publication(samples), stamp)
+    if len(asked) <= most:
+        assert reading == Unavailable(TOO_FEW_SERVERS)
+    else:
+        assert isinstance(reading, Available)
+        assert reading.earliest_ns <= true_ns <= reading.latest_ns
 
 
 def test_several_servers_refer_to_utc_and_pay_their_root_distance():

@@ -31,19 +31,21 @@ LASTING = st.floats(min_value=1e-3, max_value=1e6)
 NAMES = st.from_regex(plans.NODE_ID_PATTERN, fullmatch=True)
 TEXT = st.text(max_size=20)
 PORTS = st.integers(min_value=1, max_value=65_535)
+SERVERS = st.from_regex(plans.HOST_PORT_PATTERN, fullmatch=True)
+URLS = st.from_regex(plans.URL_PATTERN, fullmatch=True)
 
 clocks = st.builds(
     ClocksPlan,
     ntp=st.none()
     | st.builds(
         NtpPlan,
-        servers=st.lists(TEXT, min_size=1, max_size=3, unique=True).map(tuple),
+        servers=st.lists(SERVERS, min_size=1, max_size=3, unique=True).map(tuple),
         query_interval_s=SECONDS,
         timeout_s=SECONDS,
         valid_for_s=st.none() | SECONDS,
     ),
     chronotick=st.none()
-    | st.builds(ChronoTickPlan, TEXT, use_dual_model=st.booleans(), mode=st.sampled_from([INTERVAL, PER_EVENT])),
+    | st.builds(ChronoTickPlan, URLS, use_dual_model=st.booleans(), mode=st.sampled_from([INTERVAL, PER_EVENT])),
     chrony=st.none() | st.builds(ChronyPlan, SECONDS, SECONDS, st.none() | SECONDS, TEXT),
     max_drift_ppm=SECONDS,
     required=st.lists(TEXT, max_size=2).map(tuple),
@@ -104,6 +106,19 @@ def node_plans(draw):
     )
 
 
+@pytest.mark.parametrize("spoil", [",", '"', "'", "\n", "\r", " ", "\0", ";", "$(id)", "@", "\u0661"])
+def test_a_name_that_would_break_a_csv_file_or_a_log_line_is_refused(spoil):
+    """Servers' names stand in cells and log lines as they are, so they are plain from the start."""
+    for make in (
+        lambda: NtpPlan((f"ntp{spoil}.example:123",)),
+        lambda: ChronoTickPlan(f"http://tick{spoil}.example:8124"),
+        lambda: ChronoTickPlan(f"http://tick.example:8124/{spoil}"),
+        lambda: WorkerAddress(f"comp{spoil}11", "10.0.0.1", 9000),
+    ):
+        with pytest.raises(PlanError, match="expected"):
+            make()
+
+
 @given(node_plans())
 def test_a_plan_is_the_same_after_the_way_through_json(plan):
     assert plans.from_json(plans.to_json(plan)) == plan
@@ -147,7 +162,7 @@ REFUSALS = [
     ("path in a node id", ["node_id"], "../x", "node_id: .*'../x'"),
     ("empty node id", ["node_id"], "", "node_id: "),
     ("a role nobody has", ["role"], "observer", "role: .*'observer'"),
-    ("a mode there is not", ["clocks", "chronotick"], {"server": "x", "mode": "often"}, "chronotick.mode: .*'often'"),
+    ("a mode there is not", ["clocks", "chronotick"], {"server": "http://x", "mode": "often"}, "mode: .*'often'"),
     ("a port no host has", ["listen_port"], 65_536, "listen_port: .*65536"),
 ]  # fmt: skip
 
