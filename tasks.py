@@ -48,8 +48,10 @@ def analyze(_: Context, experiment: str = "", window_sizes: str = "", merged: st
     name="import",
     help={"source": "folder of coordinator.csv and worker_*.csv", "experiment": "name of the run folder to make"},
 )
-def import_(_: Context, source: str, experiment: str) -> None:
+def import_(_: Context, source: str = "", experiment: str = "") -> None:
     """Make a run folder of published files in the older column format."""
+    if not source or not experiment:  # checked here: invoke asks for required arguments even before it shows the help
+        raise Exit("error: import: expected --source FOLDER and --experiment NAME", USAGE)
     from analysis import published  # noqa: PLC0415 - pandas takes a second
     from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
     from analysis.load import RESULTS_DIR  # noqa: PLC0415 - together with it
@@ -164,6 +166,9 @@ def replay(_: Context, experiment: str = "") -> None:
         found = recompute(load.folder(experiment or None))
     except AnalysisError as error:
         raise Exit(f"error: {error}", error.exit_code) from error
+    if not found.readings:
+        told = "expected readings to recompute, got none: no clock source was configured, or nothing was recorded"
+        raise Exit(f"error: {told}", FOUND_ERRORS)
     for difference in found.differences[:20]:
         _say(f"{difference}")
     _say(f"{found.readings} readings recomputed, {len(found.differences)} differences")

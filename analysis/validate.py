@@ -147,7 +147,11 @@ def _replayed(path: Path, manifest: records.Manifest, tables: Mapping[str, pd.Da
         node.plan is not None and all((raw / node_id / name).is_file() for name in needed)
         for node_id, node in manifest.nodes.items()
     )
-    if not complete or sum(len(table) for table in tables.values()) > REPLAY_LIMIT:
+    if not complete:
+        return
+    if (rows := sum(len(table) for table in tables.values())) > REPLAY_LIMIT:
+        told = f"its readings were not recomputed here, {rows:,} rows being more than {REPLAY_LIMIT:,}"
+        yield Problem(WARNING, records.RAW_DIR, f"{told}; invoke replay does it")
         return
     try:
         found = replay.replay(path)

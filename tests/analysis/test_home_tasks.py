@@ -38,3 +38,10 @@ def test_an_unknown_experiment_is_one_line_and_exit_code_2():
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
         assert "experiment name: expected letters" in done.stderr
+
+
+def test_every_task_shows_its_help_and_import_names_what_it_needs():
+    for task in ("analyze", "import", "validate", "replay", "test", "fuzz", "lint", "lock", "bench"):
+        assert f"Usage: inv[oke] [--core-opts] {task}" in invoke(task, "--help").stdout
+    done = invoke("import", "--source", "x")
+    assert (done.returncode, done.stderr) == (2, "error: import: expected --source FOLDER and --experiment NAME\n")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from run_folder import RAW_BEHIND_NS
 
-from analysis import replay
+from analysis import replay, validate
 from node_agent import plan as plans
 from node_agent import records
 from node_agent.clocks.base import drift_bound_ns, evaluate
@@ -18,6 +22,7 @@ from node_agent.clocks.sources import configured
 from node_agent.records import CHRONOTICK, COLUMN_PREFIX, NTP, OK, USER, Sample, Stamp, reading_cells
 from node_agent.sampler import row as sample_row
 
+ROOT = Path(__file__).resolve().parents[2]
 MS, S = 1_000_000, 1_000_000_000
 SERVER, TICK = "10.0.0.1:123", "http://10.0.0.1:8124"
 CLOCKS = plans.ClocksPlan(plans.NtpPlan((SERVER,), query_interval_s=1.0), plans.ChronoTickPlan(TICK))
@@ -163,3 +168,31 @@ def test_a_file_that_is_not_what_left_the_node_is_found_whatever_was_changed(tmp
     file.write_text(file.read_text(encoding="utf-8").replace(rows[1][place], str(int(rows[1][place]) + 1), 1), "utf-8")
     (difference,) = replay.replay(path).differences
     assert (difference.event_id, difference.column) == (records.SAMPLES_FILE, "sha256")
+
+
+def test_a_run_without_any_reading_is_no_run_without_a_difference(tmp_path):
+    """Nothing recomputed proves nothing: the task says so in one line and ends with 7."""
+    path = write(tmp_path / "r", [])
+    manifest = json.loads((path / records.MANIFEST_FILE).read_text(encoding="utf-8"))
+    manifest["nodes"]["w"]["plan"]["clocks"] |= {"ntp": None, "chronotick": None}
+    (path / records.MANIFEST_FILE).write_text(json.dumps(manifest), encoding="utf-8")
+    (path / records.RAW_DIR / "w" / records.COMMIT_WAIT_FILE).write_text(
+        ",".join(records.COMMIT_WAIT_COLUMNS) + "\n", encoding="utf-8"
+    )
+    assert replay.replay(path).readings == 0
+    command = [sys.executable, "-m", "invoke", "replay", "--experiment", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    assert (done.returncode, done.stdout) == (7, "")
+    assert done.stderr.startswith("error: expected readings to recompute, got none")
+    assert done.stderr.count("\n") == 1
+
+
+def test_validate_says_when_a_run_is_too_long_to_be_replayed_in_passing(tmp_path, monkeypatch):
+    path = write(tmp_path / "r", SAMPLES)
+    manifest = records.Manifest.from_json((path / records.MANIFEST_FILE).read_text(encoding="utf-8"))
+    tables = {"w": pd.DataFrame({"event_id": range(20)})}
+    assert list(validate._replayed(path, manifest, tables)) == []
+    monkeypatch.setattr(validate, "REPLAY_LIMIT", 19)
+    (problem,) = validate._replayed(path, manifest, tables)
+    assert problem.severity == "warning"
+    assert "not recomputed here, 20 rows being more than 19; invoke replay does it" in problem.line
