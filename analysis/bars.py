@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 PERCENT: Final = 100.0
 HATCH: Final = "////"
 NO_TRIALS: Final = "n/e"
+LEGEND_LETTERS: Final = 110  # as many fit under a figure of the page's width
+TASK_LABELS: Final = {"causality": "causality", "who_first": "who first"}
 HIGH: Final = 55.0  # percent; a taller bar has its counts inside
 LOW: Final = 45.0  # percent; what the counts need below the interval
 
@@ -88,5 +90,13 @@ def legend(figure: Figure, handles: Sequence[Any]) -> None:
     if any(text.get_text() == NO_TRIALS for axes in figure.axes for text in axes.texts):
         entries.append(Patch(facecolor="none", edgecolor="none", label=f"{NO_TRIALS}: not evaluable, no such events"))
     if entries:
-        columns = 7 if len(entries) == 7 else 5 if len(entries) > 7 else min(6, len(entries))
+        letters = sum(len(str(one.get_label())) + 5 for one in entries)  # 5: the patch and the gaps
+        columns = -(-len(entries) // -(-letters // LEGEND_LETTERS))
         figure.legend(handles=entries, loc="outside lower center", ncols=columns, handlelength=1.5, columnspacing=1.2)
+
+
+def task_label(task: str) -> str:
+    """Return how a task is written: ``window_100ms`` -> ``window 100 ms``."""
+    if task.startswith("window_"):
+        return f"window\n{task.removeprefix('window_').removesuffix('ms')} ms"
+    return TASK_LABELS.get(task, task)

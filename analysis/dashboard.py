@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analysis import figures, style
+from analysis import commit_wait_figure, figures, style
 from analysis.bars import clock_handles, legend
 from analysis.readings import POINT
 
@@ -32,7 +32,7 @@ def draw(
         figures.ordering_who_first(next(panels), ordering)
         figures.windows_provable(next(panels), windows)
         figures.coordination(next(panels), coordination, coordination.total_tasks)
-        figures.commit_wait_widths(next(panels), commit_wait)
+        commit_wait_figure.commit_wait_widths(next(panels), commit_wait)
         clocks = dict.fromkeys((one.source, one.clock == POINT) for one in coordination.costs)
         legend(figure, [*figures.verdict_handles(), *clock_handles(list(clocks))])
     return figure

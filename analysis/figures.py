@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from matplotlib.patches import Patch
-from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from analysis import clock_quality_figure, statistics, style
-from analysis.bars import PERCENT, bar_place, clock_handles, grouped, legend, percent_axis
+from analysis import clock_quality_figure, commit_wait_figure, judgement_bars, statistics, style
+from analysis.bars import HATCH, NO_TRIALS, PERCENT, clock_handles, grouped, legend, percent_axis, task_label
 from analysis.causality_analysis import FIGURE as CAUSALITY
 from analysis.clock_quality import FIGURE as CLOCK_QUALITY
 from analysis.commit_wait import FIGURE as COMMIT_WAIT
 from analysis.coordination_cost import FIGURE as COORDINATION
 from analysis.ordering_consensus import FIGURE as ORDERING
+from analysis.ordering_consensus import INTERVAL
 from analysis.readings import POINT
 from analysis.window_assignment import FIGURE as WINDOWS
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from analysis.causality_analysis import Causality
-    from analysis.commit_wait import CommitWait
     from analysis.coordination_cost import Coordination, Cost
+    from analysis.judges import Judgement
     from analysis.ordering_consensus import Ordering
     from analysis.window_assignment import Windows
 
 SHADES: Final = {"proved": 1.0, "ambiguous": 0.35, "violated": 1.0, "not evaluable": 0.0}
-TASK_LABELS: Final = {"causality": "causality", "who_first": "who first"}
+NO_JUDGE: Final = "not evaluable: no reference, and no truth was injected"
 
 
 # --- causality -----------------------------------------------------------------------------------------------------
@@ -74,10 +74,15 @@ def causality_intervals(axes: Axes, result: Causality) -> None:
     axes.set_xlabel("(event, worker) pairs (%)")
 
 
-def verdict_handles() -> list[Patch]:
-    """Return the legend of the shades."""
+def verdict_handles(*, judged: bool = False) -> list[Patch]:
+    """Return the legend of the shades; the same three stand for what a judge says."""
+    also = {"proved": " / right", "ambiguous": " / unknown", "violated": " / wrong"} if judged else {}
     return [
-        Patch(facecolor="black" if name == "violated" else (0.3, 0.3, 0.3, shade), edgecolor="#444444", label=name)
+        Patch(
+            facecolor="black" if name == "violated" else (0.3, 0.3, 0.3, shade),
+            edgecolor="#444444",
+            label=name + also.get(name, ""),
+        )
         for name, shade in SHADES.items()
     ]
 
@@ -89,20 +94,43 @@ def causality_points(axes: Axes, result: Causality) -> None:
     series = []
     for source in result.sources:
         by_worker = {cell.worker: cell for cell in result.of(source)}
-        rates = [statistics.rate(by_worker[one].point_violated, by_worker[one].point_evaluable) for one in workers]
+        rates = [by_worker[one].point_rates["violated"] for one in workers]
         series.append((source, True, rates))
     grouped(axes, workers, series)
     percent_axis(axes, "events violated")
 
 
+def causality_judged(axes: Axes, result: Causality) -> None:
+    """Draw, of what every clock decided, what the judge calls right, cannot tell, or calls wrong."""
+    judge = judgement_bars.first_able(one for cell in result.totals for one in cell.point_against)
+    axes.set_title(f"What was decided, by {judgement_bars.WORDS[judge]}" if judge else "What was decided")
+    rows = []
+    for cell in result.totals:
+        for clock, against in ((POINT, cell.point_against), (INTERVAL, cell.interval_against)):
+            if clock == POINT or cell.interval_evaluable:
+                rows += _judged_row(f"{style.label(cell.source)} {clock}", cell.source, clock, against, judge)
+    judgement_bars.draw(axes, rows, "decided (event, worker) pairs (%)", NO_JUDGE)
+
+
+def _judged_row(
+    label: str, source: str, clock: str, against: Sequence[Judgement], judge: str
+) -> list[judgement_bars.Row]:
+    told = next((one for one in against if one.judge == judge), None)
+    row = None if told is None else judgement_bars.judged(label, source, clock, told)
+    return [] if row is None else [row]
+
+
 def draw_causality(result: Causality) -> Figure:
     """Draw the figure ``causality_violations``."""
     with style.context():
-        figure = style.canvas(style.PAGE_IN, max(2.9, 1.0 + 0.2 * len(result.cells)))
-        left, right = style.panels(figure, 1, 2)
+        bars = sum(2 if cell.interval_evaluable else 1 for cell in result.totals)
+        top, below = max(2.0, 0.2 * len(result.cells)), 0.55 + 0.17 * bars
+        figure = style.canvas(style.PAGE_IN, top + below + 0.9)
+        left, right, bottom = style.two_over_one(figure, [top, below])
         causality_intervals(left, result)
         causality_points(right, result)
-        legend(figure, [*verdict_handles(), *clock_handles([(source, True) for source in result.sources])])
+        causality_judged(bottom, result)
+        legend(figure, [*verdict_handles(judged=True), *clock_handles([(source, True) for source in result.sources])])
     return figure
 
 
@@ -115,14 +143,7 @@ def ordering_agreement(axes: Axes, result: Ordering) -> None:
     if not result.agreement:
         style.say(axes, f"not evaluable: agreement needs two workers with data, this run has {len(result.workers)}")
         return
-    series = [
-        (
-            one.source,
-            one.clock == POINT,
-            [statistics.rate(one.same, one.evaluable), statistics.rate(one.same_decided, one.evaluable)],
-        )
-        for one in result.agreement
-    ]
+    series = [(one.source, one.clock == POINT, [one.same, one.same_decided]) for one in result.agreement]
     grouped(axes, ["same label", "same label, decided"], series)
     percent_axis(axes, "pairs within 1 s")
     if result.pairs_judged < result.pairs_total:
@@ -132,30 +153,47 @@ def ordering_agreement(axes: Axes, result: Ordering) -> None:
 def ordering_who_first(axes: Axes, result: Ordering) -> None:
     """Draw how often the receipts of two workers are decided, and how often wrongly where the truth is known."""
     axes.set_title("Which worker received first?")
-    pairs = list(dict.fromkeys(one.pair for one in result.who_first))
-    if not pairs:
+    if not result.totals:
         style.say(axes, f"not evaluable: needs two workers with data, this run has {len(result.workers)}")
         return
+    judge = _judge_of(result)
     series = []
-    known = any(one.wrong is not None for one in result.who_first)
-    for source, clock in dict.fromkeys((one.source, one.clock) for one in result.who_first):
-        cells = [one for one in result.who_first if (one.source, one.clock) == (source, clock)]
-        evaluable = sum(one.evaluable for one in cells)
-        decided = statistics.rate(sum(one.first_before + one.second_before for one in cells), evaluable)
-        wrong = statistics.rate(sum(one.wrong or 0 for one in cells), sum(one.truth_known for one in cells))
-        series.append((source, clock == POINT, [decided, wrong] if known else [decided]))
-    grouped(axes, ["decided", "decided wrongly"] if known else ["decided (truth unknown)"], series)
-    percent_axis(axes, "events")
+    for one in result.totals:
+        told = next((by for by in one.against if by.judge == judge), None)
+        wrong = None if told is None else told.wrong
+        series.append((one.source, one.clock == POINT, [one.decided, wrong] if judge else [one.decided]))
+    groups = ["decided", "of these wrong"] if judge else ["decided (nobody judges)"]
+    grouped(axes, groups, series)
+    percent_axis(axes, "events and pairs of workers")
+
+
+def _judge_of(result: Ordering) -> str:
+    return judgement_bars.first_able(by for one in result.totals for by in one.against)
+
+
+def ordering_judged(axes: Axes, result: Ordering) -> None:
+    """Draw, of every clock's decisions who received first, what the judge calls right, cannot tell, or calls wrong."""
+    judge = _judge_of(result)
+    axes.set_title(
+        f"Who received first: what was decided, by {judgement_bars.WORDS[judge]}" if judge else "Who received first"
+    )
+    rows = []
+    for one in result.totals:
+        rows += _judged_row(f"{style.label(one.source)} {one.clock}", one.source, one.clock, one.against, judge)
+    judgement_bars.draw(axes, rows, "decided events and pairs of workers (%)", NO_JUDGE)
 
 
 def draw_ordering(result: Ordering) -> Figure:
     """Draw the figure ``ordering_consensus``."""
     with style.context():
-        figure = style.canvas(style.PAGE_IN, 2.9)
-        left, right = style.panels(figure, 1, 2)
+        below = 0.55 + 0.17 * max(3, len(result.totals))
+        figure = style.canvas(style.PAGE_IN, 2.0 + below + 0.9)
+        left, right, bottom = style.two_over_one(figure, [2.0, below])
         ordering_agreement(left, result)
         ordering_who_first(right, result)
-        legend(figure, clock_handles([(one.source, one.clock == POINT) for one in result.who_first]))
+        ordering_judged(bottom, result)
+        clocks = clock_handles([(one.source, one.clock == POINT) for one in result.totals])
+        legend(figure, [*clocks, *judgement_bars.handles("right", "unknown", "wrong")])
     return figure
 
 
@@ -186,9 +224,9 @@ def _windows(axes: Axes, result: Windows, title: str, *, point: bool) -> None:
     for source in dict.fromkeys(cell.source for cell in result.cells):
         cells = [cell for cell in result.cells if cell.source == source]
         if point:
-            series.append((source, True, [statistics.rate(cell.agree, cell.evaluable) for cell in cells]))
+            series.append((source, True, [cell.agreement for cell in cells]))
         elif any(cell.bounded for cell in cells):
-            series.append((source, False, [statistics.rate(cell.provable, cell.bounded) for cell in cells]))
+            series.append((source, False, [cell.provable_agreement for cell in cells]))
     if not series:
         style.say(axes, "not evaluable: no event has an interval at every worker that received it")
         return
@@ -197,16 +235,33 @@ def _windows(axes: Axes, result: Windows, title: str, *, point: bool) -> None:
     axes.set_xlabel("window width (ms)")
 
 
+def windows_causes(axes: Axes, result: Windows) -> None:
+    """Draw why point indices differ, by the judge: the windows really do, nobody knows, or the clocks caused it."""
+    judge = judgement_bars.first_able(by for cell in result.cells for by in cell.point_against)
+    axes.set_title(f"Why windows differ, by {judgement_bars.WORDS[judge]}" if judge else "Why windows differ")
+    found = [row for cell in result.cells if (row := judgement_bars.causes(cell, judge)) is not None]
+    some = [row for row in found if any(number for number, _ in row.parts)]
+    left_out = (
+        f"; {len(found) - len(some)} of {len(found)} clocks and widths have none" if len(some) < len(found) else ""
+    )
+    nothing = "no disagreement to explain" if found else NO_JUDGE
+    judgement_bars.draw(axes, some, f"events with unequal windows (%){left_out}", nothing)
+
+
 def draw_windows(result: Windows) -> Figure:
     """Draw the figure ``window_assignment``."""
     with style.context():
-        figure = style.canvas(style.PAGE_IN, 2.9)
-        left, right = style.panels(figure, 1, 2)
+        unequal = sum(cell.evaluable > cell.agree for cell in result.cells)
+        below = 0.55 + 0.17 * max(3, unequal)
+        figure = style.canvas(style.PAGE_IN, 2.0 + below + 0.9)
+        left, right, bottom = style.two_over_one(figure, [2.0, below])
         windows_points(left, result)
         windows_provable(right, result)
+        windows_causes(bottom, result)
         sources = list(dict.fromkeys(cell.source for cell in result.cells))
         bounded = [one for one in sources if any(cell.source == one and cell.bounded for cell in result.cells)]
-        legend(figure, clock_handles([*((one, True) for one in sources), *((one, False) for one in bounded)]))
+        clocks = clock_handles([*((one, True) for one in sources), *((one, False) for one in bounded)])
+        legend(figure, [*clocks, *judgement_bars.handles("truly different", "unknown", "caused by the clocks")])
     return figure
 
 
@@ -228,129 +283,39 @@ def coordination(axes: Axes, result: Coordination, tasks: Sequence[str] | None =
     percent_axis(axes, "needing a round")
 
 
-def task_label(task: str) -> str:
-    """Return how a task is written: ``window_100ms`` -> ``window 100 ms``."""
-    if task.startswith("window_"):
-        return f"window\n{task.removeprefix('window_').removesuffix('ms')} ms"
-    return TASK_LABELS.get(task, task)
+def coordination_messages(axes: Axes, result: Coordination) -> None:
+    """Draw the messages of all rounds of the totals' tasks, and, paler, the questions of the clock and its feeder."""
+    axes.set_title("Messages: rounds, and the clock's own (pale)")
+    labels = []
+    for place, (source, clock) in enumerate(dict.fromkeys((one.source, one.clock) for one in result.costs)):
+        told, colour = result.traffic(source, clock), style.colour(source)
+        labels.append(f"{style.label(source)}\n{clock}")
+        rounds, total = told["rounds_only"]["messages"], told["with_what_it_rests_on"]["messages"]
+        if rounds is None:
+            axes.text(place, 0, NO_TRIALS, ha="center", va="bottom", rotation=90, color=colour, fontsize=7)
+            continue
+        point = clock == POINT
+        axes.bar(
+            place, rounds, 0.7, facecolor="white" if point else colour, edgecolor=colour, hatch=HATCH if point else None
+        )
+        top = rounds if total is None else total
+        axes.bar(place, top - rounds, 0.7, bottom=rounds, facecolor=colour, edgecolor=colour, alpha=0.35)
+        axes.annotate(f"{top:,}", (place, top), (0, 2), textcoords="offset points", ha="center", fontsize=7)
+    axes.set_xticks(range(len(labels)), labels, fontsize=6.5)
+    axes.margins(y=0.15)
+    axes.set_ylabel("messages of the run")
+    axes.grid(axis="y")
 
 
 def draw_coordination(result: Coordination) -> Figure:
     """Draw the figure ``coordination_cost``."""
     with style.context():
-        figure = style.canvas(style.PAGE_IN, 3.0)
-        (axes,) = style.panels(figure, 1, 1)
-        coordination(axes, result)
+        figure = style.canvas(style.PAGE_IN, 5.0)
+        top, bottom = style.panels(figure, 2, 1)
+        coordination(top, result)
+        coordination_messages(bottom, result)
         legend(figure, clock_handles([(one.source, one.clock == POINT) for one in result.costs]))
     return figure
-
-
-# --- commit-wait ---------------------------------------------------------------------------------------------------
-
-
-def commit_wait_certain(axes: Axes, result: CommitWait, questions: Sequence[str] | None = None) -> None:
-    """Draw the share of what was ambiguous at first that is certain later; the violations among it in black."""
-    axes.set_title("Ambiguous at first, certain after")
-    if not result.cells:
-        style.say(axes, "not evaluable: nothing was re-measured in this run")
-        return
-    sources = list(dict.fromkeys(cell.source for cell in result.cells))
-    asked = list(questions or dict.fromkeys(cell.question for cell in result.cells))
-    delays = sorted({cell.delay_s for cell in result.cells})
-    groups = [f"{task_label(question)}\n+{delay:g} s" for question in asked for delay in delays]
-    series = []
-    for source in sources:
-        found = {(cell.question, cell.delay_s): cell for cell in result.cells if cell.source == source}
-        cells = [found.get((question, delay)) for question in asked for delay in delays]
-        series.append(
-            (source, False, [None if one is None else statistics.rate(one.certain, one.remeasured) for one in cells])
-        )
-    grouped(axes, groups, series)
-    for number, source in enumerate(sources):
-        found = {(cell.question, cell.delay_s): cell for cell in result.cells if cell.source == source}
-        for group, key in enumerate((question, delay) for question in asked for delay in delays):
-            cell = found.get(key)
-            if cell is not None and cell.violated:
-                width, place = bar_place(group, number, len(sources))
-                axes.bar(place, PERCENT * cell.violated / cell.remeasured, width, color="black")
-    certain, violated = (
-        sum(getattr(cell, name) or 0 for cell in result.cells if cell.question in asked)
-        for name in ("certain", "violated")
-    )
-    axes.set_xlabel(f"black: certain, but violated ({violated} of {certain})" if certain else "nothing became certain")
-    percent_axis(axes, "re-measured pairs")
-
-
-def commit_wait_widths(axes: Axes, result: CommitWait) -> None:
-    """Draw the half-width claimed at the event and at each delay: median, and the 95th percentile above it."""
-    axes.set_title("Half-width claimed")
-    widths = [one for one in result.widths if one.half_width_ms.median is not None]
-    if not widths:
-        style.say(axes, "no uncertainty was re-measured in this run")
-        return
-    sources = list(dict.fromkeys(one.source for one in widths))
-    delays = sorted({one.delay_s for one in widths})
-    for number, source in enumerate(sources):
-        mine = [one for one in widths if one.source == source]
-        places = [delays.index(one.delay_s) + 0.12 * (number - (len(sources) - 1) / 2) for one in mine]
-        medians = [1000 * (one.half_width_ms.median or 0.0) for one in mine]
-        above = [1000 * (one.half_width_ms.p95 or 0.0) - median for one, median in zip(mine, medians, strict=True)]
-        axes.errorbar(
-            places,
-            medians,
-            yerr=[[0.0] * len(above), above],
-            color=style.colour(source),
-            marker="o",
-            markersize=3,
-            capsize=2,
-            label=f"{style.label(source)}: {mine[0].claim}",
-        )
-    axes.set_xticks(range(len(delays)), ["receipt" if delay == 0 else f"+{delay:g} s" for delay in delays])
-    axes.set_xlim(-0.4, len(delays) - 0.6)
-    axes.set_ylim(0, 1.5 * max(1000 * (one.half_width_ms.p95 or 0.0) for one in widths))
-    axes.set_ylabel("median, bar to p95 (µs)")
-    axes.grid(axis="y")
-    axes.legend(loc="upper right")
-
-
-def commit_wait_ratios(axes: Axes, result: CommitWait) -> None:
-    """Draw the distribution of the time real commit-waits took, over twice the bound."""
-    axes.set_title("Commit-wait: time held")
-    if not any(len(one.ratios) for one in result.waits):
-        style.say(axes, "no real commit-wait\nwas released in this run")
-        return
-    for one in result.waits:
-        shares = [PERCENT * (place + 1) / len(one.ratios) for place in range(len(one.ratios))]
-        axes.step(one.ratios, shares, where="post", color=style.colour(one.source), label=style.label(one.source))
-    axes.axvline(1, color="black", linewidth=0.6, linestyle=":")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("time waited / (2 · bound)")
-    axes.set_ylim(0, 100)
-    axes.set_ylabel("released waits (%)")
-    axes.grid(axis="y")
-
-
-def draw_commit_wait(result: CommitWait) -> Figure:
-    """Draw the figure ``commit_wait``."""
-    with style.context():
-        figure = style.canvas(style.PAGE_IN, 2.9)
-        left, middle, right = style.panels(figure, 1, 3, width_ratios=[4, 3, 3])
-        commit_wait_certain(left, result, _asked(result))
-        commit_wait_widths(middle, result)
-        commit_wait_ratios(right, result)
-        legend(figure, clock_handles([(cell.source, False) for cell in result.cells]))
-    return figure
-
-
-def _asked(result: CommitWait) -> list[str]:
-    """Return causality and the window that was ambiguous most often: the questions that fit into a panel."""
-    ambiguous: dict[str, int] = {}
-    for cell in result.cells:
-        ambiguous[cell.question] = ambiguous.get(cell.question, 0) + cell.ambiguous
-    windows = [question for question in ambiguous if question.startswith("window_")]
-    return ["causality", *sorted(windows, key=lambda question: -ambiguous[question])[:1]] if ambiguous else []
 
 
 DRAW: Final[dict[str, Callable[[Any], Figure]]] = {
@@ -358,6 +323,6 @@ DRAW: Final[dict[str, Callable[[Any], Figure]]] = {
     ORDERING: draw_ordering,
     WINDOWS: draw_windows,
     COORDINATION: draw_coordination,
-    COMMIT_WAIT: draw_commit_wait,
+    COMMIT_WAIT: commit_wait_figure.draw_commit_wait,
     CLOCK_QUALITY: clock_quality_figure.draw,
 }

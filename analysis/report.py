@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 import numpy as np
 
-from analysis import clock_quality_tables, published, report_tables, tables
+from analysis import clock_quality_tables, coordination_cost, judgement_tables, published, report_tables, tables
+from analysis.judges import TRUTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,31 +32,71 @@ def render(results: Results, judged: Sequence[Judged]) -> str:
             name=run.name,
             outcome=manifest.outcome if manifest.imported is None else "ok",
             reasons=reasons(results),
-            facts=_facts(results),
+            errors=[one for one in results.findings if one.severity == "error"],
+            judges_note=_judges_note(results),
             absent=", ".join(run.absent) or "none",
-            nodes=report_tables.nodes(results),
-            unavailable=report_tables.unavailable(results),
-            clocks=clock_quality_tables.clocks(results.clocks),
+            silent=", ".join(results.table.silent),
             clocks_in_words=clock_quality_tables.judged_against(results.clocks),
-            calibration=clock_quality_tables.calibration(results.clocks),
-            stability=clock_quality_tables.stability(results.clocks),
-            causality=report_tables.causality(results),
             ordering_note=_ordering_note(results),
-            agreement=report_tables.agreement(results),
-            who_first=report_tables.who_first(results),
-            windows=report_tables.windows(results),
-            coordination=report_tables.coordination(results),
-            reductions=report_tables.reductions(results),
+            windows_all_right=judgement_tables.windows_all_right(results),
+            probes=results.coordination.probes,
+            message_bytes=coordination_cost.MESSAGE_BYTES,
             commit_wait_note=_commit_wait_note(results),
-            waits=report_tables.waits(results),
             commit_wait_clear=report_tables.commit_wait_clear(results),
-            commit_wait=report_tables.commit_wait(results),
-            hypotheses=report_tables.hypotheses(judged),
             published="\n".join(published.comparison_lines(run)) if manifest.imported is not None else "",
-            findings=report_tables.findings(results),
+            **tables_of(results, judged),
         )
         + "\n"
     )
+
+
+def tables_of(results: Results, judged: Sequence[Judged]) -> dict[str, str]:
+    """Return every table of the report by the name the template and ``results.tex`` know it by."""
+    return {
+        "hypotheses": report_tables.hypotheses(judged),
+        "reference_checks": judgement_tables.reference_checks(results),
+        "reference_pairs": judgement_tables.reference_pairs(results),
+        "facts": _facts(results),
+        "nodes": report_tables.nodes(results),
+        "unavailable": report_tables.unavailable(results),
+        "clocks": clock_quality_tables.clocks(results.clocks),
+        "calibration": clock_quality_tables.calibration(results.clocks),
+        "stability": clock_quality_tables.stability(results.clocks),
+        "causality": report_tables.causality(results),
+        "causality_judged": judgement_tables.causality(results),
+        "agreement": report_tables.agreement(results),
+        "who_first": report_tables.who_first(results),
+        "ordering_judged": judgement_tables.ordering(results),
+        "windows": report_tables.windows(results),
+        "windows_judged": judgement_tables.windows(results),
+        "disagreements": judgement_tables.disagreements(results),
+        "coordination": report_tables.coordination(results),
+        "reductions": report_tables.reductions(results),
+        "traffic": judgement_tables.traffic(results),
+        "waits": report_tables.waits(results),
+        "commit_wait": report_tables.commit_wait(results),
+        "commit_wait_judged": judgement_tables.commit_wait(results),
+        "findings": report_tables.findings(results),
+    }
+
+
+def _judges_note(results: Results) -> str:
+    """Return who judges in this run, and why the others do not."""
+    reference = results.reference
+    parts = []
+    if reference.evaluable:
+        parts.append(
+            f"The reference knows {len(reference.pairs)} pairs of nodes (drift below {reference.rho_ppm:g} ppm)"
+        )
+    else:
+        parts.append(f"The reference is **not evaluable** ({reference.reason}), nor is any verdict against it")
+    true = any(not one.reason for cell in results.causality.totals for one in cell.point_against if one.judge == TRUTH)
+    parts.append(
+        "The injected truth of the virtual clocks judges beside it."
+        if true
+        else "No truth was injected, so nothing is judged by one."
+    )
+    return ". ".join(parts)
 
 
 def reasons(results: Results) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis import statistics
+from analysis import ordering_consensus, statistics
 from analysis.tables import counted, markdown, number, share
 from node_agent import records
 
@@ -71,7 +71,7 @@ def nodes(results: Results) -> str:
 def unavailable(results: Results) -> str:
     """Return how many readings each source owes on each node, by reason; lost packets are not readings.
 
-    Sources that owe none on any node share one sentence.
+    Sources that owe none on any node share one row.
     """
     table = results.table
     rows = []
@@ -87,20 +87,19 @@ def unavailable(results: Results) -> str:
             missing = block.stamped & ~block.known
             rate = statistics.rate(int(missing.sum()), int(block.stamped.sum()))
             rows.append((source, node_id, share(rate), counted(block.statuses(missing))))
-    parts = [f"None is missing of {'; '.join(complete)}."] if complete else []
-    if rows:
-        parts.append(markdown(("source", "node", "unavailable", "reasons"), rows))
-    return "\n\n".join(parts)
+    if complete:
+        rows.append((", ".join(complete), "all", "none is missing", ""))
+    return markdown(("source", "node", "unavailable", "reasons"), rows, "")
 
 
 def causality(results: Results) -> str:
     """Return the verdicts of every source on every worker."""
     rows = []
     for cell in results.causality.cells:
-        point = share(statistics.rate(cell.point_violated, cell.point_evaluable))
+        point = share(cell.point_rates["violated"])
         intervals = [
-            "point clock" if cell.source == records.SYSTEM else share(statistics.rate(count, cell.interval_evaluable))
-            for count in (cell.proved, cell.ambiguous, cell.violated)
+            "point clock" if cell.source == records.SYSTEM else share(cell.interval_rates[name])
+            for name in ("proved", "ambiguous", "violated")
         ]
         reasons = cell.interval_reasons or cell.point_reasons
         rows.append((cell.source, cell.worker, *intervals, point, counted(reasons), number(cell.advance_us.median)))
@@ -114,33 +113,42 @@ def agreement(results: Results) -> str:
         (
             one.source,
             one.clock,
-            share(statistics.rate(one.same, one.evaluable)),
-            share(statistics.rate(one.decided, one.evaluable)),
-            "not evaluable" if one.wrong is None else share(statistics.rate(one.wrong, one.truth_known)),
+            share(one.same),
+            share(one.decided),
+            share(one.same_decided),
+            share(one.wrong),
             one.pairs - one.evaluable,
         )
         for one in results.ordering.agreement
     ]
-    head = ("source", "clock", "same label", "decided by all", "decided wrongly by any", "pairs not evaluable")
-    return markdown(head, rows, "Agreement is not evaluable: it needs two workers with data.")
+    head = ("source", "clock", "same label", "decided by all", "same and decided")
+    return markdown(
+        (*head, "decided wrongly by any", "pairs not evaluable"),
+        rows,
+        "Agreement is not evaluable: it needs two workers with data.",
+    )
 
 
 def who_first(results: Results) -> str:
-    """Return, per pair of workers, which received first by each source's labels."""
+    """Return which worker received first by each source's labels: per pair, or all together where pairs are many."""
+    pairs = results.ordering.who_first
+    shown = (
+        pairs if len({one.pair for one in pairs}) <= ordering_consensus.MOST_PAIRS_ALONE else results.ordering.totals
+    )
     rows = [
         (
             one.source,
             one.clock,
-            " / ".join(one.pair),
+            " / ".join(dict.fromkeys(one.pair)),
             one.first_before,
             one.second_before,
-            one.ambiguous,
+            share(one.decided),
             one.events - one.evaluable,
-            "not evaluable" if one.wrong is None else share(statistics.rate(one.wrong, one.truth_known)),
+            share(one.wrong),
         )
-        for one in results.ordering.who_first
+        for one in shown
     ]
-    head = ("source", "clock", "workers", "first before", "second before", "ambiguous", "not evaluable", "wrong")
+    head = ("source", "clock", "workers", "first before", "second before", "decided", "not evaluable", "wrong")
     return markdown(head, rows, "Who received first is not evaluable: it needs two workers with data.")
 
 
@@ -158,9 +166,9 @@ def windows(results: Results) -> str:
             (
                 cell.source,
                 cell.width_ms,
-                share(statistics.rate(cell.agree, cell.evaluable)),
-                share(statistics.rate(cell.provable, cell.bounded)) if bounded else "point clock",
-                share(statistics.rate(cell.contradictions, cell.bounded)) if bounded else "point clock",
+                share(cell.agreement),
+                share(cell.provable_agreement) if bounded else "point clock",
+                share(cell.contradiction) if bounded else "point clock",
                 caused,
                 cell.shared - cell.evaluable,
             )
@@ -178,13 +186,16 @@ def coordination(results: Results) -> str:
             one.clock,
             share(one.per_decision),
             one.unread,
+            one.undecided,
             "not evaluable" if one.wrong is None else one.wrong,
+            one.wrong_by.replace("_", " "),
+            one.messages,
+            one.bytes,
         )
         for one in results.coordination.costs
     ]
-    return markdown(
-        ("task", "source", "clock", "rounds per decision", "of them without reading", "wrong decisions"), rows
-    )
+    head = ("task", "source", "clock", "rounds per decision", "of them without reading", "undecided")
+    return markdown((*head, "wrong decisions", "by", "messages", "bytes"), rows)
 
 
 def reductions(results: Results) -> str:
@@ -211,9 +222,15 @@ def waits(results: Results) -> str:
         ratio = statistics.spread(one.ratios)
         early = "not evaluable" if one.violations is None else share(one.violations)
         waited = (number(one.waited_ms.median, 3), number(one.waited_ms.p95, 3))
-        rows.append((one.source, counted(one.outcomes), *waited, number(ratio.median, 2), number(ratio.p95, 2), early))
+        ratios = (number(ratio.median, 2), number(ratio.p95, 2))
+        order = (
+            share(one.consistency.violated) if one.consistency.violated else f"not evaluable: {one.consistency.reason}"
+        )
+        rows.append((one.source, counted(one.outcomes), *waited, *ratios, early, order))
     head = ("source", "outcomes", "waited, median (ms)", "p95", "waited / (2 · bound), median", "p95")
-    return markdown((*head, "released before its time"), rows, "")
+    return markdown(
+        (*head, "released before its time", "began after a release elsewhere, timestamp not later"), rows, ""
+    )
 
 
 def commit_wait_clear(results: Results) -> str:
@@ -239,11 +256,11 @@ def commit_wait(results: Results) -> str:
                 cell.source,
                 cell.question.replace("_", " "),
                 f"{cell.delay_s:g}",
-                share(statistics.rate(cell.ambiguous, cell.evaluable)),
-                share(statistics.rate(cell.certain, cell.remeasured)),
+                share(cell.at_first),
+                share(cell.certain_after),
                 "not evaluable" if cell.proved is None else cell.proved,
                 "not evaluable" if cell.violated is None else cell.violated,
-                share(statistics.rate(cell.contained, cell.truth_known)) if cell.truth_known else "not evaluable",
+                share(cell.contained_after),
                 cell.ambiguous - cell.remeasured,
                 number(None if width.half_width_ms.median is None else 1000 * width.half_width_ms.median),
                 width.claim,

@@ -107,3 +107,9 @@ def save(figure: Figure, directory: Path, name: str) -> list[Path]:
 def panels(figure: Figure, rows: int, columns: int, **options: Any) -> Iterator[Axes]:
     """Yield the figure's panels, row by row."""
     yield from figure.subplots(rows, columns, squeeze=False, **options).flat
+
+
+def two_over_one(figure: Figure, heights: list[float]) -> tuple[Axes, Axes, Axes]:
+    """Return two panels side by side and one under both, with heights in proportion."""
+    axes = figure.subplot_mosaic([["left", "right"], ["bottom", "bottom"]], height_ratios=heights)
+    return axes["left"], axes["right"], axes["bottom"]
