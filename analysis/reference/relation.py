@@ -124,6 +124,7 @@ class Reference:
             "assumptions": list(ASSUMPTIONS),
             "nodes": list(self.nodes),
             "pairs": {f"{one.first}/{one.second}": one.as_dict() for one in self.pairs},
+            "wall_clocks": {node: {"segments": len(one.begins)} for node, one in self.wall.items()},
             "shared_clock": ["/".join(pair) for pair in sorted(self.shared)],
             "mesh": {"instants": self.mesh_instants, "contradictory": self.mesh_contradictions},
             "checks": {check.name: check.as_dict() for check in self.checks},
