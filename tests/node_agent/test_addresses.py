@@ -1,0 +1,26 @@
+"""Names of other nodes are looked up once; one that nobody knows ends the agent with its name."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from node_agent import mmsg
+from node_agent.addresses import look_up
+from node_agent.lifecycle import AgentError
+from node_agent.plan import ProbePeer, WorkerAddress
+
+
+@pytest.mark.parametrize("place", [WorkerAddress("b", "127.0.90.7", 9000), ProbePeer("b", "127.0.90.7", 9000, 3)])
+def test_a_node_is_where_its_plan_says(place):
+    assert mmsg.address(look_up(place)) == ("127.0.90.7", 9000)
+
+
+def test_a_name_that_nobody_knows_is_named(monkeypatch):
+    def unknown(_name):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "gethostbyname", unknown)
+    with pytest.raises(AgentError, match="node b: cannot look up 'somewhere': Name or service not known"):
+        look_up(WorkerAddress("b", "somewhere", 9000))
