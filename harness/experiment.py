@@ -8,8 +8,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
-from harness import collect, launch, outcome, runs, waiting
-from harness.errors import ConfigError, ExperimentExistsError, RunError
+from harness import collect, launch, outcome, phases, runs, waiting
+from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, RunError
 from harness.planning import RunSpec, new_run_id, new_run_key, node_plans, run_dir
 from harness.watching import Watch
 from node_agent.records import COLLECTED, DEPLOYED, RUN_FAILED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
@@ -67,11 +67,13 @@ def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
         )
     checked = session.check(configs)
     checked.demand()
+    begin = time.monotonic()
     spec = RunSpec(name, new_run_id(), session.cluster().config, configs.coordinator, configs.worker)
     manifest = _manifest(session, spec)
     for node_id, plan in node_plans(spec, checked.addresses).items():
         _keep_plan(manifest.nodes[node_id], plan)
     launch.make_run_folders(session.cluster(), name)
+    manifest.phase_seconds = {"check": round(session.check_s, 3), "deploy": round(time.monotonic() - begin, 3)}
     folder = runs.create(session.results, manifest, configs.files)
     session.note_deployed(name)
     session.console.say(f"deployed experiment={name} run_id={spec.run_id} folder={folder.path}")
@@ -158,6 +160,7 @@ def _bring_home(session: Session, run: Run, configs: Configs, failure: str | Non
     manifest.phase = RUN_FINISHED
     run.folder.save()
     bring_files(session, run.folder, configs, failure)
+    run.console.say(phases.line(manifest.phase_seconds, run.spec))
 
 
 def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: str | None) -> None:
@@ -178,7 +181,7 @@ def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: 
     session.console.say(f"run experiment={folder.name} outcome={ended} folder={folder.path}")
     for problem in manifest.problems:
         session.console.say(f"problem: {problem}")
-    session.note(outcome.exit_code(manifest))
+    session.note(max(outcome.exit_code(manifest), EXIT_COLLECTION if wrong else 0))
 
 
 def _keep_plan(node: NodeManifest, plan: NodePlan) -> None:

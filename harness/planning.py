@@ -66,8 +66,12 @@ class RunSpec:
     @property
     def run_timeout_s(self) -> float:
         """Return how long a run may take once the coordinator is ready, in s."""
-        lead_s = 0.0 if self.coordinator.probes is None else self.coordinator.probes.lead_s
-        return self.coordinator.broadcast.hello_timeout_s + lead_s + self.planned_s + END_SLACK_S
+        return self.coordinator.broadcast.hello_timeout_s + self.lead_s + self.planned_s + END_SLACK_S
+
+    @property
+    def lead_s(self) -> float:
+        """Return how long the nodes probe each other before the first event, in s."""
+        return 0.0 if self.coordinator.probes is None else self.coordinator.probes.lead_s
 
     @property
     def lease_s(self) -> float:

@@ -5,6 +5,7 @@ Tasks of one chain share it. Everything is made when first needed and ended by `
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -46,6 +47,7 @@ class Session:
         self.results = _short(root / runs.RESULTS)
         self.console = console or Console()
         self.exit_code = 0
+        self.check_s = 0.0  # how long the last check took, connecting included
         self.deployed: str | None = None  # the experiment that later tasks of this chain mean
         self._deployed_here: set[str] = set()
         self.fabric_settings: Any = None
@@ -171,7 +173,9 @@ class Session:
         """Return the preflight table for these configurations; a chain asks only once. Does not judge it."""
         known = self._checked
         if known is None or (known[0].coordinator, known[0].worker) != (configs.coordinator, configs.worker):
+            begin = time.monotonic()
             found = preflight.check(self.cluster(), self.agent(), self.bundle(), configs.coordinator, configs.worker)
+            self.check_s = time.monotonic() - begin
             known = self._checked = (configs, found)
             show = True
         if show:

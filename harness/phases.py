@@ -1,0 +1,25 @@
+"""How long each phase of a run took, and what of it was the harness itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.planning import RunSpec
+
+BROADCAST: Final = "broadcast"
+
+
+def overhead_s(seconds: Mapping[str, float], spec: RunSpec) -> float:
+    """Return the time in s that was neither events, drain and commit-wait tail nor the probes before the first event."""
+    wanted = spec.planned_s + spec.lead_s
+    return sum(seconds.values()) - min(seconds.get(BROADCAST, 0.0), wanted)
+
+
+def line(seconds: Mapping[str, float], spec: RunSpec) -> str:
+    """Return one line of every phase's time and the overhead, in s."""
+    each = " ".join(f"{phase}={took:.1f}s" for phase, took in seconds.items())
+    wanted = f"without {spec.planned_s + spec.lead_s:.1f}s of probes, events, drain and tail"
+    return f"phases {each} overhead={overhead_s(seconds, spec):.1f}s ({wanted})"
