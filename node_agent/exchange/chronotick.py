@@ -43,14 +43,13 @@ class ChronoTickClient:
         self._dual_model = dual_model
         self._timeout_s = timeout_s
         verify = ssl.create_default_context() if server.startswith("https:") else False
-        # Unpacked, a small answer may be a huge one: it is taken as it comes.
-        plain = {"Accept-Encoding": "identity"}
-        self._client = httpx.Client(timeout=timeout_s, trust_env=False, verify=verify, headers=plain)
+        # Not httpx.Client: that looks into redirects, cookies and packed answers, which a server could spoil.
+        self._transport = httpx.HTTPTransport(verify=verify, trust_env=False)
         self._connection: Any = None  # httpcore's network stream, to be cut off at a deadline
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        self._transport.close()
 
     def health(self) -> Health:
         """Ask the server how it is; never raises for what a network does."""
@@ -116,9 +115,7 @@ class ChronoTickClient:
         guard.daemon = True
         guard.start()
         try:
-            with self._client.stream(
-                method, f"{self._server}/{path}", json=question, extensions={"trace": self._note_connection}
-            ) as answer:
+            with contextlib.closing(self._transport.handle_request(self._request(method, path, question))) as answer:
                 for chunk in answer.iter_raw():
                     content += chunk
                     if len(content) > _MAX_ANSWER_BYTES:
@@ -134,6 +131,15 @@ class ChronoTickClient:
         if answer.status_code != httpx.codes.OK:
             return text, f"http_{answer.status_code}"
         return text, OK
+
+    def _request(self, method: str, path: str, question: dict[str, Any] | None) -> httpx.Request:
+        return httpx.Request(
+            method,
+            f"{self._server}/{path}",
+            json=question,
+            headers={"Accept-Encoding": "identity"},
+            extensions={"timeout": httpx.Timeout(self._timeout_s).as_dict(), "trace": self._note_connection},
+        )
 
     def _note_connection(self, event: str, info: dict[str, Any]) -> None:
         """Remember the connection; httpcore tells of each one it makes."""

@@ -216,6 +216,20 @@ def test_a_server_that_never_comes_to_the_end_of_its_headers_is_a_timeout(questi
     assert "timeout" in {said, getattr(said, "outcome", None)}
 
 
+@pytest.mark.parametrize("place", ["http://[", "h127.0.0.1:1/x", "http://127.0.66.125:9/elsewhere", "\xff"])
+def test_a_redirection_is_a_named_failure_wherever_it_leads(place):
+    """Nobody goes there, and a place that is none harms nobody."""
+
+    def redirect(handler, _asked):
+        handler.send_response(302)
+        handler.send_header("Location", place)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    with Stub(redirect) as stub:
+        check_failed(ask(stub), "http_302")
+
+
 def test_a_small_answer_that_unpacks_to_a_huge_one_is_not_unpacked():
     """What comes is taken as it is; the server was told so, and a packed answer is no JSON."""
 
