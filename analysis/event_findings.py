@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
+from analysis.aligned import different
 from analysis.finding import Finding, frames, ids, reasons
 from node_agent import records
 
@@ -58,7 +59,7 @@ def _several_coordinators(run: Run) -> Iterator[Finding]:
 def _foreign_events(run: Run) -> Iterator[Finding]:
     sent = _first_copies(run.coordinator).set_index("event_id")["send_time_ns"]
     for node, frame in run.workers.items():
-        strangers = np.setdiff1d(_events(frame), sent.index.to_numpy(dtype=np.int64))
+        strangers = np.setdiff1d(_events(frame), sent.index.to_numpy(dtype=np.int64), assume_unique=True)
         if len(strangers):
             text = f"{len(strangers):,} events the coordinator did not send: event {ids(strangers)}"
             yield Finding("foreign-events", "error", node, "", text, {"events": len(strangers)})
@@ -82,7 +83,7 @@ def _missing_events(run: Run) -> Iterator[Finding]:
             text = f"no data: all {len(sent):,} events are missing"
             yield Finding("missing-events", "error", node, "", text, {"missing": len(sent), "of": len(sent)})
             continue
-        missing = np.setdiff1d(sent, _events(run.workers[node]))
+        missing = np.setdiff1d(sent, _events(run.workers[node]), assume_unique=True)
         if len(missing):
             text = f"{len(missing):,} of {len(sent):,} events are missing: event {ids(missing)}"
             numbers = {"missing": len(missing), "of": len(sent), "events": [int(event) for event in missing[:1000]]}
@@ -125,7 +126,7 @@ def _mixed_origins(run: Run) -> Iterator[Finding]:
 
 def _events(frame: pd.DataFrame) -> NDArray[np.int64]:
     """Return the different events of a table's rows, in order."""
-    return np.unique(frame["event_id"].dropna().to_numpy(dtype=np.int64))
+    return different(frame["event_id"].dropna().to_numpy(dtype=np.int64))
 
 
 def _first_copies(frame: pd.DataFrame) -> pd.DataFrame:

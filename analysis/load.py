@@ -35,6 +35,9 @@ INTEGER_COLUMNS: Final = {"event_id", "sequence_number", "stratum", "spins", "se
 FLOAT_SUFFIXES: Final = ("_ms", "_s", "_level")
 
 KEPT_BYTES: Final = 32 << 20  # a bigger commit_wait.csv is read again each time it is asked for, not kept
+COMMIT_WAIT: Final = (  # what is judged; the offset, the sample and the number of looks are for replay and for people
+    "event_id", "source", "kind", "due_raw_ns", "done_raw_ns", "delay_s", "status", "uncertainty_ms", "assigned_ns",
+)  # fmt: skip
 _ARROW: Final = {"Int64": pa.int64(), "float64": pa.float64(), "string": pa.string()}
 _PANDAS: Final = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}
 
@@ -49,7 +52,7 @@ class Run:
     ``workers``, ``samples``, ``commit_wait``, ``clock_pairs`` and ``probes`` are keyed by node id; a node without the
     file has no key, and its path (relative to the run folder) is in ``absent``. ``sends`` holds the coordinator's
     per-worker transmit stamps, empty where there is no such file. ``commit_wait``, the longest of them (a row per
-    event, source and delay), is read when it is asked for.
+    event, source and delay), is read when it is asked for, in the columns of ``COMMIT_WAIT``.
     """
 
     path: Path
@@ -132,7 +135,7 @@ def load(path: Path) -> Run:
     if not sends_file.is_file():
         absent.append(str(sends_file.relative_to(path)))
     samples, absent_samples = _per_node(path, manifest, records.SAMPLES_FILE, ("sample_id", "source", "outcome"))
-    commit_wait = NodeTables(path, manifest, records.COMMIT_WAIT_FILE, ("event_id", "source", "kind", "status"))
+    commit_wait = NodeTables(path, manifest, records.COMMIT_WAIT_FILE, COMMIT_WAIT)
     clock_pairs, absent_pairs = _per_node(path, manifest, records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
     probes, absent_probes = _per_node(path, manifest, records.PROBES_FILE, records.PROBES_COLUMNS)
     return Run(
@@ -150,7 +153,7 @@ def load(path: Path) -> Run:
 
 
 class NodeTables(Mapping[str, pd.DataFrame]):
-    """One file of every node that has it, by node id, read when it is asked for; big ones are not kept in memory.
+    """Some columns of one file of every node, by node id, read when asked for; big ones are not kept in memory.
 
     ``absent`` names the files that are not there. Raises AnalysisError at once if a needed column is missing.
     """
@@ -169,7 +172,7 @@ class NodeTables(Mapping[str, pd.DataFrame]):
         if node_id in self._kept:
             return self._kept[node_id]
         file = self._files[node_id]
-        table = read_table(file, self._needed)
+        table = read_table(file, self._needed, only=True)
         if file.stat().st_size <= KEPT_BYTES:
             self._kept[node_id] = table
         return table
@@ -183,25 +186,31 @@ class NodeTables(Mapping[str, pd.DataFrame]):
         return len(self._files)
 
 
-def read_table(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
-    """Read one CSV file of a run by the house's column names; raises AnalysisError if a needed column is missing."""
+def read_table(path: Path, needed: Sequence[str] = (), *, only: bool = False) -> pd.DataFrame:
+    """Read one CSV file of a run by the house's column names; raises AnalysisError if a needed column is missing.
+
+    ``only``: the needed columns and no others.
+    """
     header = _header(path, needed)
-    types = {column: column_type(column) for column in header}
+    types = {column: column_type(column) for column in header if column in needed or not only}
     options = arrow_csv.ConvertOptions(
         column_types={column: _ARROW[kind] for column, kind in types.items()},
+        include_columns=list(types),
         null_values=[""],
         strings_can_be_null=True,
     )
     parsing = arrow_csv.ParseOptions(newlines_in_values=True)
     try:
-        if len(types) == len(header):
+        if len(set(header)) == len(header):
             rows = arrow_csv.read_csv(path, parse_options=parsing, convert_options=options)
             frame: pd.DataFrame = rows.to_pandas(types_mapper=_PANDAS.get, split_blocks=True, self_destruct=True)
             return frame
     except (pa.ArrowInvalid, pa.ArrowKeyError):
         pass  # pandas bears with it, or says what is wrong
     try:
-        return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+        return pd.read_csv(
+            path, dtype=types, usecols=list(types) if only else None, keep_default_na=False, na_values=[""]
+        )
     except (OSError, ValueError, TypeError, OverflowError) as error:  # the last two: fractions, or more than 64 bits
         raise _unreadable(path, needed, error) from error
 

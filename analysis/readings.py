@@ -13,7 +13,19 @@ import numpy as np
 import pandas as pd
 
 from analysis import bootstrap, load, truth
-from analysis.aligned import Instants, RawStamps, Rows, Text, align, align_some, event_ids, no_raw, nothing, shared
+from analysis.aligned import (
+    Instants,
+    RawStamps,
+    Rows,
+    Text,
+    align,
+    align_some,
+    different,
+    event_ids,
+    no_raw,
+    nothing,
+    shared,
+)
 from analysis.errors import AnalysisError
 from node_agent import records
 
@@ -154,7 +166,7 @@ def table(run: load.Run) -> Table:
     """Align all nodes of a run on the union of their events, sorted by event id. The first of duplicates counts."""
     frames = {run.manifest.coordinator_id: run.coordinator, **run.workers}
     named = {node_id: event_ids(node_id, frame) for node_id, frame in frames.items()}
-    events = np.unique(np.concatenate(list(named.values())))
+    events = different(np.concatenate(list(named.values())))
     aligned = {node_id: align(frame, named[node_id], events) for node_id, frame in frames.items()}
     coordinator, count = run.manifest.coordinator_id, len(events)
     prefixes = load.prefixes(frames.values())
