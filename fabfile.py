@@ -90,10 +90,13 @@ def status(_: Context, experiment: str | None = None) -> None:
     upkeep.status(session, session.find(experiment))
 
 
-@fabric.task(help=KNOWN_NAME | {"lines": "how many of the last lines of each log"})
-def logs(_: Context, experiment: str | None = None, lines: int = 40) -> None:
+@fabric.task(
+    help=KNOWN_NAME
+    | {"lines": "how many of the last lines of each log", "follow": "go on until the run ends, or Ctrl-C"}
+)
+def logs(_: Context, experiment: str | None = None, lines: int = 40, follow: bool = False) -> None:
     """Show the agents' logs."""
-    upkeep.logs(session, session.find(experiment), lines)
+    upkeep.logs(session, session.find(experiment), lines, follow=follow)
 
 
 @fabric.task(help=KNOWN_NAME)
@@ -102,10 +105,10 @@ def stop(_: Context, experiment: str | None = None) -> None:
     upkeep.stop(session, session.find(experiment))
 
 
-@fabric.task(help=KNOWN_NAME | {"force": "even if it was not collected"})
-def clean(_: Context, experiment: str | None = None, force: bool = False) -> None:
-    """Remove an experiment's folders from the nodes, and agents of other versions; results at home stay."""
-    upkeep.clean(session, session.find(experiment), force=force)
+@fabric.task(help=KNOWN_NAME | {"yes": "remove it", "force": "remove it even if it was not collected"})
+def clean(_: Context, experiment: str | None = None, yes: bool = False, force: bool = False) -> None:
+    """Say what of an experiment can go from the nodes, with --yes remove it; results at home stay."""
+    upkeep.clean(session, session.find(experiment), force=force, yes=yes)
 
 
 @fabric.task(help=NEW_NAME | CONFIG_HELP)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+from harness import shell
 from harness.errors import PreflightError
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def _address(cluster: Cluster, node: NodeConfig, peer: NodeConfig) -> str:
     if _is_address(name):
         return name
     advice = f"set `address:` of {node.id} in the cluster file"
-    result = cluster.hosts[peer.id].run(f'{cluster.config.remote_python} -c "{_RESOLVE}" {name}')
+    result = cluster.hosts[peer.id].run(
+        f"{shell.path(cluster.config.remote_python)} -c {shell.word(_RESOLVE)} {shell.word(name)}"
+    )
     address = result.stdout.strip()
     if result.exit_code != 0 or not _is_address(address):
         raise PreflightError(f"{node.id}: expected {peer.id} to know the address of {name}, it does not; {advice}")

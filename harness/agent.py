@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from harness import shell
 from harness.bundle import BUNDLE_NAME
 from harness.errors import PreflightError, RemoteCommandError
 from harness.planning import remote_base
@@ -50,7 +51,7 @@ class Agent:
     def __init__(self, cluster: ClusterConfig, sha256: str) -> None:
         """Name the agent; nothing is pushed yet."""
         self.sha256 = sha256
-        self._python = cluster.remote_python
+        self._python = shell.path(cluster.remote_python)
         self._folder = f"{remote_base(cluster)}/cache/{sha256}"
         self._path = f"{self._folder}/{BUNDLE_NAME}"
 
@@ -60,10 +61,11 @@ class Agent:
         Raises PreflightError for a Python that is missing or too old, or a file that arrived damaged.
         """
         version = self._python_version(host)
-        known = host.ask(f"umask 077; mkdir -p {self._folder}; sha256sum {self._path} 2>/dev/null || echo none")
+        folder, path = shell.path(self._folder), shell.path(self._path)
+        known = host.ask(f"umask 077; mkdir -p {folder}; sha256sum {path} 2>/dev/null || echo none")
         if known.split()[0] != bundle.sha256:
             host.write(self._path, bundle.path.read_bytes(), 0o600)
-            got = host.ask(f"sha256sum {self._path}").split()[0]
+            got = host.ask(f"sha256sum {path}").split()[0]
             if got != bundle.sha256:
                 raise PreflightError(f"{host.id}: agent bundle: expected sha256 {bundle.sha256}, got {got}; disk full?")
         return version
@@ -75,14 +77,14 @@ class Agent:
     def start(self, host: Host, plan: NodePlan, run_key: str) -> None:
         """Push plan and key, start the agent detached, return once its socket is bound."""
         folder = plan.run_dir
-        host.ask(f"umask 077; mkdir -p {folder}")
+        host.ask(f"umask 077; mkdir -p {shell.path(folder)}")
         host.write(f"{folder}/{PLAN_FILE}", to_json(plan).encode(), 0o600)
         host.write(f"{folder}/{KEY_FILE}", run_key.encode(), 0o600)
-        self._ask(host, f"{plan.role} --plan {folder}/{PLAN_FILE} --detach", b"", START_TIMEOUT_S)
+        self._ask(host, f"{plan.role} --plan {shell.path(folder)}/{PLAN_FILE} --detach", b"", START_TIMEOUT_S)
 
     def see(self, host: Host, folder: str) -> Seen:
         """Return whether the run folder's agent lives, and its last status."""
-        said = self._ask(host, f"status --run-dir {folder}")
+        said = self._ask(host, f"status --run-dir {shell.path(folder)}")
         status = said["status"]
         return Seen(
             said["alive"], None if status is None else NodeStatus.from_json(json.dumps(status)), said["problem"]
@@ -91,15 +93,16 @@ class Agent:
     def stop(self, host: Host, folder: str) -> Stopped:
         """Stop exactly the run folder's agent and destroy its key. Idempotent."""
         timeout_s = 2 * STOP_TIMEOUT_S + 10
-        said = self._ask(host, f"stop --run-dir {folder} --timeout-s {STOP_TIMEOUT_S:g}", b"", timeout_s)
+        said = self._ask(host, f"stop --run-dir {shell.path(folder)} --timeout-s {STOP_TIMEOUT_S:g}", b"", timeout_s)
         return Stopped(said["stopped"], said["was_alive"], said["problem"])
 
     def checksum(self, host: Host, folder: str) -> None:
         """Let the node write SHA256SUMS over its journals."""
-        host.ask(f"{self._python} {self._path} checksum --run-dir {folder}", timeout_s=CHECKSUM_TIMEOUT_S)
+        command = f"{self._python} {shell.path(self._path)} checksum --run-dir {shell.path(folder)}"
+        host.ask(command, timeout_s=CHECKSUM_TIMEOUT_S)
 
     def _python_version(self, host: Host) -> str:
-        result = host.run(f'{self._python} -c "{_VERSION}"')
+        result = host.run(f"{self._python} -c {shell.word(_VERSION)}")
         oldest = ".".join(str(part) for part in OLDEST_PYTHON)
         if result.exit_code != 0:
             said = (result.stderr.strip().splitlines() or ["no message"])[-1]
@@ -113,7 +116,7 @@ class Agent:
         return version
 
     def _ask(self, host: Host, arguments: str, stdin: bytes = b"", timeout_s: float = 20.0) -> dict[str, Any]:
-        said = host.ask(f"{self._python} {self._path} {arguments}", stdin=stdin, timeout_s=timeout_s)
+        said = host.ask(f"{self._python} {shell.path(self._path)} {arguments}", stdin=stdin, timeout_s=timeout_s)
         try:
             answer = json.loads(said)
         except ValueError:

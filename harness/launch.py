@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness import waiting
+from harness import shell, waiting
 from harness.errors import RunError
 from harness.planning import run_dir
 from node_agent.records import FINISHED, STARTING
@@ -23,7 +23,8 @@ def make_run_folders(cluster: Cluster, experiment: str) -> None:
 
     def make(host_id: str) -> str:
         folder = run_dir(cluster.config, experiment, host_id)
-        return f"umask 077; mkdir -p {folder.rpartition('/')[0]} && mkdir {folder}"
+        parent = folder.rpartition("/")[0]
+        return f"umask 077; mkdir -p {shell.path(parent)} && mkdir {shell.path(folder)}"
 
     answers = cluster.each(lambda host: host.ask(make(host.id)))
     answers.demand()

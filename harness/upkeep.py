@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from harness import launch
+from harness import launch, shell, waiting
 from harness.errors import ConfigError, RunError
 from harness.planning import remote_base, run_dir
+from harness.watching import Watch
 from node_agent.records import COLLECTED, DEPLOYED, LOG_FILE, RUN_RUNNING
 
 if TYPE_CHECKING:
+    from harness.cluster import Host
     from harness.runs import RunFolder
     from harness.session import Session
 
@@ -46,25 +49,76 @@ def status(session: Session, folder: RunFolder) -> None:
     answers.demand()
 
 
-def logs(session: Session, folder: RunFolder, lines: int) -> None:
-    """Show the last lines of every agent's log, from the node, else from what was collected."""
-    texts: dict[str, str] = {}
+def logs(session: Session, folder: RunFolder, lines: int, *, follow: bool = False) -> None:
+    """Show the last lines of every agent's log, from the node, else from what was collected.
+
+    With ``follow``, go on with what is new once a second until every agent of the run is over, or Ctrl-C.
+    """
+    if lines < 0:
+        raise ConfigError(f"--lines: expected 0 or more, got {lines}")
+    begun: dict[str, _Log] = {}
     if not session.gone(folder):
         cluster = session.cluster()
-        command = f"tail -n {lines}"
-        answers = cluster.each(
-            lambda host: host.ask(
-                f"{command} {run_dir(cluster.config, folder.name, host.id)}/{LOG_FILE} 2>/dev/null || true"
-            )
-        )
-        texts = answers.ok
+        answers = cluster.each(lambda host: _last_lines(host, run_dir(cluster.config, folder.name, host.id), lines))
+        begun = answers.ok
+        for node_id, error in answers.failed.items():
+            session.console.say(f"problem: {node_id}: {error}")
     for node_id in folder.manifest.nodes:
-        text = texts.get(node_id, "")
+        text = begun[node_id].text if node_id in begun else ""
         kept = folder.raw(node_id) / LOG_FILE
-        if not text and kept.is_file():
+        if not text and kept.is_file() and lines:
             text = "".join(kept.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[-lines:])
         session.console.say(f"--- {node_id}")
         session.console.say(text.rstrip() or "no log")
+    if follow and begun:
+        _follow(session, folder, begun)
+
+
+@dataclass
+class _Log:
+    """What has been shown of a node's log: its last text, and how many bytes of the file that was in all."""
+
+    text: str
+    shown_bytes: int
+
+
+def _last_lines(host: Host, folder: str, lines: int) -> _Log:
+    """Return the end of a log as it is now; a line that is still being written is left for later."""
+    log = shell.path(f"{folder}/{LOG_FILE}")
+    size, _, text = host.ask(
+        shell.script(f"s=$(cat {log} 2>/dev/null | wc -c); echo $s; head -c $s {log} 2>/dev/null | tail -n {lines}")
+    ).partition("\n")
+    whole = text[: text.rfind("\n") + 1]
+    return _Log(whole, int(size) - len(text[len(whole) :].encode()))
+
+
+def _follow(session: Session, folder: RunFolder, logs: dict[str, _Log]) -> None:
+    """Show what is added to the logs until every agent that has one is over; no longer than a run may take."""
+    cluster = session.cluster()
+    cluster.each(lambda host: session.agent().install(host, session.bundle()), list(logs))
+    folders = {node_id: run_dir(cluster.config, folder.name, node_id) for node_id in logs}
+    watch = Watch(cluster, session.agent(), folder.manifest.run_id, folders)
+
+    def still() -> str | None:
+        views = watch.look()  # before the last lines are fetched: what an agent that is over wrote is then complete
+        answers = cluster.each(lambda host: _news(host, folders[host.id], logs[host.id]), list(logs))
+        for node_id, text in answers.ok.items():
+            for line in text.splitlines():
+                session.console.say(f"{node_id}: {line}")
+        return ", ".join(node_id for node_id, view in views.items() if not view.over) or None
+
+    spec = session.spec(folder, session.kept_configs(folder))
+    waiting.until("end of the run", still, spec.lease_s, poll_s=1.0)
+
+
+def _news(host: Host, folder: str, log: _Log) -> str:
+    """Return the whole lines that were added since."""
+    text = host.ask(
+        shell.script(f"tail -c +{log.shown_bytes + 1} {shell.path(f'{folder}/{LOG_FILE}')} 2>/dev/null || true")
+    )
+    whole = text[: text.rfind("\n") + 1]
+    log.shown_bytes += len(whole.encode())
+    return whole
 
 
 def stop(session: Session, folder: RunFolder) -> None:
@@ -81,8 +135,11 @@ def stop(session: Session, folder: RunFolder) -> None:
     answers.demand()
 
 
-def clean(session: Session, folder: RunFolder, *, force: bool) -> None:
+def clean(session: Session, folder: RunFolder, *, force: bool, yes: bool = False) -> None:
     """Remove the run's folders on the nodes, and old agents from their caches; what is at home stays.
+
+    Without ``yes`` or ``force`` it only says what it would remove. Nothing goes but the run's own folder and cached
+    agents (folders named by a sha256) that are not this version's and that no other run there was recorded with.
 
     Raises ConfigError if the run was not collected (unless ``force``) and RunError where an agent still works.
     """
@@ -99,13 +156,33 @@ def clean(session: Session, folder: RunFolder, *, force: bool) -> None:
         raise RunError(
             f"experiment {folder.name}: expected ended agents, got live ones on {', '.join(alive)}; stop first"
         )
-    base = remote_base(cluster.config)
-    keep = session.bundle().sha256
-    remove = (
-        f"rm -rf {base}/runs/{folder.name} && cd {base}/cache && for d in *; do [ $d = {keep} ] || rm -rf ./$d; done"
+    listing = _ours(remote_base(cluster.config), folder.name, session.bundle().sha256)
+    remove = yes or force
+    answers = cluster.each(
+        lambda host: host.ask(shell.script(listing + (_REMOVE if remove else ""))).splitlines(), list(seen.ok)
     )
-    answers = cluster.each(lambda host: host.ask(remove), list(seen.ok))
-    for node_id in answers.ok:
-        session.console.say(f"{node_id}: cleaned")
+    for node_id, places in answers.ok.items():
+        said = "removed" if remove else "would remove"
+        session.console.say(f"{node_id}: {said} {' '.join(places)}" if places else f"{node_id}: nothing to remove")
+    if not remove and any(answers.ok.values()):
+        session.console.say("nothing was removed; to remove it: clean --yes")
     seen.demand()
     answers.demand()
+
+
+_REMOVE: Final = '; echo "$found" | while IFS= read -r place; do [ -z "$place" ] || rm -rf -- "$place"; done'
+_SHA256_GLOB: Final = "[0-9a-f]" * 64
+
+
+def _ours(base: str, experiment: str, keep: str) -> str:
+    """Return a script that finds, and prints, what of this project's may go from a node: one place a line."""
+    runs, cache = shell.path(f"{base}/runs"), shell.path(f"{base}/cache")
+    own = shell.word(experiment)
+    return (
+        f"found=$( [ -d {runs}/{own} ] && echo {runs}/{own}; "
+        f"for d in {cache}/{_SHA256_GLOB}; do n=${{d##*/}}; "
+        f"[ -d $d ] && [ $n != {keep} ] || continue; "
+        f"for s in {runs}/*/*/status.json; do case $s in {runs}/{own}/*) ;; *) "
+        f'grep -qs $n "$s" && continue 2 ;; esac; done; echo $d; done ); '
+        f'[ -z "$found" ] || echo "$found"'
+    )
