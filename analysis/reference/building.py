@@ -10,7 +10,7 @@ from analysis import statistics
 from analysis.reference import drift, mesh
 from analysis.reference.bounds import Bounds, join, merged, set_backs, stamps
 from analysis.reference.checks import checked
-from analysis.reference.envelope import Envelope, envelope, envelope_of, even_instants, unbounded
+from analysis.reference.envelope import Envelope, envelope_of, even_instants
 from analysis.reference.model import DEFAULT_RHO_PPM, NO_PROBES, SHARED_CLOCK, PairSummary
 from analysis.reference.relation import Reference
 
@@ -67,7 +67,7 @@ def build(run: Run, *, rho_ppm: float = DEFAULT_RHO_PPM) -> Reference:
         envelopes=envelopes,
         direct=direct,
         joined=joined,
-        wall=_wall_clocks(run),
+        wall=_wall_clocks(run, twice),
         shared=shared,
         mesh_instants=tight.instants,
         mesh_contradictions=tight.contradictions,
@@ -103,7 +103,7 @@ def _summary(pair: tuple[str, str], one: Envelope, joined: Joined | None) -> Pai
     )
 
 
-def _wall_clocks(run: Run) -> Mapping[str, Envelope]:
+def _wall_clocks(run: Run, twice: Mapping[str, list[tuple[int, int]]]) -> Mapping[str, Envelope]:
     """Return each node's wall clock over its raw oscillator: an envelope of wall - raw, cut where the wall stepped."""
     clocks = {}
     for node in run.manifest.nodes:
@@ -118,7 +118,7 @@ def _wall_clocks(run: Run) -> Mapping[str, Envelope]:
             parts += _wall_bounds(_int64(rows["raw_ns"]), _int64(rows["wall_ns"]), _int64(rows["raw_error_ns"]))
         if parts:
             bounds = merged(parts)
-            clocks[node] = envelope(unbounded(bounds), SLEW_PPB, bounds.at)
+            clocks[node] = envelope_of(bounds, twice.get(node, []), SLEW_PPB)
     return clocks
 
 

@@ -21,6 +21,7 @@ from node_agent.clocks import virtual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -152,11 +153,10 @@ def _truth(reference: Reference, run: Run) -> TruthCheck:
     """
     held = known = 0
     widths = [np.zeros(0, dtype=np.float64)]
-    clocks = {node: truth.clock_of(one.virtual_clock) for node, one in run.manifest.nodes.items()}
-    for first, second, one, other in _both_ends(reference, run):
+    given = {node: truth.clock_of(one.virtual_clock) for node, one in run.manifest.nodes.items()}
+    clocks = {node: clock for node, clock in given.items() if clock is not None}
+    for first, second, one, other in _both_ends(reference, run, clocks.keys()):
         clock_a, clock_b = clocks[first], clocks[second]
-        if clock_a is None or clock_b is None:
-            continue
         apart = truth.told_apart(clock_a, one.wall) & truth.told_apart(clock_b, other.wall)
         true_a, true_b = truth.true_from_wall(clock_a, one.wall), truth.true_from_wall(clock_b, other.wall)
         true_lag = true_b - true_a + _bent(clock_a, true_b) - _bent(clock_a, true_a)
@@ -180,9 +180,13 @@ class _Stamped(NamedTuple):
     error: NDArray[np.int64]
 
 
-def _both_ends(reference: Reference, run: Run) -> Iterator[tuple[str, str, _Stamped, _Stamped]]:
-    """Yield the stamps of nodes that saw the same probes or events, each evenly thinned to at most 20,000."""
+def _both_ends(
+    reference: Reference, run: Run, nodes: AbstractSet[str]
+) -> Iterator[tuple[str, str, _Stamped, _Stamped]]:
+    """Yield what two of ``nodes`` stamped of the same probes or events, each evenly thinned to at most 20,000."""
     for (first, second), joined in reference.joined.items():
+        if not {first, second} <= nodes:
+            continue
         for one, other in (
             (joined.forward.sent, joined.forward.received),
             (joined.backward.received, joined.backward.sent),
@@ -195,11 +199,12 @@ def _both_ends(reference: Reference, run: Run) -> Iterator[tuple[str, str, _Stam
                 _Stamped(other.wall[some], other.raw[some], other.error[some]),
             )
     coordinator = run.manifest.coordinator_id
-    for worker, frame in run.workers.items():
+    workers = {worker: frame for worker, frame in run.workers.items() if worker in nodes}
+    for worker, frame in workers.items() if coordinator in nodes else ():
         sends = run.sends[run.sends["worker_id"].eq(worker).fillna(value=False).to_numpy(dtype=np.bool_)]
         yield from _same_events(coordinator, sends, "send", worker, frame)
-    for first, second in combinations(run.workers, 2):
-        yield from _same_events(first, run.workers[first], "receive", second, run.workers[second])
+    for first, second in combinations(workers, 2):
+        yield from _same_events(first, workers[first], "receive", second, workers[second])
 
 
 def _same_events(

@@ -191,7 +191,7 @@ def _integers(columns):
 
 
 def random_cluster(seed, *, count=None, steps=0, wall_steps=0, loss=None, stamp_error=None, pairs=None):
-    """Draw a cluster whose oscillators stay within 200 ppm of each other, save for ``steps`` of 3 to 300 round trips."""
+    """Draw a cluster whose oscillators stay within 200 ppm of each other, save for steps of 3 to 300 round trips."""
     dice = np.random.default_rng(seed)
     count = int(dice.integers(2, 9)) if count is None else count
     nodes = [f"n{place}" for place in range(count)]

@@ -1,0 +1,111 @@
+"""The mesh: shortest paths are what all ways together prove, and clocks that cannot be are nobody's."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+from clusters import MS, US, Cluster, Oscillator, random_cluster
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_fuzz import outside
+
+from analysis import reference
+from analysis.reference import drift, mesh
+from analysis.reference.envelope import envelope_of
+
+
+def direct_of(cluster):
+    built = reference.build(cluster.run())
+    return built.direct
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32), count=st.integers(3, 5))
+def test_shortest_paths_are_the_least_over_all_ways(seed, count):
+    cluster = random_cluster(seed, count=count, loss=0.0)
+    ppb = drift.parts_per_billion(200.0)
+    direct = direct_of(cluster)
+    nodes = cluster.nodes
+    _, positions = mesh._positions(nodes, direct)
+    paths, consistent = mesh.shortest(nodes, direct, positions, ppb)
+    assert consistent.all()
+    instant = len(paths) // 2
+    weights = {}
+    for (a, b), one in direct.items():
+        here, far = positions[a], positions[b]
+        theta = one.theta(here.middle[instant : instant + 1])
+        if theta.segment[0] < 0:
+            continue
+        apart = int(far.middle[instant] - here.middle[instant])
+        grown = int(drift.up(here.half[instant : instant + 1], ppb)[0])
+        weights[a, b] = int(theta.high[0]) + grown - apart
+        weights[b, a] = apart - int(theta.low[0]) + grown
+    for a, b in permutations(nodes, 2):
+        between = [node for node in nodes if node not in {a, b}]
+        ways = [
+            sum(weights[step] for step in zip((a, *way), (*way, b), strict=True))
+            for length in range(len(between) + 1)
+            for way in permutations(between, length)
+            if all(step in weights for step in zip((a, *way), (*way, b), strict=True))
+        ]
+        assert paths[instant, nodes.index(a), nodes.index(b)] == (min(ways) if ways else np.inf)
+
+
+def asymmetric(seconds=3.0, pairs=None):
+    """Return three nodes where two are far from each other but both near the third."""
+    clocks = {
+        name: Oscillator(boot=number * 10**12, slopes_ppb=[number * 20_000] * 6) for number, name in enumerate("abc")
+    }
+    near, far = (10 * US, 1), (900 * US, 1)
+    delays = dict.fromkeys(permutations("abc", 2), near)
+    delays |= {("a", "c"): far, ("c", "a"): far}
+    return Cluster(clocks, delays, seconds=seconds, stamp_error=50, pairs=pairs)
+
+
+def test_a_pair_with_slow_paths_is_tightened_by_a_third_node():
+    cluster = asymmetric()
+    built = reference.build(cluster.run())
+    pair = next(one for one in built.pairs if (one.first, one.second) == ("a", "c"))
+    assert pair.half_width_us.median < 40  # its own paths take 900 us
+    assert outside(cluster, built) == (0, outside(cluster, built)[1])
+
+
+def test_a_star_bounds_pairs_that_never_exchanged_a_probe():
+    cluster = asymmetric(pairs=[("a", "b"), ("b", "c")])
+    built = reference.build(cluster.run())
+    pair = next(one for one in built.pairs if (one.first, one.second) == ("a", "c"))
+    assert (pair.own_probes, pair.joined, pair.segments) == (False, 0, 1)
+    assert pair.half_width_us.median < 40
+    missed, asked = outside(cluster, built)
+    assert missed == 0
+    assert asked > 1000
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32), steps=st.integers(0, 2))
+def test_no_answer_of_a_random_star_misses_the_truth(seed, steps):
+    star = [("n0", other) for other in ("n1", "n2", "n3")]
+    cluster = random_cluster(seed, count=4, steps=steps, pairs=star)
+    built = reference.build(cluster.run())
+    missed, asked = outside(cluster, built, seed=seed)
+    assert (missed, asked > 0) == (0, True)
+
+
+def test_clocks_that_cannot_be_are_nobodys_while_they_cannot():
+    cluster = asymmetric()
+    direct = dict(direct_of(cluster))
+    one = direct["a", "c"]
+    middle = (one.begins[0] + one.ends[0]) // 2
+    bounds = one.groups[0]
+    # for a fifth of a second a and c claim to be 5 ms from where the way by b says: consistent between the two alone
+    wrong = np.where(np.abs(bounds.at - middle) < 100 * MS, 5 * MS, 0)
+    direct["a", "c"] = envelope_of(
+        type(bounds)(bounds.at, bounds.value + wrong, bounds.upper, bounds.even), [], one.ppb
+    )
+    found = mesh.tighten(cluster.nodes, direct, one.ppb)
+    assert found.contradictions > 0
+    for pair in (("a", "b"), ("a", "c")):
+        envelope = found.envelopes[pair]
+        assert envelope.segment_at(np.array([middle])).tolist() == [-1]
+        assert (envelope.segment_at(np.array([middle - 500 * MS, middle + 500 * MS])) >= 0).all()
