@@ -161,7 +161,9 @@ def replicates(
     np.cumsum(np.concatenate([columns, columns[:block]]), axis=0, out=running[1:])
     rest = rows - (blocks - 1) * block  # the last block is cut so that a replicate is as long as the series
     whole, cut = running[block : block + rows] - running[:rows], running[rest : rest + rows] - running[:rows]
-    return np.column_stack([drawn @ column for column in np.ascontiguousarray(whole.T)]) + cut[last]
+    # not @: its threads sum in an order of their own, and wait for each other where the processors are busy
+    sums = [np.einsum("rb,b->r", drawn, column) for column in np.ascontiguousarray(whole.T)]
+    return np.column_stack(sums) + cut[last]
 
 
 @lru_cache(maxsize=8)

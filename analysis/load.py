@@ -229,10 +229,8 @@ def _header(path: Path, needed: Sequence[str]) -> list[str]:
         raise AnalysisError(f"{path}: expected every column named once, got {wrong!r}; collect the run again")
     missing = [column for column in needed if column not in header]
     if missing:
-        raise AnalysisError(
-            f"{path}: expected the column {missing[0]!r}, got {', '.join(header[:8])} ...; "
-            "is it a file of this version?"
-        )
+        got = " ".join(", ".join(header[:8]).split())
+        raise AnalysisError(f"{path}: expected the column {missing[0]!r}, got {got} ...; is it a file of this version?")
     return header
 
 
