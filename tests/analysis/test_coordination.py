@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from run_folder import MS, US, Clock, Folder, write
+import json
 
-from analysis import coordination_cost
+import httpx
+import pandas as pd
+from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
+
+from analysis import coordination_cost, load, polling
+from node_agent import probe_datagram, records
+from node_agent.exchange import chronotick
+from node_agent.instants import LocalClock
 
 
 def cost(folder, path):
@@ -64,3 +71,93 @@ def test_bounds_too_narrow_to_be_true_save_no_round(tmp_path):
     assert (causality["rounds"], causality["wrong_confident"]) == (10, 10)
     first = tasks["who_first"]["chronotick"]["interval"]
     assert (first["rounds"], first["wrong_confident"]) == (10, 10)
+
+
+def test_equal_estimates_of_a_point_clock_cost_a_round_too(tmp_path):
+    """The worker's NTP is 100 us behind, as long as the packet took: sent and received at the same instant."""
+    run = Folder({"a": Clock(ntp_error_ns=-100 * US), "b": Clock()})
+    causality = cost(run, tmp_path / "r")["tasks"]["causality"]["ntp"]["point"]
+    assert (causality["undecided"], causality["wrong_confident"], causality["rounds"]) == (10, 0, 10)
+
+
+def test_a_round_is_two_messages_and_for_windows_two_with_every_other_worker(tmp_path):
+    """Three workers receive together, 10 us before a border that NTP's +-50 us reach across: 10 rounds of 2 * 2."""
+    run = Folder({f"w{place}": Clock() for place in range(3)}, spacing_ns=100 * MS,
+                 delays_ns={f"w{place}": 100 * MS - 10 * US for place in range(3)})  # fmt: skip
+    found = cost(run, tmp_path / "r")
+    interval = found["tasks"]["window_100ms"]["ntp"]["interval"]
+    assert (interval["rounds"], interval["messages"]) == (10, 40)
+    assert interval["bytes"] == 40 * found["message_bytes"] == 40 * (64 + 28)
+    first = found["tasks"]["who_first"]["ntp"]["interval"]
+    assert (first["rounds"], first["messages"]) == (30, 60)
+
+
+def samples(path, node, rows):
+    write_csv(path / records.RAW_DIR / node / records.SAMPLES_FILE, records.SAMPLES_COLUMNS, rows)
+
+
+def sample(number, source, outcome, **changes):
+    raw = START_NS - RAW_BEHIND_NS + number * MS
+    return {
+        "sample_id": f"{source}{number}", "source": source, "server": "s", "outcome": outcome, "raw_before_ns": raw,
+        "raw_after_ns": raw + 1000, "published_raw_ns": raw + 2000, "wall_ns": START_NS + number * MS, **changes,
+    }  # fmt: skip
+
+
+NTP_NUMBERS = {"raw_at_ns": 10_000_000_123, "offset_ns": -12_345, "delay_ns": 22_257, "bound_ns": 19_838}
+
+
+def test_a_sources_own_questions_are_counted_and_a_failure_is_half_a_message_pair(tmp_path):
+    """Three NTP questions of which one timed out: 3 and 2 packets of 48 + 28 bytes. One never left the node."""
+    path = write(Folder({"a": Clock()}), tmp_path / "r")
+    outcomes = ("ok", "timeout", "wrong_mode", "send_failed")
+    samples(path, "a", [sample(number, "ntp", outcome) for number, outcome in enumerate(outcomes)])
+    found = coordination_cost.analyze(path)
+    ntp = found["polling"]["ntp"]
+    assert (ntp["questions"], ntp["answers"], ntp["bytes_sent"], ntp["bytes_received"]) == (3, 2, 3 * 76, 2 * 76)
+    assert found["polling"]["system"]["messages"] == 0
+    assert found["polling"]["chronotick"]["status"] == "not_evaluable"
+    rounds = found["traffic"]["ntp"]["interval"]
+    assert rounds["own"]["messages"] == rounds["rounds_only"]["messages"] + 5
+    assert found["traffic"]["chronotick"]["interval"]["own"]["bytes"] is None
+
+
+def test_chronoticks_question_is_rebuilt_byte_by_byte(tmp_path):
+    """20 NTP samples were published before: the newest 16 of them are in the question, as the agent writes it."""
+    path = write(Folder({"a": Clock()}), tmp_path / "r")
+    answer = '{"offset_ms":1.0,"uncertainty_ms":0.1}'
+    asked = sample(100, "chronotick", "ok", payload=answer)
+    fed = [sample(number, "ntp", "ok", **NTP_NUMBERS | {"delay_ns": 22_000 + 7 * number}) for number in range(20)]
+    samples(path, "a", [*fed, asked])
+    client = chronotick.ChronoTickClient("http://127.0.0.1:1", "a", LocalClock(), timeout_s=1, dual_model=True)
+    known = [records.Sample(address="", **{key: row[key] for key in row}) for row in fed]
+    question = client._question(asked["wall_ns"], asked["raw_before_ns"], known)
+    body = httpx.Request("POST", "http://127.0.0.1:1", json=question).content
+    client.close()
+    told = polling.of(load.load(path), "chronotick")
+    assert (told.questions, told.answers) == (1, 1)
+    assert told.bytes_sent == len(body)
+    assert told.bytes_received == len(answer)
+    assert told.rests_on == "ntp"
+    assert json.loads(body)["ntp_samples"][0]["delay_ms"] == 0.022028
+
+
+def test_what_is_known_of_the_agent_is_the_agents_own():
+    assert polling.PROBE_BYTES == probe_datagram.PROBE_SIZE
+    assert polling.NTP_IN_QUESTION == chronotick.MAX_NTP_SAMPLES
+
+
+def test_probes_are_the_experiments_cost_and_no_sources(tmp_path):
+    path = write(Folder({"a": Clock()}), tmp_path / "r")
+    rows = [{"peer": "boss", "sequence": n, "direction": way, "wall_ns": 1, "raw_ns": 1, "raw_error_ns": 1,
+             "origin": "kernel_tx"} for n in range(3) for way in ("tx", "rx")]  # fmt: skip
+    write_csv(path / records.RAW_DIR / "a" / records.PROBES_FILE, records.PROBES_COLUMNS, rows)
+    assert coordination_cost.analyze(path)["probes"] == {"probes": 3, "bytes": 3 * 92}
+
+
+def test_every_sample_of_a_run_is_a_question_or_a_reason(tmp_path):
+    """What was asked is at most what is recorded: nothing is counted twice."""
+    path = write(Folder({"a": Clock()}), tmp_path / "r")
+    samples(path, "a", [sample(number, "ntp", "ok", **NTP_NUMBERS) for number in range(5)])
+    recorded = pd.read_csv(path / records.RAW_DIR / "a" / records.SAMPLES_FILE)
+    assert polling.of(load.load(path), "ntp").questions == len(recorded)
