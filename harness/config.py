@@ -78,7 +78,7 @@ class ProbesConfig(Strict):
 
     mesh: Literal["auto", "full", "star"] = "auto"
     port: int = Field(default=9001, ge=1, le=65535)
-    rate_hz: float = Field(default=25.0, ge=20, le=50)
+    rate_hz: float = Field(default=50.0, ge=20, le=50)
     lead_s: NotNegative = 5.0
     trail_s: NotNegative = 5.0
     stamps: Literal["kernel", "user"] = "kernel"

@@ -92,7 +92,7 @@ def test_every_pair_of_the_mesh_knows_each_other_by_the_same_number(
 
 def test_probes_are_as_configured_and_none_where_turned_off(spec: RunSpec) -> None:
     plan = planning.node_plans(spec, ADDRESSES)["comp11"].probes
-    assert (plan.port, plan.rate_hz, plan.lead_s, plan.trail_s, plan.stamps) == (9001, 25.0, 5.0, 5.0, "kernel")
+    assert (plan.port, plan.rate_hz, plan.lead_s, plan.trail_s, plan.stamps) == (9001, 50.0, 5.0, 5.0, "kernel")
     assert {(peer.node_id, peer.host) for peer in plan.peers} == {("comp18", "10.0.0.18"), ("comp12", "10.0.0.12")}
     without = replace(spec, coordinator=spec.coordinator.model_copy(update={"probes": None}))
     assert all(plan.probes is None for plan in planning.node_plans(without, ADDRESSES).values())
