@@ -1,0 +1,140 @@
+"""results.tex: names anyone can derive, numbers equal to those in statistics/, and a document that compiles."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from run_folder import MS, Clock, Folder, write
+
+from analysis import latex, run_all, tables
+from analysis.results import FILES
+from analysis.simulation.simulate import simulate
+
+PDFLATEX = shutil.which("pdflatex")
+
+
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory):
+    """Analyse a run with every kind of number: several workers, probes, missing readings, rates of nothing."""
+    path = simulate("honest", 3, 120, results=tmp_path_factory.mktemp("latex"))
+    assert run_all.run_all(path, (50, 100)).errors == []
+    return path
+
+
+def macros_of(path):
+    text = (path / latex.FILE).read_text(encoding="utf-8")
+    return dict(re.findall(r"^\\newcommand\{\\(res[A-Za-z]+)\}\{(.*)\}$", text, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (("causality", "sources", "ntp", "all"), "CausalitySourcesNtpAll"),
+        (("windows", "50"), "WindowsFiveZero"),
+        (("p95",), "PNineFive"),
+        (("comp11/comp12",), "CompOneOneCompOneTwo"),
+        (("not_evaluable",), "NotEvaluable"),
+    ],
+)
+def test_a_name_is_the_path_in_letters_only(path, name):
+    assert "".join(latex.word(part) for part in path) == name
+
+
+def test_two_paths_that_give_one_name_stay_apart():
+    assert latex.macros({"a_b": 1, "a/b": 2, "a": {"b": 3}}) == {
+        "resAB": "1", "resABAgain": "2", "resABAgainAgain": "3",
+    }  # fmt: skip
+
+
+def test_every_number_of_every_statistics_file_is_a_macro_with_that_value(analysed):
+    """Read back from the JSON files, independently of how the macros were made: same count, same values."""
+    found = macros_of(analysed)
+    checked = 0
+
+    def check(path, data):
+        nonlocal checked
+        name = "res" + "".join(latex.word(part) for part in path)
+        if isinstance(data, dict) and "numerator" in data:
+            assert (found[name + "Numerator"], found[name + "Denominator"]) == (
+                str(data["numerator"]), str(data["denominator"]),
+            )  # fmt: skip
+            if data["value"] is None:
+                assert found[name + "Percent"] == r"\resNotEvaluable{}"
+            else:
+                for part, value in zip(("Percent", "Low", "High"), (data["value"], *data["interval"]), strict=True):
+                    assert float(found[name + part]) == pytest.approx(100 * value, abs=0.005001)
+            checked += 1
+        elif isinstance(data, dict):
+            for key, value in data.items():
+                check((*path, key), value)
+        elif isinstance(data, bool) or data is None:
+            assert name in found
+        elif isinstance(data, (int, float)):
+            assert float(found[name]) == pytest.approx(data, rel=1e-5)
+            checked += 1
+
+    for topic, file in FILES.items():
+        check((topic,), json.loads((analysed / "statistics" / file).read_text()))
+    assert checked > 500
+
+
+@pytest.mark.skipif(PDFLATEX is None, reason="pdflatex is not installed")
+def test_a_small_document_compiles_and_prints_the_numbers_of_the_statistics(analysed, tmp_path):
+    shutil.copy(analysed / latex.FILE, tmp_path / "results.tex")
+    text = (tmp_path / "results.tex").read_text(encoding="utf-8")
+    names = re.findall(r"^\\newcommand\{\\(resTable[A-Za-z]+)\}", text, flags=re.MULTILINE)
+    assert len(names) > 15
+    written = {name: value for name, value in macros_of(analysed).items() if re.fullmatch(r"-?[\d.]+", value)}
+    lines = [
+        r"\documentclass{article}", r"\usepackage[paperwidth=60cm,paperheight=150cm,margin=1cm]{geometry}",
+        r"\usepackage{booktabs}", r"\input{results.tex}", r"\begin{document}",
+        r"\resCausalitySourcesNtpAllPointsViolated",
+        *(rf"\begin{{center}}\scriptsize\{name}\end{{center}}" for name in names),
+        *(rf"\typeout{{RESULT {name} \{name}}}" for name in written), r"\end{document}",
+    ]  # fmt: skip
+    (tmp_path / "paper.tex").write_text("\n".join(lines), encoding="utf-8")
+    done = subprocess.run(
+        [str(PDFLATEX), "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"],
+        cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=100, check=False,
+        env={**os.environ, "max_print_line": "10000"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 5_000
+    printed = dict(re.findall(r"^RESULT (\w+) (\S+)$", done.stdout, flags=re.MULTILINE))
+    assert printed == written
+    causality = json.loads((analysed / "statistics" / "causality_stats.json").read_text())["sources"]["ntp"]["all"]
+    rate = causality["points"]["violated"]
+    assert float(printed["resCausalitySourcesNtpAllPointsViolatedPercent"]) == pytest.approx(
+        100 * rate["value"], abs=0.005
+    )
+
+
+def test_a_table_keeps_its_cells_and_loses_no_sign():
+    grid = tables.markdown(("a_b", "µs"), [("50 % & more", -1.5), ("**no**: x|y", "`a/b`")])
+    text = latex.tabular(grid)
+    assert r"a\_b & \textmu{}s \\" in text
+    assert r"50 \% \& more & -1.5 \\" in text
+    assert r"\textbf{no}: x\textbar{}y & \texttt{a/\allowbreak{}b} \\" in text
+    assert "x\\|y" in str(grid)
+
+
+def test_a_letter_tex_does_not_know_is_named_and_breaks_nothing():
+    assert latex.escape("comp→☃") == r"comp$\rightarrow$[U+2603]"
+
+
+@pytest.mark.parametrize(("value", "text"), [(3, "3"), (0.1, "0.1"), (1e-9, "0.000000001"), (1234567.89, "1234568")])
+def test_numbers_have_no_exponent(value, text):
+    assert latex.number(value) == text
+
+
+def test_repeating_the_analysis_gives_the_same_file(tmp_path):
+    path = write(Folder({"a": Clock(wall_error_ns=5 * MS), "b": Clock(ct_gone="stale")}), tmp_path / "r")
+    run_all.run_all(path, (100,))
+    before = (path / latex.FILE).read_bytes()
+    run_all.run_all(path, (100,))
+    assert (path / latex.FILE).read_bytes() == before
