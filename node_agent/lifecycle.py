@@ -242,5 +242,6 @@ def checksum(run_dir: Path) -> None:
     if not lines:
         raise AgentError(f"{run_dir}: nothing to checksum; expected the journals of a run")
     temporary = run_dir / f".{records.CHECKSUMS_FILE}.{os.getpid()}"
+    temporary.touch(0o600)
     temporary.write_text("".join(lines), encoding="ascii")
     temporary.replace(run_dir / records.CHECKSUMS_FILE)
