@@ -120,12 +120,16 @@ class Expected(_Strict):
     """One verdict: the number at ``metric`` of ``statistics/*.json``, file first as in hypotheses.yaml, and ``value``.
 
     In a metric, ``*`` stands for every key or entry there is, of which all (at least one) must comply. ``statement``
-    says it in words. ``finding`` in place of a metric counts the findings of that code.
+    says it in words. ``finding`` in place of a metric counts the findings of that code (``*``: of any), of that
+    severity, node and source where they are given. ``contains`` is of an interval, None being no end.
     """
 
     statement: str
     metric: str = ""
     finding: str = ""
+    severity: str = ""
+    node: str = ""
+    source: str = ""
     comparison: Literal["at_least", "at_most", "above", "below", "equals", "between", "contains", "absent"]
     value: Any = None
 

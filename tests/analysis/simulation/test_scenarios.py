@@ -1,0 +1,29 @@
+"""Every scenario's run is judged as its file says, keeps the house's rules, and replays without a difference."""
+
+from __future__ import annotations
+
+import pytest
+
+from analysis import load, replay, results, validate
+from analysis.simulation import expectation, scenario
+from analysis.simulation.simulate import simulate
+
+EVENTS, RATE_HZ = 1200, 20.0
+
+
+@pytest.mark.parametrize("name", scenario.names())
+def test_a_scenario_is_judged_as_its_file_says(tmp_path, name):
+    told = scenario.read(name)
+    folder = simulate(told, 3, EVENTS, rate_hz=RATE_HZ, results=tmp_path)
+    judged = results.compute(load.load(folder))
+    assert told.expected, "a scenario without verdicts tests nothing"
+    assert expectation.unmet(told.expected, judged.as_statistics(), judged.findings) == []
+
+
+@pytest.mark.parametrize("name", scenario.names())
+def test_a_simulated_folder_is_valid_and_replays(tmp_path, name):
+    folder = simulate(name, 3, 300, rate_hz=10.0, seed=7, results=tmp_path)
+    assert [one.line for one in validate.validate(folder) if one.severity == validate.ERROR] == []
+    again = replay.replay(folder)
+    assert again.readings > 300 * 3 * 2
+    assert [str(one) for one in again.differences] == []
