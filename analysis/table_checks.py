@@ -40,8 +40,8 @@ class Problem:
 
     @property
     def line(self) -> str:
-        """Return the problem as one line."""
-        return f"{self.severity}: {self.where}: {self.message}"
+        """Return the problem as one line, whatever is in the names that it tells of."""
+        return " ".join(f"{self.severity}: {self.where}: {self.message}".split())
 
 
 def read(path: Path, name: str, problems: list[Problem]) -> pd.DataFrame | None:
