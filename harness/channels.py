@@ -38,6 +38,15 @@ class Ran:
     stderr: str
 
 
+@dataclass(frozen=True)
+class Result:
+    """The same, its output as text."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
 def run_command(transport: paramiko.Transport, command: str, stdin: bytes, timeout_s: float) -> Ran:
     """Run a command with /bin/sh, whatever the login shell is.
 

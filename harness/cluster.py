@@ -13,7 +13,6 @@ import secrets
 import stat
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -27,6 +26,7 @@ from harness.channels import (
     CONNECT_TIMEOUT_S,
     SSH_ERRORS,
     Ran,
+    Result,
     reason,
     run_command,
     sftp_over,
@@ -62,7 +62,7 @@ class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric publishes 
     # Fabric takes an attribute that its class does not have for a setting.
     connect_kwargs: dict[str, Any]
     connect_timeout: int | None = None
-    proxy_said = ""
+    proxy_words = ""
     _proxy: ProxySocket | None = None
 
     def __init__(self, host: str, **options: Any) -> None:
@@ -107,7 +107,7 @@ class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric publishes 
             raise
         finally:
             if self._proxy is not None and not self.is_connected:
-                self.proxy_said = self._proxy.said()
+                self.proxy_words = f"; its ProxyCommand said: {said}" if (said := self._proxy.said()) else ""
                 self._proxy.close()
         self.transport.set_keepalive(KEEPALIVE_S)
         return result
@@ -124,15 +124,6 @@ class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric publishes 
                 self.gateway.answers()
             return False
         return True
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a remote command left behind."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
 
 
 class Host:
@@ -305,13 +296,13 @@ class Host:
         except SSH_ERRORS as error:
             place = f"{gateway.user}@{gateway.host}:{gateway.port}"
             advice = "on that machine itself use --direct after the cluster's name"
-            why = reason(error) + _proxy_words(gateway)
+            why = reason(error) + gateway.proxy_words
             raise UnreachableError(f"{self.id}: expected SSH at the gateway {place}, got: {why}; {advice}") from error
 
     def _unreachable(self, error: Exception) -> UnreachableError:
         gateway = self._connection.gateway
         through = f" through {getattr(gateway, 'host', gateway)}" if gateway else ""
-        why = reason(error) + _proxy_words(self._connection)
+        why = reason(error) + self._connection.proxy_words
         return UnreachableError(f"{self.id}: expected SSH at {self.place}{through}, got: {why}")
 
 
@@ -329,7 +320,7 @@ class Cluster:
             settings = fabric.Config(ssh_config=paramiko.SSHConfig())
         else:
             settings = (settings or fabric.Config(lazy=True)).clone()
-            self.ssh_config_file = settings._runtime_ssh_path or settings.ssh_config_path  # noqa: SLF001 - `fab -S` tells it nowhere else
+            self.ssh_config_file = given_ssh_config(settings)
             settings._set(base_ssh_config=ssh_config.load(self.ssh_config_file))  # noqa: SLF001 - as fabric itself does, which knows no Include
         gateway = self._connect(config.gateway, settings, None) if config.gateway else None
         gate, logins = threading.Lock(), threading.BoundedSemaphore(LOGINS_AT_ONCE)
@@ -395,10 +386,21 @@ class Cluster:
         return connection
 
 
+def given_ssh_config(settings: Any) -> str | None:
+    """Return the ssh_config that stands in for the usual ones (``fab -S``), or None."""
+    if settings is None:
+        return None
+    given = settings._runtime_ssh_path or settings.ssh_config_path  # noqa: SLF001 - `fab -S` tells it nowhere else
+    return None if given is None else str(given)
+
+
+def with_ssh_config(settings: Any, path: str) -> Any:
+    """Return fabric's configuration with another ssh_config, as ``fab -S`` would give it."""
+    changed = fabric.Config(lazy=True) if settings is None else settings.clone()
+    changed.set_runtime_ssh_path(path)
+    return changed
+
+
 def _sftp_path(path: str) -> str:
     """Return a path as SFTP wants it: no shell expands ``~`` there, but relative paths start at home."""
     return path.removeprefix("~/")
-
-
-def _proxy_words(connection: _Connection) -> str:
-    return f"; its ProxyCommand said: {connection.proxy_said}" if connection.proxy_said else ""

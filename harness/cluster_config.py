@@ -108,10 +108,12 @@ class ClusterConfig(Strict):
     """A cluster: who plays which part, how to get there, and which time services the nodes ask.
 
     Service ports may be 0 (a free one is chosen at start) only where ``embedded`` says that this process starts them.
+    ``testbed`` says that these are the hosts of ``fab testbed-up``: their clocks may be virtual, too.
     """
 
     name: str
     embedded: bool = False
+    testbed: bool = False
     gateway: Annotated[SshConfig | None, BeforeValidator(_name_or_mapping)] = None
     nodes: Annotated[list[NodeConfig], Field(min_length=2)]
     remote_base: str
@@ -173,7 +175,7 @@ class ClusterConfig(Strict):
                 seen.add(value)
         if not self.embedded:
             for index, node in enumerate(self.nodes):
-                if node.virtual_clock is not None:
+                if node.virtual_clock is not None and not self.testbed:
                     raise problem(
                         f"nodes.{index}.virtual_clock", "none outside an embedded cluster", node.virtual_clock
                     )

@@ -13,7 +13,7 @@ BROADCAST: Final = "broadcast"
 
 
 def overhead_s(seconds: Mapping[str, float], spec: RunSpec) -> float:
-    """Return the time in s that was neither events, drain and commit-wait tail nor the probes before the first event."""
+    """Return the time in s that was neither events, drain and tail nor the probes before the first event."""
     wanted = spec.planned_s + spec.lead_s
     return sum(seconds.values()) - min(seconds.get(BROADCAST, 0.0), wanted)
 

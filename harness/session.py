@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 from harness import bundle as bundles
 from harness import config, localcluster, preflight, runs
 from harness.agent import Agent
-from harness.cluster import Cluster
+from harness.cluster import Cluster, given_ssh_config, with_ssh_config
 from harness.console import Console
 from harness.errors import ConfigError
 from harness.planning import RunSpec, require_services, require_two_ports
+from harness.testbed import state as testbeds
 from node_agent.records import DEPLOYED
 
 if TYPE_CHECKING:
-    from harness.config import ClusterConfig, CoordinatorConfig, WorkerConfig
+    from harness.config import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
     from harness.localcluster import LocalCluster
     from harness.preflight import Preflight
     from harness.runs import RunFolder
@@ -98,7 +99,10 @@ class Session:
                 hosts = ",".join(node.host for node in wanted.nodes)
                 services = " ".join(f"{name}={at.address} (pid {at.pid})" for name, at in self._local.services.items())
                 self.console.say(f"embedded cluster started hosts={hosts} {services}")
-            self._cluster = Cluster(wanted, self.fabric_settings)
+            settings = self.fabric_settings
+            if wanted.testbed:
+                wanted, settings = on_testbed(wanted, settings)
+            self._cluster = Cluster(wanted, settings)
         return self._cluster
 
     @property
@@ -203,6 +207,24 @@ class Session:
     def close(self) -> None:
         """End everything that lives as long as this process."""
         self.disconnect()
+
+
+def on_testbed(wanted: ClusterConfig, settings: Any) -> tuple[ClusterConfig, Any]:
+    """Return the cluster with its virtual clocks started when the testbed was, and how to get in.
+
+    The testbed is the one whose ssh_config ``fab -S`` was given, else the usual one. Raises PreflightError without one.
+    """
+    given = given_ssh_config(settings)
+    state = testbeds.read(testbeds.place() if given is None else Path(given).parent)
+
+    def started(node: NodeConfig) -> NodeConfig:
+        clock = node.virtual_clock
+        if clock is None:
+            return node
+        return node.model_copy(update={"virtual_clock": clock.model_copy(update={"epoch_ns": state.started_ns})})
+
+    nodes = [started(node) for node in wanted.nodes]
+    return wanted.model_copy(update={"nodes": nodes}), with_ssh_config(settings, state.ssh_config)
 
 
 def _short(path: Path) -> Path:
