@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.reference.building import build
+from analysis.reference.envelope import even_instants
 from analysis.reference.model import (
     ASSUMPTIONS,
     DEFAULT_RHO_PPM,
@@ -30,4 +31,5 @@ __all__ = [
     "TruthCheck",
     "Walls",
     "build",
+    "even_instants",
 ]

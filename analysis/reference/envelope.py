@@ -12,7 +12,9 @@ of the oscillators stepped in (t_j, t_k]. All bounds up to j are from before the
 lies between may be either and is used for neither. A k that contradicts its past ends a segment at the latest such j.
 A segment is valid from where it has both an upper and a lower bound to where it last has: a step later than that could
 not show. An oscillator that is set back shows some instants twice, and the probes alone do not tell whose step it was;
-so the stretch around a step is left out by as much as theta jumped at most, on either side.
+so the stretch around a step is left out by as much as theta jumped at most, on either side. Where that is not known,
+because one side has too few probes, 8 usual pauses between probes are left out: a longer set-back shows in the order of
+the node's own sends.
 
 *Hidden steps.* A step at t of size s up is contradicted iff s > (U from before t) - (L from after t), both against the
 theta before and after it: that is the sum of the least forward and the least backward delay near t, a round trip, plus
@@ -213,10 +215,10 @@ def envelope(groups: Sequence[Group], ppb: int, support: NDArray[np.int64]) -> E
         for group in groups
         for stretch in stretches(group.bounds, ppb)
     ]
-    pieces = [piece for piece in pieces if _valid(piece.bounds) is not None]
-    parts = [piece.bounds for piece in pieces]
+    unsure = np.array([_valid(piece.bounds) is None for piece in pieces], dtype=np.bool_)
+    pieces, parts, beside = _with_neighbours(pieces, unsure)
     knots = [_knots(part, ppb) for part in parts]
-    begins, ends = _trimmed(parts, knots, ppb)
+    begins, ends = _trimmed(parts, knots, beside * _pause(support), ppb)
     begins = np.maximum(begins, np.array([piece.begin for piece in pieces], dtype=np.int64))
     ends = np.minimum(ends, np.array([piece.end for piece in pieces], dtype=np.int64))
     kept = np.flatnonzero(begins <= ends)
@@ -262,23 +264,46 @@ def _valid(part: Bounds) -> tuple[int, int] | None:
     return (begin, end) if begin <= end else None
 
 
-def _trimmed(parts: list[Bounds], knots: list[_Knots], ppb: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return from where to where each part is valid once the surroundings of each step are left out."""
+def _with_neighbours(
+    pieces: list[Group], unsure: NDArray[np.bool_]
+) -> tuple[list[Group], list[Bounds], NDArray[np.int64]]:
+    """Return the pieces that are valid somewhere, and 1 before, between and after them where one that is not lay."""
+    kept = np.flatnonzero(~unsure)
+    edges = np.concatenate([[-1], kept, [len(pieces)]])
+    beside = (np.diff(edges) > 1).astype(np.int64)
+    chosen = [pieces[place] for place in kept]
+    return chosen, [piece.bounds for piece in chosen], beside
+
+
+def _pause(support: NDArray[np.int64]) -> np.int64:
+    """Return the longest pause between a node's probes that is counted with where nothing else tells: 8 usual ones."""
+    return np.int64(0) if len(support) < 2 else np.int64(8 * np.median(np.diff(support)))
+
+
+def _trimmed(
+    parts: list[Bounds], knots: list[_Knots], least: NDArray[np.int64], ppb: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return from where to where each part is valid once the surroundings of each step are left out.
+
+    ``least`` is the least to leave out before, between and after the parts: where a piece without valid instants lies
+    there, how far theta jumped is not known, but a set-back longer than the pause it fell into would have shown itself.
+    """
     spans = [span for part in parts if (span := _valid(part)) is not None]
     begins = np.array([begin for begin, _ in spans], dtype=np.int64)
     ends = np.array([end for _, end in spans], dtype=np.int64)
+    if not spans:
+        return begins, ends
+    jumps = least.copy()
     for left in range(len(parts) - 1):
-        end, begin = spans[left][1], spans[left + 1][0]
-        at_end = np.searchsorted(parts[left].at, end)
-        at_begin = np.searchsorted(parts[left + 1].at, begin)
+        at_end = np.searchsorted(parts[left].at, ends[left])
+        at_begin = np.searchsorted(parts[left + 1].at, begins[left + 1])
         here, there = knots[left], knots[left + 1]
-        apart = drift.up(np.array([abs(begin - end)], dtype=np.int64), ppb)[0]
-        jump = apart + max(
-            there.high[at_begin] - here.low[at_end],
-            here.high[at_end] - there.low[at_begin],
-        )
-        ends[: left + 1] = np.minimum(ends[: left + 1], end - jump)
-        begins[left + 1 :] = np.maximum(begins[left + 1 :], begin + jump)
+        apart = drift.up(np.abs(begins[left + 1 : left + 2] - ends[left]), ppb)[0]
+        up, down = there.high[at_begin] - here.low[at_end], here.high[at_end] - there.low[at_begin]
+        jumps[left + 1] = max(jumps[left + 1], apart + max(up, down))
+    # each jump may reach beyond the next part
+    begins = np.maximum.accumulate(begins + jumps[:-1])
+    ends = np.minimum.accumulate((ends - jumps[1:])[::-1])[::-1]
     return begins, ends
 
 
@@ -289,7 +314,8 @@ def unbounded(bounds: Bounds, twice: Sequence[tuple[int, int]] = ()) -> list[Gro
 
 def envelope_of(bounds: Bounds, twice: list[tuple[int, int]], ppb: int) -> Envelope:
     """Return the envelope of a pair's own probes, given what the first node's oscillator showed twice."""
-    return envelope(unbounded(bounds, twice), ppb, bounds.at)
+    pause = int(_pause(bounds.at))  # what it showed in the pauses around the step is not among its stamps
+    return envelope(unbounded(bounds, [(start - pause, stop + pause) for start, stop in twice]), ppb, bounds.at)
 
 
 def even_instants(one: Envelope, count: int) -> NDArray[np.int64]:
