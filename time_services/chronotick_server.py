@@ -31,6 +31,7 @@ from time_services.listening import (
     give_up,
     positive,
 )
+from time_services.misbehaviour import Misbehaviour, misbehaviour
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,14 +66,14 @@ class Nodes:
         return found
 
 
-def application(nodes: Nodes) -> Starlette:
-    """Return the web application over ``nodes``."""
+def application(nodes: Nodes, wrong: Misbehaviour | None = None) -> Starlette:
+    """Return the web application over ``nodes``, honest unless told to be ``wrong``."""
 
     async def health(_request: Request) -> JSONResponse:
         return JSONResponse({"status": "healthy", "model": MODEL, "nodes": len(nodes)})
 
     async def get_time(request: Request) -> JSONResponse:
-        return answer(nodes, read_request(await _body(request)))
+        return answer(nodes, read_request(await _body(request)), wrong)
 
     async def bad_request(_request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"status": "bad_request", "detail": str(error)}, status_code=400)
@@ -89,7 +90,7 @@ def application(nodes: Nodes) -> Starlette:
     )
 
 
-def answer(nodes: Nodes, asked: TimeRequest) -> JSONResponse:
+def answer(nodes: Nodes, asked: TimeRequest, wrong: Misbehaviour | None = None) -> JSONResponse:
     """Learn from the request's samples and predict the node's offset (reference - local wall) at its instant."""
     drift_filter = nodes.of(asked.node_id)
     new = drift_filter.feed(asked.instant_ns, asked.raw_ns, asked.samples)
@@ -97,20 +98,19 @@ def answer(nodes: Nodes, asked: TimeRequest) -> JSONResponse:
     if not isinstance(said, Prediction):
         body = {"status": "warming_up", "detail": said.detail, "node_id": asked.node_id, "samples": said.samples}
         return JSONResponse(body, status_code=503)
-    return JSONResponse(
-        {
-            "offset_ms": said.offset_s * 1e3,
-            "uncertainty_ms": said.sigma_s * 1e3,
-            "node_id": asked.node_id,
-            "prediction_time_ns": asked.instant_ns,
-            "drift_ppm": said.drift * 1e6,
-            "model": MODEL,
-            "samples": said.samples,
-            "new_samples": new,
-            "newest_sample_age_ms": said.newest_age_s * 1e3,
-            "restarts": drift_filter.restarts,
-        }
-    )
+    answered = {
+        "offset_ms": said.offset_s * 1e3,
+        "uncertainty_ms": said.sigma_s * 1e3,
+        "node_id": asked.node_id,
+        "prediction_time_ns": asked.instant_ns,
+        "drift_ppm": said.drift * 1e6,
+        "model": MODEL,
+        "samples": said.samples,
+        "new_samples": new,
+        "newest_sample_age_ms": said.newest_age_s * 1e3,
+        "restarts": drift_filter.restarts,
+    }
+    return JSONResponse(answered if wrong is None else wrong.bend(answered))
 
 
 async def _body(request: Request) -> bytes:
@@ -143,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         ("--request-seconds", usual.request_s, "how long one request may take to come in and be answered"),
     ):
         parser.add_argument(name, type=positive(type(value)), default=value, help=f"{text} (default {value:g})")
+    wrong_help = "answer wrongly on purpose, to test a judge: KIND:AMOUNT, like overconfident:100 (see misbehaviour.py)"
+    parser.add_argument("--misbehave", type=misbehaviour, metavar="KIND:AMOUNT", help=wrong_help)
     options = parser.parse_args(argv)
     if options.die_with_parent:
         die_with_parent()
@@ -159,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         request_s=options.request_seconds,
     )
     config = uvicorn.Config(
-        RateLimit(application(Nodes()), limits),
+        RateLimit(application(Nodes(), options.misbehave), limits),
         http=limited_protocol(limits),
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         ws="none",

@@ -61,12 +61,26 @@ def kernel_stamp(ancillary: Sequence[tuple[int, int, bytes]]) -> int | None:
     return None
 
 
+@dataclass(frozen=True)
+class Lie:
+    """A server wrong on purpose, to test a judge: by ``error_ns`` from ``after_s`` after its start on."""
+
+    error_ns: int
+    after_s: float
+    started_s: float
+
+    def now_ns(self) -> int:
+        """Return by how much the clock served is off just now, in ns."""
+        return self.error_ns if time.monotonic() - self.started_s >= self.after_s else 0
+
+
 class NtpServer:
     """Answers the requests that arrive at one bound UDP socket."""
 
-    def __init__(self, bound: socket.socket, stratum: int = 1) -> None:
+    def __init__(self, bound: socket.socket, stratum: int = 1, lie: Lie | None = None) -> None:
         precision = measured_precision()
         self.socket = bound
+        self.lie = lie
         self.counts = Counts()
         self.ending = False
         self.waiting = False
@@ -105,8 +119,10 @@ class NtpServer:
         self._answer(request, received_ns, client)
 
     def _answer(self, request: Any, received_ns: int, client: Any) -> None:
+        error_ns = self.lie.now_ns() if self.lie else 0
         try:
-            self.socket.sendto(write_answer(request, self.identity, received_ns, time.time_ns()), client)
+            answer = write_answer(request, self.identity, received_ns + error_ns, time.time_ns() + error_ns)
+            self.socket.sendto(answer, client)
         except OSError:  # e.g. a forged source address; it must not end the service of the others
             self.counts.send_errors += 1
         else:
@@ -124,6 +140,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="ntp_server", description="Serve this host's clock by NTP.")
     add_arguments(parser)
     parser.add_argument("--stratum", type=_stratum, default=1, help="the stratum to claim, 1 to 15 (default: 1)")
+    parser.add_argument("--error-ms", type=float, default=0.0, help="be wrong by so much on purpose, to test a judge")
+    parser.add_argument("--error-after", type=float, default=0.0, metavar="S", help="only from so many seconds on")
     options = parser.parse_args(argv)
     if options.die_with_parent:
         die_with_parent()
@@ -133,7 +151,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except OSError as error:
         give_up("ntp_server", f"cannot listen on udp {format_address(host, port)}: {error.strerror}")
     with bound:
-        server = NtpServer(bound, options.stratum)
+        lie = Lie(round(options.error_ms * 1e6), options.error_after, time.monotonic()) if options.error_ms else None
+        server = NtpServer(bound, options.stratum, lie)
         gc.freeze()  # nothing below makes reference cycles, and a collection in the wrong moment is jitter
         gc.disable()
         for number in (signal.SIGTERM, signal.SIGINT):
