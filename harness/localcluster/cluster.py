@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import harness
 from harness.config import split_host_port, split_url
 from harness.errors import ConfigError, PreflightError
+from harness.localcluster.claims import claim
 from harness.localcluster.messages import Failed, HostOrder, Order, Ready, read_report
 from harness.localcluster.processes import descendants, kill_all
 
@@ -37,17 +38,21 @@ class LocalCluster:
     end of this process, whatever ends it.
     """
 
-    def __init__(self, cluster: ClusterConfig, ready: Ready, supervisor: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self, cluster: ClusterConfig, ready: Ready, supervisor: subprocess.Popen[bytes], claims: contextlib.ExitStack
+    ) -> None:
         self.cluster = cluster
         self.services: dict[str, Service] = ready.services
         self.root = Path(ready.root)
         self.homes = {host.node_id: Path(host.home) for host in ready.hosts}
         self.supervisor_pid = supervisor.pid
         self._supervisor = supervisor
+        self._claims = claims
 
     def close(self) -> None:
         """End every process of the cluster and remove its folder. Idempotent."""
         _end(self._supervisor)
+        self._claims.close()
         shutil.rmtree(
             self.root, ignore_errors=True
         )  # there is nothing left to remove, unless the supervisor was killed
@@ -64,9 +69,14 @@ class LocalCluster:
 def start(config: ClusterConfig, deadline_s: float = START_DEADLINE_S) -> LocalCluster:
     """Start the hosts and time services of ``config``; return when all of them listen.
 
+    Hosts whose loopback addresses another embedded cluster has get the same ones in another 127.x.
+
     Raises ConfigError for a configuration that is no embedded cluster, PreflightError where it cannot start (a port in
     use, say) or is not ready within ``deadline_s`` seconds. Nothing is left running then.
     """
+    _order(config, deadline_s)  # before anything is claimed: a configuration that cannot be
+    addresses, claims = claim([node.address or node.host for node in config.nodes])
+    config = _moved(config, addresses)
     order = _order(config, deadline_s)
     with tempfile.TemporaryFile() as errors:
         supervisor = subprocess.Popen(
@@ -80,10 +90,19 @@ def start(config: ClusterConfig, deadline_s: float = START_DEADLINE_S) -> LocalC
         )
         try:
             ready = _await_ready(supervisor, order, deadline_s, errors)
-            return LocalCluster(_filled_in(config, ready), ready, supervisor)
+            return LocalCluster(_filled_in(config, ready), ready, supervisor, claims)
         except BaseException:
             _end(supervisor)
+            claims.close()
             raise
+
+
+def _moved(config: ClusterConfig, addresses: dict[str, str]) -> ClusterConfig:
+    nodes = [
+        node.model_copy(update={"address" if node.address else "host": addresses[node.address or node.host]})
+        for node in config.nodes
+    ]
+    return config.model_copy(update={"nodes": nodes})
 
 
 def _order(config: ClusterConfig, deadline_s: float) -> Order:

@@ -73,12 +73,12 @@ def test_a_port_in_use_is_found_before_anything_starts(
 ) -> None:
     project.add_cluster("lab", hosts)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.11", 0))
+        sock.bind((hosts.node("comp11").host, 0))
         port = sock.getsockname()[1]
         project.edit("configs/worker_config.yaml", network={"listen_port": port})
         code, printed = project.fab("lab", "deploy", "run", "--experiment", "x")
     assert code == 3
-    assert last_line(printed).startswith(f"comp11: UDP port {port} on 127.0.0.11 is in use")
+    assert last_line(printed).startswith(f"comp11: UDP port {port} on {hosts.node('comp11').host} is in use")
     assert not (project.path / "results").exists()
     assert agents_of() == []
 
@@ -86,13 +86,13 @@ def test_a_port_in_use_is_found_before_anything_starts(
 def test_a_probe_port_in_use_is_found_before_anything_starts(project: Project, hosts: ClusterConfig) -> None:
     project.add_cluster("lab", hosts)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.18", 0))
+        sock.bind((hosts.node("comp18").host, 0))
         port = sock.getsockname()[1]
         project.edit("configs/coordinator_config.yaml", probes={"port": port})
         code, printed = project.fab("lab", "deploy", "run", "--experiment", "x")
     assert code == 3
     assert f"{port} in use" in printed
-    assert last_line(printed).startswith(f"comp18: UDP port {port} on 127.0.0.18 is in use")
+    assert last_line(printed).startswith(f"comp18: UDP port {port} on {hosts.node('comp18').host} is in use")
     assert not (project.path / "results").exists()
 
 
