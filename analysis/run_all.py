@@ -15,6 +15,7 @@ from analysis import (
     commit_wait,
     coordination_cost,
     dashboard,
+    drawing,
     figures,
     hypotheses,
     latex,
@@ -26,7 +27,6 @@ from analysis import (
     report,
     results,
     statistics,
-    style,
     tables,
     window_assignment,
 )
@@ -34,8 +34,10 @@ from analysis.window_assignment import WINDOW_SIZES_MS
 from node_agent import records
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from matplotlib.figure import Figure
 
     from analysis.hypotheses import Judged
     from analysis.results import Results
@@ -84,6 +86,7 @@ def run_all(
     """
     run = load.load(experiment_dir)
     found = results.compute(run, window_sizes_ms)
+    figures_drawn = drawing.Drawing(_drawings(found), experiment_dir / records.FIGURES_DIR)
     numbers = found.as_statistics()
     judged = hypotheses.judge(hypotheses.read(), numbers)
     directory = experiment_dir / records.STATISTICS_DIR
@@ -94,7 +97,7 @@ def run_all(
     if (comparison := published.comparison(run)) is not None:
         paths.append(output.write_json(directory / PUBLISHED_FILE, comparison))
     paths.append(merged.write(found.table, experiment_dir, merged_form))
-    figure_paths, errors = draw(found, experiment_dir / records.FIGURES_DIR)
+    figure_paths, errors = figures_drawn.finish()
     paths += figure_paths
     for_latex = numbers | {"hypotheses": [one.as_dict() for one in judged], "findings": _counted(found)}
     text = latex.render(found.table.run.name, for_latex, report.tables_of(found, judged))
@@ -105,6 +108,10 @@ def run_all(
 
 def draw(found: Results, directory: Path) -> tuple[list[Path], list[str]]:
     """Draw all figures as PNG and PDF; return their paths, and why those that failed did."""
+    return drawing.Drawing(_drawings(found), directory).finish()
+
+
+def _drawings(found: Results) -> dict[str, Callable[[], Figure]]:
     parts: dict[str, Any] = {
         causality_analysis.FIGURE: found.causality,
         ordering_consensus.FIGURE: found.ordering,
@@ -113,7 +120,9 @@ def draw(found: Results, directory: Path) -> tuple[list[Path], list[str]]:
         commit_wait.FIGURE: found.commit_wait,
         clock_quality.FIGURE: found.clocks,
     }
-    drawings = {name: partial(figures.DRAW[name], part) for name, part in parts.items()}
+    drawings: dict[str, Callable[[], Figure]] = {
+        name: partial(figures.DRAW[name], part) for name, part in parts.items()
+    }
     drawings[dashboard.FIGURE] = partial(
         dashboard.draw,
         causality=found.causality,
@@ -122,14 +131,7 @@ def draw(found: Results, directory: Path) -> tuple[list[Path], list[str]]:
         coordination=found.coordination,
         commit_wait=found.commit_wait,
     )
-    paths: list[Path] = []
-    errors = []
-    for name, drawing in drawings.items():
-        try:
-            paths += style.save(drawing(), directory, name)
-        except Exception as error:  # noqa: BLE001, PERF203 - one figure that cannot be drawn must not cost the report
-            errors.append(f"figure {name}: {type(error).__name__}: {error}")
-    return paths, errors
+    return drawings
 
 
 def _headlines(found: Results, judged: Sequence[Judged]) -> HeadlineTable:
