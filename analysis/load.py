@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
@@ -208,9 +209,10 @@ def read_table(path: Path, needed: Sequence[str] = (), *, only: bool = False) ->
     except (pa.ArrowInvalid, pa.ArrowKeyError):
         pass  # pandas bears with it, or says what is wrong
     try:
-        return pd.read_csv(
-            path, dtype=types, usecols=list(types) if only else None, keep_default_na=False, na_values=[""]
-        )
+        with np.errstate(invalid="ignore"):  # an infinity among whole numbers: pandas then finds that it does not fit
+            return pd.read_csv(
+                path, dtype=types, usecols=list(types) if only else None, keep_default_na=False, na_values=[""]
+            )
     except (OSError, ValueError, TypeError, OverflowError) as error:  # the last two: fractions, or more than 64 bits
         raise _unreadable(path, needed, error) from error
 
