@@ -16,6 +16,7 @@ from run_folder import MS, Clock, Folder, manifest, write
 
 from analysis import __main__ as command
 from analysis import generate_all_figures, run_all
+from analysis.simulation.simulate import simulate
 from node_agent import records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +74,7 @@ def test_every_rate_in_the_statistics_has_numerator_denominator_and_interval(ana
         if one["value"] is not None:
             low, high = one["interval"]
             assert 0 <= low <= one["value"] <= high <= 1
-            assert "assumes independence" in one["method"]
+            assert "assumes independence" in one["method"] or "effective number of trials" in one["method"]
 
 
 def test_the_report_counts_what_is_missing_and_shows_every_figure(analysed):
@@ -84,7 +85,38 @@ def test_the_report_counts_what_is_missing_and_shows_every_figure(analysed):
     assert "b received 90.0 % of the events, needed are 98 %" in text
     for figure in re.findall(r"\(\.\./(figures/.*?)\)", text):
         assert (path / figure).is_file()
-    assert text.count("![") == 5
+    assert text.count("![") == len(run_all.figures.DRAW)
+
+
+def test_the_verdict_comes_first_and_what_disqualifies_it_before_that(tmp_path):
+    """Two events share an id in the worker's file: whatever is an error stands above the hypotheses, in words."""
+    path = write(Folder({"a": Clock(), "b": Clock(wall_error_ns=-5 * MS, ntp_error_ns=-5 * MS)}), tmp_path / "r")
+    outcome = run_all.run_all(path)
+    text = outcome.report.read_text()
+    places = [text.index(part) for part in ("## Verdict", "| hypothesis |", "## Reference", "## The run", "## Nodes")]
+    assert places == sorted(places)
+    assert "The reference is **not evaluable**" in text
+    if outcome.error_findings:
+        assert places[0] < text.index("Read this first") < places[1]
+
+
+def test_the_documents_name_only_macros_that_an_analysis_writes(analysed, tmp_path):
+    """Demo and cluster re-measure at other delays, so a folder that re-measured after 30 s is asked as well."""
+    named = set()
+    for document in ("NARRATIVE.md", "METHODOLOGY.md"):
+        text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+        named |= set(re.findall(r"\\(res[A-Z][A-Za-z]+)\b(?!…)", text))
+    path = write(
+        Folder({"a": Clock(), "b": Clock()}, remeasured={30.0: {"ntp": 0.02, "chronotick": 0.01}}), tmp_path / "by-hand"
+    )
+    simulated = simulate("honest", 3, 60, results=tmp_path)
+    written = set()
+    for folder in (path, simulated):
+        run_all.run_all(folder)
+        written |= set(re.findall(r"newcommand\{\\(res[A-Za-z]+)\}", (folder / "report" / "results.tex").read_text()))
+    waits = {name for name in named if name.startswith("resCommitWaitCommitWaits")}  # no wait is simulated
+    assert len(named) > 40
+    assert sorted(named - waits - written) == []
 
 
 def test_a_degraded_run_says_so_on_top_with_its_reasons(tmp_path):
@@ -132,7 +164,7 @@ def test_the_window_widths_asked_for_are_the_ones_judged(analysed):
 def test_all_figures_can_be_drawn_elsewhere(analysed, tmp_path):
     path, _ = analysed
     drawn = generate_all_figures.generate_figure(path, tmp_path / "out")
-    assert len(drawn) == 12
+    assert len(drawn) == 2 * (len(run_all.figures.DRAW) + 1)  # and the dashboard
     assert all(file.stat().st_size > 5_000 for file in drawn)
 
 
