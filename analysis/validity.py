@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analysis import clock_findings, event_findings, reading_findings
+from analysis import (
+    clock_findings,
+    datagram_findings,
+    event_findings,
+    reading_findings,
+    sample_findings,
+    serving_findings,
+)
 from analysis.finding import Finding
 
 if TYPE_CHECKING:
@@ -17,9 +24,17 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "find"]
 
 ORDER: Final = {"error": 0, "warning": 1, "note": 2}
+DETECTORS: Final = (
+    event_findings,
+    datagram_findings,
+    reading_findings,
+    sample_findings,
+    serving_findings,
+    clock_findings,
+)
 
 
 def find(run: Run) -> list[Finding]:
     """Return what is wrong with the run's data, worst first. An empty list: no detector found anything."""
-    found = [*event_findings.find(run), *reading_findings.find(run), *clock_findings.find(run)]
+    found = [one for detectors in DETECTORS for one in detectors.find(run)]
     return sorted(found, key=lambda finding: ORDER[finding.severity])
