@@ -46,7 +46,7 @@ def _clamp(node: str, frame: pd.DataFrame) -> Iterator[Finding]:
     if limit > 0 and (min(plus, minus) >= MIN_ANSWERS or one_sided):
         text = (
             f"{CHRONOTICK} answered exactly {limit / 1e6:+g} ms {plus:,} times and exactly {-limit / 1e6:+g} ms "
-            f"{minus:,} times in {len(offsets):,} answers, and never more: a clamp at ±{limit / 1e6:g} ms, no prediction"
+            f"{minus:,} times in {len(offsets):,} answers and never more: a clamp at ±{limit / 1e6:g} ms, no prediction"
         )
         numbers = {"limit_ms": limit / 1e6, "answers_at_plus": plus, "answers_at_minus": minus, "of": len(offsets)}
         yield Finding("clamped-offset", "error", node, CHRONOTICK, text, numbers)
