@@ -18,6 +18,7 @@ from pathlib import Path
 
 MS_BIND, MS_REC, MS_PRIVATE, MS_NOSUID, MS_NODEV = 0x1000, 0x4000, 0x40000, 2, 4  # linux/mount.h
 TMP_MB = 256
+SHARED = "/srv"  # one folder for all hosts, as a file server would give them
 OWN_FILES = ("passwd", "group", "shadow", "hosts", "hostname")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -39,6 +40,8 @@ def make_mounts(folder: Path, user: str, user_id: int) -> None:
         if Path("/etc", name).exists():
             attach(str(folder / "etc" / name), f"/etc/{name}", flags=MS_BIND)
     attach(str(folder / "ssh"), "/etc/ssh", flags=MS_BIND)
+    if Path(SHARED).is_dir():
+        attach(str(folder.parent.parent / "shared"), SHARED, flags=MS_BIND)
     homes = folder / "homes"
     attach(str(homes), "/home", flags=MS_BIND)
     os.chown(homes / user, user_id, user_id)

@@ -245,6 +245,7 @@ def _abandon(supervisor: subprocess.Popen[bytes], folder: Path) -> None:
 
 def _lay_out(folder: Path) -> None:
     """Write keys and every host's own files."""
+    (folder / "shared").mkdir()
     client = make_key()
     write_key(folder / "id_ed25519", client)
     known = []
