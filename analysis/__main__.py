@@ -21,6 +21,12 @@ def main(argv: list[str] | None = None) -> int:
     except AnalysisError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+    except OSError as error:  # a full disk, a folder that may not be written to; files are replaced whole or not at all
+        sys.stderr.write(f"error: {error}\n")
+        return AnalysisError.exit_code
+    except MemoryError:
+        sys.stderr.write(f"error: {path}: expected more memory than this machine has; analyse it on one with more\n")
+        return AnalysisError.exit_code
     return tell(outcome)
 
 

@@ -22,6 +22,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from analysis import memory
 from analysis.errors import AnalysisError, NoSuchRun
 from node_agent import records
 
@@ -112,9 +113,11 @@ def load(path: Path) -> Run:
     """Read the run folder at ``path``.
 
     A worker without data is noted in ``absent``: one node failing is data. Raises AnalysisError where nothing can be
-    judged: no readable manifest, no coordinator file, no worker file at all, or a file without its columns.
+    judged: no readable manifest, no coordinator file, no worker file at all, a file without its columns, or less
+    memory than the run needs.
     """
     manifest = _manifest(path)
+    memory.require(path, manifest)
     absent: list[str] = []
     coordinator_file = path / records.COORDINATOR_FILE
     if not coordinator_file.is_file():

@@ -1,0 +1,52 @@
+"""Where memory ends: a run that cannot be analysed on this machine is refused before anything is read or written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from analysis.errors import AnalysisError
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MEMINFO: Final = Path("/proc/meminfo")
+# Measured on runs of 10^5 and 10^6 events: bytes of memory at the peak of an analysis by bytes of its tables.
+BASE_BYTES: Final = 400 << 20
+PER_TABLE_BYTE: Final = 2.5
+PER_REMEASURED_BYTE: Final = 1.5  # of the longest commit_wait.csv; one is in memory at a time
+GB: Final = 1e9
+
+
+def require(path: Path, manifest: records.Manifest) -> None:
+    """Raise AnalysisError if the run needs more memory than this machine has to give (where it says how much)."""
+    free = available_bytes()
+    if free is None:
+        return
+    raw = path / records.RAW_DIR
+    tables = [
+        path / records.COORDINATOR_FILE,
+        *(path / records.worker_file(node_id) for node_id in manifest.worker_ids),
+    ]
+    size = sum(_sizes([*tables, raw / manifest.coordinator_id / records.SENDS_FILE]))
+    longest = max(_sizes(raw / node_id / records.COMMIT_WAIT_FILE for node_id in manifest.nodes), default=0)
+    needed = BASE_BYTES + PER_TABLE_BYTE * size + PER_REMEASURED_BYTE * longest
+    if needed > free:
+        raise AnalysisError(
+            f"{path}: expected about {needed / GB:.1f} GB of free memory for {size / GB:.1f} GB of tables, got "
+            f"{free / GB:.1f} GB; analyse it on a machine that has them (nothing was written)"
+        )
+
+
+def available_bytes() -> int | None:
+    """Return how much memory can be had without swapping, or None where the system does not say."""
+    try:
+        lines = MEMINFO.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _sizes(files: Iterable[Path]) -> list[int]:
+    return [file.stat().st_size for file in files if file.is_file()]

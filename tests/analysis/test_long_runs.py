@@ -1,0 +1,63 @@
+"""Long runs: the merged table in Parquet holds what CSV holds, and where memory ends one line says so."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from run_folder import Clock, Folder, write
+
+from analysis import __main__ as command
+from analysis import load, memory, merged, readings
+from analysis.errors import AnalysisError
+
+
+@pytest.fixture
+def path(tmp_path):
+    workers = {"a": Clock(), "b": Clock(ct_gone="stale")}
+    return write(Folder(workers, lost={"b": (2, 5)}, own_send_ns={"a": 0}, no_file=()), tmp_path / "r")
+
+
+def test_parquet_holds_the_same_cells_as_csv_and_only_one_of_them_is_there(path):
+    table = readings.table(load.load(path))
+    as_csv = merged.write(table, path)
+    assert as_csv.suffix == ".csv"
+    read = pd.read_csv(as_csv, dtype=str, keep_default_na=False)
+    as_parquet = merged.write(table, path, merged.PARQUET)
+    assert [file.name for file in as_parquet.parent.iterdir()] == ["merged_analysis.parquet"]
+    typed = pd.read_parquet(as_parquet)
+    assert list(typed.columns) == list(read.columns)
+    assert typed["event_id"].tolist() == [int(cell) for cell in read["event_id"]]
+    for column in ("receive_time_ns", "send_ntp_timestamp_ns", "own_send_time_ns", "true_receive_ns"):
+        assert ["" if pd.isna(cell) else str(cell) for cell in typed[column]] == read[column].tolist()
+    assert typed["receive_ct_status"].isna().sum() == 2
+
+
+def test_a_table_in_pieces_is_the_whole_table(path):
+    table = readings.table(load.load(path))
+    pieces = pd.concat(merged.pieces(table, 3), ignore_index=True)
+    pd.testing.assert_frame_equal(pieces, merged.merge(table))
+    assert pieces[["event_id", "worker_id"]].iloc[:4].to_numpy().tolist() == [[1, "a"], [1, "b"], [2, "a"], [2, "b"]]
+
+
+def test_a_run_beyond_the_memory_is_refused_in_one_line_before_anything_is_written(path, monkeypatch, capsys):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
+    before = sorted(path.rglob("*"))
+    assert command.main(["--experiment", str(path)]) == 7
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "GB of free memory" in said
+    assert sorted(path.rglob("*")) == before
+
+
+def test_a_torn_last_line_is_read_as_far_as_it_goes_and_text_for_a_number_is_refused(path):
+    file = path / "worker_a.csv"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:-1], ",".join(lines[-1].split(",")[:6])]))
+    torn = load.load(path).workers["a"]
+    assert len(torn) == 10
+    assert torn["receive_time_ns"].notna().all()
+    assert str(torn["receive_time_ns"].dtype) == "Int64"
+    assert torn["ntp_timestamp_ns"].isna().tolist() == [False] * 9 + [True]
+    file.write_text(file.read_text().replace("1795465420000100000", "soon", 1))
+    with pytest.raises(AnalysisError, match=r"worker_a\.csv"):
+        load.load(path)
