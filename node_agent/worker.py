@@ -87,11 +87,12 @@ class Worker:
         inbox = mmsg.Inbox(self._sock, self._node.plan.buffer_size, _BATCH)
         before = last = clock.pair()
         streaming = False
+        datagrams: list[mmsg.RawDatagram] = []
         while True:
             stopping = self._stopping.is_set()
-            if streaming:
+            if streaming and len(datagrams) < _BATCH:
                 time.sleep(_NAP_S)  # let some datagrams gather: their stamps are taken
-            else:
+            elif not streaming:
                 poll.poll(0 if stopping else _WAKE_UP_MS)
             datagrams = inbox.take()
             streaming = bool(datagrams)
