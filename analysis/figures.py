@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from matplotlib.patches import Patch
 
-from analysis import clock_quality_figure, commit_wait_figure, judgement_bars, statistics, style
+from analysis import clock_quality_figure, commit_wait_figure, judgement_bars, reference_figure, statistics, style
 from analysis.bars import HATCH, NO_TRIALS, PERCENT, clock_handles, grouped, legend, percent_axis, task_label
 from analysis.causality_analysis import FIGURE as CAUSALITY
 from analysis.clock_quality import FIGURE as CLOCK_QUALITY
@@ -19,6 +19,7 @@ from analysis.coordination_cost import FIGURE as COORDINATION
 from analysis.ordering_consensus import FIGURE as ORDERING
 from analysis.ordering_consensus import INTERVAL
 from analysis.readings import POINT
+from analysis.reference_figure import FIGURE as REFERENCE_WIDTH
 from analysis.window_assignment import FIGURE as WINDOWS
 
 if TYPE_CHECKING:
@@ -325,4 +326,5 @@ DRAW: Final[dict[str, Callable[[Any], Figure]]] = {
     COORDINATION: draw_coordination,
     COMMIT_WAIT: commit_wait_figure.draw_commit_wait,
     CLOCK_QUALITY: clock_quality_figure.draw,
+    REFERENCE_WIDTH: reference_figure.draw,
 }

@@ -54,7 +54,7 @@ def width_over_time(axes: Axes, reference: Reference, pair: tuple[str, str]) -> 
     for end, begin in zip(one.ends[:-1].tolist(), one.begins[1:].tolist(), strict=True):
         edges = (end - start) / _SECOND_NS, (begin - start) / _SECOND_NS
         axes.axvspan(*edges, facecolor=_NOBODYS, edgecolor="#888888", hatch="////", linewidth=0.4)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.08 * float(half.max()))
     axes.set_ylabel("half-width (µs)")
 
 

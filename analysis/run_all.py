@@ -24,6 +24,7 @@ from analysis import (
     ordering_consensus,
     output,
     published,
+    reference_figure,
     report,
     results,
     statistics,
@@ -119,6 +120,7 @@ def _drawings(found: Results) -> dict[str, Callable[[], Figure]]:
         coordination_cost.FIGURE: found.coordination,
         commit_wait.FIGURE: found.commit_wait,
         clock_quality.FIGURE: found.clocks,
+        reference_figure.FIGURE: found.reference,
     }
     drawings: dict[str, Callable[[], Figure]] = {
         name: partial(figures.DRAW[name], part) for name, part in parts.items()
