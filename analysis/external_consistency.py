@@ -83,20 +83,22 @@ def _held(frame: pd.DataFrame, source: str) -> _Held | None:
 
 
 def _released_before(reference: Probed, node: str, held: _Held, other: str, began: _Held) -> NDArray[np.int64]:
-    """Return, per wait of the other node, the last release that provably came before it began; -1 where there is none.
+    """Return, per wait of the other node, a release that provably came before it began, the last; -1 if there is none.
 
-    Releases of one node are in order, so the provable ones are the first few; halving finds how many.
+    A wait's start less what the lag is at least is the latest that counts on the first node's oscillator: looked for
+    twice from the release of the same rank, then proved. What is not proved is not judged. Releases of one node are
+    in order, so that with one of them all earlier ones are proved too.
     """
-    count = len(began.begun_raw)
-    found = np.full(count, -1, dtype=np.int64)
-    top = np.full(count, len(held.released_raw), dtype=np.int64)  # the first that is not provably before
-    starts = _exact(began.begun_raw)
-    while (open_ := top - found > 1).any():
-        middle = np.where(open_, (found + top) // 2, np.maximum(found, 0))
-        lag = reference.lag(node, _exact(held.released_raw[middle]), other, starts)
-        before = lag.known & (lag.low > 0)
-        found = np.where(open_ & before, middle, found)
-        top = np.where(open_ & ~before, middle, top)
+    starts, releases = _exact(began.begun_raw), len(held.released_raw)
+    latest = held.released_raw[np.minimum(np.arange(len(began.begun_raw)), releases - 1)]
+    for _ in range(2):
+        latest = latest + reference.lag(node, _exact(latest), other, starts).low
+    place = np.searchsorted(held.released_raw, latest) - 1
+    found = np.full(len(place), -1, dtype=np.int64)
+    for back in (1, 0):  # the last candidate is looked at last, and counts if it is proved
+        candidate = place - back
+        lag = reference.lag(node, _exact(held.released_raw[np.maximum(candidate, 0)]), other, starts)
+        found = np.where((candidate >= 0) & lag.known & (lag.low > 0), candidate, found)
     return found
 
 
