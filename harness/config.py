@@ -163,12 +163,15 @@ def _usually_required() -> list[Source]:
 
 
 class ClocksConfig(Strict):
-    """What is assumed of every oscillator, and which sources a run may not start without; chrony only if asked for."""
+    """What is assumed of every oscillator, and which sources a run may not start without.
+
+    ``chrony`` "auto" asks the chronyd of every node on which `check` found a synchronised one.
+    """
 
     max_drift_ppm: Positive = 100.0
     ntp: SourceConfig = SourceConfig()
     chronotick: SourceConfig = SourceConfig()
-    chrony: ChronyConfig | None = None
+    chrony: ChronyConfig | Literal["auto"] | None = None
     required: list[Source] = Field(default_factory=_usually_required)
 
 

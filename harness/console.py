@@ -22,7 +22,7 @@ from node_agent.records import BROADCASTING, CHRONOTICK, NTP, OK, SourceStatus
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from harness.preflight import ChronoTickCheck, NodeCheck, NtpCheck, Preflight
+    from harness.preflight import ChronoTickCheck, ChronyCheck, NodeCheck, NtpCheck, Preflight
     from harness.watching import NodeView
 
 COUNTED: Final = ("sent", "received", "lost")
@@ -78,6 +78,9 @@ class Console:
         if tick:
             columns = ("node", "ChronoTick server", "health", "answer", "offset ± sigma ms", "latency ms")
             self.table(f"{cluster}: ChronoTick", columns, tick)
+        chrony = [(node.node_id, *_chrony_row(node.chrony)) for node in nodes if node.chrony and node.chrony.running]
+        if chrony:
+            self.table(f"{cluster}: the nodes' own chronyd", ("node", "answer", "offset ± bound ms"), chrony)
 
     @contextlib.contextmanager
     def display(self, planned_s: float) -> Iterator[RunDisplay]:
@@ -200,6 +203,10 @@ def _free(free: bool | None) -> str:
 def _ntp_row(answer: NtpCheck) -> list[str]:
     stratum = "" if answer.stratum is None else str(answer.stratum)
     return [answer.server, answer.outcome, _pair(answer.offset_ms, answer.bound_ms), _number(answer.delay_ms), stratum]
+
+
+def _chrony_row(answer: ChronyCheck) -> list[str]:
+    return [answer.outcome, _pair(answer.offset_ms, answer.bound_ms)]
 
 
 def _tick_row(answer: ChronoTickCheck) -> list[str]:

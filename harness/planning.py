@@ -23,7 +23,7 @@ from node_agent.plan import (
 from node_agent.records import CHRONOTICK, CHRONY, NTP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from harness.config import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
 
@@ -122,11 +122,14 @@ def remote_base(cluster: ClusterConfig) -> str:
     return base if base.startswith(("~/", "/")) else f"~/{base}"
 
 
-def node_plans(spec: RunSpec, addresses: Mapping[str, str]) -> dict[str, NodePlan]:
-    """Return every node's plan; ``addresses`` says where each node is reached by the others and binds its socket."""
+def node_plans(spec: RunSpec, addresses: Mapping[str, str], chrony: Collection[str] = ()) -> dict[str, NodePlan]:
+    """Return every node's plan; ``addresses`` says where each node is reached by the others and binds its socket.
+
+    ``chrony`` are the nodes on which `check` found a chronyd that knows the time.
+    """
     require_services(spec.cluster, spec.worker)
     require_two_ports(spec.coordinator, spec.worker)
-    return {node.id: _node_plan(spec, node, addresses) for node in spec.cluster.nodes}
+    return {node.id: _node_plan(spec, node, addresses, found=node.id in chrony) for node in spec.cluster.nodes}
 
 
 def broadcast(spec: RunSpec, addresses: Mapping[str, str]) -> BroadcastPlan:
@@ -144,7 +147,7 @@ def broadcast(spec: RunSpec, addresses: Mapping[str, str]) -> BroadcastPlan:
     )
 
 
-def _node_plan(spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str]) -> NodePlan:
+def _node_plan(spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str], *, found: bool) -> NodePlan:
     logging = spec.coordinator.logging if node.role == COORDINATOR else spec.worker.logging
     return NodePlan(
         experiment=spec.name,
@@ -155,7 +158,7 @@ def _node_plan(spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str]) ->
         listen_host=addresses.get(node.id, node.address or node.host),
         listen_port=spec.worker.network.listen_port,
         buffer_size=spec.worker.network.buffer_size,
-        clocks=_clocks(spec),
+        clocks=_clocks(spec, chrony_found=found),
         commit_wait_delays_s=tuple(spec.worker.timing.commit_wait_delays),
         commit_wait_share=spec.worker.timing.commit_wait_share,
         lease_s=spec.lease_s,
@@ -189,7 +192,7 @@ def _probes(spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str]) -> Pr
     )
 
 
-def _clocks(spec: RunSpec) -> ClocksPlan:
+def _clocks(spec: RunSpec, *, chrony_found: bool) -> ClocksPlan:
     worker, cluster = spec.worker, spec.cluster
     ntp = chronotick = None
     if cluster.ntp_server:
@@ -209,7 +212,11 @@ def _clocks(spec: RunSpec) -> ClocksPlan:
             uncertainty_multiplier=worker.chronotick.uncertainty_multiplier,
             mode=worker.chronotick.mode,
         )
-    chrony = None if worker.clocks.chrony is None else ChronyPlan(**worker.clocks.chrony.model_dump())
+    chrony = None
+    if worker.clocks.chrony == "auto":
+        chrony = ChronyPlan() if chrony_found else None
+    elif worker.clocks.chrony is not None:
+        chrony = ChronyPlan(**worker.clocks.chrony.model_dump())
     return ClocksPlan(ntp, chronotick, worker.clocks.max_drift_ppm, tuple(worker.clocks.required), chrony)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from harness.addresses import resolve
 from harness.errors import HarnessError, PreflightError, RemoteCommandError
 from harness.planning import RunSpec, new_run_id, node_plans
-from node_agent.records import CHRONOTICK, NTP, OK
+from node_agent.records import CHRONOTICK, CHRONY, NTP, OK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,6 +50,20 @@ class ChronoTickCheck:
 
 
 @dataclass(frozen=True)
+class ChronyCheck:
+    """What a node's own chronyd says: reference - local in ms with its bound, or the reason for none."""
+
+    outcome: str
+    offset_ms: float | None
+    bound_ms: float | None
+
+    @property
+    def running(self) -> bool:
+        """Tell whether there is one, synchronised or not."""
+        return self.outcome not in {"no_chronyc", "no_chronyd"}
+
+
+@dataclass(frozen=True)
 class NodeCheck:
     """One node's row of the check: facts, services, and everything that is wrong with it (nothing: it is fit)."""
 
@@ -66,6 +80,7 @@ class NodeCheck:
     probe_port_free: bool | None = None
     ntp: tuple[NtpCheck, ...] = ()
     chronotick: tuple[ChronoTickCheck, ...] = ()
+    chrony: ChronyCheck | None = None
     problems: tuple[str, ...] = ()
 
 
@@ -84,6 +99,11 @@ class Preflight:
             for problem in node.problems:
                 said_by.setdefault(problem.removeprefix(f"{node.node_id}: "), []).append(node.node_id)
         return [f"{', '.join(nodes)}: {problem}" for problem, nodes in said_by.items()]
+
+    @property
+    def chrony(self) -> frozenset[str]:
+        """Return the nodes whose own chronyd knows the time."""
+        return frozenset(node.node_id for node in self.nodes if node.chrony is not None and node.chrony.outcome == OK)
 
     def demand(self) -> None:
         """Raise PreflightError unless every node is fit."""
@@ -129,6 +149,7 @@ def _judged(row: NodeCheck, said: dict[str, Any], cluster: ClusterConfig, worker
         listen, probes = said["listen"], said["probes"]
         ntp = tuple(NtpCheck(**answer) for answer in said["sources"][NTP])
         tick = tuple(ChronoTickCheck(**answer) for answer in said["sources"][CHRONOTICK])
+        chrony = ChronyCheck(**said["sources"][CHRONY])
         problems: list[str] = []
         problems += [f"{row.node_id}: {port['problem']}" for port in (listen, probes) if port and not port["free"]]
         if said["disk_free_bytes"] < LEAST_FREE_BYTES:
@@ -140,6 +161,9 @@ def _judged(row: NodeCheck, said: dict[str, Any], cluster: ClusterConfig, worker
         if CHRONOTICK in worker.clocks.required:
             bad = [answer for answer in tick if not _usable(answer)]
             problems += [_unanswered(row.node_id, "ChronoTick", cluster.name, answer) for answer in bad]
+        if CHRONY in worker.clocks.required and chrony.outcome != OK:
+            told = "start chronyd there, or take chrony out of clocks.required"
+            problems.append(f"{row.node_id}: chronyd: expected one that knows the time, got {chrony.outcome}; {told}")
         return NodeCheck(
             node_id=row.node_id,
             role=row.role,
@@ -154,6 +178,7 @@ def _judged(row: NodeCheck, said: dict[str, Any], cluster: ClusterConfig, worker
             probe_port_free=probes["free"] if probes else None,
             ntp=ntp,
             chronotick=tick,
+            chrony=chrony,
             problems=tuple(problems),
         )
     except (KeyError, TypeError) as error:

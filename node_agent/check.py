@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from node_agent import machine
 from node_agent.clocks.base import good
-from node_agent.exchange import ntp
+from node_agent.exchange import chrony, ntp
 from node_agent.exchange.chronotick import ChronoTickClient
 from node_agent.instants import LocalClock
 from node_agent.lifecycle import expand
-from node_agent.plan import COORDINATOR
+from node_agent.plan import COORDINATOR, ChronyPlan
 from node_agent.records import OK
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def check(plan: NodePlan) -> dict[str, Any]:
             "chronotick": _chronotick_rows(
                 plan, clock, [s for samples in per_server.values() for s in samples if good(s)]
             ),
+            "chrony": _chrony_row(plan, clock),
         },
     }
 
@@ -103,6 +104,16 @@ def _ntp_row(server: str, samples: list[Sample]) -> dict[str, Any]:
             delay_ms=(best.delay_ns or 0) / 1e6,
             stratum=best.stratum,
         )
+    return row
+
+
+def _chrony_row(plan: NodePlan, clock: LocalClock) -> dict[str, Any]:
+    """Ask the node's own chronyd, planned for or not: who looks at the check may want to judge it too."""
+    asked = plan.clocks.chrony or ChronyPlan()
+    sample = chrony.sample(asked.socket_path, clock, asked.timeout_s, lambda: "check")
+    row: dict[str, Any] = {"outcome": sample.outcome, "offset_ms": None, "bound_ms": None}
+    if good(sample):
+        row.update(offset_ms=(sample.offset_ns or 0) / 1e6, bound_ms=(sample.bound_ns or 0) / 1e6)
     return row
 
 

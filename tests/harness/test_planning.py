@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import planning
-from harness.config import load_cluster, load_coordinator, load_worker
+from harness.config import ChronyConfig, load_cluster, load_coordinator, load_worker
 from harness.errors import ConfigError
 from harness.planning import RunSpec
 from node_agent.plan import from_json, to_json
@@ -125,3 +125,16 @@ def test_remote_folders_start_at_home_or_at_the_root(spec: RunSpec) -> None:
     assert planning.run_dir(spec.cluster, "x", "comp11") == "~/chronotick-harness/runs/x/comp11"
     there = spec.cluster.model_copy(update={"remote_base": "scratch/me"})
     assert planning.run_dir(there, "x", "comp11") == "~/scratch/me/runs/x/comp11"
+
+
+@pytest.mark.parametrize(
+    ("configured", "asked"),
+    [(None, set()), ("auto", {"comp12"}), (ChronyConfig(query_interval_s=2), {"comp11", "comp12", "comp18"})],
+)
+def test_a_chronyd_is_asked_where_it_was_found_or_everywhere_as_configured(
+    spec: RunSpec, configured: object, asked: set[str]
+) -> None:
+    clocks = spec.worker.clocks.model_copy(update={"chrony": configured})
+    spec = replace(spec, worker=spec.worker.model_copy(update={"clocks": clocks}))
+    plans = planning.node_plans(spec, ADDRESSES, {"comp12"})
+    assert {node_id for node_id, plan in plans.items() if plan.clocks.chrony is not None} == asked

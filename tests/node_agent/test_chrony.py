@@ -7,9 +7,11 @@ import stat
 
 import pytest
 
+from node_agent.check import check
 from node_agent.clocks.chrony import ChronySource, NotTracking, Tracking, parse
 from node_agent.exchange import chrony
 from node_agent.instants import LocalClock
+from node_agent.plan import ClocksPlan, NodePlan
 from node_agent.records import OK, Stamp
 
 NORMAL = (
@@ -79,3 +81,12 @@ def test_a_node_without_a_running_chronyd_has_a_reason_and_no_number(tmp_path, m
 def test_a_node_without_chrony_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert chrony.sample("", LocalClock(), 1.0, lambda: "chrony1").outcome == "no_chronyc"
+
+
+def test_a_check_tells_of_a_chronyd_that_nobody_planned_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    _chronyc(tmp_path, f"echo '{NORMAL.strip()}'")
+    found = check(NodePlan("x", "00" * 16, "n1", "worker", str(tmp_path), "127.0.0.1", clocks=ClocksPlan()))
+    row = found["sources"]["chrony"]
+    assert row["outcome"] == "ok"
+    assert row["bound_ms"] > 0
