@@ -188,7 +188,9 @@ def test_without_delays_nothing_is_ever_pending(made):
     assert timer.pending == 0
 
 
-@pytest.mark.parametrize(("share", "held"), [(0.0, 0), (0.1, 100), (1 / 3, 333), (0.7, 700), (0.999, 999), (1.0, 1_000)])
+@pytest.mark.parametrize(
+    ("share", "held"), [(0.0, 0), (0.1, 100), (1 / 3, 333), (0.7, 700), (0.999, 999), (1.0, 1_000)]
+)
 def test_exactly_the_share_of_the_events_is_chosen_and_spread_evenly(made, share, held):
     """Of any stretch of events, those chosen differ from the share by less than one."""
     timer, _clock, _readings, _lines = made(share=share)
