@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S: Final = 10
 COMMAND_TIMEOUT_S: Final = 20.0
 TRANSFER_STALL_S: Final = 20.0
-SSH_ERRORS: Final = (paramiko.SSHException, OSError, EOFError)
+SSH_ERRORS: Final = (paramiko.SSHException, paramiko.SFTPError, OSError, EOFError)
 
+_NO_STATUS: Final = -1  # paramiko's word for none: the command was killed, or the connection broke
 _MARK: Final = f"chronotick-{secrets.token_hex(8)}"
 
 
@@ -65,6 +66,10 @@ def run_command(transport: paramiko.Transport, command: str, stdin: bytes, timeo
         if not channel.status_event.wait(max(0.0, deadline - time.monotonic())):
             raise TimeoutError
         exit_code = channel.recv_exit_status()
+        if exit_code == _NO_STATUS:
+            transport.join(1.0)  # its thread ends its channels before it says that it is over
+            if not transport.is_active():
+                raise EOFError("the connection broke before the command ended")
     finally:
         channel.close()
     mark = f"{_MARK}\n".encode()
@@ -74,6 +79,47 @@ def run_command(transport: paramiko.Transport, command: str, stdin: bytes, timeo
         raise RemoteCommandError(f"its login shell ended (exit {exit_code}) before it ran {command}: {told}")
     said = stderr.partition(mark)[2] if mark in stderr else stderr
     return Ran(exit_code, stdout.partition(mark)[2], said.decode("utf-8", "replace"))
+
+
+@contextlib.contextmanager
+def calling_after(timeout_s: float, give_up: Callable[[], None]) -> Iterator[None]:
+    """Call ``give_up`` in a thread of its own unless the block ends in time.
+
+    Paramiko waits without end for a peer that takes no more bytes; only the end of the connection wakes it.
+    """
+    timer = threading.Timer(timeout_s, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+class Stall:
+    """Calls ``give_up`` once a transfer has not ``moved`` for ``timeout_s``; a context manager around it."""
+
+    def __init__(self, timeout_s: float, give_up: Callable[[], None]) -> None:
+        """Prepare to watch."""
+        self._timeout_s, self._give_up = timeout_s, give_up
+        self._moved_s = time.monotonic()
+        self._over = threading.Event()
+
+    def moved(self, *_: object) -> None:
+        """Note progress."""
+        self._moved_s = time.monotonic()
+
+    def __enter__(self) -> None:
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _watch(self) -> None:
+        while (left_s := self._moved_s + self._timeout_s - time.monotonic()) > 0:
+            if self._over.wait(left_s):
+                return
+        self._give_up()
 
 
 @contextlib.contextmanager
@@ -105,7 +151,7 @@ def sftp_over(transport: paramiko.Transport) -> paramiko.SFTPClient | None:
             channel.invoke_subsystem("sftp")
         channel.settimeout(TRANSFER_STALL_S)
         return paramiko.SFTPClient(channel)
-    except (paramiko.SSHException, EOFError):  # SFTPError is one; what came is no SFTP
+    except (paramiko.SSHException, paramiko.SFTPError, EOFError):  # what came is no SFTP
         channel.close()
         if not transport.is_active():
             raise

@@ -25,8 +25,11 @@ from harness.channels import (
     COMMAND_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
     SSH_ERRORS,
+    TRANSFER_STALL_S,
     Ran,
     Result,
+    Stall,
+    calling_after,
     reason,
     run_command,
     sftp_over,
@@ -35,11 +38,12 @@ from harness.errors import (
     ConfigError,
     DeadlineError,
     HarnessError,
+    LostError,
     RemoteCommandError,
     UnreachableError,
 )
 from harness.host_keys import apply_policy, know_by, known_hosts_files
-from harness.identities import identities
+from harness.identities import held_by_agent, identities
 from harness.proxy_command import ProxySocket
 
 if TYPE_CHECKING:
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
 
 KEEPALIVE_S: Final = 10
 ALIVE_TIMEOUT_S: Final = 5.0
+FILE_TIMEOUT_S: Final = 60.0  # for a small file
 # Logins at once: OpenSSH's MaxStartups begins to refuse at 10 that are not through yet, and others log in as well.
 LOGINS_AT_ONCE: Final = 8
 MOST_THREADS: Final = 32
@@ -92,20 +97,25 @@ class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric publishes 
             self._proxy = ProxySocket(self.gateway)
             return self._proxy
         self.gateway.open()
+        transport, timeout_s = self.gateway.transport, self.connect_timeout or CONNECT_TIMEOUT_S
         target = (self.host, int(self.port))
-        timeout_s = self.connect_timeout
-        return self.gateway.transport.open_channel("direct-tcpip", target, ("", 0), timeout=timeout_s)
+        with calling_after(timeout_s + ALIVE_TIMEOUT_S, transport.close):
+            return transport.open_channel("direct-tcpip", target, ("", 0), timeout=timeout_s)
 
     def open(self) -> Any:
         """Connect, and keep the connection from falling asleep."""
         if self.is_connected:
             return None
+        told = self.connect_kwargs
         try:
-            result = super().open()
+            with held_by_agent(self.ssh_config) as key:
+                self.connect_kwargs = told | key
+                result = super().open()
         except BaseException:
             self.client.close()  # paramiko leaves the thread and the socket of a failed login behind
             raise
         finally:
+            self.connect_kwargs = told
             if self._proxy is not None and not self.is_connected:
                 self.proxy_words = f"; its ProxyCommand said: {said}" if (said := self._proxy.said()) else ""
                 self._proxy.close()
@@ -117,13 +127,21 @@ class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric publishes 
         if not self.is_connected:
             return False
         try:
-            self.transport.open_session(timeout=ALIVE_TIMEOUT_S).close()
+            with calling_after(ALIVE_TIMEOUT_S, self.transport.close):
+                self.transport.open_session(timeout=ALIVE_TIMEOUT_S).close()
         except SSH_ERRORS:
             self.close()
             if isinstance(self.gateway, _Connection):
                 self.gateway.answers()
             return False
         return True
+
+    def hang_up(self) -> None:
+        """End a connection that keeps somebody waiting; its gateway too, if that is what keeps it."""
+        if self.transport is not None:
+            self.transport.close()
+        if isinstance(self.gateway, _Connection):
+            self.gateway.answers()
 
 
 class Host:
@@ -204,11 +222,13 @@ class Host:
 
     def fetch(self, path: str, target: Path) -> None:
         """Copy a file of any size from the node to ``target``; it must keep moving (``TRANSFER_STALL_S``)."""
-        with self._files(f"fetching {path}") as sftp:
+        with self._files(f"fetching {path}", limited=False) as sftp:
             if sftp is None:
                 remote_files.fetch(self._run, path, target)
                 return
-            sftp.get(_sftp_path(path), str(target))
+            stalled = Stall(TRANSFER_STALL_S, self._connection.hang_up)
+            with stalled:
+                sftp.get(_sftp_path(path), str(target), callback=stalled.moved, max_concurrent_prefetch_requests=64)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -225,7 +245,8 @@ class Host:
         """Run a command with /bin/sh, whatever the login shell is; take for its output what comes after a mark."""
         with self._session(f"running {command.split(maxsplit=1)[0]}") as transport:
             try:
-                return run_command(transport, command, stdin, timeout_s)
+                with calling_after(timeout_s + ALIVE_TIMEOUT_S, self._connection.hang_up):
+                    return run_command(transport, command, stdin, timeout_s)
             except TimeoutError:
                 self._doubtful = True
                 raise DeadlineError(f"{self.id}: expected an end within {timeout_s:g} s of: {command}") from None
@@ -250,17 +271,18 @@ class Host:
                 raise
             except SSH_ERRORS as error:
                 self._doubtful = True
-                raise UnreachableError(f"{self.id}: {doing} at {self.place}: {reason(error)}") from error
+                raise LostError(f"{self.id}: {doing} at {self.place}: {reason(error)}") from error
 
     @contextlib.contextmanager
-    def _files(self, doing: str) -> Iterator[paramiko.SFTPClient | None]:
+    def _files(self, doing: str, *, limited: bool = True) -> Iterator[paramiko.SFTPClient | None]:
         """Hold the node's SFTP for one action; None where there is none, then the shell has to do."""
         with self._session(doing) as transport:
             if not self._no_sftp and (self._sftp is None or self._sftp.sock.closed):
                 self._sftp = sftp_over(transport)
                 self._no_sftp = self._sftp is None
             try:
-                yield self._sftp
+                with calling_after(FILE_TIMEOUT_S, self._connection.hang_up) if limited else contextlib.nullcontext():
+                    yield self._sftp
             except TimeoutError:
                 raise
             except RemoteCommandError as error:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import paramiko
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 def identities(ssh_config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return paramiko's ``connect`` options for what ssh_config says of keys.
 
-    Like ssh, skip an IdentityFile that is not there; with IdentitiesOnly try no other key, but let the agent sign for
-    one of those named (its ``.pub`` file, or a key file that needs a passphrase, says which).
+    Like ssh, skip an IdentityFile that is not there, and with IdentitiesOnly try no other key.
     """
     chosen = dict(options)
     named = [Path(name).expanduser() for name in ssh_config.get("identityfile", [])]
@@ -24,8 +24,6 @@ def identities(ssh_config: Mapping[str, Any], options: Mapping[str, Any]) -> dic
     chosen["key_filename"] = there + [str(path) for path in named if _private(path)]
     if ssh_config.get("identitiesonly", "no").lower() == "yes":
         chosen |= {"allow_agent": False, "look_for_keys": False}
-        if key := _held_by_agent(named):
-            chosen["pkey"] = key
     return chosen
 
 
@@ -34,16 +32,25 @@ def _private(path: Path) -> bool:
     return path.is_file() and b"PRIVATE KEY" in path.read_bytes()[:64]
 
 
-def _held_by_agent(named: list[Path]) -> paramiko.PKey | None:
-    """Return the first of the agent's keys whose public half one of the named files tells."""
-    wanted = set()
-    for path in named:
-        for public in (path, path.with_name(f"{path.name}.pub")):
-            if public.is_file() and not _private(public):
-                words = public.read_text(encoding="utf-8", errors="replace").split()
-                wanted.update(words[1:2])
+@contextlib.contextmanager
+def held_by_agent(ssh_config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Let the agent sign for a login that IdentitiesOnly allows one of its keys; as one more of ``connect``'s options.
+
+    Which key is told by the public half of an IdentityFile: the file itself, or the ``.pub`` beside it.
+    """
+    wanted: set[str] = set()
+    if ssh_config.get("identitiesonly", "no").lower() == "yes":
+        for name in ssh_config.get("identityfile", []):
+            path = Path(name).expanduser()
+            for public in (path, path.with_name(f"{path.name}.pub")):
+                if public.is_file() and not _private(public):
+                    wanted.update(public.read_text(encoding="utf-8", errors="replace").split()[1:2])
     if not wanted:
-        return None
+        yield {}
+        return
     agent = paramiko.Agent()
-    keys = [key for key in agent.get_keys() if key.get_base64() in wanted]
-    return keys[0] if keys else None
+    try:
+        key = next((key for key in agent.get_keys() if key.get_base64() in wanted), None)
+        yield {} if key is None else {"pkey": key}
+    finally:
+        agent.close()

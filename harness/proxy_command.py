@@ -6,12 +6,14 @@ Paramiko's own stand-in for a socket never reaps its program and cannot time out
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from typing import Final
 
-END_PATIENCE_S: Final = 2.0
+END_PATIENCE_S: Final = 1.0
 
 
 class ProxySocket(socket.socket):
@@ -21,7 +23,8 @@ class ProxySocket(socket.socket):
         """Start the program with the user's shell, as ssh does. Raises OSError."""
         ours, theirs = socket.socketpair()
         super().__init__(fileno=ours.detach())
-        self.command = command
+        self._ending = threading.Lock()
+        self._last_words = ""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the socket
         with theirs:
             self._program: subprocess.Popen[bytes] = subprocess.Popen(
@@ -33,21 +36,23 @@ class ProxySocket(socket.socket):
             )
 
     def said(self) -> str:
-        """Return the last line of the program's standard error, or an empty text."""
-        if self._errors.closed:
-            return ""
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        """Return the last line of the program's standard error once it has ended, or an empty text."""
+        self.close()
+        return self._last_words
 
     def close(self) -> None:
         """Close the socket and end the program. Idempotent."""
         super().close()
-        if self._program.poll() is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._program.terminate()
-                self._program.wait(END_PATIENCE_S)
-        if self._program.poll() is None:
-            self._program.kill()
-            self._program.wait()
-        self._errors.close()
+        with self._ending:
+            if self._errors.closed:
+                return
+            for number in (None, signal.SIGTERM, signal.SIGKILL):
+                if number is not None:
+                    self._program.send_signal(number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._program.wait(END_PATIENCE_S)
+                    break
+            self._errors.seek(0)
+            lines = self._errors.read().decode(errors="replace").strip().splitlines()
+            self._last_words = lines[-1] if lines else ""
+            self._errors.close()

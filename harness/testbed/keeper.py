@@ -23,6 +23,7 @@ from harness.testbed import state
 from harness.testbed.testbed import CLOSE_DEADLINE_S, start
 
 if TYPE_CHECKING:
+    from harness.localcluster.processes import Process
     from harness.testbed.state import State
 
 LOG: Final = "keeper.log"
@@ -70,11 +71,11 @@ def down(folder: Path) -> bool:
     there = lives(folder)
     if there:
         known = state.read(folder)
-        keeper = read_process(known.owner_pid)
-        if keeper is not None and keeper.start_ticks == known.owner_start_ticks:
+        keeper = _keeper(known)
+        if keeper is not None:
             send(keeper, signal.SIGTERM)
         deadline = time.monotonic() + CLOSE_DEADLINE_S
-        while lives(folder) or folder.exists():
+        while _keeper(known) is not None:
             if time.monotonic() > deadline:
                 raise RunError(f"testbed: expected its end within {CLOSE_DEADLINE_S:g} s; pid {known.owner_pid} lives")
             time.sleep(POLL_S)
@@ -88,8 +89,14 @@ def lives(folder: Path) -> bool:
         known = state.read(folder)
     except PreflightError:
         return False
+    return _keeper(known) is not None
+
+
+def _keeper(known: State) -> Process | None:
+    """Return the testbed's keeper if it runs: that very process, not another of its id."""
     keeper = read_process(known.owner_pid)
-    return keeper is not None and keeper.start_ticks == known.owner_start_ticks and keeper.state != ZOMBIE
+    there = keeper is not None and keeper.start_ticks == known.owner_start_ticks and keeper.state != ZOMBIE
+    return keeper if there else None
 
 
 def main() -> int:
