@@ -10,6 +10,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from harness import shell
+from harness.again import again
 from harness.errors import PreflightError
 
 if TYPE_CHECKING:
@@ -33,9 +34,8 @@ def _address(cluster: Cluster, node: NodeConfig, peer: NodeConfig) -> str:
     if _is_address(name):
         return name
     advice = f"set `address:` of {node.id} in the cluster file"
-    result = cluster.hosts[peer.id].run(
-        f"{shell.path(cluster.config.remote_python)} -c {shell.word(_RESOLVE)} {shell.word(name)}"
-    )
+    command = f"{shell.path(cluster.config.remote_python)} -c {shell.word(_RESOLVE)} {shell.word(name)}"
+    result = again(lambda host: host.run(command))(cluster.hosts[peer.id])
     address = result.stdout.strip()
     if result.exit_code != 0 or not _is_address(address):
         raise PreflightError(f"{node.id}: expected {peer.id} to know the address of {name}, it does not; {advice}")

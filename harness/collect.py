@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness import rsync
+from harness.again import again
 from harness.assembly import assemble
 from harness.errors import CollectionError
 from harness.planning import run_dir
@@ -56,7 +57,7 @@ def collect(cluster: Cluster, agent: Agent, folder: RunFolder, delays_s: Sequenc
     with tempfile.TemporaryDirectory(prefix="collect-") as scratch:
         config_file = Path(scratch) / "ssh_config"
         config_file.write_text(rsync.ssh_config(cluster.config, cluster.ssh_config_file), encoding="utf-8")
-        answers = cluster.each(lambda host: _collect_node(cluster, host, agent, folder, config_file))
+        answers = cluster.each(again(lambda host: _collect_node(cluster, host, agent, folder, config_file)))
     for node_id, how in answers.ok.items():
         node = folder.manifest.nodes[node_id]
         node.collected_by = how.by + (f" ({how.remark})" if how.remark else "")

@@ -8,6 +8,7 @@
     ├── PreflightError              3   a node or service is not fit: nothing was started
     ├── RunError                    4   the run could not be carried out; what there is was collected
     │   ├── UnreachableError        4   no SSH connection (preflight reports it as 3)
+    │   │   └── LostError           4   a connection that stood broke, amid an action
     │   ├── RemoteCommandError      4   a command on a node exited non-zero or printed what nobody can read
     │   └── DeadlineError           4   a condition did not come true in time
     └── CollectionError             6   files are missing or do not match their checksums
@@ -62,6 +63,10 @@ class RunError(HarnessError):
 
 class UnreachableError(RunError):
     """No SSH connection to a host: who, where, why."""
+
+
+class LostError(UnreachableError):
+    """An SSH connection that stood broke amid an action, which may or may not have been carried out."""
 
 
 class RemoteCommandError(RunError):

@@ -6,20 +6,22 @@ import contextlib
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from harness import collect, launch, outcome, phases, runs, waiting
+from harness import collect, ending, launch, outcome, phases, runs, waiting
+from harness.again import again
 from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, RunError
 from harness.planning import RunSpec, new_run_id, new_run_key, node_plans, run_dir
 from harness.watching import Watch
-from node_agent.records import COLLECTED, DEPLOYED, RUN_FAILED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
+from node_agent.records import COLLECTED, DEPLOYED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from harness.agent import Agent
     from harness.cluster import Cluster
-    from harness.console import Console, RunDisplay
+    from harness.console import Console
     from harness.runs import RunFolder
     from harness.session import Configs, Session
     from node_agent.plan import NodePlan
@@ -99,7 +101,7 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
             raise
         finally:
             with waiting.uninterrupted(run.console.say):
-                _bring_home(session, run, configs, failure)
+                _bring_home(session, run, watch, configs, failure)
 
 
 def _carry_out(run: Run, watch: Watch) -> None:
@@ -111,7 +113,9 @@ def _carry_out(run: Run, watch: Watch) -> None:
                 launch.start(run.cluster, run.agent, run.plans, nodes, run_key)
                 launch.await_ready(watch, nodes, run.spec.ready_timeout_s, lambda: display.show(watch.views))
         with run.timed("broadcast"):
-            _await_end(run, watch, display)
+            show = partial(display.show, watch.views)
+            for node_id, reason in ending.await_end(watch, run.coordinator[0], run.spec, show).items():
+                run.folder.manifest.nodes[node_id].problems.append(reason)
 
 
 def _prepare(session: Session, folder: RunFolder, configs: Configs) -> Run:
@@ -131,25 +135,12 @@ def _prepare(session: Session, folder: RunFolder, configs: Configs) -> Run:
     return Run(spec, folder, session.cluster(), session.agent(), plans, session.console)
 
 
-def _await_end(run: Run, watch: Watch, display: RunDisplay) -> None:
-    """Return when every agent is over. A coordinator that ends badly ends the run; a worker that does is data."""
-
-    def missing() -> str | None:
-        views = watch.look()
-        display.show(views)
-        coordinator = views[run.coordinator[0]]
-        if coordinator.failed:
-            raise RunError(launch.last_words(run.coordinator[0], coordinator))
-        still = [f"{node_id} ({view.problem or view.phase})" for node_id, view in views.items() if not view.over]
-        return ", ".join(still) or None
-
-    waiting.until("end of the run", missing, run.spec.run_timeout_s, poll_s=1.0)
-
-
-def _bring_home(session: Session, run: Run, configs: Configs, failure: str | None) -> None:
+def _bring_home(session: Session, run: Run, watch: Watch, configs: Configs, failure: str | None) -> None:
     """Stop every agent, collect from every node, judge, and write it all down. Runs to its end after any failure."""
     run.cluster.settle()
     manifest = run.folder.manifest
+    for node_id, view in watch.views.items():  # all that is known of a node that cannot be collected
+        manifest.nodes[node_id].status = asdict(view.status) if view.status else None
     with run.timed("stop"):
         stopped = launch.stop(run.cluster, run.agent, run.folder.name)
     for node_id, answer in stopped.ok.items():
@@ -216,26 +207,25 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
     manifest, cluster, agent = folder.manifest, session.cluster(), session.agent()
     if manifest.phase == DEPLOYED:
         raise ConfigError(f"experiment {folder.name}: expected one that was run, got one that is only deployed")
-    installed = cluster.each(lambda host: agent.install(host, session.bundle()))
+    installed = cluster.each(again(lambda host: agent.install(host, session.bundle())))
     for error in installed.failed.values():
         session.console.say(f"problem: {error}")
     spec = session.spec(folder, configs)
     folders = {node.id: run_dir(spec.cluster, folder.name, node.id) for node in spec.cluster.nodes}
     watch = Watch(cluster, agent, spec.run_id, folders)
-    seen = cluster.each(lambda host: agent.see(host, folders[host.id]), list(installed.ok))
+    seen = cluster.each(again(lambda host: agent.see(host, folders[host.id])), list(installed.ok))
     alive = [node_id for node_id, answer in seen.ok.items() if answer.alive]
     if alive:
         session.console.say(f"still running nodes={','.join(alive)}; waiting for their end")
         with session.console.display(spec.planned_s) as display:
-            waiting.until("end of the run", lambda: _still(watch, alive, display), spec.run_timeout_s, poll_s=1.0)
-    failure = manifest.problems[0] if manifest.outcome == RUN_FAILED and manifest.problems else None
+            show = partial(display.show, watch.views)
+            left = ending.await_end(watch, manifest.coordinator_id, spec, show, list(installed.ok))
+        for node_id, answer in launch.stop(cluster, agent, folder.name, list(left)).ok.items():
+            session.console.say(
+                f"stopped node={node_id}: {left[node_id]}" + (f"; {answer.problem}" * bool(answer.problem))
+            )
+    failure = outcome.kept_failure(manifest)
     bring_files(session, folder, configs, failure)
-
-
-def _still(watch: Watch, nodes: list[str], display: RunDisplay) -> str | None:
-    views = watch.look(nodes)
-    display.show(views)
-    return ", ".join(f"{node_id} ({views[node_id].phase})" for node_id in nodes if not views[node_id].over) or None
 
 
 def verify_kept(session: Session, folder: RunFolder) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness import shell, waiting
-from harness.errors import RunError
+from harness.again import again
+from harness.ending import last_words
+from harness.errors import RemoteCommandError, RunError
 from harness.planning import run_dir
-from node_agent.records import FINISHED, STARTING
+from node_agent.records import STARTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from harness.agent import Agent, Stopped
-    from harness.cluster import Answers, Cluster
+    from harness.answers import Answers
+    from harness.cluster import Cluster, Host
     from harness.watching import NodeView, Watch
     from node_agent.plan import NodePlan
 
@@ -21,18 +24,34 @@ if TYPE_CHECKING:
 def make_run_folders(cluster: Cluster, experiment: str) -> None:
     """Make each node's run folder, readable to its owner alone. Raises RunError where there is one of that name."""
 
-    def make(host_id: str) -> str:
-        folder = run_dir(cluster.config, experiment, host_id)
-        parent = folder.rpartition("/")[0]
-        return f"umask 077; mkdir -p {shell.path(parent)} && mkdir {shell.path(folder)}"
+    def make(host: Host, or_else: str = "false") -> str:
+        folder = run_dir(cluster.config, experiment, host.id)
+        parent, own = shell.path(folder.rpartition("/")[0]), shell.path(folder)
+        return host.ask(f"umask 077; mkdir -p {parent} && {{ mkdir {own} || {or_else.format(own)}; }}")
 
-    answers = cluster.each(lambda host: host.ask(make(host.id)))
-    answers.demand()
+    def make_or_find(host: Host) -> str:
+        return make(host, '[ -z "$(ls -A {})" ]')  # an empty one is ours, from before the connection broke
+
+    cluster.each(again(make, make_or_find)).demand()
 
 
 def start(cluster: Cluster, agent: Agent, plans: Mapping[str, NodePlan], nodes: Iterable[str], run_key: str) -> None:
     """Start the agents of ``nodes``, detached. Raises RunError naming each one that did not bind its socket."""
-    cluster.each(lambda host: agent.start(host, plans[host.id], run_key), nodes).demand()
+
+    def begin(host: Host) -> None:
+        agent.start(host, plans[host.id], run_key)
+
+    def begin_unless_begun(host: Host) -> None:
+        folder = plans[host.id].run_dir
+        if agent.see(host, folder).alive:
+            return
+        try:
+            begin(host)
+        except RemoteCommandError:  # it may just have been starting
+            if not agent.see(host, folder).alive:
+                raise
+
+    cluster.each(again(begin, begin_unless_begun), nodes).demand()
 
 
 def await_ready(watch: Watch, nodes: Iterable[str], timeout_s: float, show: Callable[[], None]) -> None:
@@ -54,7 +73,7 @@ def await_ready(watch: Watch, nodes: Iterable[str], timeout_s: float, show: Call
 
 def stop(cluster: Cluster, agent: Agent, experiment: str, nodes: Iterable[str] | None = None) -> Answers[Stopped]:
     """Stop every agent of the run, each by its recorded pid. Idempotent."""
-    return cluster.each(lambda host: agent.stop(host, run_dir(cluster.config, experiment, host.id)), nodes)
+    return cluster.each(again(lambda host: agent.stop(host, run_dir(cluster.config, experiment, host.id))), nodes)
 
 
 def _waits(node_id: str, view: NodeView) -> str | None:
@@ -65,11 +84,3 @@ def _waits(node_id: str, view: NodeView) -> str | None:
     if view.status.phase == STARTING:
         return f"{node_id}: {', '.join(view.status.waiting_for) or 'starting'}"
     return None
-
-
-def last_words(node_id: str, view: NodeView) -> str:
-    """Return how an agent ended, in one line."""
-    status = view.status
-    if view.dead or status is None or status.phase != FINISHED:
-        return f"{node_id}: {view.problem or 'ended'}"
-    return f"{node_id}: ended as {status.outcome}: {status.detail}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from harness.errors import EXIT_COLLECTION, EXIT_DEGRADED, EXIT_OK, EXIT_RUN
 from node_agent.records import (
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from harness.config import CoordinatorConfig, WorkerConfig
 
 
+NOTHING_SENT: Final = "no event was sent"
+NOT_KNOWN: Final = "how many events were sent is not known"
+
+
 def judge(
     manifest: Manifest, coordinator: CoordinatorConfig, worker: WorkerConfig, failure: str | None
 ) -> tuple[str, list[str]]:
@@ -28,7 +32,7 @@ def judge(
     for node_id, node in manifest.nodes.items():
         problems += [f"{node_id}: {problem}" for problem in _node_problems(node, worker)]
     if failure is None and not sent:
-        failure = "no event was sent"
+        failure = NOTHING_SENT if sent == 0 else NOT_KNOWN
     if failure is not None:
         return RUN_FAILED, [failure, *(problem for problem in problems if problem != failure)]
     least = coordinator.experiment.min_received_share
@@ -37,6 +41,13 @@ def judge(
         if received is not None and sent and received < least * sent:
             problems.append(f"{worker_id}: received {received} of {sent} events, less than {least:.0%}")
     return (RUN_DEGRADED if problems else RUN_OK), problems
+
+
+def kept_failure(manifest: Manifest) -> str | None:
+    """Return what kept an earlier controller from carrying the run out: judging it once more does not change that."""
+    if manifest.outcome != RUN_FAILED or not manifest.problems or manifest.problems[0] in {NOTHING_SENT, NOT_KNOWN}:
+        return None
+    return manifest.problems[0]
 
 
 def exit_code(manifest: Manifest) -> int:
@@ -53,7 +64,8 @@ def _node_problems(node: NodeManifest, worker: WorkerConfig) -> list[str]:
     if status is None:
         return problems or ["no status was ever written"]
     if status["outcome"] is None:
-        problems.append(f"died in phase {status['phase']}")
+        seen = "died" if node.checksums_verified else "was last seen"
+        problems.append(f"{seen} in phase {status['phase']}")
     elif status["outcome"] != FINISHED_OK:
         problems.append(f"ended as {status['outcome']}: {status['detail']}")
     probes = (node.plan or {}).get("probes")

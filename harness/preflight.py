@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.addresses import resolve
+from harness.again import again
 from harness.errors import HarnessError, PreflightError, RemoteCommandError
 from harness.planning import RunSpec, new_run_id, node_plans
 from node_agent.records import CHRONOTICK, CHRONY, NTP, OK
@@ -116,7 +117,7 @@ def check(
 ) -> Preflight:
     """Put the agent into every node's cache and let it check the node; change nothing else. Never raises for a node."""
     spec = RunSpec("check", new_run_id(), cluster.config, coordinator, worker)
-    installed = cluster.each(lambda host: agent.install(host, bundle))
+    installed = cluster.each(again(lambda host: agent.install(host, bundle)))
     wrong: dict[str, HarnessError] = dict(installed.failed)
     try:
         addresses = resolve(cluster)
@@ -125,7 +126,7 @@ def check(
         if not wrong:
             wrong = {cluster.config.coordinator.id: error}
     plans = node_plans(spec, addresses)
-    checked = cluster.each(_asking(agent, plans), [node_id for node_id in installed.ok if node_id not in wrong])
+    checked = cluster.each(again(_asking(agent, plans)), [node_id for node_id in installed.ok if node_id not in wrong])
     wrong |= checked.failed
     rows = []
     for node in cluster.config.nodes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness import launch, shell, waiting
+from harness.again import again
 from harness.errors import ConfigError, RunError
 from harness.planning import remote_base, run_dir
 from harness.watching import Watch
@@ -30,8 +31,8 @@ def status(session: Session, folder: RunFolder) -> None:
         session.console.say("its embedded cluster has ended with the fab that started it, and its hosts with it")
         return
     agent, cluster = session.agent(), session.cluster()
-    cluster.each(lambda host: agent.install(host, session.bundle()))
-    answers = cluster.each(lambda host: agent.see(host, run_dir(cluster.config, folder.name, host.id)))
+    cluster.each(again(lambda host: agent.install(host, session.bundle())))
+    answers = cluster.each(again(lambda host: agent.see(host, run_dir(cluster.config, folder.name, host.id))))
     rows = []
     for node_id, node in manifest.nodes.items():
         if node_id not in answers.ok:
@@ -127,7 +128,7 @@ def stop(session: Session, folder: RunFolder) -> None:
         session.console.say("nothing to stop: its embedded cluster has ended, and its hosts with it")
         return
     agent, cluster = session.agent(), session.cluster()
-    cluster.each(lambda host: agent.install(host, session.bundle()))
+    cluster.each(again(lambda host: agent.install(host, session.bundle())))
     answers = launch.stop(cluster, agent, folder.name)
     for node_id, answer in answers.ok.items():
         said = "stopped" if answer.was_alive else "was not running"
@@ -150,8 +151,8 @@ def clean(session: Session, folder: RunFolder, *, force: bool, yes: bool = False
         told = f"expected a collected run, got one that is {folder.manifest.phase}"
         raise ConfigError(f"experiment {folder.name}: {told}; collect it first, or clean --force")
     agent, cluster = session.agent(), session.cluster()
-    cluster.each(lambda host: agent.install(host, session.bundle()))
-    seen = cluster.each(lambda host: agent.see(host, run_dir(cluster.config, folder.name, host.id)))
+    cluster.each(again(lambda host: agent.install(host, session.bundle())))
+    seen = cluster.each(again(lambda host: agent.see(host, run_dir(cluster.config, folder.name, host.id))))
     if alive := [node_id for node_id, answer in seen.ok.items() if answer.alive]:
         raise RunError(
             f"experiment {folder.name}: expected ended agents, got live ones on {', '.join(alive)}; stop first"

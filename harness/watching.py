@@ -29,6 +29,7 @@ class NodeView:
     changed_s: float = field(default_factory=time.monotonic)
     dead: bool = False
     problem: str = ""
+    silent_s: float | None = None  # since when the node has not answered (``time.monotonic()``)
 
     @property
     def phase(self) -> str:
@@ -45,6 +46,10 @@ class NodeView:
         """Return whether this agent ended otherwise than it should."""
         return self.dead or (self.over and self.status is not None and self.status.outcome != FINISHED_OK)
 
+    def gone(self, after_s: float) -> bool:
+        """Return whether the node has not answered for so long."""
+        return self.silent_s is not None and time.monotonic() - self.silent_s > after_s
+
 
 class Watch:
     """The agents of one run, looked at together."""
@@ -59,7 +64,10 @@ class Watch:
         names = [name for name in (self.views if nodes is None else nodes) if not self.views[name].over]
         answers = self._cluster.each(self._look_at, names)
         for node_id, error in answers.failed.items():
-            self.views[node_id].problem = str(error)
+            view = self.views[node_id]
+            view.problem, view.silent_s = str(error), view.silent_s or time.monotonic()
+        for node_id in answers.ok:
+            self.views[node_id].silent_s = None
         return self.views
 
     def _look_at(self, host: Host) -> None:
