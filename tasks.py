@@ -7,6 +7,7 @@ What is slow to import is imported by the task that needs it, so that ``invoke -
 from __future__ import annotations
 
 import os
+import os
 import shutil
 import subprocess
 import sys
@@ -115,6 +116,7 @@ def validate(_: Context, experiment: str = "") -> None:
 @task(name="test", help={"only": "a test file or folder, or pytest's file::test"})
 def run_tests(_: Context, only: str = "") -> None:
     """Run the tests, the agent's also under the oldest Python it supports where there is one."""
+    _prepare_testbed()
     failed = 0 if only else _oldest_python_tests()
     how = [only] if only else ["-n", "2", "--dist", "loadfile"]  # most tests wait for processes, not for the processor
     code = _run([sys.executable, "-m", "pytest", *how])
@@ -184,6 +186,20 @@ def bench(_: Context, quick: bool = False, output: str = "bench.json") -> None:
     from harness.bench.benchmark import bench as measure  # noqa: PLC0415 - only this task needs the benchmark
 
     measure(ROOT, Path(output).resolve(), _say, quick=quick)
+
+
+def _prepare_testbed() -> None:
+    """Install what the test cluster of real hosts needs, as root where there is apt; else say why its tests skip."""
+    from harness.testbed.needs import missing_packages, why_not  # noqa: PLC0415 - only this task needs it
+
+    apt = shutil.which("apt-get")
+    if (missing := missing_packages()) and os.geteuid() == 0 and apt:
+        _say(f"test cluster of real hosts: installing {', '.join(missing)}")
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
+            subprocess.run([apt, *command], env=environment, check=False)
+    if (reason := why_not()) is not None:
+        _say(f"test cluster of real hosts: its tests are skipped and counted: {reason}")
 
 
 def _oldest_python_tests() -> int:
