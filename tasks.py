@@ -7,7 +7,6 @@ What is slow to import is imported by the task that needs it, so that ``invoke -
 from __future__ import annotations
 
 import os
-import os
 import shutil
 import subprocess
 import sys
