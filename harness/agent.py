@@ -24,6 +24,11 @@ START_TIMEOUT_S: Final = 40.0
 STOP_TIMEOUT_S: Final = 10.0
 CHECKSUM_TIMEOUT_S: Final = 300.0
 
+_LOOK_FOR_PYTHONS: Final = (
+    "for p in $(ls -d /usr/bin/python3.* /usr/local/bin/python3.* /opt/*/bin/python3 2>/dev/null);"
+    " do f=$(command -v $p) && $f -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null && echo $f; done"
+    " | sort -u"
+)
 _VERSION: Final = "import sys; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])"
 
 
@@ -107,12 +112,13 @@ class Agent:
         if result.exit_code != 0:
             said = (result.stderr.strip().splitlines() or ["no message"])[-1]
             raise PreflightError(
-                f"{host.id}: remote_python: expected Python >= {oldest} as {self._python}, got: {said}"
+                f"{host.id}: remote_python: expected Python >= {oldest} as {self._python}, got: {said}; {_others(host)}"
             )
         version = result.stdout.strip()
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PYTHON:
-            advice = "set remote_python in the cluster file to a newer one"
-            raise PreflightError(f"{host.id}: remote_python: expected Python >= {oldest}, got {version}; {advice}")
+            raise PreflightError(
+                f"{host.id}: remote_python: expected Python >= {oldest}, got {version}; {_others(host)}"
+            )
         return version
 
     def _ask(self, host: Host, arguments: str, stdin: bytes = b"", timeout_s: float = 20.0) -> dict[str, Any]:
@@ -124,6 +130,13 @@ class Agent:
         if not isinstance(answer, dict):
             raise RemoteCommandError(f"{host.id}: agent {arguments}: expected one JSON object, got {said[:200]!r}")
         return answer
+
+
+def _others(host: Host) -> str:
+    """Return what to do about a Python that will not do, naming those of the node that would."""
+    found = host.run(_LOOK_FOR_PYTHONS).stdout.split()
+    there = f"to one that is there: {', '.join(found)}" if found else "to a newer one; none was found there"
+    return f"set remote_python in the cluster file {there}"
 
 
 def read_status(host: Host, folder: str) -> NodeStatus | None:

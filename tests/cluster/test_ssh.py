@@ -272,6 +272,21 @@ def test_64_nodes_at_once_through_one_gateway(ares, ssh, testbed):
         assert "MaxStartups" not in (testbed.hosts[name].folder / "sshd.log").read_text()
 
 
+def test_a_node_with_an_old_python_is_told_which_to_set(project, testbed):
+    """Where python3 is too old, check says so before anything starts, and names a Python of that node that would do."""
+    host = testbed.hosts["ares-comp-12"]
+    host.run(["mount", "-t", "tmpfs", "none", "/usr/local/bin"])
+    try:
+        script = "printf '#!/bin/sh\\necho -n 3.8.10\\n' > /usr/local/bin/python3 && chmod 755 /usr/local/bin/python3"
+        host.run(["sh", "-c", script])
+        code, printed = project.fab("ares", "check", COLUMNS="200")
+    finally:
+        host.run(["umount", "/usr/local/bin"])
+    assert code == 3
+    told = next(line for line in printed.splitlines() if line.startswith("comp12: remote_python"))
+    assert "got 3.8.10; set remote_python in the cluster file to one that is there: /usr/bin/python3." in told
+
+
 def test_a_shared_home_a_noexec_tmp_and_a_talking_shell_carry_a_run(project, testbed):
     """One home on all nodes, a /tmp where nothing can be executed, an echo in .bashrc: check and run are whole."""
     hosts = testbed.nodes
