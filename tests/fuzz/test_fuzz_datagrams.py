@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from mutations import spoilt, spoilt_json
 
 from node_agent import records, wire
-from node_agent.instants import LocalClock
+from node_agent.instants import LocalClock, anchor
 from node_agent.kernel_stamps import Datagram
 from node_agent.mmsg import socket_address
 from node_agent.probe_datagram import Probe, ProbeWire
 from node_agent.seen import Seen
 from node_agent.wire import Control, Event, Refused, Wire
-from node_agent.worker import Worker, _WakeUp
+from node_agent.worker import Worker
 
 FUZZ = settings.get_profile("fuzz")
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
@@ -70,7 +70,7 @@ def judged(data: bytes, key: bytes | None) -> tuple[dict[str, int], list[str]]:
     worker = WORKERS[key]
     worker._seen, worker._counts, worker._total = Seen(), dict.fromkeys(worker._counts, 0), None
     lines: list[str] = []
-    worker._judge_one(Datagram(data, SENDER, PAIR.wall_ns, 0, False), _WakeUp([], PAIR, PAIR), lines, [])
+    worker._judge_one(Datagram(data, SENDER, PAIR.wall_ns, 0, False), PAIR, anchor(PAIR, PAIR), lines, [])
     return {name: n for name, n in worker._counts.items() if n and name != "user_stamps"}, lines
 
 

@@ -203,7 +203,7 @@ def test_a_chain_of_deploy_run_collect_brings_home_a_verified_run(
         events.write("tampered\n")
     damaged, printed = project.fab("collect")
     assert damaged == 6
-    assert "events.csv: expected sha256" in printed
+    assert "events.csv: the node lacks what was collected before; kept that" in printed
 
 
 def test_without_rsync_it_says_so_and_verifies_the_same_and_a_second_run_deploys_itself(

@@ -136,10 +136,11 @@ def test_a_constant_uncertainty_is_found(native, tmp_path):
 
 
 def test_one_answer_that_serves_all_events_is_no_constant(native, tmp_path):
-    """A short run may live on one sample, whose uncertainty is one number then."""
+    """A short run may live on one sample, whose uncertainty is one number then; that it is one sample is told."""
     for row in native.workers["w2"]:
         row["ct_uncertainty_ms"], row["ct_sample_id"] = "0.0123", "ct1"
-    assert validity.find(native.load(tmp_path)) == []
+    finding = only(validity.find(native.load(tmp_path)))
+    assert (finding.code, finding.node) == ("overused-sample", "w2")
 
 
 def test_a_stand_in_uncertainty_is_found(native, tmp_path):
