@@ -22,6 +22,7 @@ from harness.again import again
 from harness.assembly import assemble
 from harness.errors import CollectionError
 from harness.planning import run_dir
+from harness.runs import told_of_disk
 from node_agent.records import CHECKSUMS_FILE, STATUS_FILE, NodeStatus
 
 if TYPE_CHECKING:
@@ -122,15 +123,16 @@ def _collect_node(cluster: Cluster, host: Host, agent: Agent, folder: RunFolder,
     if not any(name.endswith(".csv") for name in host.list(remote) or {}):
         return _kept(host, folder, home)
     agent.checksum(host, remote)
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix=f".{host.id}-") as scratch:
-        staged = Path(scratch)
-        how = _copy(host, remote, staged, config_file)
-        try:
-            verify_checksums(staged)
-            accept(staged, home)
-        except CollectionError as error:
-            raise CollectionError(f"{host.id}: {error}") from None
+    with told_of_disk(home):
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home.parent, prefix=f".{host.id}-") as scratch:
+            staged = Path(scratch)
+            how = _copy(host, remote, staged, config_file)
+            try:
+                verify_checksums(staged)
+                accept(staged, home)
+            except CollectionError as error:
+                raise CollectionError(f"{host.id}: {error}") from None
     return how
 
 
@@ -187,7 +189,8 @@ def _rsync(argv: list[str]) -> None:
         process.communicate()
         raise CollectionError(f"rsync did not end within {RSYNC_TIMEOUT_S:g} s") from None
     if process.returncode != 0:
-        raise CollectionError(f"rsync failed: {' '.join(said.split())[:200]}")
+        last_words = " ".join(said.strip().splitlines()[-2:])  # before them come the hosts' banners
+        raise CollectionError(f"rsync failed: {last_words[:300]}")
 
 
 def _begins(old: Path, new: Path) -> bool:

@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.errors import ConfigError, ExperimentExistsError
+from harness.errors import CollectionError, ConfigError, ExperimentExistsError
 from node_agent.records import CONFIGS_DIR, MANIFEST_FILE, RAW_DIR, Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 RESULTS: Final = "results"
 LATEST: Final = "latest"
@@ -73,9 +73,10 @@ def create(results: Path, manifest: Manifest, configs: Iterable[Path]) -> RunFol
         path.mkdir()
     except FileExistsError:
         raise ExperimentExistsError(f"experiment {path.name}: expected a new name, got one that has {path}") from None
-    for config in configs:
-        (path / CONFIGS_DIR).mkdir(exist_ok=True)
-        shutil.copyfile(config, path / CONFIGS_DIR / config.name)
+    with told_of_disk(path):
+        for config in configs:
+            (path / CONFIGS_DIR).mkdir(exist_ok=True)
+            shutil.copyfile(config, path / CONFIGS_DIR / config.name)
     folder = RunFolder(path, manifest)
     folder.save()
     point_latest(results, path.name)
@@ -112,17 +113,28 @@ def point_latest(results: Path, name: str) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file beside its place and move it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write a file beside its place and move it there. Raises CollectionError where that cannot be (a full disk)."""
+    with told_of_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            Path(scratch).chmod(0o644)
+            Path(scratch).replace(path)
+        except BaseException:
+            Path(scratch).unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def told_of_disk(place: Path) -> Iterator[None]:
+    """Turn what the disk of this machine refuses into one line. Raises CollectionError."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(scratch).chmod(0o644)
-        Path(scratch).replace(path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        advice = "make room, then fab collect"
+        raise CollectionError(f"{place}: expected to write it, got: {error.strerror or error}; {advice}") from error
 
 
 def utc_now() -> str:

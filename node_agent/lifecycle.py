@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent import machine, plan, records
+from node_agent import machine, plan, records, reserve
 from node_agent.wire import KEY_SIZE
 
 if TYPE_CHECKING:
@@ -214,6 +214,8 @@ def stop(run_dir: Path, timeout_s: float) -> dict[str, Any]:
     except AgentError as error:
         said.update(stopped=False, problem=str(error))
     destroy_key(run_dir)
+    if said["stopped"]:
+        reserve.release(run_dir)  # a killed agent could not
     return said
 
 
@@ -242,6 +244,12 @@ def checksum(run_dir: Path) -> None:
     if not lines:
         raise AgentError(f"{run_dir}: nothing to checksum; expected the journals of a run")
     temporary = run_dir / f".{records.CHECKSUMS_FILE}.{os.getpid()}"
-    temporary.touch(0o600)
-    temporary.write_text("".join(lines), encoding="ascii")
-    temporary.replace(run_dir / records.CHECKSUMS_FILE)
+    reserve.release(run_dir)  # the disk may be full
+    try:
+        temporary.touch(0o600)
+        temporary.write_text("".join(lines), encoding="ascii")
+        temporary.replace(run_dir / records.CHECKSUMS_FILE)
+    except OSError as error:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise AgentError(f"{run_dir / records.CHECKSUMS_FILE}: {error.strerror}") from error

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from node_agent import machine, records
+from node_agent import machine, records, reserve
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.sources import column_prefixes, configured
 from node_agent.commit_wait import CommitWait
@@ -71,6 +71,7 @@ class Node:
         self.row_end = "," * (len(event_columns) - len(now))  # the cells that are filled in later
         samples = Journal(run_dir / records.SAMPLES_FILE, records.SAMPLES_COLUMNS)
         commit_waits = Journal(run_dir / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS)
+        reserve.keep(run_dir)
         self._pairs = Journal(run_dir / records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
         self._journals = [self.events, samples, commit_waits, self._pairs]
         self.sampler = Sampler(plan.node_id, plan.clocks, self.sources, self.clock, samples)
@@ -175,6 +176,7 @@ class Node:
             self._per_event.stop()
         self.sampler.stop()
         housekeeping.join()
+        reserve.release(self.run_dir)
         for journal in self._journals:
             try:
                 journal.close()
@@ -253,5 +255,10 @@ class Node:
 
     def _write_status(self, status: NodeStatus) -> None:
         temporary = self.run_dir / f".{records.STATUS_FILE}.{os.getpid()}"
-        temporary.write_text(status.to_json(), encoding="utf-8")
-        temporary.replace(self.run_dir / records.STATUS_FILE)
+        try:
+            temporary.write_text(status.to_json(), encoding="utf-8")
+            temporary.replace(self.run_dir / records.STATUS_FILE)
+        except OSError:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+            raise
