@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from harness import rsync
 from harness.again import again
 from harness.assembly import assemble
-from harness.errors import CollectionError
+from harness.errors import CollectionError, NothingRecordedError
 from harness.planning import run_dir
 from harness.runs import told_of_disk
 from node_agent.records import CHECKSUMS_FILE, STATUS_FILE, NodeStatus
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from harness.agent import Agent
     from harness.cluster import Cluster, Host
+    from harness.errors import HarnessError
     from harness.runs import RunFolder
 
 RSYNC: Final = "rsync"
@@ -50,7 +51,7 @@ class Collected:
     remark: str = ""
 
 
-def collect(cluster: Cluster, agent: Agent, folder: RunFolder, delays_s: Sequence[float]) -> dict[str, str]:
+def collect(cluster: Cluster, agent: Agent, folder: RunFolder, delays_s: Sequence[float]) -> dict[str, HarnessError]:
     """Bring every node's files home, assemble them, and note both in the manifest (unsaved).
 
     Returns, by node, what went wrong: a node that cannot be collected does not keep the others from it.
@@ -64,7 +65,7 @@ def collect(cluster: Cluster, agent: Agent, folder: RunFolder, delays_s: Sequenc
         node.collected_by = how.by + (f" ({how.remark})" if how.remark else "")
     verify(folder)
     assemble(folder, delays_s)
-    return {node_id: str(error) for node_id, error in answers.failed.items()}
+    return answers.failed
 
 
 def verify(folder: RunFolder) -> dict[str, str]:
@@ -141,7 +142,9 @@ def _kept(host: Host, folder: RunFolder, home: Path) -> Collected:
     try:
         verify_checksums(home)
     except CollectionError as error:
-        raise CollectionError(f"{host.id}: nothing was recorded there, and at home: {error}") from None
+        if any(home.glob("*.csv")):
+            raise CollectionError(f"{host.id}: nothing is left there, and at home: {error}") from None
+        raise NothingRecordedError(f"{host.id}: nothing was recorded there") from None
     return Collected(folder.manifest.nodes[host.id].collected_by or SFTP)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.planning import RunSpec
     from harness.watching import NodeView, Watch
 
-GONE_AFTER_S: Final = 30.0  # a node that cannot be reached for so long is not waited for
+GONE_AFTER_S: Final = 20.0  # a node that cannot be reached for so long is not waited for
 UNTOLD_S: Final = 10.0  # beyond drain and tail: so long after the coordinator's end a worker was not told of it
 
 

@@ -12,6 +12,7 @@
     │   ├── RemoteCommandError      4   a command on a node exited non-zero or printed what nobody can read
     │   └── DeadlineError           4   a condition did not come true in time
     └── CollectionError             6   files are missing or do not match their checksums
+        └── NothingRecordedError    6   no agent ever wrote anything there (4 where the run failed before it could)
 
 Three exit codes belong to outcomes, not to errors: 5 (degraded, results collected), 7 (analysis or validation found
 errors) and 130 (interrupted). A chain of tasks returns the highest code. Messages name the thing, what was expected and
@@ -81,3 +82,7 @@ class CollectionError(HarnessError):
     """Results are missing or do not match the checksums made on the node."""
 
     exit_code = EXIT_COLLECTION
+
+
+class NothingRecordedError(CollectionError):
+    """A node has nothing to collect, and nothing of it is at home."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness import collect, ending, launch, outcome, phases, runs, waiting
 from harness.again import again
-from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, RunError
+from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, NothingRecordedError, RunError
 from harness.planning import RunSpec, new_run_id, new_run_key, node_plans, run_dir
 from harness.watching import Watch
 from node_agent.records import COLLECTED, DEPLOYED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
@@ -160,19 +160,22 @@ def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: 
     begin = time.monotonic()
     wrong = collect.collect(cluster, session.agent(), folder, configs.worker.timing.commit_wait_delays)
     manifest.phase_seconds["collect"] = round(time.monotonic() - begin, 3)
-    complete = all(node.checksums_verified for node in manifest.nodes.values())
+    unborn = {node_id for node_id, error in wrong.items() if isinstance(error, NothingRecordedError)}
+    if failure is None:  # else it failed before an agent there could record anything, and all there is came home
+        unborn = set()
+    complete = all(node.checksums_verified or node_id in unborn for node_id, node in manifest.nodes.items())
     manifest.phase = COLLECTED if complete else RUN_FINISHED
     manifest.outcome, problems = outcome.judge(manifest, configs.coordinator, configs.worker, failure)
-    manifest.problems = list(dict.fromkeys([*problems, *(f"collect: {reason}" for reason in wrong.values())]))
+    manifest.problems = list(dict.fromkeys([*problems, *(f"collect: {error}" for error in wrong.values())]))
     folder.save()
     for node_id, node in manifest.nodes.items():
         how = f"by={node.collected_by} verified={node.checksums_verified}"
-        session.console.say(f"collected node={node_id} {how if node_id not in wrong else 'problem=' + wrong[node_id]}")
+        session.console.say(f"collected node={node_id} {how if node_id not in wrong else f'problem={wrong[node_id]}'}")
     ended = f"{manifest.outcome} ({INTERRUPTED})" if failure == INTERRUPTED else manifest.outcome
     session.console.say(f"run experiment={folder.name} outcome={ended} folder={folder.path}")
     for problem in manifest.problems:
         session.console.say(f"problem: {problem}")
-    session.note(max(outcome.exit_code(manifest), EXIT_COLLECTION if wrong else 0))
+    session.note(max(outcome.exit_code(manifest, unborn), EXIT_COLLECTION if wrong.keys() - unborn else 0))
 
 
 def _keep_plan(node: NodeManifest, plan: NodePlan) -> None:

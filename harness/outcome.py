@@ -16,6 +16,8 @@ from node_agent.records import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from harness.config import CoordinatorConfig, WorkerConfig
 
 
@@ -50,11 +52,14 @@ def kept_failure(manifest: Manifest) -> str | None:
     return manifest.problems[0]
 
 
-def exit_code(manifest: Manifest) -> int:
-    """Return the exit code of a collected run: failed above degraded, unverified files above both."""
+def exit_code(manifest: Manifest, besides: Collection[str] = ()) -> int:
+    """Return the exit code of a collected run: failed above degraded, unverified files above both.
+
+    Nodes ``besides`` have nothing to verify.
+    """
     by_outcome = {RUN_OK: EXIT_OK, RUN_DEGRADED: EXIT_DEGRADED, RUN_FAILED: EXIT_RUN}
     code = by_outcome.get(manifest.outcome or "", EXIT_RUN)
-    unverified = any(not node.checksums_verified for node in manifest.nodes.values())
+    unverified = any(not node.checksums_verified for node_id, node in manifest.nodes.items() if node_id not in besides)
     return max(code, EXIT_COLLECTION) if unverified else code
 
 

@@ -70,7 +70,8 @@ def cut_off(testbed):
 
 
 PHASES = {
-    "deploy": lambda run: any("check" in words for words in run.hosts["comp11"].processes().values()),
+    "check": lambda run: any("check" in words for words in run.hosts["comp11"].processes().values()),
+    "deploy": lambda run: run.folder("comp11").exists(),
     "start": lambda run: (run.folder("comp11") / "plan.json").exists(),
     "broadcast": lambda run: run.rows("comp11") >= 10,
     "collect": lambda run: (run.folder("comp11") / "SHA256SUMS").exists(),
