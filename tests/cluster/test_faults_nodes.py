@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from broken_runs import FLUSHED_S, ITS_LAST_WORDS, WORKERS, BrokenRun
+from broken_runs import FLUSHED_S, ITS_LAST_WORDS, WORKERS, BrokenRun, healthy
 
 
 def test_a_killed_worker_is_data(project, testbed):
@@ -103,3 +103,8 @@ def test_a_node_that_is_gone_for_good_is_given_up(project, testbed):
     run.check_kept()
     run.check_nothing_invented()
     run.check_nothing_left()
+
+
+def test_afterwards_a_healthy_run_works(project, testbed):
+    """Nothing of all this is in the way of the next run."""
+    healthy(project, testbed)

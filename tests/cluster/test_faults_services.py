@@ -9,7 +9,7 @@ from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
 import pytest
-from broken_runs import HOSTS, WORKERS, BrokenRun
+from broken_runs import HOSTS, WORKERS, BrokenRun, healthy
 
 # Answers each request with the answer to the one before it: late, and mostly somebody else's.
 SOMEBODY_ELSES = """
@@ -150,3 +150,8 @@ def test_a_chronotick_that_hangs_for_five_seconds_costs_readings_and_no_event(pr
     run.check_kept()
     run.check_nothing_invented()
     run.check_nothing_left()
+
+
+def test_afterwards_a_healthy_run_works(project, testbed):
+    """Nothing of all this is in the way of the next run."""
+    healthy(project, testbed)
