@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import allantools
 import numpy as np
 import pytest
 
@@ -58,6 +59,23 @@ def test_mtie_is_the_largest_range_within_any_window_by_its_definition(frequency
     }
     found = stability.deviations(data, multiples)
     assert found.mtie_s == pytest.approx([windows[multiple] for multiple in multiples], rel=1e-12)
+
+
+@pytest.mark.parametrize("count", [16, 17, 99, 1_000, 4_096])
+def test_all_deviations_are_those_of_allantools(count):
+    """allantools is the oracle here and no more: importing it takes longer than judging all clocks of a run."""
+    rng = np.random.default_rng(count)
+    noise = rng.normal(scale=1e-6, size=count) + 1e-6 * np.cumsum(rng.normal(size=count))
+    data = stability.Even(0.05, noise, count)
+    factors = sorted({1, 2, 3, 7, 8, count // 4, count // 3, count // 2 - 1, count // 2, count - 2})
+    found = stability.deviations(data, factors)
+    taus = [factor * 0.05 for factor in factors]
+    oracles = (("adev", allantools.oadev), ("tdev_s", allantools.tdev), ("mtie_s", allantools.mtie))
+    for name, oracle in oracles:
+        at, values, _errors, _counts = oracle(noise, rate=20.0, data_type="phase", taus=taus)
+        expected = {round(tau / 0.05): value for tau, value in zip(at, values, strict=True)}
+        ours = {factor: value for factor, value in zip(factors, getattr(found, name), strict=True) if value is not None}
+        assert ours == pytest.approx(expected, rel=1e-9), name
 
 
 def test_a_constant_frequency_offset_has_no_deviation_and_an_mtie_that_grows_with_it():
