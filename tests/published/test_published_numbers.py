@@ -135,4 +135,6 @@ def test_import_and_the_whole_analysis_tell_it_all(published_data, tmp_path):
         "clamped",
     ):
         assert words in text
-    assert len([path for path in outcome.paths if path.suffix == ".png" and path.stat().st_size]) == len(figures.DRAW)
+    assert len([path for path in outcome.paths if path.suffix == ".png" and path.stat().st_size]) == 1 + len(
+        figures.DRAW
+    )  # and the dashboard
