@@ -134,7 +134,7 @@ def _tdev(even: Even, factor: int) -> float | None:
 
 
 def _mtie(even: Even, factor: int) -> float | None:
-    """Return the largest range of the phase within any ``factor`` + 1 consecutive points (ITU-T G.810, appendix II), in s.
+    """Return the largest range of the phase within ``factor`` + 1 consecutive points (ITU-T G.810, appendix II), in s.
 
     Extremes of a window are those of two windows of a power of two that cover it, each found by doubling.
     """

@@ -90,9 +90,11 @@ def save(figure: Figure, directory: Path, name: str) -> list[Path]:
     png, pdf = io.BytesIO(), io.BytesIO()
     with context():
         # Not by savefig, which draws a figure that lays itself out twice per file: once to lay it out, once to keep it.
-        FigureCanvasAgg(figure).print_png(png, metadata={"Software": None}, pil_kwargs=FASTER)
+        agg: Any = FigureCanvasAgg(figure)  # Any: matplotlib publishes no type of printing
+        agg.print_png(png, metadata={"Software": None}, pil_kwargs=FASTER)
         figure.set_layout_engine("none")  # the panels stay where they are now
-        FigureCanvasPdf(figure).print_pdf(pdf, metadata={"Creator": None, "Producer": None, "CreationDate": None})
+        pages: Any = FigureCanvasPdf(figure)
+        pages.print_pdf(pdf, metadata={"Creator": None, "Producer": None, "CreationDate": None})
     paths = []
     for kind, drawn in (("png", png), ("pdf", pdf)):
         path = directory / f"{name}.{kind}"

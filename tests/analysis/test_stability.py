@@ -63,7 +63,7 @@ def test_mtie_is_the_largest_range_within_any_window_by_its_definition(frequency
 
 @pytest.mark.parametrize("count", [16, 17, 99, 1_000, 4_096])
 def test_all_deviations_are_those_of_allantools(count):
-    """allantools is the oracle here and no more: importing it takes longer than judging all clocks of a run."""
+    """The oracle is in the tests and nowhere else: importing it takes longer than judging all clocks of a run."""
     rng = np.random.default_rng(count)
     noise = rng.normal(scale=1e-6, size=count) + 1e-6 * np.cumsum(rng.normal(size=count))
     data = stability.Even(0.05, noise, count)

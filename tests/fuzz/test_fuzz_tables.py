@@ -52,9 +52,7 @@ def other_cells(draw: Any, data: bytes) -> bytes:
         if how in {"cell", "name"} and rows[row] and rows[0]:
             cells = rows[0] if how == "name" else rows[row]
             value = draw(st.sampled_from(CELLS) | st.integers().map(str) | st.text(max_size=6))
-            cells[draw(st.integers(0, len(cells) - 1))] = (
-                draw(st.sampled_from(rows[0])) if how == "name" else value
-            )
+            cells[draw(st.integers(0, len(cells) - 1))] = draw(st.sampled_from(rows[0])) if how == "name" else value
         elif how == "short":
             del rows[row][draw(st.integers(0, len(rows[row]))) :]
         elif how == "long":
