@@ -249,6 +249,9 @@ class Host:
                     return run_command(transport, command, stdin, timeout_s)
             except TimeoutError:
                 self._doubtful = True
+                if not self._connection.answers():  # not the command hangs, the line is dead
+                    self._close()
+                    raise LostError(f"{self.id}: {self.place} does not answer any more") from None
                 raise DeadlineError(f"{self.id}: expected an end within {timeout_s:g} s of: {command}") from None
             except RemoteCommandError as error:
                 raise RemoteCommandError(f"{self.id}: {error}") from None
