@@ -123,12 +123,12 @@ def run_tests(_: Context, only: str = "") -> None:
         raise Exit(code=1)
 
 
-@task(help={"cases": "how many inputs each parser is given (default 100000: most of an hour)", "only": "as for test"})
+@task(help={"cases": "inputs each parser is given (default 100000: an hour on two cores)", "only": "as for test"})
 def fuzz(_: Context, cases: int = 100_000, only: str = "") -> None:
     """Give every parser spoilt inputs, new ones each time; what one trips over is printed, to be repeated."""
     if cases < 1:
         raise Exit(f"error: --cases: expected 1 or more, got {cases}", USAGE)
-    command = [sys.executable, "-m", "pytest", "-o", "timeout=0", only or "tests/fuzz"]
+    command = [sys.executable, "-m", "pytest", "-o", "timeout=0", "-n", "2", only or "tests/fuzz"]
     if _run(command, FUZZ_CASES=str(cases)):
         raise Exit(code=1)
 

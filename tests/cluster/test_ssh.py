@@ -170,7 +170,7 @@ def test_one_node_off_the_network_hides_no_other(ares, ssh, testbed):
 
 
 def test_a_cut_link_ends_a_command_by_its_deadline_and_heals(ares, settings, testbed):
-    """A command over a dead link is given up in time, as a lost connection; after the link is back the next one works."""
+    """A command over a dead link is a lost connection, in time; after the link is back the next one works."""
     with Cluster(ares, settings) as cluster:
         host = cluster.hosts["comp11"]
         host.ask("true")

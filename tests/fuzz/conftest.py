@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,8 +41,30 @@ def count(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return one
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what a process of several has counted to the one that tells it."""
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told["fuzz"] = {name: dict(counted) for name, counted in _COUNTED.items()}
+
+
+class Totals:
+    """Takes what the processes have counted."""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Add one process's counts."""
+        for name, counted in getattr(node, "workeroutput", {}).get("fuzz", {}).items():
+            _COUNTED.setdefault(name, Counter()).update(counted)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Listen to the other processes, if there are any."""
+    config.pluginmanager.register(Totals())
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many cases each parser took, and what came of them."""
-    for name, counted in _COUNTED.items():
+    for name, counted in sorted(_COUNTED.items()):
         outcomes = ", ".join(f"{outcome} {number:,}" for outcome, number in counted.most_common())
         terminalreporter.write_line(f"fuzz {name}: {sum(counted.values()):,} cases: {outcomes}")
