@@ -74,13 +74,15 @@ def _checksums(folder: Path, where: str, wanted: tuple[str, ...]) -> Iterator[Pr
 
 
 def altered(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield (name, expected sha256, got) of a node's files that are not what left it; nothing without checksums."""
+    """Yield (name, expected sha256, got) of a node's files that are not what left it, or that nothing vouches for."""
     sums = folder / records.CHECKSUMS_FILE
     lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
     expected = {match[2]: match[1] for line in lines if (match := _CHECKSUM.fullmatch(line))}
     for name in names:
-        if name in expected and (got := _sha256(folder / name)) != expected[name]:
-            yield name, expected[name], got
+        if (folder / name).is_file():
+            promised, got = expected.get(name, f"none in {records.CHECKSUMS_FILE}"), _sha256(folder / name)
+            if got != promised:
+                yield name, promised, got
 
 
 def check_originals(path: Path, manifest: records.Manifest) -> Iterator[Problem]:

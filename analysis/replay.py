@@ -20,7 +20,7 @@ from node_agent import plan as plans
 from node_agent import records
 from node_agent.clocks.base import KEEP, evaluate, good
 from node_agent.clocks.sources import configured
-from node_agent.records import CHRONOTICK, COLUMN_PREFIX, OK, Available, Sample, Stamp, reading_cells
+from node_agent.records import CHRONOTICK, COLUMN_PREFIX, OK, Available, Sample, Stamp, per_event_row, reading_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from node_agent.clocks.base import ClockSource
 
-_FILES = (records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE)
+_FILES = (records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE, records.SENDS_FILE)
 _LOOKS = {OK, "waiting", "gave_up"}  # what a commit-wait says of a look at a clock that has a reading
 _TEXT = {"sample_id", "source", "server", "address", "outcome", "scope", "payload"}
 
@@ -92,18 +92,27 @@ def replay(experiment_dir: Path) -> Replay:
         raw = experiment_dir / records.RAW_DIR / node_id
         journal = read_samples(raw / records.SAMPLES_FILE)
         for name, expected, got in raw_checks.altered(raw, _FILES):
-            differences.append(Difference(node_id, name, "sha256", got[:12], expected[:12], "file"))
+            differences.append(Difference(node_id, name, "sha256", _short(got), _short(expected), "file"))
         for sample_id, column, recorded, value in sample_checks.check(journal, plan):
             differences.append(Difference(node_id, sample_id, column, str(recorded), str(value), "sample"))
         samples = {name: Published(_published(journal, name), sources[name]) for name in sources}
         kind = "send" if node.role == plans.COORDINATOR else "receive"
+        taken: dict[str, int | None] = {}
         for row in _rows(raw / records.EVENTS_FILE):
             count += len(sources)
-            differences.extend(_compare(node_id, row, _stamp(row, kind), sources, samples))
+            stamp = _stamp(row, kind)
+            taken[row["event_id"]] = stamp.raw_ns
+            differences.extend(_compare(node_id, row, stamp, sources, samples))
+        by_id = {sample.sample_id: sample for sample in journal}
+        delays_ns = {f"{delay_s:g}": round(delay_s * 1e9) for delay_s in plan.commit_wait_delays_s}
         for row in _rows(raw / records.COMMIT_WAIT_FILE):
-            if row["kind"] in {records.REMEASURE, records.COMMIT}:
-                count += 1
-                differences.extend(_compare_later(node_id, row, sources, samples))
+            if row["kind"] == records.PER_EVENT:
+                differences.extend(_compare_query(node_id, row, by_id.get(row["sample_id"]), taken))
+                continue
+            count += 1
+            if row["kind"] == records.REMEASURE:
+                differences.extend(_compare_due(node_id, row, taken, delays_ns))
+            differences.extend(_compare_later(node_id, row, sources, samples))
     return Replay(count, tuple(differences))
 
 
@@ -170,6 +179,38 @@ def _compare_later(
     claimed = row["uncertainty_ms"]
     if claimed != least and (source == CHRONOTICK or float(claimed) < float(least)):
         yield Difference(node_id, where, "uncertainty_ms", claimed, least)
+
+
+def _compare_due(
+    node_id: str, row: Mapping[str, str], taken: Mapping[str, int | None], delays_ns: Mapping[str, int]
+) -> Iterator[Difference]:
+    """Compare when a re-measurement was due with its event's stamp; a killed agent's event may be lost."""
+    where = f"{row['event_id']} {row['kind']} {row['source']} after {row['delay_s']} s"
+    begun_ns, delay_ns = taken.get(row["event_id"]), delays_ns.get(row["delay_s"])
+    if delay_ns is None:
+        yield Difference(node_id, where, "delay_s", row["delay_s"], f"one of {', '.join(delays_ns)}")
+    elif begun_ns is not None and (due := str(begun_ns + delay_ns)) != row["due_raw_ns"]:
+        yield Difference(node_id, where, "due_raw_ns", row["due_raw_ns"], due)
+
+
+def _compare_query(
+    node_id: str, row: Mapping[str, str], sample: Sample | None, taken: Mapping[str, int | None]
+) -> Iterator[Difference]:
+    """Compare the row of an event's own query with its event's stamp and with the sample it names."""
+    where = f"{row['event_id']} {row['kind']} {row['source']}"
+    if sample is None:
+        yield Difference(node_id, where, "sample_id", row["sample_id"], "a sample of samples.csv")
+        return
+    begun_ns = taken.get(row["event_id"])
+    raw_ns = int(row["due_raw_ns"]) if begun_ns is None else begun_ns
+    cells = per_event_row(int(row["event_id"]), raw_ns, sample).split(",")
+    for column, value in zip(records.COMMIT_WAIT_COLUMNS, cells, strict=True):
+        if row[column] != value:
+            yield Difference(node_id, where, column, row[column], value)
+
+
+def _short(digest: str) -> str:
+    return digest if " " in digest else digest[:12]
 
 
 def _stamp(row: Mapping[str, str], kind: str) -> Stamp:

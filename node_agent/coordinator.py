@@ -225,11 +225,10 @@ class Coordinator:
                 before = clock.pair()
             send = _Send(worker_id, before)
             try:
-                self._departures.send(datagram, target, send)
+                send.settled = not self._departures.send(datagram, target, send)
             except OSError as error:
-                send.error = error.strerror or str(error)
+                send.error, send.settled = error.strerror or str(error), True
                 self._counts["send_errors"] += 1
-            send.settled = bool(send.error) or not stamped
             event.sends.append(send)
         self._waiting.append(event)
         self._counts["sent"] += 1

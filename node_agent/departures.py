@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from collections import Counter
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from node_agent import kernel_stamps, mmsg
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _FULL_BUFFER_PATIENCE_S: Final = 0.05
+_MOST_WAITING: Final = 65_536  # where stamps do not come at all, what is known of the oldest is let go
 
 
 class Departures(Generic[T]):
@@ -21,20 +23,21 @@ class Departures(Generic[T]):
     The kernel numbers the sends of a socket from 0 (SOF_TIMESTAMPING_OPT_ID). A send that fails, if only because the
     buffer is full, may or may not have taken a number, so numbering starts anew after one, and the tickets still
     waiting get no stamp.
-    Stamps of the numbering before may still be on their way: the first stamp of a number that was waited for then
-    belongs to the old send and is dropped, so that no send ever gets another's stamp.
+    Stamps of the numberings before may still be on their way, and they come in no order: one datagram waits for its
+    neighbour's address while a later one leaves at once. So a number that is still *owed* to an earlier send tells
+    nothing, and a send that gets such a number gets no stamp: no send ever gets another's.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._next = 0
         self._waiting: dict[int, T | None] = {}
-        self._orphans: set[int] = set()
+        self._owed: Counter[int] = Counter()
         self._stamps = kernel_stamps.DepartureStamps(sock)
         self.stamped = kernel_stamps.stamp_departures(sock)
 
-    def send(self, datagram: bytes, target: bytes, ticket: T | None = None) -> None:
-        """Send to a ``mmsg.socket_address``; the stamp of ``ticket`` will come out of ``collect``. Raises OSError."""
+    def send(self, datagram: bytes, target: bytes, ticket: T | None = None) -> bool:
+        """Send to a ``mmsg.socket_address``; tell whether ``collect`` may yet return the ticket. Raises OSError."""
         try:
             try:
                 mmsg.send(self._sock, datagram, target)
@@ -45,12 +48,20 @@ class Departures(Generic[T]):
         except OSError:
             self._start_anew()
             raise
-        if self.stamped:
-            self._waiting[self._next & 0xFFFF_FFFF] = ticket
+        number = self._next & 0xFFFF_FFFF
         self._next += 1
+        if not self.stamped:
+            return False
+        if number in self._owed:
+            self._owed[number] += 1
+            return False
+        if len(self._waiting) >= _MOST_WAITING:
+            del self._waiting[next(iter(self._waiting))]
+        self._waiting[number] = ticket
+        return True
 
     def _start_anew(self) -> None:
-        self._orphans.update(self._waiting)
+        self._owed.update(self._waiting.keys())
         self._waiting.clear()
         self._next = 0
         self.stamped = self.stamped and kernel_stamps.renumber_departures(self._sock)
@@ -59,15 +70,17 @@ class Departures(Generic[T]):
         """Return the tickets whose stamps have arrived since, each with its kernel time in ns."""
         found = []
         for number, kernel_ns in self._stamps.take():
-            if number in self._orphans:
-                self._orphans.remove(number)
+            if number in self._owed:
+                self._owed[number] -= 1
+                if not self._owed[number]:
+                    del self._owed[number]
             elif (ticket := self._waiting.pop(number, None)) is not None:
                 found.append((ticket, kernel_ns))
         return found
 
     def forget(self, ticket: T) -> None:
-        """Stop waiting for a ticket's stamp."""
+        """Stop waiting for a ticket's stamp; should it still come, it is known whose it is."""
         for number, waiting in self._waiting.items():
             if waiting is ticket:
-                del self._waiting[number]
+                self._waiting[number] = None
                 return

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MAX_GAP_NS: Final = 50_000_000  # a kernel stamp further from its clock pair has no defensible raw instant
 SLEW_PPM: Final = 500  # the kernel slews CLOCK_REALTIME against the raw oscillator by at most this (adjtimex(2))
 _NARROW_NS: Final = 3_000
+_ROUNDING_NS: Final = 1_000
 _TRIES: Final = 8
 
 
@@ -126,7 +127,8 @@ def anchor(pair: ClockPair, before: ClockPair) -> Anchor:
     """Return the anchor of kernel stamps taken between the pairs ``before`` and ``pair``.
 
     A step too small to be told from a slew may lie between packet and pair, so what the wall clock was seen to move
-    since ``before`` is added; a step of less than the two brackets, some 100 ns, cannot be seen by anyone.
+    since ``before`` is added; a step of less than the two brackets, some 100 ns, cannot be seen by anyone. Assumed is
+    that nobody steps a wall clock one way while slewing it the other, so that the two cancel within one wake-up.
     """
     raw_ns = None if stepped(before, pair) else pair.raw_ns
     return Anchor(pair.wall_ns, raw_ns, pair.half_bracket_ns + moved_ns(before, pair))
@@ -141,7 +143,9 @@ def anchored(wall_ns: int, origin: str, by: Anchor) -> Stamp:
     gap = wall_now_ns - wall_ns
     if raw_now_ns is None:
         return Stamp(wall_ns, None, 0, origin, CLOCK_STEP)
-    if not -MAX_GAP_NS <= gap <= MAX_GAP_NS:
+    if gap < -_ROUNDING_NS:  # the pair was read after the packet: a wall clock that says otherwise was set back
+        return Stamp(wall_ns, None, 0, origin, CLOCK_STEP)
+    if gap > MAX_GAP_NS:
         return Stamp(wall_ns, None, 0, origin, STAMP_GAP)
     return Stamp(wall_ns, raw_now_ns - gap, error_ns - (-abs(gap) * SLEW_PPM // 1_000_000), origin)
 

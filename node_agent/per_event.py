@@ -11,8 +11,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Final
 
-from node_agent.clocks.base import good
-from node_agent.records import CHRONOTICK, OK, PER_EVENT
+from node_agent.records import per_event_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,26 +56,22 @@ class PerEvent:
         return self._events.unfinished_tasks
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Stop after the query under way; events still waiting are not asked for."""
+        """Stop after the query under way; events still waiting are not asked for, and count as skipped."""
         self._stopping = True
         with contextlib.suppress(queue.Full):  # then the thread is busy, and looks at `_stopping` after every event
             self._events.put_nowait(None)
         self._thread.join(timeout_s)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.skipped += self._events.get_nowait() is not None
 
     def _run(self) -> None:
-        while (event := self._events.get()) is not None and not self._stopping:
+        while (event := self._events.get()) is not None:
+            if self._stopping:
+                self.skipped += 1
+                break
             sample = self._ask()
             self._sampler.publish(sample)
-            self._journal.write([_row(event, sample)])
+            self._journal.write([per_event_row(*event, sample)])
             self._events.task_done()
         self._close()
-
-
-def _row(event: tuple[int, int], sample: Sample) -> str:
-    event_id, raw_ns = event
-    start = (
-        f"{event_id},{CHRONOTICK},{PER_EVENT},{raw_ns},{sample.raw_after_ns},{(sample.raw_after_ns - raw_ns) / 1e9:.9f}"
-    )
-    if not good(sample):
-        return f"{start},{sample.outcome},,,{sample.sample_id},,,"
-    return f"{start},{OK},{(sample.offset_ns or 0) / 1e6:.6f},{(sample.sigma_ns or 0) / 1e6:.6f},{sample.sample_id},,,"

@@ -27,6 +27,7 @@ PER_EVENT: Final = "per_event"
 KERNEL_STAMPS: Final = "kernel"
 USER_STAMPS: Final = "user"
 
+NTP_PORT: Final = 123
 _MAX_PORT: Final = 65_535
 _MAX_INDEX: Final = 65_535
 # Servers' names stand in cells of CSV files and in paths of log lines: no comma, quote, space or line end.
@@ -130,11 +131,13 @@ class NtpPlan:
     valid_for_s: Optional[float] = None
 
     def __post_init__(self) -> None:
-        if len(set(self.servers)) < len(self.servers):  # or one falseticker, named twice, is the majority
-            raise PlanError(f"ntp servers: expected each one once, got {', '.join(self.servers)}")
         for server in self.servers:
-            if not HOST_PORT_PATTERN.fullmatch(server):
+            match = HOST_PORT_PATTERN.fullmatch(server)
+            if not match or (match[2] and int(match[2][1:]) > _MAX_PORT):
                 raise PlanError(f"ntp server: expected host:port, got {server!r}")
+        named = [server if ":" in server else f"{server}:{NTP_PORT}" for server in self.servers]
+        if len(set(named)) < len(named):  # or one falseticker, named twice, is the majority
+            raise PlanError(f"ntp servers: expected each one once, got {', '.join(self.servers)}")
 
 
 @dataclass(frozen=True)

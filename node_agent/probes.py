@@ -183,16 +183,17 @@ class ProbeMesh:
         departure = _Departure(peer, peer.sent, before)
         peer.sent += 1
         datagram = self._wire.seal(peer.index, departure.sequence)
+        awaited = False
         try:
             if self._departures is not None:
-                self._departures.send(datagram, peer.target, departure)
+                awaited = self._departures.send(datagram, peer.target, departure)
             else:
                 mmsg.send(self._sock, datagram, peer.target)
         except OSError:
             self._counts["send_errors"] += 1
             return
         self._counts["sent"] += 1
-        if self._departures is not None and self._departures.stamped:
+        if awaited:
             self._waiting.append(departure)
         else:
             self._journal_departure(departure, user_stamp(before))

@@ -253,6 +253,16 @@ Reading = Union[Available, Unavailable]
 _NO_NUMBERS: Final = "," * (len(SOURCE_FIELDS) - 1)
 
 
+def per_event_row(event_id: int, raw_ns: int, sample: Sample) -> str:
+    """Return the row of commit_wait.csv that says what the query for one event said, and how long after its stamp."""
+    start = (
+        f"{event_id},{CHRONOTICK},{PER_EVENT},{raw_ns},{sample.raw_after_ns},{(sample.raw_after_ns - raw_ns) / 1e9:.9f}"
+    )
+    if sample.outcome != OK:
+        return f"{start},{sample.outcome},,,{sample.sample_id},,,"
+    return f"{start},{OK},{(sample.offset_ns or 0) / 1e6:.6f},{(sample.sigma_ns or 0) / 1e6:.6f},{sample.sample_id},,,"
+
+
 def reading_cells(reading: Reading, wall_ns: int) -> str:
     """Return one reading as its cells; ``wall_ns`` is the stamp's wall clock, which the offset is added to."""
     if not isinstance(reading, Available):

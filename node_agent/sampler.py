@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_KEEP_NS = 5_000_000_000  # a stamp is judged within milliseconds; on a stalled machine, within seconds
+_KEEP_NS = 10_000_000_000  # a stamp is judged within milliseconds; on a stalled machine, within seconds
 _WARM_UP_TRIES = 8  # queries a source gets in quick succession to become ready, like NTP's iburst
 _WARM_UP_GOOD = 4
 _WARM_UP_INTERVAL_S = 0.25
@@ -67,6 +67,7 @@ class Sampler:
         self._stopping = threading.Event()
         self._changed = threading.Condition(self._lock)
         self._good: dict[str, dict[str, deque[Sample]]] = {name: {} for name in sources}  # by source, then by server
+        self._valid_for_ns = {name: source.valid_for_ns for name, source in sources.items()}
         self._frozen: dict[str, tuple[Sample, ...]] = dict.fromkeys(sources, ())
         self._tallies: dict[str, Tally] = {name: Tally() for name in sources}
         self._threads = list(self._plan_threads())
@@ -119,7 +120,8 @@ class Sampler:
                 by_server = self._good[sample.source]
                 kept = by_server.setdefault(sample.server, deque())
                 kept.append(published)
-                while len(kept) > KEEP and kept[0].published_raw_ns < published.published_raw_ns - _KEEP_NS:
+                needed_ns = published.published_raw_ns - self._valid_for_ns[sample.source] - _KEEP_NS
+                while len(kept) > KEEP and kept[0].published_raw_ns < needed_ns:
                     kept.popleft()
                 self._frozen[sample.source] = tuple(heapq.merge(*by_server.values(), key=_PUBLISHED))
             self._journal.write([row(published)])

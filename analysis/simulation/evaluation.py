@@ -136,7 +136,7 @@ class ChronoTick:
         self._reference = f"server:{plan.server}"
         self._published = _column(samples, "published_raw_ns")
         self._raw_at, self._reference_at = _column(samples, "raw_at_ns"), _column(samples, "reference_at_ns")
-        self._sigma = _column(samples, "sigma_ns")
+        self._sigma, self._bound_stamp = _column(samples, "sigma_ns"), _column(samples, "bound_stamp_ns")
         self._ids = np.array([sample.sample_id for sample in samples], dtype=object)
 
     def at(self, raw: Ints, error: Ints) -> Answers:
@@ -148,8 +148,8 @@ class ChronoTick:
         status[age > self._valid] = STALE
         status[newest < 0] = NEVER_SAMPLED
         est = self._reference_at[place] + age
-        width = np.ceil(self._multiplier * self._sigma[place]).astype(np.int64)
-        half = _aged(width, age, self._clocks) + error
+        width = np.ceil(self._multiplier * self._sigma[place]).astype(np.int64) + self._bound_stamp[place]
+        half = _aged(width, age, self._clocks) + _aged(error, error, self._clocks)
         level = math.erf(self._multiplier / math.sqrt(2))
         return Answers(
             CHRONOTICK, PROBABILISTIC, level, self._reference, status, est, est - half, est + half,
@@ -232,9 +232,10 @@ class Ntp:
         status = np.where(joint, OK, INCONSISTENT).astype(object)
         status[~np.any([interval.found for interval in intervals], axis=0)] = STALE
         status[raw < self._first] = NEVER_SAMPLED
+        wide = _aged(error, error, self._clocks)
         return Answers(
-            NTP, GUARANTEED, 1.0, self._reference, status, np.minimum(np.maximum(best.est, low), high), low - error,
-            high + error, (high - low) / 2 + error, raw - best.raw_at, best.sample_id,
+            NTP, GUARANTEED, 1.0, self._reference, status, np.minimum(np.maximum(best.est, low), high), low - wide,
+            high + wide, (high - low) / 2 + wide, raw - best.raw_at, best.sample_id,
         )  # fmt: skip
 
 

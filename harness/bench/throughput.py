@@ -38,7 +38,7 @@ def measure(work: Path, scale: Scale, services: Services, results: Results, say:
         rate_hz = min(best.rate_hz, _SUSTAINED_HZ)
         crew = Crew(work / "sustained", all_clocks(services, 10.0), scale.memory_events, rate_hz, (30.0, 60.0))
         longest = _Trial(rate_hz, crew.run())
-        said = f"{scale.memory_events:,} events at {rate_hz:,}/s, delays 30 and 60 s: {longest.flaw or 'lossless'}"
+        said = f"{scale.memory_events:,} events at {rate_hz:,}/s, delays 30 and 60 s: {longest.said}"
         results.line("sustained", said)
     if longest is not None and not longest.outcome.problem:
         _tell_memory(longest.outcome, results)
@@ -53,8 +53,13 @@ class _Trial:
 
     @property
     def flaw(self) -> str:
-        """Return what is wrong with it; empty if nothing is."""
+        """Return why it was not lossless; empty if it was."""
         return _flaw(self.outcome, self.rate_hz)
+
+    @property
+    def said(self) -> str:
+        """Return in words how it went: whether it was lossless, and which rows lack a kernel stamp or a clock."""
+        return "; ".join([self.flaw or "lossless", *_blemishes(self.outcome)])
 
 
 def _search(
@@ -75,16 +80,15 @@ def _search(
                 return best, measured
             trial = _try(work / f"rate-{rate_hz}-{chance}", scale, services, rate_hz)
             flaw = trial.flaw
-            say(f"{rate_hz:6,} events/s for {scale.try_s:g} s: {flaw or 'lossless'}")
+            say(f"{rate_hz:6,} events/s for {scale.try_s:g} s: {trial.said}")
             if not trial.outcome.problem and (measured is None or rate_hz <= JITTER_RATE_HZ):
                 measured = trial
             if not flaw:
                 best = trial
                 break
-        if flaw:
-            results.notes[f"{rate_hz} events/s"] = flaw
-            if rate_hz > JITTER_RATE_HZ:
-                break
+        results.notes[f"{rate_hz} events/s"] = trial.said
+        if flaw and rate_hz > JITTER_RATE_HZ:
+            break
     return best, measured
 
 
@@ -99,20 +103,26 @@ def _lost(outcome: Outcome) -> int:
 
 
 def _flaw(outcome: Outcome, rate_hz: int) -> str:
-    """Return what is wrong with a run that was to be lossless, with every clock on every row; empty if nothing is."""
+    """Return why a run was not lossless at its rate; empty if it was."""
     if outcome.problem:
         return outcome.problem
     if lost := _lost(outcome):
         dropped = sum(outcome.statuses[node].counts["kernel_dropped"] for node in WORKERS)
         return f"{lost} lost, {dropped} of them dropped by the kernel"
-    for node, status in outcome.statuses.items():
-        for name in ("send_errors", "user_stamps", "unusable_stamps", "ntp_unavailable", "ct_unavailable"):
-            if count := status.counts.get(name, 0):
-                return f"{node}: {count} {name}"
     achieved = figures.achieved_hz(outcome.folders[COORDINATOR])
     if achieved is None or achieved < _KEPT_RATE * rate_hz:
         return f"the coordinator sent at {achieved or 0:,.0f} events/s"
     return ""
+
+
+def _blemishes(outcome: Outcome) -> list[str]:
+    """Return in words, per node, how many rows have no kernel stamp, or one of the clocks not."""
+    return [
+        f"{node}: {count:,} {name}"
+        for node, status in outcome.statuses.items()
+        for name in ("send_errors", "user_stamps", "unusable_stamps", "ntp_unavailable", "ct_unavailable")
+        if (count := status.counts.get(name, 0))
+    ]
 
 
 def _tell_cost(trial: _Trial, results: Results) -> None:

@@ -6,6 +6,8 @@ anyone can recompute them from samples.csv.
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -63,7 +65,7 @@ def drift_per_ns(max_drift_ppm: float) -> tuple[int, int]:
     An oscillator off by at most p = max_drift_ppm * 10^-6 (local = (1 + d) * true, |d| <= p) shows t while the true
     time that passed differs from it by at most t * p / (1 - p). p is rounded up to 10^-9.
     """
-    ppb = -(-int(max_drift_ppm * 1_000_000) // 1_000)
+    ppb = math.ceil(Fraction(str(max_drift_ppm)) * 1_000)  # the number as it was typed, not as a float holds it
     return ppb, 1_000_000_000 - ppb
 
 
@@ -80,3 +82,11 @@ def aged_bound_ns(bound_ns: int, age_ns: int, max_drift_ppm: float) -> int:
     """
     rate, per = drift_per_ns(max_drift_ppm)
     return bound_ns - (-abs(age_ns) * rate // per)
+
+
+def stamp_bound_ns(raw_error_ns: int, max_drift_ppm: float) -> int:
+    """Return what a stamp's error adds to the half-width of its reading, in ns, rounded up.
+
+    A stamp off by e on the raw oscillator is off by e in true time, and by what the oscillator may drift during e.
+    """
+    return aged_bound_ns(raw_error_ns, raw_error_ns, max_drift_ppm)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from node_agent.clocks.base import aged_bound_ns
+from node_agent.clocks.base import aged_bound_ns, stamp_bound_ns
 from node_agent.records import (
     CHRONOTICK,
     NOT_YET_VALID,
@@ -65,7 +65,9 @@ class ChronoTickSource:
         if -age > self.valid_for_ns:  # an answer about a time that far ahead says no more about now than an old one
             return Unavailable(NOT_YET_VALID)
         est = sample.reference_at_ns + age
-        half = aged_bound_ns(math.ceil(self.multiplier * sample.sigma_ns), age, self.max_drift_ppm) + stamp.raw_error_ns
+        at_sample = math.ceil(self.multiplier * sample.sigma_ns) + (sample.bound_stamp_ns or 0)
+        half = aged_bound_ns(at_sample, age, self.max_drift_ppm)
+        half += stamp_bound_ns(stamp.raw_error_ns, self.max_drift_ppm)
         return Available(
             est, est - half, est + half, PROBABILISTIC, self._level, self._reference, sample.sigma_ns, age,
             sample.sample_id,

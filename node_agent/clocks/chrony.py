@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from node_agent.clocks.base import aged_bound_ns
+from node_agent.clocks.base import aged_bound_ns, stamp_bound_ns
 from node_agent.records import CHRONY, GUARANTEED, STALE, Available, Reading, Sample, Stamp, Unavailable
 
 if TYPE_CHECKING:
@@ -61,14 +61,15 @@ class ChronySource:
             return Unavailable(STALE)
         est = sample.reference_at_ns + age
         half = aged_bound_ns(sample.bound_ns, age, self.max_drift_ppm)
+        half += stamp_bound_ns(stamp.raw_error_ns, self.max_drift_ppm)
         return Available(
             est_ns=est,
-            earliest_ns=est - half - stamp.raw_error_ns,
-            latest_ns=est + half + stamp.raw_error_ns,
+            earliest_ns=est - half,
+            latest_ns=est + half,
             kind=GUARANTEED,
             level=1.0,
             reference="utc",
-            uncertainty_ns=half + stamp.raw_error_ns,
+            uncertainty_ns=half,
             age_ns=age,
             sample_id=sample.sample_id,
         )

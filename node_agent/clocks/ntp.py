@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from node_agent.clocks.base import aged_bound_ns, drift_per_ns
+from node_agent.clocks.base import aged_bound_ns, drift_per_ns, stamp_bound_ns
 from node_agent.records import (
     GUARANTEED,
     INCONSISTENT,
@@ -70,7 +70,8 @@ class NtpSource:
 
     With one configured server readings refer to that server, with several to UTC (each server's root delay / 2 and root
     dispersion are added), and fewer than half of the configured ones may be falsetickers, silent ones or not: of five,
-    two. So with three of five answering, one of them must be right; with two, nothing is known.
+    two. So with three of five answering, one of them must be right; with two, nothing is known. Names that lead to one
+    address are one machine and have one vote, the first one's.
     """
 
     servers: tuple[str, ...]
@@ -108,14 +109,15 @@ class NtpSource:
                 ),
                 key=lambda found: found.high - found.low,
             )
+        error = stamp_bound_ns(stamp.raw_error_ns, self.max_drift_ppm)
         return Available(
             min(max(best.est, low), high),
-            low - stamp.raw_error_ns,
-            high + stamp.raw_error_ns,
+            low - error,
+            high + error,
             GUARANTEED,
             1.0,
             self._reference,
-            (high - low) / 2 + stamp.raw_error_ns,
+            (high - low) / 2 + error,
             raw_ns - _raw_at(best.sample),
             best.sample.sample_id,
         )
@@ -129,11 +131,12 @@ class NtpSource:
         ends = [(_raw_at(sample) + self.valid_for_ns, sample) for sample in samples]
         fresh = [sample for end, sample in ends if raw_ns <= end]
         by_server = [_of_one_machine([s for s in fresh if s.server == server])[-WINDOW:] for server in self.servers]
+        machines = {_machine(found): found for found in reversed(by_server) if found}  # two names of one have one vote
         return _Digest(
             samples,
             max([_raw_at(sample) for sample in fresh] + [end + 1 for end, _sample in ends if raw_ns > end]),
             min((end for end, _sample in ends if raw_ns <= end), default=raw_ns),
-            tuple(self._decisive(found) for found in by_server if found),
+            tuple(self._decisive(found) for found in by_server if found and machines[_machine(found)] is found),
         )
 
     def _decisive(self, samples: Sequence[Sample]) -> tuple[_Line, ...]:
@@ -175,6 +178,11 @@ class NtpSource:
 def _of_one_machine(samples: Sequence[Sample]) -> Sequence[Sample]:
     """Return the samples of the address that answered last: a name may move to a machine with another clock."""
     return [sample for sample in samples if sample.address == samples[-1].address]
+
+
+def _machine(samples: Sequence[Sample]) -> str:
+    """Return what tells the machine behind some samples from others: its address, where one is known."""
+    return samples[-1].address or samples[-1].server
 
 
 def marzullo(intervals: Iterable[tuple[int, int]], wrong: int | None = None) -> tuple[int, int] | None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from node_agent.clocks import chronotick
-from node_agent.records import CHRONOTICK, OK, Sample
+from node_agent.instants import ClockPair, stepped
+from node_agent.records import CHRONOTICK, CLOCK_STEP, OK, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,6 +47,8 @@ class ChronoTickClient:
         # Not httpx.Client: that looks into redirects, cookies and packed answers, which a server could spoil.
         self._transport = httpx.HTTPTransport(verify=verify, trust_env=False)
         self._connection: Any = None  # httpcore's network stream, to be cut off at a deadline
+        self._asked: ClockPair | None = None
+        self._set_raw_ns: int | None = None  # when the wall clock was last found to have been set, on the raw one
 
     def close(self) -> None:
         """Close the connection."""
@@ -63,10 +66,17 @@ class ChronoTickClient:
         return Health(ok=status == "healthy", detail=f"status {status!r}")
 
     def sample(self, ntp_samples: Sequence[Sample], new_id: Callable[[], str]) -> Sample:
-        """Ask once and return the sample, good or failed. The offset holds when asked: a slow answer is an old one."""
+        """Ask once and return the sample, good or failed. The offset holds when asked: a slow answer is an old one.
+
+        A server predicts the wall clock that the NTP samples of the question describe. If it was set since the newest
+        of them, no answer can be about the clock as it is now: the sample fails until NTP has been heard again.
+        """
         before = self._clock.pair()
+        outdated = self._is_set_since(before, ntp_samples)
         text, outcome = self._ask("POST", "get_time", self._question(before.wall_ns, before.raw_ns, ntp_samples))
         after = self._clock.pair()
+        if outcome == OK and outdated:
+            outcome = CLOCK_STEP
         answer = chronotick.parse(text, self._node_id) if outcome == OK else chronotick.BadAnswer(outcome)
         common: dict[str, Any] = {
             "sample_id": new_id(), "source": CHRONOTICK, "server": self._server, "address": "",
@@ -86,6 +96,16 @@ class ChronoTickClient:
             scope=answer.scope,
             **common,
         )
+
+    def _is_set_since(self, now: ClockPair, ntp_samples: Sequence[Sample]) -> bool:
+        """Notice whether the wall clock was set since the last question, and tell whether NTP does not know of it."""
+        if self._asked is not None and stepped(self._asked, now):
+            self._set_raw_ns = now.raw_ns
+        self._asked = now
+        if self._set_raw_ns is None or not ntp_samples:
+            return False
+        newest = ntp_samples[-1]
+        return newest.raw_before_ns < self._set_raw_ns
 
     def _question(self, wall_ns: int, raw_ns: int, ntp_samples: Sequence[Sample]) -> dict[str, Any]:
         return {

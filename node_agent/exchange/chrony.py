@@ -6,7 +6,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks import chrony
-from node_agent.records import CHRONY, OK, Sample
+from node_agent.instants import moved_ns, stepped
+from node_agent.records import CHRONY, CLOCK_STEP, OK, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,11 +16,18 @@ if TYPE_CHECKING:
 
 
 def sample(socket_path: str, clock: LocalClock, timeout_s: float, new_id: Callable[[], str]) -> Sample:
-    """Ask once and return the sample, good or failed. ``socket_path`` is chronyd's command socket, if not its usual."""
+    """Ask once and return the sample, good or failed. ``socket_path`` is chronyd's command socket, if not its usual.
+
+    What chronyd says holds at some instant between asking and hearing. While it answers it may step or slew the wall
+    clock, so by as much as that was seen to move against the raw oscillator the answer may be off.
+    """
     before = clock.pair()
     text, outcome = _ask(["chronyc", "-c", *(["-h", socket_path] if socket_path else []), "tracking"], timeout_s)
     after = clock.pair()
+    if outcome == OK and stepped(before, after):
+        outcome = CLOCK_STEP
     state = chrony.parse(text) if outcome == OK else chrony.NotTracking(outcome)
+    stamp_ns = before.half_bracket_ns + after.half_bracket_ns + moved_ns(before, after)
     common: dict[str, Any] = {
         "sample_id": new_id(), "source": CHRONY, "server": socket_path or "chronyd", "address": "",
         "raw_before_ns": before.raw_ns, "raw_after_ns": after.raw_ns, "wall_ns": before.wall_ns,
@@ -33,8 +41,8 @@ def sample(socket_path: str, clock: LocalClock, timeout_s: float, new_id: Callab
         reference_at_ns=before.wall_ns + state.offset_ns,
         offset_ns=state.offset_ns,
         delay_ns=after.raw_ns - before.raw_ns,
-        bound_ns=state.bound_ns + before.half_bracket_ns,
-        bound_stamp_ns=before.half_bracket_ns,
+        bound_ns=state.bound_ns + stamp_ns,
+        bound_stamp_ns=stamp_ns,
         root_delay_ns=state.root_delay_ns,
         root_dispersion_ns=state.root_dispersion_ns,
         **common,

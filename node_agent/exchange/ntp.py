@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from node_agent import kernel_stamps
 from node_agent.clocks import ntp_packet
 from node_agent.instants import ClockPair, LocalClock, kernel_stamp, stepped, user_stamp
+from node_agent.plan import NTP_PORT
 from node_agent.records import CLOCK_STEP, KERNEL_RX, KERNEL_TX, NTP, OK, Sample, Stamp
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def split_address(server: str) -> tuple[str, int]:
     """Return host and port of "host:port" (the port may be left out: 123). Raises ValueError."""
     host, separator, port = server.rpartition(":")
     if not separator:
-        return server, 123
+        return server, NTP_PORT
     if not host or not port.isdigit() or not 0 < int(port) < 65_536:
         raise ValueError(f"server: expected host:port, got {server!r}")
     return host, int(port)
@@ -49,7 +50,7 @@ def sample(server: str, clock: LocalClock, max_drift_ppm: float, timeout_s: floa
     host, port = split_address(server)
     try:
         address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM)[0][4]
-    except OSError:
+    except (OSError, UnicodeError):  # the latter: a label that no DNS name can have
         return _failed(server, "", UNRESOLVED, begun, clock.pair(), new_id())
     target = (str(address[0]), int(address[1]))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

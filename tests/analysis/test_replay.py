@@ -26,7 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 MS, S = 1_000_000, 1_000_000_000
 SERVER, TICK = "10.0.0.1:123", "http://10.0.0.1:8124"
 CLOCKS = plans.ClocksPlan(plans.NtpPlan((SERVER,), query_interval_s=1.0), plans.ChronoTickPlan(TICK))
-WORKER = plans.NodePlan("r", "0" * 32, "w", plans.WORKER, "/nowhere", "127.0.0.1", clocks=CLOCKS)
+WORKER = plans.NodePlan(
+    "r", "0" * 32, "w", plans.WORKER, "/nowhere", "127.0.0.1", clocks=CLOCKS, commit_wait_delays_s=(0.5,)
+)
 
 
 def ntp(number, raw_ns):
@@ -95,15 +97,27 @@ def write(path, samples):
         }
         cells = ",".join(reading_cells(readings[name], stamp.wall_ns) for name in COLUMN_PREFIX if name in readings)
         events.append(f"{event},w,{event},{stamp.wall_ns},{stamp.wall_ns},{stamp.raw_ns},100,{USER},{cells}")
-        said = readings[CHRONOTICK]
+        due = stamp.raw_ns + S // 2
+        said = evaluate(
+            sources[CHRONOTICK], [one for one in SAMPLES if one.source == CHRONOTICK], Stamp(0, due, 0, USER)
+        )
         if isinstance(said, records.Available):
             numbers = f"{OK},0.010000,{said.uncertainty_ns / 1e6:.6f},{said.sample_id}"
         else:
             numbers = f"{said.reason},,,"
-        later.append(f"{event},{CHRONOTICK},{records.REMEASURE},{stamp.raw_ns},{stamp.raw_ns},1,{numbers},,,")
+        later.append(f"{event},{CHRONOTICK},{records.REMEASURE},{due},{due},0.5,{numbers},,,")
     (raw / records.EVENTS_FILE).write_text("\n".join(events) + "\n", encoding="utf-8")
     (raw / records.COMMIT_WAIT_FILE).write_text("\n".join(later) + "\n", encoding="utf-8")
+    for folder in (empty, raw):
+        seal(folder)
     return path
+
+
+def seal(folder):
+    """Write the checksums of a node's files as they are now."""
+    files = sorted(folder.glob("*.csv"))
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    (folder / records.CHECKSUMS_FILE).write_text("".join(lines), encoding="ascii")
 
 
 def test_an_unaltered_run_replays_without_a_difference(tmp_path):
@@ -149,6 +163,7 @@ def test_a_re_measurement_that_names_another_sample_is_found(tmp_path):
     path = write(tmp_path / "r", SAMPLES)
     file = path / records.RAW_DIR / "w" / records.COMMIT_WAIT_FILE
     file.write_text(file.read_text(encoding="utf-8").replace("ct3", "ct5", 1), encoding="utf-8")
+    seal(file.parent)
     (difference,) = replay.replay(path).differences
     assert difference.column == "sample_id"
 
@@ -158,9 +173,6 @@ def test_a_file_that_is_not_what_left_the_node_is_found_whatever_was_changed(tmp
     path = write(tmp_path / "r", SAMPLES)
     raw = path / records.RAW_DIR / "w"
     file = raw / records.SAMPLES_FILE
-    (raw / records.CHECKSUMS_FILE).write_text(
-        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n", encoding="ascii"
-    )
     assert replay.replay(path).differences == ()
     with file.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.reader(stream))
@@ -168,6 +180,28 @@ def test_a_file_that_is_not_what_left_the_node_is_found_whatever_was_changed(tmp
     file.write_text(file.read_text(encoding="utf-8").replace(rows[1][place], str(int(rows[1][place]) + 1), 1), "utf-8")
     (difference,) = replay.replay(path).differences
     assert (difference.event_id, difference.column) == (records.SAMPLES_FILE, "sha256")
+
+
+def test_files_that_nothing_vouches_for_are_found(tmp_path):
+    path = write(tmp_path / "r", SAMPLES)
+    (path / records.RAW_DIR / "w" / records.CHECKSUMS_FILE).unlink()
+    found = replay.replay(path).differences
+    names = {records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE}
+    assert {one.event_id for one in found} == names
+    assert {one.replayed for one in found} == {"none in SHA256SUMS"}
+
+
+@pytest.mark.parametrize("column", ["due_raw_ns", "delay_s"])
+def test_a_re_measurement_that_was_due_at_another_time_is_found(tmp_path, column):
+    path = write(tmp_path / "r", SAMPLES)
+    file = path / records.RAW_DIR / "w" / records.COMMIT_WAIT_FILE
+    with file.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream))
+    place = rows[0].index(column)
+    rows[1][place] = rows[1][place][:-1] + "9"
+    file.write_text("".join(",".join(row) + "\n" for row in rows), encoding="utf-8")
+    seal(file.parent)
+    assert [one.column for one in replay.replay(path).differences] == [column]
 
 
 def test_a_run_without_any_reading_is_no_run_without_a_difference(tmp_path):

@@ -176,7 +176,7 @@ def test_a_cut_link_ends_a_command_by_its_deadline_and_heals(ares, settings, tes
         host.ask("true")
         testbed.controller_line.cut()
         begin = time.monotonic()
-        with pytest.raises(LostError, match="does not answer any more"):
+        with pytest.raises(LostError):
             host.run("echo lost", timeout_s=1)
         assert time.monotonic() - begin < channels.COMMAND_TIMEOUT_S
         testbed.controller_line.restore()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.clocks.base import evaluate
+from node_agent.clocks.base import drift_bound_ns, evaluate
 from node_agent.clocks.sources import configured
 from node_agent.plan import ChronoTickPlan, ChronyPlan, ClocksPlan, NtpPlan
 from node_agent.records import (
@@ -122,9 +122,11 @@ def test_the_reading_walks_on_the_raw_oscillator_alone(source, samples):
 
 
 def test_the_stamps_own_error_widens_both_ends(source, samples):
-    sharp, blurred = (evaluate(source, samples, stamp(SERVED, error)) for error in (0, 777))
-    assert sharp.earliest_ns - blurred.earliest_ns == 777
-    assert blurred.latest_ns - sharp.latest_ns == 777
+    """By itself, and by what the oscillator may drift during it."""
+    sharp, blurred = (evaluate(source, samples, stamp(SERVED, error)) for error in (0, 777_777))
+    wider = 777_777 + drift_bound_ns(777_777, source.max_drift_ppm)
+    assert sharp.earliest_ns - blurred.earliest_ns == wider
+    assert blurred.latest_ns - sharp.latest_ns == wider
 
 
 def test_it_says_what_its_interval_is_worth_and_what_it_refers_to(source, samples):

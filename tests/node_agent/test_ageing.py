@@ -26,6 +26,11 @@ def test_the_drift_bound_is_rounded_outward_by_a_nanosecond_at_most(age_ns, mill
     assert exact <= drift_bound_ns(age_ns, millippm / 1_000) < exact + 1
 
 
+def test_a_drift_finer_than_the_grain_is_rounded_outward_too():
+    assert drift_bound_ns(10**13, 5e-7) >= 5
+    assert drift_bound_ns(10**13, 100.000_000_9) >= Fraction(1000000009, 10**13) * 10**13
+
+
 @given(AGES, MILLIPPM)
 def test_it_covers_what_true_time_may_have_passed(elapsed_ns, millippm):
     """Local = (1 + d) true with |d| <= p: the true time that passed is within the bound of the local one."""

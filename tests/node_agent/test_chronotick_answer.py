@@ -97,8 +97,8 @@ SOURCE = ChronoTickSource("http://s", 3.0, 100.0, 4 * S)
 
 
 def test_the_reading_is_so_many_sigmas_wide_and_says_what_they_are_worth():
-    reading = evaluate(SOURCE, [sample(0)], Stamp(0, 0, 7, USER))
-    assert (reading.est_ns, reading.earliest_ns, reading.latest_ns) == (1_000 * S, 1_000 * S - 3_007, 1_000 * S + 3_007)
+    reading = evaluate(SOURCE, [sample(0)], Stamp(0, 0, 7, USER))  # 1 ns: what the oscillator drifts during 7 ns
+    assert (reading.est_ns, reading.earliest_ns, reading.latest_ns) == (1_000 * S, 1_000 * S - 3_008, 1_000 * S + 3_008)
     assert reading.kind == PROBABILISTIC
     assert reading.level == pytest.approx(0.9973, abs=1e-4)
     assert reading.uncertainty_ns == 1_000

@@ -86,15 +86,23 @@ class Seconds(LocalClock):
 
 
 def test_old_samples_are_dropped_but_never_the_newest_ones(lines):
-    sampler = Sampler("comp11", ClocksPlan(), {NTP: NtpSource(("s:1",), 100, 10**18)}, Seconds(), lines)
+    sampler = Sampler("comp11", ClocksPlan(), {NTP: NtpSource(("s:1",), 100, 10**9)}, Seconds(), lines)
     for number in range(3 * KEEP):
         sampler.publish(replace(GOOD, sample_id=f"ntp{number}"))
     assert [s.sample_id for s in sampler.snapshot().samples[NTP]] == [f"ntp{n}" for n in range(2 * KEEP, 3 * KEEP)]
 
 
+def test_a_sample_that_may_still_serve_a_late_stamp_is_kept(lines):
+    """However many have come since: what is valid for 100 s serves stamps that are judged 10 s late."""
+    sampler = Sampler("comp11", ClocksPlan(), {NTP: NtpSource(("s:1",), 100, 100 * 10**9)}, Seconds(), lines)
+    for number in range(200):
+        sampler.publish(replace(GOOD, sample_id=f"ntp{number}"))
+    assert sampler.snapshot().samples[NTP][0].sample_id == "ntp89"
+
+
 def test_a_server_that_is_asked_often_does_not_evict_the_samples_of_a_rare_one(lines):
     """Every server keeps its own newest samples, and the snapshot has all of them in the order of publication."""
-    sampler = Sampler("comp11", ClocksPlan(), {NTP: NtpSource(("s:1", "s:2"), 100, 10**18)}, Seconds(), lines)
+    sampler = Sampler("comp11", ClocksPlan(), {NTP: NtpSource(("s:1", "s:2"), 100, 10**9)}, Seconds(), lines)
     for number in range(8):
         sampler.publish(replace(GOOD, server="s:2", sample_id=f"rare{number}"))
     for number in range(3 * KEEP):
