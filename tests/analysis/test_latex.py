@@ -18,8 +18,16 @@ from analysis.simulation.simulate import simulate
 PDFLATEX = shutil.which("pdflatex")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def undrawn():
+    """Draw no figures: numbers and tables need none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_all, "_drawings", lambda _found: {})
+        yield
+
+
 @pytest.fixture(scope="module")
-def analysed(tmp_path_factory):
+def analysed(undrawn, tmp_path_factory):
     """Analyse a run with every kind of number: several workers, probes, missing readings, rates of nothing."""
     path = simulate("honest", 3, 120, results=tmp_path_factory.mktemp("latex"))
     assert run_all.run_all(path, (50, 100)).errors == []

@@ -34,6 +34,12 @@ def analysed(tmp_path_factory):
     return path, run_all.run_all(path)
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Draw no figures: what a test says of words and numbers needs none."""
+    monkeypatch.setattr(run_all, "_drawings", lambda _found: {})
+
+
 def digests(path):
     written = [file for part in ("statistics", "figures", "data", "report") for file in (path / part).iterdir()]
     return {str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in written}
@@ -88,7 +94,7 @@ def test_the_report_counts_what_is_missing_and_shows_every_figure(analysed):
     assert text.count("![") == len(run_all.figures.DRAW)
 
 
-def test_the_verdict_comes_first_and_what_disqualifies_it_before_that(tmp_path):
+def test_the_verdict_comes_first_and_what_disqualifies_it_before_that(tmp_path, undrawn):
     """Two events share an id in the worker's file: whatever is an error stands above the hypotheses, in words."""
     path = write(Folder({"a": Clock(), "b": Clock(wall_error_ns=-5 * MS, ntp_error_ns=-5 * MS)}), tmp_path / "r")
     outcome = run_all.run_all(path)
@@ -100,7 +106,7 @@ def test_the_verdict_comes_first_and_what_disqualifies_it_before_that(tmp_path):
         assert places[0] < text.index("Read this first") < places[1]
 
 
-def test_the_documents_name_only_macros_that_an_analysis_writes(analysed, tmp_path):
+def test_the_documents_name_only_macros_that_an_analysis_writes(analysed, tmp_path, undrawn):
     """Demo and cluster re-measure at other delays, so a folder that re-measured after 30 s is asked as well."""
     named = set()
     for document in ("NARRATIVE.md", "METHODOLOGY.md"):
@@ -119,7 +125,7 @@ def test_the_documents_name_only_macros_that_an_analysis_writes(analysed, tmp_pa
     assert sorted(named - waits - written) == []
 
 
-def test_a_degraded_run_says_so_on_top_with_its_reasons(tmp_path):
+def test_a_degraded_run_says_so_on_top_with_its_reasons(tmp_path, undrawn):
     folder = Folder({"a": Clock()})
     path = write(folder, tmp_path / "r")
     broken = manifest(folder, outcome=records.RUN_DEGRADED, problems=["a: ntp was unavailable for 7 readings"])
@@ -150,7 +156,7 @@ def test_odd_runs_are_analysed_to_the_end_without_invented_numbers(tmp_path, fol
     assert "not evaluable" in text
 
 
-def test_the_window_widths_asked_for_are_the_ones_judged(analysed):
+def test_the_window_widths_asked_for_are_the_ones_judged(analysed, undrawn):
     path, _ = analysed
     copy = path.parent / "copy"
     shutil.copytree(path, copy)

@@ -14,7 +14,7 @@ import pytest
 
 from node_agent.exchange.chronotick import ChronoTickClient
 from node_agent.instants import LocalClock
-from node_agent.records import OK, Sample
+from node_agent.records import CLOCK_STEP, OK, Sample
 
 HOST = "127.0.66.124"
 TIMEOUT_S = 0.4
@@ -149,6 +149,35 @@ def test_the_question_carries_the_nodes_own_newest_ntp_samples():
     assert set(question) == {"node_id", "instant_ns", "raw_ns", "use_dual_model", "ntp_samples"}
     assert [said["raw_ns"] for said in question["ntp_samples"]] == list(range(4, 20))
     assert question["ntp_samples"][-1] == {"raw_ns": 19, "offset_ms": 1.5, "delay_ms": 0.2, "bound_ms": 0.11}
+
+
+class Stepping(LocalClock):
+    """A wall clock that is set ahead when told to."""
+
+    step_ns = 0
+
+    def pair(self):
+        now = super().pair()
+        return now._replace(wall_ns=now.wall_ns + self.step_ns)
+
+
+def test_after_a_step_no_answer_counts_until_ntp_has_been_heard_again():
+    """The server predicts the clock that the NTP samples describe, and that one is no more."""
+    clock = Stepping()
+
+    def ntp():
+        now = clock.pair()
+        return Sample("ntp1", "ntp", "s:1", "", OK, now.raw_ns, now.raw_ns, now.wall_ns, raw_at_ns=now.raw_ns)
+
+    with Stub(lambda handler, _asked: handler.say(json.dumps(GOOD))) as stub:
+        client = ChronoTickClient(stub.url, "comp11", clock, timeout_s=PATIENT_S, dual_model=True)
+        with contextlib.closing(client):
+            heard = [ntp()]
+            outcomes = [client.sample(heard, lambda: "ct1").outcome]
+            clock.step_ns = 40_000_000
+            outcomes += [client.sample(heard, lambda: "ct2").outcome for _ in range(2)]
+            outcomes.append(client.sample([*heard, ntp()], lambda: "ct3").outcome)
+    assert outcomes == [OK, CLOCK_STEP, CLOCK_STEP, OK]
 
 
 @pytest.mark.parametrize(

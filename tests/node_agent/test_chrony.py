@@ -12,7 +12,7 @@ from node_agent.clocks.chrony import ChronySource, NotTracking, Tracking, parse
 from node_agent.exchange import chrony
 from node_agent.instants import LocalClock
 from node_agent.plan import ClocksPlan, NodePlan
-from node_agent.records import OK, Stamp
+from node_agent.records import CLOCK_STEP, OK, Stamp
 
 NORMAL = (
     "7F000001,127.0.0.1,2,1795465937.750042791,-0.000016840,-0.000000859,0.000006314,0.554,-0.039,2.339,"
@@ -76,6 +76,38 @@ def test_a_node_without_a_running_chronyd_has_a_reason_and_no_number(tmp_path, m
     assert sample.outcome == outcome
     assert sample.offset_ns is None
     assert sample.bound_ns is None
+
+
+class Moved(LocalClock):
+    """A wall clock that is set while chronyc is at work, or slewed all the time."""
+
+    def __init__(self, step_ns=0, slew_ppm=0):
+        super().__init__()
+        self.first, self.step_ns, self.slew_ppm = super().pair(), step_ns, slew_ppm
+        self.looks = 0
+
+    def pair(self):
+        now = super().pair()
+        self.looks += 1
+        moved = (now.raw_ns - self.first.raw_ns) * self.slew_ppm // 1_000_000 + self.step_ns * (self.looks > 1)
+        return now._replace(wall_ns=now.wall_ns + moved)
+
+
+def test_a_clock_that_is_set_while_chronyc_answers_is_a_named_outcome(tmp_path, monkeypatch):
+    _chronyc(tmp_path, f"echo '{NORMAL.strip()}'")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    sample = chrony.sample("", Moved(step_ns=500_000_000), 5.0, lambda: "chrony1")
+    assert (sample.outcome, sample.offset_ns, sample.bound_ns) == (CLOCK_STEP, None, None)
+
+
+def test_a_clock_that_is_slewed_while_chronyc_answers_widens_the_bound_by_as_much(tmp_path, monkeypatch):
+    _chronyc(tmp_path, f"sleep 0.2; echo '{NORMAL.strip()}'")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    sample = chrony.sample("", Moved(slew_ppm=400), 5.0, lambda: "chrony1")
+    assert sample.outcome == OK
+    moved_ns = (sample.raw_after_ns - sample.raw_before_ns) * 400 // 1_000_000
+    assert sample.bound_stamp_ns >= moved_ns - 1_000
+    assert sample.bound_ns >= parse(NORMAL).bound_ns + moved_ns - 1_000
 
 
 def test_a_node_without_chrony_says_so(tmp_path, monkeypatch):

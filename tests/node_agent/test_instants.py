@@ -85,6 +85,13 @@ def test_a_stamp_too_far_from_its_pair_has_no_raw_instant():
     assert (far.raw_ns, far.problem) == (None, STAMP_GAP)
 
 
+def test_a_packet_that_arrived_after_the_pair_read_after_it_proves_a_step():
+    """Stepped ahead and back between two looks: they agree, and only the packet's own stamp tells."""
+    wall, ahead = Wall(S), Wall(S + 10 * MS)
+    stamp = kernel_stamp(ahead.at(50 * S), KERNEL_RX, wall.pair(50 * S + MS), wall.pair(50 * S - MS))
+    assert (stamp.raw_ns, stamp.problem) == (None, CLOCK_STEP)
+
+
 def test_the_error_of_a_carried_stamp_is_half_the_bracket_and_500_ppm_of_the_gap():
     wall = Wall(S)
     stamp = kernel_stamp(wall.at(50 * S), KERNEL_RX, wall.pair(50 * S + 2 * MS, 3_001), wall.pair(50 * S - MS))

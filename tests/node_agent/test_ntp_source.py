@@ -174,3 +174,16 @@ def test_a_name_that_moves_to_another_machine_takes_its_old_answers_with_it():
     both = evaluate(ONE, by_publication([old, new]), stamp)
     assert both == evaluate(ONE, [new], stamp)
     assert isinstance(both, Available)
+
+
+def test_two_names_of_one_machine_have_one_vote():
+    """A liar under two names does not outvote the one honest server: the truth stays inside."""
+    still = Oscillator(0)
+    there = Exchange(EPOCH_NS, 1_000, 0, 1_000)
+    liar = [there.sample(still, LIMIT_PPM, server=name, lie_ns=S) for name in ("s:1", "t:1")]
+    honest = replace(there.sample(still, LIMIT_PPM, server="u:1"), address="192.0.2.2:123")
+    samples = [*(replace(one, address="192.0.2.1:123") for one in liar), honest]
+    true_ns = EPOCH_NS + S
+    reading = evaluate(NtpSource(("s:1", "t:1", "u:1"), LIMIT_PPM, FOREVER_NS), samples, stamp_at(still, true_ns))
+    assert isinstance(reading, Available)
+    assert reading.earliest_ns <= true_ns <= reading.latest_ns
