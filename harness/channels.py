@@ -59,8 +59,13 @@ def run_command(transport: paramiko.Transport, command: str, stdin: bytes, timeo
         with _ended_after(channel, timeout_s):
             channel.exec_command(f"exec /bin/sh -c {shlex.quote(f'echo {_MARK}; echo {_MARK} >&2; {command}')}")
         channel.settimeout(max(0.1, deadline - time.monotonic()))
-        channel.sendall(stdin)
-        channel.shutdown_write()
+        try:
+            channel.sendall(stdin)
+            channel.shutdown_write()
+        except TimeoutError:
+            raise
+        except OSError:  # it has ended without reading all that; how it ended says more, or that the line broke
+            pass
         stdout = _read_all(channel, channel.recv, deadline)
         stderr = _read_all(channel, channel.recv_stderr, deadline)
         if not channel.status_event.wait(max(0.0, deadline - time.monotonic())):

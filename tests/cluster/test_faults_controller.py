@@ -15,7 +15,7 @@ SILENCE_S = 3.0
 
 def test_a_killed_controller_loses_nothing_and_is_picked_up(project, testbed):
     """After SIGKILL mid-run a new process sees the agents at work, waits for their end, and collects everything."""
-    run = BrokenRun(project, testbed, lasting_s=10).start().await_rows()
+    run = BrokenRun(project, testbed, lasting_s=20).start().await_rows()
     run.keep()
     run.process.kill()
     run.end()

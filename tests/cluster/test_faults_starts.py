@@ -40,7 +40,7 @@ def test_a_port_that_is_taken_between_check_and_start_fails_the_run(project, tes
 
 def test_a_second_run_is_kept_out_and_the_first_does_not_notice(project, testbed):
     """The port says that somebody is there."""
-    run = BrokenRun(project, testbed, lasting_s=8).start().await_rows()
+    run = BrokenRun(project, testbed, lasting_s=20).start().await_rows()
     other = BrokenRun(project, testbed)
     code, printed = other.start().end()
     assert code == 3, printed

@@ -50,6 +50,12 @@ def test_input_output_and_errors_pass_unharmed(cluster: Cluster) -> None:
     assert (int(result.stdout), result.stderr, result.exit_code) == (len(big), "oops\n", 0)
 
 
+def test_a_command_that_ends_without_reading_its_input_is_no_lost_connection(cluster: Cluster) -> None:
+    for _ in range(5):
+        result = cluster.hosts["comp12"].run("exec <&-; echo enough; exit 3", stdin=bytes(8_000_000))
+        assert (result.exit_code, result.stdout) == (3, "enough\n")
+
+
 def test_a_secret_is_never_readable_to_others(cluster: Cluster, local) -> None:
     cluster.hosts["comp11"].write("~/secret", b"key", 0o600)
     path = local.homes["comp11"] / "secret"

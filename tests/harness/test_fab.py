@@ -257,7 +257,7 @@ def test_a_lost_controller_loses_nothing(
     project: Project, hosts: ClusterConfig, agents_of: Callable[[], list[str]]
 ) -> None:
     project.add_cluster("lab", hosts)
-    project.edit("configs/coordinator_config.yaml", experiment={"num_events": 300})
+    project.edit("configs/coordinator_config.yaml", experiment={"num_events": 700})
     process = project.start("lab", "run", "--experiment", "lost")
     await_line(process, "comp18 phase=broadcasting")
     process.kill()

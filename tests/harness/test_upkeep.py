@@ -123,7 +123,7 @@ def test_a_truncated_file_on_a_node_never_replaces_the_good_one_at_home(done: Pr
 def test_logs_are_followed_until_the_run_ends(project: Project, hosts: ClusterConfig, agents_of: Callable) -> None:
     """Started while the run goes on, `logs -f` shows every node's lines and ends by itself when all agents have."""
     project.add_cluster("lab", hosts)
-    project.edit("configs/coordinator_config.yaml", experiment={"num_events": 400})
+    project.edit("configs/coordinator_config.yaml", experiment={"num_events": 800})
     run = project.start("lab", "run", "--experiment", "told")
     while "comp18 phase=broadcasting" not in run.stdout.readline():
         assert run.poll() is None
@@ -142,7 +142,7 @@ def test_following_ends_at_ctrl_c_and_the_run_goes_on(
     project: Project, hosts: ClusterConfig, agents_of: Callable
 ) -> None:
     project.add_cluster("lab", hosts)
-    project.edit("configs/coordinator_config.yaml", experiment={"num_events": 400})
+    project.edit("configs/coordinator_config.yaml", experiment={"num_events": 800})
     run = project.start("lab", "run", "--experiment", "left")
     while "comp18 phase=broadcasting" not in run.stdout.readline():
         assert run.poll() is None

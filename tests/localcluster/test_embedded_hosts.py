@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shlex
@@ -19,8 +20,9 @@ BIG = 8 * 1024 * 1024
 
 def run(client: paramiko.SSHClient, command: str, data: bytes = b"") -> tuple[int, bytes, bytes]:
     stdin, stdout, stderr = client.exec_command(command, timeout=60)
-    stdin.write(data)
-    stdin.channel.shutdown_write()
+    with contextlib.suppress(OSError):  # a command may end without reading it
+        stdin.write(data)
+        stdin.channel.shutdown_write()
     out, err = stdout.read(), stderr.read()
     return stdout.channel.recv_exit_status(), out, err
 
