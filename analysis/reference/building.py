@@ -10,7 +10,8 @@ from analysis import statistics
 from analysis.reference import drift, mesh
 from analysis.reference.bounds import Bounds, join, merged, set_backs, stamps
 from analysis.reference.checks import checked
-from analysis.reference.envelope import Envelope, envelope_of, even_instants
+from analysis.reference.doubtful import NOTHING, doubtful, longest_pause
+from analysis.reference.envelope import Envelope, envelope_of, even_instants, left_out, pair_envelope
 from analysis.reference.model import DEFAULT_RHO_PPM, NO_PROBES, SHARED_CLOCK, PairSummary
 from analysis.reference.relation import Reference
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.load import Run
-    from analysis.reference.bounds import Joined
+    from analysis.reference.bounds import Joined, NodeStamps
+    from analysis.reference.doubtful import Doubtful
     from node_agent.records import NodeManifest
 
 SLEW_PPB: Final = 500_000  # the kernel slews CLOCK_REALTIME by at most 500 ppm (adjtimex(2))
@@ -54,9 +56,12 @@ def build(run: Run, *, rho_ppm: float = DEFAULT_RHO_PPM) -> Reference:
     if not any(one.joined for one in joined.values()):
         why = SHARED_CLOCK if shared and not joined and len(nodes) > 1 else NO_PROBES
         return Reference(False, why, rho_ppm, nodes, shared=shared, joined=joined)
-    twice = {node: set_backs(own[node], run.clock_pairs.get(node)) for node in own}
-    direct = {pair: envelope_of(one.bounds, twice[pair[0]], ppb) for pair, one in joined.items()}
-    tight = mesh.tighten(nodes, direct, ppb)
+    twice = {node: _shown_twice(own[node], run.clock_pairs.get(node)) for node in own}
+    direct = {
+        (first, second): pair_envelope(one.bounds, (twice[first], twice[second]), ppb)
+        for (first, second), one in joined.items()
+    }
+    tight = mesh.tighten(nodes, direct, ppb, twice)
     envelopes = {pair: one for pair, one in tight.envelopes.items() if pair not in shared}
     found = Reference(
         evaluable=True,
@@ -72,6 +77,7 @@ def build(run: Run, *, rho_ppm: float = DEFAULT_RHO_PPM) -> Reference:
         mesh_instants=tight.instants,
         mesh_contradictions=tight.contradictions,
         twice=twice,
+        doubtful=_left_out(twice, direct, joined),
     )
     return checked(found, run)
 
@@ -103,7 +109,26 @@ def _summary(pair: tuple[str, str], one: Envelope, joined: Joined | None) -> Pai
     )
 
 
-def _wall_clocks(run: Run, twice: Mapping[str, list[tuple[int, int]]]) -> Mapping[str, Envelope]:
+def _shown_twice(own: NodeStamps, pairs: pd.DataFrame | None) -> Doubtful:
+    """Return what an oscillator showed twice; what it showed in the pauses around is not among the node's stamps."""
+    peers = {peer for peer, _ in own}
+    at = [[stamps.raw[stamps.known] for (peer, _), stamps in own.items() if peer == one] for one in peers]
+    pause = max((longest_pause(np.concatenate(raw)) for raw in at), default=0)
+    return doubtful(set_backs(own, pairs), pause)
+
+
+def _left_out(
+    twice: Mapping[str, Doubtful], direct: Mapping[tuple[str, str], Envelope], joined: Mapping[tuple[str, str], Joined]
+) -> dict[str, Doubtful]:
+    """Return what each node's oscillator showed twice, or may have: what any of its pairs leaves out near a step."""
+    found = {node: one.pairs() for node, one in twice.items()}
+    for pair, one in direct.items():
+        for node, stretches in zip(pair, left_out(one, joined[pair].bounds), strict=True):
+            found[node] += stretches.pairs()
+    return {node: doubtful(stretches) for node, stretches in found.items()}
+
+
+def _wall_clocks(run: Run, twice: Mapping[str, Doubtful]) -> Mapping[str, Envelope]:
     """Return each node's wall clock over its raw oscillator: an envelope of wall - raw, cut where the wall stepped."""
     clocks = {}
     for node in run.manifest.nodes:
@@ -118,7 +143,7 @@ def _wall_clocks(run: Run, twice: Mapping[str, list[tuple[int, int]]]) -> Mappin
             parts += _wall_bounds(_int64(rows["raw_ns"]), _int64(rows["wall_ns"]), _int64(rows["raw_error_ns"]))
         if parts:
             bounds = merged(parts)
-            clocks[node] = envelope_of(bounds, twice.get(node, []), SLEW_PPB)
+            clocks[node] = envelope_of(bounds, twice.get(node, NOTHING).pairs(), SLEW_PPB)
     return clocks
 
 

@@ -15,7 +15,8 @@ import pandas as pd
 
 from analysis import statistics, truth
 from analysis.reference import drift
-from analysis.reference.envelope import envelope_of, even_instants
+from analysis.reference.doubtful import NOTHING
+from analysis.reference.envelope import even_instants, pair_envelope
 from analysis.reference.model import Check, TruthCheck
 from node_agent.clocks import virtual
 
@@ -74,12 +75,15 @@ def _halves(reference: Reference) -> Check:
     ppb = drift.parts_per_billion(reference.rho_ppm)
     for pair, joined in reference.joined.items():
         bounds = joined.bounds
-        even = envelope_of(bounds.take(bounds.even), list(reference.twice.get(pair[0], ())), ppb)
+        twice = (reference.twice.get(pair[0], NOTHING), reference.twice.get(pair[1], NOTHING))
+        even = pair_envelope(bounds.take(bounds.even), twice, ppb)
         odd = bounds.take(~bounds.even)
         theta = even.theta(odd.at)
         fits = np.where(odd.upper, odd.value >= theta.low, odd.value <= theta.high)
-        held += int((fits & (theta.segment >= 0)).sum())
-        known += int((theta.segment >= 0).sum())
+        # half of the probes may not show a step that all of them do
+        judged = (theta.segment >= 0) & (reference.direct[pair].theta(odd.at).segment >= 0)
+        held += int((fits & judged).sum())
+        known += int(judged.sum())
     meaning = "the envelope of the even probes alone is contradicted by no odd probe"
     return Check(HALVES, meaning, held, known, "" if known else "too few probes")
 

@@ -12,9 +12,12 @@ of the oscillators stepped in (t_j, t_k]. All bounds up to j are from before the
 lies between may be either and is used for neither. A k that contradicts its past ends a segment at the latest such j.
 A segment is valid from where it has both an upper and a lower bound to where it last has: a step later than that could
 not show. An oscillator that is set back shows some instants twice, and the probes alone do not tell whose step it was;
-so the stretch around a step is left out by as much as theta jumped at most, on either side. Where that is not known,
-because one side has too few probes, 8 usual pauses between probes are left out: a longer set-back shows in the order of
-the node's own sends.
+so around a step is left out as much as theta jumped at most, on either side, and no less than 8 usual pauses between
+probes. Several steps between two segments may each be larger than the jump they add up to; but a set-back by more than
+a pause shows in the order of the node's own sends, and what is shown twice then is known and left out on either node.
+
+*Both clocks.* What is left out on the first node's oscillator is left out on the second's: of a probe that no segment
+is valid at, nobody knows on which of its ends the step was, and it may be all that was stamped between two steps.
 
 *Hidden steps.* A step at t of size s up is contradicted iff s > (U from before t) - (L from after t), both against the
 theta before and after it: that is the sum of the least forward and the least backward delay near t, a round trip, plus
@@ -25,13 +28,14 @@ above three round trips always shows while probes come often enough that rho tim
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from analysis.reference import drift
 from analysis.reference.bounds import Bounds, merged
+from analysis.reference.doubtful import NOTHING, Doubtful, doubtful, longest_pause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +67,8 @@ class Envelope:
     """theta of a pair over the first node's raw oscillator, in ns.
 
     Knots ``at`` with ``low`` and ``high``, each in one segment; segments are valid from ``begins`` to ``ends``.
-    ``groups`` are the bounds each segment rests on; ``support`` are the instants of the probes themselves.
+    ``groups`` are the bounds each segment rests on; ``support`` are the instants of the probes themselves. Nothing is
+    known of what is ``doubtful`` on the second node's oscillator.
     """
 
     ppb: int
@@ -76,6 +81,7 @@ class Envelope:
     ends: NDArray[np.int64]
     groups: tuple[Bounds, ...]
     support: NDArray[np.int64]
+    doubtful: Doubtful = NOTHING
 
     def segment_at(self, at_ns: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the number of the segment each instant lies in, -1 where none is valid."""
@@ -87,6 +93,12 @@ class Envelope:
 
     def theta(self, at_ns: NDArray[np.int64]) -> At:
         """Return theta at instants of the first node's oscillator."""
+        theta = self.bounded(at_ns)
+        known = (theta.segment >= 0) & ~self.doubtful.touched(at_ns + theta.low, at_ns + theta.high)
+        return At(np.where(known, theta.low, 0), np.where(known, theta.high, 0), np.where(known, theta.segment, -1))
+
+    def bounded(self, at_ns: NDArray[np.int64]) -> At:
+        """Return what theta is bounded by at instants of the first node's, even where the second's are doubtful."""
         segment = self.segment_at(at_ns)
         known = segment >= 0
         if not known.any():
@@ -112,8 +124,8 @@ class Envelope:
         theta = self.theta(at_ns)
         grown = error_ns + drift.up(error_ns, self.ppb)
         inside = self.segment_at(at_ns - error_ns) == self.segment_at(at_ns + error_ns)
-        known = (theta.segment >= 0) & inside
         low, high = at_ns + theta.low - grown, at_ns + theta.high + grown
+        known = (theta.segment >= 0) & inside & ~self.doubtful.touched(low, high)
         return Carried(np.where(known, low, 0), np.where(known, high, 0), np.where(known, theta.segment, -1))
 
     def back(self, shown_ns: NDArray[np.int64], error_ns: NDArray[np.int64]) -> Carried:
@@ -135,6 +147,7 @@ class Envelope:
         high = near + self._gone(shown_ns + error_ns - near - theta.low, least=False)
         known = (theta.segment >= 0) & (self.segment_at(low) == theta.segment)
         known &= self.segment_at(high) == theta.segment
+        known &= ~self.doubtful.touched(shown_ns - error_ns, shown_ns + error_ns)
         return Carried(np.where(known, low, 0), np.where(known, high, 0), np.where(known, theta.segment, -1))
 
     def _gone(self, other_ns: NDArray[np.int64], *, least: bool) -> NDArray[np.int64]:
@@ -208,8 +221,11 @@ class Group(NamedTuple):
     end: int
 
 
-def envelope(groups: Sequence[Group], ppb: int, support: NDArray[np.int64]) -> Envelope:
-    """Return the envelope of groups of bounds, in order of time, that no bound may be carried between."""
+def envelope(groups: Sequence[Group], ppb: int, support: NDArray[np.int64], pause: int = 0) -> Envelope:
+    """Return the envelope of groups of bounds, in order of time, that no bound may be carried between.
+
+    Between two of its segments at least ``pause`` is left out on either side.
+    """
     pieces = [
         Group(group.bounds.take(stretch), group.begin, group.end)
         for group in groups
@@ -218,7 +234,9 @@ def envelope(groups: Sequence[Group], ppb: int, support: NDArray[np.int64]) -> E
     unsure = np.array([_valid(piece.bounds) is None for piece in pieces], dtype=np.bool_)
     pieces, parts, beside = _with_neighbours(pieces, unsure)
     knots = [_knots(part, ppb) for part in parts]
-    begins, ends = _trimmed(parts, knots, beside * _pause(support), ppb)
+    beside[1:-1] = np.maximum(beside[1:-1] * longest_pause(support), pause)
+    beside[[0, -1]] *= longest_pause(support)
+    begins, ends = _trimmed(parts, knots, beside, ppb)
     begins = np.maximum(begins, np.array([piece.begin for piece in pieces], dtype=np.int64))
     ends = np.minimum(ends, np.array([piece.end for piece in pieces], dtype=np.int64))
     kept = np.flatnonzero(begins <= ends)
@@ -275,11 +293,6 @@ def _with_neighbours(
     return chosen, [piece.bounds for piece in chosen], beside
 
 
-def _pause(support: NDArray[np.int64]) -> np.int64:
-    """Return the longest pause between a node's probes that is counted with where nothing else tells: 8 usual ones."""
-    return np.int64(0) if len(support) < 2 else np.int64(8 * np.median(np.diff(support)))
-
-
 def _trimmed(
     parts: list[Bounds], knots: list[_Knots], least: NDArray[np.int64], ppb: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -307,15 +320,42 @@ def _trimmed(
     return begins, ends
 
 
-def unbounded(bounds: Bounds, twice: Sequence[tuple[int, int]] = ()) -> list[Group]:
-    """Return all bounds as groups; those within stretches that the oscillator showed twice tell nothing."""
-    return _apart([Group(bounds, -int(_FAR), int(_FAR))], twice)
+def envelope_of(bounds: Bounds, twice: Sequence[tuple[int, int]], ppb: int) -> Envelope:
+    """Return the envelope of bounds; those within stretches that the first oscillator showed twice tell nothing."""
+    whole = Group(bounds, -int(_FAR), int(_FAR))
+    return envelope(apart([whole], twice), ppb, bounds.at)
 
 
-def envelope_of(bounds: Bounds, twice: list[tuple[int, int]], ppb: int) -> Envelope:
-    """Return the envelope of a pair's own probes, given what the first node's oscillator showed twice."""
-    pause = int(_pause(bounds.at))  # what it showed in the pauses around the step is not among its stamps
-    return envelope(unbounded(bounds, [(start - pause, stop + pause) for start, stop in twice]), ppb, bounds.at)
+def pair_envelope(bounds: Bounds, twice: tuple[Doubtful, Doubtful], ppb: int) -> Envelope:
+    """Return the envelope of a pair's own probes, given what each node's oscillator showed twice."""
+    first, second = twice
+    pause = longest_pause(bounds.at)
+    groups = apart(_before_and_after(bounds, second), first.pairs())
+    found = envelope(groups, ppb, bounds.at, pause)
+    return replace(found, doubtful=doubtful(second.pairs() + left_out(found, bounds)[1].pairs()))
+
+
+def left_out(found: Envelope, bounds: Bounds) -> tuple[Doubtful, Doubtful]:
+    """Return what of either node's oscillator is near stamps of a pair's probes that its envelope leaves out.
+
+    Where nothing was contradicted, that is nothing.
+    """
+    if len(found.groups) == 1 and len(found.groups[0].at) == len(bounds.at):
+        return NOTHING, NOTHING
+    pause = longest_pause(bounds.at)
+    at = bounds.at[found.segment_at(bounds.at) < 0]
+    shown = (bounds.at + bounds.value)[found.segment_at(bounds.at) < 0]
+    first, second = (doubtful([(one - pause, one + pause) for one in stamps.tolist()]) for stamps in (at, shown))
+    return first, second
+
+
+def _before_and_after(bounds: Bounds, second: Doubtful) -> list[Group]:
+    """Return the bounds apart that lie before, between and after what the second oscillator showed twice."""
+    shown = bounds.at + bounds.value
+    side = np.where(second.touched(shown, shown), -1, second.passed(shown))
+    changes = np.flatnonzero(np.diff(side)) + 1
+    runs = [run for run in np.split(np.arange(len(side)), changes) if len(run) and side[run[0]] >= 0]
+    return [Group(bounds.take(slice(run[0], run[-1] + 1)), -int(_FAR), int(_FAR)) for run in runs]
 
 
 def even_instants(one: Envelope, count: int) -> NDArray[np.int64]:
@@ -335,10 +375,11 @@ def tightened(direct: Envelope, more: Bounds, dead: Sequence[tuple[int, int]]) -
     for bounds, begin, end in zip(direct.groups, direct.begins.tolist(), direct.ends.tolist(), strict=True):
         inside = (more.at >= begin) & (more.at <= end)
         groups.append(Group(merged([bounds, more.take(inside)]), begin, end))
-    return envelope(_apart(groups, dead), direct.ppb, direct.support)
+    return replace(envelope(apart(groups, dead), direct.ppb, direct.support), doubtful=direct.doubtful)
 
 
-def _apart(groups: list[Group], dead: Sequence[tuple[int, int]]) -> list[Group]:
+def apart(groups: list[Group], dead: Sequence[tuple[int, int]]) -> list[Group]:
+    """Return groups without what lies in ``dead`` stretches; no bound may be carried over one."""
     for start, stop in dead:
         parts = []
         for bounds, begin, end in groups:

@@ -13,7 +13,7 @@ them bounds are carried at rho as any others are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,12 +22,15 @@ from scipy.sparse.csgraph import NegativeCycleError, floyd_warshall
 
 from analysis.reference import drift
 from analysis.reference.bounds import Bounds
-from analysis.reference.envelope import Envelope, Group, envelope, tightened
+from analysis.reference.doubtful import NOTHING
+from analysis.reference.envelope import Envelope, Group, apart, envelope, tightened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from analysis.reference.doubtful import Doubtful
 
     Pair = tuple[str, str]
 
@@ -56,8 +59,14 @@ class Mesh:
     contradictions: int
 
 
-def tighten(nodes: Sequence[str], direct: Mapping[Pair, Envelope], ppb: int) -> Mesh:
-    """Return the mesh of the nodes; pairs (first, second) are in the order of ``nodes``."""
+def tighten(
+    nodes: Sequence[str], direct: Mapping[Pair, Envelope], ppb: int, twice: Mapping[str, Doubtful] | None = None
+) -> Mesh:
+    """Return the mesh of the nodes; pairs (first, second) are in the order of ``nodes``.
+
+    ``twice`` is what each node's oscillator showed twice: of pairs without probes of their own nothing else tells it.
+    """
+    shown_twice = twice or {}
     there = {pair: one for pair, one in direct.items() if len(one.begins)}
     if len(there) < 2:
         return Mesh(dict(direct), 0, 0)
@@ -79,7 +88,8 @@ def tighten(nodes: Sequence[str], direct: Mapping[Pair, Envelope], ppb: int) -> 
             if (first, second) in direct:
                 found[first, second] = tightened(direct[first, second], bounds, dead)
             elif usable.any():
-                found[first, second] = _derived(bounds, usable, here, positions[second], ppb)
+                alone = _derived(bounds, usable, here, positions[second], shown_twice.get(first, NOTHING), ppb)
+                found[first, second] = replace(alone, doubtful=shown_twice.get(second, NOTHING))
     return Mesh(found, len(grid), int((~consistent).sum()))
 
 
@@ -111,7 +121,7 @@ def _positions(nodes: Sequence[str], there: Mapping[Pair, Envelope]) -> tuple[ND
 
 
 def _shown_by_second(one: Envelope, at: NDArray[np.int64]) -> NDArray[np.int64]:
-    theta = one.theta(at)
+    theta = one.bounded(at)
     return at + theta.low + (theta.high - theta.low) // 2
 
 
@@ -191,7 +201,9 @@ def _stretches(here: Position, bad: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return found
 
 
-def _derived(bounds: Bounds, usable: NDArray[np.bool_], first: Position, second: Position, ppb: int) -> Envelope:
+def _derived(
+    bounds: Bounds, usable: NDArray[np.bool_], first: Position, second: Position, twice: Doubtful, ppb: int
+) -> Envelope:
     """Return the envelope of two nodes without probes to each other, closed wherever a pair on their way steps."""
     key = np.where(usable, first.key * (int(second.key.max()) + 2) + second.key, -1)
     changes = np.flatnonzero(np.diff(key)) + 1
@@ -200,4 +212,4 @@ def _derived(bounds: Bounds, usable: NDArray[np.bool_], first: Position, second:
         if usable[run[0]]:
             low, high = int(first.middle[run].min()), int(first.middle[run].max())
             groups.append(Group(bounds.take((bounds.at >= low) & (bounds.at <= high)), low, high))
-    return envelope(groups, ppb, np.unique(bounds.at))
+    return envelope(apart(groups, twice.pairs()), ppb, np.unique(bounds.at))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from analysis.reference.doubtful import NOTHING
 from analysis.reference.envelope import Carried, Envelope
 from analysis.reference.model import (
     ACROSS_SEGMENTS,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.reference.bounds import Joined
+    from analysis.reference.doubtful import Doubtful
 
     Pair = tuple[str, str]
     Errors = NDArray[np.int64] | int
@@ -51,6 +53,7 @@ class Reference:
 
     ``envelopes`` are the pairs' after the mesh, ``direct`` those before, ``joined`` what these rest on, all keyed by
     (first, second) in the order of ``nodes``; ``wall`` is what each node's wall clock is over its raw oscillator.
+    ``twice`` is what each node's raw oscillator showed twice, ``doubtful`` what it may have for all its probes tell.
     ``checks`` are those that gate every verdict; one that failed makes the reference not evaluable.
     """
 
@@ -67,7 +70,8 @@ class Reference:
     shared: frozenset[Pair] = frozenset()
     mesh_instants: int = 0
     mesh_contradictions: int = 0
-    twice: Mapping[str, list[tuple[int, int]]] = field(default_factory=dict, repr=False)
+    twice: Mapping[str, Doubtful] = field(default_factory=dict, repr=False)
+    doubtful: Mapping[str, Doubtful] = field(default_factory=dict, repr=False)
 
     def lag(
         self,
@@ -133,8 +137,10 @@ class Reference:
     def _shown(self, target: str, node: str, raw_ns: NDArray[np.int64], error_ns: NDArray[np.int64]) -> _Interval:
         """Return what ``target``'s oscillator showed at instants of ``node``'s."""
         if target == node:
-            zeros = np.zeros(len(raw_ns), dtype=np.int64)
-            return _Interval(raw_ns - error_ns, raw_ns + error_ns, zeros, zeros, _reasons(len(raw_ns), ""))
+            low, high = raw_ns - error_ns, raw_ns + error_ns
+            unclear = self.doubtful.get(node, NOTHING).touched(low, high)
+            segment, why = np.where(unclear, -1, 0).astype(np.int64), np.where(unclear, AT_A_STEP, "").astype(object)
+            return _Interval(low, high, segment, np.zeros_like(segment), why)
         pair, forward = self._pair(node, target)
         one = self.envelopes.get(pair)
         if not self.evaluable or one is None or not len(one.begins):
