@@ -86,6 +86,33 @@ class Cluster:
         delays = max(longest[a, b] + longest[b, a] for a, b in longest)
         return delays + 8 * self.stamp_error + 2 * self.longest_gap // 2500  # two gaps, at 2 x 200 ppm
 
+    def drop_steps_that_no_probe_shows(self):
+        """Drop the steps that the probes of a pair cannot tell from none (METHODOLOGY, "what it cannot prove").
+
+        Of the oscillator's times before and after a step, a probe was sent in the one in which it was ahead, and one
+        was received in the other, each within a time in which neither node stepped.
+        """
+        while hidden := [step for way in self.directions() for step in self._steps_not_shown(*way)]:
+            for clock in self.oscillators.values():
+                clock.steps = [step for step in clock.steps if step not in hidden]
+
+    def _steps_not_shown(self, a, b):
+        """Return the steps of either node that no two probes, one each way and on either side of them, show."""
+        steps = [(at, -by, by) for at, by in self.oscillators[a].steps]
+        steps = sorted(steps + [(at, by, by) for at, by in self.oscillators[b].steps])
+        edges = [0, *(at for at, _, _ in steps), int(self.seconds * SECOND)]
+        hidden = []
+        for place, (at, theta_by, by) in enumerate(steps):
+            before, after = (edges[place], at), (at, edges[place + 2])
+            low, high = (before, after) if theta_by > 0 else (after, before)
+            if not (self._probed((a, b), *low) and self._probed((b, a), *high)):
+                hidden.append((at, by))
+        return hidden
+
+    def _probed(self, way, begin, end):
+        left, came, arrives = self.probes[way]
+        return bool((arrives & (left > begin) & (came < end)).any())
+
     def stamp(self, node, true):
         """Return raw stamps of true instants, wrong by at most ``stamp_error``, and that bound."""
         error = self.dice.integers(0, self.stamp_error + 1, len(true))
@@ -190,8 +217,25 @@ def _integers(columns):
     )
 
 
-def random_cluster(seed, *, count=None, steps=0, wall_steps=0, loss=None, stamp_error=None, pairs=None):
-    """Draw a cluster whose oscillators stay within 200 ppm of each other, save for steps of 3 to 300 round trips."""
+APART, CLOSE, ENDS, BACK = "apart", "close", "ends", "back"
+
+
+def _when(dice, number, where):
+    """Draw the instant of a step, in s of 3: apart from the others, close to them, near an end, or anywhere."""
+    if where == CLOSE:
+        return 1.5 + dice.normal(0, 0.1)
+    if where == ENDS:
+        return 0.3 * dice.random() + 2.7 * (dice.random() < 0.5)
+    if where == BACK:
+        return 3.0 * dice.random()
+    return 0.6 + 1.2 * number + 0.6 * dice.random()
+
+
+def random_cluster(seed, *, count=None, steps=0, where=APART, wall_steps=0, loss=None, stamp_error=None, pairs=None):
+    """Draw a cluster whose oscillators stay within 200 ppm of each other, save for steps of 3 to 300 round trips.
+
+    Steps are ``where`` says; with BACK each is undone within 0.3 s. Those that no probe shows are left out.
+    """
     dice = np.random.default_rng(seed)
     count = int(dice.integers(2, 9)) if count is None else count
     nodes = [f"n{place}" for place in range(count)]
@@ -223,8 +267,12 @@ def random_cluster(seed, *, count=None, steps=0, wall_steps=0, loss=None, stamp_
     for number in range(steps):
         clock = clocks[nodes[int(dice.integers(0, count))]]
         size = int(cluster.round_trip() * 10 ** dice.uniform(np.log10(3), 2.5))
-        at = int((0.6 + 1.2 * number + 0.6 * dice.random()) * SECOND)
-        clock.steps.append((at, size if dice.random() < 0.5 else -size))
+        at = int(_when(dice, number, where) * SECOND)
+        by = size if dice.random() < 0.5 else -size
+        clock.steps.append((at, by))
+        if where == BACK:
+            clock.steps.append((at + int(0.3 * dice.random() ** 2 * SECOND), -by))
+    cluster.drop_steps_that_no_probe_shows()
     for _ in range(wall_steps):
         clock = clocks[nodes[int(dice.integers(0, count))]]
         size = int(dice.integers(5 * MS, 500 * MS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import permutations
 
 import numpy as np
-from clusters import MS, US, Cluster, Oscillator, random_cluster
+from clusters import APART, BACK, CLOSE, ENDS, MS, US, Cluster, Oscillator, random_cluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_fuzz import outside
@@ -83,10 +83,10 @@ def test_a_star_bounds_pairs_that_never_exchanged_a_probe():
 
 
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 2**32), steps=st.integers(0, 2))
-def test_no_answer_of_a_random_star_misses_the_truth(seed, steps):
+@given(seed=st.integers(0, 2**32), steps=st.integers(0, 2), where=st.sampled_from([APART, CLOSE, ENDS, BACK]))
+def test_no_answer_of_a_random_star_misses_the_truth(seed, steps, where):
     star = [("n0", other) for other in ("n1", "n2", "n3")]
-    cluster = random_cluster(seed, count=4, steps=steps, pairs=star)
+    cluster = random_cluster(seed, count=4, steps=steps, where=where, pairs=star)
     built = reference.build(cluster.run())
     missed, asked = outside(cluster, built, seed=seed)
     assert (missed, asked > 0) == (0, True)
