@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from analysis.errors import UsageError
 
@@ -87,14 +87,22 @@ class ChronoTick(_Strict):
 class Clock(_Strict):
     """How far the nodes' clocks are off: each draws its error (ms) and drift (ppm) evenly from +- these, and wanders.
 
+    No drift is nearer to 0 than ``least_drift_ppm``, for faults that only show on a clock that drifts.
     ``swing_ms`` lets every wall clock be slewed to and fro by that much, ``swings`` times over the run.
     """
 
     error_ms: float = 15.0
     drift_ppm: float = 25.0
+    least_drift_ppm: float = Field(default=0.0, ge=0)
     wander_ppm: float = 0.01
     swing_ms: float = 0.0
     swings: int = 4
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Clock:
+        if self.least_drift_ppm > self.drift_ppm:
+            raise ValueError(f"expected least_drift_ppm of at most drift_ppm ({self.drift_ppm:g})")
+        return self
 
 
 class Jump(_Strict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    from analysis.simulation.scenario import Delay, Jump, Scenario
+    from analysis.simulation.scenario import Clock, Delay, Jump, Scenario
 
     Ints = NDArray[np.int64]
 
@@ -161,7 +162,7 @@ class World:
         virtual = VirtualClock(
             epoch_ns=EPOCH_NS,
             error_ms=round(float(dice.uniform(-clock.error_ms, clock.error_ms)), 6),
-            drift_ppm=round(float(dice.uniform(-clock.drift_ppm, clock.drift_ppm)), 3),
+            drift_ppm=_drift_ppm(clock, dice),
             random_walk=RandomWalk(int(dice.integers(1 << 31)), clock.wander_ppm) if clock.wander_ppm else None,
             steps=self._steps(self.scenario.wall_steps, place),
             slews=self._slews(place) if clock.swing_ms else (),
@@ -260,6 +261,13 @@ class World:
             0, 4_000, (self.size.nodes - 1, count)
         )
         return Sends(sequence, planned, begun, begun + _SEND_SETUP_NS + each)
+
+
+def _drift_ppm(clock: Clock, dice: Generator) -> float:
+    """Return a drift whose size is between the clock's least and most, of either sign."""
+    room = clock.drift_ppm - clock.least_drift_ppm
+    drawn = float(dice.uniform(-room, room))
+    return round(drawn + math.copysign(clock.least_drift_ppm, drawn), 3)
 
 
 def delay_of(delay: Delay, count: int, dice: Generator) -> Ints:

@@ -20,6 +20,17 @@ def test_a_scenario_is_judged_as_its_file_says(tmp_path, name):
     assert expectation.unmet(told.expected, judged.as_statistics(), judged.findings) == []
 
 
+@pytest.mark.parametrize("seed", [3, 4])
+def test_frozen_answers_miss_the_truth_whatever_the_seed(tmp_path, seed):
+    """Every node drifts by 30 ppm or more, so that a repeated offset cannot stay right by luck."""
+    told = scenario.read("frozen")
+    folder = simulate(told, 3, EVENTS, rate_hz=RATE_HZ, seed=seed, results=tmp_path)
+    judged = results.compute(load.load(folder))
+    assert expectation.unmet(told.expected, judged.as_statistics(), judged.findings) == []
+    for node in judged.table.run.manifest.nodes.values():
+        assert 30 <= abs(node.virtual_clock["drift_ppm"]) <= 50
+
+
 @pytest.mark.parametrize("name", scenario.names())
 def test_a_simulated_folder_is_valid_and_replays(tmp_path, name):
     folder = simulate(name, 3, 300, rate_hz=10.0, seed=7, results=tmp_path)
