@@ -53,8 +53,10 @@ class Trace:
 class Quality:
     """What is known of one source on one node. What could not be judged is None or empty; ``standard`` says why.
 
-    ``width_us``: of the whole interval. ``abs_error_us``: the greatest error the standard allows, ``least_error_us``
-    the smallest. ``provable_misses``: events whose readings here and at the coordinator cannot both be right.
+    ``width_us``: of the whole interval of one reading. ``judged_width_us``: of the interval that was judged, which is
+    that of the difference of two readings where the standard is the reference (``relative``). ``abs_error_us``: the
+    greatest error the standard allows, ``least_error_us`` the smallest. ``provable_misses``: events whose readings
+    here and at the coordinator cannot both be right.
     """
 
     source: str
@@ -67,6 +69,8 @@ class Quality:
     unavailable: dict[str, int]
     availability: statistics.Rate
     width_us: statistics.Spread
+    relative: bool
+    judged_width_us: statistics.Spread
     abs_error_us: statistics.Spread
     least_error_us: statistics.Spread
     coverage: coverages.Coverage
@@ -97,9 +101,12 @@ class Quality:
             "coverage_rates": self.coverage.as_dict(),
             "provable_misses": None if self.provable_misses is None else self.provable_misses.as_dict(),
             "width_us": self.width_us.as_dict(),
+            "judged": "difference to the coordinator's reading" if self.relative else "reading",
+            "judged_width_us": self.judged_width_us.as_dict(),
             "abs_error_us": self.abs_error_us.as_dict(),
             "abs_error_at_least_us": self.least_error_us.as_dict(),
             "kappa": None if self.kappa is None else self.kappa.value,
+            "kappa_bounds": None if self.kappa is None else [self.kappa.least, self.kappa.value],
             "kappa_detail": None if self.kappa is None else self.kappa.as_dict(),
             "skill": None if self.skill is None else self.skill.value,
             "skill_detail": None if self.skill is None else self.skill.as_dict(),
@@ -221,6 +228,8 @@ def _quality(table: Table, one: _Data, beside: dict[str, _Data]) -> Quality:
         unavailable=readings.statuses(readings.stamped & ~readings.known),
         availability=statistics.block_rate(readings.known, readings.stamped, stretches),
         width_us=statistics.spread((readings.latest - readings.earliest)[readings.bounded], US),
+        relative=errors.relative,
+        judged_width_us=statistics.spread((errors.below + errors.above)[errors.bounded], US),
         abs_error_us=worst,
         least_error_us=worst if errors.exact else statistics.spread(least[judged], US),
         coverage=coverages.coverage(errors, stretches),

@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 
 GUARANTEED_SCORED_AT: Final = math.erf(3.0 / math.sqrt(2.0))  # a level of 1 would make every miss infinitely bad
 US: Final = 1_000.0
+TOO_NARROW: Final = "too narrow"
+WIDE_ENOUGH: Final = "wide enough"
+UNDECIDED: Final = "undecided"
 
 
 @dataclass(frozen=True)
 class Kappa:
-    """The smallest inflation of the intervals about their estimates that gives the claimed coverage for certain.
+    """The smallest inflation of the intervals about their estimates that gives the claimed coverage.
 
-    ``least``: the smallest that could have, were the truth at the best place within the standard's bounds. ``low`` and
-    ``high``: 95 % interval; ``high`` None where too few samples were seen to bound it, ``value`` None where there is no
-    finite inflation (an interval without width that misses).
+    It lies between ``least``, were the truth at the best place within the standard's bounds, and ``value``, wherever it
+    is. ``low`` and ``high``: 95 % interval of ``value``; ``high`` None where too few samples were seen to bound it.
+    ``least_low``: the lower end of that of ``least``. ``value`` and ``least`` are None where there is no finite
+    inflation (an interval without width that misses).
     """
 
     level: float
@@ -34,6 +38,14 @@ class Kappa:
     least: float | None
     low: float | None
     high: float | None
+    least_low: float | None
+
+    @property
+    def claims(self) -> str:
+        """Say what the intervals are: too narrow only if they are so wherever the truth is, and beyond chance."""
+        if self.least is None or (self.least > 1.0 and (self.least_low is None or self.least_low > 1.0)):
+            return TOO_NARROW
+        return WIDE_ENOUGH if self.value is not None and self.value <= 1.0 else UNDECIDED
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-serialisable data."""
@@ -43,6 +55,8 @@ class Kappa:
             "value": self.value,
             "least": self.least,
             "interval": None if self.low is None else [self.low, self.high],
+            "least_low": self.least_low,
+            "claims": self.claims,
             "method": "order statistics at the Wilson limits of the level (effective trials by block bootstrap)",
         }
 
@@ -79,13 +93,15 @@ def kappa(errors: Errors, stretches: NDArray[np.int64]) -> Kappa | None:
     down, up = statistics.wilson(level, worth) if level < 1.0 else (1.0, 1.0)
     seen = level < 1.0 and level**worth < (1.0 - statistics.CONFIDENCE) / 2.0  # else no sample need lie above it
     value = _finite(ordered[_rank(level, count)])
+    at_best = np.sort(least)
     return Kappa(
         level=level,
         count=count,
         value=value,
-        least=_finite(np.partition(least, _rank(level, count))[_rank(level, count)]),
+        least=_finite(at_best[_rank(level, count)]),
         low=None if value is None else _finite(ordered[_rank(down, count)]),
         high=None if value is None or not seen else _finite(ordered[_rank(up, count)]),
+        least_low=_finite(at_best[_rank(down, count)]),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis import style
+from analysis import statistics, style
 from analysis.bars import PERCENT, legend
 from analysis.readings import POINT as POINT_CLOCK
 
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
     from analysis.clock_quality import ClockQuality, Quality
     from analysis.clock_quality_coverage import Coverage
-    from analysis.statistics import Rate
 
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
+CLAIMED_ALPHA: Final = 0.18
+BAND_ALPHA: Final = 0.25
+ASIDE: Final = 1.025
+YOUNGEST_S: Final = 1e-6  # a logarithmic axis has no 0
+OF_PAIRS: Final = " of the difference\nof two readings"
 MOST_NODES: Final = 3  # error panels in a row; the statistics have all nodes
 
 
@@ -42,7 +46,7 @@ def errors_over_time(axes: Axes, clocks: Sequence[Quality], node_id: str) -> Non
             -trace.above_us[claimed],
             trace.below_us[claimed],
             color=colour,
-            alpha=0.18,
+            alpha=CLAIMED_ALPHA,
             linewidth=0,
         )
         axes.fill_between(trace.at_s, trace.low_us, trace.high_us, color=colour, alpha=0.5, linewidth=0)
@@ -53,7 +57,10 @@ def errors_over_time(axes: Axes, clocks: Sequence[Quality], node_id: str) -> Non
 
 
 def reliability(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> None:
-    """Draw how many intervals held the truth over how many claimed to, at every level."""
+    """Draw how many intervals held the truth over how many claimed to, at every level.
+
+    Where the standard has a width too, it is a band: from those that held it for certain to all that did not miss it.
+    """
     axes.set_title("Reliability")
     shown = [one for one in clocks if one.reliability]
     if not shown:
@@ -61,8 +68,8 @@ def reliability(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) 
         return
     axes.plot([0, 100], [0, 100], color="black", linewidth=0.5, linestyle=":")
     for one in shown:
-        claimed = [PERCENT * rung.claimed for rung in one.reliability]
-        _shares(axes, claimed, [rung.coverage.contained for rung in one.reliability], one, markers)
+        rungs = [rung for rung in one.reliability if rung.claimed]  # a difference of two may claim nothing at all
+        _shares(axes, [PERCENT * rung.claimed for rung in rungs], [rung.coverage for rung in rungs], one, markers)
     axes.set_xlim(0, 102)
     axes.set_ylim(0, 102)
     axes.set_xlabel("claimed (%)")
@@ -71,40 +78,48 @@ def reliability(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) 
 
 
 def coverage_by_age(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> None:
-    """Draw the share of intervals that held the truth over the age of the sample they rest on."""
+    """Draw the share of intervals that held the truth over the age of the sample they rest on, as in ``reliability``.
+
+    The axis is logarithmic: one source is asked every second, another one every minute.
+    """
     axes.set_title("Coverage by age of sample")
     shown = [one for one in clocks if one.by_age]
     if not shown:
         style.say(axes, "no interval with an age\ncould be judged")
         return
-    oldest_s = max(bin_.to_ms for one in shown for bin_ in one.by_age) / 1e3
     for place, one in enumerate(shown):
         bins = [bin_ for bin_ in one.by_age if bin_.coverage.contained.denominator]
-        aside = 0.012 * oldest_s * (place - (len(shown) - 1) / 2)  # so that equal shares do not hide each other
-        ages = [(bin_.from_ms + bin_.to_ms) / 2e3 + aside for bin_ in bins]
-        _shares(axes, ages, [bin_.coverage.contained for bin_ in bins], one, markers)
+        aside = ASIDE ** (place - (len(shown) - 1) / 2)  # so that equal shares do not hide each other
+        ages = [max((bin_.from_ms + bin_.to_ms) / 2e3, YOUNGEST_S) * aside for bin_ in bins]
+        _shares(axes, ages, [bin_.coverage for bin_ in bins], one, markers)
     levels = {one.claimed_level for one in shown if one.claimed_level is not None}
     for level in sorted(levels):
         axes.axhline(PERCENT * level, color="black", linewidth=0.5, linestyle=":")
     axes.set_ylim(*_room([bin_.coverage for one in shown for bin_ in one.by_age]))
-    axes.set_xlabel("age (s)")
+    style.readable_log(axes.xaxis)
+    axes.set_xlabel("age (s), logarithmic")
     axes.set_ylabel("contains the truth (%)")
     axes.grid(axis="y")
 
 
 def widths(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> None:
-    """Draw the half-width claimed, median and a bar to its 99th percentile, beside the median error."""
-    axes.set_title("Half-width, and error (black)")
-    shown = [one for one in clocks if one.width_us.median]
+    """Draw the half-width of what was judged, median and a bar to its 99th percentile, beside the median error.
+
+    Where the reference judges, both are of the difference of two readings. Where nobody judges, the width is of one.
+    """
+    relative = any(one.relative and one.judged_width_us.median for one in clocks)
+    axes.set_title(f"Half-width{OF_PAIRS if relative else ''}, and error (black)")
+    judged = [(one, one.judged_width_us) for one in clocks if one.judged_width_us.median]
+    shown = judged or [(one, one.width_us) for one in clocks if one.width_us.median]
     if not shown:
         style.say(axes, "no source with intervals\nin this run")
         return
-    sources = list(dict.fromkeys(one.source for one in shown))
-    nodes = list(dict.fromkeys(one.node_id for one in shown))
-    for one in shown:
+    sources = list(dict.fromkeys(one.source for one, _ in shown))
+    nodes = list(dict.fromkeys(one.node_id for one, _ in shown))
+    for one, width in shown:
         group, count = sources.index(one.source), len(nodes)
         place = group + 0.7 * ((nodes.index(one.node_id) + 0.5) / count - 0.5)
-        median, high = (one.width_us.median or 0.0) / 2, (one.width_us.p99 or 0.0) / 2
+        median, high = (width.median or 0.0) / 2, (width.p99 or 0.0) / 2
         colour = style.colour(one.source)
         axes.errorbar(
             place, median, yerr=[[0.0], [high - median]], color=colour, marker=markers[one.node_id], markersize=3,
@@ -112,7 +127,7 @@ def widths(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> No
         )  # fmt: skip
         if one.abs_error_us.median:
             axes.plot(place, one.abs_error_us.median, color="black", marker=markers[one.node_id], markersize=2.5)
-    axes.set_yscale("log")
+    style.readable_log(axes.yaxis)
     axes.set_xticks(range(len(sources)), [style.label(source) for source in sources])
     axes.set_xlim(-0.6, len(sources) - 0.4)
     axes.set_ylabel("median, bar to p99 (µs)")
@@ -140,15 +155,28 @@ def draw(result: ClockQuality) -> Figure:
     return figure
 
 
-def _shares(axes: Axes, places: list[float], rates: list[Rate], one: Quality, markers: dict[str, str]) -> None:
-    """Draw rates with their intervals as one line."""
-    values = [PERCENT * (rate.value or 0.0) for rate in rates]
-    down = [max(0.0, value - PERCENT * (rate.low or 0.0)) for value, rate in zip(values, rates, strict=True)]
-    up = [max(0.0, PERCENT * (rate.high or 0.0) - value) for value, rate in zip(values, rates, strict=True)]
-    axes.errorbar(
-        places, values, yerr=[down, up], color=style.colour(one.source), marker=markers[one.node_id], markersize=3,
-        linewidth=0.8, elinewidth=0.5, capsize=1.5, markerfacecolor="white",
-    )  # fmt: skip
+def _shares(axes: Axes, places: list[float], coverages: list[Coverage], one: Quality, markers: dict[str, str]) -> None:
+    """Draw coverages with their intervals: one line, or, where some are undecided, a band from contained to not missed.
+
+    The band's lower edge has the interval's lower half, its upper edge the upper half.
+    """
+    colour = style.colour(one.source)
+    certain = [found.contained for found in coverages]
+    possible = [statistics.opposite(found.missed) for found in coverages]
+    low, high = ([PERCENT * (rate.value or 0.0) for rate in edge] for edge in (certain, possible))
+    down = [max(0.0, value - PERCENT * (rate.low or 0.0)) for value, rate in zip(low, certain, strict=True)]
+    up = [max(0.0, PERCENT * (rate.high or 0.0) - value) for value, rate in zip(high, possible, strict=True)]
+    none = [0.0] * len(places)
+    looks: dict[str, Any] = {
+        "color": colour, "marker": markers[one.node_id], "markersize": 3, "markerfacecolor": "white", "linewidth": 0.8,
+        "elinewidth": 0.5, "capsize": 1.5,
+    }  # fmt: skip
+    if low == high:
+        axes.errorbar(places, low, yerr=[down, up], **looks)
+        return
+    axes.fill_between(places, low, high, color=colour, alpha=BAND_ALPHA, linewidth=0)
+    axes.errorbar(places, low, yerr=[down, none], **looks)
+    axes.errorbar(places, high, yerr=[none, up], **looks, linestyle=":")
 
 
 def _room(coverages: Sequence[Coverage]) -> tuple[float, float]:
@@ -165,4 +193,10 @@ def _handles(clocks: Sequence[Quality], markers: dict[str, str]) -> list[Any]:
         Line2D([], [], color="#444444", marker=marker, markersize=3, linestyle="none", label=node)
         for node, marker in markers.items()
     ]
-    return [*lines, Patch(facecolor="#444444", alpha=0.18, label="claimed"), *nodes]
+    claimed = Patch(facecolor="#444444", alpha=CLAIMED_ALPHA, label="claimed")
+    bands = (
+        [Patch(facecolor="#444444", alpha=BAND_ALPHA, label="from contained (solid) to not missed (dotted)")]
+        if any(one.relative and one.coverage.undecided.numerator for one in clocks)
+        else []
+    )
+    return [*lines, claimed, *bands, *nodes]

@@ -82,6 +82,11 @@ class Errors:
         return self.low is self.high
 
     @property
+    def relative(self) -> bool:
+        """Tell whether the errors are of the difference of two nodes' readings."""
+        return self.standard == PROBES
+
+    @property
     def middle(self) -> NDArray[np.float64]:
         """Return the middle of the error's bounds: the error itself where the truth is known exactly."""
         middle: NDArray[np.float64] = (self.low + self.high) / 2

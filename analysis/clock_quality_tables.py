@@ -10,6 +10,7 @@ from analysis.tables import markdown, number, share
 
 if TYPE_CHECKING:
     from analysis.clock_quality import ClockQuality, Quality
+    from analysis.clock_quality_calibration import Kappa
 
 TAUS_SHOWN = (0.1, 1.0, 10.0, 100.0)
 
@@ -24,10 +25,14 @@ def judged_against(result: ClockQuality) -> str:
 
 
 def clocks(result: ClockQuality) -> str:
-    """Return coverage, width and error of every source on every node."""
+    """Return coverage, width and error of every source on every node.
+
+    Beside the coverage stands the width of what was judged: where the reference judges, of the difference of two
+    readings, which is about twice as wide as one of them.
+    """
     rows = []
     for one in result.clocks:
-        width, error = half(one.width_us), one.abs_error_us
+        width, judged, error = half(one.width_us), half(one.judged_width_us), one.abs_error_us
         point = one.kind == POINT_CLOCK
         misses = "" if one.provable_misses is None else share(one.provable_misses)
         rows.append(
@@ -38,6 +43,8 @@ def clocks(result: ClockQuality) -> str:
                 share(one.availability),
                 "point clock" if point else share(one.coverage.contained),
                 "point clock" if point else share(one.coverage.missed),
+                "point clock" if point else _undecided(one),
+                number(judged.median) + (" (difference)" if one.relative and judged.count else ""),
                 number(width.median),
                 number(width.p99),
                 number(error.median),
@@ -47,8 +54,9 @@ def clocks(result: ClockQuality) -> str:
                 misses,
             )
         )
-    head = ("source", "node", "claims", "available", "contained", "missed", "half-width median (µs)", "p99")
-    return markdown((*head, "error median (µs)", "p95", "p99", "max", "cannot both be right"), rows)
+    head = ("source", "node", "claims", "available", "contained", "missed", "undecided")
+    widths = ("half-width judged, median (µs)", "half-width of one reading, median (µs)", "p99")
+    return markdown((*head, *widths, "error median (µs)", "p95", "p99", "max", "cannot both be right"), rows)
 
 
 def calibration(result: ClockQuality) -> str:
@@ -63,15 +71,17 @@ def calibration(result: ClockQuality) -> str:
                 one.source,
                 one.node_id,
                 f"{100 * one.kappa.level:g} %",
-                _kappa(one),
+                _kappa(one.kappa),
+                one.kappa.claims,
                 number(skill.score_us),
                 number(skill.baseline_us),
                 "no samples to hold" if skill.value is None else _interval(skill.value, skill.low, skill.high, 3),
                 one.kappa.count,
             )
         )
-    head = ("source", "node", "claimed level", "κ (95 % interval)", "interval score (µs)", "of the last sample held")
-    return markdown((*head, "skill (95 % interval)", "events"), rows, "No interval could be judged.")
+    head = ("source", "node", "claimed level", "κ (95 % interval)", "claims are", "interval score (µs)")
+    beside = ("of the last sample held", "skill (95 % interval)", "events")
+    return markdown((*head, *beside), rows, "No interval could be judged.")
 
 
 def stability(result: ClockQuality) -> str:
@@ -112,13 +122,19 @@ def _claim(one: Quality) -> str:
     return one.kind if one.level is None or one.level == 1 else f"{one.kind}, level {one.level:g}"
 
 
-def _kappa(one: Quality) -> str:
-    kappa = one.kappa
-    if kappa is None or kappa.value is None or kappa.low is None:
+def _undecided(one: Quality) -> str:
+    """Return the share nobody can decide; against an exact truth there is none by definition."""
+    return share(one.coverage.undecided) if one.relative or not one.coverage.undecided.denominator else "0"
+
+
+def _kappa(kappa: Kappa) -> str:
+    """Return the factor, or its range where the standard's width leaves one, with the 95 % interval of the whole."""
+    if kappa.least is None or kappa.least_low is None:
         return "no finite factor: intervals without width miss"
-    if kappa.high is None:
-        return f"{kappa.value:.3g} ({kappa.low:.3g} or more)"
-    return f"{kappa.value:.3g} ({kappa.low:.3g} to {kappa.high:.3g})"
+    if kappa.value is None:
+        return f"{kappa.least:.3g} or more (from {kappa.least_low:.3g}): intervals without width may miss"
+    factor = f"{kappa.value:.3g}" if kappa.value == kappa.least else f"{kappa.least:.3g} to {kappa.value:.3g}"
+    return f"{factor} ({kappa.least_low:.3g} {'or more' if kappa.high is None else f'to {kappa.high:.3g}'})"
 
 
 def _interval(value: float, low: float | None, high: float | None, digits: int) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matplotlib.ticker import NullFormatter, ScalarFormatter
-
 from analysis import style
 from analysis.bars import PERCENT, bar_place, clock_handles, grouped, legend, percent_axis, task_label
 
@@ -91,9 +89,7 @@ def commit_wait_ratios(axes: Axes, result: CommitWait) -> None:
         shares = [PERCENT * (place + 1) / len(one.ratios) for place in range(len(one.ratios))]
         axes.step(one.ratios, shares, where="post", color=style.colour(one.source), label=style.label(one.source))
     axes.axvline(1, color="black", linewidth=0.6, linestyle=":")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    style.readable_log(axes.xaxis)
     violated = [one.consistency.violated for one in result.waits if one.consistency.violated is not None]
     judged = sum(one.denominator for one in violated)
     order = f"\nout of order: {sum(one.numerator for one in violated)} of {judged}" if judged else ""

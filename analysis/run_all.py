@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from analysis.clock_quality_coverage import Coverage
     from analysis.hypotheses import Judged
     from analysis.results import Results
 
@@ -54,7 +55,7 @@ HEADLINES: Final = (
     "ambiguous",
     "violated",
     "half-width",
-    "contained",
+    "contained / missed / undecided",
 )
 
 
@@ -146,15 +147,14 @@ def _headlines(found: Results, judged: Sequence[Judged]) -> HeadlineTable:
             tables.NONE if point_clock else _percent(cell.interval_rates[verdict])
             for verdict in ("proved", "ambiguous", "violated")
         ]
-        width = None if clock is None or clock.width_us.median is None else clock.width_us.median / 2
         rows.append(
             [
                 cell.source,
                 cell.worker,
                 _percent(cell.point_rates["violated"]),
                 *intervals,
-                tables.NONE if width is None else f"{width:.1f} µs",
-                tables.NONE if clock is None or point_clock else _percent(clock.coverage.contained),
+                tables.NONE if clock is None else _half_width(clock),
+                tables.NONE if clock is None or point_clock else _coverage(clock.coverage),
             ]
         )
     supported = sum(one.status == hypotheses.SUPPORTED for one in judged)
@@ -172,6 +172,21 @@ def _counted(found: Results) -> dict[str, int]:
 
 def _errors_found(found: Results) -> int:
     return sum(one.severity == "error" for one in found.findings)
+
+
+def _half_width(clock: clock_quality.Quality) -> str:
+    """Return the half-width of what the coverage beside it is about: the reading, or a difference of two."""
+    relative = clock.relative and clock.judged_width_us.median is not None
+    median = clock.judged_width_us.median if relative else clock.width_us.median
+    return tables.NONE if median is None else f"{median / 2:.1f} µs{' (difference)' if relative else ''}"
+
+
+def _coverage(found: Coverage) -> str:
+    """Return the three shares of a coverage: what nobody can decide is no miss."""
+    shares = [rate.value for rate in (found.contained, found.missed, found.undecided)]
+    if None in shares:
+        return "not evaluable"
+    return f"{' / '.join(f'{100 * (one or 0.0):.1f}' for one in shares)} % of {found.contained.denominator}"
 
 
 def _percent(rate: statistics.Rate) -> str:

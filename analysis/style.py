@@ -6,6 +6,7 @@ Colours: Okabe and Ito's palette for the colour-blind (Color Universal Design, 2
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from matplotlib import rc_context
@@ -13,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from analysis import output
 
@@ -22,11 +24,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 COLUMN_IN: Final = 3.4  # one column of a two-column paper
 PAGE_IN: Final = 7.0  # both
 DPI: Final = 300
 FASTER: Final[dict[str, Any]] = {"compress_level": 3}
+
+LITTLE: Final = 2.0  # a logarithmic axis that spans less is labelled like a linear one
+LOG_STEPS: Final = (
+    (7.0, (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)),
+    (300.0, (1.0, 2.0, 5.0)),
+    (math.inf, (1.0,)),
+)  # up to so many times the least, these ticks in each power of ten
 
 _COLOURS: Final = {"system": "#666666", "ntp": "#0072B2", "chronotick": "#D55E00", "chrony": "#009E73"}
 _MORE: Final = ("#CC79A7", "#56B4E9", "#E69F00")
@@ -82,6 +92,25 @@ def say(axes: Axes, text: str) -> None:
     """Write, in place of a plot, why there is none: never an empty frame, never an invented zero."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, text, ha="center", va="center", wrap=True, transform=axes.transAxes, color="#444444")
+
+
+def readable_log(axis: Axis) -> None:
+    """Make an axis logarithmic whose labels are plain numbers, at least two of them however little it spans.
+
+    Call it when everything is drawn and the limits stand.
+    """
+    axes = axis.axes
+    (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
+    low, high = sorted(float(end) for end in axis.get_view_interval())
+    if high / low < LITTLE:
+        ticks = [float(tick) for tick in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)]
+    else:
+        steps = next(steps for most, steps in LOG_STEPS if high / low <= most)
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        ticks = [step * 10.0**power for power in powers for step in steps]
+    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,.10g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def save(figure: Figure, directory: Path, name: str) -> list[Path]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from run_folder import MS, US, Clock, Folder, write
 
-from analysis import clock_quality, load, readings
+from analysis import clock_quality, clock_quality_figure, clock_quality_tables, load, readings
 from analysis import clock_quality_calibration as calibration
 from analysis import clock_quality_coverage as coverages
 from analysis import clock_quality_standards as standards
@@ -225,6 +225,62 @@ def test_the_width_of_the_standard_bounds_score_and_skill():
     error = np.random.default_rng(5).normal(scale=100, size=200)
     found = calibration.skill(errors(error, 150, half=20), errors(error, 250, half=20), each(200))
     assert found.least < found.value < found.most
+
+
+def test_what_the_standard_cannot_tell_makes_no_clock_too_narrow():
+    """Errors within 40 of 50 claimed, known to within 30: a factor of 0.2 may suffice, 1.4 surely does."""
+    error = np.linspace(-40, 40, 400).astype(int)
+    blurred = calibration.kappa(errors(error, 50, level=1.0, half=30), each(400))
+    assert (blurred.least, blurred.value) == (pytest.approx(0.2), pytest.approx(1.4))
+    assert blurred.claims == "undecided"
+    assert calibration.kappa(errors(error, 50, level=1.0), each(400)).claims == "wide enough"
+    assert calibration.kappa(errors(3 * error, 50, level=1.0, half=30), each(400)).claims == "too narrow"
+
+
+def test_an_honest_clock_judged_by_a_wide_reference_is_shown_undecided_and_not_overconfident(tmp_path):
+    """Both clocks are right to the ns; the reference knows the lag to 120 us, and the two half-widths add to 60 us."""
+    folder = Folder({"w": Clock()}, truth=False)
+    found = clock_quality.compute(table_of(folder, tmp_path / "r"), lambda _worker: Lag([100 * US] * 10, 120 * US))
+    tick = next(one for one in found.clocks if (one.source, one.node_id) == ("chronotick", "w"))
+    assert (tick.width_us.median, tick.judged_width_us.median) == (60.0, 120.0)
+    said = tick.as_dict()
+    assert (said["kappa"], said["kappa_bounds"], said["kappa_detail"]["claims"]) == (2.0, [0.0, 2.0], "undecided")
+    assert said["judged"].startswith("difference")
+    grid = clock_quality_tables.clocks(found)
+    row = dict(zip(grid.columns, next(row for row in grid.rows if row[:2] == ("chronotick", "w")), strict=True))
+    assert row["undecided"].startswith("100.00 % (10/10")
+    assert row["half-width judged, median (µs)"] == "60.0 (difference)"
+    calibrated = clock_quality_tables.calibration(found)
+    row = dict(zip(calibrated.columns, next(row for row in calibrated.rows if row[0] == "chronotick"), strict=True))
+    assert row["κ (95 % interval)"].startswith("0 to 2 (")
+    assert row["claims are"] == "undecided"
+
+
+def test_the_reliability_of_undecided_intervals_is_a_band_up_to_what_was_not_missed(tmp_path):
+    folder = Folder({"w": Clock()}, truth=False)
+    found = clock_quality.compute(table_of(folder, tmp_path / "r"), lambda _worker: Lag([100 * US] * 10, 120 * US))
+    figure = clock_quality_figure.draw(found)
+    axes = next(axes for axes in figure.axes if axes.get_title() == "Reliability")
+    low, high = (line.lines[0].get_ydata() for line in axes.containers)
+    assert (list(low), list(high)) == ([0.0] * len(low), [100.0] * len(high))
+    assert len(axes.collections) >= 1
+
+
+def test_the_ages_of_a_fast_and_a_slow_source_are_apart_on_the_axis(tmp_path):
+    """One source is asked every second, the other every 64 s: on a linear axis the first would be one blob."""
+    found = clock_quality.compute(table_of(Folder({"w": Clock()}), tmp_path / "r"))
+    fast, slow = (one for one in found.clocks if one.node_id == "w" and one.source != "system")
+    bins = [coverages.AgeBin(1000.0 * step, 1000.0 * (step + 1), slow.coverage) for step in range(0, 60, 10)]
+    quick = [coverages.AgeBin(150.0 * step, 150.0 * (step + 1), fast.coverage) for step in range(6)]
+    clocks = (replace(fast, by_age=tuple(quick)), replace(slow, by_age=tuple(bins)))
+    figure = clock_quality_figure.draw(clock_quality.ClockQuality(clocks))
+    axes = next(axes for axes in figure.axes if axes.get_title() == "Coverage by age of sample")
+    assert axes.get_xscale() == "log"
+    places = axes.transAxes.inverted().transform(
+        axes.transData.transform([(x, 100.0) for x in axes.containers[0].lines[0].get_xdata()])
+    )[:, 0]
+    assert np.ptp(places) > 0.25
+    assert {"0.1", "1", "10"} <= {tick.get_text() for tick in axes.get_xticklabels()}
 
 
 # --- coverage ------------------------------------------------------------------------------------------------------

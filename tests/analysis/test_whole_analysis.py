@@ -125,6 +125,24 @@ def test_the_documents_name_only_macros_that_an_analysis_writes(analysed, tmp_pa
     assert sorted(named - waits - written) == []
 
 
+def test_the_headlines_tell_what_was_missed_from_what_nobody_can_decide(tmp_path, undrawn):
+    """Without an injected truth the reference judges, and what its own width hides is no miss."""
+    folder = simulate("honest", 2, 200, rate_hz=20.0, results=tmp_path)
+    file = folder / records.MANIFEST_FILE
+    data = json.loads(file.read_text())
+    for node in data["nodes"].values():
+        node["virtual_clock"] = None
+    file.write_text(json.dumps(data))
+    table = run_all.run_all(folder).table
+    tick = dict(zip(table.columns, next(row for row in table.rows if row[0] == "chronotick"), strict=True))
+    contained, missed, undecided = (float(one) for one in re.findall(r"[\d.]+", tick[table.columns[-1]])[:3])
+    assert table.columns[-1] == "contained / missed / undecided"
+    assert missed == 0
+    assert undecided == pytest.approx(100 - contained, abs=0.11)
+    assert undecided > 0
+    assert tick["half-width"].endswith("(difference)")
+
+
 def test_a_degraded_run_says_so_on_top_with_its_reasons(tmp_path, undrawn):
     folder = Folder({"a": Clock()})
     path = write(folder, tmp_path / "r")
