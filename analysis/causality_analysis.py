@@ -46,6 +46,7 @@ class Labels:
     points: NDArray[np.int8]
     stretches: NDArray[np.int64]
     advance_ns: NDArray[np.int64]
+    received: NDArray[np.bool_]
     interval_reasons: dict[str, int]
     point_reasons: dict[str, int]
     by_judge: Mapping[str, NDArray[np.int8]]
@@ -55,8 +56,9 @@ class Labels:
 class Cell:
     """The verdicts of one source on one worker's receipts, or on all. ``advance_us``: R.est - S.est, in us.
 
-    ``interval_rates`` and ``point_rates`` are shares of the evaluable pairs, by verdict; ``interval_against`` and
-    ``point_against`` what each judge says of the decided ones.
+    ``interval_share`` and ``point_share``: of the received pairs, those that are evaluable. ``interval_rates`` and
+    ``point_rates`` are shares of the evaluable pairs, by verdict; ``interval_against`` and ``point_against`` what each
+    judge says of the decided ones.
     """
 
     source: str
@@ -70,6 +72,8 @@ class Cell:
     point_rates: Mapping[str, statistics.Rate]
     point_reasons: dict[str, int]
     point_against: tuple[Judgement, ...]
+    interval_share: statistics.Rate
+    point_share: statistics.Rate
     advance_us: statistics.Spread
 
     @property
@@ -114,9 +118,14 @@ class Cell:
             "level": self.level,
             "events": self.events,
             "intervals": {name: rate.as_dict() for name, rate in self.interval_rates.items()}
-            | {"not_evaluable": self.interval_reasons, "against": judges.as_dict(self.interval_against)},
+            | {
+                "evaluable": self.interval_share.as_dict(),
+                "not_evaluable": self.interval_reasons,
+                "against": judges.as_dict(self.interval_against),
+            },
             "points": {name: rate.as_dict() for name, rate in self.point_rates.items()}
             | {
+                "evaluable": self.point_share.as_dict(),
                 "not_evaluable": self.point_reasons,
                 "against": judges.as_dict(self.point_against),
                 "receive_minus_send_us": self.advance_us.as_dict(),
@@ -185,6 +194,7 @@ def _labels(table: Table, source: str, worker: str, by_judge: Mapping[str, NDArr
         points=points,
         stretches=bootstrap.stretches_of(send.stretch, receive.stretch),
         advance_ns=(receive.est - send.est)[points != verdicts.NOT_EVALUABLE],
+        received=table.received.get(worker, np.zeros(len(labels), dtype=np.bool_)),
         interval_reasons={} if source == "system" else verdicts.reasons(send, receive, labels),
         point_reasons=verdicts.reasons(send, receive, points),
         by_judge=by_judge,
@@ -198,6 +208,7 @@ def _together(parts: Sequence[Labels]) -> Labels:
         points=np.column_stack([one.points for one in parts]).ravel(),
         stretches=np.repeat(bootstrap.stretches_of(*(one.stretches for one in parts)), len(parts)),
         advance_ns=np.concatenate([one.advance_ns for one in parts]),
+        received=np.column_stack([one.received for one in parts]).ravel(),
         interval_reasons=_sum([one.interval_reasons for one in parts]),
         point_reasons=_sum([one.point_reasons for one in parts]),
         by_judge={name: np.column_stack([one.by_judge[name] for one in parts]).ravel() for name in parts[0].by_judge},
@@ -211,6 +222,9 @@ def _cell(source: str, worker: str, kind: str, level: float | None, found: Label
             name: statistics.block_rate(np.isin(labels, values), judged, found.stretches)
             for name, values in named.items()
         }
+
+    def share(labels: NDArray[np.int8]) -> statistics.Rate:
+        return statistics.block_rate(labels != verdicts.NOT_EVALUABLE, found.received, found.stretches)
 
     def against(labels: NDArray[np.int8]) -> tuple[Judgement, ...]:
         return tuple(judges.judge(one, labels, found.by_judge.get(one.name), found.stretches) for one in known)
@@ -227,6 +241,8 @@ def _cell(source: str, worker: str, kind: str, level: float | None, found: Label
         point_rates=rates(found.points, POINT_VERDICTS),
         point_reasons=found.point_reasons,
         point_against=against(found.points),
+        interval_share=share(found.intervals),
+        point_share=share(found.points),
         advance_us=statistics.spread(found.advance_ns, US),
     )
 

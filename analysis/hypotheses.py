@@ -2,7 +2,8 @@
 
 A hypothesis is supported iff the measured number meets its threshold; the number's interval is printed beside it, so
 that a reader sees how sure that is. Nothing is evaluable without a number, nor without the evidence a hypothesis asks
-for: "never wrong" is also true of a clock that never decides.
+for: "never wrong" is also true of a clock that never decides, and of one that seldom answers. Where the interval of
+the number does not clear the threshold, the status is the number's, and the reason beside it says so.
 
 Beside a number that is no rate, ``in_words`` of the same mapping says it with its unit and its counts, and ``remark``
 what a reader must know of it.
@@ -51,7 +52,7 @@ class Hypothesis:
     low: float | None
     high: float | None
     unit: str = ""  # one that begins with % shows the number times 100
-    evidence: Evidence | None = None
+    evidence: tuple[Evidence, ...] = ()
 
     @property
     def threshold(self) -> str:
@@ -66,7 +67,7 @@ class Hypothesis:
 class Judged:
     """A hypothesis with what was measured: ``value`` is None where there is no such number in this run.
 
-    ``reason``, where there is one, stands beside the status.
+    ``reason``, where there is one, stands beside the status; ``method`` says how the measured interval was taken.
     """
 
     hypothesis: Hypothesis
@@ -74,6 +75,7 @@ class Judged:
     value: float | None
     measured: str
     reason: str = ""
+    method: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the judgement as JSON-serialisable data."""
@@ -86,6 +88,7 @@ class Judged:
             "reason": self.reason,
             "value": self.value,
             "measured": self.measured,
+            "method": self.method,
         }
 
 
@@ -107,24 +110,44 @@ def judge(hypotheses: list[Hypothesis], statistics: Mapping[str, Any]) -> list[J
 
 def _judge(one: Hypothesis, statistics: Mapping[str, Any]) -> Judged:
     found, beside = _at(statistics, one.metric)
-    value, reason = found, str(beside.get("remark") or "")
+    value, reason, method = found, str(beside.get("remark") or ""), ""
+    interval: list[float] | None = None
     measured = str(beside.get("in_words") or "no such number in this run")
     if isinstance(found, dict) and "denominator" in found:
         value = found["value"]
         measured = "no event to judge"
         if value is not None:
-            low, high = found["interval"]
-            unit = one.unit if one.unit.startswith("%") else "%"
+            interval, method = found["interval"], str(found["method"])
             counts = f"{found['numerator']} of {found['denominator']}"
-            measured = f"{100 * value:.2f} {unit} ({counts}; {100 * low:.2f} to {100 * high:.2f}, {found['method']})"
+            low, high = found["interval"]
+            measured = f"{100 * value:.2f} % ({counts}; {100 * low:.2f} to {100 * high:.2f})"
     elif isinstance(value, (int, float)) and "in_words" not in beside:
         measured = f"{'/'.join(one.metric.split('/')[-2:])} = {value:.4g}"
     if not isinstance(value, (int, float)):
         return Judged(one, NOT_EVALUABLE, None, measured, reason)
-    if (missing := _missing(one.evidence, statistics)) is not None:
-        return Judged(one, NOT_EVALUABLE, float(value), measured, missing)
+    missing = [why for evidence in one.evidence if (why := _missing(evidence, statistics)) is not None]
+    if missing:
+        return Judged(one, NOT_EVALUABLE, float(value), measured, "; ".join(missing), method)
     meets = (one.low is None or value >= one.low) and (one.high is None or value <= one.high)
-    return Judged(one, SUPPORTED if meets else NOT_SUPPORTED, float(value), measured, reason)
+    sure = _sureness(one, interval, meets=meets)
+    reason = "; ".join(part for part in (reason, sure) if part)
+    return Judged(one, SUPPORTED if meets else NOT_SUPPORTED, float(value), measured, reason, method)
+
+
+def _sureness(one: Hypothesis, interval: list[float] | None, *, meets: bool) -> str:
+    """Return, in words, how far a number's interval lies on the other side of the threshold; "" where it does not."""
+    if interval is None:
+        return "no interval tells how sure this number is: no proof" if meets else ""
+    low, high = interval
+    if meets:
+        beyond = [low] if one.low is not None and low < one.low else []
+        beyond += [high] if one.high is not None and high > one.high else []
+        edges = " and ".join(f"{100 * edge:.2f} %" for edge in beyond)
+        return f"the 95 % interval reaches {edges}: consistent with, not proof" if beyond else ""
+    if (one.low is None or high >= one.low) and (one.high is None or low <= one.high):
+        edge = f"{100 * low:.2f} to {100 * high:.2f} %"
+        return f"the 95 % interval, {edge}, reaches the threshold: not refuted either"
+    return ""
 
 
 def _at(statistics: Mapping[str, Any], metric: str) -> tuple[Any, Mapping[str, Any]]:
@@ -137,10 +160,8 @@ def _at(statistics: Mapping[str, Any], metric: str) -> tuple[Any, Mapping[str, A
     return found, beside
 
 
-def _missing(evidence: Evidence | None, statistics: Mapping[str, Any]) -> str | None:
-    """Return why the evidence does not suffice, or None where it does, or where none is asked for."""
-    if evidence is None:
-        return None
+def _missing(evidence: Evidence, statistics: Mapping[str, Any]) -> str | None:
+    """Return why the evidence does not suffice, or None where it does."""
     found, _ = _at(statistics, evidence.metric)
     name = evidence.metric.split("/")[-1]
     if not isinstance(found, dict) or not found.get("denominator"):
@@ -149,7 +170,8 @@ def _missing(evidence: Evidence | None, statistics: Mapping[str, Any]) -> str | 
     if count == 0:
         return f"nothing was {name}: {of} of {of} {evidence.otherwise}"
     if count < evidence.at_least_share * of:
-        return f"too little was {name}: {count} of {of}, needed are {100 * evidence.at_least_share:g} %"
+        rest = f"the other {of - count} {evidence.otherwise}"
+        return f"too little was {name}: {count} of {of} ({rest}), needed are {100 * evidence.at_least_share:g} %"
     return None
 
 
@@ -172,7 +194,8 @@ def _hypothesis(file: Path, entry: Any) -> Hypothesis:
         wanted = "at_least or at_most with a number, or between with two"
         raise AnalysisError(f"{where}: expected {wanted}, got {comparison!r} with {threshold!r}")
     words = {key: str(entry[key]) for key in ("name", "source", "statement", "metric")}
-    evidence = _evidence(where, entry["evidence"]) if "evidence" in entry else None
+    asked = entry.get("evidence", [])
+    evidence = tuple(_evidence(where, one) for one in (asked if isinstance(asked, list) else [asked]))
     unit = str(entry.get("unit", ""))
     return Hypothesis(comparison=comparison, low=bounds[0], high=bounds[1], unit=unit, evidence=evidence, **words)
 

@@ -83,6 +83,7 @@ class WhoFirst:
 class Agreement:
     """One source's agreement of all workers on the order of pairs of events.
 
+    ``evaluable_share``: of the pairs that every worker received both of, those it has labels of.
     ``same``: all labels equal (all ambiguous is equal, too); ``decided``: no label ambiguous; ``same_decided``: both.
     ``wrong``: pairs that at least one worker decided against the true order of its own receipts, None without truth.
     Of the pairs whose labels differ, ``truly_differ``: the workers did receive the two in different orders by their own
@@ -93,6 +94,7 @@ class Agreement:
     source: str
     clock: str
     pairs: int
+    evaluable_share: statistics.Rate
     same: statistics.Rate
     decided: statistics.Rate
     same_decided: statistics.Rate
@@ -111,6 +113,7 @@ class Agreement:
         differ = self.evaluable - self.same.numerator
         return {
             "agreement": self.same.as_dict(),
+            "evaluable": self.evaluable_share.as_dict(),
             "decided": self.decided.as_dict(),
             "agreement_decided": self.same_decided.as_dict(),
             "wrong_decided": None if self.wrong is None else self.wrong.as_dict(),
@@ -220,6 +223,8 @@ def _agreement(
     blocks = [table.readings(worker, source) for worker in table.heard]
     labels = [_own_labels(block, clock, first, second) for block in blocks]
     judged = np.all([one != verdicts.NOT_EVALUABLE for one in labels], axis=0)
+    came = [table.received[worker] for worker in table.heard]
+    received = np.all([one[first] & one[second] for one in came], axis=0)
     same = judged & np.all([one == labels[0] for one in labels], axis=0)
     decided = judged & np.all([one != verdicts.AMBIGUOUS for one in labels], axis=0)
     stretches = bootstrap.stretches_of(*(block.stretch[first] for block in blocks))
@@ -230,6 +235,7 @@ def _agreement(
         source=source,
         clock=clock,
         pairs=len(first),
+        evaluable_share=statistics.block_rate(judged, received, stretches),
         same=statistics.block_rate(same, judged, stretches),
         decided=statistics.block_rate(decided, judged, stretches),
         same_decided=statistics.block_rate(same & decided, judged, stretches),

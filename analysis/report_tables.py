@@ -277,18 +277,23 @@ def commit_wait(results: Results) -> str:
 
 
 def hypotheses(judged: Sequence[Judged]) -> str:
-    """Return what each hypothesis says, what was measured, and what follows."""
+    """Return what each hypothesis says, what was measured, and what follows; ``methods`` says how."""
     rows = [
         (
             one.hypothesis.statement,
             one.hypothesis.threshold,
             one.measured,
             f"**{one.status}**: {one.reason}" if one.reason else f"**{one.status}**",
-            f"`{one.hypothesis.metric}`",
         )
         for one in judged
     ]
-    return markdown(("hypothesis", "threshold", "measured", "status", "metric"), rows)
+    return markdown(("hypothesis", "threshold", "measured", "status"), rows)
+
+
+def methods(judged: Sequence[Judged]) -> str:
+    """Return, in a sentence, how the intervals of the hypotheses' rates were taken, each way once."""
+    used = dict.fromkeys(one.method for one in judged if one.method)
+    return f"Intervals: {'; '.join(used)}." if used else ""
 
 
 def findings(results: Results) -> str:

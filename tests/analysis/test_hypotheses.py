@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-from run_folder import Clock, Folder, write
+import csv
 
-from analysis import hypotheses, load, results, statistics
+import pytest
+from run_folder import Clock, Folder, write, write_csv
+
+from analysis import hypotheses, load, report, results, statistics
 from analysis.errors import AnalysisError
 
 TEMPLATE = """hypotheses:
@@ -39,15 +41,83 @@ def test_the_threshold_decides(tmp_path, comparison, threshold, value, status):
 def test_a_rate_counts_by_its_value_and_is_shown_with_its_interval(tmp_path):
     one = judge(tmp_path, "at_most", 0.5, {"a": {"b": statistics.rate(1, 4).as_dict()}})
     assert one.status == "supported"
-    assert one.measured.startswith("25.00 % (1 of 4; 4.56 to 69.94, Wilson")
+    assert one.measured == "25.00 % (1 of 4; 4.56 to 69.94)"
+    assert one.method.startswith("Wilson")
+    assert one.reason == "the 95 % interval reaches 69.94 %: consistent with, not proof"
+
+
+@pytest.mark.parametrize(
+    ("comparison", "threshold", "hits", "of", "status", "reason"),
+    [
+        ("at_most", 0.0, 0, 16, "supported", "the 95 % interval reaches 17.07 %: consistent with, not proof"),
+        ("at_least", 0.8, 9, 10, "supported", "the 95 % interval reaches 59.58 %: consistent with, not proof"),
+        ("at_least", 0.8, 990, 1000, "supported", ""),
+        ("at_most", 0.1, 1, 1000, "supported", ""),
+        ("at_least", 0.8, 7, 10, "not supported", "the 95 % interval, 39.68 to 89.22 %, reaches the threshold"),
+        ("at_least", 0.8, 70, 1000, "not supported", ""),
+    ],
+)
+def test_an_interval_that_does_not_clear_the_threshold_is_named_beside_the_status(
+    tmp_path, comparison, threshold, hits, of, status, reason
+):
+    one = judge(tmp_path, comparison, threshold, {"a": {"b": statistics.rate(hits, of).as_dict()}})
+    assert one.status == status
+    assert one.reason.startswith(reason)
+    assert bool(one.reason) == bool(reason)
+
+
+def test_a_number_without_interval_is_no_proof(tmp_path):
+    assert judge(tmp_path, "at_least", 25, {"a": {"b": 30}}).reason.endswith("no proof")
+
+
+@pytest.mark.parametrize("answered", [0, 1, 8])
+def test_no_hypothesis_is_supported_by_the_few_readings_there_happened_to_be(tmp_path, answered):
+    """Workers and coordinator read ChronoTick for the first events only, and rightly there; NTP is off by 20 ms."""
+    ntp = Clock(ntp_error_ns=-20_000_000)
+    path = write(Folder({"a": ntp, "b": Clock()}, events=100), tmp_path / "r")
+    for name in ("coordinator.csv", "worker_a.csv", "worker_b.csv"):
+        with (path / name).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows[answered:]:
+            row.update({column: "" for column in row if column.startswith("ct_")}, ct_status="stale")
+        write_csv(path / name, list(rows[0]), rows)
+    found = results.compute(load.load(path)).as_statistics()
+    assert found["causality"]["sources"]["chronotick"]["all"]["intervals"]["evaluable"]["denominator"] == 200
+    judged = {one.hypothesis.name: one for one in hypotheses.judge(hypotheses.read(), found)}
+    for name, one in judged.items():
+        if name.startswith("chronotick"):
+            assert one.status == "not evaluable", name
+    if answered:
+        provable = judged["chronotick-provable"].reason
+        assert f"too little was evaluable: {2 * answered} of 200 (the other {200 - 2 * answered} without" in provable
+        assert provable.endswith("needed are 90 %")
+
+
+def test_every_hypothesis_asks_for_nine_tenths_of_what_was_received():
+    for one in hypotheses.read():
+        shares = [evidence.at_least_share for evidence in one.evidence if evidence.metric.endswith("/evaluable")]
+        assert shares, one.name
+        assert min(shares) == 0.9
+
+
+def test_the_report_names_the_method_of_the_intervals_once(tmp_path):
+    found = results.compute(load.load(write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")))
+    judged = hypotheses.judge(hypotheses.read(), found.as_statistics())
+    text = report.render(found, judged)
+    table = report.tables_of(found, judged)["hypotheses"]
+    assert "Wilson" not in table
+    assert "Clopper" not in table
+    assert max(len(cell) for row in table.rows for cell in row) <= 200
+    for method in {one.method for one in judged if one.method}:
+        assert text.count(method) == 1
 
 
 @pytest.mark.parametrize(
     ("decided", "status", "reason"),
     [
         (0, "not evaluable", "nothing was decided: 400 of 400 ambiguous"),
-        (3, "not evaluable", "too little was decided: 3 of 400, needed are 10 %"),
-        (40, "supported", ""),
+        (3, "not evaluable", "too little was decided: 3 of 400 (the other 397 ambiguous), needed are 10 %"),
+        (40, "supported", "the 95 % interval reaches 0.75 %: consistent with, not proof"),
     ],
 )
 def test_never_wrong_is_nothing_without_decisions(tmp_path, decided, status, reason):
