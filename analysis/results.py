@@ -86,5 +86,5 @@ def compute(run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Resul
         coordination=coordination_cost.compute(readings, causality, ordering, windows),
         commit_wait=commit_wait.compute(readings, window_sizes_ms, known),
         clocks=clock_quality.compute(readings, known[0].flights if built.evaluable else None),
-        findings=tuple(validity.find(run)),
+        findings=tuple(validity.find(run, window_sizes_ms)),
     )

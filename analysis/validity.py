@@ -15,10 +15,14 @@ from analysis import (
     reading_findings,
     sample_findings,
     serving_findings,
+    window_findings,
 )
 from analysis.finding import Finding
+from analysis.window_assignment import WINDOW_SIZES_MS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analysis.load import Run
 
 __all__ = ["Finding", "find"]
@@ -34,7 +38,11 @@ DETECTORS: Final = (
 )
 
 
-def find(run: Run) -> list[Finding]:
-    """Return what is wrong with the run's data, worst first. An empty list: no detector found anything."""
+def find(run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> list[Finding]:
+    """Return what is wrong with the run's data, worst first. An empty list: no detector found anything.
+
+    ``window_sizes_ms``: the widths of the windows that are judged, which the sending schedule may not suit.
+    """
     found = [one for detectors in DETECTORS for one in detectors.find(run)]
+    found += window_findings.find(run, window_sizes_ms)
     return sorted(found, key=lambda finding: ORDER[finding.severity])

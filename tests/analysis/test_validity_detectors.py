@@ -13,6 +13,7 @@ from analysis import load, validity
 from node_agent import records
 
 S = 1_000_000_000
+GAP_NS = 17 * MS  # events meet a window of any width at all its phases
 RAW_NS = 10 * S  # what every raw clock shows at the first event
 
 
@@ -64,7 +65,7 @@ def samples(path, node, offsets_ns, *, source="chronotick", every_ns=S, same_ins
 @pytest.fixture
 def run(tmp_path):
     """Return a folder of 60 events at two workers in which no detector finds anything but one sample for all."""
-    path = write(Folder({"a": Clock(), "b": Clock()}, events=60), tmp_path / "r")
+    path = write(Folder({"a": Clock(), "b": Clock()}, events=60, spacing_ns=GAP_NS), tmp_path / "r")
     for name in ("coordinator.csv", "worker_a.csv", "worker_b.csv"):
         change(path, name, _own_samples)
     return path
@@ -193,8 +194,8 @@ def test_offsets_at_two_levels_are_named_with_their_times_and_one_level_is_not(r
     (found,) = of(run, "offset-levels")
     assert (found.node, found.numbers["rows"]) == ("a", [24, 36])
     first, second = found.numbers["stretches"]
-    assert second["from_ns"] - first["to_ns"] == 20 * MS  # one event apart
-    assert second["from_ns"] == START_NS + 24 * 20 * MS + 100 * US
+    assert second["from_ns"] - first["to_ns"] == GAP_NS  # one event apart
+    assert second["from_ns"] == START_NS + 24 * GAP_NS + 100 * US
 
 
 def pairs(path, node, walls):

@@ -44,13 +44,13 @@ class OlderRun:
         self.coordinator = []
         self.workers = {node_id: [] for node_id in workers}
         for event in range(1, events + 1):
-            send_ns = START_NS + event * 600_000_000 + dice.randrange(100_000)
+            send_ns = START_NS + event * 613_000_000 + dice.randrange(100_000)
             offset = dice.gauss(0.0, 0.3)
             address = ",".join(f"host-{node_id}:9000" for node_id in workers)
             self.coordinator.append({
                 "event_id": event, "sequence_number": event - 1, "send_time_ns": send_ns,
                 "send_time_iso": "2023-11-14 22:13:20", **_corrected("ntp", send_ns, offset),
-                **_corrected("ct", send_ns, dice.gauss(0.1, 0.2)), "pattern_delay_ms": "600.0",
+                **_corrected("ct", send_ns, dice.gauss(0.1, 0.2)), "pattern_delay_ms": "613.0",
                 "workers_sent": address, "workers_failed": "",
             })  # fmt: skip
             for node_id, rows in self.workers.items():
@@ -102,18 +102,18 @@ class NativeRun:
             "w2": 2.1,
         }  # error = local - true, all nodes ahead, as one time zone's might be
         for event in range(1, events + 1):
-            true_ns = START_NS + event * 50_000_000
+            true_ns = START_NS + event * 53_000_000
             send_ns = true_ns + round(clock_ms["c0"] * 1e6)
             self.coordinator.append({
                 "event_id": event, "sequence_number": event - 1, "planned_send_time_ns": send_ns - 500,
-                "send_time_ns": send_ns, "send_raw_ns": 10**12 + event * 50_000_000, "send_raw_error_ns": 300,
-                "send_origin": "kernel_tx", "pattern_delay_ms": "50", "workers_sent": "w1;w2", "workers_failed": "",
+                "send_time_ns": send_ns, "send_raw_ns": 10**12 + event * 53_000_000, "send_raw_error_ns": 300,
+                "send_origin": "kernel_tx", "pattern_delay_ms": "53", "workers_sent": "w1;w2", "workers_failed": "",
                 **_readings(dice, event, send_ns, clock_ms["c0"]),
             })  # fmt: skip
             for node_id, rows in self.workers.items():
                 self.sends.append({
                     "event_id": event, "sequence_number": event - 1, "worker_id": node_id, "send_time_ns": send_ns,
-                    "send_raw_ns": 10**12 + event * 50_000_000, "send_raw_error_ns": 300, "send_origin": "kernel_tx",
+                    "send_raw_ns": 10**12 + event * 53_000_000, "send_raw_error_ns": 300, "send_origin": "kernel_tx",
                     "error": "",
                 })  # fmt: skip
                 delay_ns = 2_000_000 + dice.randrange(300_000)
@@ -121,7 +121,7 @@ class NativeRun:
                 rows.append({
                     "event_id": event, "node_id": node_id, "sequence_number": event - 1,
                     "coordinator_send_time_ns": send_ns - 30_000, "receive_time_ns": receive_ns,
-                    "receive_raw_ns": 2 * 10**12 + event * 50_000_000 + delay_ns, "receive_raw_error_ns": 400,
+                    "receive_raw_ns": 2 * 10**12 + event * 53_000_000 + delay_ns, "receive_raw_error_ns": 400,
                     "receive_origin": "kernel_rx", **_readings(dice, event, receive_ns, clock_ms[node_id]),
                     "ct_uncertainty_30s_ms": "0.02", "ct_uncertainty_60s_ms": "0.03",
                 })  # fmt: skip
