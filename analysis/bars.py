@@ -21,6 +21,8 @@ LEGEND_LETTERS: Final = 110  # as many fit under a figure of the page's width
 TASK_LABELS: Final = {"causality": "causality", "who_first": "who first"}
 HIGH: Final = 55.0  # percent; a taller bar has its counts inside
 LOW: Final = 45.0  # percent; what the counts need below the interval
+BESIDE: Final = (-0.2, 0.36)  # widths of a bar: where counts and interval stand beside each other
+ABOVE_ALL: Final = 5  # the z-order of intervals: no count's white ground hides one
 
 
 def bar(axes: Axes, place: float, rate: statistics.Rate, source: str, *, width: float, hatched: bool) -> None:
@@ -32,18 +34,24 @@ def bar(axes: Axes, place: float, rate: statistics.Rate, source: str, *, width: 
     value = PERCENT * rate.value
     face = "white" if hatched else colour
     axes.bar(place, value, width, facecolor=face, edgecolor=colour, hatch=HATCH if hatched else None, linewidth=0.8)
-    spread = [[value - PERCENT * rate.low], [PERCENT * rate.high - value]]
-    axes.errorbar(place, value, yerr=spread, color="black", capsize=1.5, elinewidth=0.6, capthick=0.6, fmt="none")
+    low, high = PERCENT * rate.low, PERCENT * rate.high
+    beside = high > HIGH and low < LOW  # a wide interval of few trials leaves no room above it nor below it
+    aside = BESIDE[1] * width if beside else 0.0
+    axes.errorbar(
+        place + aside, value, yerr=[[value - low], [high - value]], color="black", capsize=1.5, elinewidth=0.6,
+        capthick=0.6, fmt="none", zorder=ABOVE_ALL,
+    )  # fmt: skip
     counts = f"{rate.numerator}/{rate.denominator}"
     text: dict[str, Any] = {"ha": "center", "rotation": 90, "fontsize": 7, "color": "#333333"}
-    if PERCENT * rate.high <= HIGH:
-        axes.text(place, PERCENT * rate.high + 2, counts, va="bottom", **text)
-    else:  # in the bar, on white, so that no height is kept free above 100 %
-        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-        tall = PERCENT * rate.low >= LOW  # else the interval is a wide one of few events, and the counts go to its foot
-        axes.text(
-            place, PERCENT * rate.low - 4 if tall else 2, counts, va="top" if tall else "bottom", bbox=box, **text
-        )
+    if high <= HIGH:
+        axes.text(place, high + 2, counts, va="bottom", **text)
+        return
+    # in the bar, on white, so that no height is kept free above 100 %
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.1 if beside else 0.6}
+    if beside:
+        axes.text(place + BESIDE[0] * width, 2, counts, va="bottom", bbox=box, **text)
+    else:
+        axes.text(place, low - 4, counts, va="top", bbox=box, **text)
 
 
 def percent_axis(axes: Axes, what: str, *, room: float = 5) -> None:

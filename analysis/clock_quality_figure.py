@@ -26,7 +26,7 @@ CLAIMED_ALPHA: Final = 0.18
 BAND_ALPHA: Final = 0.25
 ASIDE: Final = 1.025
 YOUNGEST_S: Final = 1e-6  # a logarithmic axis has no 0
-OF_PAIRS: Final = " of the difference\nof two readings"
+OF_PAIRS: Final = "\nof differences of readings"
 MOST_NODES: Final = 3  # error panels in a row; the statistics have all nodes
 
 
@@ -108,7 +108,7 @@ def widths(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> No
     Where the reference judges, both are of the difference of two readings. Where nobody judges, the width is of one.
     """
     relative = any(one.relative and one.judged_width_us.median for one in clocks)
-    axes.set_title(f"Half-width{OF_PAIRS if relative else ''}, and error (black)")
+    axes.set_title(f"Half-width, and error (black){OF_PAIRS if relative else ''}")
     judged = [(one, one.judged_width_us) for one in clocks if one.judged_width_us.median]
     shown = judged or [(one, one.width_us) for one in clocks if one.width_us.median]
     if not shown:
