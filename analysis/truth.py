@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +57,15 @@ def true_from_wall(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[n
     firsts = np.array([virtual.true_from_wall(clock, wall) for wall in walls.tolist()], dtype=np.int64)
     guess[one_by_one] = firsts[which]
     return guess
+
+
+def raw_later(clock: VirtualClock, true_ns: NDArray[np.int64], raw_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the true instants at which the node's raw oscillator has run so many ns more than at some true instants.
+
+    The oscillator is the wall clock without what acts on that alone: its error, steps and slews.
+    """
+    oscillator = replace(clock, error_ms=0.0, steps=(), slews=())
+    return true_from_wall(oscillator, wall_from_true(oscillator, true_ns) + raw_ns)
 
 
 def told_apart(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -2,8 +2,9 @@
 
 An event gets the timestamp s = now().latest and is released when now().earliest > s. With a clock of constant width
 that takes twice its bound. A release is a violation if the true time had not passed s; where no truth is known that is
-not evaluable. True time at a release is read off the clock pair nearest to it. The reference, which knows no absolute
-time, says whether the order of waits on different nodes was kept (``external_consistency``).
+not evaluable. True time at a release is that of the clock pair nearest to it, and from there the raw oscillator's: no
+step of the wall clock between the two enters. The reference, which knows no absolute time, says whether the order of
+waits on different nodes was kept (``external_consistency``).
 """
 
 from __future__ import annotations
@@ -101,25 +102,22 @@ def _one_row_per_wait(run: Run, node_id: str, rows: pd.DataFrame) -> pd.DataFram
     clock = truth.clock_of(run.manifest.nodes[node_id].virtual_clock)
     pairs = run.clock_pairs.get(node_id)
     true = pd.array([pd.NA] * len(last), dtype="Int64")
-    if clock is not None and pairs is not None and len(pairs):
-        walls = _walls(last["done_raw_ns"], pairs)
-        true = pd.arrays.IntegerArray(truth.true_from_wall(clock, walls), ~truth.told_apart(clock, walls))
+    if clock is not None and pairs is not None and len(clean := pairs.dropna()):
+        wall, since = _nearest_pair(last["done_raw_ns"].to_numpy(dtype=np.int64), clean)
+        at = truth.raw_later(clock, truth.true_from_wall(clock, wall), since)
+        true = pd.arrays.IntegerArray(at, ~truth.told_apart(clock, wall))
     return last.assign(true_ns=true)
 
 
-def _walls(raw: pd.Series[Any], pairs: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the wall clock at raw instants, by the nearest of the node's clock pairs."""
-    clean = pairs.dropna().sort_values("raw_before_ns")
-    before, after = (clean[name].to_numpy(dtype=np.int64) for name in ("raw_before_ns", "raw_after_ns"))
-    middles, walls = before + (after - before) // 2, clean["wall_ns"].to_numpy(dtype=np.int64)
-    at = raw.to_numpy(dtype=np.int64)
-    right = (
-        np.clip(np.searchsorted(middles, at), 1, max(1, len(middles) - 1)) if len(middles) > 1 else np.zeros_like(at)
-    )
+def _nearest_pair(at: NDArray[np.int64], pairs: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return what the wall clock showed at the clock pair nearest to each raw instant, and how much later that is."""
+    pairs = pairs.sort_values("raw_before_ns")
+    before, wall, after = (pairs[name].to_numpy(dtype=np.int64) for name in records.CLOCK_PAIRS_COLUMNS)
+    middles = before + (after - before) // 2
+    right = np.minimum(np.searchsorted(middles, at), len(middles) - 1)
     left = np.maximum(right - 1, 0)
     nearest = np.where(np.abs(at - middles[left]) <= np.abs(middles[right] - at), left, right)
-    wall: NDArray[np.int64] = walls[nearest] + (at - middles[nearest])
-    return wall
+    return wall[nearest], at - middles[nearest]
 
 
 def _of(run: Run, source: str, group: pd.DataFrame, consistency: external_consistency.Consistency) -> Waits:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -104,6 +106,56 @@ def test_claims_are_compared_as_half_widths_and_say_what_they_are(tmp_path):
 def test_without_commit_wait_files_there_is_nothing_and_no_error(tmp_path):
     found = commit_wait.analyze(write(Folder({"w": Clock()}), tmp_path / "r"))
     assert found == {"sources": {}, "commit_waits": {}}
+
+
+def held(path, waits, pairs):
+    """Write the commit-waits of node w: (begun, assigned, released), and its clock pairs: (true, wall); ns from START.
+
+    Its raw oscillator shows true time. ``waits`` may name two samples: of the first look, and of the last.
+    """
+    rows = []
+    for event, (begun, assigned, released, *samples) in enumerate(waits, start=1):
+        common = {"event_id": event, "source": "ntp", "kind": records.COMMIT, "assigned_ns": START_NS + assigned}
+        looks = ((begun, "waiting"), (released, records.OK))
+        for (at, status), sample in zip(looks, samples or ("", ""), strict=True):
+            raw = START_NS + at - RAW_BEHIND_NS
+            rows.append(
+                common
+                | {"due_raw_ns": raw, "done_raw_ns": raw, "delay_s": (at - begun) / 1e9, "status": status}
+                | {"uncertainty_ms": 0.05, "sample_id": sample}
+            )
+    folder = path / records.RAW_DIR / "w"
+    write_csv(folder / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS, rows)
+    taken = [(START_NS + true - RAW_BEHIND_NS, START_NS + wall) for true, wall in pairs]
+    found = [{"raw_before_ns": raw - 10, "wall_ns": wall, "raw_after_ns": raw + 10} for raw, wall in taken]
+    write_csv(folder / records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS, found)
+    return commit_wait.analyze(path)["commit_waits"]["ntp"]["released_too_early"]
+
+
+def with_clock(path, **changes):
+    """Give node w's virtual clock in the manifest what else it does, as in the plan of a node."""
+    file = path / records.MANIFEST_FILE
+    told = json.loads(file.read_text())
+    told["nodes"]["w"]["virtual_clock"] |= changes
+    file.write_text(json.dumps(told))
+    return path
+
+
+@pytest.mark.parametrize("by_ms", [20, -20])
+@pytest.mark.parametrize(("held_us", "early"), [(90, 4), (110, 0)])
+def test_a_step_of_the_wall_clock_releases_nothing_too_early(tmp_path, by_ms, held_us, early):
+    """It steps at 30 ms, with clock pairs at 0 and 100 ms: two waits are nearest to the one across the step."""
+    path = with_clock(write(Folder({"w": Clock()}), tmp_path / "r"), steps=[{"at_s": 0.03, "by_ms": by_ms}])
+    waits = [(begun, begun + 100 * US, begun + held_us * US) for begun in (29 * MS, 35 * MS, 45 * MS, 60 * MS)]
+    found = held(path, waits, [(0, 0), (100 * MS, (100 + by_ms) * MS)])
+    assert (found["numerator"], found["denominator"]) == (early, 4)
+
+
+def test_from_the_nearest_clock_pair_on_the_nodes_own_oscillator_counts(tmp_path):
+    """It runs 100 ppm fast, so that 50 ms of it are 5 us less of true time: 2 us too early is too early."""
+    path = with_clock(write(Folder({"w": Clock()}), tmp_path / "r"), drift_ppm=100.0)
+    found = held(path, [(49 * MS, 50 * MS - 3 * US, 50 * MS), (49 * MS, 50 * MS - 7 * US, 50 * MS)], [(0, 0)])
+    assert (found["numerator"], found["denominator"]) == (1, 2)
 
 
 @pytest.mark.parametrize(("held_us", "early"), [(90, 2), (110, 0)])
