@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis import bootstrap, cli, judges, statistics, verdicts
+from analysis import bootstrap, cli, judges, rounds, statistics, verdicts
+from analysis.readings import LOST, NO_DATA, NOT_SENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.judges import Judge, Judgement
-    from analysis.readings import Table
+    from analysis.readings import Readings, Table
+    from analysis.rounds import Rounds
 
 STATISTICS_FILE = "causality_stats.json"
 FIGURE = "causality_violations"
@@ -40,8 +42,12 @@ POINT_VERDICTS: Final = {"violated": (verdicts.AFTER,), "equal": (verdicts.AMBIG
 
 @dataclass(frozen=True)
 class Labels:
-    """What one source says of one worker's flights, in order of time; ``by_judge``: what each judge says of them."""
+    """What one source says of one worker's flights, in order of time; ``by_judge``: what each judge says of them.
 
+    ``due``: sent and received, so that there is something to decide, with readings or without.
+    """
+
+    due: NDArray[np.bool_]
     intervals: NDArray[np.int8]
     points: NDArray[np.int8]
     stretches: NDArray[np.int64]
@@ -58,7 +64,8 @@ class Cell:
 
     ``interval_share`` and ``point_share``: of the received pairs, those that are evaluable. ``interval_rates`` and
     ``point_rates`` are shares of the evaluable pairs, by verdict; ``interval_against`` and ``point_against`` what each
-    judge says of the decided ones.
+    judge says of the decided ones. ``interval_rounds`` and ``point_rounds``: of what was sent and received, what is not
+    proved, or was decided wrongly, left open or without a reading.
     """
 
     source: str
@@ -69,9 +76,11 @@ class Cell:
     interval_rates: Mapping[str, statistics.Rate]
     interval_reasons: dict[str, int]
     interval_against: tuple[Judgement, ...]
+    interval_rounds: Rounds
     point_rates: Mapping[str, statistics.Rate]
     point_reasons: dict[str, int]
     point_against: tuple[Judgement, ...]
+    point_rounds: Rounds
     interval_share: statistics.Rate
     point_share: statistics.Rate
     advance_us: statistics.Spread
@@ -190,6 +199,7 @@ def _labels(table: Table, source: str, worker: str, by_judge: Mapping[str, NDArr
     send, receive = table.sends(worker, source), table.readings(worker, source)
     labels, points = verdicts.intervals(send, receive), verdicts.points(send, receive)
     return Labels(
+        due=_there(send) & _there(receive),
         intervals=labels,
         points=points,
         stretches=bootstrap.stretches_of(send.stretch, receive.stretch),
@@ -201,9 +211,16 @@ def _labels(table: Table, source: str, worker: str, by_judge: Mapping[str, NDArr
     )
 
 
+def _there(block: Readings) -> NDArray[np.bool_]:
+    """Tell which events left a row at all."""
+    there: NDArray[np.bool_] = ~block.status.isin([LOST, NO_DATA, NOT_SENT])
+    return there
+
+
 def _together(parts: Sequence[Labels]) -> Labels:
     """Take all workers' flights together, still in order of time: what shares a sample stays together."""
     return Labels(
+        due=np.column_stack([one.due for one in parts]).ravel(),
         intervals=np.column_stack([one.intervals for one in parts]).ravel(),
         points=np.column_stack([one.points for one in parts]).ravel(),
         stretches=np.repeat(bootstrap.stretches_of(*(one.stretches for one in parts)), len(parts)),
@@ -229,6 +246,10 @@ def _cell(source: str, worker: str, kind: str, level: float | None, found: Label
     def against(labels: NDArray[np.int8]) -> tuple[Judgement, ...]:
         return tuple(judges.judge(one, labels, found.by_judge.get(one.name), found.stretches) for one in known)
 
+    def needed(labels: NDArray[np.int8]) -> Rounds:
+        nothing = np.zeros(len(labels), dtype=np.bool_)
+        return rounds.count(judges.ORDER_OF_SENDING, found.due, labels != verdicts.BEFORE, nothing, found.stretches)
+
     return Cell(
         source=source,
         worker=worker,
@@ -238,9 +259,11 @@ def _cell(source: str, worker: str, kind: str, level: float | None, found: Label
         interval_rates=rates(found.intervals, INTERVAL_VERDICTS),
         interval_reasons=found.interval_reasons,
         interval_against=against(found.intervals),
+        interval_rounds=needed(found.intervals),
         point_rates=rates(found.points, POINT_VERDICTS),
         point_reasons=found.point_reasons,
         point_against=against(found.points),
+        point_rounds=needed(found.points),
         interval_share=share(found.intervals),
         point_share=share(found.points),
         advance_us=statistics.spread(found.advance_ns, US),

@@ -1,9 +1,10 @@
 """Coordination: the rounds of messages the workers would need beyond reading their clocks, and what they cost.
 
 One round per decision that is not decided. A bounded clock needs a round where it is ambiguous; a point clock decides
-everything but equal estimates, so its rounds are those and the repairs of its wrong decisions. Where a reading is
-missing there is no decision, and a round is needed by either. Wrong confident decisions of a bounded clock are counted
-beside and never credited: each needs its repair too, so that bounds too narrow to be true save nothing.
+everything but equal estimates. Where a reading is missing there is no decision, and a round is needed by either. A
+wrong confident decision needs its repair, whoever made it, so that bounds too narrow to be true save nothing. Where no
+judge can tell whether a confident decision is right, nobody knows whether it needs a round: rounds are then between
+two numbers, and not evaluable as one.
 
 A round is a question and an answer: between the worker and the coordinator (causality), the two workers (who first), or
 one worker and each other one that received (windows). Its messages carry what a probe carries and no more. A source's
@@ -13,10 +14,9 @@ own questions to its server come on top, as counted (``polling``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis import causality_analysis, cli, judges, ordering_consensus, polling, statistics, window_assignment
+from analysis import causality_analysis, cli, judges, ordering_consensus, polling, rounds, statistics, window_assignment
 from analysis.readings import POINT
 
 if TYPE_CHECKING:
@@ -25,56 +25,68 @@ if TYPE_CHECKING:
 
     from analysis.judges import Judgement
     from analysis.readings import Table
+    from analysis.rounds import Rounds
 
 STATISTICS_FILE = "coordination_stats.json"
 FIGURE = "coordination_cost"
 
 CAUSALITY: Final = "causality"
 WHO_FIRST: Final = "who_first"
-ORDER_OF_SENDING: Final = "order_of_sending"  # the judge of causality: no packet arrives before it left
 TOTAL_WIDTH_MS: Final = 100  # the window width that stands for windows in the totals, where it was analysed
 INTERVAL: Final = ordering_consensus.INTERVAL
-MESSAGES_PER_ROUND: Final = 2
-MESSAGE_BYTES: Final = polling.PROBE_BYTES + polling.HEADERS_BYTES  # of one message of a round: 64 and its headers
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The rounds of one task with one clock. ``rounds`` is None where nobody can tell which decisions were wrong.
+    """The rounds of one task with one clock. ``counted`` is None where it has no reading to decide anything by.
 
     ``decisions`` counts what had to be decided; ``unread`` of them had no reading and are among the rounds.
     ``undecided`` are a bounded clock's ambiguous readings and a point clock's equal ones. ``wrong`` counts the wrong
-    confident decisions by the judge ``wrong_by``, None where no judge knows any; ``unknown`` those it cannot tell.
-    ``messages``: what the rounds send.
+    confident decisions by the judge ``wrong_by``, None where no judge knows any.
     """
 
     task: str
     source: str
     clock: str
     decisions: int
-    rounds: int | None
+    counted: Rounds | None
     unread: int
     undecided: int
     wrong: int | None
     wrong_by: str
-    unknown: int
-    messages: int | None
+
+    @property
+    def unknown(self) -> int:
+        """Return how many decisions may need a round for all that the judge can tell."""
+        return 0 if self.counted is None else self.counted.unknown
 
     @property
     def per_decision(self) -> statistics.Rate | None:
-        """Return the rounds per decision, or None where they are not evaluable."""
-        return None if self.rounds is None else statistics.rate(self.rounds, self.decisions)
+        """Return the rounds per decision, or None where they are not evaluable, or not as one number."""
+        return None if self.counted is None or self.unknown else self.counted.at_least
+
+    @property
+    def rounds(self) -> int | None:
+        """Return the rounds, or None where they are not evaluable, or not as one number."""
+        return None if self.per_decision is None else self.per_decision.numerator
+
+    @property
+    def messages(self) -> int | None:
+        """Return what the rounds send, or None where they are not evaluable, or not as one number."""
+        return None if self.counted is None or self.unknown else self.counted.messages_at_least
 
     @property
     def bytes(self) -> int | None:
         """Return the bytes of the rounds' messages, headers included."""
-        return None if self.messages is None else self.messages * MESSAGE_BYTES
+        return None if self.messages is None else self.messages * rounds.MESSAGE_BYTES
 
     def as_dict(self) -> dict[str, Any]:
         """Return the cost as JSON-serialisable data."""
-        per_decision = self.per_decision
+        found = self.counted
         return {
-            "rounds_per_decision": None if per_decision is None else per_decision.as_dict(),
+            "rounds_per_decision": None if self.per_decision is None else self.per_decision.as_dict(),
+            "rounds_at_least": None if found is None else found.at_least.as_dict(),
+            "rounds_at_most": None if found is None else found.at_most.as_dict(),
             "decisions": self.decisions,
             "rounds": self.rounds,
             "without_reading": self.unread,
@@ -96,76 +108,82 @@ class Coordination:
     pollings: tuple[polling.Polling, ...]
     probes: dict[str, int]
 
-    def total(self, source: str, clock: str, tasks: Sequence[str]) -> Cost | None:
+    def total(self, source: str, clock: str, tasks: Sequence[str]) -> rounds.Total | None:
         """Return the costs of some tasks taken together, or None if one of them is not evaluable."""
         parts = [one for one in self.costs if one.source == source and one.clock == clock and one.task in tasks]
-        if {one.task for one in parts} != set(tasks) or not tasks:
+        found = [one.counted for one in parts if one.counted is not None]
+        if {one.task for one in parts} != set(tasks) or not tasks or len(found) < len(parts):
             return None
-        rounds = [one.rounds for one in parts if one.rounds is not None]
-        if len(rounds) < len(parts):
-            return None
-        decisions, unread, undecided, unknown = (
-            sum(getattr(one, name) for one in parts) for name in ("decisions", "unread", "undecided", "unknown")
-        )
-        messages = sum(one.messages or 0 for one in parts)
-        return Cost("total", source, clock, decisions, sum(rounds), unread, undecided, None, "", unknown, messages)
+        return rounds.total(found)
+
+    def exact(self, source: str, clock: str, task: str) -> bool:
+        """Tell whether the rounds of a task are known as one number."""
+        total = self.total(source, clock, [task])
+        return total is not None and total.exact
 
     def traffic(self, source: str, clock: str) -> dict[str, Any]:
-        """Return messages and bytes of all rounds of the tasks that can be told, and of the source's own questions.
+        """Return messages and bytes of all rounds of the tasks known exactly, and of the source's own questions.
 
         ``with_what_it_rests_on`` adds the questions of the source it is fed with. None where something is not known.
         """
-        tasks = [task for task in self.total_tasks if self.total(source, clock, [task]) is not None]
-        rounds = self.total(source, clock, tasks)
+        tasks = [task for task in self.total_tasks if self.exact(source, clock, task)]
+        total = self.total(source, clock, tasks)
         by_source = {one.source: one for one in self.pollings}
         own = by_source[source]
         fed = [own, *([by_source[own.rests_on]] if own.rests_on in by_source else [])]
-        result: dict[str, Any] = {"tasks": tasks, "decisions": rounds.decisions if rounds else None}
+        result: dict[str, Any] = {"tasks": tasks, "decisions": total.decisions if total else None}
         for name, questions in (("own", [own]), ("with_what_it_rests_on", fed)):
-            known = rounds is not None and not any(one.reason for one in questions)
+            known = total is not None and not any(one.reason for one in questions)
             result[name] = {
-                unit: sum(getattr(one, unit) for one in (rounds, *questions)) if known else None
+                unit: sum(getattr(one, unit) for one in (total, *questions)) if known else None
                 for unit in ("messages", "bytes")
             }
         result["rounds_only"] = {
-            "messages": rounds.messages if rounds else None,
-            "bytes": rounds.bytes if rounds else None,
+            "messages": total.messages if total else None,
+            "bytes": total.bytes if total else None,
         }
         return result
 
     def reduction(self, source: str, clock: str, against: tuple[str, str]) -> dict[str, Any]:
         """Return by how much fewer rounds per decision one clock needs than another, over the tasks both can tell.
 
-        Who received first cannot be told of a point clock without a truth; without causality and windows there is no
-        value, since a single easy task says little.
+        Who received first is among them if it is known exactly of both; without causality and windows there is no
+        value, since a single easy task says little. Where rounds are not known exactly there is no value either, but
+        what it is at least and at most (no least where the other clock may need no round).
         """
-        tasks = [
-            task
-            for task in self.total_tasks
-            if self.total(source, clock, [task]) is not None and self.total(*against, [task]) is not None
-        ]
-        mine, theirs = self.total(source, clock, tasks), self.total(*against, tasks)
-        value = None
         needed = set(self.total_tasks) - {WHO_FIRST}
-        if needed <= set(tasks) and mine and theirs and mine.per_decision and theirs.per_decision and theirs.rounds:
-            value = 1 - (mine.per_decision.value or 0.0) / (theirs.per_decision.value or 1.0)
-        parts = {task: self.total(source, clock, [task]) for task in tasks}
-        words = f"not evaluable over {_words(tasks)}" if mine and theirs else "not evaluable"
+        tasks = []
+        for task in self.total_tasks:
+            told = self.total(source, clock, [task]) is not None and self.total(*against, [task]) is not None
+            if told and (task in needed or (self.exact(source, clock, task) and self.exact(*against, task))):
+                tasks.append(task)
+        mine, theirs = self.total(source, clock, tasks), self.total(*against, tasks)
+        least, most, words, remark = None, None, "not evaluable", None
+        enough = needed <= set(tasks)
         if mine and theirs:
+            least, most = rounds.fewer(mine, theirs) if enough else (None, None)
+            less = rounds.fewer_in_words(least, most)
             counts = (
-                f"{mine.rounds} of {mine.decisions} decisions; NTP {against[1]} {theirs.rounds} of {theirs.decisions}"
+                f"{mine.words} of {mine.decisions} decisions; NTP {against[1]} {theirs.words} of {theirs.decisions}"
             )
-            less = "" if value is None else f"{100 * abs(value):.1f} % {'fewer' if value >= 0 else 'more'} rounds: "
-            words = f"{less}{counts} ({_words(tasks)})"
-        no_room = mine and theirs and theirs.decisions and not theirs.rounds and needed <= set(tasks)
+            words = f"{less} rounds: {counts} ({_words(tasks)})" if less else f"{counts} ({_words(tasks)})"
+            if enough and theirs.decisions and not theirs.at_most:
+                remark = f"no room to improve (NTP {against[1]} needs no round)"
+            elif not (mine.exact and theirs.exact):
+                unknown = ", ".join(f"{one.at_most - one.at_least} of {one.decisions}" for one in (mine, theirs))
+                remark = f"no judge can tell whether a round is needed for {unknown} decisions (own, NTP {against[1]})"
         return {
-            "value": value,
+            "value": least if mine and theirs and mine.exact and theirs.exact else None,
+            "at_least": least,
+            "at_most": most,
             "in_words": words,
-            "remark": f"no room to improve (NTP {against[1]} needs no round)" if no_room else None,
+            "remark": remark,
             "tasks": tasks,
-            "decisions": {task: part.decisions for task, part in parts.items() if part is not None},
-            "rounds": mine.rounds if mine else None,
-            "rounds_against": theirs.rounds if theirs else None,
+            "decisions": {task: part.decisions for task in tasks if (part := self.total(source, clock, [task]))},
+            "rounds": mine.at_least if mine and mine.exact else None,
+            "rounds_in_words": mine.words if mine else None,
+            "rounds_against": theirs.at_least if theirs and theirs.exact else None,
+            "rounds_against_in_words": theirs.words if theirs else None,
         }
 
     def as_statistics(self) -> dict[str, Any]:
@@ -187,7 +205,7 @@ class Coordination:
             "total_tasks": list(self.total_tasks),
             "tasks": tasks,
             "reductions": reductions,
-            "message_bytes": MESSAGE_BYTES,
+            "message_bytes": rounds.MESSAGE_BYTES,
             "polling": {one.source: one.as_dict() for one in self.pollings},
             "traffic": traffic,
             "probes": self.probes,
@@ -207,7 +225,7 @@ def compute(
         ordering = ordering or ordering_consensus.compute(table, known)
         windows = windows or window_assignment.compute(table, known=known)
     bounded = {source for source, clock in ordering_consensus.clocks(table) if clock == INTERVAL}
-    costs = [*_causality(causality, bounded), *_who_first(table, ordering), *_windows(windows, bounded)]
+    costs = [*_causality(causality, bounded), *_who_first(ordering), *_windows(windows, bounded)]
     widths = list(dict.fromkeys(cell.width_ms for cell in windows.cells))
     width = TOTAL_WIDTH_MS if TOTAL_WIDTH_MS in widths else widths[0] if widths else None
     window = () if width is None else (window_task(width),)
@@ -225,75 +243,59 @@ def window_task(width_ms: int) -> str:
 
 
 def _causality(causality: causality_analysis.Causality, bounded: set[str]) -> list[Cost]:
-    """Causality per (event, worker): a violation shows by itself, so point repairs are known without a judge."""
+    """Causality per (event, worker): a violation shows by itself, so repairs are known without a judge."""
     costs = []
     for cell in causality.totals:
-        gone = ("lost", "no_data", "not_in_coordinator_csv")
-        unread = sum(number for reason, number in cell.point_reasons.items() if not reason.endswith(gone))
-        evaluable, by = cell.point_evaluable, ORDER_OF_SENDING
-        decisions, equal, wrong = evaluable + unread, cell.point_equal, cell.point_violated
-        if evaluable == 0:
-            costs.append(Cost(CAUSALITY, cell.source, POINT, decisions, None, unread, 0, None, "", 0, None))
+        if cell.point_evaluable == 0:
+            due = cell.point_rounds.decisions
+            costs.append(Cost(CAUSALITY, cell.source, POINT, due, None, due, 0, None, ""))
             continue
-        rounds = wrong + equal + unread
-        sent = MESSAGES_PER_ROUND * rounds
-        costs.append(Cost(CAUSALITY, cell.source, POINT, decisions, rounds, unread, equal, wrong, by, 0, sent))
+        counts = (cell.point_evaluable, cell.point_equal, cell.point_violated)
+        costs.append(_cost(CAUSALITY, cell.source, POINT, cell.point_rounds, *counts))
         if cell.source in bounded:
-            rounds, no_interval = decisions - cell.proved, decisions - cell.interval_evaluable
-            counts = (decisions, rounds, no_interval, cell.ambiguous, cell.violated)
-            costs.append(Cost(CAUSALITY, cell.source, INTERVAL, *counts, by, 0, MESSAGES_PER_ROUND * rounds))
+            counts = (cell.interval_evaluable, cell.ambiguous, cell.violated)
+            costs.append(_cost(CAUSALITY, cell.source, INTERVAL, cell.interval_rounds, *counts))
     return costs
 
 
-def _who_first(table: Table, ordering: ordering_consensus.Ordering) -> list[Cost]:
+def _who_first(ordering: ordering_consensus.Ordering) -> list[Cost]:
     """Who received first per (event, pair of workers): repairs are known only where a judge knows the order."""
     costs = []
-    received = [table.received[worker] for worker in ordering.workers]
-    decisions = sum(int((one & other).sum()) for one, other in combinations(received, 2))
     for one in ordering.totals:
-        unread = decisions - one.evaluable
-        told = _best(one.against)
+        if one.rounds is None:
+            continue
+        told = next((by for by in one.against if by.judge == one.rounds.judge), None)
         wrong = told.wrong.numerator if told and told.wrong else None
-        unknown = told.unknown.numerator if told and told.unknown else 0
-        rounds: int | None = one.ambiguous + unread + (wrong or 0)
-        if one.evaluable == 0 or (one.clock == POINT and wrong is None):
-            rounds = None
-        messages = None if rounds is None else MESSAGES_PER_ROUND * rounds
-        by = told.judge if told else ""
-        counts = (decisions, rounds, unread, one.ambiguous, wrong)
-        costs.append(Cost(WHO_FIRST, one.source, one.clock, *counts, by, unknown, messages))
+        costs.append(_cost(WHO_FIRST, one.source, one.clock, one.rounds, one.evaluable, one.ambiguous, wrong))
     return costs
-
-
-def _best(against: Sequence[Judgement]) -> Judgement | None:
-    """Return the judge who knows most: the injected truth, else the reference, else nobody."""
-    able = {one.judge: one for one in against if not one.reason}
-    return able.get(judges.TRUTH) or able.get(judges.REFERENCE)
 
 
 def _windows(windows: window_assignment.Windows, bounded: set[str]) -> list[Cost]:
-    """Windows per event: a point clock's disagreement shows when workers compare indices, and is repaired."""
+    """Windows per event: indices that differ show when workers compare them; one that is wrong everywhere does not."""
     costs = []
     for cell in windows.cells:
-        task, unread = window_task(cell.width_ms), cell.shared - cell.evaluable
-        rounds = cell.shared - cell.agree if cell.evaluable else None
-        sent = None if rounds is None else cell.point_messages
-        by = judges.TRUTH if cell.truth_known is not None else ""
-        wrong: int | None = cell.clock_disagreements
-        unknown = 0
-        if not by and (split := next((one for one in cell.splits if not one.reason), None)) is not None:
-            wrong, by = split.by_clocks, split.judge
-            unknown = split.disagreements - split.truly_differ - split.by_clocks
-        counts = (cell.shared, rounds, unread, 0, wrong)
-        costs.append(Cost(task, cell.source, POINT, *counts, by, unknown, sent))
+        task = window_task(cell.width_ms)
+        wrong = _wrong(cell.wrong_points, cell.point_rounds, cell.point_against)
+        costs.append(_cost(task, cell.source, POINT, cell.point_rounds, cell.evaluable, 0, wrong))
         if cell.source in bounded:
-            rounds = cell.shared - cell.provable if cell.bounded else None
-            sent = None if rounds is None else cell.interval_messages
             open_ = cell.bounded - cell.provable - cell.contradictions
-            by = judges.TRUTH if cell.truth_known is not None else ""
-            counts = (cell.shared, rounds, cell.shared - cell.bounded, open_, cell.wrong_certain)
-            costs.append(Cost(task, cell.source, INTERVAL, *counts, by, 0, sent))
+            wrong = _wrong(cell.wrong_certain, cell.interval_rounds, cell.interval_against)
+            costs.append(_cost(task, cell.source, INTERVAL, cell.interval_rounds, cell.bounded, open_, wrong))
     return costs
+
+
+def _wrong(absolute: int | None, found: Rounds, against: Sequence[Judgement]) -> int | None:
+    """Return how many windows are wrong: by true time where it is known, else by the judge of the rounds."""
+    told = next((one for one in against if one.judge == found.judge), None)
+    return told.wrong.numerator if absolute is None and told and told.wrong else absolute
+
+
+def _cost(task: str, source: str, clock: str, found: Rounds, evaluable: int, undecided: int, wrong: int | None) -> Cost:
+    """Return a task's cost; without anything evaluable there is none."""
+    counted = found if evaluable else None
+    return Cost(
+        task, source, clock, found.decisions, counted, found.decisions - evaluable, undecided, wrong, found.judge
+    )
 
 
 def analyze(experiment_dir: str | Path) -> dict[str, Any]:

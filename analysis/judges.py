@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 REFERENCE: Final = "reference"
 TRUTH: Final = "injected_truth"
 OSCILLATOR: Final = "own_oscillator"
+ORDER_OF_SENDING: Final = "order_of_sending"  # of causality: no packet arrives before it left
 
 NO_TRUTH: Final = "no truth was injected"
 

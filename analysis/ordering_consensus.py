@@ -9,13 +9,13 @@ Where labels differ, each worker's own oscillator says whether the workers did r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis import bootstrap, cli, judges, statistics, verdicts
+from analysis import bootstrap, cli, judges, rounds, statistics, verdicts
 from analysis.readings import POINT
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from analysis.judges import Judge, Judgement
     from analysis.readings import Readings, Table
+    from analysis.rounds import Rounds
 
 STATISTICS_FILE = "ordering_stats.json"
 FIGURE = "ordering_consensus"
@@ -44,7 +45,8 @@ class WhoFirst:
     """One source's labels of which of two workers received first (or of all pairs together: ``pair`` is ALL_PAIRS).
 
     ``decided`` and ``ambiguous`` are shares of what is evaluable; equal point estimates are ambiguous. ``against``:
-    what each judge says. ``wrong`` is None where no truth is known.
+    what each judge says. ``wrong`` is None where no truth is known. ``rounds``, of all pairs together: of what both
+    received, what is left open, has no reading, or was decided wrongly as the truth knows, or else the reference.
     """
 
     source: str
@@ -58,6 +60,7 @@ class WhoFirst:
     ambiguous_share: statistics.Rate
     against: tuple[Judgement, ...]
     wrong: statistics.Rate | None
+    rounds: Rounds | None = None
 
     @property
     def ambiguous(self) -> int:
@@ -274,6 +277,7 @@ def _who_first(table: Table, known: Sequence[Judge]) -> tuple[tuple[WhoFirst, ..
     """Judge every pair of workers with every clock, and all pairs together; a lag is asked for once per pair."""
     pairs = list(combinations(table.heard, 2))
     told = {pair: {one.name: one.receipts(*pair).order for one in known if not one.reason} for pair in pairs}
+    due = np.column_stack([table.received[one] & table.received[other] for one, other in pairs]).ravel()
     found: list[WhoFirst] = []
     totals: list[WhoFirst] = []
     for source, clock in clocks(table):
@@ -293,8 +297,19 @@ def _who_first(table: Table, known: Sequence[Judge]) -> tuple[tuple[WhoFirst, ..
         }
         labels = np.column_stack(columns).ravel()
         stretches = np.repeat(stretches, len(pairs))
-        totals.append(_pair(source, clock, ALL_PAIRS, labels, together, stretches, known, blocks=True))
+        total = _pair(source, clock, ALL_PAIRS, labels, together, stretches, known, blocks=True)
+        totals.append(replace(total, rounds=_rounds(labels, due, together, stretches)))
     return tuple(found), tuple(totals)
+
+
+def _rounds(
+    labels: NDArray[np.int8], due: NDArray[np.bool_], told: dict[str, NDArray[np.int8]], stretches: NDArray[np.int64]
+) -> Rounds:
+    judge = next((one for one in (judges.TRUTH, judges.REFERENCE) if one in told), "")
+    by_judge = told.get(judge, np.full(len(labels), verdicts.AMBIGUOUS, dtype=np.int8))
+    confident = verdicts.decided(labels)
+    needed = ~confident | verdicts.wrong(labels, by_judge)
+    return rounds.count(judge, due, needed, confident & ~verdicts.decided(by_judge), stretches)
 
 
 def _pair(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 import numpy as np
 
-from analysis import clock_quality_tables, coordination_cost, judgement_tables, published, report_tables, tables
+from analysis import clock_quality_tables, judgement_tables, published, report_tables, rounds, tables
 from analysis.judges import TRUTH
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def render(results: Results, judged: Sequence[Judged]) -> str:
             ordering_note=_ordering_note(results),
             windows_all_right=judgement_tables.windows_all_right(results),
             probes=results.coordination.probes,
-            message_bytes=coordination_cost.MESSAGE_BYTES,
+            message_bytes=rounds.MESSAGE_BYTES,
             commit_wait_note=_commit_wait_note(results),
             commit_wait_clear=report_tables.commit_wait_clear(results),
             published="\n".join(published.comparison_lines(run)) if manifest.imported is not None else "",

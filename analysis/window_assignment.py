@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis import bootstrap, cli, judges, statistics, verdicts
+from analysis import bootstrap, cli, judges, rounds, statistics, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from analysis.judges import Judge, Judgement
     from analysis.readings import Table
+    from analysis.rounds import Rounds
 
 STATISTICS_FILE = "window_stats.json"
 FIGURE = "window_assignment"
@@ -69,8 +70,9 @@ class Cell:
     ``point_against``, ``interval_against`` and ``splits``: by each judge, with one clock for all (see ``windows_of``).
     With the absolute truth known: ``true_windows_differ`` counts evaluable events whose true windows differ (agreement
     would be wrong there), ``clock_disagreements`` those whose true windows are equal and the point indices are not,
-    ``wrong_certain`` those a worker was certain about, wrongly. ``point_messages`` and ``interval_messages``: a
-    question and an answer between one and each other receiving worker, for every event not agreed on.
+    ``wrong_certain`` those a worker was certain about, wrongly, and ``wrong_points`` those a worker's point index is
+    wrong for. ``point_rounds`` and ``interval_rounds``: of the shared events those not (provably) agreed on, or agreed
+    on wrongly, by the absolute truth or else by the first judge that can judge; each asks every other receiving worker.
     """
 
     source: str
@@ -86,8 +88,9 @@ class Cell:
     true_windows_differ: int | None
     clock_disagreements: int | None
     wrong_certain: int | None
-    point_messages: int
-    interval_messages: int
+    wrong_points: int | None
+    point_rounds: Rounds
+    interval_rounds: Rounds
 
     @property
     def evaluable(self) -> int:
@@ -228,8 +231,16 @@ def _cell(
     points = _labels(evaluable, evaluable, agree, ~agree)
     intervals = _labels(provable_here, provable | contradiction, provable, contradiction)
     stretches = bootstrap.stretches_of(*(block.stretch for block in blocks))
-    messages = 2 * (received.sum(axis=0, dtype=np.int64) - 1)
+    messages = rounds.MESSAGES_PER_ROUND * (received.sum(axis=0, dtype=np.int64) - 1)
     by_judge = {name: labels[source, width_ms] for name, labels in told.items()}
+    true = _true_windows(table, width, received)
+
+    def needed(alike: NDArray[np.bool_], indices: NDArray[np.int64]) -> Rounds:
+        judge, right = judges.TRUTH, _right(true, received, indices)
+        if right is None:  # nobody knows the windows of true time: had they been alike with one clock for all?
+            judge, right = next(iter(by_judge.items()), ("", np.full(len(shared), UNKNOWN, dtype=np.int8)))
+        return rounds.count(judge, shared, ~alike | (right == DIFFER), right == UNKNOWN, stretches, messages)
+
     return Cell(
         source=source,
         width_ms=width_ms,
@@ -240,9 +251,9 @@ def _cell(
         point_against=tuple(judges.judge(one, points, by_judge.get(one.name), stretches) for one in known),
         interval_against=tuple(judges.judge(one, intervals, by_judge.get(one.name), stretches) for one in known),
         splits=tuple(_split(one, points, by_judge.get(one.name)) for one in known),
-        point_messages=int((messages * (shared & ~agree)).sum()),
-        interval_messages=int((messages * (shared & ~provable)).sum()),
-        **_absolute(table, width, received, evaluable, agree, certain, low),
+        point_rounds=needed(agree, index),
+        interval_rounds=needed(provable, low),
+        **_absolute(true, received, evaluable, agree, certain, low, index),
     )
 
 
@@ -259,29 +270,59 @@ def _split(judge: Judge, points: NDArray[np.int8], told: NDArray[np.int8] | None
     )
 
 
+@dataclass(frozen=True)
+class _TrueWindows:
+    """The index of every receipt's window of true time, and of which events all receipts' are known."""
+
+    index: NDArray[np.int64]
+    known: NDArray[np.bool_]
+
+
+def _true_windows(table: Table, width: int, received: NDArray[np.bool_]) -> _TrueWindows | None:
+    """Return the windows of true time, None where no truth was injected, or not at every worker."""
+    true = [table.truth(worker) for worker in table.heard]
+    told = [one for one in true if one is not None]
+    if not told or len(told) < len(true):
+        return None
+    index = np.array([one.ns for one in told]) // width
+    return _TrueWindows(index, np.all(np.array([one.known for one in told]) | ~received, axis=0))
+
+
+def _wrong(true: _TrueWindows, indices: NDArray[np.int64], told: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which events some worker puts into a wrong window, of the indices told."""
+    wrong: NDArray[np.bool_] = true.known & (told & (indices != true.index)).any(axis=0)
+    return wrong
+
+
+def _right(
+    true: _TrueWindows | None, received: NDArray[np.bool_], indices: NDArray[np.int64]
+) -> NDArray[np.int8] | None:
+    """Label events by whether every receiving worker's window is the one of true time: SAME, DIFFER, or UNKNOWN."""
+    if true is None:
+        return None
+    return np.where(true.known, np.where(_wrong(true, indices, received), DIFFER, SAME), UNKNOWN).astype(np.int8)
+
+
 def _absolute(
-    table: Table,
-    width: int,
+    true: _TrueWindows | None,
     received: NDArray[np.bool_],
     evaluable: NDArray[np.bool_],
     agree: NDArray[np.bool_],
     certain: NDArray[np.bool_],
     low: NDArray[np.int64],
+    index: NDArray[np.int64],
 ) -> dict[str, int | None]:
     """Return what the injected truth says of the windows of true time itself, None where there is none."""
-    true = [table.truth(worker) for worker in table.heard]
-    told = [one for one in true if one is not None]
-    if not told or len(told) < len(true):
-        names = ("truth_known", "true_windows_differ", "clock_disagreements", "wrong_certain")
+    if true is None:
+        names = ("truth_known", "true_windows_differ", "clock_disagreements", "wrong_certain", "wrong_points")
         return dict.fromkeys(names)
-    index = np.array([one.ns for one in told]) // width
-    known = (np.array([one.known for one in told]) | ~received).all(axis=0) & evaluable
-    same = _all_equal(index, received)
+    known, same = true.known & evaluable, _all_equal(true.index, received)
     return {
         "truth_known": int(known.sum()),
         "true_windows_differ": int((known & ~same).sum()),
         "clock_disagreements": int((known & same & ~agree).sum()),
-        "wrong_certain": int((known & (certain & received & (low != index)).any(axis=0)).sum()),
+        "wrong_certain": int((known & _wrong(true, low, certain & received)).sum()),
+        "wrong_points": int((known & _wrong(true, index, received)).sum()),
     }
 
 

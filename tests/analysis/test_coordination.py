@@ -6,9 +6,10 @@ import json
 
 import httpx
 import pandas as pd
+import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
-from analysis import coordination_cost, load, polling
+from analysis import coordination_cost, load, polling, results
 from node_agent import probe_datagram, records
 from node_agent.exchange import chronotick
 from node_agent.instants import LocalClock
@@ -37,22 +38,71 @@ def test_a_missing_reading_needs_a_round_and_a_lost_packet_none(tmp_path):
 
 
 def test_who_first_of_a_point_clock_is_not_evaluable_without_a_truth(tmp_path):
-    tasks = cost(Folder({"a": Clock(), "b": Clock()}, truth=False), tmp_path / "r")["tasks"]
-    assert tasks["who_first"]["ntp"]["point"]["rounds"] is None
-    assert tasks["who_first"]["ntp"]["point"]["rounds_per_decision"] is None
+    """Worker b receives 20 us later, within NTP's bounds: points decide all 10, and nobody knows how many rightly."""
+    run = Folder({"a": Clock(), "b": Clock()}, delays_ns={"b": 120 * US}, truth=False)
+    tasks = cost(run, tmp_path / "r")["tasks"]
+    point = tasks["who_first"]["ntp"]["point"]
+    assert (point["rounds"], point["rounds_per_decision"], point["messages"]) == (None, None, None)
+    bounds = point["rounds_at_least"], point["rounds_at_most"]
+    assert [one["numerator"] for one in bounds] == [0, 10]
+    assert (point["unknown_to_the_judge"], point["wrong_confident"]) == (10, None)
     assert tasks["who_first"]["ntp"]["interval"]["rounds"] == 10
 
 
+def test_what_no_judge_can_tell_of_an_interval_clock_saves_no_round_either(tmp_path):
+    """ChronoTick claims 1 us and decides who was first of all 10: without a judge that is a claim, and no more."""
+    clock = Clock(ct_half_ns=1 * US)
+    run = Folder({"a": clock, "b": clock}, delays_ns={"b": 120 * US}, truth=False)
+    first = cost(run, tmp_path / "r")["tasks"]["who_first"]["chronotick"]["interval"]
+    assert [first[name]["numerator"] for name in ("rounds_at_least", "rounds_at_most")] == [0, 10]
+    assert first["rounds"] is None
+
+
 def test_reductions_compare_rounds_over_the_tasks_both_clocks_can_tell(tmp_path):
-    """Intervals: NTP needs 20 + 10 + w rounds, ChronoTick 0 + 10 + w, with w windows of 100 ms undecided."""
-    run = Folder({"a": Clock(), "b": Clock()}, delays_ns={"a": 10 * MS, "b": 10 * MS + 20 * US}, truth=False)
+    """Of causality nobody needs a round, of windows of 100 ms neither; who first nobody decides at 20 us."""
+    run = Folder({"a": Clock(), "b": Clock()}, delays_ns={"a": 10 * MS, "b": 10 * MS + 20 * US})
     found = cost(run, tmp_path / "r")
     one = found["reductions"]["chronotick"]["interval_vs_ntp_interval"]
     assert one["tasks"] == ["causality", "who_first", "window_100ms"]
     assert (one["rounds"], one["rounds_against"], one["value"]) == (10, 10, 0.0)
     against_points = found["reductions"]["chronotick"]["interval_vs_ntp_point"]
-    assert against_points["tasks"] == ["causality", "window_100ms"]
     assert against_points["value"] is None  # plain NTP needed no round here, so there is nothing to be fewer than
+    assert against_points["remark"] == "no room to improve (NTP point needs no round)"
+
+
+def test_a_reduction_is_between_two_numbers_where_no_judge_can_tell(tmp_path):
+    """NTP is 2 ms behind at b: 10 violations, 2 unequal windows. Without a judge all other windows may be wrong."""
+    run = Folder({"a": Clock(), "b": Clock(ntp_error_ns=-2 * MS)}, delays_ns={"a": 9 * MS, "b": MS}, truth=False)
+    found = cost(run, tmp_path / "r")["reductions"]["chronotick"]["interval_vs_ntp_point"]
+    assert found["tasks"] == ["causality", "window_100ms"]
+    assert (found["value"], found["rounds"], found["rounds_against"]) == (None, None, None)
+    assert (found["rounds_in_words"], found["rounds_against_in_words"]) == ("0 to 10", "12 to 20")
+    assert (found["at_least"], found["at_most"]) == pytest.approx((1 - 10 / 12, 1.0))
+    assert found["in_words"].startswith("16.7 to 100.0 % fewer rounds: 0 to 10 of 30 decisions; NTP point 12 to 20 of")
+
+
+@pytest.mark.parametrize("clock", ["point", "interval"])
+def test_agreed_and_wrong_everywhere_needs_a_round(tmp_path, clock):
+    """Both workers' ChronoTick is 30 ms ahead: 10 ms into a window it is certain of the next, and both are, alike."""
+    ahead = Clock(ct_error_ns=30 * MS)
+    run = Folder({"a": ahead, "b": ahead}, spacing_ns=50 * MS, delays_ns={"a": 30 * MS, "b": 30 * MS})
+    tasks = cost(run, tmp_path / "r")["tasks"]
+    found = tasks["window_50ms"]["chronotick"][clock]
+    assert (found["rounds"], found["wrong_confident"], found["messages"]) == (10, 10, 20)
+    assert tasks["window_50ms"]["ntp"][clock]["rounds"] == 0
+
+
+def test_the_same_number_has_the_same_interval_wherever_it_stands(tmp_path):
+    """Violations of a point clock with all readings there are its rounds: one sample served them all."""
+    path = write(Folder({"a": Clock(), "b": Clock(ntp_error_ns=-2 * MS)}), tmp_path / "r")
+    found = results.compute(load.load(path)).as_statistics()
+    violated = found["causality"]["sources"]["ntp"]["all"]["points"]["violated"]
+    assert violated["numerator"] == 10
+    assert found["coordination"]["tasks"]["causality"]["ntp"]["point"]["rounds_per_decision"] == violated
+    unequal = found["windows"]["sources"]["ntp"]["100"]["agreement"]
+    needed = found["coordination"]["tasks"]["window_100ms"]["ntp"]["point"]["rounds_per_decision"]
+    assert needed["numerator"] == unequal["denominator"] - unequal["numerator"]
+    assert needed["effective_trials"] == unequal["effective_trials"] == 1.0
 
 
 def test_a_source_missing_at_one_end_has_no_cost_at_all(tmp_path):
