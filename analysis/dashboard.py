@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from analysis import commit_wait_figure, figures, style
-from analysis.bars import clock_handles, legend
-from analysis.readings import POINT
+from analysis.bars import legend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,6 +32,5 @@ def draw(
         figures.windows_provable(next(panels), windows)
         figures.coordination(next(panels), coordination, coordination.total_tasks)
         commit_wait_figure.commit_wait_widths(next(panels), commit_wait)
-        clocks = dict.fromkeys((one.source, one.clock == POINT) for one in coordination.costs)
-        legend(figure, [*figures.verdict_handles(), *clock_handles(list(clocks))])
+        legend(figure, [*figures.verdict_handles(), *figures.coordination_handles(coordination)])
     return figure

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 from matplotlib.patches import Patch
 
 from analysis import clock_quality_figure, commit_wait_figure, judgement_bars, reference_figure, statistics, style
-from analysis.bars import HATCH, NO_TRIALS, PERCENT, clock_handles, grouped, legend, percent_axis, task_label
+from analysis.bars import (
+    HATCH,
+    HIGH,
+    NO_TRIALS,
+    PERCENT,
+    bar_place,
+    clock_handles,
+    grouped,
+    legend,
+    percent_axis,
+    task_label,
+)
 from analysis.causality_analysis import FIGURE as CAUSALITY
 from analysis.clock_quality import FIGURE as CLOCK_QUALITY
 from analysis.commit_wait import FIGURE as COMMIT_WAIT
@@ -35,6 +46,7 @@ if TYPE_CHECKING:
     from analysis.window_assignment import Windows
 
 SHADES: Final = {"proved": 1.0, "ambiguous": 0.35, "violated": 1.0, "not evaluable": 0.0}
+MAY_NEED: Final[dict[str, Any]] = {"facecolor": "none", "edgecolor": "#444444", "linewidth": 0.8}
 NO_JUDGE: Final = "not evaluable: no reference, and no truth was injected"
 
 
@@ -270,7 +282,7 @@ def draw_windows(result: Windows) -> Figure:
 
 
 def coordination(axes: Axes, result: Coordination, tasks: Sequence[str] | None = None) -> None:
-    """Draw the rounds per decision of every task, point clocks hatched."""
+    """Draw the rounds per decision of every task, point clocks hatched; dotted what no judge can tell."""
     axes.set_title("Rounds of coordination per decision")
     shown = list(tasks or dict.fromkeys(one.task for one in result.costs))
     by_key: dict[tuple[str, str], dict[str, Cost]] = {}
@@ -278,10 +290,44 @@ def coordination(axes: Axes, result: Coordination, tasks: Sequence[str] | None =
         by_key.setdefault((one.source, one.clock), {})[one.task] = one
     series = []
     for (source, clock), costs in by_key.items():
-        rates = [None if task not in costs else costs[task].per_decision or statistics.rate(0, 0) for task in shown]
+        rates = [_exact_rounds(costs.get(task)) for task in shown]
         series.append((source, clock == POINT, rates))
     grouped(axes, [task_label(task) for task in shown], series)
+    for number, costs in enumerate(by_key.values()):
+        for group, task in enumerate(shown):
+            if task in costs and costs[task].unknown:
+                _between(axes, bar_place(group, number, len(by_key)), costs[task])
     percent_axis(axes, "needing a round")
+
+
+def _exact_rounds(one: Cost | None) -> statistics.Rate | None:
+    """Return the bar of a task, an empty one where it is not evaluable, none where it is between two numbers."""
+    return None if one is None or one.unknown else one.per_decision or statistics.rate(0, 0)
+
+
+def _between(axes: Axes, at: tuple[float, float], one: Cost) -> None:
+    """Draw rounds between two numbers: full up to the least, dotted from there to the most."""
+    if one.counted is None:
+        return
+    (width, place), colour, point = at, style.colour(one.source), one.clock == POINT
+    least, most = (PERCENT * (rate.value or 0.0) for rate in (one.counted.at_least, one.counted.at_most))
+    face, hatch = ("white", HATCH) if point else (colour, None)
+    axes.bar(place, least, width, facecolor=face, edgecolor=colour, hatch=hatch, linewidth=0.8)
+    axes.bar(place, most - least, width, bottom=least, linestyle=":", **MAY_NEED | {"edgecolor": colour})
+    text = f"{one.counted.at_least.numerator} to {one.counted.at_most.numerator}/{one.decisions}"
+    inside = most > HIGH
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6} if inside else None
+    axes.text(
+        place, most - 4 if inside else most + 2, text, ha="center", va="top" if inside else "bottom", rotation=90,
+        fontsize=7, color="#333333", bbox=box,
+    )  # fmt: skip
+
+
+def coordination_handles(result: Coordination) -> list[Patch]:
+    """Return the legend of the rounds: the clocks, and what dotted means where anything is."""
+    clocks = clock_handles([(one.source, one.clock == POINT) for one in result.costs])
+    dotted = Patch(linestyle=":", label="dotted: no judge can tell", **MAY_NEED)
+    return [*clocks, *([dotted] if any(one.unknown for one in result.costs) else [])]
 
 
 def coordination_messages(axes: Axes, result: Coordination) -> None:
@@ -315,7 +361,7 @@ def draw_coordination(result: Coordination) -> Figure:
         top, bottom = style.panels(figure, 2, 1)
         coordination(top, result)
         coordination_messages(bottom, result)
-        legend(figure, clock_handles([(one.source, one.clock == POINT) for one in result.costs]))
+        legend(figure, coordination_handles(result))
     return figure
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis import ordering_consensus, statistics
+from analysis import ordering_consensus, rounds, statistics
 from analysis.tables import counted, markdown, number, share
 from node_agent import records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from analysis.coordination_cost import Cost
     from analysis.hypotheses import Judged
     from analysis.results import Results
 
@@ -184,18 +185,25 @@ def coordination(results: Results) -> str:
             one.task.replace("_", " "),
             one.source,
             one.clock,
-            share(one.per_decision),
+            _rounds(one),
             one.unread,
             one.undecided,
             "not evaluable" if one.wrong is None else one.wrong,
             one.wrong_by.replace("_", " "),
+            one.unknown,
             one.messages,
             one.bytes,
         )
         for one in results.coordination.costs
     ]
     head = ("task", "source", "clock", "rounds per decision", "of them without reading", "undecided")
-    return markdown((*head, "wrong decisions", "by", "messages", "bytes"), rows)
+    return markdown((*head, "wrong decisions", "by", "no judge can tell", "messages", "bytes"), rows)
+
+
+def _rounds(one: Cost) -> str:
+    if one.counted is None or not one.unknown:
+        return share(one.per_decision)
+    return f"at least {share(one.counted.at_least)}, at most {share(one.counted.at_most)}"
 
 
 def reductions(results: Results) -> str:
@@ -203,16 +211,11 @@ def reductions(results: Results) -> str:
     rows = []
     for source, pairs in results.coordination.as_statistics()["reductions"].items():
         for pair, one in pairs.items():
-            value = _fewer(one["value"])
+            less = rounds.fewer_in_words(one["at_least"], one["at_most"]) or "not evaluable"
             tasks = ", ".join(f"{task.replace('_', ' ')} ({count})" for task, count in one["decisions"].items())
-            rows.append((source, pair.replace("_", " "), value, one["rounds"], one["rounds_against"], tasks))
+            counts = (one["rounds_in_words"], one["rounds_against_in_words"])
+            rows.append((source, pair.replace("_", " "), less, *counts, tasks))
     return markdown(("source", "comparison", "rounds", "own", "against", "tasks added up (decisions)"), rows, "")
-
-
-def _fewer(share_less: float | None) -> str:
-    if share_less is None:
-        return "not evaluable"
-    return f"{100 * abs(share_less):.1f} % {'fewer' if share_less >= 0 else 'more'}"
 
 
 def waits(results: Results) -> str:
