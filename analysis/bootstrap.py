@@ -64,6 +64,19 @@ def stretches_of(*marks: NDArray[np.integer] | NDArray[np.object_]) -> NDArray[n
     return numbers
 
 
+def stretches_of_shared(*marks: NDArray[np.object_]) -> NDArray[np.int64]:
+    """Return the number of every row's stretch where rows of several nodes are mixed, in order of time.
+
+    A new one begins with a row one of whose marks (the samples it rests on) was in no row before, so that there are at
+    most as many stretches as samples.
+    """
+    _, first = np.unique(np.column_stack(marks).ravel(), return_index=True)
+    begins = np.zeros(len(marks[0]), dtype=np.bool_)
+    begins[first // len(marks)] = True
+    numbers: NDArray[np.int64] = np.cumsum(begins)
+    return numbers
+
+
 def binned(
     values: NDArray[np.bool_] | NDArray[np.float64], judged: NDArray[np.bool_], stretches: NDArray[np.int64] | None
 ) -> Bins:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import statistics
+from analysis import bootstrap, statistics
 from analysis.readings import RawStamps
 from node_agent import records
 
@@ -43,42 +43,74 @@ class Consistency:
 
 @dataclass(frozen=True)
 class _Held:
-    """One node's waits, by the instant they began and by the instant they were released, on its raw oscillator."""
+    """One node's waits, by the instant they began and by the instant they were released, on its raw oscillator.
+
+    ``samples`` and ``greatest_samples`` name the samples that the timestamps beside them were taken from.
+    """
 
     begun_raw: NDArray[np.int64]
+    event_ids: NDArray[np.int64]
     assigned: NDArray[np.int64]
+    samples: NDArray[np.object_]
     released_raw: NDArray[np.int64]
     greatest: NDArray[np.int64]  # of the timestamps released until then
+    greatest_samples: NDArray[np.object_]
 
 
 def judge(rows: Mapping[str, pd.DataFrame], reference: Probed | None, source: str) -> Consistency:
     """Judge one source's waits, given as each node's looks at its clock, by the reference of the probe mesh."""
     if reference is None or reference.reason:
         return Consistency(source, reference.reason if reference else "no reference", None)
-    held = {node: found for node, frame in rows.items() if (found := _held(frame, source)) is not None}
-    violated, judged = [], []
+    held = {node: found for node, frame in rows.items() if (found := _held(node, frame, source)) is not None}
+    parts: list[tuple[NDArray[Any], ...]] = []
     for released, began in permutations(held, 2):
-        earlier = _released_before(reference, released, held[released], began, held[began])
-        judged.append(earlier >= 0)
-        greatest = held[released].greatest[np.maximum(earlier, 0)]
-        violated.append(judged[-1] & (held[began].assigned <= greatest))
-    if not any(one.any() for one in judged):
+        one, other = held[released], held[began]
+        earlier = _released_before(reference, released, one, began, other)
+        judged, before = earlier >= 0, np.maximum(earlier, 0)
+        violated = judged & (other.assigned <= one.greatest[before])
+        parts.append((other.event_ids, judged, violated, other.samples, one.greatest_samples[before]))
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    if not columns or not columns[1].any():
         return Consistency(source, "no wait provably began after a release on another node", None)
-    return Consistency(source, "", statistics.block_rate(np.concatenate(violated), np.concatenate(judged)))
+    event_ids, judged, violated, *samples = (column[columns[1]] for column in columns)
+    order = np.argsort(event_ids, kind="stable")
+    return Consistency(source, "", rate(violated[order], *(one[order] for one in samples)))
 
 
-def _held(frame: pd.DataFrame, source: str) -> _Held | None:
+def rate(hits: NDArray[np.bool_], *samples: NDArray[np.object_]) -> statistics.Rate:
+    """Return a rate of waits in order of time, each with the samples it rests on.
+
+    Where none is named nobody knows what they share, and they count as independent.
+    """
+    if not any(one.any() for one in samples):
+        return statistics.rate(int(hits.sum()), len(hits))
+    return statistics.block_rate(hits, np.ones(len(hits), dtype=np.bool_), bootstrap.stretches_of_shared(*samples))
+
+
+def named(node_id: str, samples: pd.Series[Any]) -> NDArray[np.object_]:
+    """Return sample ids that tell nodes apart; empty where there is none."""
+    return np.array([f"{node_id}/{one}" if one else "" for one in samples.fillna("")], dtype=object)
+
+
+def _held(node_id: str, frame: pd.DataFrame, source: str) -> _Held | None:
     rows = frame[frame["source"] == source].dropna(subset=["assigned_ns", "done_raw_ns"])
     first = rows.drop_duplicates("event_id", keep="first").sort_values("done_raw_ns", kind="stable")
     last = rows[rows["status"] == records.OK].drop_duplicates("event_id", keep="last")
     last = last.sort_values("done_raw_ns", kind="stable")
+    taken = last["event_id"].map(first.set_index("event_id")["sample_id"])
     if not len(first) or not len(last):
         return None
+    assigned = last["assigned_ns"].to_numpy(dtype=np.int64)
+    greatest = np.maximum.accumulate(assigned)
+    holder = np.maximum.accumulate(np.where(assigned == greatest, np.arange(len(assigned)), 0))
     return _Held(
         first["done_raw_ns"].to_numpy(dtype=np.int64),
+        first["event_id"].to_numpy(dtype=np.int64),
         first["assigned_ns"].to_numpy(dtype=np.int64),
+        named(node_id, first["sample_id"]),
         last["done_raw_ns"].to_numpy(dtype=np.int64),
-        np.maximum.accumulate(last["assigned_ns"].to_numpy(dtype=np.int64)),
+        greatest,
+        named(node_id, taken.iloc[holder]),
     )
 
 

@@ -37,8 +37,9 @@ INTEGER_COLUMNS: Final = {"event_id", "sequence_number", "stratum", "spins", "se
 FLOAT_SUFFIXES: Final = ("_ms", "_s", "_level")
 
 KEPT_BYTES: Final = 32 << 20  # a bigger commit_wait.csv is read again each time it is asked for, not kept
-COMMIT_WAIT: Final = (  # what is judged; the offset, the sample and the number of looks are for replay and for people
-    "event_id", "source", "kind", "due_raw_ns", "done_raw_ns", "delay_s", "status", "uncertainty_ms", "assigned_ns",
+COMMIT_WAIT: Final = (  # what is judged; the offset and the number of looks are for replay and for people
+    "event_id", "source", "kind", "due_raw_ns", "done_raw_ns", "delay_s", "status", "uncertainty_ms", "sample_id",
+    "assigned_ns",
 )  # fmt: skip
 _ARROW: Final = {"Int64": pa.int64(), "float64": pa.float64(), "string": pa.string()}
 _PANDAS: Final = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}

@@ -95,10 +95,13 @@ def judge(
 
 
 def _one_row_per_wait(run: Run, node_id: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the last look at every (event, source), with what the first look claimed and the true time."""
+    """Return the last look at every (event, source), with what the first claimed, both samples, and the true time."""
     keys = ["event_id", "source"]
-    claimed = rows.drop_duplicates(keys, keep="first").set_index(keys)["uncertainty_ms"].rename("first_claim_ms")
+    first = rows.drop_duplicates(keys, keep="first").set_index(keys)
+    first["first_sample"] = external_consistency.named(node_id, first["sample_id"])
+    claimed = first[["uncertainty_ms", "first_sample"]].rename(columns={"uncertainty_ms": "first_claim_ms"})
     last = rows.drop_duplicates(keys, keep="last").join(claimed, on=keys)
+    last["last_sample"] = external_consistency.named(node_id, last["sample_id"])
     clock = truth.clock_of(run.manifest.nodes[node_id].virtual_clock)
     pairs = run.clock_pairs.get(node_id)
     true = pd.array([pd.NA] * len(last), dtype="Int64")
@@ -132,7 +135,10 @@ def _of(run: Run, source: str, group: pd.DataFrame, consistency: external_consis
     known = done.dropna(subset=["true_ns", "assigned_ns"])
     violations = None
     if len(known):
-        violations = statistics.rate(int((known["true_ns"] <= known["assigned_ns"]).sum()), len(known))
+        known = known.sort_values("event_id", kind="stable")
+        early = (known["true_ns"] <= known["assigned_ns"]).to_numpy(dtype=np.bool_)
+        samples = (known[name].to_numpy(dtype=object) for name in ("first_sample", "last_sample"))
+        violations = external_consistency.rate(early, *samples)
     return Waits(
         source=source,
         outcomes={str(name): int(number) for name, number in status.value_counts().sort_index().items()},

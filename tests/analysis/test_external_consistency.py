@@ -24,15 +24,18 @@ class Probes:
         return Lag(lag - self._half, lag + self._half, one.known & other.known)
 
 
-def looks(*waits):
-    """Return one node's looks: (begun, assigned, released) per event; released None: it was given up."""
+def looks(*waits, sample=None):
+    """Return one node's looks: (begun, assigned, released) per event; released None: it was given up.
+
+    ``sample``: the id of the sample that served them all.
+    """
     rows = []
     for event, (begun, assigned, released) in enumerate(waits):
-        common = {"event_id": event, "source": "ntp", "assigned_ns": assigned}
+        common = {"event_id": event, "source": "ntp", "assigned_ns": assigned, "sample_id": sample}
         rows.append(common | {"done_raw_ns": begun, "status": "waiting"})
         rows.append(common | {"done_raw_ns": released or begun + 1, "status": "ok" if released else "stale"})
     frame = pd.DataFrame(rows)
-    return frame.astype({"assigned_ns": "Int64", "done_raw_ns": "Int64"})
+    return frame.astype({"assigned_ns": "Int64", "done_raw_ns": "Int64", "sample_id": "string"})
 
 
 def judged(rows, half_ns=0):
@@ -57,6 +60,15 @@ def test_what_the_reference_cannot_order_is_not_judged():
 
 def test_a_wait_that_was_given_up_released_nothing():
     assert judged({"a": looks((100, 1000, None)), "b": looks((300, 900, 400))}) is None
+
+
+@pytest.mark.parametrize(("sample", "effective"), [("s", 1.0), (None, None)])
+def test_waits_of_one_sample_are_one_trial_and_without_samples_independence_is_assumed(sample, effective):
+    many = [(300 + 200 * event, 2000 + event, 400 + 200 * event) for event in range(50)]
+    rows = {"a": looks((100, 1000, 200), sample=sample), "b": looks(*many, sample=sample)}
+    rate = external_consistency.judge(rows, Probes(), "ntp").violated
+    assert (rate.numerator, rate.denominator, rate.effective) == (0, 50, effective)
+    assert ("assumes independence" in rate.method) == (effective is None)
 
 
 @pytest.mark.parametrize("reference", [None, type("Silent", (), {"reason": "no probes"})()])
