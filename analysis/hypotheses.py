@@ -123,15 +123,31 @@ def _judge(one: Hypothesis, statistics: Mapping[str, Any]) -> Judged:
             measured = f"{100 * value:.2f} % ({counts}; {100 * low:.2f} to {100 * high:.2f})"
     elif isinstance(value, (int, float)) and "in_words" not in beside:
         measured = f"{'/'.join(one.metric.split('/')[-2:])} = {value:.4g}"
-    if not isinstance(value, (int, float)):
+    between = _between(one, beside) if value is None else None
+    if not isinstance(value, (int, float)) and between is None:
         return Judged(one, NOT_EVALUABLE, None, measured, reason)
     missing = [why for evidence in one.evidence if (why := _missing(evidence, statistics)) is not None]
     if missing:
-        return Judged(one, NOT_EVALUABLE, float(value), measured, "; ".join(missing), method)
+        return Judged(one, NOT_EVALUABLE, value, measured, "; ".join(missing), method)
+    if between is not None:
+        return Judged(one, between[0], None, measured, "; ".join(part for part in (reason, between[1]) if part))
     meets = (one.low is None or value >= one.low) and (one.high is None or value <= one.high)
     sure = _sureness(one, interval, meets=meets)
     reason = "; ".join(part for part in (reason, sure) if part)
     return Judged(one, SUPPORTED if meets else NOT_SUPPORTED, float(value), measured, reason, method)
+
+
+def _between(one: Hypothesis, beside: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return status and reason of a number known to lie from ``at_least`` (None: no limit) to ``at_most``."""
+    low, high = beside.get("at_least"), beside.get("at_most")
+    if not isinstance(high, (int, float)):
+        return None
+    least = float("-inf") if low is None else float(low)
+    if (one.low is not None and high < one.low) or (one.high is not None and least > one.high):
+        return NOT_SUPPORTED, "wherever between the two it is"
+    if (one.low is None or least >= one.low) and (one.high is None or high <= one.high):
+        return SUPPORTED, "wherever between the two it is"
+    return NOT_EVALUABLE, "the threshold lies between the two"
 
 
 def _sureness(one: Hypothesis, interval: list[float] | None, *, meets: bool) -> str:

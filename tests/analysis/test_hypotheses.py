@@ -66,6 +66,16 @@ def test_an_interval_that_does_not_clear_the_threshold_is_named_beside_the_statu
     assert bool(one.reason) == bool(reason)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "status"),
+    [(30, 40, "supported"), (-500, 10, "not supported"), (None, 10, "not supported"), (10, 30, "not evaluable"),
+     (None, 40, "not evaluable"), (None, None, "not evaluable")],
+)  # fmt: skip
+def test_a_number_known_to_lie_between_two_is_judged_where_both_say_the_same(tmp_path, low, high, status):
+    one = judge(tmp_path, "at_least", 25, {"a": {"b": None, "at_least": low, "at_most": high, "in_words": "between"}})
+    assert (one.status, one.value) == (status, None)
+
+
 def test_a_number_without_interval_is_no_proof(tmp_path):
     assert judge(tmp_path, "at_least", 25, {"a": {"b": 30}}).reason.endswith("no proof")
 
