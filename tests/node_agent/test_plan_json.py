@@ -31,7 +31,9 @@ LASTING = st.floats(min_value=1e-3, max_value=1e6)
 NAMES = st.from_regex(plans.NODE_ID_PATTERN, fullmatch=True)
 TEXT = st.text(max_size=20)
 PORTS = st.integers(min_value=1, max_value=65_535)
-SERVERS = st.from_regex(plans.HOST_PORT_PATTERN, fullmatch=True)
+SERVERS = st.from_regex(plans.HOST_PORT_PATTERN, fullmatch=True).filter(
+    lambda server: int((plans.HOST_PORT_PATTERN.fullmatch(server)[2] or ":0")[1:]) <= 65_535
+)
 URLS = st.from_regex(plans.URL_PATTERN, fullmatch=True)
 
 clocks = st.builds(
