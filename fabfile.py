@@ -125,7 +125,7 @@ def experiment(
 
 @fabric.task(help=NEW_NAME)
 def demo(_: Context, experiment: str | None = None) -> None:
-    """Show the whole experiment on an embedded cluster, in under a minute."""
+    """Show the whole experiment on an embedded cluster, in a minute or so."""
     session.select("local")
     _experiment(session.configs(str(DEMO_CONFIGS)), experiment)
 
@@ -229,8 +229,8 @@ class ChainExecutor(fabric.Executor):  # type: ignore[misc]  # fabric publishes 
 
 
 def _usage_errors_are_2(program: Any) -> None:
-    """Let an unknown task, cluster or option exit with 2; fabric itself would say 1, an internal error here."""
-    parse = program.parse_tasks
+    """Let an unknown task, cluster, option or file exit with 2; fabric itself would say 1, an internal error here."""
+    parse, update = program.parse_tasks, program.update_config
 
     def parse_tasks() -> None:
         try:
@@ -238,7 +238,14 @@ def _usage_errors_are_2(program: Any) -> None:
         except ParseError as error:
             raise Exit(f"{error} ({_known_instead(error)})", EXIT_USAGE) from None
 
+    def update_config() -> None:
+        try:
+            update()
+        except FileNotFoundError as error:
+            raise Exit(f"-S: expected an ssh_config, got no such file: {error.filename}", EXIT_USAGE) from None
+
     program.parse_tasks = parse_tasks
+    program.update_config = update_config
     program.executor_class = ChainExecutor
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 GUARANTEED_SCORED_AT: Final = math.erf(3.0 / math.sqrt(2.0))  # a level of 1 would make every miss infinitely bad
 US: Final = 1_000.0
 TOO_NARROW: Final = "too narrow"
-WIDE_ENOUGH: Final = "wide enough"
+HELD: Final = "held in this run"
 UNDECIDED: Final = "undecided"
 
 
@@ -42,10 +42,10 @@ class Kappa:
 
     @property
     def claims(self) -> str:
-        """Say what the intervals are: too narrow only if they are so wherever the truth is, and beyond chance."""
+        """Say how the claims did: too narrow only beyond chance and wherever the truth is; held is said of this run."""
         if self.least is None or (self.least > 1.0 and (self.least_low is None or self.least_low > 1.0)):
             return TOO_NARROW
-        return WIDE_ENOUGH if self.value is not None and self.value <= 1.0 else UNDECIDED
+        return HELD if self.value is not None and self.value <= 1.0 else UNDECIDED
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-serialisable data."""

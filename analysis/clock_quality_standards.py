@@ -36,7 +36,7 @@ class Standard:
 
 INJECTED: Final = Standard("injected truth")
 PROBES: Final = Standard("probe reference")
-NOTHING: Final = Standard("none: this node has no virtual clock and the run no probes of it")
+NOTHING: Final = Standard("none: this node has no virtual clock, and no reference knows of it")
 ORIGIN: Final = Standard("none: errors of the other nodes are relative to this one")
 
 

@@ -115,7 +115,7 @@ def causality_points(axes: Axes, result: Causality) -> None:
 
 def causality_judged(axes: Axes, result: Causality) -> None:
     """Draw, of what every clock decided, what the judge calls right, cannot tell, or calls wrong."""
-    judge = judgement_bars.first_able(one for cell in result.totals for one in cell.point_against)
+    judge = judgement_bars.ablest(one for cell in result.totals for one in cell.point_against)
     axes.set_title(f"What was decided, by {judgement_bars.WORDS[judge]}" if judge else "What was decided")
     rows = []
     for cell in result.totals:
@@ -164,7 +164,7 @@ def ordering_agreement(axes: Axes, result: Ordering) -> None:
 
 
 def ordering_who_first(axes: Axes, result: Ordering) -> None:
-    """Draw how often the receipts of two workers are decided, and how often wrongly where the truth is known."""
+    """Draw how often the receipts of two workers are decided, and how often wrongly as far as the judge can tell."""
     axes.set_title("Which worker received first?")
     if not result.totals:
         style.say(axes, f"not evaluable: needs two workers with data, this run has {len(result.workers)}")
@@ -175,13 +175,14 @@ def ordering_who_first(axes: Axes, result: Ordering) -> None:
         told = next((by for by in one.against if by.judge == judge), None)
         wrong = None if told is None else told.wrong
         series.append((one.source, one.clock == POINT, [one.decided, wrong] if judge else [one.decided]))
-    groups = ["decided", "of these wrong"] if judge else ["decided (nobody judges)"]
+    by = f"of these provably wrong\n(by {judgement_bars.WORDS[judge]})" if judge else ""
+    groups = ["decided", by] if judge else ["decided (nobody judges)"]
     grouped(axes, groups, series)
-    percent_axis(axes, "events and pairs of workers")
+    percent_axis(axes, "(event, pair of workers)")
 
 
 def _judge_of(result: Ordering) -> str:
-    return judgement_bars.first_able(by for one in result.totals for by in one.against)
+    return judgement_bars.ablest(by for one in result.totals for by in one.against)
 
 
 def ordering_judged(axes: Axes, result: Ordering) -> None:
@@ -193,7 +194,7 @@ def ordering_judged(axes: Axes, result: Ordering) -> None:
     rows = []
     for one in result.totals:
         rows += _judged_row(f"{style.label(one.source)} {one.clock}", one.source, one.clock, one.against, judge)
-    judgement_bars.draw(axes, rows, "decided events and pairs of workers (%)", NO_JUDGE)
+    judgement_bars.draw(axes, rows, "decided (event, pair of workers) (%)", NO_JUDGE)
 
 
 def draw_ordering(result: Ordering) -> Figure:
@@ -250,7 +251,7 @@ def _windows(axes: Axes, result: Windows, title: str, *, point: bool) -> None:
 
 def windows_causes(axes: Axes, result: Windows) -> None:
     """Draw why point indices differ, by the judge: the windows really do, nobody knows, or the clocks caused it."""
-    judge = judgement_bars.first_able(by for cell in result.cells for by in cell.point_against)
+    judge = judgement_bars.ablest(by for cell in result.cells for by in cell.point_against)
     axes.set_title(f"Why windows differ, by {judgement_bars.WORDS[judge]}" if judge else "Why windows differ")
     found = [row for cell in result.cells if (row := judgement_bars.causes(cell, judge)) is not None]
     some = [row for row in found if any(number for number, _ in row.parts)]

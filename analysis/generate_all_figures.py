@@ -1,4 +1,4 @@
-"""Draw all six figures of a run."""
+"""Draw all figures of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from node_agent import records
 
 
 def generate_figure(experiment_dir: str | Path, output_dir: str | Path) -> list[Path]:
-    """Draw the five figures and the dashboard of a run folder as PNG and PDF; return their paths."""
+    """Draw all figures of a run folder as PNG and PDF; return their paths."""
     paths, errors = draw(results.compute(load.load(load.resolve(experiment_dir))), Path(output_dir))
     if errors:
         raise AnalysisError("; ".join(errors))

@@ -53,10 +53,13 @@ def causes(cell: Cell, judge: str) -> Row | None:
     return Row(f"{style.label(cell.source)}, {cell.width_ms} ms", cell.source, True, parts)
 
 
-def first_able(found: Iterable[Judgement]) -> str:
-    """Return the judge to draw: the first that can judge, the reference before the truth; empty if none can."""
-    able = [one.judge for one in found if not one.reason]
-    return REFERENCE if REFERENCE in able else able[0] if able else ""
+def ablest(found: Iterable[Judgement]) -> str:
+    """Return the judge to draw: who leaves least unknown, the reference before its equals; empty if none can judge."""
+    unknown: dict[str, int] = {}
+    for one in found:
+        if not one.reason and one.unknown is not None:
+            unknown[one.judge] = unknown.get(one.judge, 0) + one.unknown.numerator
+    return min(unknown, key=lambda judge: (unknown[judge], judge != REFERENCE), default="")
 
 
 def draw(axes: Axes, rows: Sequence[Row], what: str, nothing: str) -> None:

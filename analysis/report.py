@@ -34,6 +34,7 @@ def render(results: Results, judged: Sequence[Judged]) -> str:
             reasons=reasons(results),
             errors=[one for one in results.findings if one.severity == "error"],
             judges_note=_judges_note(results),
+            simulated=results.table.run.manifest.cluster == "simulated",
             hypotheses_note=report_tables.methods(judged),
             absent=", ".join(run.absent) or "none",
             silent=", ".join(results.table.silent),

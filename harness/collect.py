@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from harness import rsync
 from harness.again import again
 from harness.assembly import assemble
-from harness.errors import CollectionError, NothingRecordedError
+from harness.errors import CollectionError, NothingRecordedError, UnreachableError
 from harness.planning import run_dir
 from harness.runs import told_of_disk
 from node_agent.records import CHECKSUMS_FILE, STATUS_FILE, NodeStatus
@@ -54,7 +54,8 @@ class Collected:
 def collect(cluster: Cluster, agent: Agent, folder: RunFolder, delays_s: Sequence[float]) -> dict[str, HarnessError]:
     """Bring every node's files home, assemble them, and note both in the manifest (unsaved).
 
-    Returns, by node, what went wrong: a node that cannot be collected does not keep the others from it.
+    Returns, by node, what went wrong: a node that cannot be collected does not keep the others from it. One that cannot
+    be reached, but of which all is at home, is complete.
     """
     with tempfile.TemporaryDirectory(prefix="collect-") as scratch:
         config_file = Path(scratch) / "ssh_config"
@@ -65,7 +66,14 @@ def collect(cluster: Cluster, agent: Agent, folder: RunFolder, delays_s: Sequenc
         node.collected_by = how.by + (f" ({how.remark})" if how.remark else "")
     verify(folder)
     assemble(folder, delays_s)
-    return answers.failed
+    return {node_id: error for node_id, error in answers.failed.items() if not _whole(folder, node_id, error)}
+
+
+def _whole(folder: RunFolder, node_id: str, error: HarnessError) -> bool:
+    """Tell whether a node out of reach has nothing more to give: its agent had ended, and all of it is at home."""
+    node = folder.manifest.nodes[node_id]
+    ended = node.status is not None and node.status["outcome"] is not None
+    return isinstance(error, UnreachableError) and node.checksums_verified and ended
 
 
 def verify(folder: RunFolder) -> dict[str, str]:

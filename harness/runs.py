@@ -93,7 +93,11 @@ def find(results: Path, name: str | None = None) -> RunFolder:
     else:
         path = results / valid_name(name)
         if not path.is_dir():
-            raise ConfigError(f"experiment {name}: expected a results folder {path}, got none there")
+            known = sorted(
+                entry.parent.name for entry in results.glob(f"[!.]*/{MANIFEST_FILE}") if entry.parent.name != LATEST
+            )
+            there = f"; in {results}/ are: {', '.join(known) or 'none yet'}"
+            raise ConfigError(f"experiment {name}: expected a results folder {path}, got none there{there}")
     try:
         return RunFolder(path, Manifest.from_json((path / MANIFEST_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError) as error:

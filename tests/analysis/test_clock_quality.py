@@ -233,7 +233,7 @@ def test_what_the_standard_cannot_tell_makes_no_clock_too_narrow():
     blurred = calibration.kappa(errors(error, 50, level=1.0, half=30), each(400))
     assert (blurred.least, blurred.value) == (pytest.approx(0.2), pytest.approx(1.4))
     assert blurred.claims == "undecided"
-    assert calibration.kappa(errors(error, 50, level=1.0), each(400)).claims == "wide enough"
+    assert calibration.kappa(errors(error, 50, level=1.0), each(400)).claims == "held in this run"
     assert calibration.kappa(errors(3 * error, 50, level=1.0, half=30), each(400)).claims == "too narrow"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness import assembly, collect, rsync
 from harness.cluster import Cluster
-from harness.errors import CollectionError
+from harness.errors import CollectionError, UnreachableError
 from harness.runs import RunFolder
 from node_agent.records import CHECKSUMS_FILE, events_columns, worker_columns
 from tests.harness.test_runs import manifest
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.config import ClusterConfig
+    from harness.errors import HarnessError
 
 
 def put(folder: Path, files: dict[str, str]) -> Path:
@@ -69,6 +70,26 @@ def test_a_node_that_was_not_collected_is_not_verified(tmp_path: Path) -> None:
     put(folder.raw("a"), {"events.csv": "e\n"})
     assert set(collect.verify(folder)) == {"b"}
     assert [node.checksums_verified for node in folder.manifest.nodes.values()] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error", "complete"),
+    [
+        ("ok", UnreachableError("b: away"), True),
+        ("ok", CollectionError("b: damaged"), False),
+        (None, UnreachableError("b: away"), False),
+    ],
+)
+def test_a_node_out_of_reach_is_complete_where_its_agent_had_ended_and_all_is_at_home(
+    tmp_path: Path, outcome: str | None, error: HarnessError, complete: bool
+) -> None:
+    folder = RunFolder(tmp_path, manifest("x"))
+    put(folder.raw("b"), {"events.csv": "e\n"})
+    folder.manifest.nodes["b"].status = {"outcome": outcome}
+    collect.verify(folder)
+    assert collect._whole(folder, "b", error) is complete
+    folder.manifest.nodes["b"].checksums_verified = False
+    assert not collect._whole(folder, "b", error)
 
 
 def test_assembly_joins_the_uncertainties_and_leaves_torn_lines_out(tmp_path: Path) -> None:
