@@ -40,7 +40,7 @@ FLOOR_SHARE = 1 / 6  # of the least delay: scatter between two samples that both
 FLOOR_S = 2e-6  # reading two clocks in user space
 STEP_SIGMAS = 5.0
 STALE_AFTER_S = 3600.0  # the random walk above was not meant to be extrapolated for longer
-STEP_BETWEEN_REQUESTS_S = 100e-6  # a wall clock that moved this much more than it may be steered was set, not read late
+STEP_BETWEEN_REQUESTS_S = 0.050  # a wall clock that moved this much against the raw one was set, not read late
 STEER_LIMIT = 500e-6  # the most a kernel slews a wall clock by adjtime, s/s
 
 
