@@ -9,13 +9,18 @@ if TYPE_CHECKING:
 
     from harness.planning import RunSpec
 
+START_COORDINATOR: Final = "start_coordinator"
 BROADCAST: Final = "broadcast"
 
 
 def overhead_s(seconds: Mapping[str, float], spec: RunSpec) -> float:
-    """Return the time in s that was neither events, drain and tail nor the probes before the first event."""
+    """Return the time in s that was neither events, drain and tail nor the probes before the first event.
+
+    These begin as soon as the coordinator is ready, while the harness still looks whether it is.
+    """
     wanted = spec.planned_s + spec.lead_s
-    return sum(seconds.values()) - min(seconds.get(BROADCAST, 0.0), wanted)
+    running = seconds.get(START_COORDINATOR, 0.0) + seconds.get(BROADCAST, 0.0)
+    return sum(seconds.values()) - min(running, wanted)
 
 
 def line(seconds: Mapping[str, float], spec: RunSpec) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 JITTER_RATE_HZ: Final = 10_000
 _SUSTAINED_HZ: Final = 15_000
+_SLOWER_HZ: Final = (7_500, 5_000, 2_500, 1_000)
 _CHANCES: Final = 2
 _KEPT_RATE: Final = 0.99  # below this share of the planned rate the coordinator did not keep up
 
@@ -67,12 +68,18 @@ def _search(
 ) -> tuple[_Trial | None, _Trial | None]:
     """Return the run at the highest lossless rate, and the one that jitter and cost are taken from.
 
-    A rate has two chances: on a machine that others use too, one run may meet them.
+    Upward, and where not even the lowest is lossless, downward from there. A rate has two chances: on a machine that
+    others use too, one run may meet them.
     """
     best: _Trial | None = None
     measured: _Trial | None = None
     deadline = time.monotonic() + scale.search_s
-    for rate_hz in scale.rates_hz:
+    lowest_hz = scale.rates_hz[0]
+    for rate_hz in (*scale.rates_hz, *(slower_hz for slower_hz in _SLOWER_HZ if slower_hz < lowest_hz)):
+        if best is not None and rate_hz < lowest_hz:
+            break
+        if best is None and rate_hz > max(lowest_hz, JITTER_RATE_HZ):
+            continue  # where 10,000/s was too fast, so is more
         flaw = ""
         for chance in range(_CHANCES):
             if time.monotonic() > deadline:
@@ -87,7 +94,7 @@ def _search(
                 best = trial
                 break
         results.notes[f"{rate_hz} events/s"] = trial.said
-        if flaw and rate_hz > JITTER_RATE_HZ:
+        if flaw and best is not None and rate_hz > JITTER_RATE_HZ:
             break
     return best, measured
 
