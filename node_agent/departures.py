@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _FULL_BUFFER_PATIENCE_S: Final = 0.05
-_MOST_WAITING: Final = 65_536  # where stamps do not come at all, what is known of the oldest is let go
+_MOST_FORGOTTEN: Final = 65_536  # where stamps do not come at all, what is known of the oldest is let go
 
 
 class Departures(Generic[T]):
@@ -32,6 +32,7 @@ class Departures(Generic[T]):
         self._sock = sock
         self._next = 0
         self._waiting: dict[int, T | None] = {}
+        self._forgotten: dict[int, None] = {}  # a set in order; apart, so that the oldest ticket is found at once
         self._owed: Counter[int] = Counter()
         self._stamps = kernel_stamps.DepartureStamps(sock)
         self.stamped = kernel_stamps.stamp_departures(sock)
@@ -55,14 +56,14 @@ class Departures(Generic[T]):
         if number in self._owed:
             self._owed[number] += 1
             return False
-        if len(self._waiting) >= _MOST_WAITING:
-            del self._waiting[next(iter(self._waiting))]
         self._waiting[number] = ticket
         return True
 
     def _start_anew(self) -> None:
         self._owed.update(self._waiting.keys())
+        self._owed.update(self._forgotten.keys())
         self._waiting.clear()
+        self._forgotten.clear()
         self._next = 0
         self.stamped = self.stamped and kernel_stamps.renumber_departures(self._sock)
 
@@ -74,6 +75,8 @@ class Departures(Generic[T]):
                 self._owed[number] -= 1
                 if not self._owed[number]:
                     del self._owed[number]
+            elif number in self._forgotten:
+                del self._forgotten[number]
             elif (ticket := self._waiting.pop(number, None)) is not None:
                 found.append((ticket, kernel_ns))
         return found
@@ -82,5 +85,8 @@ class Departures(Generic[T]):
         """Stop waiting for a ticket's stamp; should it still come, it is known whose it is."""
         for number, waiting in self._waiting.items():
             if waiting is ticket:
-                self._waiting[number] = None
+                del self._waiting[number]
+                if len(self._forgotten) >= _MOST_FORGOTTEN:
+                    del self._forgotten[next(iter(self._forgotten))]
+                self._forgotten[number] = None
                 return

@@ -126,6 +126,18 @@ def test_a_stamp_that_nobody_waits_for_any_more_is_not_given_to_a_later_send(mon
     assert departures.collect() == []
 
 
+def test_what_is_forgotten_stays_out_of_the_way_and_is_bounded(monkeypatch, sock):
+    """Where no stamp ever comes, giving up the oldest ticket is one step, and memory does not grow."""
+    monkeypatch.setattr("node_agent.departures._MOST_FORGOTTEN", 10)
+    Kernel(monkeypatch)
+    departures = Departures(sock)
+    for ticket in range(100):
+        departures.send(b"x", TARGET, ticket)
+        departures.forget(ticket)
+        assert not departures._waiting
+    assert list(departures._forgotten) == list(range(90, 100))
+
+
 def test_without_transmit_stamps_no_ticket_is_kept(monkeypatch, sock):
     monkeypatch.setattr(kernel_stamps, "stamp_departures", lambda _sock: False)
     departures = Departures(sock)
