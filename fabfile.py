@@ -20,6 +20,7 @@ from invoke.tasks import Task
 from harness import config, runs, upkeep, waiting
 from harness import experiment as experiments
 from harness.errors import EXIT_ANALYSIS, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError, HarnessError
+from harness.options import whole_number
 from harness.session import Configs, Session
 from harness.testbed import keeper, state
 
@@ -94,9 +95,9 @@ def status(_: Context, experiment: str | None = None) -> None:
     help=KNOWN_NAME
     | {"lines": "how many of the last lines of each log", "follow": "go on until the run ends, or Ctrl-C"}
 )
-def logs(_: Context, experiment: str | None = None, lines: int = 40, follow: bool = False) -> None:
+def logs(_: Context, experiment: str | None = None, lines: str = "40", follow: bool = False) -> None:
     """Show the agents' logs."""
-    upkeep.logs(session, session.find(experiment), lines, follow=follow)
+    upkeep.logs(session, session.find(experiment), whole_number("lines", lines, 0), follow=follow)
 
 
 @fabric.task(help=KNOWN_NAME)

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from harness.errors import ConfigError, HarnessError
+from harness.options import positive_number, whole_number
+
 if TYPE_CHECKING:
     from invoke.context import Context
 
@@ -76,10 +79,10 @@ def import_(_: Context, source: str = "", experiment: str = "") -> None:
 def simulate(
     _: Context,
     scenario: str = "honest",
-    nodes: int = 3,
-    events: int = 1000,
-    rate_hz: float = 0.0,
-    seed: int = 1,
+    nodes: str = "3",
+    events: str = "1000",
+    rate_hz: str = "",
+    seed: str = "1",
     experiment: str = "",
 ) -> None:
     """Make a run folder of a run that never happened, with a truth that is known and faults by choice."""
@@ -87,8 +90,15 @@ def simulate(
     from analysis.simulation.simulate import simulate as make  # noqa: PLC0415 - numpy takes a moment
 
     try:
-        folder = make(scenario, nodes, events, rate_hz=rate_hz or None, seed=seed, experiment=experiment)
-    except AnalysisError as error:
+        folder = make(
+            scenario,
+            whole_number("nodes", nodes, 1),
+            whole_number("events", events, 1),
+            rate_hz=positive_number("rate-hz", rate_hz) if rate_hz else None,
+            seed=whole_number("seed", seed, 0),
+            experiment=experiment,
+        )
+    except (AnalysisError, ConfigError) as error:
         raise Exit(f"error: {error}", error.exit_code) from error
     _say(f"{folder}")
 
@@ -124,12 +134,14 @@ def run_tests(_: Context, only: str = "") -> None:
 
 
 @task(help={"cases": "inputs each parser is given (default 100000: an hour on two cores)", "only": "as for test"})
-def fuzz(_: Context, cases: int = 100_000, only: str = "") -> None:
+def fuzz(_: Context, cases: str = "100000", only: str = "") -> None:
     """Give every parser spoilt inputs, new ones each time; what one trips over is printed, to be repeated."""
-    if cases < 1:
-        raise Exit(f"error: --cases: expected 1 or more, got {cases}", USAGE)
+    try:
+        count = whole_number("cases", cases, 1)
+    except ConfigError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
     command = [sys.executable, "-m", "pytest", "-o", "timeout=0", "-n", "2", only or "tests/fuzz"]
-    if _run(command, FUZZ_CASES=str(cases)):
+    if _run(command, FUZZ_CASES=str(count)):
         raise Exit(code=1)
 
 
@@ -145,8 +157,7 @@ def lint(_: Context) -> None:
 @task(help={"upgrade": "take the newest versions instead of keeping those pinned"})
 def lock(_: Context, upgrade: bool = False) -> None:
     """Pin the exact versions of the project's and of the agent's libraries."""
-    from harness.errors import HarnessError  # noqa: PLC0415 - only this task needs the harness
-    from harness.locking import lock as write_pins  # noqa: PLC0415 - together with it
+    from harness.locking import lock as write_pins  # noqa: PLC0415 - only this task needs it
 
     try:
         files = write_pins(ROOT, upgrade=upgrade)
@@ -178,13 +189,39 @@ def replay(_: Context, experiment: str = "") -> None:
 
 
 @task(
-    help={"quick": "under 50 s; the whole takes some minutes", "output": "where the numbers go (default: bench.json)"}
+    help={
+        "quick": "under 50 s; the whole takes some minutes",
+        "output": "where the numbers go (default: bench.json)",
+        "rate": "only this: one run at so many events per second",
+        "seconds": "how long that run sends (default: 60)",
+        "kernel-buffer": "that run with the kernel's default receive buffer",
+    }
 )
-def bench(_: Context, quick: bool = False, output: str = "bench.json") -> None:
-    """Measure this machine: highest lossless rate, stamp and NTP errors, jitter, cost, memory, start, size."""
-    from harness.bench.benchmark import bench as measure  # noqa: PLC0415 - only this task needs the benchmark
+def bench(
+    _: Context,
+    quick: bool = False,
+    output: str = "bench.json",
+    rate: str = "",
+    seconds: str = "60",
+    kernel_buffer: bool = False,
+) -> None:
+    """Measure this machine: highest lossless rate, stamp and NTP errors, jitter, cost, memory, start, size.
 
-    measure(ROOT, Path(output).resolve(), _say, quick=quick)
+    With --rate: is it lossless, and what does it cost? Exit code 1 if anything was lost or sent too slowly.
+    """
+    from harness.bench.benchmark import bench as measure  # noqa: PLC0415 - only this task needs the benchmark
+    from harness.bench.sustained import sustain  # noqa: PLC0415 - together with it
+
+    if not rate:
+        measure(ROOT, Path(output).resolve(), _say, quick=quick)
+        return
+    try:
+        rate_hz, for_s = positive_number("rate", rate, 1e6), positive_number("seconds", seconds, 3600)
+        lossless = sustain(rate_hz, for_s, _say, kernel_buffer=kernel_buffer)
+    except HarnessError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    if not lossless:
+        raise Exit(code=1)
 
 
 def _prepare_testbed() -> None:

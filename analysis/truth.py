@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from node_agent.clocks import virtual
 from node_agent.plan import VirtualClock, virtual_clock_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,15 +28,12 @@ def clock_of(virtual_clock: Mapping[str, Any] | None) -> VirtualClock | None:
 
 def wall_from_true(clock: VirtualClock, true_ns: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return what the virtual wall clock shows at each true instant, in ns; exactly the agent's scalar map."""
-    segments = virtual.wall_segments(clock)
-    elapsed = true_ns - np.int64(clock.epoch_ns)
-    starts, errors, slopes = np.array(segments, dtype=np.int64).T
-    place = np.maximum(np.searchsorted(starts, elapsed, side="right") - 1, 0)
-    # (elapsed - start) * ppb would leave 64 bits after hours; split at the second, whose multiples divide exactly
-    seconds, rest = np.divmod(elapsed - starts[place], SECOND_NS)
-    bend = seconds * slopes[place] + rest * slopes[place] // SECOND_NS
-    shown: NDArray[np.int64] = true_ns + errors[place] + bend
-    return shown
+    return true_ns + _error_at(*_wall_chain(clock), true_ns - np.int64(clock.epoch_ns))
+
+
+def raw_error(clock: VirtualClock, true_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return what the virtual oscillator shows more than the host's own at each true instant, in ns."""
+    return _error_at(*_raw_chain(clock), true_ns - np.int64(clock.epoch_ns))
 
 
 def true_from_wall(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -81,6 +79,40 @@ def told_apart(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[np.bo
     return apart
 
 
+_Chain = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.int64]"]
+
+
+@lru_cache(maxsize=64)
+def _wall_chain(clock: VirtualClock) -> _Chain:
+    """Return the segments of the wall clock's error as arrays: starts, errors, slopes."""
+    return _arrays(virtual.wall_segments(clock))
+
+
+@lru_cache(maxsize=64)
+def _raw_chain(clock: VirtualClock) -> _Chain:
+    """Return the segments of the raw oscillator's error as arrays."""
+    return _arrays(virtual.raw_segments(clock))
+
+
+def _arrays(segments: Sequence[virtual.Segment]) -> _Chain:
+    columns = np.array(segments, dtype=np.int64)
+    return columns[:, 0], columns[:, 1], columns[:, 2]
+
+
+def _error_at(
+    starts: NDArray[np.int64], errors: NDArray[np.int64], slopes: NDArray[np.int64], elapsed: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return a clock's error so many ns after its epoch, like ``node_agent.clocks.virtual.error_at``."""
+    place = np.maximum(np.searchsorted(starts, elapsed, side="right") - 1, 0)
+    # (elapsed - start) * ppb would leave 64 bits after hours; split at the second, whose multiples divide exactly
+    since = elapsed - starts[place]
+    seconds = since // SECOND_NS
+    error: NDArray[np.int64] = (
+        errors[place] + seconds * slopes[place] + (since - seconds * SECOND_NS) * slopes[place] // SECOND_NS
+    )
+    return error
+
+
 def _shown_twice(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Tell which stamps the clock may have shown more than once: those of several of its climbs, and of its freezes.
 
@@ -96,7 +128,8 @@ def _shown_twice(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[np.
     return twice
 
 
-def _climbs(clock: VirtualClock) -> list[tuple[int, int]]:
+@lru_cache(maxsize=64)
+def _climbs(clock: VirtualClock) -> tuple[tuple[int, int], ...]:
     """Return the first and last time shown of every stretch without a set-back, and the time of every freeze."""
     segments = virtual.wall_segments(clock)
     limits = np.iinfo(np.int64)
@@ -112,4 +145,4 @@ def _climbs(clock: VirtualClock) -> list[tuple[int, int]]:
         for segment in segments
         if segment.slope_ppb == -SECOND_NS and (still := clock.epoch_ns + segment.start_ns + segment.error_ns)
     ]
-    return [*climbs, (first, int(limits.max) - EDGE_NS), *frozen]
+    return (*climbs, (first, int(limits.max) - EDGE_NS), *frozen)

@@ -114,10 +114,14 @@ class CoordinatorConfig(Strict):
 
 
 class NetworkConfig(Strict):
-    """Where every agent listens (UDP) and the size of its receive buffer in bytes."""
+    """Where every agent listens (UDP), the longest datagram it reads and the receive buffer it asks for, in bytes.
+
+    The kernel holds events in the receive buffer until the agent reads them; 0 leaves the kernel's default.
+    """
 
     listen_port: int = Field(default=9000, ge=1, le=65535)
     buffer_size: int = Field(default=4096, ge=512, le=65535)
+    receive_buffer_bytes: int = Field(default=32 << 20, ge=0, le=1 << 30)
 
 
 class TimingConfig(Strict):

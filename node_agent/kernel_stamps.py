@@ -84,11 +84,15 @@ def renumber_departures(sock: socket.socket) -> bool:
 
 
 def ask_receive_buffer(sock: socket.socket, size: int) -> int:
-    """Ask for a receive buffer of ``size`` bytes, forced where privileged, and return what was granted, in bytes."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+    """Ask for a receive buffer of ``size`` bytes, forced where privileged, and return what was granted, in bytes.
+
+    Nothing is asked for where ``size`` is 0: then it is the kernel's default.
+    """
+    if size:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
+        except PermissionError:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
 

@@ -312,6 +312,7 @@ class NodePlan:
     listen_host: str
     listen_port: int = 9000
     buffer_size: int = 4096
+    receive_buffer_bytes: int = 32 << 20  # asked of the kernel for the socket of events; 0 leaves its default
     clocks: ClocksPlan = field(default_factory=ClocksPlan)
     commit_wait_delays_s: tuple[float, ...] = (30.0, 60.0)
     commit_wait_share: float = 0.1  # of the events, but at most 100 a second, wait until their timestamp has passed
@@ -332,6 +333,8 @@ class NodePlan:
             raise PlanError(f"role: expected '{WORKER}' or '{COORDINATOR}', got {self.role!r}")
         if not 0 <= self.listen_port <= _MAX_PORT:
             raise PlanError(f"listen_port: expected 0 to {_MAX_PORT}, got {self.listen_port}")
+        if self.receive_buffer_bytes < 0:
+            raise PlanError(f"receive_buffer_bytes: expected 0 or more, got {self.receive_buffer_bytes}")
         if not 0 <= self.commit_wait_share <= 1:
             raise PlanError(f"commit_wait_share: expected a share from 0 to 1, got {self.commit_wait_share!r}")
         tick = self.clocks.chronotick

@@ -22,7 +22,7 @@ from node_agent.lifecycle import EXIT_FAILED, EXIT_UNFIT, EXIT_USAGE, AgentError
 from node_agent.node import Node
 from node_agent.plan import COORDINATOR, KERNEL_STAMPS, WORKER, NodePlan
 from node_agent.probes import PROBE_BUFFER_BYTES, ProbeMesh
-from node_agent.worker import RECEIVE_BUFFER_BYTES, Worker
+from node_agent.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,7 +60,7 @@ def serve(
     with contextlib.ExitStack() as sockets:
         sends = plan.role == COORDINATOR
         port = 0 if sends else plan.listen_port
-        sock = sockets.enter_context(_bind(plan.listen_host, port, RECEIVE_BUFFER_BYTES, stamped=not sends))
+        sock = sockets.enter_context(_bind(plan.listen_host, port, plan.receive_buffer_bytes, stamped=not sends))
         probe_sock = _bind_probes(plan, sockets)
         try:
             node = Node(plan, run_dir, events, columns)

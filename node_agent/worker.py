@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RECEIVE_BUFFER_BYTES: Final = 32 << 20
 _WAKE_UP_MS: Final = 100  # the longest time between two clock pairs: 10 Hz
 _BATCH: Final = 256
 _NAP_S: Final = 0.001  # costs 0.5 us of raw error (500 ppm), saves a wake-up per datagram

@@ -18,7 +18,6 @@ from analysis.reference import drift
 from analysis.reference.doubtful import NOTHING
 from analysis.reference.envelope import even_instants, pair_envelope
 from analysis.reference.model import Check, TruthCheck
-from node_agent.clocks import virtual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from analysis.load import Run
     from analysis.reference.relation import Reference
-    from node_agent.plan import VirtualClock
 
 ORDERED: Final = "low_not_above_high"
 HALVES: Final = "even_probes_not_contradicted_by_odd"
@@ -163,7 +161,7 @@ def _truth(reference: Reference, run: Run) -> TruthCheck:
         clock_a, clock_b = clocks[first], clocks[second]
         apart = truth.told_apart(clock_a, one.wall) & truth.told_apart(clock_b, other.wall)
         true_a, true_b = truth.true_from_wall(clock_a, one.wall), truth.true_from_wall(clock_b, other.wall)
-        true_lag = true_b - true_a + _bent(clock_a, true_b) - _bent(clock_a, true_a)
+        true_lag = true_b - true_a + truth.raw_error(clock_a, true_b) - truth.raw_error(clock_a, true_a)
         loose = drift.up(np.abs(true_b - true_a), _SLEW_PPB) + _ROUNDING_NS
         lag = reference.lag(first, one.raw, second, other.raw, one.error, other.error)
         judged = lag.known & apart
@@ -233,13 +231,3 @@ def _same_events(
 
 def _every(count: int) -> int:
     return max(1, -(-count // _STAMPS))
-
-
-def _bent(clock: VirtualClock, true_ns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return what the virtual oscillator shows more than the host's at true instants, in ns."""
-    starts, errors, slopes = np.array(virtual.raw_segments(clock), dtype=np.int64).T
-    elapsed = true_ns - np.int64(clock.epoch_ns)
-    place = np.maximum(np.searchsorted(starts, elapsed, side="right") - 1, 0)
-    seconds, rest = np.divmod(elapsed - starts[place], 1_000_000_000)
-    bent: NDArray[np.int64] = errors[place] + seconds * slopes[place] + rest * slopes[place] // 1_000_000_000
-    return bent

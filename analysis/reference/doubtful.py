@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from analysis.aligned import different
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -62,4 +64,4 @@ def doubtful(stretches: Iterable[tuple[int, int]], pause: int = 0) -> Doubtful:
 
 def longest_pause(at_ns: NDArray[np.int64]) -> int:
     """Return the longest pause between a node's probes that is counted with, given all their instants: 8 usual ones."""
-    return 0 if len(pauses := np.diff(np.unique(at_ns))) < 1 else int(_USUAL_PAUSES * np.median(pauses))
+    return 0 if len(pauses := np.diff(different(at_ns))) < 1 else int(_USUAL_PAUSES * np.median(pauses))

@@ -234,8 +234,9 @@ def envelope(groups: Sequence[Group], ppb: int, support: NDArray[np.int64], paus
     unsure = np.array([_valid(piece.bounds) is None for piece in pieces], dtype=np.bool_)
     pieces, parts, beside = _with_neighbours(pieces, unsure)
     knots = [_knots(part, ppb) for part in parts]
-    beside[1:-1] = np.maximum(beside[1:-1] * longest_pause(support), pause)
-    beside[[0, -1]] *= longest_pause(support)
+    usual = longest_pause(support)
+    beside[1:-1] = np.maximum(beside[1:-1] * usual, pause)
+    beside[[0, -1]] *= usual
     begins, ends = _trimmed(parts, knots, beside, ppb)
     begins = np.maximum(begins, np.array([piece.begin for piece in pieces], dtype=np.int64))
     ends = np.minimum(ends, np.array([piece.end for piece in pieces], dtype=np.int64))

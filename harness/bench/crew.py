@@ -10,7 +10,7 @@ import select
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import RunError
@@ -151,6 +151,7 @@ class Crew:
     delays_s: tuple[float, ...]
     virtual: Mapping[str, VirtualClock] = field(default_factory=dict)
     hosts: Mapping[str, str] = field(default_factory=lambda: HOSTS)
+    kernel_buffer: bool = False  # the kernel's default receive buffer, not the one agents ask for
     programs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # where it is not the agent itself
 
     def plans(self) -> dict[str, NodePlan]:
@@ -175,6 +176,8 @@ class Crew:
                 virtual_clock=self.virtual.get(node_id),
                 broadcast=broadcast if node_id == COORDINATOR else None,
             )
+            if self.kernel_buffer:
+                made[node_id] = replace(made[node_id], receive_buffer_bytes=0)
             (run_dir / plans.PLAN_FILE).write_text(plans.to_json(made[node_id]), encoding="utf-8")
             (run_dir / plans.KEY_FILE).write_text(key, encoding="ascii")
         return made

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.bench import figures
 from harness.bench.crew import COORDINATOR, WORKERS, Crew, Outcome, Services, all_clocks
+from harness.bench.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,6 @@ JITTER_RATE_HZ: Final = 10_000
 _SUSTAINED_HZ: Final = 15_000
 _SLOWER_HZ: Final = (7_500, 5_000, 2_500, 1_000)
 _CHANCES: Final = 2
-_KEPT_RATE: Final = 0.99  # below this share of the planned rate the coordinator did not keep up
 
 
 def measure(work: Path, scale: Scale, services: Services, results: Results, say: Callable[[str], None]) -> None:
@@ -31,48 +30,30 @@ def measure(work: Path, scale: Scale, services: Services, results: Results, say:
     else:
         note = f"each for {scale.try_s:g} s, 2 workers, all clocks"
         results.put("lossless_events_per_s", best.rate_hz, "events/s", note)
-        results.put("lost", _lost(best.outcome), "events", "at that rate")
+        results.put("lost", best.lost, "events", "at that rate")
     if measured is not None:
         _tell_cost(measured, results)
     longest = best or measured
     if best is not None and scale.memory_events:
         rate_hz = min(best.rate_hz, _SUSTAINED_HZ)
         crew = Crew(work / "sustained", all_clocks(services, 10.0), scale.memory_events, rate_hz, (30.0, 60.0))
-        longest = _Trial(rate_hz, crew.run())
+        longest = Trial(rate_hz, crew.run())
         said = f"{scale.memory_events:,} events at {rate_hz:,}/s, delays 30 and 60 s: {longest.said}"
         results.line("sustained", said)
     if longest is not None and not longest.outcome.problem:
         _tell_memory(longest.outcome, results)
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """A run at one rate."""
-
-    rate_hz: int
-    outcome: Outcome
-
-    @property
-    def flaw(self) -> str:
-        """Return why it was not lossless; empty if it was."""
-        return _flaw(self.outcome, self.rate_hz)
-
-    @property
-    def said(self) -> str:
-        """Return in words how it went: whether it was lossless, and which rows lack a kernel stamp or a clock."""
-        return "; ".join([self.flaw or "lossless", *_blemishes(self.outcome)])
-
-
 def _search(
     work: Path, scale: Scale, services: Services, results: Results, say: Callable[[str], None]
-) -> tuple[_Trial | None, _Trial | None]:
+) -> tuple[Trial | None, Trial | None]:
     """Return the run at the highest lossless rate, and the one that jitter and cost are taken from.
 
     Upward, and where not even the lowest is lossless, downward from there. A rate has two chances: on a machine that
     others use too, one run may meet them.
     """
-    best: _Trial | None = None
-    measured: _Trial | None = None
+    best: Trial | None = None
+    measured: Trial | None = None
     deadline = time.monotonic() + scale.search_s
     lowest_hz = scale.rates_hz[0]
     for rate_hz in (*scale.rates_hz, *(slower_hz for slower_hz in _SLOWER_HZ if slower_hz < lowest_hz)):
@@ -99,40 +80,12 @@ def _search(
     return best, measured
 
 
-def _try(folder: Path, scale: Scale, services: Services, rate_hz: int) -> _Trial:
+def _try(folder: Path, scale: Scale, services: Services, rate_hz: int) -> Trial:
     num_events = round(rate_hz * scale.try_s)
-    return _Trial(rate_hz, Crew(folder, all_clocks(services, 10.0), num_events, rate_hz, scale.delays_s).run())
+    return Trial(rate_hz, Crew(folder, all_clocks(services, 10.0), num_events, rate_hz, scale.delays_s).run())
 
 
-def _lost(outcome: Outcome) -> int:
-    sent = outcome.statuses[COORDINATOR].counts["sent"]
-    return sum(sent - outcome.statuses[node].counts["received"] for node in WORKERS)
-
-
-def _flaw(outcome: Outcome, rate_hz: int) -> str:
-    """Return why a run was not lossless at its rate; empty if it was."""
-    if outcome.problem:
-        return outcome.problem
-    if lost := _lost(outcome):
-        dropped = sum(outcome.statuses[node].counts["kernel_dropped"] for node in WORKERS)
-        return f"{lost} lost, {dropped} of them dropped by the kernel"
-    achieved = figures.achieved_hz(outcome.folders[COORDINATOR])
-    if achieved is None or achieved < _KEPT_RATE * rate_hz:
-        return f"the coordinator sent at {achieved or 0:,.0f} events/s"
-    return ""
-
-
-def _blemishes(outcome: Outcome) -> list[str]:
-    """Return in words, per node, how many rows have no kernel stamp, or one of the clocks not."""
-    return [
-        f"{node}: {count:,} {name}"
-        for node, status in outcome.statuses.items()
-        for name in ("send_errors", "user_stamps", "unusable_stamps", "ntp_unavailable", "ct_unavailable")
-        if (count := status.counts.get(name, 0))
-    ]
-
-
-def _tell_cost(trial: _Trial, results: Results) -> None:
+def _tell_cost(trial: Trial, results: Results) -> None:
     rate_hz, outcome = trial.rate_hz, trial.outcome
     jitter = figures.distribution(figures.send_jitter_us(outcome.folders[COORDINATOR]))
     results.put_distribution("send_jitter_us", jitter, f"planned against actual, at {rate_hz:,} events/s")

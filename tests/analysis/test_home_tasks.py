@@ -40,8 +40,13 @@ def test_an_unknown_experiment_is_one_line_and_exit_code_2():
         assert "experiment name: expected letters" in done.stderr
 
 
-def test_every_task_shows_its_help_and_import_names_what_it_needs():
+def test_every_task_shows_its_help_and_says_in_a_line_what_it_needs():
     for task in ("analyze", "import", "validate", "replay", "test", "fuzz", "lint", "lock", "bench"):
         assert f"Usage: inv[oke] [--core-opts] {task}" in invoke(task, "--help").stdout
+    for task, option, wrong in (("simulate", "--nodes", "x"), ("fuzz", "--cases", "0"), ("bench", "--rate", "nan")):
+        done = invoke(task, option, wrong)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: {option}: expected a ")
+        assert (done.stderr.count("\n"), done.stderr.endswith(f"got '{wrong}'\n")) == (1, True)
     done = invoke("import", "--source", "x")
     assert (done.returncode, done.stderr) == (2, "error: import: expected --source FOLDER and --experiment NAME\n")
