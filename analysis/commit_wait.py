@@ -125,12 +125,15 @@ class CommitWait:
 
 
 def compute(
-    table: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, known: Sequence[Judge] | None = None
+    table: Table,
+    window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS,
+    known: Sequence[Judge] | None = None,
+    remeasured: Remeasured | None = None,
 ) -> CommitWait:
     """Judge causality and windows again with every re-measured uncertainty, beside the judges (None: all there are)."""
     found = judges.of(table) if known is None else known
     flights = {one.name: {w: one.flights(w).order for w in table.present} for one in found if not one.reason}
-    measured = Remeasured(table)
+    measured = Remeasured(table) if remeasured is None else remeasured
     cells: list[Cell] = []
     widths: list[Width] = []
     for source in table.sources:

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MEMINFO: Final = Path("/proc/meminfo")
-# Measured on runs of 10^5 and 10^6 events: bytes of memory at the peak of an analysis by bytes of its tables.
-BASE_BYTES: Final = 400 << 20
-PER_TABLE_BYTE: Final = 2.5
-PER_REMEASURED_BYTE: Final = 1.5  # of the longest commit_wait.csv; one is in memory at a time
+# Measured on runs of 10^4 to 10^6 events: bytes of memory at the peak of an analysis by bytes of its tables.
+BASE_BYTES: Final = 600 << 20
+PER_TABLE_BYTE: Final = 1.3
+PER_PROBE_BYTE: Final = 3.0
+PER_REMEASURED_BYTE: Final = 1.0  # of the longest commit_wait.csv; one is in memory at a time
 GB: Final = 1e9
 
 
@@ -31,7 +32,8 @@ def require(path: Path, manifest: records.Manifest) -> None:
     ]
     size = sum(_sizes([*tables, raw / manifest.coordinator_id / records.SENDS_FILE]))
     longest = max(_sizes(raw / node_id / records.COMMIT_WAIT_FILE for node_id in manifest.nodes), default=0)
-    needed = BASE_BYTES + PER_TABLE_BYTE * size + PER_REMEASURED_BYTE * longest
+    probes = sum(_sizes(raw / node_id / records.PROBES_FILE for node_id in manifest.nodes))
+    needed = BASE_BYTES + PER_TABLE_BYTE * size + PER_PROBE_BYTE * probes + PER_REMEASURED_BYTE * longest
     if needed > free:
         raise AnalysisError(
             f"{path}: expected about {needed / GB:.1f} GB of free memory for {size / GB:.1f} GB of tables, got "

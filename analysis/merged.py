@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from analysis import output
 from analysis.aligned import Rows, align_some
-from analysis.load import prefixes
+from analysis.load import plain, prefixes
 from node_agent import records
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _block(
     for name, true in (("true_send_ns", table.true_sends(worker)), ("true_receive_ns", table.truth(worker))):
         if true is not None:
             parts.append(pd.DataFrame({name: _masked(true, part)}))
-    block = pd.concat(parts, axis=1)
+    block = plain(pd.concat(parts, axis=1))
     block.insert(0, "event_id", table.event_ids[part])
     block.insert(1, "worker_id", pd.Series([worker] * len(block), dtype="string"))
     block.insert(2, "received_copies", copies[part])

@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis import load, offset_shapes
 from analysis.finding import SHOWN, Finding, clock, frames, reasons, stamp_column
+from analysis.readings import NO_STATUS
 from node_agent import records
 
 if TYPE_CHECKING:
@@ -276,9 +277,9 @@ def _available(frame: pd.DataFrame, prefix: str) -> int:
 def _statuses(frame: pd.DataFrame, prefix: str) -> dict[str, int]:
     if f"{prefix}_status" not in frame:
         return {}
-    return {
-        str(name): int(count) for name, count in frame[f"{prefix}_status"].fillna("no_status").value_counts().items()
-    }
+    column = frame[f"{prefix}_status"]
+    counts = {str(name): int(count) for name, count in column.value_counts().items() if count}
+    return counts | ({NO_STATUS: missing} if (missing := int(column.isna().sum())) else {})
 
 
 def _has_samples(run: Run, source: str) -> bool:

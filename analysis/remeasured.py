@@ -155,13 +155,14 @@ def again_as_wide(readings: Readings, growth_ns: NDArray[np.float64] | None) -> 
 
 def _groups(frame: pd.DataFrame, events: NDArray[np.int64]) -> Iterator[tuple[tuple[str, float], _Rows]]:
     """Yield a commit_wait.csv's re-measurements by source and delay."""
-    wanted = (frame["kind"] == records.REMEASURE).to_numpy(dtype=np.bool_, na_value=False)
-    wanted &= ~frame["event_id"].isna().to_numpy()
+    wanted = ((frame["kind"] == records.REMEASURE) & frame["event_id"].notna()).to_numpy(dtype=np.bool_)
     ids: NDArray[np.int64] = frame["event_id"].to_numpy(dtype=np.int64, na_value=0)
     claimed_ms, delays = frame["uncertainty_ms"].to_numpy(), frame["delay_s"].to_numpy()
     late = frame["done_raw_ns"] - frame["due_raw_ns"]
     sources, names = pd.factorize(frame["source"])
-    statuses, words = pd.factorize(frame["status"].fillna(NO_STATUS))
+    codes, said = pd.factorize(frame["status"])
+    words = np.array([*said, NO_STATUS], dtype=object)
+    statuses = np.where(codes < 0, len(said), codes)
     for code, name in enumerate(names):
         mine = np.flatnonzero(wanted & (sources == code))
         for delay in np.unique(delays[mine]):

@@ -17,6 +17,7 @@ from analysis import (
     window_assignment,
 )
 from analysis.readings import Table, table
+from analysis.remeasured import Remeasured
 from analysis.window_assignment import WINDOW_SIZES_MS
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ FILES: Final = {
 def compute(run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Results:
     """Compute everything about a run, each thing once."""
     readings = table(run)
+    remeasured = Remeasured(readings)  # first: reading the longest files takes most memory, the reference comes next
     built = reference.build(run)
     known = judges.of(readings, built)
     causality = causality_analysis.compute(readings, known)
@@ -84,7 +86,7 @@ def compute(run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Resul
         ordering=ordering,
         windows=windows,
         coordination=coordination_cost.compute(readings, causality, ordering, windows),
-        commit_wait=commit_wait.compute(readings, window_sizes_ms, known),
+        commit_wait=commit_wait.compute(readings, window_sizes_ms, known, remeasured),
         clocks=clock_quality.compute(readings, known[0].flights if built.evaluable else None),
         findings=tuple(validity.find(run, window_sizes_ms)),
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis import external_consistency, statistics, truth
+from analysis import external_consistency, load, statistics, truth
 from analysis.window_assignment import MS_NS
 from node_agent import records
 
@@ -74,8 +74,8 @@ def claim(run: Run, source: str) -> str:
 
 
 def looks(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a commit_wait.csv that real commit-waits left: one per look at the clock."""
-    return frame[(frame["kind"] == records.COMMIT).fillna(value=False)]
+    """Return the rows of a commit_wait.csv that real commit-waits left, one per look at the clock, with plain texts."""
+    return load.plain(frame[(frame["kind"] == records.COMMIT).fillna(value=False)])
 
 
 def judge(

@@ -120,7 +120,7 @@ def stamps(frame: pd.DataFrame) -> dict[tuple[str, str], Stamps]:
     """Return a node's probe stamps by peer and direction; of rows with one sequence number the first counts."""
     found = {}
     usable = frame.dropna(subset=["peer", "sequence", "direction"])
-    for (peer, direction), rows in usable.groupby(["peer", "direction"], sort=True):
+    for (peer, direction), rows in usable.groupby(["peer", "direction"], sort=True, observed=True):
         unique = rows.drop_duplicates("sequence", keep="first")
         known = (unique["raw_ns"].notna() & unique["raw_error_ns"].notna()).to_numpy(dtype=np.bool_)
         sequence, wall, raw, error = (

@@ -188,11 +188,16 @@ class BrokenRun:
         assert not unexplained, "\n".join(unexplained)
 
     def check_nothing_left(self) -> None:
-        """Fail if an agent, a key or a half-written file is left on any host, or a half-collected folder at home."""
+        """Fail if an agent, a key or a half-written file is left on any host, or a half-collected folder at home.
+
+        What another test's run left behind is that test's failure.
+        """
         for host in self.testbed.hosts.values():
             assert host.agents() == [], f"{host.name}: agents are left"
             base = host.home / "chronotick-harness"
-            left = [str(path) for path in base.rglob("*") if path.name == "run.key" or path.name.startswith(".")]
+            others = {path for path in base.glob("runs/*") if path.name != self.name}
+            mine = [path for path in base.rglob("*") if others.isdisjoint(path.parents)]
+            left = [str(path) for path in mine if path.name == "run.key" or path.name.startswith(".")]
             assert left == [], f"{host.name}: {left}"
         assert list(self.results.rglob(".*")) == []
 

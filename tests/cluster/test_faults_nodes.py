@@ -92,7 +92,7 @@ def test_a_node_that_is_gone_for_good_is_given_up(project, testbed):
     testbed.hosts["ares-comp-12"].line.cut()
     code, printed = run.end(115)
     assert code == 6, printed
-    run.check_degraded("comp12: was last seen in phase running", "comp12: stop: ", "collect: comp12: ")
+    run.check_degraded("comp12: was last seen in phase r", "comp12: stop: ", "collect: comp12: ")  # ready or running
     assert run.lost("comp11") == []
     run.check_kept("comp18", "comp11")
     testbed.hosts["ares-comp-12"].line.restore()

@@ -84,7 +84,7 @@ def test_a_table_is_what_is_in_the_file_or_one_error(count, whole, draws) -> Non
         return
     assert len(table) <= data.count(b"\n") + data.count(b"\r") + 1
     for column in table.columns:
-        assert str(table[column].dtype) in {"Int64", "float64", "string"}
+        assert str(table[column].dtype) in {"Int64", "float64", "category"}
         if str(table[column].dtype) == "Int64":
             assert table[column].dropna().between(-(1 << 63), (1 << 63) - 1).all()
     count("read")
