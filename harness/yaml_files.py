@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import difflib
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -11,7 +12,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
     from pathlib import Path
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -88,22 +89,38 @@ def load(path: Path, model: type[Model], **extra: object) -> Model:
     try:
         return model.model_validate({**data, **extra})
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {_line(detail)}" for detail in error.errors())) from None
+        raise ConfigError("\n".join(f"{path}: {_line(detail, model)}" for detail in error.errors())) from None
 
 
-def _line(detail: ErrorDetails) -> str:
-    """Return ``key: expected ..., got ...`` for one validation error."""
+def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    """Return ``key: expected ..., got ...`` for one validation error of a model."""
     context = detail.get("ctx", {})
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "rule":
         key = ".".join(part for part in (key, context["key"]) if part)
         return f"{key}: expected {context['expected']}, got {context['got']}"
     if detail["type"] == "extra_forbidden":
-        return f"{key}: expected no such key, got {_shown(detail['input'])}"
+        return f"{key}: expected no such key, got {_shown(detail['input'])}{_meant(detail['loc'], model)}"
     expected = _EXPECTED.get(detail["type"])
     wanted = expected.format(**context) if expected else detail["msg"]
     got = "nothing" if detail["type"] == "missing" else _shown(detail["input"])
     return f"{key}: expected {wanted}, got {got}"
+
+
+def _meant(where: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    """Return the key that an unknown one was meant to be, if one of those at its place is like it."""
+    for part in where[:-1]:
+        if isinstance(part, str):
+            model = next(_models_in(model.model_fields[part].annotation)) if part in model.model_fields else model
+    near = difflib.get_close_matches(str(where[-1]), list(model.model_fields), 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
 
 
 def _shown(value: object) -> str:

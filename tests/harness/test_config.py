@@ -38,7 +38,12 @@ def refused(path: Path, load, text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("timing: {ntp_interval: 3}", "timing.ntp_interval: expected no such key, got 3"),
+        (
+            "timing: {ntp_interval: 3}",
+            "timing.ntp_interval: expected no such key, got 3; did you mean ntp_query_interval?",
+        ),
+        ("clocks: {ntp: {time_out: 3}}", "clocks.ntp.time_out: expected no such key, got 3; did you mean timeout_s?"),
+        ("gps: {}", "gps: expected no such key, got {}"),
         ("network: {listen_port: 70000}", "network.listen_port: expected a number <= 65535, got 70000"),
         ("network: {listen_port: '9000'}", "network.listen_port: expected a whole number, got '9000'"),
         ("network: {listen_port: 9000.5}", "network.listen_port: expected a whole number, got 9000.5"),

@@ -59,7 +59,8 @@ def test_an_unknown_key_is_named_with_its_file(project: Project) -> None:
     project.edit("configs/worker_config.yaml", timing={"ntp_interval": 3})
     code, printed = project.fab("local", "deploy", "run")
     assert code == 2
-    assert printed.strip() == "configs/worker_config.yaml: timing.ntp_interval: expected no such key, got 3"
+    named = "configs/worker_config.yaml: timing.ntp_interval: expected no such key, got 3"
+    assert printed.strip() == f"{named}; did you mean ntp_query_interval?"
 
 
 def test_a_name_that_is_taken_is_refused_before_anything_starts(project: Project) -> None:
