@@ -125,7 +125,7 @@ def load(path: Path) -> Run:
     coordinator_file = path / records.COORDINATOR_FILE
     if not coordinator_file.is_file():
         raise AnalysisError(
-            f"{coordinator_file}: expected the coordinator's events, found no such file; collect the run again"
+            f"{coordinator_file}: expected the coordinator's events, found no such file; {_collect(manifest)}"
         )
     workers: dict[str, pd.DataFrame] = {}
     for node_id in manifest.worker_ids:
@@ -136,7 +136,7 @@ def load(path: Path) -> Run:
             absent.append(name)
     if not workers:
         expected = ", ".join(absent) or "at least one worker in the manifest"
-        raise AnalysisError(f"{path}: expected {expected}, found no worker file; collect the run again")
+        raise AnalysisError(f"{path}: expected {expected}, found no worker file; {_collect(manifest)}")
     raw = path / records.RAW_DIR
     sends_file = raw / manifest.coordinator_id / records.SENDS_FILE
     if not sends_file.is_file():
@@ -307,6 +307,10 @@ def _manifest(path: Path) -> records.Manifest:
     except StopIteration as error:
         raise AnalysisError(f"{file}: expected one node with the role 'coordinator', got none") from error
     return manifest
+
+
+def _collect(manifest: records.Manifest) -> str:
+    return f"if it has run, bring it home: fab {manifest.cluster} collect --experiment {manifest.experiment}"
 
 
 def _per_node(
