@@ -15,8 +15,8 @@ from node_agent.records import STATUS_FILE, NodeStatus
 
 if TYPE_CHECKING:
     from harness.bundle import Bundle
-    from harness.cluster import Host
     from harness.config import ClusterConfig
+    from harness.host import Host
 
 OLDEST_PYTHON: Final = (3, 9)
 CHECK_TIMEOUT_S: Final = 60.0

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S: Final = 10
 COMMAND_TIMEOUT_S: Final = 20.0
+ALIVE_TIMEOUT_S: Final = 5.0
 TRANSFER_STALL_S: Final = 20.0
 SSH_ERRORS: Final = (paramiko.SSHException, paramiko.SFTPError, OSError, EOFError)
 

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.agent import Agent
-    from harness.cluster import Cluster, Host
+    from harness.cluster import Cluster
     from harness.errors import HarnessError
+    from harness.host import Host
     from harness.runs import RunFolder
 
 RSYNC: Final = "rsync"

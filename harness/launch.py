@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from harness.agent import Agent, Stopped
     from harness.answers import Answers
-    from harness.cluster import Cluster, Host
+    from harness.cluster import Cluster
+    from harness.host import Host
     from harness.watching import NodeView, Watch
     from node_agent.plan import NodePlan
 

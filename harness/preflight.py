@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from harness.agent import Agent
     from harness.bundle import Bundle
-    from harness.cluster import Cluster, Host
+    from harness.cluster import Cluster
     from harness.config import ClusterConfig, CoordinatorConfig, WorkerConfig
+    from harness.host import Host
     from node_agent.plan import NodePlan
 
 LEAST_FREE_BYTES: Final = 200_000_000

@@ -13,7 +13,7 @@ from harness.watching import Watch
 from node_agent.records import COLLECTED, DEPLOYED, LOG_FILE, RUN_RUNNING
 
 if TYPE_CHECKING:
-    from harness.cluster import Host
+    from harness.host import Host
     from harness.runs import RunFolder
     from harness.session import Session
 

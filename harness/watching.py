@@ -16,7 +16,8 @@ from node_agent.records import FINISHED, FINISHED_OK, NodeStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from harness.cluster import Cluster, Host
+    from harness.cluster import Cluster
+    from harness.host import Host
 
 SILENT_AFTER_S: Final = 5.0
 

@@ -16,7 +16,7 @@ import fabric
 import pytest
 
 from harness import channels
-from harness import cluster as clusters
+from harness import host as hosts_module
 from harness.cluster import Cluster
 from harness.errors import LostError, UnreachableError
 from harness.testbed.topology import HOME, USER
@@ -185,7 +185,7 @@ def test_a_cut_link_ends_a_command_by_its_deadline_and_heals(ares, settings, tes
 
 def test_a_transfer_that_stalls_is_given_up(ares, settings, testbed, tmp_path, monkeypatch):
     """A file that stops coming ends the copy, however large it is; what takes long but moves is let go on."""
-    monkeypatch.setattr(clusters, "TRANSFER_STALL_S", 2.0)
+    monkeypatch.setattr(hosts_module, "TRANSFER_STALL_S", 2.0)
     target = tmp_path / "big"
     with Cluster(ares, settings) as cluster:
         host = cluster.hosts["comp11"]
