@@ -102,6 +102,12 @@ def calling_after(timeout_s: float, give_up: Callable[[], None]) -> Iterator[Non
         timer.cancel()
 
 
+def end(transport: paramiko.Transport) -> None:
+    """Close a connection. One through a gateway says so to the gateway, which may be what is dead."""
+    with contextlib.suppress(*SSH_ERRORS):
+        transport.close()
+
+
 class Stall:
     """Calls ``give_up`` once a transfer has not ``moved`` for ``timeout_s``; a context manager around it."""
 

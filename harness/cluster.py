@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -12,7 +13,7 @@ import paramiko
 
 from harness import ssh_config
 from harness.answers import Answers
-from harness.channels import ALIVE_TIMEOUT_S, CONNECT_TIMEOUT_S, SSH_ERRORS, calling_after
+from harness.channels import ALIVE_TIMEOUT_S, CONNECT_TIMEOUT_S, SSH_ERRORS, calling_after, end
 from harness.errors import ConfigError, HarnessError
 from harness.host import Host
 from harness.host_keys import apply_policy, know_by, known_hosts_files
@@ -70,7 +71,7 @@ class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric publishes 
         self.gateway.open()
         transport, timeout_s = self.gateway.transport, self.connect_timeout or CONNECT_TIMEOUT_S
         target = (self.host, int(self.port))
-        with calling_after(timeout_s + ALIVE_TIMEOUT_S, transport.close):
+        with calling_after(timeout_s + ALIVE_TIMEOUT_S, partial(end, transport)):
             return transport.open_channel("direct-tcpip", target, ("", 0), timeout=timeout_s)
 
     def open(self) -> Any:
@@ -98,7 +99,7 @@ class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric publishes 
         if not self.is_connected:
             return False
         try:
-            with calling_after(ALIVE_TIMEOUT_S, self.transport.close):
+            with calling_after(ALIVE_TIMEOUT_S, partial(end, self.transport)):
                 self.transport.open_session(timeout=ALIVE_TIMEOUT_S).close()
         except SSH_ERRORS:
             self.close()
@@ -115,7 +116,7 @@ class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric publishes 
     def hang_up(self) -> None:
         """End a connection that keeps somebody waiting; its gateway too, if that is what keeps it."""
         if self.transport is not None:
-            self.transport.close()
+            end(self.transport)
         if self.hop is not None:
             self.hop.answers()
 

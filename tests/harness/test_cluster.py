@@ -6,11 +6,13 @@ import asyncio
 import subprocess
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import asyncssh
 import pytest
 
+from harness import cluster as clusters
 from harness import rsync
 from harness.addresses import resolve
 from harness.cluster import Cluster
@@ -186,3 +188,18 @@ def test_a_name_that_means_loopback_to_the_others_is_refused(hosts: ClusterConfi
         pytest.raises(PreflightError, match="comp11: expected localhost to be reachable from comp18, it means 127"),
     ):
         resolve(cluster)
+
+
+def test_who_hangs_up_through_a_dead_gateway_still_asks_the_gateway(monkeypatch):
+    """Closing such a connection writes to the gateway's, and that write fails."""
+
+    class Dead:
+        def close(self):
+            raise EOFError
+
+    asked = []
+    gateway = SimpleNamespace(answers=lambda: asked.append("gateway"))
+    monkeypatch.setattr(clusters._Connection, "transport", Dead())
+    monkeypatch.setattr(clusters._Connection, "hop", gateway)
+    clusters._Connection("nowhere").hang_up()
+    assert asked == ["gateway"]
