@@ -118,8 +118,9 @@ def _ntp_items(samples: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int
 
 
 def _question_bytes(node: str, rows: pd.DataFrame, items: tuple[NDArray[np.int64], NDArray[np.int64]]) -> int:
-    """Return the bytes of the questions' bodies, rebuilt as the agent writes them."""
+    """Return the bytes of the questions' bodies, rebuilt as the agent writes them, of those that say when."""
     published, sizes = items
+    rows = rows.dropna(subset=["wall_ns", "raw_before_ns"])
     until = np.searchsorted(published, rows["raw_before_ns"].to_numpy(dtype=np.int64))
     since = np.maximum(until - NTP_IN_QUESTION, 0)
     total = np.concatenate([[0], np.cumsum(sizes)])

@@ -92,7 +92,7 @@ def _falsetickers(run: Run, node: str, frame: pd.DataFrame) -> Iterator[Finding]
     columns = ["raw_at_ns", "reference_at_ns", "bound_ns", "root_delay_ns", "root_dispersion_ns"]
     if not {"server", *columns} <= set(frame.columns) or frame["server"].nunique() < 3:
         return
-    rows = frame.dropna(subset=columns[:3]).sort_values("raw_at_ns")
+    rows = frame.dropna(subset=["server", *columns[:3]]).sort_values("raw_at_ns")
     servers, numbers = rows["server"].tolist(), rows[columns].fillna(0).to_numpy(dtype=np.int64).tolist()
     rate, per = drift_per_ns(ppm)
     newest: dict[str, list[int]] = {}

@@ -74,8 +74,12 @@ def claim(run: Run, source: str) -> str:
 
 
 def looks(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a commit_wait.csv that real commit-waits left, one per look at the clock, with plain texts."""
-    return load.plain(frame[(frame["kind"] == records.COMMIT).fillna(value=False)])
+    """Return the rows of a commit_wait.csv that real commit-waits left, one per look at the clock, with plain texts.
+
+    A row that does not say whose it is, or when, belongs to no wait.
+    """
+    rows = frame[(frame["kind"] == records.COMMIT).fillna(value=False)]
+    return load.plain(rows.dropna(subset=["event_id", "source", "done_raw_ns"]))
 
 
 def judge(

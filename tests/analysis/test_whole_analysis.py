@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import re
@@ -272,3 +273,33 @@ def test_every_colour_and_font_holds_for_a_paper():
     assert min(size for key, size in style.RC.items() if key.endswith("size")) >= 7
     assert style.PAGE_IN <= 7
     assert style.COLUMN_IN == 3.4
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    return simulate("honest", 3, 300, seed=5, results=tmp_path_factory.mktemp("results"))
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("commit_wait.csv", "source"),
+        ("commit_wait.csv", "done_raw_ns"),
+        ("samples.csv", "wall_ns"),
+        ("samples.csv", "server"),
+        ("probes.csv", "direction"),
+    ],
+)
+def test_rows_that_do_not_say_whose_or_when_are_left_out(simulated, tmp_path, name, column):
+    path = tmp_path / "run"
+    shutil.copytree(simulated, path)
+    file = path / records.RAW_DIR / "comp11" / name
+    with file.open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    place = rows[0].index(column)
+    for row in rows[1::5]:
+        row[place] = ""
+    with file.open("w", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(rows)
+    assert run_all.run_all(path).errors == []
