@@ -119,7 +119,7 @@ def load(path: Path) -> Run:
     judged: no readable manifest, no coordinator file, no worker file at all, a file without its columns, or less
     memory than the run needs.
     """
-    manifest = _manifest(path)
+    manifest = read_manifest(path)
     memory.require(path, manifest)
     absent: list[str] = []
     coordinator_file = path / records.COORDINATOR_FILE
@@ -293,7 +293,8 @@ def _experiments(results_dir: Path) -> list[str]:
     )
 
 
-def _manifest(path: Path) -> records.Manifest:
+def read_manifest(path: Path) -> records.Manifest:
+    """Read a run folder's manifest. Raises AnalysisError where there is none, or none of this version."""
     file = path / records.MANIFEST_FILE
     try:
         manifest = records.Manifest.from_json(file.read_text(encoding="utf-8"))

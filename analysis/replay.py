@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from analysis import raw_checks, sample_checks
+from analysis import load, raw_checks, sample_checks
 from analysis.errors import AnalysisError
 from node_agent import plan as plans
 from node_agent import records
@@ -77,7 +77,7 @@ class Published:
 
 def replay(experiment_dir: Path) -> Replay:
     """Recompute every reading of every row of a run. Raises AnalysisError where the run has not what that takes."""
-    manifest = records.Manifest.from_json((experiment_dir / records.MANIFEST_FILE).read_text(encoding="utf-8"))
+    manifest = load.read_manifest(experiment_dir)
     if manifest.imported is not None:
         raise AnalysisError(f"{experiment_dir}: an imported run has no samples, so there is nothing to replay")
     count = 0
@@ -87,33 +87,50 @@ def replay(experiment_dir: Path) -> Replay:
             raise AnalysisError(
                 f"{experiment_dir}: manifest.json holds no plan of {node_id}; expected one to replay from"
             )
-        plan = plans.from_json(json.dumps(node.plan))
-        sources = configured(plan.clocks)
         raw = experiment_dir / records.RAW_DIR / node_id
-        journal = read_samples(raw / records.SAMPLES_FILE)
-        for name, expected, got in raw_checks.altered(raw, _FILES):
-            differences.append(Difference(node_id, name, "sha256", _short(got), _short(expected), "file"))
-        for sample_id, column, recorded, value in sample_checks.check(journal, plan):
-            differences.append(Difference(node_id, sample_id, column, str(recorded), str(value), "sample"))
-        samples = {name: Published(_published(journal, name), sources[name]) for name in sources}
-        kind = "send" if node.role == plans.COORDINATOR else "receive"
-        taken: dict[str, int | None] = {}
-        for row in _rows(raw / records.EVENTS_FILE):
-            count += len(sources)
-            stamp = _stamp(row, kind)
-            taken[row["event_id"]] = stamp.raw_ns
-            differences.extend(_compare(node_id, row, stamp, sources, samples))
-        by_id = {sample.sample_id: sample for sample in journal}
-        delays_ns = {f"{delay_s:g}": round(delay_s * 1e9) for delay_s in plan.commit_wait_delays_s}
-        for row in _rows(raw / records.COMMIT_WAIT_FILE):
-            if row["kind"] == records.PER_EVENT:
-                differences.extend(_compare_query(node_id, row, by_id.get(row["sample_id"]), taken))
-                continue
-            count += 1
-            if row["kind"] == records.REMEASURE:
-                differences.extend(_compare_due(node_id, row, taken, delays_ns))
-            differences.extend(_compare_later(node_id, row, sources, samples))
+        try:
+            readings, found = _replay_node(node_id, plans.from_json(json.dumps(node.plan)), raw)
+        except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+            got = " ".join(f"{type(error).__name__}: {error}".split())
+            told = f"expected the plan and journals of an agent, got {got}; collect the run again"
+            raise AnalysisError(f"{raw}: {told}") from error
+        count += readings
+        differences += found
     return Replay(count, tuple(differences))
+
+
+def _replay_node(node_id: str, plan: plans.NodePlan, raw: Path) -> tuple[int, list[Difference]]:
+    """Return how many readings of a node were recomputed, and what differs."""
+    sources = configured(plan.clocks)
+    journal = read_samples(raw / records.SAMPLES_FILE)
+    differences = [
+        Difference(node_id, name, "sha256", _short(got), _short(expected), "file")
+        for name, expected, got in raw_checks.altered(raw, _FILES)
+    ]
+    differences += [
+        Difference(node_id, sample_id, column, str(recorded), str(value), "sample")
+        for sample_id, column, recorded, value in sample_checks.check(journal, plan)
+    ]
+    samples = {name: Published(_published(journal, name), sources[name]) for name in sources}
+    kind = "send" if plan.role == plans.COORDINATOR else "receive"
+    count = 0
+    taken: dict[str, int | None] = {}
+    for row in _rows(raw / records.EVENTS_FILE):
+        count += len(sources)
+        stamp = _stamp(row, kind)
+        taken[row["event_id"]] = stamp.raw_ns
+        differences.extend(_compare(node_id, row, stamp, sources, samples))
+    by_id = {sample.sample_id: sample for sample in journal}
+    delays_ns = {f"{delay_s:g}": round(delay_s * 1e9) for delay_s in plan.commit_wait_delays_s}
+    for row in _rows(raw / records.COMMIT_WAIT_FILE):
+        if row["kind"] == records.PER_EVENT:
+            differences.extend(_compare_query(node_id, row, by_id.get(row["sample_id"]), taken))
+            continue
+        count += 1
+        if row["kind"] == records.REMEASURE:
+            differences.extend(_compare_due(node_id, row, taken, delays_ns))
+        differences.extend(_compare_later(node_id, row, sources, samples))
+    return count, differences
 
 
 def read_samples(path: Path) -> list[Sample]:

@@ -15,6 +15,7 @@ import pytest
 from run_folder import RAW_BEHIND_NS
 
 from analysis import replay, validate
+from analysis.errors import AnalysisError
 from node_agent import plan as plans
 from node_agent import records
 from node_agent.clocks.base import drift_bound_ns, evaluate
@@ -202,6 +203,15 @@ def test_a_re_measurement_that_was_due_at_another_time_is_found(tmp_path, column
     file.write_text("".join(",".join(row) + "\n" for row in rows), encoding="utf-8")
     seal(file.parent)
     assert [one.column for one in replay.replay(path).differences] == [column]
+
+
+def test_a_journal_that_no_agent_wrote_is_refused_in_one_line(tmp_path):
+    path = write(tmp_path / "r", SAMPLES)
+    file = path / records.RAW_DIR / "w" / records.SAMPLES_FILE
+    file.write_text(file.read_text().replace(str(SAMPLES[0].bound_ns), "zebra"))
+    with pytest.raises(AnalysisError, match="expected the plan and journals of an agent, got ValueError") as refused:
+        replay.replay(path)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_run_without_any_reading_is_no_run_without_a_difference(tmp_path):
