@@ -46,6 +46,10 @@ class Stamps(NamedTuple):
         )
 
 
+# A wall clock shows as much in 2116, an oscillator after 36 years; with more, differences would leave 64 bits.
+WALL_NS: Final = 1 << 62
+RAW_NS: Final = 1 << 60
+
 _EMPTY: Final = np.zeros(0, dtype=np.int64)
 _NONE: Final = Stamps(_EMPTY, _EMPTY, _EMPTY, _EMPTY, np.zeros(0, dtype=np.bool_))
 
@@ -122,13 +126,18 @@ def stamps(frame: pd.DataFrame) -> dict[tuple[str, str], Stamps]:
     usable = frame.dropna(subset=["peer", "sequence", "direction"])
     for (peer, direction), rows in usable.groupby(["peer", "direction"], sort=True, observed=True):
         unique = rows.drop_duplicates("sequence", keep="first")
-        known = (unique["raw_ns"].notna() & unique["raw_error_ns"].notna()).to_numpy(dtype=np.bool_)
+        known = (within(unique["raw_ns"], RAW_NS) & within(unique["raw_error_ns"], RAW_NS, 0)).to_numpy(dtype=np.bool_)
         sequence, wall, raw, error = (
             unique[name].fillna(0).to_numpy(dtype=np.int64)
             for name in ("sequence", "wall_ns", "raw_ns", "raw_error_ns")
         )
         found[str(peer), str(direction)] = Stamps(sequence, wall, raw, error, known)
     return found
+
+
+def within(column: pd.Series[int], most_ns: int, least_ns: int | None = None) -> pd.Series[bool]:
+    """Tell which of a column are there, no more than ``most_ns`` and no less than ``least_ns`` (None: - most_ns)."""
+    return column.between(-most_ns if least_ns is None else least_ns, most_ns).fillna(value=False)
 
 
 def join(first: str, first_stamps: NodeStamps, second: str, second_stamps: NodeStamps, ppb: int) -> Joined:
@@ -171,7 +180,7 @@ def set_backs(own: NodeStamps, pairs: pd.DataFrame | None) -> list[tuple[int, in
             order = np.argsort(sent.sequence[sent.known], kind="stable")
             found += _decreases(sent.raw[sent.known][order], sent.error[sent.known][order])
     if pairs is not None and len(pairs):
-        raw = pairs["raw_before_ns"].dropna().to_numpy(dtype=np.int64)
+        raw = pairs["raw_before_ns"][within(pairs["raw_before_ns"], RAW_NS)].to_numpy(dtype=np.int64)
         found += _decreases(raw, np.zeros(len(raw), dtype=np.int64))
     return sorted(found)
 

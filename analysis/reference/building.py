@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis import statistics
 from analysis.reference import drift, mesh
-from analysis.reference.bounds import Bounds, join, merged, set_backs, stamps
+from analysis.reference.bounds import RAW_NS, WALL_NS, Bounds, join, merged, set_backs, stamps, within
 from analysis.reference.checks import checked
 from analysis.reference.doubtful import NOTHING, doubtful, longest_pause
 from analysis.reference.envelope import Envelope, envelope_of, even_instants, left_out, pair_envelope
@@ -135,16 +135,21 @@ def _wall_clocks(run: Run, twice: Mapping[str, Doubtful]) -> Mapping[str, Envelo
         parts = []
         if (pairs := run.clock_pairs.get(node)) is not None:
             rows = pairs.dropna()
+            rows = rows[_of_use(rows["wall_ns"], rows["raw_before_ns"], rows["raw_after_ns"] - rows["raw_before_ns"])]
             before, wall, after = (_int64(rows[name]) for name in ("raw_before_ns", "wall_ns", "raw_after_ns"))
             middle = before + (after - before) // 2
             parts += _wall_bounds(middle, wall, -(-(after - before) // 2))
         if (probes := run.probes.get(node)) is not None:
-            rows = probes.dropna(subset=["wall_ns", "raw_ns", "raw_error_ns"])
+            rows = probes[_of_use(probes["wall_ns"], probes["raw_ns"], probes["raw_error_ns"])]
             parts += _wall_bounds(_int64(rows["raw_ns"]), _int64(rows["wall_ns"]), _int64(rows["raw_error_ns"]))
         if parts:
             bounds = merged(parts)
             clocks[node] = envelope_of(bounds, twice.get(node, NOTHING).pairs(), SLEW_PPB)
     return clocks
+
+
+def _of_use(wall: pd.Series[int], raw: pd.Series[int], error: pd.Series[int]) -> pd.Series[bool]:
+    return within(wall, WALL_NS) & within(raw, RAW_NS) & within(error, RAW_NS, 0)
 
 
 def _wall_bounds(raw: NDArray[np.int64], wall: NDArray[np.int64], error: NDArray[np.int64]) -> list[Bounds]:

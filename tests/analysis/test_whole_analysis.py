@@ -282,16 +282,18 @@ def simulated(tmp_path_factory):
 
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
-    ("name", "column"),
+    ("name", "column", "wrong"),
     [
-        ("commit_wait.csv", "source"),
-        ("commit_wait.csv", "done_raw_ns"),
-        ("samples.csv", "wall_ns"),
-        ("samples.csv", "server"),
-        ("probes.csv", "direction"),
+        ("commit_wait.csv", "source", ""),
+        ("commit_wait.csv", "done_raw_ns", ""),
+        ("samples.csv", "wall_ns", ""),
+        ("samples.csv", "server", ""),
+        ("probes.csv", "direction", ""),
+        ("probes.csv", "raw_error_ns", str((1 << 63) - 1)),
+        ("clock_pairs.csv", "wall_ns", str((1 << 63) - 1)),
     ],
 )
-def test_rows_that_do_not_say_whose_or_when_are_left_out(simulated, tmp_path, name, column):
+def test_rows_that_do_not_say_whose_or_when_are_left_out(simulated, tmp_path, name, column, wrong):
     path = tmp_path / "run"
     shutil.copytree(simulated, path)
     file = path / records.RAW_DIR / "comp11" / name
@@ -299,7 +301,7 @@ def test_rows_that_do_not_say_whose_or_when_are_left_out(simulated, tmp_path, na
         rows = list(csv.reader(stream))
     place = rows[0].index(column)
     for row in rows[1::5]:
-        row[place] = ""
+        row[place] = wrong
     with file.open("w", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows(rows)
     assert run_all.run_all(path).errors == []
