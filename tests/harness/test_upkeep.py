@@ -134,8 +134,8 @@ def test_logs_are_followed_until_the_run_ends(project: Project, hosts: ClusterCo
         followed = [line for line in printed.splitlines() if line.startswith(f"{node_id}: ")]
         assert "finished outcome=ok" in followed[-1]
         assert len(set(followed)) == len(followed)
-    run.communicate(timeout=60)
-    assert run.returncode == 0
+    printed, _ = run.communicate(timeout=60)
+    assert run.returncode == 0, printed
 
 
 def test_following_ends_at_ctrl_c_and_the_run_goes_on(
@@ -152,5 +152,5 @@ def test_following_ends_at_ctrl_c_and_the_run_goes_on(
     following.send_signal(signal.SIGINT)
     following.communicate(timeout=60)
     assert following.returncode == 130
-    run.communicate(timeout=60)
-    assert run.returncode == 0
+    printed, _ = run.communicate(timeout=60)
+    assert run.returncode == 0, printed

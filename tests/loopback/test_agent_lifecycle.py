@@ -220,7 +220,7 @@ def test_a_worker_counts_duplicates_once_a_row(crew, sender):
     worker = started(crew.worker())
     worker.await_phase(records.READY)
     events_to(worker, sender, [1, 2, 2, 3, 1])
-    status = until(lambda: worker.status if worker.status.counts["duplicate"] == 2 else None, "two duplicates")
+    status = until(lambda: s if (s := worker.status) and s.counts["duplicate"] == 2 else None, "two duplicates")
     assert status.counts["received"] == 3
     worker.signal(signal.SIGTERM)
     worker.await_end()

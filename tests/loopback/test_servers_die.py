@@ -37,7 +37,7 @@ def run(tmp_path_factory):
             worker = crew.worker("comp11", "127.0.66.21")
             crew.coordinator([worker], EVENTS, DELAYS_MS)
             crew.start()
-            until(lambda: worker.status.counts["received"] > EVENTS // 3, "a third of the events")
+            until(lambda: worker.status and worker.status.counts["received"] > EVENTS // 3, "a third of the events")
             ntp_process.kill()
             tick_process.kill()
             yield worker, worker.await_end()
