@@ -162,10 +162,3 @@ def _replayed(path: Path, manifest: records.Manifest, tables: Mapping[str, pd.Da
     if found.differences:
         text = f"{len(found.differences):,} cells are not what the journals say, first: {found.differences[0]}"
         yield Problem(ERROR, records.RAW_DIR, text)
-
-
-def _min_received_share(manifest: records.Manifest | None) -> float | None:
-    try:
-        return float(manifest.config["coordinator"]["experiment"]["min_received_share"]) if manifest else None
-    except (KeyError, TypeError, ValueError):
-        return None

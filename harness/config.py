@@ -169,7 +169,8 @@ def _usually_required() -> list[Source]:
 class ClocksConfig(Strict):
     """What is assumed of every oscillator, and which sources a run may not start without.
 
-    ``chrony`` "auto" asks the chronyd of every node on which `check` found a synchronised one.
+    ``chrony`` "auto" asks the chronyd of every node on which `check` found a synchronised one. A run is degraded where
+    less than ``min_available_share`` of a node's readings of a required source are available.
     """
 
     max_drift_ppm: Positive = 100.0
@@ -177,6 +178,7 @@ class ClocksConfig(Strict):
     chronotick: SourceConfig = SourceConfig()
     chrony: ChronyConfig | Literal["auto"] | None = None
     required: list[Source] = Field(default_factory=_usually_required)
+    min_available_share: float = Field(default=0.98, ge=0, le=1)
 
 
 class AgentConfig(Strict):

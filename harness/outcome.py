@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import EXIT_COLLECTION, EXIT_DEGRADED, EXIT_OK, EXIT_RUN
+from node_agent.plan import COORDINATOR
 from node_agent.records import (
     COLUMN_PREFIX,
     FINISHED_OK,
@@ -76,10 +77,12 @@ def _node_problems(node: NodeManifest, worker: WorkerConfig) -> list[str]:
     probes = (node.plan or {}).get("probes")
     if probes and _count(node, "probe_received") == 0:
         problems.append(f"received no probe; is UDP port {probes['port']} open between the nodes?")
+    rows = _count(node, "sent" if node.role == COORDINATOR else "received")
+    least = worker.clocks.min_available_share
     for source in worker.clocks.required:
         missing = _count(node, f"{COLUMN_PREFIX[source]}_unavailable")
-        if missing:
-            problems.append(f"{source}: {missing} readings unavailable")
+        if rows and missing and rows - missing < least * rows:
+            problems.append(f"{source}: {missing} of {rows} readings unavailable, less than {least:.0%} available")
     return problems
 
 

@@ -49,9 +49,19 @@ def test_too_few_events_degrade_a_run() -> None:
     )
 
 
-def test_unavailable_readings_of_a_required_source_degrade_a_run() -> None:
-    told = finished(ct_unavailable=3)
-    assert outcome.judge(told, COORDINATOR, WORKER, None) == ("degraded", ["b: chronotick: 3 readings unavailable"])
+@pytest.mark.parametrize(("node_id", "counted"), [("a", "sent"), ("b", "received")])
+def test_too_many_unavailable_readings_of_a_required_source_degrade_a_run(node_id: str, counted: str) -> None:
+    told = finished()
+    told.nodes[node_id].status = status(node_id, **{counted: 100}, ct_unavailable=3)
+    assert outcome.judge(told, COORDINATOR, WORKER, None) == (
+        "degraded",
+        [f"{node_id}: chronotick: 3 of 100 readings unavailable, less than 98% available"],
+    )
+
+
+def test_a_few_unavailable_readings_or_those_of_a_source_nobody_required_do_not() -> None:
+    assert outcome.judge(finished(ct_unavailable=2), COORDINATOR, WORKER, None) == ("ok", [])
+    assert outcome.judge(finished(chrony_unavailable=100), COORDINATOR, WORKER, None) == ("ok", [])
 
 
 def test_a_node_that_received_no_probe_degrades_a_run() -> None:
