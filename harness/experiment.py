@@ -169,8 +169,8 @@ def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: 
     manifest.problems = list(dict.fromkeys([*problems, *(f"collect: {error}" for error in wrong.values())]))
     folder.save()
     for node_id, node in manifest.nodes.items():
-        how = f"by={node.collected_by} verified={node.checksums_verified}"
-        session.console.say(f"collected node={node_id} {how if node_id not in wrong else f'problem={wrong[node_id]}'}")
+        how = f"collected node={node_id} by={node.collected_by} verified={node.checksums_verified}"
+        session.console.say(how if node_id not in wrong else f"not collected node={node_id}")
     ended = f"{manifest.outcome} ({INTERRUPTED})" if failure == INTERRUPTED else manifest.outcome
     session.console.say(f"run experiment={folder.name} outcome={ended} folder={folder.path}")
     for problem in manifest.problems:
@@ -211,14 +211,14 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
     if manifest.phase == DEPLOYED:
         raise ConfigError(f"experiment {folder.name}: expected one that was run, got one that is only deployed")
     installed = cluster.each(again(lambda host: agent.install(host, session.bundle())))
-    for error in installed.failed.values():
-        session.console.say(f"problem: {error}")
     spec = session.spec(folder, configs)
     folders = {node.id: run_dir(spec.cluster, folder.name, node.id) for node in spec.cluster.nodes}
     watch = Watch(cluster, agent, spec.run_id, folders)
     seen = cluster.each(again(lambda host: agent.see(host, folders[host.id])), list(installed.ok))
     alive = [node_id for node_id, answer in seen.ok.items() if answer.alive]
     if alive:
+        for error in installed.failed.values():
+            session.console.say(f"problem: {error}")
         session.console.say(f"still running nodes={','.join(alive)}; waiting for their end")
         with session.console.display(spec.planned_s) as display:
             show = partial(display.show, watch.views)
