@@ -110,14 +110,11 @@ def _not_all_right(against: Iterable[Judgement]) -> list[Judgement]:
 
 
 def disagreements(results: Results) -> Grid:
-    """Return why workers disagree: about windows by each judge, about the order of events by their own oscillators."""
+    """Return why workers disagree: about windows by each judge that can judge, about order by their own oscillators."""
     rows: list[tuple[object, ...]] = []
     for cell in results.windows.cells:
         for one in cell.splits:
             if one.reason:
-                rows.append(
-                    (f"window {cell.width_ms} ms", cell.source, POINT, WORDS[one.judge], None, None, None, None)
-                )
                 continue
             rest = one.disagreements - one.truly_differ - one.by_clocks
             counts = (one.disagreements, one.truly_differ, one.by_clocks, rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,29 +28,27 @@ def render(results: Results, judged: Sequence[Judged]) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - Markdown
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     manifest = run.manifest
-    return (
-        template.render(
-            name=run.name,
-            outcome=manifest.outcome if manifest.imported is None else "ok",
-            reasons=reasons(results),
-            errors=[one for one in results.findings if one.severity == "error"],
-            judges_note=_judges_note(results),
-            simulated=results.table.run.manifest.cluster == "simulated",
-            hypotheses_note=report_tables.methods(judged),
-            absent=", ".join(run.absent) or "none",
-            silent=", ".join(results.table.silent),
-            clocks_in_words=clock_quality_tables.judged_against(results.clocks),
-            ordering_note=_ordering_note(results),
-            windows_all_right=judgement_tables.windows_all_right(results),
-            probes=results.coordination.probes,
-            message_bytes=rounds.MESSAGE_BYTES,
-            commit_wait_note=_commit_wait_note(results),
-            commit_wait_clear=report_tables.commit_wait_clear(results),
-            published="\n".join(published.comparison_lines(run)) if manifest.imported is not None else "",
-            **tables_of(results, judged),
-        )
-        + "\n"
+    text = template.render(
+        name=run.name,
+        outcome=manifest.outcome if manifest.imported is None else "ok",
+        reasons=reasons(results),
+        errors=[one for one in results.findings if one.severity == "error"],
+        judges_note=_judges_note(results),
+        simulated=results.table.run.manifest.cluster == "simulated",
+        hypotheses_note=report_tables.methods(judged),
+        absent=", ".join(run.absent) or "none",
+        silent=", ".join(results.table.silent),
+        clocks_in_words=clock_quality_tables.judged_against(results.clocks),
+        ordering_note=_ordering_note(results),
+        windows_all_right=judgement_tables.windows_all_right(results),
+        probes=results.coordination.probes,
+        message_bytes=rounds.MESSAGE_BYTES,
+        commit_wait_note=_commit_wait_note(results),
+        commit_wait_clear=report_tables.commit_wait_clear(results),
+        published="\n".join(published.comparison_lines(run)) if manifest.imported is not None else "",
+        **tables_of(results, judged),
     )
+    return re.sub(r"\n{3,}", "\n\n", text) + "\n"  # what is left out leaves no gap
 
 
 def tables_of(results: Results, judged: Sequence[Judged]) -> dict[str, str]:

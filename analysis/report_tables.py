@@ -191,8 +191,8 @@ def coordination(results: Results) -> str:
             "not evaluable" if one.wrong is None else one.wrong,
             one.wrong_by.replace("_", " "),
             one.unknown,
-            one.messages,
-            one.bytes,
+            number(one.messages, 0),
+            number(one.bytes, 0),
         )
         for one in results.coordination.costs
     ]
