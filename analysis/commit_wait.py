@@ -118,6 +118,7 @@ class CommitWait:
                 "unavailable": width.reasons,
                 "uncertainty_ms": width.uncertainty_ms.as_dict(),
                 "half_width_ms": width.half_width_ms.as_dict(),
+                "read_half_width_ms": width.read_half_width_ms.as_dict(),
                 "claim": width.claim,
                 "lateness_ms": width.late_ms.as_dict(),
             }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis import style
 from analysis.bars import PERCENT, bar_place, clock_handles, grouped, legend, percent_axis, task_label
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from analysis.commit_wait import CommitWait
+    from analysis.statistics import Spread
 
 
 def commit_wait_certain(axes: Axes, result: CommitWait, questions: Sequence[str] | None = None) -> None:
@@ -48,8 +49,11 @@ def commit_wait_certain(axes: Axes, result: CommitWait, questions: Sequence[str]
 
 
 def commit_wait_widths(axes: Axes, result: CommitWait) -> None:
-    """Draw the half-width claimed at the event and at each delay: median, and the 95th percentile above it."""
-    axes.set_title("Half-width claimed")
+    """Draw half-widths: of the readings at receipt (hollow), and what is claimed then and at each delay; bar to p95.
+
+    Claims are not of one kind: NTP's bound is aged, ChronoTick's sigma is not. The readings can be compared.
+    """
+    axes.set_title("Half-width: read, and claimed")
     widths = [one for one in result.widths if one.half_width_ms.median is not None]
     if not widths:
         style.say(axes, "no uncertainty was re-measured in this run")
@@ -58,25 +62,34 @@ def commit_wait_widths(axes: Axes, result: CommitWait) -> None:
     delays = sorted({one.delay_s for one in widths})
     for number, source in enumerate(sources):
         mine = [one for one in widths if one.source == source]
-        places = [delays.index(one.delay_s) + 0.12 * (number - (len(sources) - 1) / 2) for one in mine]
-        medians = [1000 * (one.half_width_ms.median or 0.0) for one in mine]
-        above = [1000 * (one.half_width_ms.p95 or 0.0) - median for one, median in zip(mine, medians, strict=True)]
-        axes.errorbar(
-            places,
-            medians,
-            yerr=[[0.0] * len(above), above],
-            color=style.colour(source),
-            marker="o",
-            markersize=3,
-            capsize=2,
-            label=f"{style.label(source)}: {mine[0].claim}",
-        )
-    axes.set_xticks(range(len(delays)), ["receipt" if delay == 0 else f"+{delay:g} s" for delay in delays])
-    axes.set_xlim(-0.4, len(delays) - 0.6)
-    axes.set_ylim(0, 1.5 * max(1000 * (one.half_width_ms.p95 or 0.0) for one in widths))
+        beside, colour = 0.12 * (number - (len(sources) - 1) / 2), style.colour(source)
+        places = [1 + delays.index(one.delay_s) + beside for one in mine]
+        label = f"{style.label(source)}: {mine[0].claim}"
+        _spreads(axes, places, [one.half_width_ms for one in mine], color=colour, label=label)
+        _spreads(axes, [beside], [mine[0].read_half_width_ms], color=colour, markerfacecolor="white")
+    axes.set_xticks(
+        range(1 + len(delays)), ["reading", *("claim" if delay == 0 else f"+{delay:g} s" for delay in delays)]
+    )
+    axes.set_xlim(-0.4, len(delays) + 0.4)
+    highest_ms = max(one.p95 or 0.0 for width in widths for one in (width.half_width_ms, width.read_half_width_ms))
+    axes.set_ylim(0, 1.5 * 1000 * highest_ms or 1.0)
     axes.set_ylabel("median, bar to p95 (µs)")
     axes.grid(axis="y")
     axes.legend(loc="upper right")
+
+
+def _spreads(axes: Axes, places: Sequence[float], spreads: Sequence[Spread], **looks: Any) -> None:
+    """Draw medians (µs) of spreads in ms, each with a bar up to its 95th percentile; one of nothing is left out."""
+    told = [
+        (place, 1000 * one.median, 1000 * one.p95)
+        for place, one in zip(places, spreads, strict=True)
+        if one.median is not None and one.p95 is not None
+    ]
+    if not told:
+        return
+    at, medians, tops = zip(*told, strict=True)
+    above = [top - median for top, median in zip(tops, medians, strict=True)]
+    axes.errorbar(at, medians, yerr=[[0.0] * len(above), above], marker="o", markersize=3, capsize=2, **looks)
 
 
 def commit_wait_ratios(axes: Axes, result: CommitWait) -> None:

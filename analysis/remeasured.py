@@ -27,6 +27,8 @@ class Width:
     """What a source claimed as its uncertainty (as claimed) over the events: at the event and at each delay.
 
     ``half_width_ms`` is the same times what the configuration multiplies it by, and ``claim`` says what that is.
+    ``read_half_width_ms`` is that of the readings at the events: the claim, aged, and the stamp's error besides. At a
+    delay only the claim was taken.
     """
 
     source: str
@@ -36,6 +38,7 @@ class Width:
     reasons: dict[str, int]
     uncertainty_ms: statistics.Spread
     half_width_ms: statistics.Spread
+    read_half_width_ms: statistics.Spread
     claim: str
     late_ms: statistics.Spread
 
@@ -100,15 +103,17 @@ class Remeasured:
         )
 
     def first_width(self, source: str) -> Width:
-        """Return what the workers' source claimed at the events themselves (delay 0)."""
+        """Return what the workers' source claimed at the events themselves (delay 0), and how wide it read."""
         prefix = records.COLUMN_PREFIX.get(source, source)
-        statuses, claims = [], []
+        statuses, claims, half_widths_ms = [], [], []
         for worker in self._table.present:
             readings, rows = self._table.readings(worker, source), self._table.rows[worker]
             statuses.append(readings.statuses(rows.there))
             claimed_ms = rows.floats(f"{prefix}_uncertainty_ms")[rows.there & (readings.status == records.OK)]
             claims.append(claimed_ms[~np.isnan(claimed_ms)])
-        return self._width(source, 0.0, statuses, np.concatenate(claims), np.zeros(0, dtype=np.int64))
+            half_widths_ms.append((readings.latest - readings.earliest)[rows.there & readings.bounded] / (2 * MS_NS))
+        claimed = self._width(source, 0.0, statuses, np.concatenate(claims), np.zeros(0, dtype=np.int64))
+        return replace(claimed, read_half_width_ms=statistics.spread(np.concatenate(half_widths_ms)))
 
     def _width(
         self,
@@ -129,6 +134,7 @@ class Remeasured:
             reasons={reason: counts[reason] for reason in sorted(counts) if reason != records.OK},
             uncertainty_ms=statistics.spread(claimed_ms),
             half_width_ms=self._half_width(source, claimed_ms),
+            read_half_width_ms=statistics.spread(claimed_ms[:0]),
             claim=waits.claim(self._table.run, source),
             late_ms=statistics.spread(late_ns, MS_NS),
         )

@@ -103,6 +103,19 @@ def test_claims_are_compared_as_half_widths_and_say_what_they_are(tmp_path):
     assert (ntp["claim"], chronotick["claim"]) == ("bound", "3 sigma")
 
 
+def test_readings_stand_beside_the_claims_with_all_that_widens_them(tmp_path):
+    """As the rows say them, ageing and the stamp's error included; at a delay nothing but the claim is taken."""
+    run = Folder({"w": Clock(ct_half_ns=70 * US)}, remeasured={2.0: {"chronotick": 0.010}})
+    path = write(run, tmp_path / "r")
+    rows = pd.read_csv(path / "worker_w.csv")
+    rows["ct_uncertainty_ms"] = 0.005
+    rows.to_csv(path / "worker_w.csv", index=False)
+    claimed = commit_wait.analyze(path)["sources"]["chronotick"]["uncertainty"]
+    assert claimed["0s"]["half_width_ms"]["median"] == pytest.approx(0.015)
+    assert claimed["0s"]["read_half_width_ms"]["median"] == pytest.approx(0.070)
+    assert claimed["2s"]["read_half_width_ms"]["count"] == 0
+
+
 def test_without_commit_wait_files_there_is_nothing_and_no_error(tmp_path):
     found = commit_wait.analyze(write(Folder({"w": Clock()}), tmp_path / "r"))
     assert found == {"sources": {}, "commit_waits": {}}
