@@ -40,8 +40,7 @@ def told_of_interrupt(say: Callable[[str], None]) -> Iterator[None]:
 
     def interrupt(number: int, _frame: Any) -> None:
         came.append(number)
-        with contextlib.suppress(RuntimeError):  # it came amid a write to the same stream
-            say(INTERRUPTED)
+        _said(say)
         if len(came) == 1:
             raise KeyboardInterrupt
 
@@ -66,7 +65,7 @@ def uninterrupted(say: Callable[[str], None]) -> Iterator[None]:
 
     def hold(number: int, _frame: Any) -> None:
         held.append(number)
-        say(INTERRUPTED)
+        _said(say)
 
     before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -76,3 +75,9 @@ def uninterrupted(say: Callable[[str], None]) -> Iterator[None]:
             signal.signal(number, handler)
     if held:
         raise KeyboardInterrupt
+
+
+def _said(say: Callable[[str], None]) -> None:
+    """Say what a signal does, from its handler; not if it came amid a write to the same stream, which must not end."""
+    with contextlib.suppress(RuntimeError):
+        say(INTERRUPTED)

@@ -34,7 +34,7 @@ from time_services.listening import (
 from time_services.ntp_packet import PacketError, read_request, read_server_origin, with_origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 LARGEST_DATAGRAM = 2048
 DEADLINE_S = 2.0
@@ -194,8 +194,32 @@ class NtpProxy:
         return asked
 
 
+@contextlib.contextmanager
+def signals_as_input(selector: selectors.BaseSelector, heard: dict[int, Callable[[], None]]) -> Iterator[None]:
+    """Let ``selector`` call ``heard[number]`` for a signal, between packets: a handler would cut into what runs."""
+    wake, waker = socket.socketpair()
+    came: set[int] = set()
+
+    def call() -> None:
+        wake.recv(4096)
+        for number in sorted(came):
+            came.discard(number)
+            heard[number]()
+
+    with wake, waker:
+        waker.setblocking(False)
+        selector.register(wake, selectors.EVENT_READ, call)
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)  # a full one wakes all the same
+        for number in heard:
+            signal.signal(number, lambda number, _frame: came.add(number))
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(-1)
+
+
 def serve(proxies: Sequence[NtpProxy], selector: selectors.BaseSelector) -> NoReturn:
-    """Serve all proxies until a signal handler ends the process."""
+    """Serve all proxies until something that ``selector`` calls raises SystemExit."""
     for proxy in proxies:
         proxy.register(selector)
     while True:
@@ -275,16 +299,17 @@ def main(argv: Sequence[str] | None = None) -> None:
                 counts = " ".join(f"{key}={count}" for key, count in vars(proxy.counts).items())
                 print(f"ntp_proxy: {name} {counts} waiting={len(proxy)}", file=sys.stderr)  # noqa: T201 - its log
 
-        def end(_number: int, _frame: Any) -> NoReturn:
+        def end() -> NoReturn:
             raise SystemExit(0)
 
-        signal.signal(signal.SIGTERM, end)
-        signal.signal(signal.SIGINT, end)
-        signal.signal(signal.SIGUSR1, lambda _number, _frame: tell())
+        selector = sockets.enter_context(selectors.DefaultSelector())
+        sockets.enter_context(
+            signals_as_input(selector, {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGUSR1: tell})
+        )
         for front in fronts:
             announce("udp", front)
         try:
-            serve(list(proxies.values()), sockets.enter_context(selectors.DefaultSelector()))
+            serve(list(proxies.values()), selector)
         finally:
             tell()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import selectors
 import signal
@@ -9,6 +10,8 @@ import socket
 import struct
 import subprocess
 import sys
+import termios
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -291,6 +294,33 @@ def test_a_real_client_and_server_agree_through_it(run_service):
         program.terminate()
         assert "forwarded=5 answered=5" in program.stderr.read()
         assert program.wait(10) == 0
+
+
+def test_signals_while_its_log_is_stuck_neither_end_it_nor_cost_a_count(run_service):
+    """While nobody reads its log it blocks in writing; whatever signals come then, it tells its counts and goes on."""
+    with run_service("time_services.ntp_server") as (_, upstream), proxy_of(upstream) as (program, address):
+        log = program.stderr.fileno()
+        size = fcntl.fcntl(log, fcntl.F_SETPIPE_SZ, 4096)
+        unread, deadline = 0, time.monotonic() + 10
+        while unread < size - 256:  # no room for another line
+            assert time.monotonic() < deadline, unread
+            program.send_signal(signal.SIGUSR1)
+            (unread,) = struct.unpack("i", fcntl.ioctl(log, termios.FIONREAD, bytes(4)))
+        for _ in range(1000):
+            program.send_signal(signal.SIGUSR1)
+        told = program.stderr.readline()  # makes room
+        assert told.endswith(" waiting=0\n")
+        reader = threading.Thread(target=lambda: lines.extend(program.stderr))
+        lines: list[str] = []
+        reader.start()
+        try:
+            assert ntplib.NTPClient().request(address[0], port=address[1], version=4, timeout=10).stratum == 1
+        finally:
+            program.terminate()
+            reader.join(10)
+        assert program.wait(10) == 0
+        assert " forwarded=1 answered=1 " in lines[-1]
+        assert {line.partition(" ")[0] for line in lines} == {"ntp_proxy:"}  # whole lines and nothing else
 
 
 def test_a_request_is_given_up_in_time(run_service):
