@@ -1,74 +1,61 @@
-"""Draw a run's figures in two processes: the second begins while the first still writes the merged table.
+"""Draw a run's figures in two processes: the second begins while the first still writes statistics.
 
-Drawing is half of the time a short run takes to analyse. The second process is a fork, so that nothing is imported or
-handed over; it draws, tells, and touches nothing else. Which of them draws a figure makes no difference to its bytes.
+Drawing is half of the time a short run takes to analyse. Which of them draws a figure makes no difference to its bytes.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
-import warnings
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Self
 
 from analysis import style
+from analysis.beside import Beside
+from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from multiprocessing.connection import Connection
     from pathlib import Path
+    from types import TracebackType
 
     from matplotlib.figure import Figure
 
-DEADLINE_S: Final = 300.0  # for the second process, after the first is done; a figure takes a second or two
 _Drawn = tuple[list["Path"], str]  # the files of a figure, or why there are none
 
 
 class Drawing:
-    """Figures being drawn into ``directory``; ``finish`` helps and waits until all are."""
+    """Figures being drawn into ``directory``; ``finish`` helps and waits until all are, leaving the block does not."""
 
     def __init__(self, drawings: Mapping[str, Callable[[], Figure]], directory: Path) -> None:
         self._drawings = dict(drawings)
         self._directory = directory
-        self._helper: multiprocessing.process.BaseProcess | None = None
-        processors = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-        if len(processors) < 2 or "fork" not in multiprocessing.get_all_start_methods():
-            self._turn: Any = None
-            return
-        context = multiprocessing.get_context("fork")
-        self._turn = context.Value("i", 0)
-        self._answer, answer = context.Pipe(duplex=False)
-        self._helper = context.Process(target=self._help, args=(answer,))
-        with warnings.catch_warnings():
-            # Python warns of forking beside the readers' threads, which may hold locks; the fork reads no tables.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self._helper.start()
-        answer.close()
+        self._turn = multiprocessing.Value("i", 0)
+        self._helper = Beside("the figures", self._draw)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the drawing, if it still goes on."""
+        self._helper.__exit__(kind, error, trace)
 
     def finish(self) -> tuple[list[Path], list[str]]:
         """Draw what is left; return the paths of all files in the figures' order, and why those that failed did."""
         drawn = self._draw()
-        if self._helper is not None:
-            try:
-                if self._answer.poll(DEADLINE_S):
-                    drawn |= self._answer.recv()
-            except EOFError:
-                pass  # it ended without an answer; its figures are named below
-            if self._helper.is_alive() and len(drawn) < len(self._drawings):
-                self._helper.kill()
-            self._helper.join()
-            self._answer.close()
+        missing = ""
+        try:
+            drawn |= self._helper.result()
+        except AnalysisError as error:
+            missing = str(error)
         paths: list[Path] = []
         errors = []
         for name in self._drawings:
-            files, error = drawn.get(name, ([], f"figure {name}: the process that drew it ended or took too long"))
+            files, problem = drawn.get(name, ([], f"figure {name}: {missing}"))
             paths += files
-            errors += [error] if error else []
+            errors += [problem] if problem else []
         return paths, errors
-
-    def _help(self, answer: Connection) -> None:
-        answer.send(self._draw())
-        answer.close()
 
     def _draw(self) -> dict[str, _Drawn]:
         """Draw the figures nobody else took."""
@@ -84,8 +71,6 @@ class Drawing:
 
     def _mine(self, place: int) -> bool:
         """Take a figure, if it is the next one that nobody took."""
-        if self._turn is None:
-            return True
         with self._turn.get_lock():
             if self._turn.value != place:
                 return False

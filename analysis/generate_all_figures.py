@@ -14,7 +14,7 @@ from node_agent import records
 
 def generate_figure(experiment_dir: str | Path, output_dir: str | Path) -> list[Path]:
     """Draw all figures of a run folder as PNG and PDF; return their paths."""
-    paths, errors = draw(results.compute(load.load(load.resolve(experiment_dir))), Path(output_dir))
+    paths, errors = draw(results.compute(cli.table_of(experiment_dir)), Path(output_dir))
     if errors:
         raise AnalysisError("; ".join(errors))
     return paths
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = cli.parser(__doc__, windows=True).parse_args(argv)
     try:
         path = load.resolve(arguments.experiment, arguments.results_dir)
-        found = results.compute(load.load(path), arguments.window_sizes or WINDOW_SIZES_MS)
+        found = results.compute(cli.table_of(path), arguments.window_sizes or WINDOW_SIZES_MS)
     except AnalysisError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -66,6 +66,7 @@ class Probed:
     def __init__(self, table: Table, reference: Reference) -> None:
         self._table = table
         self._reference = reference
+        self._flights: dict[str, Lag] = {}  # every analysis asks for them; receipts are kept by none, of n² pairs
         self.reason = "" if reference.evaluable else reference.reason
 
     def receipts(self, first: str, second: str) -> Lag:
@@ -75,8 +76,11 @@ class Probed:
 
     def flights(self, worker: str) -> Lag:
         """Return how much later a worker received each event than it was sent to it."""
-        table = self._table
-        return self.lag(table.coordinator_id, table.raw_sends[worker], worker, table.raw_stamps[worker])
+        if worker not in self._flights:
+            table = self._table
+            sent, received = table.raw_sends[worker], table.raw_stamps[worker]
+            self._flights[worker] = self.lag(table.coordinator_id, sent, worker, received)
+        return self._flights[worker]
 
     def lag(self, first: str, one: RawStamps, second: str, other: RawStamps) -> Lag:
         """Return how much later raw stamps of one node are than those of another, one by one."""

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MEMINFO: Final = Path("/proc/meminfo")
-# Measured on runs of 10^4 to 10^6 events: bytes of memory at the peak of an analysis by bytes of its tables.
+# Measured on runs of 10^4 to 10^6 events, of all processes together: bytes at the peak by bytes of the tables.
 BASE_BYTES: Final = 600 << 20
-PER_TABLE_BYTE: Final = 1.3
+PER_TABLE_BYTE: Final = 1.8
 PER_PROBE_BYTE: Final = 3.0
 PER_REMEASURED_BYTE: Final = 1.0  # of the longest commit_wait.csv; one is in memory at a time
 GB: Final = 1e9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import (
@@ -16,7 +17,7 @@ from analysis import (
     validity,
     window_assignment,
 )
-from analysis.readings import Table, table
+from analysis.beside import Beside
 from analysis.remeasured import Remeasured
 from analysis.window_assignment import WINDOW_SIZES_MS
 
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analysis.finding import Finding
-    from analysis.load import Run
-
+    from analysis.readings import Table
 
 REFERENCE_FILE: Final = "reference_stats.json"
 
@@ -70,23 +70,24 @@ FILES: Final = {
 }
 
 
-def compute(run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Results:
+def compute(readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Results:
     """Compute everything about a run, each thing once."""
-    readings = table(run)
     remeasured = Remeasured(readings)  # first: reading the longest files takes most memory, the reference comes next
-    built = reference.build(run)
+    built = reference.build(readings.run)
     known = judges.of(readings, built)
-    causality = causality_analysis.compute(readings, known)
-    ordering = ordering_consensus.compute(readings, known)
-    windows = window_assignment.compute(readings, window_sizes_ms, known)
-    return Results(
-        table=readings,
-        reference=built,
-        causality=causality,
-        ordering=ordering,
-        windows=windows,
-        coordination=coordination_cost.compute(readings, causality, ordering, windows),
-        commit_wait=commit_wait.compute(readings, window_sizes_ms, known, remeasured),
-        clocks=clock_quality.compute(readings, known[0].flights if built.evaluable else None),
-        findings=tuple(validity.find(run, window_sizes_ms)),
-    )
+    waiting = partial(commit_wait.compute, readings, window_sizes_ms, known, remeasured)
+    with Beside("commit-wait", waiting) as waited:  # as long as all others together
+        causality = causality_analysis.compute(readings, known)
+        ordering = ordering_consensus.compute(readings, known)
+        windows = window_assignment.compute(readings, window_sizes_ms, known)
+        return Results(
+            table=readings,
+            reference=built,
+            causality=causality,
+            ordering=ordering,
+            windows=windows,
+            coordination=coordination_cost.compute(readings, causality, ordering, windows),
+            clocks=clock_quality.compute(readings, known[0].flights if built.evaluable else None),
+            findings=tuple(validity.find(readings.run, window_sizes_ms)),
+            commit_wait=waited.result(),
+        )

@@ -31,6 +31,8 @@ from analysis import (
     tables,
     window_assignment,
 )
+from analysis.beside import Beside
+from analysis.readings import table
 from analysis.window_assignment import WINDOW_SIZES_MS
 from node_agent import records
 
@@ -86,23 +88,17 @@ def run_all(
 
     ``merged_form``: one of ``merged.FORMATS`` for the merged table, None for CSV or Parquet by its length.
     """
-    run = load.load(experiment_dir)
-    found = results.compute(run, window_sizes_ms)
-    figures_drawn = drawing.Drawing(_drawings(found), experiment_dir / records.FIGURES_DIR)
-    numbers = found.as_statistics()
-    judged = hypotheses.judge(hypotheses.read(), numbers)
-    directory = experiment_dir / records.STATISTICS_DIR
-    paths = [output.write_json(directory / name, numbers[topic]) for topic, name in results.FILES.items()]
-    paths.append(output.write_json(directory / HYPOTHESES_FILE, {"hypotheses": [one.as_dict() for one in judged]}))
-    found_data = {"findings": [one.as_dict() for one in found.findings]}
-    paths.append(output.write_json(directory / VALIDITY_FILE, found_data))
-    if (comparison := published.comparison(run)) is not None:
-        paths.append(output.write_json(directory / PUBLISHED_FILE, comparison))
-    paths.append(merged.write(found.table, experiment_dir, merged_form))
-    figure_paths, errors = figures_drawn.finish()
+    readings = table(load.load(experiment_dir))
+    with Beside("the merged table", partial(merged.write, readings, experiment_dir, merged_form)) as merging:
+        found = results.compute(readings, window_sizes_ms)
+        with drawing.Drawing(_drawings(found), experiment_dir / records.FIGURES_DIR) as figures_drawn:
+            numbers = found.as_statistics()
+            judged = hypotheses.judge(hypotheses.read(), numbers)
+            paths = [*_write_statistics(found, numbers, judged, experiment_dir), merging.result()]
+            figure_paths, errors = figures_drawn.finish()
     paths += figure_paths
     for_latex = numbers | {"hypotheses": [one.as_dict() for one in judged], "findings": _counted(found)}
-    text = latex.render(found.table.run.name, for_latex, report.tables_of(found, judged))
+    text = latex.render(readings.run.name, for_latex, report.tables_of(found, judged))
     paths.append(output.write_text(experiment_dir / latex.FILE, text))
     written = output.write_text(experiment_dir / records.REPORT_FILE, report.render(found, judged))
     return Outcome(written, (*paths, written), _headlines(found, judged), errors, _errors_found(found))
@@ -110,7 +106,21 @@ def run_all(
 
 def draw(found: Results, directory: Path) -> tuple[list[Path], list[str]]:
     """Draw all figures as PNG and PDF; return their paths, and why those that failed did."""
-    return drawing.Drawing(_drawings(found), directory).finish()
+    with drawing.Drawing(_drawings(found), directory) as figures_drawn:
+        return figures_drawn.finish()
+
+
+def _write_statistics(
+    found: Results, numbers: dict[str, dict[str, Any]], judged: Sequence[Judged], experiment_dir: Path
+) -> list[Path]:
+    directory = experiment_dir / records.STATISTICS_DIR
+    paths = [output.write_json(directory / name, numbers[topic]) for topic, name in results.FILES.items()]
+    paths.append(output.write_json(directory / HYPOTHESES_FILE, {"hypotheses": [one.as_dict() for one in judged]}))
+    found_data = {"findings": [one.as_dict() for one in found.findings]}
+    paths.append(output.write_json(directory / VALIDITY_FILE, found_data))
+    if (comparison := published.comparison(found.table.run)) is not None:
+        paths.append(output.write_json(directory / PUBLISHED_FILE, comparison))
+    return paths
 
 
 def _drawings(found: Results) -> dict[str, Callable[[], Figure]]:

@@ -7,7 +7,7 @@ import csv
 import pytest
 from run_folder import Clock, Folder, write, write_csv
 
-from analysis import hypotheses, load, report, results, statistics
+from analysis import cli, hypotheses, report, results, statistics
 from analysis.errors import AnalysisError
 
 TEMPLATE = """hypotheses:
@@ -91,7 +91,7 @@ def test_no_hypothesis_is_supported_by_the_few_readings_there_happened_to_be(tmp
         for row in rows[answered:]:
             row.update({column: "" for column in row if column.startswith("ct_")}, ct_status="stale")
         write_csv(path / name, list(rows[0]), rows)
-    found = results.compute(load.load(path)).as_statistics()
+    found = results.compute(cli.table_of(path)).as_statistics()
     assert found["causality"]["sources"]["chronotick"]["all"]["intervals"]["evaluable"]["denominator"] == 200
     judged = {one.hypothesis.name: one for one in hypotheses.judge(hypotheses.read(), found)}
     for name, one in judged.items():
@@ -111,7 +111,7 @@ def test_every_hypothesis_asks_for_nine_tenths_of_what_was_received():
 
 
 def test_the_report_names_the_method_of_the_intervals_once(tmp_path):
-    found = results.compute(load.load(write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")))
+    found = results.compute(cli.table_of(write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")))
     judged = hypotheses.judge(hypotheses.read(), found.as_statistics())
     text = report.render(found, judged)
     table = report.tables_of(found, judged)["hypotheses"]
@@ -146,7 +146,7 @@ def test_never_wrong_is_nothing_without_decisions(tmp_path, decided, status, rea
 
 def test_infinitely_wide_chronotick_readings_support_no_claim_of_the_project(tmp_path):
     wide = Clock(ct_half_ns=10**12)
-    found = results.compute(load.load(write(Folder({"a": wide, "b": wide}, coordinator=wide), tmp_path / "r")))
+    found = results.compute(cli.table_of(write(Folder({"a": wide, "b": wide}, coordinator=wide), tmp_path / "r")))
     judged = {one.hypothesis.name: one for one in hypotheses.judge(hypotheses.read(), found.as_statistics())}
     never = judged["chronotick-causality-violations"]
     assert (never.status, never.reason) == ("not evaluable", "nothing was decided: 20 of 20 ambiguous")
@@ -155,7 +155,7 @@ def test_infinitely_wide_chronotick_readings_support_no_claim_of_the_project(tmp
 
 def test_no_measured_number_is_bare(tmp_path):
     """NTP agrees on all 45 pairs of events, so that nobody can agree more often."""
-    found = results.compute(load.load(write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")))
+    found = results.compute(cli.table_of(write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")))
     judged = {one.hypothesis.name: one for one in hypotheses.judge(hypotheses.read(), found.as_statistics())}
     consensus = judged["chronotick-consensus"]
     assert consensus.measured == "+0.00 percentage points (45 of 45 pairs of events; NTP 45 of 45)"
