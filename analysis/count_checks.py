@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from analysis import load
 from analysis.finding import ids
 from analysis.table_checks import ERROR, WARNING, Problem, read
 from node_agent import records
@@ -70,7 +71,7 @@ def check_sends(
         sends = None
     if sends is not None:
         yield from _send_log(str(sends_file.relative_to(path)), sends, sent, roles)
-    least = _min_received_share(manifest)
+    least = None if manifest is None else load.min_received_share(manifest)
     for node_id, table in tables.items():
         if roles[node_id] == "coordinator" or "event_id" not in table:
             continue
@@ -120,10 +121,3 @@ def _send_log(where: str, sends: pd.DataFrame, sent: pd.DataFrame, roles: Mappin
         yield Problem(WARNING, where, f"{failed:,} of {len(sends):,} sends failed: {sends['error'].dropna().iloc[0]}")
     if empty := int((sends["send_time_ns"].isna() & sends["error"].isna()).sum()):
         yield Problem(ERROR, where, f"{empty:,} sends without error and without send_time_ns")
-
-
-def _min_received_share(manifest: records.Manifest | None) -> float | None:
-    try:
-        return float(manifest.config["coordinator"]["experiment"]["min_received_share"]) if manifest else None
-    except (KeyError, TypeError, ValueError):
-        return None

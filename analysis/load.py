@@ -310,6 +310,14 @@ def read_manifest(path: Path) -> records.Manifest:
     return manifest
 
 
+def min_received_share(manifest: records.Manifest) -> float | None:
+    """Return the share of its events that a run demands of each worker; None where the manifest does not say."""
+    try:
+        return float(manifest.config["coordinator"]["experiment"]["min_received_share"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def _collect(manifest: records.Manifest) -> str:
     return f"if it has run, bring it home: fab {manifest.cluster} collect --experiment {manifest.experiment}"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 import numpy as np
 
-from analysis import clock_quality_tables, judgement_tables, published, report_tables, rounds, tables
+from analysis import clock_quality_tables, judgement_tables, load, published, report_tables, rounds, tables
 from analysis.judges import TRUTH
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from analysis.hypotheses import Judged
     from analysis.results import Results
-    from node_agent import records
 
 TEMPLATE: Final = Path(__file__).with_name("report.md.jinja")
 
@@ -107,7 +106,7 @@ def reasons(results: Results) -> list[str]:
     found = list(manifest.problems)
     for node_id, node in manifest.nodes.items():
         found += [line for problem in node.problems if (line := f"{node_id}: {problem}") not in found]
-    needed = _min_received_share(manifest)
+    needed = load.min_received_share(manifest)
     sent = int(table.sent.known.sum())
     for worker in table.workers:
         received = table.received.get(worker)
@@ -115,12 +114,6 @@ def reasons(results: Results) -> list[str]:
         if needed is not None and share < needed and not any(worker in line for line in found):
             found.append(f"{worker} received {100 * share:.1f} % of the events, needed are {100 * needed:g} %")
     return found
-
-
-def _min_received_share(manifest: records.Manifest) -> float | None:
-    experiment = (manifest.config.get("coordinator") or {}).get("experiment") or {}
-    value = experiment.get("min_received_share")
-    return None if value is None else float(value)
 
 
 def _facts(results: Results) -> str:
