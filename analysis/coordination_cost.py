@@ -121,27 +121,32 @@ class Coordination:
         total = self.total(source, clock, [task])
         return total is not None and total.exact
 
-    def traffic(self, source: str, clock: str) -> dict[str, Any]:
-        """Return messages and bytes of all rounds of the tasks known exactly, and of the source's own questions.
+    @property
+    def common_tasks(self) -> tuple[str, ...]:
+        """Return those of the totals' tasks that came up: with one worker nobody asks who was first."""
+        there = {one.task for one in self.costs if one.counted is not None}
+        return tuple(task for task in self.total_tasks if task in there)
 
-        ``with_what_it_rests_on`` adds the questions of the source it is fed with. None where something is not known.
+    def traffic(self, source: str, clock: str) -> dict[str, Any]:
+        """Return messages and bytes, at least and at most, of all rounds of the common tasks: the same for every clock.
+
+        ``own`` adds the source's own questions, ``with_what_it_rests_on`` also those of the source it is fed with. None
+        where a task is not evaluable, or nobody counted the questions.
         """
-        tasks = [task for task in self.total_tasks if self.exact(source, clock, task)]
-        total = self.total(source, clock, tasks)
+        total = self.total(source, clock, self.common_tasks)
         by_source = {one.source: one for one in self.pollings}
         own = by_source[source]
         fed = [own, *([by_source[own.rests_on]] if own.rests_on in by_source else [])]
-        result: dict[str, Any] = {"tasks": tasks, "decisions": total.decisions if total else None}
-        for name, questions in (("own", [own]), ("with_what_it_rests_on", fed)):
-            known = total is not None and not any(one.reason for one in questions)
+        result: dict[str, Any] = {"tasks": list(self.common_tasks), "decisions": total.decisions if total else None}
+        for name, questions in (("rounds_only", []), ("own", [own]), ("with_what_it_rests_on", fed)):
+            known = total if not any(one.reason for one in questions) else None
+            polled, polled_bytes = (sum(getattr(one, unit) for one in questions) for unit in ("messages", "bytes"))
             result[name] = {
-                unit: sum(getattr(one, unit) for one in (total, *questions)) if known else None
-                for unit in ("messages", "bytes")
+                "messages_at_least": polled + known.messages_at_least if known else None,
+                "messages_at_most": polled + known.messages_at_most if known else None,
+                "bytes_at_least": polled_bytes + known.messages_at_least * rounds.MESSAGE_BYTES if known else None,
+                "bytes_at_most": polled_bytes + known.messages_at_most * rounds.MESSAGE_BYTES if known else None,
             }
-        result["rounds_only"] = {
-            "messages": total.messages if total else None,
-            "bytes": total.bytes if total else None,
-        }
         return result
 
     def reduction(self, source: str, clock: str, against: tuple[str, str]) -> dict[str, Any]:

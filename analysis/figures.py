@@ -332,25 +332,34 @@ def coordination_handles(result: Coordination) -> list[Patch]:
 
 
 def coordination_messages(axes: Axes, result: Coordination) -> None:
-    """Draw the messages of all rounds of the totals' tasks, and, paler, the questions of the clock and its feeder."""
-    axes.set_title("Messages: rounds, and the clock's own (pale)")
-    labels = []
+    """Draw the messages of all rounds of the common tasks, and, paler, the questions of the clock and its feeder.
+
+    Dotted are those that no judge can tell to be needed.
+    """
+    names = [task_label(task).replace("\n", " ") for task in result.common_tasks]
+    axes.set_title(f"Messages of {', '.join(names) or 'no task'}; pale: the clock's own")
+    labels, tallest = [], 1
     for place, (source, clock) in enumerate(dict.fromkeys((one.source, one.clock) for one in result.costs)):
         told, colour = result.traffic(source, clock), style.colour(source)
         labels.append(f"{style.label(source)}\n{clock}")
-        rounds, total = told["rounds_only"]["messages"], told["with_what_it_rests_on"]["messages"]
-        if rounds is None:
+        least, most = (told["rounds_only"][f"messages_at_{end}"] for end in ("least", "most"))
+        if least is None:
             axes.text(place, 0, NO_TRIALS, ha="center", va="bottom", rotation=90, color=colour, fontsize=7)
             continue
         point = clock == POINT
         axes.bar(
-            place, rounds, 0.7, facecolor="white" if point else colour, edgecolor=colour, hatch=HATCH if point else None
+            place, least, 0.7, facecolor="white" if point else colour, edgecolor=colour, hatch=HATCH if point else None
         )
-        top = rounds if total is None else total
-        axes.bar(place, top - rounds, 0.7, bottom=rounds, facecolor=colour, edgecolor=colour, alpha=0.35)
-        axes.annotate(f"{top:,}", (place, top), (0, 2), textcoords="offset points", ha="center", fontsize=7)
+        own = (told["with_what_it_rests_on"]["messages_at_least"] or least) - least
+        axes.bar(place, own, 0.7, bottom=least, facecolor=colour, edgecolor=colour, alpha=0.35)
+        text = f"{least + own:,}"
+        if most > least:
+            axes.bar(place, most - least, 0.7, bottom=least + own, linestyle=":", **MAY_NEED | {"edgecolor": colour})
+            text += f" to {most + own:,}"
+        axes.annotate(text, (place, most + own), (0, 2), textcoords="offset points", ha="center", fontsize=7)
+        tallest = max(tallest, most + own)
     axes.set_xticks(range(len(labels)), labels, fontsize=6.5)
-    axes.margins(y=0.15)
+    axes.set_ylim(0, 1.15 * tallest)
     axes.set_ylabel("messages of the run")
     axes.grid(axis="y")
 

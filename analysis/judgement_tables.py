@@ -139,6 +139,11 @@ def commit_wait(results: Results) -> Grid:
 
 def traffic(results: Results) -> Grid:
     """Return the messages and bytes of each clock: its rounds, its own questions, and what it rests on."""
+
+    def between(counts: dict[str, int | None], unit: str) -> str:
+        least, most = counts[f"{unit}_at_least"], counts[f"{unit}_at_most"]
+        return _count(least) if least == most else f"{_count(least)} to {_count(most)}"
+
     cost = results.coordination
     rows = []
     for source, clock in dict.fromkeys((one.source, one.clock) for one in cost.costs):
@@ -150,15 +155,14 @@ def traffic(results: Results) -> Grid:
             (
                 source,
                 clock,
-                ", ".join(task.replace("_", " ") for task in told["tasks"]) or "none",
                 told["decisions"],
-                *(_count(rounds[unit]) for unit in ("messages", "bytes")),
+                *(between(rounds, unit) for unit in ("messages", "bytes")),
                 *(one if one is None or isinstance(one, str) else _count(one) for one in questions),
                 polled.rests_on,
-                *(_count(total[unit]) for unit in ("messages", "bytes")),
+                *(between(total, unit) for unit in ("messages", "bytes")),
             )
         )
-    head = ("source", "clock", "tasks", "decisions", "messages of rounds", "bytes", "own questions: messages", "bytes")
+    head = ("source", "clock", "decisions", "messages of rounds", "bytes", "own questions: messages", "bytes")
     return markdown((*head, "rests on", "all messages", "all bytes"), rows, "")
 
 

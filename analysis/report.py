@@ -41,6 +41,7 @@ def render(results: Results, judged: Sequence[Judged]) -> str:
         ordering_note=_ordering_note(results),
         windows_all_right=judgement_tables.windows_all_right(results),
         probes=results.coordination.probes,
+        common_tasks=", ".join(task.replace("_", " ") for task in results.coordination.common_tasks) or "no task",
         message_bytes=rounds.MESSAGE_BYTES,
         commit_wait_note=_commit_wait_note(results),
         commit_wait_clear=report_tables.commit_wait_clear(results),

@@ -23,12 +23,13 @@ MESSAGE_BYTES: Final = polling.PROBE_BYTES + polling.HEADERS_BYTES  # of one mes
 
 @dataclass(frozen=True)
 class Rounds:
-    """The rounds per decision due, and the messages of the least. ``judge``: who tells right from wrong, if anybody."""
+    """The rounds per decision due, and their messages. ``judge``: who tells right from wrong, if anybody."""
 
     judge: str
     at_least: statistics.Rate
     at_most: statistics.Rate
     messages_at_least: int
+    messages_at_most: int
 
     @property
     def decisions(self) -> int:
@@ -54,30 +55,28 @@ def count(
     ``messages``: what the round about each decision sends; None: a question and an answer.
     """
     least, most = due & needed, due & (needed | doubtful)
-    sent = int(least.sum()) * MESSAGES_PER_ROUND if messages is None else int(messages[least].sum())
     at_least = statistics.block_rate(least, due, stretches)
     at_most = statistics.block_rate(most, due, stretches) if (most & ~least).any() else at_least
-    return Rounds(judge, at_least, at_most, sent)
+    sent = (
+        MESSAGES_PER_ROUND * int(one.sum()) if messages is None else int(messages[one].sum()) for one in (least, most)
+    )
+    return Rounds(judge, at_least, at_most, *sent)
 
 
 @dataclass(frozen=True)
 class Total:
-    """The rounds of several tasks taken together, at least and at most, and the messages of the least."""
+    """The rounds of several tasks taken together, and their messages, each at least and at most."""
 
     decisions: int
     at_least: int
     at_most: int
-    messages: int
+    messages_at_least: int
+    messages_at_most: int
 
     @property
     def exact(self) -> bool:
         """Tell whether a judge can tell of every decision whether it needs a round."""
         return self.at_least == self.at_most
-
-    @property
-    def bytes(self) -> int:
-        """Return the bytes of the messages, headers included."""
-        return self.messages * MESSAGE_BYTES
 
     @property
     def words(self) -> str:
@@ -92,6 +91,7 @@ def total(parts: Sequence[Rounds]) -> Total:
         sum(one.at_least.numerator for one in parts),
         sum(one.at_most.numerator for one in parts),
         sum(one.messages_at_least for one in parts),
+        sum(one.messages_at_most for one in parts),
     )
 
 

@@ -142,6 +142,19 @@ def test_a_round_is_two_messages_and_for_windows_two_with_every_other_worker(tmp
     assert (first["rounds"], first["messages"]) == (30, 60)
 
 
+def test_messages_are_of_the_same_tasks_with_every_clock_at_least_and_at_most(tmp_path):
+    """Without a judge NTP's and ChronoTick's certain windows may be wrong: a round of 2 messages each, or none."""
+    clock = Clock(ct_half_ns=US)
+    run = Folder({"a": clock, "b": clock}, delays_ns={"a": 9 * MS, "b": 9 * MS + 20 * US}, truth=False)
+    traffic = cost(run, tmp_path / "r")["traffic"]
+    told = [traffic["ntp"]["point"], traffic["ntp"]["interval"], traffic["chronotick"]["interval"]]
+    assert [one["tasks"] for one in told] == [["causality", "who_first", "window_100ms"]] * 3
+    assert [one["decisions"] for one in told] == [40] * 3
+    bounds = [(one["rounds_only"]["messages_at_least"], one["rounds_only"]["messages_at_most"]) for one in told]
+    assert bounds == [(0, 40), (20, 40), (0, 40)]  # NTP's interval leaves open who was first of all 10
+    assert told[0]["rounds_only"]["bytes_at_most"] == 40 * (64 + 28)
+
+
 def samples(path, node, rows):
     write_csv(path / records.RAW_DIR / node / records.SAMPLES_FILE, records.SAMPLES_COLUMNS, rows)
 
@@ -168,8 +181,9 @@ def test_a_sources_own_questions_are_counted_and_a_failure_is_half_a_message_pai
     assert found["polling"]["system"]["messages"] == 0
     assert found["polling"]["chronotick"]["status"] == "not_evaluable"
     rounds = found["traffic"]["ntp"]["interval"]
-    assert rounds["own"]["messages"] == rounds["rounds_only"]["messages"] + 5
-    assert found["traffic"]["chronotick"]["interval"]["own"]["bytes"] is None
+    for end in ("least", "most"):
+        assert rounds["own"][f"messages_at_{end}"] == rounds["rounds_only"][f"messages_at_{end}"] + 5
+        assert found["traffic"]["chronotick"]["interval"]["own"][f"bytes_at_{end}"] is None
 
 
 def test_chronoticks_question_is_rebuilt_byte_by_byte(tmp_path):
