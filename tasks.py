@@ -1,26 +1,31 @@
 """What you do at home: ``uv run invoke analyze | import | validate | replay | test | fuzz | lint | lock | bench``.
 
-Exit codes: 0 ok, 1 tests or lint failed, 2 usage or configuration, 7 analysis or validation found errors.
+Exit codes: 0 ok, 1 tests or lint failed, 2 usage or configuration, 7 analysis or validation found errors, 130
+interrupted.
 What is slow to import is imported by the task that needs it, so that ``invoke --list`` is quick.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import invoke.tasks
 from invoke.exceptions import Exit
-from invoke.tasks import task
 
-from harness.errors import ConfigError, HarnessError
+from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError
 from harness.options import positive_number, whole_number
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from invoke.context import Context
+    from invoke.tasks import Task
 
 ROOT = Path(__file__).resolve().parent
 USAGE, FOUND_ERRORS = 2, 7
@@ -28,6 +33,23 @@ USAGE, FOUND_ERRORS = 2, 7
 EXPERIMENT = "a name under results/, or a path (default: the latest run)"
 AGENT_TESTS = ROOT / "tests" / "node_agent"
 OLDEST_AGENT_PYTHON = "3.9"
+
+
+def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
+    """Make a task that ends with the documented exit code when it is interrupted; invoke's own is 1."""
+
+    def make(body: Callable[..., None]) -> Task[Any]:
+        @functools.wraps(body)
+        def run(*arguments: Any, **named: Any) -> None:
+            try:
+                body(*arguments, **named)
+            except KeyboardInterrupt:
+                raise Exit("interrupted", EXIT_INTERRUPTED) from None
+
+        made: Task[Any] = invoke.tasks.task(run, **options)
+        return made
+
+    return make
 
 
 @task(
@@ -145,7 +167,7 @@ def fuzz(_: Context, cases: str = "100000", only: str = "") -> None:
         raise Exit(code=1)
 
 
-@task
+@task()
 def lint(_: Context) -> None:
     """Check style, formatting, types and who imports whom."""
     checks = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports"])

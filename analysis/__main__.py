@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 from analysis import cli, load, merged
 from analysis.errors import AnalysisError
 from analysis.run_all import Outcome, run_all
 from analysis.window_assignment import WINDOW_SIZES_MS
 
+INTERRUPTED: Final = 130
+
 
 def main(argv: list[str] | None = None) -> int:
-    """Analyse one experiment (default: the latest); return 0, 2 (no such run) or 7 (not to be analysed, or errors)."""
+    """Analyse one experiment (default: the latest) and return the exit code.
+
+    0 ok, 2 no such run, 7 not to be analysed, or errors, 130 interrupted.
+    """
     options = cli.parser("Analyse one run: statistics, merged table, figures and report.", windows=True)
     options.add_argument("--merged", choices=merged.FORMATS, help="form of the merged table; default: by its length")
     arguments = options.parse_args(argv)
@@ -27,6 +33,9 @@ def main(argv: list[str] | None = None) -> int:
     except MemoryError:
         sys.stderr.write(f"error: {path}: expected more memory than this machine has; analyse it on one with more\n")
         return AnalysisError.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: what was not yet written anew is an earlier analysis's; analyse the run again\n")
+        return INTERRUPTED
     return tell(outcome)
 
 

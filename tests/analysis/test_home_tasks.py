@@ -6,7 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from invoke.context import Context
+from invoke.exceptions import Exit
 from run_folder import Clock, Folder, write
+
+import tasks
+from analysis import load
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,3 +56,15 @@ def test_every_task_shows_its_help_and_says_in_a_line_what_it_needs():
         assert (done.stderr.count("\n"), done.stderr.endswith(f"got '{wrong}'\n")) == (1, True)
     done = invoke("import", "--source", "x")
     assert (done.returncode, done.stderr) == (2, "error: import: expected --source FOLDER and --experiment NAME\n")
+
+
+@pytest.mark.parametrize("task", [tasks.analyze, tasks.validate, tasks.replay])
+def test_an_interrupted_task_ends_with_130(monkeypatch, capsys, task):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(load, "folder", interrupted)
+    with pytest.raises(Exit) as ended:
+        task(Context())
+    assert ended.value.code == 130
+    assert [*capsys.readouterr().err.splitlines(), ended.value.message or ""][0].startswith("interrupted")
