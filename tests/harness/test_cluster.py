@@ -119,7 +119,12 @@ def gateway(hosts: ClusterConfig, tmp_path: Path) -> Iterator[tuple[ClusterConfi
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
+    connections: list[asyncssh.SSHServerConnection] = []
+
     class Through(asyncssh.SSHServer):
+        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+            connections.append(conn)
+
         def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
             passed.append(dest_port)
             return True
@@ -143,6 +148,9 @@ def gateway(hosts: ClusterConfig, tmp_path: Path) -> Iterator[tuple[ClusterConfi
     async def end() -> None:
         acceptor.close()
         await acceptor.wait_closed()
+        for connection in connections:  # one that its client just left is not closed yet at this end
+            connection.abort()
+            await connection.wait_closed()
         rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in rest:
             task.cancel()
