@@ -246,6 +246,29 @@ def bench(
         raise Exit(code=1)
 
 
+@task(name="calibrate-statistics", help={"runs": "simulated runs of every kind (default 400: two minutes or so)"})
+def calibrate_statistics(_: Context, runs: str = "400") -> None:
+    """Simulate runs of known truth, count how often what the statistics say of them is right, write METHODOLOGY."""
+    from analysis import statistics_calibration as calibration  # noqa: PLC0415 - numpy takes a moment
+    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
+
+    try:
+        count = whole_number("runs", runs, 20)
+        intervals = list(calibration.intervals(count, _say))
+        claims = list(calibration.claims(count, _say))
+        tables = calibration.document(count, intervals, claims)
+        _say(tables)
+        document = ROOT / "docs" / "METHODOLOGY.md"
+        text = calibration.written_into(document.read_text(encoding="utf-8"), tables)
+        document.write_text(text, encoding="utf-8")
+    except (AnalysisError, ConfigError) as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    except OSError as error:
+        raise Exit(f"error: {error}; the tables above were not written", FOUND_ERRORS) from error
+    if short := calibration.unmet(intervals, claims):
+        raise Exit("\n".join(short), FOUND_ERRORS)
+
+
 def _prepare_testbed() -> None:
     """Install what the test cluster of real hosts needs, as root where there is apt; else say why its tests skip."""
     from harness.testbed.needs import missing_packages, why_not  # noqa: PLC0415 - only this task needs it

@@ -28,19 +28,21 @@ ABOVE_ALL: Final = 5  # the z-order of intervals: no count's white ground hides 
 def bar(axes: Axes, place: float, rate: statistics.Rate, source: str, *, width: float, hatched: bool) -> None:
     """Draw one rate in percent at ``place``: a bar, its interval, its counts; a rate without trials says so."""
     colour = style.colour(source)
-    if rate.value is None or rate.low is None or rate.high is None:
+    if rate.value is None:
         axes.text(place, 2, NO_TRIALS, ha="center", va="bottom", rotation=90, color=colour, fontsize=7)
         return
     value = PERCENT * rate.value
     face = "white" if hatched else colour
     axes.bar(place, value, width, facecolor=face, edgecolor=colour, hatch=HATCH if hatched else None, linewidth=0.8)
-    low, high = PERCENT * rate.low, PERCENT * rate.high
+    low = value if rate.low is None else PERCENT * rate.low
+    high = value if rate.high is None else PERCENT * rate.high
     beside = high > HIGH and low < LOW  # a wide interval of few trials leaves no room above it nor below it
     aside = BESIDE[1] * width if beside else 0.0
-    axes.errorbar(
-        place + aside, value, yerr=[[value - low], [high - value]], color="black", capsize=1.5, elinewidth=0.6,
-        capthick=0.6, fmt="none", zorder=ABOVE_ALL,
-    )  # fmt: skip
+    if rate.low is not None:  # a rate whose interval nobody can tell has a bar and no whiskers
+        axes.errorbar(
+            place + aside, value, yerr=[[value - low], [high - value]], color="black", capsize=1.5, elinewidth=0.6,
+            capthick=0.6, fmt="none", zorder=ABOVE_ALL,
+        )  # fmt: skip
     counts = f"{rate.numerator}/{rate.denominator}"
     text: dict[str, Any] = {"ha": "center", "rotation": 90, "fontsize": 7, "color": "#333333"}
     if high <= HIGH:

@@ -1,20 +1,20 @@
-"""Circular block bootstrap: how many independent trials a run's dependent events are worth.
+"""Circular block bootstrap of sums of consecutive events.
 
-One clock sample serves many events, and a clock that is off at one event is off at the next, so events are no
-independent trials. Consecutive events are drawn again in blocks (D. N. Politis and J. P. Romano, A circular
-block-resampling procedure for stationary data, 1992), of a length taken from the data (D. N. Politis and H. White,
-Econometric Reviews 23 (2004) 53, corrected by A. Patton and both, Econometric Reviews 28 (2009) 372).
+Events are no independent trials (see ``dependence``), so they are drawn again in blocks of consecutive segments (D. N.
+Politis and J. P. Romano, A circular block-resampling procedure for stationary data, 1992), of a length taken from the
+data (D. N. Politis and H. White, Econometric Reviews 23 (2004) 53, corrected by A. Patton and both, Econometric Reviews
+28 (2009) 372).
 
 The library for this is arch, and the tests hold every block length and every replicate against it. It is not imported
 here: it loads its volatility models (and scipy.stats, statsmodels) with it, 5 to 7 s on the machine this was written
 on, and calls a Python function per replicate, 50 ms per rate, where a report has more than a hundred rates. All
-replicates of a rate are one matrix here, about 1 ms. Whatever the run's length, at most ``MOST_BINS`` bins are drawn.
+replicates of a rate are one matrix here, about 1 ms. Whatever the run's length, at most ``dependence.MOST_BINS`` bins
+are drawn.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -23,100 +23,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from analysis.dependence import Bins
+
 REPLICATES: Final = 600
-MOST_BINS: Final = 1_000
 SEED: Final = 1992  # any: the same for every rate of every analysis, so that repeating one gives the same bytes
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What dependence makes of a number of trials: ``factor`` of them are worth one independent trial.
-
-    ``stretches``: the runs of consecutive trials that share one sample; no trial count is worth more than that.
-    ``blocks``: how many blocks of consecutive stretches, each ``block`` bins long, a replicate is made of.
-    """
-
-    factor: float
-    stretches: int
-    block: int
-    blocks: int
-
-    def worth(self, trials: int) -> float:
-        """Return how many independent trials so many are worth, at least 1."""
-        return max(1.0, trials / self.factor)
-
-
-@dataclass(frozen=True)
-class Bins:
-    """A series of consecutive events, added up: per bin the sum of the values and how many they are."""
-
-    sums: NDArray[np.float64]
-    counts: NDArray[np.float64]
-    stretches: int
-
-
-def stretches_of(*marks: NDArray[np.integer] | NDArray[np.object_]) -> NDArray[np.int64]:
-    """Return the number of every event's stretch, 0, 0, 1, 1, 1, 2 …: a new one where a mark (a sample id) changes."""
-    changes = np.zeros(len(marks[0]), dtype=np.bool_)
-    for mark in marks:
-        changes[1:] |= np.asarray(mark[1:] != mark[:-1], dtype=np.bool_)
-    numbers: NDArray[np.int64] = np.cumsum(changes)
-    return numbers
-
-
-def stretches_of_shared(*marks: NDArray[np.object_]) -> NDArray[np.int64]:
-    """Return the number of every row's stretch where rows of several nodes are mixed, in order of time.
-
-    A new one begins with a row one of whose marks (the samples it rests on) was in no row before, so that there are at
-    most as many stretches as samples.
-    """
-    _, first = np.unique(np.column_stack(marks).ravel(), return_index=True)
-    begins = np.zeros(len(marks[0]), dtype=np.bool_)
-    begins[first // len(marks)] = True
-    numbers: NDArray[np.int64] = np.cumsum(begins)
-    return numbers
-
-
-def binned(
-    values: NDArray[np.bool_] | NDArray[np.float64], judged: NDArray[np.bool_], stretches: NDArray[np.int64] | None
-) -> Bins:
-    """Add up the judged events of every stretch, and stretches of more than ``MOST_BINS`` in equal groups.
-
-    ``stretches`` are numbers that only grow (see ``stretches_of``); None: every event is a stretch of its own.
-    """
-    chosen = slice(None) if judged.all() else np.flatnonzero(judged)  # the former takes nothing apart
-    kept = values[chosen]
-    if not len(kept):
-        return Bins(np.zeros(0), np.zeros(0), 0)
-    if stretches is None:
-        begins = np.arange(len(kept))
-    else:
-        numbers = stretches[chosen]
-        begins = np.concatenate([[0], np.flatnonzero(numbers[1:] != numbers[:-1]) + 1])
-    bins = min(len(begins), MOST_BINS)
-    edges = begins[-(-np.arange(bins) * len(begins) // bins)]
-    sums = np.add.reduceat(kept, edges, dtype=np.float64)
-    counts = np.diff(edges, append=len(kept)).astype(np.float64)
-    return Bins(sums, counts, len(begins))
-
-
-def effect(
-    hits: NDArray[np.bool_], judged: NDArray[np.bool_], stretches: NDArray[np.int64] | None = None
-) -> Effect | None:
-    """Return what the judged events are worth for the rate of the hits among them; None where none is judged.
-
-    The factor is the variance of the rate over the replicates by that of independent trials (Kish's design effect),
-    at least 1, and at least so large that the trials are worth no more than their stretches.
-    """
-    series = binned(hits, judged, stretches)
-    trials = float(series.counts.sum())
-    if not trials:
-        return None
-    share = float(series.sums.sum()) / trials
-    error, block = standard_error(series)
-    independent = share * (1.0 - share) / trials
-    factor = max(1.0, trials / series.stretches, error * error / independent if independent > 0 else 1.0)
-    return Effect(factor, series.stretches, block, math.ceil(len(series.sums) / block))
 
 
 def standard_error(series: Bins) -> tuple[float, int]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis import bootstrap, cli, judges, rounds, statistics, verdicts
+from analysis import cli, judges, rounds, statistics, verdicts
+from analysis.dependence import centred, dependence, segments_of
 from analysis.readings import LOST, NO_DATA, NOT_SENT
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from analysis.dependence import Dependence, Latent
     from analysis.judges import Judge, Judgement
     from analysis.readings import Readings, Table
     from analysis.rounds import Rounds
@@ -50,7 +52,9 @@ class Labels:
     due: NDArray[np.bool_]
     intervals: NDArray[np.int8]
     points: NDArray[np.int8]
-    stretches: NDArray[np.int64]
+    segments: NDArray[np.int64]
+    interval_latents: tuple[Latent, ...]
+    point_latents: tuple[Latent, ...]
     advance_ns: NDArray[np.int64]
     received: NDArray[np.bool_]
     interval_reasons: dict[str, int]
@@ -202,7 +206,9 @@ def _labels(table: Table, source: str, worker: str, by_judge: Mapping[str, NDArr
         due=_there(send) & _there(receive),
         intervals=labels,
         points=points,
-        stretches=bootstrap.stretches_of(send.stretch, receive.stretch),
+        segments=segments_of(send.sample, receive.sample),
+        interval_latents=verdicts.interval_latents(send, receive),
+        point_latents=verdicts.point_latents(send, receive),
         advance_ns=(receive.est - send.est)[points != verdicts.NOT_EVALUABLE],
         received=table.received.get(worker, np.zeros(len(labels), dtype=np.bool_)),
         interval_reasons={} if source == "system" else verdicts.reasons(send, receive, labels),
@@ -223,7 +229,9 @@ def _together(parts: Sequence[Labels]) -> Labels:
         due=np.column_stack([one.due for one in parts]).ravel(),
         intervals=np.column_stack([one.intervals for one in parts]).ravel(),
         points=np.column_stack([one.points for one in parts]).ravel(),
-        stretches=np.repeat(bootstrap.stretches_of(*(one.stretches for one in parts)), len(parts)),
+        segments=np.repeat(segments_of(*(part.segments for part in parts)), len(parts)),
+        interval_latents=_centred([part.interval_latents for part in parts]),
+        point_latents=_centred([part.point_latents for part in parts]),
         advance_ns=np.concatenate([one.advance_ns for one in parts]),
         received=np.column_stack([one.received for one in parts]).ravel(),
         interval_reasons=_sum([one.interval_reasons for one in parts]),
@@ -232,23 +240,30 @@ def _together(parts: Sequence[Labels]) -> Labels:
     )
 
 
+def _centred(parts: Sequence[tuple[Latent, ...]]) -> tuple[Latent, ...]:
+    return tuple(centred(columns) for columns in zip(*parts, strict=True))
+
+
 def _cell(source: str, worker: str, kind: str, level: float | None, found: Labels, known: Sequence[Judge]) -> Cell:
-    def rates(labels: NDArray[np.int8], named: Mapping[str, tuple[int, ...]]) -> dict[str, statistics.Rate]:
+    of_intervals = dependence(found.segments, *found.interval_latents)
+    of_points = dependence(found.segments, *found.point_latents)
+    of_gaps = dependence(found.segments)
+
+    def rates(
+        labels: NDArray[np.int8], named: Mapping[str, tuple[int, ...]], shared: Dependence
+    ) -> dict[str, statistics.Rate]:
         judged = labels != verdicts.NOT_EVALUABLE
-        return {
-            name: statistics.block_rate(np.isin(labels, values), judged, found.stretches)
-            for name, values in named.items()
-        }
+        return {name: statistics.rate_of(np.isin(labels, values), judged, shared) for name, values in named.items()}
 
     def share(labels: NDArray[np.int8]) -> statistics.Rate:
-        return statistics.block_rate(labels != verdicts.NOT_EVALUABLE, found.received, found.stretches)
+        return statistics.rate_of(labels != verdicts.NOT_EVALUABLE, found.received, of_gaps)
 
-    def against(labels: NDArray[np.int8]) -> tuple[Judgement, ...]:
-        return tuple(judges.judge(one, labels, found.by_judge.get(one.name), found.stretches) for one in known)
+    def against(labels: NDArray[np.int8], shared: Dependence) -> tuple[Judgement, ...]:
+        return tuple(judges.judge(one, labels, found.by_judge.get(one.name), shared) for one in known)
 
-    def needed(labels: NDArray[np.int8]) -> Rounds:
+    def needed(labels: NDArray[np.int8], shared: Dependence) -> Rounds:
         nothing = np.zeros(len(labels), dtype=np.bool_)
-        return rounds.count(judges.ORDER_OF_SENDING, found.due, labels != verdicts.BEFORE, nothing, found.stretches)
+        return rounds.count(judges.ORDER_OF_SENDING, found.due, labels != verdicts.BEFORE, nothing, shared)
 
     return Cell(
         source=source,
@@ -256,14 +271,14 @@ def _cell(source: str, worker: str, kind: str, level: float | None, found: Label
         kind=kind,
         level=level,
         events=len(found.points),
-        interval_rates=rates(found.intervals, INTERVAL_VERDICTS),
+        interval_rates=rates(found.intervals, INTERVAL_VERDICTS, of_intervals),
         interval_reasons=found.interval_reasons,
-        interval_against=against(found.intervals),
-        interval_rounds=needed(found.intervals),
-        point_rates=rates(found.points, POINT_VERDICTS),
+        interval_against=against(found.intervals, of_intervals),
+        interval_rounds=needed(found.intervals, of_intervals),
+        point_rates=rates(found.points, POINT_VERDICTS, of_points),
         point_reasons=found.point_reasons,
-        point_against=against(found.points),
-        point_rounds=needed(found.points),
+        point_against=against(found.points, of_points),
+        point_rounds=needed(found.points, of_points),
         interval_share=share(found.intervals),
         point_share=share(found.points),
         advance_us=statistics.spread(found.advance_ns, US),

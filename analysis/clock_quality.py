@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import bootstrap, cli, statistics, verdicts
+from analysis import cli, statistics, verdicts
 from analysis import clock_quality_baseline as baseline
 from analysis import clock_quality_calibration as calibration
 from analysis import clock_quality_coverage as coverages
 from analysis import clock_quality_rows as row_data
 from analysis import clock_quality_stability as stabilities
 from analysis import clock_quality_standards as standards
+from analysis.dependence import Dependence, dependence, segments_of
 from node_agent import records
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ class Quality:
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-serialisable data; plain numbers under the plain names, what they rest on beside them."""
         contained = self.coverage.contained
-        ci = None if contained.low is None else [contained.low, contained.high]
+        low, high = contained.low, self.coverage.not_missed.high
+        ci = None if low is None or high is None else [low, high]
+        bounds = self.coverage.bounds
         return {
             "judged_against": self.standard,
             "kind": self.kind,
@@ -96,7 +99,8 @@ class Quality:
             "availability": self.availability.value,
             "availability_rate": self.availability.as_dict(),
             "unavailable": self.unavailable,
-            "coverage": contained.value,
+            "coverage": contained.value if bounds is not None and bounds[0] == bounds[1] else None,
+            "coverage_bounds": None if bounds is None else list(bounds),
             "coverage_ci": ci,
             "coverage_rates": self.coverage.as_dict(),
             "provable_misses": None if self.provable_misses is None else self.provable_misses.as_dict(),
@@ -105,10 +109,11 @@ class Quality:
             "judged_width_us": self.judged_width_us.as_dict(),
             "abs_error_us": self.abs_error_us.as_dict(),
             "abs_error_at_least_us": self.least_error_us.as_dict(),
-            "kappa": None if self.kappa is None else self.kappa.value,
+            "kappa": self.kappa.value if self.kappa is not None and self.kappa.value == self.kappa.least else None,
             "kappa_bounds": None if self.kappa is None else [self.kappa.least, self.kappa.value],
             "kappa_detail": None if self.kappa is None else self.kappa.as_dict(),
-            "skill": None if self.skill is None else self.skill.value,
+            "skill": None if self.skill is None else calibration.exactly(self.skill.value),
+            "skill_bounds": None if self.skill is None else calibration.bounds(self.skill.value),
             "skill_detail": None if self.skill is None else self.skill.as_dict(),
             "reliability": [{"claimed": rung.claimed} | rung.coverage.as_dict() for rung in self.reliability],
             "coverage_by_age": [
@@ -177,13 +182,14 @@ class _Data:
     errors: Errors
     held: Errors | None
     sigma_ns: NDArray[np.float64]
-    stretches: NDArray[np.int64]
+    segments: NDArray[np.int64]
 
     @classmethod
     def of(cls, table: Table, node_id: str, source: str, rows: Rows, flights: standards.Flights | None) -> _Data:
         readings = table.readings(node_id, source)
         mine = row_data.source_rows(rows, source)
-        runs = row_data.stretches(readings, mine, table.stamps[node_id])
+        served = row_data.served(readings, mine, table.stamps[node_id])
+        runs = segments_of(served)
         samples = table.run.samples.get(node_id)
         held = baseline.held(readings, mine, table.stamps[node_id], samples)
         true = table.truth(node_id)
@@ -204,12 +210,13 @@ class _Data:
         here_held = baseline.held(here, theirs, table.own_sends[node_id], table.run.samples.get(table.coordinator_id))
         both_held = None if held is None or here_held is None else standards.against_lag(held, here_held, lag)
         sigma = mine.claimed_ns + theirs.claimed_ns
-        return cls(readings, mine, errors, both_held, sigma, bootstrap.stretches_of(runs, here.stretch))
+        return cls(readings, mine, errors, both_held, sigma, segments_of(served, here.sample))
 
 
 def _quality(table: Table, one: _Data, beside: dict[str, _Data]) -> Quality:
     readings, errors = one.readings, one.errors
-    judged, stretches = errors.judged, one.stretches
+    judged, shared = errors.judged, dependence(one.segments, errors.latent)
+    coverage = coverages.coverage(errors, shared)
     greatest = np.maximum(np.abs(errors.low), np.abs(errors.high))
     least = np.where((errors.low <= 0) & (errors.high >= 0), 0, np.minimum(np.abs(errors.low), np.abs(errors.high)))
     probabilistic = readings.kind == records.PROBABILISTIC and readings.level is not None
@@ -226,32 +233,40 @@ def _quality(table: Table, one: _Data, beside: dict[str, _Data]) -> Quality:
         standard=errors.standard.name,
         stamps=int(readings.stamped.sum()),
         unavailable=readings.statuses(readings.stamped & ~readings.known),
-        availability=statistics.block_rate(readings.known, readings.stamped, stretches),
+        availability=statistics.rate_of(readings.known, readings.stamped, Dependence(one.segments, None)),
         width_us=statistics.spread((readings.latest - readings.earliest)[readings.bounded], US),
         relative=errors.relative,
         judged_width_us=statistics.spread((errors.below + errors.above)[errors.bounded], US),
         abs_error_us=worst,
         least_error_us=worst if errors.exact else statistics.spread(least[judged], US),
-        coverage=coverages.coverage(errors, stretches),
-        kappa=calibration.kappa(errors, stretches),
-        skill=calibration.skill(errors, one.held, stretches),
-        reliability=coverages.reliability(errors, one.sigma_ns, readings.level or 0.0, stretches)
-        if probabilistic
-        else (),
-        by_age=coverages.by_age(errors, one.rows.age_ms, stretches),
-        stability=stabilities.stability(instants.ns[timed], errors.middle[timed]),
+        coverage=coverage,
+        kappa=calibration.kappa(errors, shared),
+        skill=calibration.skill(errors, one.held, coverage),
+        reliability=coverages.reliability(errors, one.sigma_ns, readings.level or 0.0, shared) if probabilistic else (),
+        by_age=coverages.by_age(errors, one.rows.age_ms, shared),
+        stability=stabilities.stability(
+            instants.ns[timed], errors.low[timed].astype(np.float64), errors.high[timed].astype(np.float64)
+        ),
         provable_misses=_provable_misses(table, readings),
         less_error_than={
-            other: statistics.block_mean(
-                (np.abs(errors.middle) - np.abs(them.errors.middle)) / US,
-                judged & them.errors.judged,
-                bootstrap.stretches_of(stretches, them.stretches),
-            )
+            other: _less_error(errors, them.errors, segments_of(one.segments, them.segments))
             for other, them in beside.items()
             if other != readings.source and (judged & them.errors.judged).any()
         },
         trace=_trace(table, errors),
     )
+
+
+def _less_error(mine: Errors, theirs: Errors, segments: NDArray[np.int64]) -> statistics.Mean:
+    """Return the mean of |error| minus that of another source at the same events, in us.
+
+    Both errors are of the same true instant, and as that moves through the standard's bounds the difference only grows,
+    or only falls: its limits are at the bounds'.
+    """
+    at_first = (np.abs(mine.low) - np.abs(theirs.low)) / US
+    at_last = (np.abs(mine.high) - np.abs(theirs.high)) / US
+    least, most = np.minimum(at_first, at_last), np.maximum(at_first, at_last)
+    return statistics.mean_of(least, most, mine.judged & theirs.judged, Dependence(segments, None))
 
 
 def _provable_misses(table: Table, receive: Readings) -> statistics.Rate | None:
@@ -264,9 +279,8 @@ def _provable_misses(table: Table, receive: Readings) -> statistics.Rate | None:
     send = table.sends(receive.node_id, receive.source)
     labels = verdicts.intervals(send, receive)
     evaluable = labels != verdicts.NOT_EVALUABLE
-    return statistics.block_rate(
-        labels == verdicts.AFTER, evaluable, bootstrap.stretches_of(send.stretch, receive.stretch)
-    )
+    shared = dependence(segments_of(send.sample, receive.sample), *verdicts.interval_latents(send, receive))
+    return statistics.rate_of(labels == verdicts.AFTER, evaluable, shared)
 
 
 def _trace(table: Table, errors: Errors) -> Trace:

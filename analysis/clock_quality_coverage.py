@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.clock_quality_standards import Errors
+    from analysis.dependence import Dependence
 
 LADDER: Final = (0.1, 0.25, 0.5, 0.683, 0.8, 0.9, 0.95, 0.99)
 AGE_BINS: Final = 6
@@ -28,6 +29,17 @@ class Coverage:
     contained: statistics.Rate
     missed: statistics.Rate
     undecided: statistics.Rate
+
+    @property
+    def not_missed(self) -> statistics.Rate:
+        """Return the greatest coverage that the standard allows; the least is ``contained``."""
+        return statistics.opposite(self.missed)
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Return the least and the greatest coverage that the standard allows, None where nothing was judged."""
+        least, most = self.contained.value, self.not_missed.value
+        return None if least is None or most is None else (least, most)
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-serialisable data."""
@@ -63,24 +75,24 @@ def misses(errors: Errors) -> NDArray[np.bool_]:
     return outside
 
 
-def coverage(errors: Errors, stretches: NDArray[np.int64], chosen: NDArray[np.bool_] | None = None) -> Coverage:
+def coverage(errors: Errors, shared: Dependence, chosen: NDArray[np.bool_] | None = None) -> Coverage:
     """Return the coverage of all judged intervals, or of the chosen ones."""
     judged = errors.bounded if chosen is None else errors.bounded & chosen
     inside = contains(errors)
-    contained = statistics.block_rate(inside, judged, stretches)
+    contained = statistics.rate_of(inside, judged, shared)
     if errors.exact:
         missed = statistics.opposite(contained)
         return Coverage(contained, missed, statistics.rate(0, contained.denominator))
     outside = misses(errors)
     return Coverage(
         contained,
-        statistics.block_rate(outside, judged, stretches),
-        statistics.block_rate(~inside & ~outside, judged, stretches),
+        statistics.rate_of(outside, judged, shared),
+        statistics.rate_of(~inside & ~outside, judged, shared),
     )
 
 
 def reliability(
-    errors: Errors, sigma_ns: NDArray[np.float64], own_level: float, stretches: NDArray[np.int64]
+    errors: Errors, sigma_ns: NDArray[np.float64], own_level: float, shared: Dependence
 ) -> tuple[Rung, ...]:
     """Return the coverage at each level of ``LADDER``, and at its own, of a source that claims a sigma.
 
@@ -99,11 +111,11 @@ def reliability(
         narrower = (multiplier - float(ndtri(0.5 + level / 2.0))) * np.nan_to_num(sigma_ns)
         below, above = (np.floor(arm - narrower).astype(np.int64) for arm in (errors.below, errors.above))
         claimed = max(0.0, 2.0 * level - 1.0) if paired else level
-        rungs.append(Rung(claimed, coverage(replace(errors, below=below, above=above), stretches)))
+        rungs.append(Rung(claimed, coverage(replace(errors, below=below, above=above), shared)))
     return tuple(rungs)
 
 
-def by_age(errors: Errors, age_ms: NDArray[np.float64], stretches: NDArray[np.int64]) -> tuple[AgeBin, ...]:
+def by_age(errors: Errors, age_ms: NDArray[np.float64], shared: Dependence) -> tuple[AgeBin, ...]:
     """Return the coverage by the age of the sample that served, in equal steps from the youngest to the oldest."""
     aged = errors.bounded & np.isfinite(age_ms)
     if not aged.any():
@@ -112,6 +124,6 @@ def by_age(errors: Errors, age_ms: NDArray[np.float64], stretches: NDArray[np.in
     edges = np.linspace(youngest, oldest, AGE_BINS + 1) if oldest > youngest else np.array([youngest, oldest])
     place = np.clip(np.searchsorted(edges, np.nan_to_num(age_ms), side="right") - 1, 0, len(edges) - 2)
     return tuple(
-        AgeBin(float(edges[bin_]), float(edges[bin_ + 1]), coverage(errors, stretches, aged & (place == bin_)))
+        AgeBin(float(edges[bin_]), float(edges[bin_ + 1]), coverage(errors, shared, aged & (place == bin_)))
         for bin_ in range(len(edges) - 1)
     )

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis import statistics, style
+from analysis import style
 from analysis.bars import PERCENT, legend
 from analysis.readings import POINT as POINT_CLOCK
 
@@ -27,6 +27,7 @@ BAND_ALPHA: Final = 0.25
 ASIDE: Final = 1.025
 YOUNGEST_S: Final = 1e-6  # a logarithmic axis has no 0
 OF_PAIRS: Final = "\nof differences of readings"
+LEAST_US: Final = 1e-3  # nor has that of widths
 MOST_NODES: Final = 3  # error panels in a row; the statistics have all nodes
 
 
@@ -126,7 +127,11 @@ def widths(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> No
             capsize=1.5, elinewidth=0.8,
         )  # fmt: skip
         if one.abs_error_us.median:
-            axes.plot(place, one.abs_error_us.median, color="black", marker=markers[one.node_id], markersize=2.5)
+            low_us, high_us = one.least_error_us.median or 0.0, one.abs_error_us.median
+            if one.relative:  # from the least to the greatest that the standard allows
+                axes.plot([place, place], [max(low_us, LEAST_US), high_us], color="black", linewidth=1.6)
+            else:
+                axes.plot(place, high_us, color="black", marker=markers[one.node_id], markersize=2.5)
     style.readable_log(axes.yaxis)
     axes.set_xticks(range(len(sources)), [style.label(source) for source in sources])
     axes.set_xlim(-0.6, len(sources) - 0.4)
@@ -162,10 +167,11 @@ def _shares(axes: Axes, places: list[float], coverages: list[Coverage], one: Qua
     """
     colour = style.colour(one.source)
     certain = [found.contained for found in coverages]
-    possible = [statistics.opposite(found.missed) for found in coverages]
+    possible = [found.not_missed for found in coverages]
     low, high = ([PERCENT * (rate.value or 0.0) for rate in edge] for edge in (certain, possible))
-    down = [max(0.0, value - PERCENT * (rate.low or 0.0)) for value, rate in zip(low, certain, strict=True)]
-    up = [max(0.0, PERCENT * (rate.high or 0.0) - value) for value, rate in zip(high, possible, strict=True)]
+    # a share whose interval nobody can tell has no whiskers
+    down = [0.0 if rate.low is None else value - PERCENT * rate.low for value, rate in zip(low, certain, strict=True)]
+    up = [0.0 if rate.high is None else PERCENT * rate.high - value for value, rate in zip(high, possible, strict=True)]
     none = [0.0] * len(places)
     looks: dict[str, Any] = {
         "color": colour, "marker": markers[one.node_id], "markersize": 3, "markerfacecolor": "white", "linewidth": 0.8,
@@ -181,7 +187,8 @@ def _shares(axes: Axes, places: list[float], coverages: list[Coverage], one: Qua
 
 def _room(coverages: Sequence[Coverage]) -> tuple[float, float]:
     """Return limits in percent that show every interval, and 100."""
-    lowest = min((PERCENT * (one.contained.low or 0.0) for one in coverages if one.contained.denominator), default=0.0)
+    certain = [one.contained for one in coverages if one.contained.value is not None]
+    lowest = min((PERCENT * ((one.value or 0.0) if one.low is None else one.low) for one in certain), default=0.0)
     down = float(np.floor(max(0.0, lowest - 3.0) / 10.0) * 10.0)
     return down, 100.0 + 0.04 * (100.0 - down)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import aligned, bootstrap
+from analysis import aligned
 from node_agent import records
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ def source_rows(rows: Rows, source: str) -> SourceRows:
     )
 
 
-def stretches(readings: Readings, rows: SourceRows, stamps: Instants) -> NDArray[np.int64]:
-    """Return the stretches of events that stand or fall together: those served by one sample, else those of a second.
+def served(readings: Readings, rows: SourceRows, stamps: Instants) -> NDArray[np.int64]:
+    """Return which sample served every event, -1 for none; of a clock without samples, the second of the stamp.
 
     A clock without samples is not measured anew at every event either.
     """
-    return readings.stretch if rows.sample.words else bootstrap.stretches_of(stamps.ns // SECOND_NS)
+    return readings.sample if rows.sample.words else np.where(stamps.known, stamps.ns // SECOND_NS, -1)
 
 
 def _numbers(rows: Rows, column: str) -> NDArray[np.float64]:

@@ -11,6 +11,9 @@ smallest of 1, 2, 5 · 10^k seconds that is no less than the 95th percentile of 
 run has no more than ``MOST_POINTS``. Each slot takes its first error as it is: none is averaged, interpolated or held,
 for averaging would take away noise and holding would add silence. A point is thus up to tau0 away from its place. Only
 the longest run of slots without an empty one is used; its length is told.
+
+Where the standard has a width, so has every error, and with it every second difference of errors: each deviation is
+then the least and the greatest of what these allow, term by term.
 """
 
 from __future__ import annotations
@@ -34,51 +37,64 @@ S: Final = 1e9
 
 @dataclass(frozen=True)
 class Even:
-    """Phase data (s) at every ``tau0_s``; ``slots`` is how many the whole run has, filled or not."""
+    """Phase data at every ``tau0_s``, each within ``half_s`` of ``phase_s`` (s).
+
+    ``slots`` is how many the whole run has, filled or not.
+    """
 
     tau0_s: float
     phase_s: NDArray[np.float64]
+    half_s: NDArray[np.float64]
     slots: int
+
+
+Bounded = tuple[float, float]  # the least and the greatest that a number can be
 
 
 @dataclass(frozen=True)
 class Deviations:
-    """ADEV (no unit), TDEV and MTIE (s) at ``tau_s``; None where the data are too short for a tau."""
+    """ADEV (no unit), TDEV and MTIE (s) at ``tau_s``, least and greatest; None of data too short for a tau."""
 
     tau0_s: float
     points: int
     slots: int
     tau_s: tuple[float, ...]
-    adev: tuple[float | None, ...]
-    tdev_s: tuple[float | None, ...]
-    mtie_s: tuple[float | None, ...]
+    adev: tuple[Bounded | None, ...]
+    tdev_s: tuple[Bounded | None, ...]
+    mtie_s: tuple[Bounded | None, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return JSON-serialisable data."""
+        """Return JSON-serialisable data; a plain number only where it is known exactly, its bounds beside."""
+        numbers: dict[str, Any] = {}
+        for name in ("adev", "tdev_s", "mtie_s"):
+            found: tuple[Bounded | None, ...] = getattr(self, name)
+            numbers[name] = [None if one is None or one[0] != one[1] else one[0] for one in found]
+            numbers[f"{name}_bounds"] = [None if one is None else list(one) for one in found]
         return {
             "tau0_s": self.tau0_s,
             "points": self.points,
             "slots_of_the_run": self.slots,
             "resampling": "first error of each slot of tau0, longest run of slots without an empty one",
             "tau_s": list(self.tau_s),
-            "adev": list(self.adev),
-            "tdev_s": list(self.tdev_s),
-            "mtie_s": list(self.mtie_s),
+            **numbers,
         }
 
 
-def stability(at_ns: NDArray[np.int64], error_ns: NDArray[np.float64]) -> Deviations | None:
-    """Return the deviations of the errors (ns) at the instants (ns), or None where there are too few of them."""
-    even = resample(at_ns, error_ns)
+def stability(at_ns: NDArray[np.int64], low_ns: NDArray[np.float64], high_ns: NDArray[np.float64]) -> Deviations | None:
+    """Return the deviations of errors between two limits (ns) at the instants (ns), None where there are too few."""
+    even = resample(at_ns, (low_ns + high_ns) / 2, (high_ns - low_ns) / 2)
     return None if even is None else deviations(even)
 
 
-def resample(at_ns: NDArray[np.int64], error_ns: NDArray[np.float64]) -> Even | None:
+def resample(
+    at_ns: NDArray[np.int64], error_ns: NDArray[np.float64], half_ns: NDArray[np.float64] | None = None
+) -> Even | None:
     """Return evenly spaced phase data, as the module says, or None of fewer than ``FEWEST_POINTS`` points."""
     if len(at_ns) < FEWEST_POINTS:
         return None
     order = np.argsort(at_ns, kind="stable")
     at, error = at_ns[order], error_ns[order]
+    half = np.zeros(len(at)) if half_ns is None else half_ns[order]
     spacing = np.diff(at)
     span = float(at[-1] - at[0])
     if span <= 0.0:
@@ -92,7 +108,7 @@ def resample(at_ns: NDArray[np.int64], error_ns: NDArray[np.float64]) -> Even | 
     chosen = first[edges[longest] : edges[longest + 1]]
     if len(chosen) < FEWEST_POINTS:
         return None
-    return Even(tau0_ns / S, error[chosen] / S, int(slot[-1]) + 1)
+    return Even(tau0_ns / S, error[chosen] / S, half[chosen] / S, int(slot[-1]) + 1)
 
 
 def deviations(even: Even, multiples: Sequence[int] | None = None) -> Deviations:
@@ -106,50 +122,71 @@ def deviations(even: Even, multiples: Sequence[int] | None = None) -> Deviations
     return Deviations(even.tau0_s, count, even.slots, taus, adev, tdev, mtie)
 
 
-def _adev(even: Even, factor: int) -> float | None:
+def _adev(even: Even, factor: int) -> Bounded | None:
     """Return the overlapping Allan deviation at ``factor`` tau0 (NIST SP 1065, equation 11); None of one term."""
-    phase = even.phase_s
+    phase, half = even.phase_s, even.half_s
     if len(phase) - 2 * factor < FEWEST_TERMS:
         return None
     second = phase[2 * factor :] - 2 * phase[factor:-factor] + phase[: -2 * factor]
-    return float(np.sqrt(np.sum(second * second) / (2.0 * len(second))) / (factor * even.tau0_s))
+    reach = half[2 * factor :] + 2 * half[factor:-factor] + half[: -2 * factor]
+    return _root_mean_square(second, reach, math.sqrt(2.0) * factor * even.tau0_s)
 
 
-def _tdev(even: Even, factor: int) -> float | None:
+def _tdev(even: Even, factor: int) -> Bounded | None:
     """Return the time deviation, tau / sqrt 3 of the modified Allan deviation (equations 14 and 15), in s.
 
     The inner sum over ``factor`` second differences slides: each step adds the newest and takes the oldest away, which
     is a third difference of the phase; it is not the difference of two long sums, which would cancel digits.
     """
-    phase = even.phase_s
-    terms = len(phase) - 3 * factor + 1
-    if terms < FEWEST_TERMS:
+    if len(even.phase_s) - 3 * factor + 1 < FEWEST_TERMS:
         return None
-    first, second, third = (phase[place * factor : (place + 1) * factor] for place in range(3))
-    steps = len(phase) - 3 * factor
-    oldest, older, newer, newest = (phase[place * factor : place * factor + steps] for place in range(4))
-    began = np.sum(third - 2 * second + first)
-    inner = np.concatenate([[began], began + np.cumsum(newest - 3 * newer + 3 * older - oldest)])
-    return float(np.sqrt(np.sum(inner * inner) / (6.0 * terms)) / factor)
+    inner, reach = _sliding(even.phase_s, factor, -1.0), _sliding(even.half_s, factor, 1.0)
+    return _root_mean_square(inner, np.maximum(reach, 0.0), math.sqrt(6.0) * factor)
 
 
-def _mtie(even: Even, factor: int) -> float | None:
-    """Return the largest range of the phase within ``factor`` + 1 consecutive points (ITU-T G.810, appendix II), in s.
+def _sliding(values: NDArray[np.float64], factor: int, sign: float) -> NDArray[np.float64]:
+    """Return the sums of ``factor`` terms v[i + 2 f] + 2 sign v[i + f] + v[i], one after the other."""
+    first, second, third = (values[place * factor : (place + 1) * factor] for place in range(3))
+    steps = len(values) - 3 * factor
+    oldest, older, newer, newest = (values[place * factor : place * factor + steps] for place in range(4))
+    began = np.sum(third + 2 * sign * second + first)
+    # v[i + 3 f] + (2 sign - 1) v[i + 2 f] - (2 sign - 1) v[i + f] - v[i]
+    changes = newest + (2 * sign - 1) * (newer - older) - oldest
+    return np.concatenate([[began], began + np.cumsum(changes)])
 
-    Extremes of a window are those of two windows of a power of two that cover it, each found by doubling.
-    """
+
+def _root_mean_square(terms: NDArray[np.float64], reach: NDArray[np.float64], unit: float) -> Bounded:
+    """Return the root mean square of terms that are each known to ``reach``, over a unit: least and greatest."""
+    if not reach.any():
+        exact = float(np.sqrt(np.sum(terms * terms) / len(terms)) / unit)
+        return exact, exact
+    most = np.abs(terms) + reach
+    least = np.maximum(np.abs(terms) - reach, 0.0)
+    low, high = (float(np.sqrt(np.sum(part * part) / len(terms)) / unit) for part in (least, most))
+    return low, high
+
+
+def _mtie(even: Even, factor: int) -> Bounded | None:
+    """Return the largest range of the phase within ``factor`` + 1 consecutive points (ITU-T G.810, appendix II)."""
     if len(even.phase_s) - factor < FEWEST_TERMS:
         return None
-    most = least = even.phase_s
-    width = 1
-    while 2 * width <= factor + 1:
-        most = np.maximum(most[:-width], most[width:])
-        least = np.minimum(least[:-width], least[width:])
-        width *= 2
-    if rest := factor + 1 - width:
-        most = np.maximum(most[:-rest], most[rest:])
-        least = np.minimum(least[:-rest], least[rest:])
-    return float(np.max(most - least))
+    width = factor + 1
+    low, high = even.phase_s - even.half_s, even.phase_s + even.half_s
+    most = _sliding_extreme(np.maximum, high, width) - _sliding_extreme(np.minimum, low, width)
+    least = _sliding_extreme(np.maximum, low, width) - _sliding_extreme(np.minimum, high, width)
+    return max(0.0, float(np.max(least))), float(np.max(most))
+
+
+def _sliding_extreme(extreme: np.ufunc, values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Return the extreme of every ``width`` consecutive values: that of two windows of a power of two that cover it."""
+    found, covered = values, 1
+    while 2 * covered <= width:
+        found = extreme(found[:-covered], found[covered:])
+        covered *= 2
+    if rest := width - covered:
+        found = extreme(found[:-rest], found[rest:])
+    result: NDArray[np.float64] = found
+    return result
 
 
 def _round_up(spacing_ns: float) -> int:
@@ -158,5 +195,5 @@ def _round_up(spacing_ns: float) -> int:
     return next(int(step * power) for step in (1, 2, 5, 10) if step * power >= spacing_ns)
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+def _finite(found: Bounded | None) -> Bounded | None:
+    return found if found is not None and all(math.isfinite(value) for value in found) else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
+from analysis.dependence import Latent
 from analysis.errors import AnalysisError
 from node_agent import records
 
@@ -65,6 +66,8 @@ class Errors:
 
     ``judged``: there is an error. ``bounded``: the source gave an interval too, which reaches ``below`` under the
     estimate and ``above`` over it. ``level``: what the interval claims, None for a point clock. Unused numbers are 0.
+    ``independent``: the half-width of as sure an interval if the errors of the readings that it is made of are
+    independent: of one reading its own, of a difference the root of the sum of both squares.
     """
 
     standard: Standard
@@ -75,6 +78,14 @@ class Errors:
     high: NDArray[np.int64]
     below: NDArray[np.int64]
     above: NDArray[np.int64]
+    independent: NDArray[np.float64]
+
+    @property
+    def latent(self) -> Latent:
+        """Return what is behind coverage: the error as a share of the half-width, or the error where there is none."""
+        half = (self.below + self.above) / 2
+        scaled = np.where(half > 0, self.middle / np.where(half > 0, half, 1.0), self.middle)
+        return Latent(scaled, self.bounded if self.bounded.any() else self.judged)
 
     @property
     def exact(self) -> bool:
@@ -127,7 +138,7 @@ def against_truth(readings: Readings, true: Instants, standard: Standard = INJEC
     bounded = judged & readings.bounded
     below = np.where(bounded, readings.est - readings.earliest, 0)
     above = np.where(bounded, readings.latest - readings.est, 0)
-    return Errors(standard, readings.level, judged, bounded, error, error, below, above)
+    return Errors(standard, readings.level, judged, bounded, error, error, below, above, (below + above) / 2)
 
 
 def against_lag(there: Readings, here: Readings, lag: LagLike, standard: Standard = PROBES) -> Errors:
@@ -152,11 +163,13 @@ def against_lag(there: Readings, here: Readings, lag: LagLike, standard: Standar
     below = np.where(bounded, (there.est - there.earliest) + (here.latest - here.est), 0)
     above = np.where(bounded, (there.latest - there.est) + (here.est - here.earliest), 0)
     level = None if there.level is None else max(0.0, 2.0 * there.level - 1.0)
-    return Errors(standard, level, judged, bounded, low, high, below, above)
+    halves = ((one.latest - one.earliest) / 2 for one in (there, here))
+    independent = np.where(bounded, np.hypot(*halves), 0.0)
+    return Errors(standard, level, judged, bounded, low, high, below, above, independent)
 
 
 def unjudged(readings: Readings, standard: Standard) -> Errors:
     """Return the errors of readings nobody can judge: none."""
     none = np.zeros(len(readings.est), dtype=np.bool_)
     zero = np.zeros(len(readings.est), dtype=np.int64)
-    return Errors(standard, readings.level, none, none, zero, zero, zero, zero)
+    return Errors(standard, readings.level, none, none, zero, zero, zero, zero, zero.astype(np.float64))

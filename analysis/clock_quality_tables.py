@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analysis.clock_quality import half
+from analysis.clock_quality_calibration import HELD, NOT_CONTRADICTED
 from analysis.readings import POINT as POINT_CLOCK
-from analysis.tables import markdown, number, share
+from analysis.tables import NONE, Grid, between, markdown, number, share, share_between
 
 if TYPE_CHECKING:
     from analysis.clock_quality import ClockQuality, Quality
-    from analysis.clock_quality_calibration import Kappa
+    from analysis.clock_quality_calibration import Between, Kappa
+    from analysis.clock_quality_stability import Bounded
 
 TAUS_SHOWN = (0.1, 1.0, 10.0, 100.0)
 
@@ -24,15 +26,20 @@ def judged_against(result: ClockQuality) -> str:
     return f"What each node's clocks were judged against: {'; '.join(parts)}."
 
 
-def clocks(result: ClockQuality) -> str:
+def clocks(result: ClockQuality) -> Grid:
     """Return coverage, width and error of every source on every node.
 
     Beside the coverage stands the width of what was judged: where the reference judges, of the difference of two
-    readings, which is about twice as wide as one of them.
+    readings, which is about twice as wide as one of them. What the judge's own width leaves open is a range.
     """
     rows = []
     for one in result.clocks:
-        width, judged, error = half(one.width_us), half(one.judged_width_us), one.abs_error_us
+        width, judged, error, least = (
+            half(one.width_us),
+            half(one.judged_width_us),
+            one.abs_error_us,
+            one.least_error_us,
+        )
         point = one.kind == POINT_CLOCK
         misses = "" if one.provable_misses is None else share(one.provable_misses)
         rows.append(
@@ -41,50 +48,64 @@ def clocks(result: ClockQuality) -> str:
                 one.node_id,
                 _claim(one),
                 share(one.availability),
-                "point clock" if point else share(one.coverage.contained),
-                "point clock" if point else share(one.coverage.missed),
+                "point clock" if point else share_between(one.coverage.contained, one.coverage.not_missed),
                 "point clock" if point else _undecided(one),
                 number(judged.median) + (" (difference)" if one.relative and judged.count else ""),
                 number(width.median),
                 number(width.p99),
-                number(error.median),
-                number(error.p95),
-                number(error.p99),
-                number(error.maximum),
+                between(least.median, error.median),
+                between(least.p95, error.p95),
+                between(least.p99, error.p99),
+                between(least.maximum, error.maximum),
                 misses,
             )
         )
-    head = ("source", "node", "claims", "available", "contained", "missed", "undecided")
+    head = ("source", "node", "claims", "available", "contains the truth", "undecided")
     widths = ("half-width judged, median (µs)", "half-width of one reading, median (µs)", "p99")
     return markdown((*head, *widths, "error median (µs)", "p95", "p99", "max", "cannot both be right"), rows)
 
 
-def calibration(result: ClockQuality) -> str:
+def calibration(result: ClockQuality) -> Grid:
     """Return calibration factor, interval score and skill of every source whose intervals could be judged."""
     rows = []
     for one in result.clocks:
         if one.kappa is None or one.skill is None:
             continue
         skill = one.skill
+        held, value = skill.baseline_us, skill.value
         rows.append(
             (
                 one.source,
                 one.node_id,
                 f"{100 * one.kappa.level:g} %",
                 _kappa(one.kappa),
-                one.kappa.claims,
-                number(skill.score_us),
-                number(skill.baseline_us),
-                "no samples to hold" if skill.value is None else _interval(skill.value, skill.low, skill.high, 3),
+                _claims(one.kappa),
+                between(*skill.score_us),
+                NONE if held is None else between(*held),
+                "no samples to hold" if value is None else between(*value, 3) + _sign(value),
+                share_between(skill.penalised, skill.may_be_penalised),
                 one.kappa.count,
             )
         )
     head = ("source", "node", "claimed level", "κ (95 % interval)", "claims are", "interval score (µs)")
-    beside = ("of the last sample held", "skill (95 % interval)", "events")
+    beside = ("of the last sample held", "skill", "penalised as missed", "events")
     return markdown((*head, *beside), rows, "No interval could be judged.")
 
 
 def stability(result: ClockQuality) -> str:
+    """Return how errors wander, in words and a table."""
+    table = deviations(result)
+    if not table:
+        return "Stability (ADEV, TDEV, MTIE) is not evaluable: no node has errors enough."
+    note = (
+        "How the errors wander. ADEV is overlapping; MTIE is the largest change of the error within τ. Events are not "
+        "evenly spaced: each slot takes its first error, none is averaged or filled in, and only the longest run of "
+        "filled slots is used. All τ are in `statistics/clock_quality_stats.json`."
+    )
+    return f"{note}\n\n{table}"
+
+
+def deviations(result: ClockQuality) -> Grid:
     """Return how errors wander, at a few averaging times; all of them are in the statistics."""
     rows = []
     for one in result.clocks:
@@ -107,15 +128,7 @@ def stability(result: ClockQuality) -> str:
                     )
                 )
     head = ("source", "node", "τ (s)", "ADEV", "TDEV (µs)", "MTIE (µs)", "slots used")
-    table = markdown(head, rows, "")
-    if not table:
-        return "Stability (ADEV, TDEV, MTIE) is not evaluable: no node has errors enough."
-    note = (
-        "How the errors wander. ADEV is overlapping; MTIE is the largest change of the error within τ. Events are not "
-        "evenly spaced: each slot takes its first error, none is averaged or filled in, and only the longest run of "
-        "filled slots is used. All τ are in `statistics/clock_quality_stats.json`."
-    )
-    return f"{note}\n\n{table}"
+    return markdown(head, rows, "")
 
 
 def _claim(one: Quality) -> str:
@@ -137,14 +150,26 @@ def _kappa(kappa: Kappa) -> str:
     return f"{factor} ({kappa.least_low:.3g} {'or more' if kappa.high is None else f'to {kappa.high:.3g}'})"
 
 
-def _interval(value: float, low: float | None, high: float | None, digits: int) -> str:
-    beside = "" if low is None or high is None else f" ({low:.{digits}f} to {high:.{digits}f})"
-    return f"{value:.{digits}f}{beside}"
+def _claims(kappa: Kappa) -> str:
+    """Return how the claims did, and what would have shown had they been too narrow."""
+    if kappa.claims not in {HELD, NOT_CONTRADICTED}:
+        return kappa.claims
+    if kappa.could_see is None:
+        return f"{kappa.claims} (too few independent trials to see any κ)"
+    rare = "" if kappa.unseen_share is None else f" in more than {100 * kappa.unseen_share:.1f} % of the events"
+    return f"{kappa.claims} (κ > {kappa.could_see:.2g}{rare} would have shown)"
 
 
-def _scientific(value: float | None) -> str | None:
-    return None if value is None else f"{value:.2e}"
+def _sign(value: Between) -> str:
+    return "" if value.least > 0 or value.most < 0 or value.least == value.most else " (sign unknown)"
 
 
-def _us(value_s: float | None) -> str:
-    return number(None if value_s is None else 1e6 * value_s, 3)
+def _scientific(found: Bounded | None) -> str | None:
+    if found is None:
+        return None
+    low, high = (f"{value:.2e}" for value in found)
+    return low if low == high else f"{low} to {high}"
+
+
+def _us(found_s: Bounded | None) -> str:
+    return NONE if found_s is None else between(1e6 * found_s[0], 1e6 * found_s[1], 3)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis import bootstrap, cli, judges, statistics, verdicts, waits
+from analysis import cli, judges, statistics, verdicts, waits
+from analysis.dependence import Latent, centred, dependence, segments_of
 from analysis.judges import Judgement
 from analysis.remeasured import Remeasured, Width, again_as_wide
 from analysis.window_assignment import MS_NS, WINDOW_SIZES_MS
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from analysis.dependence import Dependence
     from analysis.judges import Judge
     from analysis.readings import Readings, Table
 
@@ -162,7 +164,8 @@ class _Pairs:
     again: NDArray[np.int8]
     contained: NDArray[np.bool_]
     truth_known: NDArray[np.bool_]
-    stretches: NDArray[np.int64]
+    segments: NDArray[np.int64]
+    latents: tuple[Latent, ...]
 
 
 def _causality(
@@ -181,13 +184,14 @@ def _causality(
         received = again_as_wide(receive, grown[worker])
         again = verdicts.intervals(again_as_wide(send, grown[table.coordinator_id]), received)
         judged = unclear & (again != verdicts.NOT_EVALUABLE) & (grown[worker] is not None)
-        stretches = bootstrap.stretches_of(send.stretch, receive.stretch)
+        segments = segments_of(send.sample, receive.sample)
+        latents = verdicts.interval_latents(send, receive)
         inside, told = _contained(table, worker, received, judged)
-        parts.append(_Pairs(first != verdicts.NOT_EVALUABLE, unclear, judged, again, inside, told, stretches))
+        parts.append(_Pairs(first != verdicts.NOT_EVALUABLE, unclear, judged, again, inside, told, segments, latents))
     cell = _cell(source, CAUSALITY, delay, parts, verdicts_known=True)
-    labels, stretches = _labels(parts)
+    labels, shared = _labels(parts), _dependence(parts)
     by_judge = {name: np.column_stack([of[worker] for worker in table.present]).ravel() for name, of in flights.items()}
-    return replace(cell, against=tuple(judges.judge(one, labels, by_judge.get(one.name), stretches) for one in known))
+    return replace(cell, against=tuple(judges.judge(one, labels, by_judge.get(one.name), shared) for one in known))
 
 
 def _window(
@@ -215,7 +219,8 @@ def _window(
             right = decided & (true.ns // width == again.earliest // width)
         labels = np.where(right, verdicts.BEFORE, np.where(decided, verdicts.AFTER, verdicts.AMBIGUOUS)).astype(np.int8)
         inside, told = _contained(table, worker, again, judged)
-        parts.append(_Pairs(first.bounded, unclear, judged, labels, inside, told, first.stretch))
+        wide = Latent((first.latest - first.earliest).astype(np.float64), first.bounded)
+        parts.append(_Pairs(first.bounded, unclear, judged, labels, inside, told, segments_of(first.sample), (wide,)))
     silent = tuple(Judgement(one.name, one.reason or ABSOLUTE) for one in known if one.name == judges.REFERENCE)
     return _cell(source, f"window_{width_ms}ms", delay, parts, verdicts_known=told_all, against=silent)
 
@@ -235,10 +240,10 @@ def _cell(
         return np.column_stack([getattr(one, name) for one in parts]).ravel()
 
     judged, again = together("judged"), together("again")
-    labels, stretches = _labels(parts)
+    labels, shared = _labels(parts), _dependence(parts)
 
     def rate(hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> statistics.Rate:
-        return statistics.block_rate(hits, of, stretches)
+        return statistics.rate_of(hits, of, shared)
 
     truth_known = together("truth_known")
     return Cell(
@@ -254,11 +259,16 @@ def _cell(
     )
 
 
-def _labels(parts: Sequence[_Pairs]) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Return the labels of all workers' re-measured pairs, in order of time, and their stretches."""
+def _labels(parts: Sequence[_Pairs]) -> NDArray[np.int8]:
+    """Return the labels of all workers' re-measured pairs, in order of time."""
     labels = [np.where(one.judged, one.again, verdicts.NOT_EVALUABLE).astype(np.int8) for one in parts]
-    stretches = bootstrap.stretches_of(*(one.stretches for one in parts))
-    return np.column_stack(labels).ravel(), np.repeat(stretches, len(parts))
+    return np.column_stack(labels).ravel()
+
+
+def _dependence(parts: Sequence[_Pairs]) -> Dependence:
+    """Return what all workers' pairs share, in order of time."""
+    segments = np.repeat(segments_of(*(part.segments for part in parts)), len(parts))
+    return dependence(segments, *(centred(columns) for columns in zip(*(part.latents for part in parts), strict=True)))
 
 
 def _contained(

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import bootstrap, statistics
+from analysis import statistics
+from analysis.dependence import Latent, dependence, segments_of_named
 from analysis.readings import RawStamps
 from node_agent import records
 
@@ -68,23 +69,26 @@ def judge(rows: Mapping[str, pd.DataFrame], reference: Probed | None, source: st
         earlier = _released_before(reference, released, one, began, other)
         judged, before = earlier >= 0, np.maximum(earlier, 0)
         violated = judged & (other.assigned <= one.greatest[before])
-        parts.append((other.event_ids, judged, violated, other.samples, one.greatest_samples[before]))
+        later_ns = (other.assigned - one.greatest[before]).astype(np.float64)
+        parts.append((other.event_ids, judged, violated, later_ns, other.samples, one.greatest_samples[before]))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     if not columns or not columns[1].any():
         return Consistency(source, "no wait provably began after a release on another node", None)
-    event_ids, judged, violated, *samples = (column[columns[1]] for column in columns)
+    event_ids, judged, violated, later_ns, *samples = (column[columns[1]] for column in columns)
     order = np.argsort(event_ids, kind="stable")
-    return Consistency(source, "", rate(violated[order], *(one[order] for one in samples)))
+    return Consistency(source, "", rate(violated[order], later_ns[order], *(column[order] for column in samples)))
 
 
-def rate(hits: NDArray[np.bool_], *samples: NDArray[np.object_]) -> statistics.Rate:
-    """Return a rate of waits in order of time, each with the samples it rests on.
+def rate(hits: NDArray[np.bool_], margins_ns: NDArray[np.float64], *samples: NDArray[np.object_]) -> statistics.Rate:
+    """Return a rate of waits in order of time, each with the samples it rests on, and by how much it was no hit.
 
-    Where none is named nobody knows what they share, and they count as independent.
+    Where no sample is named nobody knows what the waits share, and they are a mere count.
     """
-    if not any(one.any() for one in samples):
+    if not any(column.any() for column in samples):
         return statistics.rate(int(hits.sum()), len(hits))
-    return statistics.block_rate(hits, np.ones(len(hits), dtype=np.bool_), bootstrap.stretches_of_shared(*samples))
+    judged = np.ones(len(hits), dtype=np.bool_)
+    shared = dependence(segments_of_named(*samples), Latent(margins_ns, judged))
+    return statistics.rate_of(hits, judged, shared)
 
 
 def named(node_id: str, samples: pd.Series[Any]) -> NDArray[np.object_]:

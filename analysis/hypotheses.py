@@ -119,8 +119,8 @@ def _judge(one: Hypothesis, statistics: Mapping[str, Any]) -> Judged:
         if value is not None:
             interval, method = found["interval"], str(found["method"])
             counts = f"{found['numerator']} of {found['denominator']}"
-            low, high = found["interval"]
-            measured = f"{100 * value:.2f} % ({counts}; {100 * low:.2f} to {100 * high:.2f})"
+            beside_counts = "" if interval is None else f"; {100 * interval[0]:.2f} to {100 * interval[1]:.2f}"
+            measured = f"{100 * value:.2f} % ({counts}{beside_counts})"
     elif isinstance(value, (int, float)) and "in_words" not in beside:
         measured = f"{'/'.join(one.metric.split('/')[-2:])} = {value:.4g}"
     between = _between(one, beside) if value is None else None

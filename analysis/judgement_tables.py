@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analysis import statistics
 from analysis.readings import POINT
-from analysis.tables import Grid, markdown, number, share
+from analysis.tables import Grid, markdown, number, share, share_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from analysis.judges import Judgement
     from analysis.results import Results
+    from analysis.statistics import Rate
 
-HEAD = ("by", "the judge can tell", "right", "wrong", "unknown", "left open, but the judge can tell")
+HEAD = ("by", "the judge can tell", "right", "wrong", "unknown", "left open, but the judge can tell (at least)")
 INTERVAL = "interval"
 WORDS = {
     "reference": "reference",
@@ -117,12 +119,12 @@ def disagreements(results: Results) -> Grid:
             if one.reason:
                 continue
             rest = one.disagreements - one.truly_differ - one.by_clocks
-            counts = (one.disagreements, one.truly_differ, one.by_clocks, rest)
+            counts = (one.disagreements, _more(one.truly_differ, rest), _more(one.by_clocks, rest), rest)
             rows.append((f"window {cell.width_ms} ms", cell.source, POINT, WORDS[one.judge], *counts))
     for agreed in results.ordering.agreement:
         unequal = agreed.evaluable - agreed.same.numerator
         rest = unequal - agreed.truly_differ - agreed.by_clocks
-        counts = (unequal, agreed.truly_differ, agreed.by_clocks, rest)
+        counts = (unequal, _more(agreed.truly_differ, rest), _more(agreed.by_clocks, rest), rest)
         rows.append(("order of two events", agreed.source, agreed.clock, WORDS[agreed.against.judge], *counts))
     head = ("about", "source", "clock", "by", "disagreements", "truly different", "caused by the clocks", "unknown")
     return markdown(head, rows, "")
@@ -170,6 +172,18 @@ def _count(value: int | None) -> str:
     return "not evaluable" if value is None else f"{value:,}"
 
 
+def _up_to(least: Rate | None, opposite_least: Rate | None) -> str:
+    """Return a share that is at least one rate, and at most what is left of another; the judge cannot tell the rest."""
+    if least is None or opposite_least is None:
+        return "not evaluable"
+    return share_between(least, statistics.opposite(opposite_least))
+
+
+def _more(count: int, unknown: int) -> str:
+    """Return a count to which some that nobody knows may belong."""
+    return f"{count}" if not unknown else f"{count} to {count + unknown}"
+
+
 def _rows(head: Sequence[object], against: Iterable[Judgement]) -> list[tuple[object, ...]]:
     """Return one row per judge that can judge; whoever cannot is named once, in the report's words on the judges."""
     return [
@@ -177,7 +191,10 @@ def _rows(head: Sequence[object], against: Iterable[Judgement]) -> list[tuple[ob
             *head,
             WORDS[one.judge],
             share(one.judge_decided),
-            *map(share, (one.right, one.wrong, one.unknown, one.needless)),
+            _up_to(one.right, one.wrong),
+            _up_to(one.wrong, one.right),
+            share(one.unknown),
+            share(one.needless),
         )
         for one in against
         if not one.reason

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from analysis.dependence import Dependence
     from analysis.readings import Instants, RawStamps, Table
     from analysis.reference import Reference
 
@@ -29,6 +30,7 @@ OSCILLATOR: Final = "own_oscillator"
 ORDER_OF_SENDING: Final = "order_of_sending"  # of causality: no packet arrives before it left
 
 NO_TRUTH: Final = "no truth was injected"
+KNOWS_NOTHING: Final = "this judge knows nothing of these events"
 
 
 @dataclass(frozen=True)
@@ -170,14 +172,17 @@ def judge(
     one: Judge,
     labels: NDArray[np.int8],
     truth: NDArray[np.int8] | None,
-    stretches: NDArray[np.int64] | None,
+    dependence: Dependence,
     *,
     blocks: bool = True,
 ) -> Judgement:
     """Compare a source's labels with a judge's (None where the judge has a reason to say nothing)."""
     if one.reason or truth is None:
         return Judgement(one.name, one.reason or "nothing to judge")
-    return compare(one.name, labels, truth, stretches, blocks=blocks)
+    evaluable = labels != verdicts.NOT_EVALUABLE
+    if evaluable.any() and not (evaluable & (truth != verdicts.NOT_EVALUABLE)).any():
+        return Judgement(one.name, KNOWS_NOTHING)
+    return compare(one.name, labels, truth, dependence, blocks=blocks)
 
 
 def as_dict(found: Iterable[Judgement]) -> dict[str, Any]:
@@ -197,13 +202,13 @@ def compare(
     judge: str,
     labels: NDArray[np.int8],
     truth: NDArray[np.int8],
-    stretches: NDArray[np.int64] | None,
+    dependence: Dependence,
     *,
     blocks: bool = True,
 ) -> Judgement:
     """Compare a source's labels with a judge's, which share their two decided values; arrays in order of time.
 
-    ``blocks``: intervals from the block bootstrap; else as if events were independent, which is quicker.
+    ``blocks``: with intervals; else mere counts, which is quicker.
     """
     evaluable = labels != verdicts.NOT_EVALUABLE
     decided, clear = verdicts.decided(labels), verdicts.decided(truth)
@@ -211,7 +216,7 @@ def compare(
 
     def rate(hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> statistics.Rate:
         if blocks:
-            return statistics.block_rate(hits, of, stretches)
+            return statistics.rate_of(hits, of, dependence)
         return statistics.rate(int((hits & of).sum()), int(of.sum()))
 
     return Judgement(

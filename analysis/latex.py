@@ -153,8 +153,10 @@ def _rate(path: tuple[str, ...], data: Mapping[str, Any]) -> Iterator[tuple[tupl
         phrase = none
         parts = dict.fromkeys(("percent", "low", "high"), none)
     else:
-        value, low, high = (f"{100 * share:.2f}" for share in (data["value"], *data["interval"]))
-        phrase = rf"{value}\,\% ({counts[0]}/{counts[1]}; {low}--{high})"
+        value, interval = f"{100 * data['value']:.2f}", data["interval"]
+        low, high = (none, none) if interval is None else (f"{100 * edge:.2f}" for edge in interval)
+        beside = "" if interval is None else f"; {low}--{high}"
+        phrase = rf"{value}\,\% ({counts[0]}/{counts[1]}{beside})"
         parts = {"percent": value, "low": low, "high": high}
     yield path, phrase
     for name, text in {**parts, "numerator": str(counts[0]), "denominator": str(counts[1])}.items():

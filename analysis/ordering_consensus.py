@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis import bootstrap, cli, judges, rounds, statistics, verdicts
+from analysis import cli, judges, rounds, statistics, verdicts
+from analysis.dependence import Dependence, Latent, centred, dependence, segments_of
 from analysis.readings import POINT
 
 if TYPE_CHECKING:
@@ -230,7 +231,8 @@ def _agreement(
     received = np.all([one[first] & one[second] for one in came], axis=0)
     same = judged & np.all([one == labels[0] for one in labels], axis=0)
     decided = judged & np.all([one != verdicts.AMBIGUOUS for one in labels], axis=0)
-    stretches = bootstrap.stretches_of(*(block.stretch[first] for block in blocks))
+    segments = segments_of(*(block.sample[first] for block in blocks))
+    shared = dependence(segments, *_pair_latents(blocks, clock, first, second, judged))
     known = np.all([verdicts.decided(one) for one in own], axis=0)
     alike = np.all([one == own[0] for one in own], axis=0)
     labels_all, own_all = (np.column_stack(columns).ravel() for columns in (labels, own))
@@ -238,22 +240,46 @@ def _agreement(
         source=source,
         clock=clock,
         pairs=len(first),
-        evaluable_share=statistics.block_rate(judged, received, stretches),
-        same=statistics.block_rate(same, judged, stretches),
-        decided=statistics.block_rate(decided, judged, stretches),
-        same_decided=statistics.block_rate(same & decided, judged, stretches),
-        wrong=_wrong(table, labels, judged, stretches, first, second),
+        evaluable_share=statistics.rate_of(judged, received, dependence(segments)),
+        same=statistics.rate_of(same, judged, shared),
+        decided=statistics.rate_of(decided, judged, shared),
+        same_decided=statistics.rate_of(same & decided, judged, shared),
+        wrong=_wrong(table, labels, judged, shared, first, second),
         truly_differ=int((judged & ~same & known & ~alike).sum()),
         by_clocks=int((judged & ~same & known & alike).sum()),
-        against=judges.compare(judges.OSCILLATOR, labels_all, own_all, np.repeat(stretches, len(blocks))),
+        against=judges.compare(judges.OSCILLATOR, labels_all, own_all, _repeated(shared, len(blocks))),
     )
+
+
+def _pair_latents(
+    blocks: Sequence[Readings],
+    clock: str,
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    judged: NDArray[np.bool_],
+) -> tuple[Latent, ...]:
+    """Return what is behind agreement on the order of two events: by how much the workers' lags between them differ.
+
+    And, of intervals, how wide the widest pair of them is.
+    """
+    differ = np.ptp(np.array([block.est[second] - block.est[first] for block in blocks]), axis=0)
+    if clock == POINT:
+        return (Latent(differ.astype(np.float64), judged),)
+    widths = [block.latest - block.earliest for block in blocks]
+    widest = np.max(np.array([width[first] + width[second] for width in widths]), axis=0)
+    return Latent(differ.astype(np.float64), judged), Latent(widest.astype(np.float64), judged)
+
+
+def _repeated(shared: Dependence, times: int) -> Dependence:
+    """Return what events share of which each stands so many times in a row."""
+    return Dependence(np.repeat(shared.segments, times), shared.tau)
 
 
 def _wrong(
     table: Table,
     labels: Sequence[NDArray[np.int8]],
     judged: NDArray[np.bool_],
-    stretches: NDArray[np.int64],
+    shared: Dependence,
     first: NDArray[np.int64],
     second: NDArray[np.int64],
 ) -> statistics.Rate | None:
@@ -264,7 +290,7 @@ def _wrong(
         if true is not None:
             told, lag = True, true.ns[second] - true.ns[first]
             wrong |= verdicts.wrong(own, verdicts.order(lag, lag, true.known[first] & true.known[second]))
-    return statistics.block_rate(wrong, judged, stretches) if told else None
+    return statistics.rate_of(wrong, judged, shared) if told else None
 
 
 def _own_labels(own: Readings, clock: str, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -281,35 +307,39 @@ def _who_first(table: Table, known: Sequence[Judge]) -> tuple[tuple[WhoFirst, ..
     found: list[WhoFirst] = []
     totals: list[WhoFirst] = []
     for source, clock in clocks(table):
-        columns = []
+        columns, latents = [], []
         relation = verdicts.points if clock == POINT else verdicts.intervals
+        behind = verdicts.point_latents if clock == POINT else verdicts.interval_latents
         for pair in pairs:
             one, other = (table.readings(worker, source) for worker in pair)
-            labels, stretches = relation(one, other), bootstrap.stretches_of(one.stretch, other.stretch)
+            labels = relation(one, other)
+            latents.append(behind(one, other))
+            shared = dependence(segments_of(one.sample, other.sample), *latents[-1])
             alone = len(pairs) <= MOST_PAIRS_ALONE
-            found.append(_pair(source, clock, pair, labels, told[pair], stretches, known, blocks=alone))
+            found.append(_pair(source, clock, pair, labels, told[pair], shared, known, blocks=alone))
             columns.append(labels)
-        stretches = bootstrap.stretches_of(*(table.readings(worker, source).stretch for worker in table.heard))
+        segments = segments_of(*(table.readings(worker, source).sample for worker in table.heard))
         together = {
             one.name: np.column_stack([told[pair][one.name] for pair in pairs]).ravel()
             for one in known
             if not one.reason
         }
         labels = np.column_stack(columns).ravel()
-        stretches = np.repeat(stretches, len(pairs))
-        total = _pair(source, clock, ALL_PAIRS, labels, together, stretches, known, blocks=True)
-        totals.append(replace(total, rounds=_rounds(labels, due, together, stretches)))
+        behind_all = (centred(columns) for columns in zip(*latents, strict=True))
+        shared = dependence(np.repeat(segments, len(pairs)), *behind_all)
+        total = _pair(source, clock, ALL_PAIRS, labels, together, shared, known, blocks=True)
+        totals.append(replace(total, rounds=_rounds(labels, due, together, shared)))
     return tuple(found), tuple(totals)
 
 
 def _rounds(
-    labels: NDArray[np.int8], due: NDArray[np.bool_], told: dict[str, NDArray[np.int8]], stretches: NDArray[np.int64]
+    labels: NDArray[np.int8], due: NDArray[np.bool_], told: dict[str, NDArray[np.int8]], shared: Dependence
 ) -> Rounds:
     judge = next((one for one in (judges.TRUTH, judges.REFERENCE) if one in told), "")
     by_judge = told.get(judge, np.full(len(labels), verdicts.AMBIGUOUS, dtype=np.int8))
     confident = verdicts.decided(labels)
     needed = ~confident | verdicts.wrong(labels, by_judge)
-    return rounds.count(judge, due, needed, confident & ~verdicts.decided(by_judge), stretches)
+    return rounds.count(judge, due, needed, confident & ~verdicts.decided(by_judge), shared)
 
 
 def _pair(
@@ -318,7 +348,7 @@ def _pair(
     pair: tuple[str, str],
     labels: NDArray[np.int8],
     told: dict[str, NDArray[np.int8]],
-    stretches: NDArray[np.int64],
+    shared: Dependence,
     known: Sequence[Judge],
     *,
     blocks: bool,
@@ -327,7 +357,7 @@ def _pair(
 
     def rate(hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> statistics.Rate:
         if blocks:
-            return statistics.block_rate(hits, of, stretches)
+            return statistics.rate_of(hits, of, shared)
         return statistics.rate(int((hits & of).sum()), int(of.sum()))
 
     truth = told.get(judges.TRUTH)
@@ -341,7 +371,7 @@ def _pair(
         second_before=verdicts.count(labels, verdicts.AFTER),
         decided=rate(verdicts.decided(labels), evaluable),
         ambiguous_share=rate(labels == verdicts.AMBIGUOUS, evaluable),
-        against=tuple(judges.judge(one, labels, told.get(one.name), stretches, blocks=blocks) for one in known),
+        against=tuple(judges.judge(one, labels, told.get(one.name), shared, blocks=blocks) for one in known),
         wrong=None
         if truth is None
         else rate(verdicts.wrong(labels, truth), evaluable & (truth != verdicts.NOT_EVALUABLE)),

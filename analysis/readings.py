@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis import bootstrap, load, truth
+from analysis import load, truth
 from analysis.aligned import (
     Instants,
     RawStamps,
@@ -55,7 +55,7 @@ class Readings:
     ``stamped``: the node has a stamp of the event. ``known``: there is a best estimate ``est``. ``bounded``: there is
     an interval [``earliest``, ``latest``]. Numbers are 0 where the mask says no. A point clock is never bounded.
     ``status`` and ``reference`` are words with categories common to the run, so that millions of them cost little.
-    ``stretch`` numbers the runs of consecutive events served by one clock sample; without samples each is its own.
+    ``sample``: the number of the sample that served, -1 for none; a clock without samples is one anew at every event.
     """
 
     node_id: str
@@ -70,7 +70,7 @@ class Readings:
     latest: NDArray[np.int64]
     status: pd.Categorical
     reference: pd.Categorical
-    stretch: NDArray[np.int64]
+    sample: NDArray[np.int64]
 
     def take(self, positions: NDArray[np.int64]) -> Readings:
         """Return the readings of some events, in the order given."""
@@ -292,18 +292,19 @@ def _readings(
 ) -> Readings:
     """Return one node's block of one source; ``missing`` is the status of events the node has no row of."""
     count = len(stamps.ns)
-    none, alone = np.zeros(count, dtype=np.bool_), np.arange(count)
+    none, unserved = np.zeros(count, dtype=np.bool_), np.full(count, -1)
     there = none if rows is None else rows.there
     if source == records.SYSTEM:
         status = Text(np.where(stamps.known, 0, -1), (records.OK,)).within(words.status, missing)
         numbers = (stamps.known, stamps.known, none, stamps.ns, stamps.ns, stamps.ns)
-        return Readings(node_id, source, POINT, None, *numbers, status, words.all_of(LOCAL, count), alone)
+        served = np.where(stamps.known, np.arange(count), -1)
+        return Readings(node_id, source, POINT, None, *numbers, status, words.all_of(LOCAL, count), served)
     prefix = records.COLUMN_PREFIX.get(source, source)
     if rows is None or f"{prefix}_status" not in rows:
         status = Text(np.where(there, 0, -1), (records.NOT_CONFIGURED,)).within(words.status, missing)
         empty = nothing(count).ns
         numbers = (stamps.known, none, none, empty, empty, empty)
-        return Readings(node_id, source, UNSTATED, None, *numbers, status, words.all_of("", count), alone)
+        return Readings(node_id, source, UNSTATED, None, *numbers, status, words.all_of("", count), unserved)
     est = rows.instants(f"{prefix}_timestamp_ns")
     low, high = rows.instants(f"{prefix}_lower_bound_ns"), rows.instants(f"{prefix}_upper_bound_ns")
     status = texts[node_id, f"{prefix}_status"].within(words.status, NO_STATUS)
@@ -322,8 +323,20 @@ def _readings(
         latest=high.ns,
         status=status,
         reference=texts[node_id, f"{prefix}_reference"].within(words.reference, ""),
-        stretch=bootstrap.stretches_of(rows.text(f"{prefix}_sample_id").codes),
+        sample=_served(rows, prefix),
     )
+
+
+def _served(rows: Rows, prefix: str) -> NDArray[np.int64]:
+    """Return which sample served every event; where none is named (older formats), each new offset is a new one."""
+    named = rows.text(f"{prefix}_sample_id").codes
+    if (named >= 0).any() or f"{prefix}_offset_ms" not in rows:
+        return named
+    offset = rows.floats(f"{prefix}_offset_ms")
+    there = np.flatnonzero(np.isfinite(offset))
+    served = np.full(len(offset), -1)
+    served[there] = np.cumsum(np.diff(offset[there], prepend=np.nan) != 0)
+    return served
 
 
 def _send_readings(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from analysis.dependence import Dependence
+
 MESSAGES_PER_ROUND: Final = 2
 MESSAGE_BYTES: Final = polling.PROBE_BYTES + polling.HEADERS_BYTES  # of one message of a round: 64 and its headers
 
@@ -47,7 +49,7 @@ def count(
     due: NDArray[np.bool_],
     needed: NDArray[np.bool_],
     doubtful: NDArray[np.bool_],
-    stretches: NDArray[np.int64],
+    dependence: Dependence,
     messages: NDArray[np.int64] | None = None,
 ) -> Rounds:
     """Count the decisions that need a round, and those that may (``doubtful``); arrays in order of time.
@@ -55,8 +57,8 @@ def count(
     ``messages``: what the round about each decision sends; None: a question and an answer.
     """
     least, most = due & needed, due & (needed | doubtful)
-    at_least = statistics.block_rate(least, due, stretches)
-    at_most = statistics.block_rate(most, due, stretches) if (most & ~least).any() else at_least
+    at_least = statistics.rate_of(least, due, dependence)
+    at_most = statistics.rate_of(most, due, dependence) if (most & ~least).any() else at_least
     sent = (
         MESSAGES_PER_ROUND * int(one.sum()) if messages is None else int(messages[one].sum()) for one in (least, most)
     )

@@ -32,13 +32,32 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str =
 
 
 def share(rate: Rate | None) -> str:
-    """Return a rate as "97.50 % (195/200; 94.28 to 98.93)", or why there is none."""
-    if rate is None:
-        return "not evaluable"
-    if rate.value is None or rate.low is None or rate.high is None:
+    """Return a rate as "97.50 % (195/200; 94.28 to 98.93)", or why there is none; without an interval without it."""
+    return "not evaluable" if rate is None else share_between(rate, rate)
+
+
+def share_between(least: Rate, most: Rate) -> str:
+    """Return a share that is no less than one rate and no more than another of the same denominator.
+
+    As "90.00 to 97.50 % (180 to 195/200; 81.30 to 98.93)": the interval is from the one's lower to the other's upper
+    limit.
+    """
+    if least.value is None or most.value is None:
         return "not evaluable (0 events)"
-    counts = f"{rate.numerator}/{rate.denominator}"
-    return f"{100 * rate.value:.2f} % ({counts}; {100 * rate.low:.2f} to {100 * rate.high:.2f})"
+    percent = between(100 * least.value, 100 * most.value, 2)
+    hits = between(least.numerator, most.numerator, 0, separator="")
+    beside = ""
+    if least.low is not None and most.high is not None:
+        beside = f"; {100 * least.low:.2f} to {100 * most.high:.2f}"
+    return f"{percent} % ({hits}/{least.denominator}{beside})"
+
+
+def between(least: float | None, most: float | None, digits: int = 1, *, separator: str = ",") -> str:
+    """Return a number between two limits as "1.2 to 3.4", or as "1.2" where they are the same; a dash for none."""
+    if least is None or most is None:
+        return NONE
+    low, high = (f"{value:{separator}.{digits}f}" for value in (least, most))
+    return low if low == high else f"{low} to {high}"
 
 
 def number(value: float | None, digits: int = 1) -> str:

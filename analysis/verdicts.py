@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 import pandas as pd
 
+from analysis.dependence import Latent
 from analysis.errors import AnalysisError
 from node_agent import records
 
@@ -38,6 +39,19 @@ def points(first: Readings, second: Readings) -> NDArray[np.int8]:
     """Label, event by event, the order of the two best estimates; equal ones are ambiguous."""
     comparable = _comparable(first, second) & first.known & second.known
     return _labels(comparable, first.est < second.est, second.est < first.est)
+
+
+def point_latents(first: Readings, second: Readings) -> tuple[Latent, ...]:
+    """Return what is behind the labels of ``points``: by how much the second estimate is later, in ns."""
+    known = _comparable(first, second) & first.known & second.known
+    return (Latent((second.est - first.est).astype(np.float64), known),)
+
+
+def interval_latents(first: Readings, second: Readings) -> tuple[Latent, ...]:
+    """Return what is behind the labels of ``intervals``: by how much the second is later, at least and at most."""
+    known = _comparable(first, second) & first.bounded & second.bounded
+    gaps = (second.earliest - first.latest, second.latest - first.earliest)
+    return tuple(Latent(gap.astype(np.float64), known) for gap in gaps)
 
 
 def reasons(first: Readings, second: Readings, labels: NDArray[np.int8]) -> dict[str, int]:

@@ -142,7 +142,8 @@ def _of(run: Run, source: str, group: pd.DataFrame, consistency: external_consis
         known = known.sort_values("event_id", kind="stable")
         early = (known["true_ns"] <= known["assigned_ns"]).to_numpy(dtype=np.bool_)
         samples = (known[name].to_numpy(dtype=object) for name in ("first_sample", "last_sample"))
-        violations = external_consistency.rate(early, *samples)
+        passed_ns = (known["true_ns"] - known["assigned_ns"]).to_numpy(dtype=np.float64)
+        violations = external_consistency.rate(early, passed_ns, *samples)
     return Waits(
         source=source,
         outcomes={str(name): int(number) for name, number in status.value_counts().sort_index().items()},

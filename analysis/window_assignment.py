@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis import bootstrap, cli, judges, rounds, statistics, verdicts
+from analysis import cli, judges, rounds, statistics, verdicts
+from analysis.dependence import Latent, dependence, segments_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from analysis.dependence import Dependence
     from analysis.judges import Judge, Judgement
-    from analysis.readings import Table
+    from analysis.readings import Readings, Table
     from analysis.rounds import Rounds
 
 STATISTICS_FILE = "window_stats.json"
@@ -173,12 +175,14 @@ def windows_of(table: Table, judge: Judge, window_sizes_ms: Sequence[int]) -> di
     A judge knows how much later one worker received than another, not what time it was. So every worker that received
     is asked in turn: had all read this worker's clock, its reading plus the lag, had they got the same window? SAME if
     the answer is yes for every worker's clock, DIFFER if it is no for every one, else UNKNOWN: it depends on the clock,
-    or the lag is not known well enough. Both answers hold for every lag in the judge's interval.
+    or the lag is not known well enough. Both answers hold for every lag in the judge's interval. Where the judge knows
+    no lag at all it says nothing.
     """
     received = np.array([table.received[worker] for worker in table.heard])
     keys = [(source, width) for source in table.sources for width in window_sizes_ms]
     same = {key: np.ones(len(table.event_ids), dtype=np.bool_) for key in keys}
     differ = {key: np.ones(len(table.event_ids), dtype=np.bool_) for key in keys}
+    known = np.zeros(len(table.event_ids), dtype=np.bool_)
     for anchor, worker in enumerate(table.heard):
         all_same = {key: np.ones(len(table.event_ids), dtype=np.bool_) for key in keys}
         any_differ = {key: np.zeros(len(table.event_ids), dtype=np.bool_) for key in keys}
@@ -186,6 +190,7 @@ def windows_of(table: Table, judge: Judge, window_sizes_ms: Sequence[int]) -> di
             if place == anchor:
                 continue
             lag, there = judge.receipts(worker, other), received[place]
+            known |= received[anchor] & there & lag.known
             for source, width_ms in keys:
                 width, est = width_ms * MS_NS, table.readings(worker, source).est
                 index, low, high = est // width, (est + lag.low) // width, (est + lag.high) // width
@@ -195,7 +200,7 @@ def windows_of(table: Table, judge: Judge, window_sizes_ms: Sequence[int]) -> di
             same[key] &= ~received[anchor] | all_same[key]
             differ[key] &= ~received[anchor] | any_differ[key]
     shared = received.sum(axis=0) >= 2
-    return {key: _labels(shared, shared, same[key], differ[key]) for key in keys}
+    return {key: _labels(shared & known, shared, same[key], differ[key]) for key in keys}
 
 
 def _labels(
@@ -230,31 +235,51 @@ def _cell(
     contradiction = provable_here & ~_all_equal(low, certain & received)
     points = _labels(evaluable, evaluable, agree, ~agree)
     intervals = _labels(provable_here, provable | contradiction, provable, contradiction)
-    stretches = bootstrap.stretches_of(*(block.stretch for block in blocks))
+    of_points, of_intervals = _dependence(blocks, received, evaluable, provable_here)
     messages = rounds.MESSAGES_PER_ROUND * (received.sum(axis=0, dtype=np.int64) - 1)
     by_judge = {name: labels[source, width_ms] for name, labels in told.items()}
     true = _true_windows(table, width, received)
 
-    def needed(alike: NDArray[np.bool_], indices: NDArray[np.int64]) -> Rounds:
+    def needed(alike: NDArray[np.bool_], indices: NDArray[np.int64], shared_by: Dependence) -> Rounds:
         judge, right = judges.TRUTH, _right(true, received, indices)
         if right is None:  # nobody knows the windows of true time: had they been alike with one clock for all?
             judge, right = next(iter(by_judge.items()), ("", np.full(len(shared), UNKNOWN, dtype=np.int8)))
-        return rounds.count(judge, shared, ~alike | (right == DIFFER), right == UNKNOWN, stretches, messages)
+        return rounds.count(judge, shared, ~alike | (right == DIFFER), ~verdicts.decided(right), shared_by, messages)
 
     return Cell(
         source=source,
         width_ms=width_ms,
         shared=int(shared.sum()),
-        agreement=statistics.block_rate(agree, evaluable, stretches),
-        provable_agreement=statistics.block_rate(provable, provable_here, stretches),
-        contradiction=statistics.block_rate(contradiction, provable_here, stretches),
-        point_against=tuple(judges.judge(one, points, by_judge.get(one.name), stretches) for one in known),
-        interval_against=tuple(judges.judge(one, intervals, by_judge.get(one.name), stretches) for one in known),
+        agreement=statistics.rate_of(agree, evaluable, of_points),
+        provable_agreement=statistics.rate_of(provable, provable_here, of_intervals),
+        contradiction=statistics.rate_of(contradiction, provable_here, of_intervals),
+        point_against=tuple(judges.judge(one, points, by_judge.get(one.name), of_points) for one in known),
+        interval_against=tuple(judges.judge(one, intervals, by_judge.get(one.name), of_intervals) for one in known),
         splits=tuple(_split(one, points, by_judge.get(one.name)) for one in known),
-        point_rounds=needed(agree, index),
-        interval_rounds=needed(provable, low),
+        point_rounds=needed(agree, index, of_points),
+        interval_rounds=needed(provable, low, of_intervals),
         **_absolute(true, received, evaluable, agree, certain, low, index),
     )
+
+
+def _dependence(
+    blocks: Sequence[Readings],
+    received: NDArray[np.bool_],
+    evaluable: NDArray[np.bool_],
+    provable: NDArray[np.bool_],
+) -> tuple[Dependence, Dependence]:
+    """Return what events share for the windows of points, and of intervals: how far the receipts' readings reach."""
+    limits = np.iinfo(np.int64)
+
+    def reach(highs: list[NDArray[np.int64]], lows: list[NDArray[np.int64]], known: NDArray[np.bool_]) -> Latent:
+        highest = np.max(np.where(received, np.array(highs), limits.min), axis=0)
+        lowest = np.min(np.where(received, np.array(lows), limits.max), axis=0)
+        return Latent(np.where(known, highest - lowest, 0).astype(np.float64), known)
+
+    segments = segments_of(*(block.sample for block in blocks))
+    points = reach([block.est for block in blocks], [block.est for block in blocks], evaluable)
+    intervals = reach([block.latest for block in blocks], [block.earliest for block in blocks], provable)
+    return dependence(segments, points), dependence(segments, points, intervals)
 
 
 def _split(judge: Judge, points: NDArray[np.int8], told: NDArray[np.int8] | None) -> Split:

@@ -19,9 +19,9 @@ def test_raw_clocks_violate_exactly_where_the_worker_runs_behind_by_more_than_th
     assert system["ahead"]["points"]["violated"]["numerator"] == 0
     assert system["behind"]["points"]["violated"] == {
         "numerator": 25, "denominator": 25, "value": 1.0,
-        "interval": [pytest.approx(0.05 ** (1 / 25)), 1.0],
-        "method": "exact one-sided 95 % (Clopper-Pearson) at the effective number of trials",
-        "effective_trials": 25.0,
+        "interval": None,  # two clocks that stand to each other as they do, once
+        "method": "no interval: nothing varied that could tell what the trials share, only repeats of the run can",
+        "effective_trials": None,
     }  # fmt: skip
     assert system["ahead"]["points"]["receive_minus_send_us"]["median"] == 2100.0
 

@@ -13,6 +13,7 @@ from analysis import clock_quality, clock_quality_figure, clock_quality_tables, 
 from analysis import clock_quality_calibration as calibration
 from analysis import clock_quality_coverage as coverages
 from analysis import clock_quality_standards as standards
+from analysis.dependence import Dependence
 from analysis.errors import AnalysisError
 from node_agent import records
 
@@ -45,12 +46,18 @@ def errors(error, below, above=None, *, level=0.95, half=0):
     every = np.ones(len(error), dtype=np.bool_)
     low = error - half
     return standards.Errors(
-        standards.INJECTED, level, every, every, low, low if not half else error + half, below, above
-    )
+        standards.INJECTED, level, every, every, low, low if not half else error + half, below, above,
+        (below + above) / 2,
+    )  # fmt: skip
 
 
-def each(count):
-    return np.arange(count)
+def each(count, times=1):
+    """Return what events share of which so many in a row rest on one sample."""
+    return Dependence(np.repeat(np.arange(count), times), None)
+
+
+def scored(one, baseline):
+    return calibration.skill(one, baseline, coverages.coverage(one, each(len(one.low))))
 
 
 def test_readings_that_contain_the_truth_are_counted_with_their_width_and_error(tmp_path):
@@ -169,7 +176,7 @@ def test_the_calibration_factor_of_a_hundredfold_overconfident_clock_is_a_hundre
     found = calibration.kappa(errors(error, int(1.959964 * sigma / 100)), each(40_000))
     assert found.value == pytest.approx(100, rel=0.02)
     assert found.low < 100 < found.high
-    assert found.high - found.low < 5
+    assert found.high - found.low < 6
 
 
 def test_intervals_stretched_by_kappa_cover_as_often_as_claimed_and_by_less_they_do_not():
@@ -189,12 +196,12 @@ def test_dependent_errors_give_a_wider_interval_of_kappa_than_independent_ones()
     rng = np.random.default_rng(3)
     once = rng.normal(scale=1000, size=100)
     alone = calibration.kappa(errors(rng.normal(scale=1000, size=2000), 1000, level=0.8), each(2000))
-    served = calibration.kappa(errors(np.repeat(once, 20), 1000, level=0.8), np.repeat(each(100), 20))
+    served = calibration.kappa(errors(np.repeat(once, 20), 1000, level=0.8), each(100, 20))
     assert served.high - served.low > 2 * (alone.high - alone.low)
 
 
 def test_kappa_has_no_upper_limit_where_too_few_samples_could_have_missed():
-    found = calibration.kappa(errors(np.repeat([500, -400], 50), 1000, level=0.9973), np.repeat([0, 1], 50))
+    found = calibration.kappa(errors(np.repeat([500, -400], 50), 1000, level=0.9973), each(2, 50))
     assert (found.value, found.high) == (0.5, None)
     assert calibration.kappa(errors([500, -400], 1000, level=1.0), each(2)).value == 0.5
 
@@ -206,30 +213,31 @@ def test_an_interval_without_width_that_misses_has_no_finite_factor():
 
 def test_the_interval_score_is_the_width_plus_the_penalty_of_the_miss():
     """Width 200, alpha 0.1: inside 200; missed by 30, 200 + 2 / 0.1 * 30 = 800 (Gneiting and Raftery 2007)."""
-    found = calibration.skill(errors([0, 130], 100, level=0.9), None, each(2))
-    assert found.score_us == pytest.approx((200 + 800) / 2 / 1000)
+    found = scored(errors([0, 130], 100, level=0.9), None)
+    assert found.score_us == pytest.approx([(200 + 800) / 2 / 1000] * 2)
+    assert (found.penalised.numerator, found.may_be_penalised.numerator) == (1, 1)
     assert found.value is None
 
 
 def test_skill_is_positive_where_the_source_is_narrower_and_as_right_as_the_last_sample_held():
     error = np.random.default_rng(4).normal(scale=100, size=1000)
     better, held = errors(error, 400), errors(error, 800)
-    found = calibration.skill(better, held, each(1000))
-    assert found.value == pytest.approx(0.5, abs=0.01)
-    assert found.low <= found.value <= found.high
-    assert calibration.skill(held, better, each(1000)).value < 0
-    assert calibration.skill(held, held, each(1000)).value == 0.0
+    found = scored(better, held)
+    assert found.value == pytest.approx([0.5] * 2, abs=0.01)
+    assert scored(held, better).value.most < 0
+    assert scored(held, held).value == (0.0, 0.0)
 
 
 def test_the_width_of_the_standard_bounds_score_and_skill():
     error = np.random.default_rng(5).normal(scale=100, size=200)
-    found = calibration.skill(errors(error, 150, half=20), errors(error, 250, half=20), each(200))
-    assert found.least < found.value < found.most
+    found = scored(errors(error, 150, half=20), errors(error, 250, half=20))
+    true = scored(errors(error, 150), errors(error, 250)).value.least
+    assert found.value.least < true < found.value.most
 
 
 def test_what_the_standard_cannot_tell_makes_no_clock_too_narrow():
     """Errors within 40 of 50 claimed, known to within 30: a factor of 0.2 may suffice, 1.4 surely does."""
-    error = np.linspace(-40, 40, 400).astype(int)
+    error = np.random.default_rng(8).permutation(np.linspace(-40, 40, 400)).astype(int)
     blurred = calibration.kappa(errors(error, 50, level=1.0, half=30), each(400))
     assert (blurred.least, blurred.value) == (pytest.approx(0.2), pytest.approx(1.4))
     assert blurred.claims == "undecided"
@@ -244,7 +252,8 @@ def test_an_honest_clock_judged_by_a_wide_reference_is_shown_undecided_and_not_o
     tick = next(one for one in found.clocks if (one.source, one.node_id) == ("chronotick", "w"))
     assert (tick.width_us.median, tick.judged_width_us.median) == (60.0, 120.0)
     said = tick.as_dict()
-    assert (said["kappa"], said["kappa_bounds"], said["kappa_detail"]["claims"]) == (2.0, [0.0, 2.0], "undecided")
+    assert (said["kappa"], said["kappa_bounds"], said["kappa_detail"]["claims"]) == (None, [0.0, 2.0], "undecided")
+    assert (said["coverage"], said["coverage_bounds"]) == (None, [0.0, 1.0])
     assert said["judged"].startswith("difference")
     grid = clock_quality_tables.clocks(found)
     row = dict(zip(grid.columns, next(row for row in grid.rows if row[:2] == ("chronotick", "w")), strict=True))
@@ -333,8 +342,8 @@ def test_the_last_sample_held_is_its_offset_and_bound_and_nothing_else(tmp_path)
     write_csv(path / "raw" / "w" / records.SAMPLES_FILE, records.SAMPLES_COLUMNS, [row])
     found = {(one.source, one.node_id): one for one in clock_quality.compute(readings.table(load.load(path))).clocks}
     skill = found["ntp", "w"].skill
-    assert (skill.score_us, skill.baseline_us) == (100.0, 120.0)
-    assert skill.value == pytest.approx(1 - 100 / 120)
+    assert (skill.score_us, skill.baseline_us) == ((100.0, 100.0), (120.0, 120.0))
+    assert skill.value == pytest.approx([1 - 100 / 120] * 2)
     assert found["ntp", "boss"].skill.value is None  # it has no samples
 
 

@@ -39,11 +39,11 @@ def test_the_threshold_decides(tmp_path, comparison, threshold, value, status):
 
 
 def test_a_rate_counts_by_its_value_and_is_shown_with_its_interval(tmp_path):
-    one = judge(tmp_path, "at_most", 0.5, {"a": {"b": statistics.rate(1, 4).as_dict()}})
+    one = judge(tmp_path, "at_most", 0.5, {"a": {"b": statistics.rate(1, 5, statistics.Worth(5.0, 10**9)).as_dict()}})
     assert one.status == "supported"
-    assert one.measured == "25.00 % (1 of 4; 4.56 to 69.94)"
+    assert one.measured == "20.00 % (1 of 5; 3.62 to 62.45)"
     assert one.method.startswith("Wilson")
-    assert one.reason == "the 95 % interval reaches 69.94 %: consistent with, not proof"
+    assert one.reason == "the 95 % interval reaches 62.45 %: consistent with, not proof"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,12 @@ def test_a_rate_counts_by_its_value_and_is_shown_with_its_interval(tmp_path):
 def test_an_interval_that_does_not_clear_the_threshold_is_named_beside_the_status(
     tmp_path, comparison, threshold, hits, of, status, reason
 ):
-    one = judge(tmp_path, comparison, threshold, {"a": {"b": statistics.rate(hits, of).as_dict()}})
+    one = judge(
+        tmp_path,
+        comparison,
+        threshold,
+        {"a": {"b": statistics.rate(hits, of, statistics.Worth(float(of), 10**9)).as_dict()}},
+    )
     assert one.status == status
     assert one.reason.startswith(reason)
     assert bool(one.reason) == bool(reason)
@@ -137,7 +142,10 @@ def test_never_wrong_is_nothing_without_decisions(tmp_path, decided, status, rea
         "hypotheses:\n  - name: n\n    source: s\n    statement: t\n    metric: a/b\n    comparison: at_most\n"
         "    threshold: 0\n" + evidence
     )
-    rates = {"b": statistics.rate(0, 400).as_dict(), "decided": statistics.rate(decided, 400).as_dict()}
+    rates = {
+        "b": statistics.rate(0, 400, statistics.Worth(400.0, 399)).as_dict(),
+        "decided": statistics.rate(decided, 400).as_dict(),
+    }
     (one,) = hypotheses.judge(hypotheses.read(file), {"a": rates})
     assert (one.status, one.reason) == (status, reason)
     (none,) = hypotheses.judge(hypotheses.read(file), {"a": {"b": statistics.rate(0, 400).as_dict()}})

@@ -74,8 +74,13 @@ def test_every_number_of_every_statistics_file_is_a_macro_with_that_value(analys
             if data["value"] is None:
                 assert found[name + "Percent"] == r"\resNotEvaluable{}"
             else:
-                for part, value in zip(("Percent", "Low", "High"), (data["value"], *data["interval"]), strict=True):
-                    assert float(found[name + part]) == pytest.approx(100 * value, abs=0.005001)
+                for part, value in zip(
+                    ("Percent", "Low", "High"), (data["value"], *(data["interval"] or (None, None))), strict=True
+                ):
+                    if value is None:
+                        assert found[name + part] == r"\resNotEvaluable{}"
+                    else:
+                        assert float(found[name + part]) == pytest.approx(100 * value, abs=0.005001)
             checked += 1
         elif isinstance(data, dict):
             for key, value in data.items():

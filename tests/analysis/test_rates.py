@@ -9,20 +9,35 @@ from scipy import stats
 from analysis import statistics
 
 
-@pytest.mark.parametrize(("hits", "trials"), [(1, 10), (5, 10), (195, 200), (3, 4), (1456, 5991)])
+def independent(trials):
+    """Return what independent trials are worth: themselves, with a variance that is known."""
+    return statistics.Worth(float(trials), 10**9)
+
+
+@pytest.mark.parametrize(("hits", "trials"), [(1, 10), (5, 10), (195, 200), (3, 5), (1456, 5991)])
 def test_the_interval_is_wilsons(hits, trials):
-    ours = statistics.rate(hits, trials)
+    ours = statistics.rate(hits, trials, independent(trials))
     theirs = stats.binomtest(hits, trials).proportion_ci(method="wilson")
     assert (ours.low, ours.high) == (pytest.approx(theirs.low), pytest.approx(theirs.high))
     assert ours.value == hits / trials
 
 
-@pytest.mark.parametrize("trials", [1, 30, 400])
+@pytest.mark.parametrize("trials", [5, 30, 400])
 def test_nothing_and_everything_get_the_exact_one_sided_limit(trials):
-    none, every = statistics.rate(0, trials), statistics.rate(trials, trials)
+    none, every = (statistics.rate(hits, trials, independent(trials)) for hits in (0, trials))
     limit = stats.binomtest(0, trials, alternative="less").proportion_ci(method="exact").high
     assert (none.low, none.high) == (0.0, pytest.approx(limit))
     assert (every.low, every.high) == (pytest.approx(1 - limit), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("worth", "method"),
+    [(None, "a count"), (statistics.Worth(None), "nothing varied"), (statistics.Worth(4.9), "fewer than 5")],
+)
+def test_where_nobody_knows_what_trials_are_worth_or_they_are_worth_little_there_is_no_interval(worth, method):
+    found = statistics.rate(3, 1000, worth)
+    assert (found.value, found.low, found.high) == (0.003, None, None)
+    assert method in found.method
 
 
 def test_no_trials_have_no_value_and_no_interval():
