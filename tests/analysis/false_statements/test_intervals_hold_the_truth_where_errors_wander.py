@@ -1,6 +1,6 @@
 """A 95 % interval that is given holds the true rate in nine of ten runs or more, however long the error remembers.
 
-The grid of METHODOLOGY is made by ``invoke calibrate-statistics``; here are its hard corners, and other kinds of clocks.
+The grid of METHODOLOGY is made by ``invoke calibrate-statistics``; here are its hard corners, and other clocks.
 """
 
 from __future__ import annotations
