@@ -27,7 +27,7 @@ BAND_ALPHA: Final = 0.25
 ASIDE: Final = 1.025
 YOUNGEST_S: Final = 1e-6  # a logarithmic axis has no 0
 OF_PAIRS: Final = "\nof differences of readings"
-LEAST_US: Final = 1e-3  # nor has that of widths
+ARROW: Final = 0.5  # of the greatest error: how far an arrow points that means "at most"
 MOST_NODES: Final = 3  # error panels in a row; the statistics have all nodes
 
 
@@ -106,6 +106,7 @@ def coverage_by_age(axes: Axes, clocks: Sequence[Quality], markers: dict[str, st
 def widths(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> None:
     """Draw the half-width of what was judged, median and a bar to its 99th percentile, beside the median error.
 
+    An error that is known between limits is a bar between them, and one that may be 0 an arrow from the greatest.
     Where the reference judges, both are of the difference of two readings. Where nobody judges, the width is of one.
     """
     relative = any(one.relative and one.judged_width_us.median for one in clocks)
@@ -129,7 +130,11 @@ def widths(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> No
         if one.abs_error_us.median:
             low_us, high_us = one.least_error_us.median or 0.0, one.abs_error_us.median
             if one.relative:  # from the least to the greatest that the standard allows
-                axes.plot([place, place], [max(low_us, LEAST_US), high_us], color="black", linewidth=1.6)
+                down_us = high_us - low_us if low_us > 0 else ARROW * high_us
+                axes.errorbar(
+                    place, high_us, yerr=[[down_us], [0.0]], uplims=low_us == 0, color="black", elinewidth=1.2, capsize=2,
+                    fmt="none",
+                )  # fmt: skip
             else:
                 axes.plot(place, high_us, color="black", marker=markers[one.node_id], markersize=2.5)
     style.readable_log(axes.yaxis)
