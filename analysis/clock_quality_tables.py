@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analysis import clock_quality_standards as standards
+from analysis import utc
 from analysis.clock_quality import half
 from analysis.readings import POINT as POINT_CLOCK
 from analysis.tables import markdown, number, share
@@ -21,7 +23,22 @@ def judged_against(result: ClockQuality) -> str:
     for one in result.clocks:
         by_standard.setdefault(one.standard, {})[one.node_id] = None
     parts = [f"{', '.join(nodes)}: {standard}" for standard, nodes in by_standard.items()]
-    return f"What each node's clocks were judged against: {'; '.join(parts)}."
+    return f"What each node's clocks were judged against: {'; '.join(parts)}.{_what_was_judged(result)}"
+
+
+def _what_was_judged(result: ClockQuality) -> str:
+    """Return, in sentences, which readings were judged as something else than they are, and which were not judged."""
+    other: dict[str, dict[str, None]] = {}
+    for one in result.clocks:
+        if one.judged_as:
+            other.setdefault(f"{one.source} as {one.judged_as}", {})[one.node_id] = None
+    left = [
+        f"{one.source} at {one.node_id} {count:,} ({standards.IN_WORDS[reason]})"
+        for one in result.clocks
+        for reason, count in one.left_out.items()
+    ]
+    said = [f" Judged was {what} ({', '.join(nodes)})." for what, nodes in other.items()]
+    return "".join(said) + (f" Not judged: {'; '.join(left)}." if left else "")
 
 
 def clocks(result: ClockQuality) -> str:
@@ -44,7 +61,7 @@ def clocks(result: ClockQuality) -> str:
                 "point clock" if point else share(one.coverage.contained),
                 "point clock" if point else share(one.coverage.missed),
                 "point clock" if point else _undecided(one),
-                number(judged.median) + (" (difference)" if one.relative and judged.count else ""),
+                number(judged.median) + _judged_as(one),
                 number(width.median),
                 number(width.p99),
                 number(error.median),
@@ -116,6 +133,12 @@ def stability(result: ClockQuality) -> str:
         "filled slots is used. All τ are in `statistics/clock_quality_stats.json`."
     )
     return f"{note}\n\n{table}"
+
+
+def _judged_as(one: Quality) -> str:
+    if not one.judged_width_us.count:
+        return ""
+    return f" ({utc.WITH_ROOT_DISTANCE})" if one.judged_as else " (difference)" if one.relative else ""
 
 
 def _claim(one: Quality) -> str:

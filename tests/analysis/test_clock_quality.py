@@ -330,12 +330,13 @@ def test_the_last_sample_held_is_its_offset_and_bound_and_nothing_else(tmp_path)
     from run_folder import write_csv
 
     row = {"sample_id": "ntp1", "source": "ntp", "outcome": "ok", "offset_ns": -5 * MS + 40 * US, "bound_ns": 60 * US}
+    row |= {"root_delay_ns": 0, "root_dispersion_ns": 0}
     write_csv(path / "raw" / "w" / records.SAMPLES_FILE, records.SAMPLES_COLUMNS, [row])
     found = {(one.source, one.node_id): one for one in clock_quality.compute(readings.table(load.load(path))).clocks}
     skill = found["ntp", "w"].skill
     assert (skill.score_us, skill.baseline_us) == (100.0, 120.0)
     assert skill.value == pytest.approx(1 - 100 / 120)
-    assert found["ntp", "boss"].skill.value is None  # it has no samples
+    assert found["ntp", "boss"].skill.value is None  # its sample has no offset
 
 
 def test_paired_differences_of_errors_are_told_against_every_other_source(tmp_path):
