@@ -148,10 +148,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Causality:
-    """All cells, by source and then by worker; ``totals``: all workers of a source together."""
+    """All cells, by source and then by worker; ``totals``: all workers of a source together.
+
+    ``received``: of all (event, worker) pairs sent, to every configured worker, those that arrived.
+    """
 
     cells: tuple[Cell, ...]
     totals: tuple[Cell, ...]
+    received: statistics.Rate
 
     @property
     def sources(self) -> list[str]:
@@ -163,15 +167,16 @@ class Causality:
         return [cell for cell in self.cells if cell.source == source]
 
     def as_statistics(self) -> dict[str, Any]:
-        """Return ``{sources: {source: {all: …, workers: {worker: …}}}}``; every rate with its denominator."""
+        """Return ``{received: …, sources: {source: {all: …, workers: {worker: …}}}}``; rates with denominators."""
         return {
+            "received": self.received.as_dict(),
             "sources": {
                 total.source: {
                     ALL: total.as_dict(),
                     "workers": {cell.worker: cell.as_dict() for cell in self.of(total.source)},
                 }
                 for total in self.totals
-            }
+            },
         }
 
 
@@ -189,7 +194,16 @@ def compute(table: Table, known: Sequence[Judge] | None = None) -> Causality:
         level = levels.pop() if len(levels) == 1 else None
         totals.append(_cell(source, ALL, kind, level, _together(list(parts.values())), found))
         cells += mine
-    return Causality(tuple(cells), tuple(totals))
+    return Causality(tuple(cells), tuple(totals), _received(table))
+
+
+def _received(table: Table) -> statistics.Rate:
+    """Return how much of what was sent arrived, over all configured workers, those without any data among them."""
+    nothing = np.zeros(len(table.event_ids), dtype=np.bool_)
+    arrived = np.column_stack([table.received.get(worker, nothing) for worker in table.workers]).ravel()
+    sent = np.repeat(table.sent.known, len(table.workers))
+    events = np.repeat(np.arange(len(table.event_ids)), len(table.workers))  # one that is lost may be lost to all
+    return statistics.rate_of(arrived, sent, dependence(events))
 
 
 def _judged(found: Sequence[Judge], worker: str, table: Table) -> dict[str, NDArray[np.int8]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import cli, statistics, verdicts
+from analysis import cli, scopes, statistics, utc, verdicts
 from analysis import clock_quality_baseline as baseline
 from analysis import clock_quality_calibration as calibration
 from analysis import clock_quality_coverage as coverages
@@ -20,9 +20,11 @@ from analysis import clock_quality_rows as row_data
 from analysis import clock_quality_stability as stabilities
 from analysis import clock_quality_standards as standards
 from analysis.dependence import Dependence, dependence, segments_of
+from analysis.scopes import ABOUT_THE_SERVER
 from node_agent import records
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -57,7 +59,8 @@ class Quality:
     ``width_us``: of the whole interval of one reading. ``judged_width_us``: of the interval that was judged, which is
     that of the difference of two readings where the standard is the reference (``relative``). ``abs_error_us``: the
     greatest error the standard allows, ``least_error_us`` the smallest. ``provable_misses``: events whose readings
-    here and at the coordinator cannot both be right.
+    here and at the coordinator cannot both be right. ``judged_as``: what was judged, where not the reading as it is.
+    ``left_out``: what could not be judged for what it is about, by reason.
     """
 
     source: str
@@ -83,6 +86,8 @@ class Quality:
     provable_misses: statistics.Rate | None
     less_error_than: dict[str, statistics.Mean]
     trace: Trace
+    judged_as: str
+    left_out: Mapping[str, int]
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-serialisable data; plain numbers under the plain names, what they rest on beside them."""
@@ -105,7 +110,8 @@ class Quality:
             "coverage_rates": self.coverage.as_dict(),
             "provable_misses": None if self.provable_misses is None else self.provable_misses.as_dict(),
             "width_us": self.width_us.as_dict(),
-            "judged": "difference to the coordinator's reading" if self.relative else "reading",
+            "judged": self.judged_as or ("difference to the coordinator's reading" if self.relative else "reading"),
+            "not_judged": dict(self.left_out),
             "judged_width_us": self.judged_width_us.as_dict(),
             "abs_error_us": self.abs_error_us.as_dict(),
             "abs_error_at_least_us": self.least_error_us.as_dict(),
@@ -194,9 +200,11 @@ class _Data:
         held = baseline.held(readings, mine, table.stamps[node_id], samples)
         true = table.truth(node_id)
         if true is not None:
-            errors = standards.against_truth(readings, true)
-            held_errors = None if held is None else standards.against_truth(held, true)
-            return cls(readings, mine, errors, held_errors, mine.claimed_ns, runs)
+            root = utc.of(table, node_id, source)
+            errors = standards.against_true_time(readings, true, root)
+            held_errors = None if held is None else standards.against_true_time(held, true, root)
+            judged = standards.without(errors, scopes.about_the_server(table, node_id, source), ABOUT_THE_SERVER)
+            return cls(readings, mine, judged, held_errors, mine.claimed_ns, runs)
         if node_id == table.coordinator_id:
             standard = standards.NOTHING if flights is None else standards.ORIGIN
             return cls(readings, mine, standards.unjudged(readings, standard), None, mine.claimed_ns, runs)
@@ -205,7 +213,9 @@ class _Data:
             nothing = standards.unjudged(readings, standards.NOTHING)
             return cls(readings, mine, nothing, None, mine.claimed_ns, runs)
         here = table.sends(node_id, source)
+        strange = (scopes.about_the_server(table, one, source) for one in (node_id, table.coordinator_id))
         errors = standards.against_lag(readings, here, lag)
+        errors = standards.without(errors, np.logical_or(*strange), ABOUT_THE_SERVER)
         theirs = row_data.source_rows(row_data.node_rows(table, table.coordinator_id), source)
         here_held = baseline.held(here, theirs, table.own_sends[node_id], table.run.samples.get(table.coordinator_id))
         both_held = None if held is None or here_held is None else standards.against_lag(held, here_held, lag)
@@ -254,6 +264,8 @@ def _quality(table: Table, one: _Data, beside: dict[str, _Data]) -> Quality:
             if other != readings.source and (judged & them.errors.judged).any()
         },
         trace=_trace(table, errors),
+        judged_as=errors.judged_as,
+        left_out=errors.left_out,
     )
 
 
@@ -272,13 +284,15 @@ def _less_error(mine: Errors, theirs: Errors, segments: NDArray[np.int64]) -> st
 def _provable_misses(table: Table, receive: Readings) -> statistics.Rate | None:
     """Return how often the reading of a receipt ends before that of its sending begins: one of the two is wrong.
 
-    It takes no standard, for no packet arrives before it left. None for the coordinator and for point clocks.
+    It takes no standard, for no packet arrives before it left. None for the coordinator and for point clocks; readings
+    about a server's clock are left out.
     """
     if receive.node_id == table.coordinator_id or receive.source == records.SYSTEM:
         return None
     send = table.sends(receive.node_id, receive.source)
     labels = verdicts.intervals(send, receive)
-    evaluable = labels != verdicts.NOT_EVALUABLE
+    strange = (scopes.about_the_server(table, node, receive.source) for node in (receive.node_id, table.coordinator_id))
+    evaluable = (labels != verdicts.NOT_EVALUABLE) & ~np.logical_or(*strange)
     shared = dependence(segments_of(send.sample, receive.sample), *verdicts.interval_latents(send, receive))
     return statistics.rate_of(labels == verdicts.AFTER, evaluable, shared)
 

@@ -3,16 +3,20 @@
 At each event take the sample that served the source's reading, and nothing but that sample: the estimate is the node's
 wall stamp plus the sample's own offset (reference - wall clock when it was taken), and the interval is the sample's own
 bound (``bound_ns``, with root delay / 2 and root dispersion where readings refer to UTC; else the source's multiplier
-times ``sigma_ns``). Nothing ages, nothing is predicted, nothing is intersected with older samples,
+times ``sigma_ns``). One that refers to a server is judged to UTC as the readings are: with root distance (``utc``).
+Nothing ages, nothing is predicted, nothing is intersected with older samples,
 and the oscillator is not consulted: it is what a program does that sets its clock by every answer and looks no further.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from analysis import utc
+from node_agent import records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,8 +24,6 @@ if TYPE_CHECKING:
 
     from analysis.clock_quality_rows import SourceRows
     from analysis.readings import Instants, Readings
-
-UTC: Final = "utc"
 
 
 def held(
@@ -36,7 +38,9 @@ def held(
     chosen = samples[(samples["source"] == readings.source) & samples["offset_ns"].notna()]
     place = chosen.drop_duplicates("sample_id").set_index("sample_id").reindex(list(rows.sample.words))
     offset = _int64(place["offset_ns"])
-    half = _half_ns(place, _multiplier(readings.level), to_utc=bool((readings.reference == UTC).any()))
+    lacks_root = readings.source != records.CHRONY  # whose own bound has the root distance inside
+    to_utc = lacks_root and bool((readings.reference == utc.UTC_LABEL).any())
+    half = _half_ns(place, _multiplier(readings.level), to_utc=to_utc)
     there = np.append(np.asarray(place["offset_ns"].notna()), values=False)[rows.sample.codes]
     known = readings.known & there & stamps.known
     est = np.where(known, stamps.ns + np.append(offset, 0)[rows.sample.codes], 0)
@@ -56,9 +60,9 @@ def _multiplier(level: float | None) -> float:
 def _half_ns(samples: pd.DataFrame, multiplier: float, *, to_utc: bool) -> NDArray[np.int64]:
     """Return the half-width every sample claims for itself, in ns; -1 where it claims none."""
     bound = _int64(samples["bound_ns"], -1) if "bound_ns" in samples else np.full(len(samples), -1)
-    if to_utc and {"root_delay_ns", "root_dispersion_ns"} <= set(samples.columns):
-        root = -(-_int64(samples["root_delay_ns"]) // 2) + _int64(samples["root_dispersion_ns"])
-        bound = np.where(bound >= 0, bound + root, -1)
+    if to_utc:
+        root = utc.of_samples(samples)
+        bound = np.where((bound >= 0) & root.known, bound + root.ns, -1)
     if "sigma_ns" in samples:
         sigma = _int64(samples["sigma_ns"], -1)
         bound = np.where(sigma >= 0, np.ceil(multiplier * sigma).astype(np.int64), bound)

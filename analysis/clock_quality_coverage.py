@@ -43,7 +43,11 @@ class Coverage:
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-serialisable data."""
-        return {name: getattr(self, name).as_dict() for name in ("contained", "missed", "undecided")}
+        rates: dict[str, Any] = {name: getattr(self, name).as_dict() for name in ("contained", "missed", "undecided")}
+        if self.bounds is not None:
+            least, most = self.bounds
+            rates |= {"contained_bounds": [least, most], "missed_bounds": [1.0 - most, 1.0 - least]}
+        return rates
 
 
 @dataclass(frozen=True)

@@ -132,8 +132,8 @@ def widths(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> No
             if one.relative:  # from the least to the greatest that the standard allows
                 down_us = high_us - low_us if low_us > 0 else ARROW * high_us
                 axes.errorbar(
-                    place, high_us, yerr=[[down_us], [0.0]], uplims=low_us == 0, color="black", elinewidth=1.2, capsize=2,
-                    fmt="none",
+                    place, high_us, yerr=[[down_us], [0.0]], uplims=low_us == 0, color="black", elinewidth=1.2,
+                    capsize=2, fmt="none",
                 )  # fmt: skip
             else:
                 axes.plot(place, high_us, color="black", marker=markers[one.node_id], markersize=2.5)

@@ -7,23 +7,23 @@ and an uncorrected clock says nothing about a corrected one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
+from analysis import scopes, utc
 from analysis.dependence import Latent
 from analysis.errors import AnalysisError
 from node_agent import records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from analysis.readings import Instants, Readings
 
+IN_WORDS: Final = {utc.NO_ROOT_DISTANCE: utc.IN_WORDS, scopes.ABOUT_THE_SERVER: scopes.IN_WORDS}  # why left out
 FED_BY: Final[Mapping[str, frozenset[str]]] = {records.CHRONOTICK: frozenset({records.NTP})}  # ntp_samples of a request
 
 
@@ -68,6 +68,8 @@ class Errors:
     estimate and ``above`` over it. ``level``: what the interval claims, None for a point clock. Unused numbers are 0.
     ``independent``: the half-width of as sure an interval if the errors of the readings that it is made of are
     independent: of one reading its own, of a difference the root of the sum of both squares.
+    ``judged_as``: what was judged, where that is not the reading as it is; ``left_out``: readings, or intervals, that
+    could not be judged for what they are about, by reason.
     """
 
     standard: Standard
@@ -79,6 +81,8 @@ class Errors:
     below: NDArray[np.int64]
     above: NDArray[np.int64]
     independent: NDArray[np.float64]
+    judged_as: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def latent(self) -> Latent:
@@ -141,6 +145,20 @@ def against_truth(readings: Readings, true: Instants, standard: Standard = INJEC
     return Errors(standard, readings.level, judged, bounded, error, error, below, above, (below + above) / 2)
 
 
+def against_true_time(readings: Readings, true: Instants, root: utc.RootDistance) -> Errors:
+    """Return the errors against true time of readings as what they say of UTC (see ``utc``).
+
+    Estimates stay as they are. Intervals that cannot be judged to UTC are left out, and counted.
+    """
+    errors = against_truth(utc.absolute(readings, root), true)
+    silent = int((readings.bounded & true.known & ~root.known).sum())
+    return replace(
+        errors,
+        judged_as=f"reading, {utc.WITH_ROOT_DISTANCE}" if (errors.bounded & root.added).any() else "",
+        left_out={utc.NO_ROOT_DISTANCE: silent} if silent else {},
+    )
+
+
 def against_lag(there: Readings, here: Readings, lag: LagLike, standard: Standard = PROBES) -> Errors:
     """Return the errors of one node's readings relative to another's: (est - est here) - lag, for the same events.
 
@@ -166,6 +184,22 @@ def against_lag(there: Readings, here: Readings, lag: LagLike, standard: Standar
     halves = ((one.latest - one.earliest) / 2 for one in (there, here))
     independent = np.where(bounded, np.hypot(*halves), 0.0)
     return Errors(standard, level, judged, bounded, low, high, below, above, independent)
+
+
+def without(errors: Errors, events: NDArray[np.bool_], reason: str) -> Errors:
+    """Return the errors without those of some events, counted under a reason; the standard where none is left."""
+    out = int((errors.judged & events).sum())
+    if not out:
+        return errors
+    judged = errors.judged & ~events
+    nothing_left = Standard(f"none: all {out} readings that could be judged {IN_WORDS[reason]}")
+    return replace(
+        errors,
+        standard=errors.standard if judged.any() else nothing_left,
+        judged=judged,
+        bounded=errors.bounded & ~events,
+        left_out={**errors.left_out, reason: out},
+    )
 
 
 def unjudged(readings: Readings, standard: Standard) -> Errors:

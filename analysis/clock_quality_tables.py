@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analysis import clock_quality_standards as standards
+from analysis import utc
 from analysis.clock_quality import half
 from analysis.clock_quality_calibration import HELD, NOT_CONTRADICTED
 from analysis.readings import POINT as POINT_CLOCK
@@ -23,7 +25,22 @@ def judged_against(result: ClockQuality) -> str:
     for one in result.clocks:
         by_standard.setdefault(one.standard, {})[one.node_id] = None
     parts = [f"{', '.join(nodes)}: {standard}" for standard, nodes in by_standard.items()]
-    return f"What each node's clocks were judged against: {'; '.join(parts)}."
+    return f"What each node's clocks were judged against: {'; '.join(parts)}.{_what_was_judged(result)}"
+
+
+def _what_was_judged(result: ClockQuality) -> str:
+    """Return, in sentences, which readings were judged as something else than they are, and which were not judged."""
+    other: dict[str, dict[str, None]] = {}
+    for one in result.clocks:
+        if one.judged_as:
+            other.setdefault(f"{one.source} as {one.judged_as}", {})[one.node_id] = None
+    left = [
+        f"{one.source} at {one.node_id} {count:,} ({standards.IN_WORDS[reason]})"
+        for one in result.clocks
+        for reason, count in one.left_out.items()
+    ]
+    said = [f" Judged was {what} ({', '.join(nodes)})." for what, nodes in other.items()]
+    return "".join(said) + (f" Not judged: {'; '.join(left)}." if left else "")
 
 
 def clocks(result: ClockQuality) -> Grid:
@@ -50,7 +67,7 @@ def clocks(result: ClockQuality) -> Grid:
                 share(one.availability),
                 "point clock" if point else share_between(one.coverage.contained, one.coverage.not_missed),
                 "point clock" if point else _undecided(one),
-                number(judged.median) + (" (difference)" if one.relative and judged.count else ""),
+                number(judged.median) + _judged_as(one),
                 number(width.median),
                 number(width.p99),
                 between(least.median, error.median),
@@ -129,6 +146,12 @@ def deviations(result: ClockQuality) -> Grid:
                 )
     head = ("source", "node", "τ (s)", "ADEV", "TDEV (µs)", "MTIE (µs)", "slots used")
     return markdown(head, rows, "")
+
+
+def _judged_as(one: Quality) -> str:
+    if not one.judged_width_us.count:
+        return ""
+    return f" ({utc.WITH_ROOT_DISTANCE})" if one.judged_as else " (difference)" if one.relative else ""
 
 
 def _claim(one: Quality) -> str:

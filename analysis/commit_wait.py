@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis import cli, judges, statistics, verdicts, waits
+from analysis import cli, judges, scopes, statistics, utc, verdicts, waits
 from analysis.dependence import Latent, centred, dependence, segments_of
 from analysis.judges import Judgement
 from analysis.remeasured import Remeasured, Width, again_as_wide
@@ -41,7 +41,9 @@ class Cell:
 
     ``certain`` of those are decided with the re-measured width: ``proved`` rightly, ``violated`` wrongly. Causality is
     violated whatever the truth; a window only where a truth is known (else both are None). ``contained``: of the
-    re-measured receive intervals, those with the true time in them. ``against``: each judge of what was ambiguous.
+    re-measured receive intervals, those with the true time in them. Both know the server's root distance (see ``utc``):
+    a certain window may be neither, and where the root distance is not known nothing is told. ``against``: each judge
+    of what was ambiguous.
     """
 
     source: str
@@ -162,6 +164,8 @@ class _Pairs:
     ambiguous: NDArray[np.bool_]
     judged: NDArray[np.bool_]  # ambiguous at first, and measured again
     again: NDArray[np.int8]
+    proved: NDArray[np.bool_]
+    violated: NDArray[np.bool_]
     contained: NDArray[np.bool_]
     truth_known: NDArray[np.bool_]
     segments: NDArray[np.int64]
@@ -187,7 +191,9 @@ def _causality(
         segments = segments_of(send.sample, receive.sample)
         latents = verdicts.interval_latents(send, receive)
         inside, told = _contained(table, worker, received, judged)
-        parts.append(_Pairs(first != verdicts.NOT_EVALUABLE, unclear, judged, again, inside, told, segments, latents))
+        proved, violated = again == verdicts.BEFORE, again == verdicts.AFTER
+        evaluable = first != verdicts.NOT_EVALUABLE
+        parts.append(_Pairs(evaluable, unclear, judged, again, proved, violated, inside, told, segments, latents))
     cell = _cell(source, CAUSALITY, delay, parts, verdicts_known=True)
     labels, shared = _labels(parts), _dependence(parts)
     by_judge = {name: np.column_stack([of[worker] for worker in table.present]).ravel() for name, of in flights.items()}
@@ -211,16 +217,17 @@ def _window(
         again = again_as_wide(first, grown[worker])
         judged = unclear & again.bounded & (grown[worker] is not None)
         decided = judged & (again.earliest // width == again.latest // width)
-        true = table.truth(worker)
-        right = decided
-        if true is None or not true.known[decided].all():
+        true, root = table.truth(worker), utc.of(table, worker, source)
+        right = wrong = np.zeros(len(decided), dtype=np.bool_)
+        if true is None or not (true.known & root.known)[decided].all():
             told_all = False
         else:
-            right = decided & (true.ns // width == again.earliest // width)
-        labels = np.where(right, verdicts.BEFORE, np.where(decided, verdicts.AFTER, verdicts.AMBIGUOUS)).astype(np.int8)
+            right, wrong = utc.window_verdicts(again, root, true, width)
+        labels = np.where(decided, verdicts.BEFORE, verdicts.AMBIGUOUS).astype(np.int8)
         inside, told = _contained(table, worker, again, judged)
         wide = Latent((first.latest - first.earliest).astype(np.float64), first.bounded)
-        parts.append(_Pairs(first.bounded, unclear, judged, labels, inside, told, segments_of(first.sample), (wide,)))
+        segments = segments_of(first.sample)
+        parts.append(_Pairs(first.bounded, unclear, judged, labels, right, wrong, inside, told, segments, (wide,)))
     silent = tuple(Judgement(one.name, one.reason or ABSOLUTE) for one in known if one.name == judges.REFERENCE)
     return _cell(source, f"window_{width_ms}ms", delay, parts, verdicts_known=told_all, against=silent)
 
@@ -239,7 +246,7 @@ def _cell(
     def together(name: str) -> NDArray[Any]:
         return np.column_stack([getattr(one, name) for one in parts]).ravel()
 
-    judged, again = together("judged"), together("again")
+    judged = together("judged")
     labels, shared = _labels(parts), _dependence(parts)
 
     def rate(hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> statistics.Rate:
@@ -252,8 +259,8 @@ def _cell(
         delay_s=delay,
         at_first=rate(together("ambiguous"), together("evaluable")),
         certain_after=rate(verdicts.decided(labels), judged),
-        proved_after=rate(again == verdicts.BEFORE, judged) if verdicts_known else None,
-        violated_after=rate(again == verdicts.AFTER, judged) if verdicts_known else None,
+        proved_after=rate(together("proved"), judged) if verdicts_known else None,
+        violated_after=rate(together("violated"), judged) if verdicts_known else None,
         contained_after=rate(together("contained"), truth_known) if truth_known.any() else None,
         against=against,
     )
@@ -274,13 +281,17 @@ def _dependence(parts: Sequence[_Pairs]) -> Dependence:
 def _contained(
     table: Table, worker: str, readings: Readings, judged: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which of a worker's intervals contain the true time, and of which the true time is known."""
+    """Return which of a worker's intervals contain the true time, and of which that can be told.
+
+    Of readings of a server's time with its root distance added; not of those that are about the server's own clock.
+    """
     true = table.truth(worker)
     if true is None:
         nothing = np.zeros(len(judged), dtype=np.bool_)
         return nothing, nothing
-    known = judged & true.known & readings.bounded
-    return known & (readings.earliest <= true.ns) & (true.ns <= readings.latest), known
+    to_utc = utc.absolute(readings, utc.of(table, worker, readings.source))
+    known = judged & true.known & to_utc.bounded & ~scopes.about_the_server(table, worker, readings.source)
+    return known & (to_utc.earliest <= true.ns) & (true.ns <= to_utc.latest), known
 
 
 def analyze(experiment_dir: str | Path) -> dict[str, Any]:

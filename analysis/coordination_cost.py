@@ -184,12 +184,20 @@ class Coordination:
             "in_words": words,
             "remark": remark,
             "tasks": tasks,
+            "read": self._read(source, clock, tasks),
+            "read_by_ntp": self._read(*against, tasks),
             "decisions": {task: part.decisions for task in tasks if (part := self.total(source, clock, [task]))},
             "rounds": mine.at_least if mine and mine.exact else None,
             "rounds_in_words": mine.words if mine else None,
             "rounds_against": theirs.at_least if theirs and theirs.exact else None,
             "rounds_against_in_words": theirs.words if theirs else None,
         }
+
+    def _read(self, source: str, clock: str, tasks: Sequence[str]) -> dict[str, Any]:
+        """Return for how many decisions of some tasks the clock has a reading: a round without one tells nothing."""
+        parts = [one for one in self.costs if one.source == source and one.clock == clock and one.task in tasks]
+        due = sum(one.decisions for one in parts)
+        return statistics.rate(due - sum(one.unread for one in parts), due).as_dict()
 
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{tasks: {task: {source: {clock: …}}}, reductions: {source: {clock_vs_ntp_clock: …}}}``."""

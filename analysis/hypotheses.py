@@ -2,8 +2,9 @@
 
 A hypothesis is supported iff the measured number meets its threshold; the number's interval is printed beside it, so
 that a reader sees how sure that is. Nothing is evaluable without a number, nor without the evidence a hypothesis asks
-for: "never wrong" is also true of a clock that never decides, and of one that seldom answers. Where the interval of
-the number does not clear the threshold, the status is the number's, and the reason beside it says so.
+for: "never wrong" is also true of a clock that never decides, of one that seldom answers, and of a run that lost nearly
+everything. So each piece of evidence is a rate that must reach a share, nine tenths where nothing else is said. Where
+the interval of the number does not clear the threshold, the status is the number's, and the reason beside it says so.
 
 Beside a number that is no rate, ``in_words`` of the same mapping says it with its unit and its counts, and ``remark``
 what a reader must know of it.
@@ -29,15 +30,16 @@ NOT_EVALUABLE: Final = "not evaluable"
 KEYS: Final = {"name", "source", "statement", "metric", "comparison", "threshold"}
 OPTIONAL: Final = {"unit", "evidence"}
 EVIDENCE_KEYS: Final = {"metric", "otherwise"}  # and at_least_share
+MOST: Final = 0.9  # the share that evidence must reach where a hypothesis names none
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The rate that must be above 0 (and at least ``at_least_share``); ``otherwise`` says what the rest is."""
+    """The rate that must be at least ``at_least_share``, which is above 0; ``otherwise`` says what the rest is."""
 
     metric: str
     otherwise: str
-    at_least_share: float = 0.0
+    at_least_share: float = MOST
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,10 @@ def _judge(one: Hypothesis, statistics: Mapping[str, Any]) -> Judged:
             measured = f"{100 * value:.2f} % ({counts}{beside_counts})"
     elif isinstance(value, (int, float)) and "in_words" not in beside:
         measured = f"{'/'.join(one.metric.split('/')[-2:])} = {value:.4g}"
+    bounds = beside.get(f"{one.metric.split('/')[-1]}_bounds")
+    if isinstance(bounds, list) and bounds[0] != bounds[1]:  # the judge's own width leaves it open between these
+        value, beside = None, {"at_least": bounds[0], "at_most": bounds[1]}
+        measured = f"{measured}; between {bounds[0]:.4g} and {bounds[1]:.4g} by a judge with a width of its own"
     between = _between(one, beside) if value is None else None
     if not isinstance(value, (int, float)) and between is None:
         return Judged(one, NOT_EVALUABLE, None, measured, reason)
@@ -219,9 +225,9 @@ def _hypothesis(file: Path, entry: Any) -> Hypothesis:
 def _evidence(where: str, entry: Any) -> Evidence:
     if not isinstance(entry, dict) or set(entry) - {"at_least_share"} != EVIDENCE_KEYS:
         raise AnalysisError(f"{where}: expected evidence with metric and otherwise (and at_least_share), got {entry!r}")
-    share = entry.get("at_least_share", 0)
-    if not _numbers([share], 1) or not 0 <= share <= 1:
-        raise AnalysisError(f"{where}: expected at_least_share from 0 to 1, got {share!r}")
+    share = entry.get("at_least_share", MOST)
+    if not _numbers([share], 1) or not 0 < share <= 1:
+        raise AnalysisError(f"{where}: expected at_least_share above 0 and at most 1, got {share!r}")
     return Evidence(str(entry["metric"]), str(entry["otherwise"]), float(share))
 
 

@@ -165,7 +165,14 @@ class Judgement:
         """Return the judgement as JSON-serialisable data."""
         if self.reason:
             return {"status": "not_evaluable", "reason": self.reason}
-        return {"status": "evaluated"} | {name: rate.as_dict() for name, rate in self.rates}
+        return {"status": "evaluated"} | {name: rate.as_dict() for name, rate in self.rates} | self._bounds()
+
+    def _bounds(self) -> dict[str, list[float]]:
+        """Return between which shares right and wrong lie: what the judge cannot tell may be either."""
+        if self.right is None or self.wrong is None or self.right.value is None or self.wrong.value is None:
+            return {}
+        right, wrong = self.right.value, self.wrong.value
+        return {"right_bounds": [right, 1.0 - wrong], "wrong_bounds": [wrong, 1.0 - right]}
 
 
 def judge(

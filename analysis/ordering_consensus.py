@@ -87,7 +87,8 @@ class WhoFirst:
 class Agreement:
     """One source's agreement of all workers on the order of pairs of events.
 
-    ``evaluable_share``: of the pairs that every worker received both of, those it has labels of.
+    ``received_share``: of the pairs sent, those that every worker received both of; ``evaluable_share``: of these,
+    those it has labels of.
     ``same``: all labels equal (all ambiguous is equal, too); ``decided``: no label ambiguous; ``same_decided``: both.
     ``wrong``: pairs that at least one worker decided against the true order of its own receipts, None without truth.
     Of the pairs whose labels differ, ``truly_differ``: the workers did receive the two in different orders by their own
@@ -98,6 +99,7 @@ class Agreement:
     source: str
     clock: str
     pairs: int
+    received_share: statistics.Rate
     evaluable_share: statistics.Rate
     same: statistics.Rate
     decided: statistics.Rate
@@ -117,6 +119,7 @@ class Agreement:
         differ = self.evaluable - self.same.numerator
         return {
             "agreement": self.same.as_dict(),
+            "received": self.received_share.as_dict(),
             "evaluable": self.evaluable_share.as_dict(),
             "decided": self.decided.as_dict(),
             "agreement_decided": self.same_decided.as_dict(),
@@ -240,6 +243,7 @@ def _agreement(
         source=source,
         clock=clock,
         pairs=len(first),
+        received_share=statistics.rate_of(received, np.ones(len(first), dtype=np.bool_), dependence(segments)),
         evaluable_share=statistics.rate_of(judged, received, dependence(segments)),
         same=statistics.rate_of(same, judged, shared),
         decided=statistics.rate_of(decided, judged, shared),
@@ -379,12 +383,16 @@ def _pair(
 
 
 def _differences(sources: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return, per source but ntp, its agreement minus NTP's, like with like, in percentage points."""
+    """Return, per source but ntp, its agreement minus NTP's, like with like, in percentage points.
+
+    Agreement that counts is the same label and a decided one: workers that all say *ambiguous* agree on nothing.
+    ``same_label_minus_ntp_points`` counts that as well, as the share ``agreement`` does.
+    """
     result: dict[str, Any] = {}
     for source, clocks_of in sources.items():
         for clock in (POINT, INTERVAL):
-            mine = clocks_of.get(clock, {}).get("agreement", {})
-            theirs = sources.get("ntp", {}).get(clock, {}).get("agreement", {})
+            same, theirs_same = clocks_of.get(clock, {}), sources.get("ntp", {}).get(clock, {})
+            mine, theirs = (one.get("agreement_decided", {}) for one in (same, theirs_same))
             if source != "ntp" and mine.get("value") is not None and theirs.get("value") is not None:
                 points = 100 * (mine["value"] - theirs["value"])
                 own, ntp = (f"{one['numerator']} of {one['denominator']}" for one in (mine, theirs))
@@ -393,6 +401,8 @@ def _differences(sources: dict[str, dict[str, Any]]) -> dict[str, Any]:
                     remark = f"no room to improve ({f'{own} with both' if own == ntp else f'NTP agrees on {ntp}'})"
                 result.setdefault(source, {})[clock] = {
                     "agreement_minus_ntp_points": points,
+                    "same_label_minus_ntp_points": 100
+                    * (same["agreement"]["value"] - theirs_same["agreement"]["value"]),
                     "in_words": f"{points:+.2f} percentage points ({own} pairs of events; NTP {ntp})",
                     "remark": remark,
                 }

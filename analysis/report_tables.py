@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from analysis import clock_quality_standards as standards
 from analysis import ordering_consensus, rounds, statistics
 from analysis.tables import counted, markdown, number, share
 from node_agent import records
@@ -224,6 +225,9 @@ def waits(results: Results) -> str:
     for one in results.commit_wait.waits:
         ratio = statistics.spread(one.ratios)
         early = "not evaluable" if one.violations is None else share(one.violations)
+        early += "".join(
+            f"; {count:,} not judged, for they {standards.IN_WORDS[reason]}" for reason, count in one.left_out.items()
+        )
         waited = (number(one.waited_ms.median, 3), number(one.waited_ms.p95, 3))
         ratios = (number(ratio.median, 2), number(ratio.p95, 2))
         order = (

@@ -185,10 +185,15 @@ def _errors_found(found: Results) -> int:
 
 
 def _half_width(clock: clock_quality.Quality) -> str:
-    """Return the half-width of what the coverage beside it is about: the reading, or a difference of two."""
-    relative = clock.relative and clock.judged_width_us.median is not None
-    median = clock.judged_width_us.median if relative else clock.width_us.median
-    return tables.NONE if median is None else f"{median / 2:.1f} µs{' (difference)' if relative else ''}"
+    """Return the half-width of what the coverage beside it is about: the reading, or a difference of two.
+
+    Where a server's root distance was added to judge the reading, both are told.
+    """
+    judged, median = clock.judged_width_us.median, clock.width_us.median
+    if judged is not None and clock.relative:
+        return f"{judged / 2:.1f} µs (difference)"
+    to_utc = f" ({judged / 2:.1f} to UTC)" if judged is not None and clock.judged_as and judged != median else ""
+    return tables.NONE if median is None else f"{median / 2:.1f} µs{to_utc}"
 
 
 def _coverage(found: Coverage) -> str:

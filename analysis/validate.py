@@ -14,6 +14,7 @@ from analysis.count_checks import check_sends, check_status
 from analysis.errors import AnalysisError, NoSuchRun
 from analysis.probe_checks import check_probes
 from analysis.raw_checks import check_node, check_originals
+from analysis.scope_checks import check_scopes
 from analysis.table_checks import ERROR, WARNING, Problem, check_columns, check_table, read
 from node_agent import records
 
@@ -59,6 +60,7 @@ def validate(experiment_dir: Path) -> list[Problem]:
             problems += check_node(experiment_dir, node_id, node.role, tables.get(node_id))
             problems += check_status(node_id, node, manifest, tables)
             problems += check_probes(experiment_dir, node_id, node)
+            problems += check_scopes(experiment_dir, node_id)
     if coordinator in tables:
         problems += check_sends(experiment_dir, coordinator, tables, roles, manifest)
     if manifest is not None and not imported:

@@ -14,6 +14,7 @@ from analysis import (
     event_findings,
     reading_findings,
     sample_findings,
+    scope_findings,
     serving_findings,
     window_findings,
 )
@@ -33,6 +34,7 @@ DETECTORS: Final = (
     datagram_findings,
     reading_findings,
     sample_findings,
+    scope_findings,
     serving_findings,
     clock_findings,
 )

@@ -2,9 +2,11 @@
 
 An event gets the timestamp s = now().latest and is released when now().earliest > s. With a clock of constant width
 that takes twice its bound. A release is a violation if the true time had not passed s; where no truth is known that is
-not evaluable. True time at a release is that of the clock pair nearest to it, and from there the raw oscillator's: no
-step of the wall clock between the two enters. The reference, which knows no absolute time, says whether the order of
-waits on different nodes was kept (``external_consistency``).
+not evaluable. A server's time is not UTC: a release counts as too early only if true time had not passed s even with
+the root distance of the server that let it go (``utc``), and not at all where the samples do not say that, or are about
+the server's own clock (``scopes``); each is counted by its reason. True time at a release is that of the clock pair
+nearest to it, and from there the raw oscillator's: no step of the wall clock between the two enters. The reference,
+which knows no absolute time, says whether the order of waits on different nodes was kept (``external_consistency``).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis import external_consistency, load, statistics, truth
+from analysis import external_consistency, finding, load, scopes, statistics, truth, utc
 from analysis.window_assignment import MS_NS
 from node_agent import records
 
@@ -34,7 +36,8 @@ WAITING: Final = "waiting"  # a look at the clock on the way, no outcome
 class Waits:
     """The commit-waits of one source on all nodes. ``ratios``: time waited over 2 * bound, sorted, of those released.
 
-    ``violations`` is None where no truth is known; its denominator are the releases judged.
+    ``violations`` is None where no truth is known; its denominator are the releases judged. ``left_out``: of the
+    releases at a known true time, those not judged, by reason.
     """
 
     source: str
@@ -42,6 +45,7 @@ class Waits:
     waited_ms: statistics.Spread
     ratios: NDArray[np.float64]
     violations: statistics.Rate | None
+    left_out: Mapping[str, int]
     consistency: external_consistency.Consistency
 
     def as_dict(self) -> dict[str, Any]:
@@ -51,6 +55,7 @@ class Waits:
             "waited_ms": self.waited_ms.as_dict(),
             "waited_over_twice_bound": statistics.spread(self.ratios).as_dict(),
             "released_too_early": None if self.violations is None else self.violations.as_dict(),
+            "releases_not_judged": dict(self.left_out),
             "external_consistency": self.consistency.as_dict(),
         }
 
@@ -103,7 +108,8 @@ def _one_row_per_wait(run: Run, node_id: str, rows: pd.DataFrame) -> pd.DataFram
     keys = ["event_id", "source"]
     first = rows.drop_duplicates(keys, keep="first").set_index(keys)
     first["first_sample"] = external_consistency.named(node_id, first["sample_id"])
-    claimed = first[["uncertainty_ms", "first_sample"]].rename(columns={"uncertainty_ms": "first_claim_ms"})
+    renamed = {"uncertainty_ms": "first_claim_ms", "sample_id": "first_sample_id"}
+    claimed = first[[*renamed, "first_sample"]].rename(columns=renamed)
     last = rows.drop_duplicates(keys, keep="last").join(claimed, on=keys)
     last["last_sample"] = external_consistency.named(node_id, last["sample_id"])
     clock = truth.clock_of(run.manifest.nodes[node_id].virtual_clock)
@@ -113,7 +119,18 @@ def _one_row_per_wait(run: Run, node_id: str, rows: pd.DataFrame) -> pd.DataFram
         wall, since = _nearest_pair(last["done_raw_ns"].to_numpy(dtype=np.int64), clean)
         at = truth.raw_later(clock, truth.true_from_wall(clock, wall), since)
         true = pd.arrays.IntegerArray(at, ~truth.told_apart(clock, wall))
-    return last.assign(true_ns=true)
+    parts = [_beside(run, node_id, str(source), group) for source, group in last.assign(true_ns=true).groupby("source")]
+    return pd.concat(parts).sort_index()
+
+
+def _beside(run: Run, node_id: str, source: str, last: pd.DataFrame) -> pd.DataFrame:
+    """Add what the samples say of the looks of one source: the root distance (NA where unknown), and whose clock."""
+    samples, prefix = run.samples.get(node_id), records.COLUMN_PREFIX.get(source, source)
+    root = utc.of_waits(finding.frames(run)[node_id], prefix, samples, source, last["sample_id"])
+    about = scopes.of_samples(samples, source, last["sample_id"]) | scopes.of_samples(
+        samples, source, last["first_sample_id"]
+    )
+    return last.assign(root_ns=pd.arrays.IntegerArray(root.ns, ~root.known), about_the_server=about)
 
 
 def _nearest_pair(at: NDArray[np.int64], pairs: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -136,11 +153,15 @@ def _of(run: Run, source: str, group: pd.DataFrame, consistency: external_consis
         bound_s = done["first_claim_ms"].to_numpy(dtype=np.float64) * factor / 1e3
         ratios = done["delay_s"].to_numpy(dtype=np.float64) / (2 * np.where(bound_s > 0, bound_s, np.nan))
         ratios = np.sort(ratios[np.isfinite(ratios)])
-    known = done.dropna(subset=["true_ns", "assigned_ns"])
+    told = done.dropna(subset=["true_ns", "assigned_ns"])
+    strange = told["about_the_server"].to_numpy(dtype=np.bool_)
+    bare = told["root_ns"].isna().to_numpy(dtype=np.bool_) & ~strange
+    reasons = {scopes.ABOUT_THE_SERVER: int(strange.sum()), utc.NO_ROOT_DISTANCE: int(bare.sum())}
+    known = told[~strange & ~bare]
     violations = None
     if len(known):
         known = known.sort_values("event_id", kind="stable")
-        early = (known["true_ns"] <= known["assigned_ns"]).to_numpy(dtype=np.bool_)
+        early = (known["true_ns"] + known["root_ns"] <= known["assigned_ns"]).to_numpy(dtype=np.bool_)
         samples = (known[name].to_numpy(dtype=object) for name in ("first_sample", "last_sample"))
         passed_ns = (known["true_ns"] - known["assigned_ns"]).to_numpy(dtype=np.float64)
         violations = external_consistency.rate(early, passed_ns, *samples)
@@ -150,5 +171,6 @@ def _of(run: Run, source: str, group: pd.DataFrame, consistency: external_consis
         waited_ms=statistics.spread(done["delay_s"].dropna().to_numpy(dtype=np.float64) * 1e9, MS_NS),
         ratios=ratios,
         violations=violations,
+        left_out={reason: count for reason, count in reasons.items() if count},
         consistency=consistency,
     )

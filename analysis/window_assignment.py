@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis import cli, judges, rounds, statistics, verdicts
+from analysis import cli, judges, rounds, statistics, true_windows, utc, verdicts
 from analysis.dependence import Latent, dependence, segments_of
+from analysis.true_windows import DIFFER, SAME, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,10 +32,6 @@ STATISTICS_FILE = "window_stats.json"
 FIGURE = "window_assignment"
 WINDOW_SIZES_MS: Final = (50, 100, 500, 1000)
 MS_NS: Final = 1_000_000
-
-SAME: Final = verdicts.BEFORE  # the two decided labels, as the judges compare them
-DIFFER: Final = verdicts.AFTER
-UNKNOWN: Final = verdicts.AMBIGUOUS
 
 
 @dataclass(frozen=True)
@@ -72,9 +69,11 @@ class Cell:
     ``point_against``, ``interval_against`` and ``splits``: by each judge, with one clock for all (see ``windows_of``).
     With the absolute truth known: ``true_windows_differ`` counts evaluable events whose true windows differ (agreement
     would be wrong there), ``clock_disagreements`` those whose true windows are equal and the point indices are not,
-    ``wrong_certain`` those a worker was certain about, wrongly, and ``wrong_points`` those a worker's point index is
-    wrong for. ``point_rounds`` and ``interval_rounds``: of the shared events those not (provably) agreed on, or agreed
-    on wrongly, by the absolute truth or else by the first judge that can judge; each asks every other receiving worker.
+    ``wrong_certain`` those a worker was certain about, wrongly even with its server's root distance (see ``utc``; None
+    where that is not known), ``certain_open`` those about which that leaves open whether a certain worker is right, and
+    ``wrong_points`` those a worker's point index is wrong for. ``point_rounds`` and ``interval_rounds``: of the shared
+    events those not (provably) agreed on, or agreed on wrongly, by the absolute truth or else by the first judge that
+    can judge; each asks every other receiving worker.
     """
 
     source: str
@@ -90,6 +89,7 @@ class Cell:
     true_windows_differ: int | None
     clock_disagreements: int | None
     wrong_certain: int | None
+    certain_open: int | None
     wrong_points: int | None
     point_rounds: Rounds
     interval_rounds: Rounds
@@ -121,7 +121,7 @@ class Cell:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the cell as JSON-serialisable data."""
-        truth = None
+        truth: dict[str, Any] | None = None
         if self.truth_known is not None:
             truth = {
                 "events": self.truth_known,
@@ -129,6 +129,10 @@ class Cell:
                 "disagreements_caused_by_clocks": self.clock_disagreements,
                 "wrong_certain": self.wrong_certain,
             }
+            if self.wrong_certain is None:
+                truth["wrong_certain_reason"] = utc.NO_ROOT_DISTANCE
+            if self.certain_open:
+                truth["certain_left_open_by_root_distance"] = self.certain_open
         return {
             "agreement": self.agreement.as_dict(),
             "provable_agreement": self.provable_agreement.as_dict(),
@@ -165,7 +169,10 @@ def compute(
         return Windows((), table.silent, ())
     found = judges.of(table) if known is None else known
     told = {one.name: windows_of(table, one, window_sizes_ms) for one in found if not one.reason}
-    cells = [_cell(table, source, width, found, told) for source in table.sources for width in window_sizes_ms]
+    cells = []
+    for source in table.sources:
+        roots = [utc.of(table, worker, source) for worker in table.heard]
+        cells += [_cell(table, source, width, found, told, roots) for width in window_sizes_ms]
     return Windows(table.heard, table.silent, tuple(cells))
 
 
@@ -216,6 +223,7 @@ def _cell(
     width_ms: int,
     known: Sequence[Judge],
     told: Mapping[str, Mapping[tuple[str, int], NDArray[np.int8]]],
+    roots: Sequence[utc.RootDistance],
 ) -> Cell:
     """Compare all workers' windows of one width; lists hold one array per worker."""
     width = width_ms * MS_NS
@@ -229,19 +237,19 @@ def _cell(
     low = np.array([one.earliest for one in blocks]) // width
     high = np.array([one.latest for one in blocks]) // width
     certain = (low == high) & bounded
-    agree = evaluable & _all_equal(index, received)
+    agree = evaluable & true_windows.all_equal(index, received)
     all_certain = provable_here & (certain | ~received).all(axis=0)
-    provable = all_certain & _all_equal(low, received)
-    contradiction = provable_here & ~_all_equal(low, certain & received)
+    provable = all_certain & true_windows.all_equal(low, received)
+    contradiction = provable_here & ~true_windows.all_equal(low, certain & received)
     points = _labels(evaluable, evaluable, agree, ~agree)
     intervals = _labels(provable_here, provable | contradiction, provable, contradiction)
     of_points, of_intervals = _dependence(blocks, received, evaluable, provable_here)
     messages = rounds.MESSAGES_PER_ROUND * (received.sum(axis=0, dtype=np.int64) - 1)
     by_judge = {name: labels[source, width_ms] for name, labels in told.items()}
-    true = _true_windows(table, width, received)
+    true = true_windows.of(table, blocks, roots, width, received)
 
-    def needed(alike: NDArray[np.bool_], indices: NDArray[np.int64], shared_by: Dependence) -> Rounds:
-        judge, right = judges.TRUTH, _right(true, received, indices)
+    def needed(alike: NDArray[np.bool_], told_by_truth: NDArray[np.int8] | None, shared_by: Dependence) -> Rounds:
+        judge, right = judges.TRUTH, told_by_truth
         if right is None:  # nobody knows the windows of true time: had they been alike with one clock for all?
             judge, right = next(iter(by_judge.items()), ("", np.full(len(shared), UNKNOWN, dtype=np.int8)))
         return rounds.count(judge, shared, ~alike | (right == DIFFER), ~verdicts.decided(right), shared_by, messages)
@@ -256,9 +264,9 @@ def _cell(
         point_against=tuple(judges.judge(one, points, by_judge.get(one.name), of_points) for one in known),
         interval_against=tuple(judges.judge(one, intervals, by_judge.get(one.name), of_intervals) for one in known),
         splits=tuple(_split(one, points, by_judge.get(one.name)) for one in known),
-        point_rounds=needed(agree, index, of_points),
-        interval_rounds=needed(provable, low, of_intervals),
-        **_absolute(true, received, evaluable, agree, certain, low, index),
+        point_rounds=needed(agree, true_windows.right_points(true, received, index), of_points),
+        interval_rounds=needed(provable, true_windows.right_intervals(true, received, certain), of_intervals),
+        **true_windows.counts(true, received, evaluable, agree, certain, index),
     )
 
 
@@ -295,75 +303,10 @@ def _split(judge: Judge, points: NDArray[np.int8], told: NDArray[np.int8] | None
     )
 
 
-@dataclass(frozen=True)
-class _TrueWindows:
-    """The index of every receipt's window of true time, and of which events all receipts' are known."""
-
-    index: NDArray[np.int64]
-    known: NDArray[np.bool_]
-
-
-def _true_windows(table: Table, width: int, received: NDArray[np.bool_]) -> _TrueWindows | None:
-    """Return the windows of true time, None where no truth was injected, or not at every worker."""
-    true = [table.truth(worker) for worker in table.heard]
-    told = [one for one in true if one is not None]
-    if not told or len(told) < len(true):
-        return None
-    index = np.array([one.ns for one in told]) // width
-    return _TrueWindows(index, np.all(np.array([one.known for one in told]) | ~received, axis=0))
-
-
-def _wrong(true: _TrueWindows, indices: NDArray[np.int64], told: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which events some worker puts into a wrong window, of the indices told."""
-    wrong: NDArray[np.bool_] = true.known & (told & (indices != true.index)).any(axis=0)
-    return wrong
-
-
-def _right(
-    true: _TrueWindows | None, received: NDArray[np.bool_], indices: NDArray[np.int64]
-) -> NDArray[np.int8] | None:
-    """Label events by whether every receiving worker's window is the one of true time: SAME, DIFFER, or UNKNOWN."""
-    if true is None:
-        return None
-    return np.where(true.known, np.where(_wrong(true, indices, received), DIFFER, SAME), UNKNOWN).astype(np.int8)
-
-
-def _absolute(
-    true: _TrueWindows | None,
-    received: NDArray[np.bool_],
-    evaluable: NDArray[np.bool_],
-    agree: NDArray[np.bool_],
-    certain: NDArray[np.bool_],
-    low: NDArray[np.int64],
-    index: NDArray[np.int64],
-) -> dict[str, int | None]:
-    """Return what the injected truth says of the windows of true time itself, None where there is none."""
-    if true is None:
-        names = ("truth_known", "true_windows_differ", "clock_disagreements", "wrong_certain", "wrong_points")
-        return dict.fromkeys(names)
-    known, same = true.known & evaluable, _all_equal(true.index, received)
-    return {
-        "truth_known": int(known.sum()),
-        "true_windows_differ": int((known & ~same).sum()),
-        "clock_disagreements": int((known & same & ~agree).sum()),
-        "wrong_certain": int((known & _wrong(true, low, certain & received)).sum()),
-        "wrong_points": int((known & _wrong(true, index, received)).sum()),
-    }
-
-
-def _all_equal(values: np.ndarray[Any, Any], there: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Tell, column by column, whether all values that are there are equal (no value or one is equal to itself)."""
-    limits = np.iinfo(np.int64)
-    highest = np.where(there, values, limits.min).max(axis=0)
-    lowest = np.where(there, values, limits.max).min(axis=0)
-    equal: np.ndarray[Any, Any] = (highest == lowest) | ~there.any(axis=0)
-    return equal
-
-
 def _one_reference(table: Table, source: str, there: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Tell, event by event, whether all readings that are there refer to the same reference."""
     coded = np.array([table.readings(worker, source).reference.codes for worker in table.heard], dtype=np.int64)
-    return _all_equal(coded, there)
+    return true_windows.all_equal(coded, there)
 
 
 def analyze(experiment_dir: str | Path, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> dict[str, Any]:

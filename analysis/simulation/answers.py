@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _WARM_UP: Final = (0.0, 0.25, 0.5, 0.75)  # s: the agent's first queries come in quick succession
 _PRECISION_NS: Final = 120  # of the servers' clocks: 2^-23 s
-_DISPERSION_NS: Final = 15_259  # one unit of NTP's 16.16 seconds
 _HTTP_NS: Final = 900_000
 
 
@@ -66,6 +65,7 @@ def _ntp(world: World, place: int, server: int) -> Iterator[Sample]:
     answered = received + dice.integers(8_000, 60_000, len(left))
     arrived = answered + _way_back(world, answered, dice)
     error = _error_of_server(world, server, received)
+    root_delay_ns, dispersion_ns = round(told.root_delay_ms * 1e6), round(told.root_dispersion_ms * 1e6)
     departed, came = world.oscillators[place].stamps(left, dice), world.oscillators[place].stamps(arrived, dice)
     address = told.servers[server]
     clock = world.oscillators[place]
@@ -79,12 +79,12 @@ def _ntp(world: World, place: int, server: int) -> Iterator[Sample]:
         if not usable:
             yield Sample("", NTP, address, address, CLOCK_STEP, before, after, wall4)
             continue
-        reply = ntp_packet.Reply(t2 + 1, t3, 1, _PRECISION_NS, 0, _DISPERSION_NS)
+        reply = ntp_packet.Reply(t2 + 1, t3, 1, _PRECISION_NS, root_delay_ns, dispersion_ns)
         bound = ntp_packet.bound(raw1, raw4, reply, error1 + error4, world.scenario.max_drift_ppm)
         common: dict[str, Any] = {
             "sample_id": "", "source": NTP, "server": address, "address": address, "raw_before_ns": raw1,
             "raw_after_ns": raw4, "wall_ns": wall4, "t1_ns": wall1, "t2_ns": reply.t2_ns, "t3_ns": reply.t3_ns,
-            "t4_ns": wall4, "stratum": 1, "root_delay_ns": 0, "root_dispersion_ns": _DISPERSION_NS,
+            "t4_ns": wall4, "stratum": 1, "root_delay_ns": root_delay_ns, "root_dispersion_ns": dispersion_ns,
         }  # fmt: skip
         if isinstance(bound, ntp_packet.Rejected):
             yield Sample(outcome=bound.outcome, **common)
@@ -116,11 +116,11 @@ def _way_back(world: World, answered: Ints, dice: Generator) -> Ints:
 
 
 def _error_of_server(world: World, server: int, true_ns: Ints) -> Ints:
-    lie = world.scenario.ntp.lie
+    lie, honest = world.scenario.ntp.lie, round(world.scenario.ntp.error_ms * 1e6)
     if lie is None or lie.server != server:
-        return np.zeros(len(true_ns), dtype=np.int64)
+        return np.full(len(true_ns), honest, dtype=np.int64)
     begins = EPOCH_NS + round(world.at_s(lie.at) * 1e9) if lie.at > 0 else EPOCH_NS
-    return np.where(true_ns >= begins, round(lie.error_ms * 1e6), 0)
+    return np.where(true_ns >= begins, round(lie.error_ms * 1e6), 0) + honest
 
 
 # --- ChronoTick -------------------------------------------------------------------------------------------------------
@@ -134,12 +134,13 @@ def _chronotick(world: World, place: int) -> Iterator[Sample]:
     bracket = dice.integers(60, 400, len(asked))
     sigma_ms = dice.uniform(*told.sigma_us, len(asked)) / 1e3
     wall = clock.wall(asked)
-    offset_ms = (asked - wall) / 1e6 + dice.normal(0.0, 1.0, len(asked)) * sigma_ms
+    about_server = asked >= _own_clock_from(world)
+    offset_ms = np.where(about_server, 0.0, (asked - wall) / 1e6) + dice.normal(0.0, 1.0, len(asked)) * sigma_ms
     begins = EPOCH_NS + round(world.at_s(told.at) * 1e9)
     kept: dict[str, Any] | None = None
-    for true_ns, raw1, raw4, wall1, half, offset, sigma in zip(
-        *(c.tolist() for c in (asked, clock.raw(asked), clock.raw(asked + took), wall, bracket, offset_ms, sigma_ms)),
-        strict=True,
+    raw = (clock.raw(asked), clock.raw(asked + took))
+    for true_ns, raw1, raw4, wall1, half, offset, sigma, own in zip(
+        *(column.tolist() for column in (asked, *raw, wall, bracket, offset_ms, sigma_ms, about_server)), strict=True
     ):
         said: dict[str, Any] = {
             "offset_ms": offset, "uncertainty_ms": sigma, "node_id": node_id, "prediction_time_ns": wall1,
@@ -149,6 +150,8 @@ def _chronotick(world: World, place: int) -> Iterator[Sample]:
             if kept is None or true_ns < begins:
                 kept = said
             said = dict(kept) if told.misbehave == "stale" else {**kept, "prediction_time_ns": wall1}
+        if own:
+            said = {key: value for key, value in said.items() if key not in {"node_id", "prediction_time_ns"}}
         said = _misbehaved(told, said)
         payload = json.dumps(said, separators=(",", ":"))
         parsed = chronotick.parse(payload, node_id)
@@ -160,6 +163,14 @@ def _chronotick(world: World, place: int) -> Iterator[Sample]:
             raw_at_ns=raw1 + (when - wall1), reference_at_ns=when + parsed.offset_ns, offset_ns=parsed.offset_ns,
             delay_ns=raw4 - raw1, bound_stamp_ns=half, sigma_ns=parsed.sigma_ns, scope=parsed.scope, payload=payload,
         )  # fmt: skip
+
+
+def _own_clock_from(world: World) -> int:
+    """Return the true instant in ns from which on answers are about the server's clock; one after the end for never."""
+    at = world.scenario.chronotick.about_server_from
+    if at is None:
+        return world.end_ns + 1
+    return EPOCH_NS + (round(world.at_s(at) * 1e9) if at > 0 else 0)
 
 
 def _misbehaved(told: ChronoTick, said: dict[str, Any]) -> dict[str, Any]:

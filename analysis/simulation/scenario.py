@@ -60,11 +60,18 @@ class Switching(_Strict):
 
 
 class Ntp(_Strict):
-    """The NTP servers, as many as there are addresses, and the paths to them."""
+    """The NTP servers, as many as there are addresses, and the paths to them.
+
+    All are off by ``error_ms`` (their time - true time) and say that by their ``root_delay_ms`` / 2 and
+    ``root_dispersion_ms`` they may be; a ``lie`` comes on top and is told to nobody.
+    """
 
     servers: tuple[str, ...] = ("192.0.2.1:123",)
     out: Delay = Delay(minimum_us=180.0, tail_us=40.0)
     back: Delay = Delay(minimum_us=220.0, tail_us=60.0)
+    error_ms: float = 0.0
+    root_delay_ms: float = Field(default=0.0, ge=0)
+    root_dispersion_ms: float = Field(default=0.015259, ge=0)  # one unit of NTP's 16.16 seconds
     switching: Switching | None = None
     lie: Lie | None = None
 
@@ -75,13 +82,15 @@ class ChronoTick(_Strict):
     Sigma is drawn anew for each answer, from ``sigma_us`` (low, high); ``misbehave`` says how what it *claims* differs.
     ``overconfident``: claims sigma / ``amount``. ``biased``: adds ``amount`` ms. ``clamped``: offsets never leave
     +-``amount`` ms. ``stale`` and ``frozen``: from ``at`` on it repeats its last answer, with the time that one was of,
-    or as if it were new.
+    or as if it were new. From ``about_server_from`` on (a position like ``at``) it does not echo the node it was asked
+    by, and predicts its own clock, which is right: offsets about 0, whatever the node's clock shows.
     """
 
     sigma_us: tuple[float, float] = (20.0, 60.0)
     misbehave: Literal["overconfident", "biased", "clamped", "stale", "frozen"] | None = None
     amount: float = 0.0
     at: float = 0.0
+    about_server_from: float | None = None
 
 
 class Clock(_Strict):

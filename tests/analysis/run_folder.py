@@ -29,6 +29,9 @@ class Clock:
     ct_half_ns: int = 30 * US
     ntp_gone: str = ""
     ct_gone: str = ""
+    root_delay_ns: int | None = 0  # of its NTP server, as the sample says; None: it does not say
+    root_dispersion_ns: int | None = 0
+    ct_scope: str = "node"  # of its ChronoTick's answers; "" as in older runs
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Folder:
     remeasured: dict[float, dict[str, float]] = field(default_factory=dict)  # delay -> source -> uncertainty in ms
     no_file: tuple[str, ...] = ()
     reference: str = "server:10.0.0.1:123"
+    samples: bool = True  # older runs may have none
 
 
 def event_ns(folder: Folder, event: int) -> int:
@@ -201,7 +205,10 @@ def _write_raw(folder: Folder, path: Path) -> None:
             )
     if sends:
         write_csv(path / records.RAW_DIR / "boss" / records.SENDS_FILE, records.SENDS_COLUMNS, sends)
-    for node_id in ("boss", *folder.workers):
+    for node_id, clock in {"boss": folder.coordinator, **folder.workers}.items():
+        if folder.samples:
+            file = path / records.RAW_DIR / node_id / records.SAMPLES_FILE
+            write_csv(file, records.SAMPLES_COLUMNS, _samples(clock))
         waits = [
             {
                 "event_id": event,
@@ -221,3 +228,25 @@ def _write_raw(folder: Folder, path: Path) -> None:
         if waits:
             file = path / records.RAW_DIR / node_id / records.COMMIT_WAIT_FILE
             write_csv(file, records.COMMIT_WAIT_COLUMNS, waits)
+
+
+def _samples(clock: Clock) -> list[dict[str, Any]]:
+    """Return the samples that all readings rest on, ntp1 and ct1: what each says of its server, and no more."""
+    common = {"address": "", "outcome": records.OK, "raw_before_ns": 0, "raw_after_ns": 0, "wall_ns": START_NS}
+    return [
+        {
+            "sample_id": "ntp1",
+            "source": records.NTP,
+            "server": "10.0.0.1:123",
+            "root_delay_ns": "" if clock.root_delay_ns is None else clock.root_delay_ns,
+            "root_dispersion_ns": "" if clock.root_dispersion_ns is None else clock.root_dispersion_ns,
+            **common,
+        },
+        {
+            "sample_id": "ct1",
+            "source": records.CHRONOTICK,
+            "server": "http://10.0.0.2:8000",
+            "scope": clock.ct_scope,
+            **common,
+        },
+    ]

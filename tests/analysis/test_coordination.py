@@ -173,7 +173,7 @@ NTP_NUMBERS = {"raw_at_ns": 10_000_000_123, "offset_ns": -12_345, "delay_ns": 22
 
 def test_a_sources_own_questions_are_counted_and_a_failure_is_half_a_message_pair(tmp_path):
     """Three NTP questions of which one timed out: 3 and 2 packets of 48 + 28 bytes. One never left the node."""
-    path = write(Folder({"a": Clock()}), tmp_path / "r")
+    path = write(Folder({"a": Clock()}, samples=False), tmp_path / "r")
     outcomes = ("ok", "timeout", "wrong_mode", "send_failed")
     samples(path, "a", [sample(number, "ntp", outcome) for number, outcome in enumerate(outcomes)])
     found = coordination_cost.analyze(path)
@@ -189,7 +189,7 @@ def test_a_sources_own_questions_are_counted_and_a_failure_is_half_a_message_pai
 
 def test_chronoticks_question_is_rebuilt_byte_by_byte(tmp_path):
     """20 NTP samples were published before: the newest 16 of them are in the question, as the agent writes it."""
-    path = write(Folder({"a": Clock()}), tmp_path / "r")
+    path = write(Folder({"a": Clock()}, samples=False), tmp_path / "r")
     answer = '{"offset_ms":1.0,"uncertainty_ms":0.1}'
     asked = sample(100, "chronotick", "ok", payload=answer)
     fed = [sample(number, "ntp", "ok", **NTP_NUMBERS | {"delay_ns": 22_000 + 7 * number}) for number in range(20)]
@@ -222,7 +222,7 @@ def test_probes_are_the_experiments_cost_and_no_sources(tmp_path):
 
 def test_every_sample_of_a_run_is_a_question_or_a_reason(tmp_path):
     """What was asked is at most what is recorded: nothing is counted twice."""
-    path = write(Folder({"a": Clock()}), tmp_path / "r")
+    path = write(Folder({"a": Clock()}, samples=False), tmp_path / "r")
     samples(path, "a", [sample(number, "ntp", "ok", **NTP_NUMBERS) for number in range(5)])
     recorded = pd.read_csv(path / records.RAW_DIR / "a" / records.SAMPLES_FILE)
     assert polling.of(load.load(path), "ntp").questions == len(recorded)
