@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PERCENT: Final = 100.0
 HATCH: Final = "////"
 NO_TRIALS: Final = "n/e"
+NO_INTERVAL: Final = "no interval"  # of a bar without whiskers
 LEGEND_LETTERS: Final = 110  # as many fit under a figure of the page's width
 TASK_LABELS: Final = {"causality": "causality", "who_first": "who first"}
 HIGH: Final = 55.0  # percent; a taller bar has its counts inside
@@ -33,7 +34,10 @@ def bar(axes: Axes, place: float, rate: statistics.Rate, source: str, *, width: 
         return
     value = PERCENT * rate.value
     face = "white" if hatched else colour
-    axes.bar(place, value, width, facecolor=face, edgecolor=colour, hatch=HATCH if hatched else None, linewidth=0.8)
+    mark = NO_INTERVAL if rate.low is None else None
+    axes.bar(
+        place, value, width, facecolor=face, edgecolor=colour, hatch=HATCH if hatched else None, linewidth=0.8, gid=mark
+    )
     low = value if rate.low is None else PERCENT * rate.low
     high = value if rate.high is None else PERCENT * rate.high
     beside = high > HIGH and low < LOW  # a wide interval of few trials leaves no room above it nor below it
@@ -95,10 +99,12 @@ def clock_handles(series: Sequence[tuple[str, bool]]) -> list[Patch]:
 
 
 def legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """Put one legend under all panels; it explains "n/e" where a panel says it."""
+    """Put one legend under all panels; it explains "n/e", and bars without whiskers, where a panel has them."""
     entries = list(handles)
     if any(text.get_text() == NO_TRIALS for axes in figure.axes for text in axes.texts):
         entries.append(Patch(facecolor="none", edgecolor="none", label=f"{NO_TRIALS}: not evaluable, no such events"))
+    if any(patch.get_gid() == NO_INTERVAL for axes in figure.axes for patch in axes.patches):
+        entries.append(Patch(facecolor="none", edgecolor="none", label="no whiskers: only repeats of the run can tell"))
     if entries:
         letters = sum(len(str(one.get_label())) + 5 for one in entries)  # 5: the patch and the gaps
         columns = -(-len(entries) // -(-letters // LEGEND_LETTERS))
