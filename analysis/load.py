@@ -15,6 +15,7 @@ import csv
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ from pyarrow import csv as arrow_csv
 
 from analysis import memory
 from analysis.errors import AnalysisError, NoSuchRun
+from analysis.integrity import HashedFile, Seen
 from node_agent import records
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ class Run:
     ``workers``, ``samples``, ``commit_wait``, ``clock_pairs`` and ``probes`` are keyed by node id; a node without the
     file has no key, and its path (relative to the run folder) is in ``absent``. ``sends`` holds the coordinator's
     per-worker transmit stamps, empty where there is no such file. ``commit_wait``, the longest of them (a row per
-    event, source and delay), is read when it is asked for, in the columns of ``COMMIT_WAIT``.
+    event, source and delay), is read when it is asked for, in the columns of ``COMMIT_WAIT``. ``seen``: what was seen
+    of the files while they were read (see ``integrity``).
     """
 
     path: Path
@@ -70,6 +73,7 @@ class Run:
     clock_pairs: Mapping[str, pd.DataFrame]
     probes: Mapping[str, pd.DataFrame]
     absent: tuple[str, ...] = field(default=())
+    seen: Seen = field(default_factory=Seen, repr=False)
 
     @property
     def name(self) -> str:
@@ -122,6 +126,7 @@ def load(path: Path) -> Run:
     manifest = read_manifest(path)
     memory.require(path, manifest)
     absent: list[str] = []
+    seen = Seen()
     coordinator_file = path / records.COORDINATOR_FILE
     if not coordinator_file.is_file():
         raise AnalysisError(
@@ -131,7 +136,7 @@ def load(path: Path) -> Run:
     for node_id in manifest.worker_ids:
         name = records.worker_file(node_id)
         if (path / name).is_file():
-            workers[node_id] = read_table(path / name, NEEDED_RECEIVE)
+            workers[node_id] = read_table(path / name, NEEDED_RECEIVE, seen=seen)
         else:
             absent.append(name)
     if not workers:
@@ -141,21 +146,23 @@ def load(path: Path) -> Run:
     sends_file = raw / manifest.coordinator_id / records.SENDS_FILE
     if not sends_file.is_file():
         absent.append(str(sends_file.relative_to(path)))
-    samples, absent_samples = _per_node(path, manifest, records.SAMPLES_FILE, ("sample_id", "source", "outcome"))
-    commit_wait = NodeTables(path, manifest, records.COMMIT_WAIT_FILE, COMMIT_WAIT)
-    clock_pairs, absent_pairs = _per_node(path, manifest, records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
-    probes, absent_probes = _per_node(path, manifest, records.PROBES_FILE, records.PROBES_COLUMNS)
+    of_nodes = partial(_per_node, path, manifest, seen)
+    samples, absent_samples = of_nodes(records.SAMPLES_FILE, ("sample_id", "source", "outcome"))
+    commit_wait = NodeTables(path, manifest, seen, records.COMMIT_WAIT_FILE, COMMIT_WAIT)
+    clock_pairs, absent_pairs = of_nodes(records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
+    probes, absent_probes = of_nodes(records.PROBES_FILE, records.PROBES_COLUMNS)
     return Run(
         path=path,
         manifest=manifest,
-        coordinator=read_table(coordinator_file, NEEDED_SEND),
+        coordinator=read_table(coordinator_file, NEEDED_SEND, seen=seen),
         workers=workers,
-        sends=_sends(sends_file),
+        sends=_sends(sends_file, seen),
         samples=samples,
         commit_wait=commit_wait,
         clock_pairs=clock_pairs,
         probes=probes,
         absent=(*absent, *absent_samples, *commit_wait.absent, *absent_pairs, *absent_probes),
+        seen=seen,
     )
 
 
@@ -165,10 +172,11 @@ class NodeTables(Mapping[str, pd.DataFrame]):
     ``absent`` names the files that are not there. Raises AnalysisError at once if a needed column is missing.
     """
 
-    def __init__(self, path: Path, manifest: records.Manifest, name: str, needed: Sequence[str]) -> None:
+    def __init__(self, path: Path, manifest: records.Manifest, seen: Seen, name: str, needed: Sequence[str]) -> None:
         files = {node_id: path / records.RAW_DIR / node_id / name for node_id in manifest.nodes}
         self._files = {node_id: file for node_id, file in files.items() if file.is_file()}
         self._needed = needed
+        self._seen = seen
         self._kept: dict[str, pd.DataFrame] = {}
         self.absent = tuple(str(file.relative_to(path)) for node, file in files.items() if node not in self._files)
         for file in self._files.values():
@@ -179,7 +187,7 @@ class NodeTables(Mapping[str, pd.DataFrame]):
         if node_id in self._kept:
             return self._kept[node_id]
         file = self._files[node_id]
-        table = read_table(file, self._needed, only=True)
+        table = read_table(file, self._needed, only=True, seen=self._seen)
         if file.stat().st_size <= KEPT_BYTES:
             self._kept[node_id] = table
         return table
@@ -193,10 +201,11 @@ class NodeTables(Mapping[str, pd.DataFrame]):
         return len(self._files)
 
 
-def read_table(path: Path, needed: Sequence[str] = (), *, only: bool = False) -> pd.DataFrame:
+def read_table(path: Path, needed: Sequence[str] = (), *, only: bool = False, seen: Seen | None = None) -> pd.DataFrame:
     """Read one CSV file of a run by the house's column names; raises AnalysisError if a needed column is missing.
 
-    ``only``: the needed columns and no others.
+    ``only``: the needed columns and no others. ``seen`` is told the file's digest, and of whole numbers that are
+    written as fractions.
     """
     header = _header(path, needed)
     types = {column: column_type(column) for column in header if column in needed or not only}
@@ -209,7 +218,10 @@ def read_table(path: Path, needed: Sequence[str] = (), *, only: bool = False) ->
     parsing = arrow_csv.ParseOptions(newlines_in_values=True)
     try:
         if len(set(header)) == len(header):
-            rows = arrow_csv.read_csv(path, parse_options=parsing, convert_options=options)
+            with HashedFile(path) as file:
+                rows = arrow_csv.read_csv(file, parse_options=parsing, convert_options=options)
+                if seen is not None:
+                    seen.digests[path] = file.sha256()
             frame: pd.DataFrame = rows.to_pandas(types_mapper=_PANDAS.get, split_blocks=True, self_destruct=True)
             del rows
             pa.default_memory_pool().release_unused()  # or what reading a long file took is kept for the next one
@@ -218,11 +230,24 @@ def read_table(path: Path, needed: Sequence[str] = (), *, only: bool = False) ->
         pass  # pandas bears with it, or says what is wrong
     try:
         with np.errstate(invalid="ignore"):  # an infinity among whole numbers: pandas then finds that it does not fit
-            return pd.read_csv(
+            frame = pd.read_csv(
                 path, dtype=types, usecols=list(types) if only else None, keep_default_na=False, na_values=[""]
             )
+        if seen is not None:
+            _note(path, [column for column, kind in types.items() if kind == "Int64"], seen)
     except (OSError, ValueError, TypeError, OverflowError) as error:  # the last two: fractions, or more than 64 bits
         raise _unreadable(path, needed, error) from error
+    return frame
+
+
+def _note(path: Path, whole: Sequence[str], seen: Seen) -> None:
+    """Note the digest of a file that only pandas could read, and which cells of whole numbers are written as none."""
+    with HashedFile(path) as file:
+        seen.digests[path] = file.sha256()
+    cells = pd.read_csv(path, dtype="string", usecols=list(whole), keep_default_na=False)
+    odd = {column: int((~cells[column].str.fullmatch(r"-?[0-9]*").fillna(value=True)).sum()) for column in whole}
+    if found := {column: count for column, count in odd.items() if count}:
+        seen.odd_cells[path] = found
 
 
 def _header(path: Path, needed: Sequence[str]) -> list[str]:
@@ -323,22 +348,22 @@ def _collect(manifest: records.Manifest) -> str:
 
 
 def _per_node(
-    path: Path, manifest: records.Manifest, name: str, needed: Sequence[str]
+    path: Path, manifest: records.Manifest, seen: Seen, name: str, needed: Sequence[str]
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
     tables: dict[str, pd.DataFrame] = {}
     absent: list[str] = []
     for node_id in manifest.nodes:
         file = path / records.RAW_DIR / node_id / name
         if file.is_file():
-            tables[node_id] = read_table(file, needed)
+            tables[node_id] = read_table(file, needed, seen=seen)
         else:
             absent.append(str(file.relative_to(path)))
     return tables, absent
 
 
-def _sends(file: Path) -> pd.DataFrame:
+def _sends(file: Path, seen: Seen) -> pd.DataFrame:
     if file.is_file():
-        return read_table(file, ("event_id", "worker_id", "send_time_ns"))
+        return read_table(file, ("event_id", "worker_id", "send_time_ns"), seen=seen)
     return pd.DataFrame({column: pd.Series(dtype=column_type(column)) for column in records.SENDS_COLUMNS})
 
 

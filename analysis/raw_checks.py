@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from analysis.integrity import CHECKSUM_LINE, expected_sums
 from analysis.published import IMPORTED_DIR
 from analysis.table_checks import ERROR, Problem, read
 from node_agent import records
@@ -20,8 +20,6 @@ NODE_FILES: Final = (
     records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE, records.CLOCK_PAIRS_FILE, records.STATUS_FILE,
     records.LOG_FILE,
 )  # fmt: skip
-
-_CHECKSUM: Final = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
 def check_node(path: Path, node_id: str, role: str, assembled: pd.DataFrame | None) -> Iterator[Problem]:
@@ -57,7 +55,7 @@ def _checksums(folder: Path, where: str, wanted: tuple[str, ...]) -> Iterator[Pr
         return
     listed = {}
     for line in lines:
-        if match := _CHECKSUM.fullmatch(line):
+        if match := CHECKSUM_LINE.fullmatch(line):
             listed[match[2]] = match[1]
         else:
             yield Problem(ERROR, file, f"expected '<sha256>  <name>', got {line[:80]!r}")
@@ -75,9 +73,7 @@ def _checksums(folder: Path, where: str, wanted: tuple[str, ...]) -> Iterator[Pr
 
 def altered(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     """Yield (name, expected sha256, got) of a node's files that are not what left it, or that nothing vouches for."""
-    sums = folder / records.CHECKSUMS_FILE
-    lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
-    expected = {match[2]: match[1] for line in lines if (match := _CHECKSUM.fullmatch(line))}
+    expected = expected_sums(folder) or {}
     for name in names:
         if (folder / name).is_file():
             promised, got = expected.get(name, f"none in {records.CHECKSUMS_FILE}"), _sha256(folder / name)

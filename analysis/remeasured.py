@@ -161,7 +161,8 @@ def again_as_wide(readings: Readings, growth_ns: NDArray[np.float64] | None) -> 
 
 def _groups(frame: pd.DataFrame, events: NDArray[np.int64]) -> Iterator[tuple[tuple[str, float], _Rows]]:
     """Yield a commit_wait.csv's re-measurements by source and delay."""
-    wanted = ((frame["kind"] == records.REMEASURE) & frame["event_id"].notna()).to_numpy(dtype=np.bool_)
+    told = frame["event_id"].notna() & frame["delay_s"].notna()  # the last row of a file that was cut off may not say
+    wanted = ((frame["kind"] == records.REMEASURE) & told).to_numpy(dtype=np.bool_)
     ids: NDArray[np.int64] = frame["event_id"].to_numpy(dtype=np.int64, na_value=0)
     claimed_ms, delays = frame["uncertainty_ms"].to_numpy(), frame["delay_s"].to_numpy()
     late = frame["done_raw_ns"] - frame["due_raw_ns"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analysis import clock_quality_standards as standards
-from analysis import ordering_consensus, rounds, statistics
+from analysis import integrity, ordering_consensus, rounds, statistics
 from analysis.tables import counted, markdown, number, share
 from node_agent import records
 
@@ -23,6 +23,7 @@ def nodes(results: Results) -> str:
     manifest = table.run.manifest
     rows = []
     sent = int(table.sent.known.sum())
+    checked = integrity.as_written(table.run, results.findings)
     for node_id, node in manifest.nodes.items():
         status = node.status or {}
         counts = status.get("counts") or {}
@@ -52,7 +53,7 @@ def nodes(results: Results) -> str:
                 else None,
                 counted(dropped),
                 counts.get("user_stamps"),
-                "yes" if node.checksums_verified else "no",
+                checked.get(node_id, "yes"),
             )
         )
     columns = (
@@ -67,7 +68,7 @@ def nodes(results: Results) -> str:
         "dropped",
         "user stamps",
     )
-    return markdown((*columns, "checksums verified"), rows)
+    return markdown((*columns, "files as the node wrote them"), rows)
 
 
 def unavailable(results: Results) -> str:

@@ -12,6 +12,7 @@ from analysis import (
     clock_findings,
     datagram_findings,
     event_findings,
+    integrity,
     reading_findings,
     sample_findings,
     scope_findings,
@@ -30,6 +31,7 @@ __all__ = ["Finding", "find"]
 
 ORDER: Final = {"error": 0, "warning": 1, "note": 2}
 DETECTORS: Final = (
+    integrity,
     event_findings,
     datagram_findings,
     reading_findings,

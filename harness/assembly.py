@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from typing import TYPE_CHECKING
 
@@ -22,21 +23,23 @@ if TYPE_CHECKING:
 
 
 def assemble(folder: RunFolder, delays_s: Sequence[float]) -> None:
-    """Write every assembled file whose raw files are there; a node that recorded nothing gets no file.
+    """Write every assembled file whose raw files are there, and note its sum in the manifest (unsaved).
 
-    Columns are those the node wrote: which sources have some depends on its configuration.
+    A node that recorded nothing gets no file. Columns are those the node wrote: which sources have some depends on its
+    configuration.
     """
     manifest = folder.manifest
     events = folder.raw(manifest.coordinator_id) / EVENTS_FILE
     if events.is_file():
-        _write(folder.path / COORDINATOR_FILE, _columns(events), _rows(events))
+        manifest.assembled[COORDINATOR_FILE] = _write(folder.path / COORDINATOR_FILE, _columns(events), _rows(events))
     for worker_id in manifest.worker_ids:
         events = folder.raw(worker_id) / EVENTS_FILE
         if events.is_file():
             waits = folder.raw(worker_id) / COMMIT_WAIT_FILE
             joined = join_commit_wait(_rows(events), _rows(waits) if waits.is_file() else [], delays_s)
             columns = [*_columns(events), *(delay_column(delay_s) for delay_s in delays_s)]
-            _write(folder.path / worker_file(worker_id), columns, joined)
+            name = worker_file(worker_id)
+            manifest.assembled[name] = _write(folder.path / name, columns, joined)
 
 
 def _columns(path: Path) -> list[str]:
@@ -50,9 +53,12 @@ def _rows(path: Path) -> Iterable[dict[str, str]]:
         yield from csv.DictReader(line for line in file if line.endswith("\n"))
 
 
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
+    """Write a table in one piece and return its sha256."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
+    data = text.getvalue().encode()
+    write_atomically(path, data)
+    return hashlib.sha256(data).hexdigest()

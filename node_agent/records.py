@@ -384,6 +384,7 @@ class Manifest:
     problems: list[str] = field(default_factory=list)
     phase_seconds: dict[str, float] = field(default_factory=dict)
     imported: dict[str, Any] | None = None
+    assembled: dict[str, str] = field(default_factory=dict)  # sha256 of the tables made at home, by file
     schema: int = 1
 
     @property

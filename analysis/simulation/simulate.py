@@ -61,7 +61,12 @@ def simulate(
     try:
         statuses = _record_all(world, scratch)
         _write_configs(world, scratch / records.CONFIGS_DIR)
-        (scratch / records.MANIFEST_FILE).write_text(_manifest(world, statuses).to_json(), encoding="utf-8")
+        manifest = _manifest(world, statuses)
+        for name in (records.COORDINATOR_FILE, *map(records.worker_file, manifest.worker_ids)):
+            if (scratch / name).is_file():
+                with (scratch / name).open("rb") as file:
+                    manifest.assembled[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        (scratch / records.MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
         scratch.chmod(0o755)
         scratch.rename(path)
     except BaseException:

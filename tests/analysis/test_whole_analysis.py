@@ -307,4 +307,5 @@ def test_rows_that_do_not_say_whose_or_when_are_left_out(simulated, tmp_path, na
         row[place] = wrong
     with file.open("w", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows(rows)
-    assert run_all.run_all(path).errors == []
+    (damage,) = run_all.run_all(path).errors
+    assert f"{name} is not what the node wrote" in damage

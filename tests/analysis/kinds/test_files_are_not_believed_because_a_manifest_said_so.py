@@ -1,0 +1,181 @@
+"""``analyze`` checks itself that files are what the nodes wrote, and says what rests on one that is not."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from analysis import __main__ as command
+from analysis import drawing, integrity, run_all
+from analysis.simulation.simulate import simulate
+from node_agent import records
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return simulate("honest", 3, 200, seed=5, results=tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    monkeypatch.setattr(run_all, "_drawings", lambda _found: {})
+    assert drawing is not None
+
+
+@pytest.fixture
+def run(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def cut(file):
+    """Cut a file off in the middle of a row."""
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) * 2 // 3])
+
+
+def one_digit(file):
+    """Change one digit somewhere in the last row."""
+    data = bytearray(file.read_bytes())
+    place = max(place for place, byte in enumerate(data) if chr(byte).isdigit())
+    data[place] = ord("3") if data[place] != ord("3") else ord("4")
+    file.write_bytes(bytes(data))
+
+
+def one_row_less(file):
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:-1]))
+
+
+def one_row_twice(file):
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines, lines[-1]]))
+
+
+def by_pandas(file):
+    """Read and write a file as a data frame, whose columns with an absent value are floats."""
+    frame = pd.read_csv(file)
+    frame.to_csv(file, index=False)
+
+
+def by_a_spreadsheet(file):
+    """Keep 15 digits of every number, as spreadsheets do, with an exponent."""
+    with file.open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    for row in rows[1:]:
+        for place, cell in enumerate(row):
+            if cell.lstrip("-").isdigit() and len(cell.lstrip("-")) > 15:
+                row[place] = f"{float(cell):.14E}"
+    with file.open("w", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(rows)
+
+
+def with_windows_line_ends(file):
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+
+
+def swapped_rows(file):
+    lines = file.read_bytes().splitlines(keepends=True)
+    lines[1], lines[2] = lines[2], lines[1]
+    file.write_bytes(b"".join(lines))
+
+
+def gone(file):
+    file.unlink()
+
+
+FILES = (
+    "raw/comp11/probes.csv", "raw/comp11/samples.csv", "raw/comp12/clock_pairs.csv", "raw/comp12/commit_wait.csv",
+    "raw/comp18/sends.csv", "worker_comp11.csv", "coordinator.csv",
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(
+    "damage",
+    [cut, one_digit, one_row_less, one_row_twice, by_a_spreadsheet, with_windows_line_ends, swapped_rows],
+)
+def test_a_file_that_is_not_what_the_node_wrote_is_an_error_and_exit_7(run, capsys, file, damage):
+    damage(run / file)
+    code = command.main(["--experiment", str(run)])
+    said = capsys.readouterr()
+    assert code == 7
+    assert "Traceback" not in said.out + said.err
+    assert f"{file}" in said.err
+    if (report := run / records.REPORT_FILE).is_file():
+        text = report.read_text()
+        assert f"`{integrity.CODE}`" in text[: text.index("| hypothesis |")]
+        assert "Still to be judged" in text[: text.index("| hypothesis |")]
+        named = [name for name in ("comp11", "comp12") if name in file]
+        node = named[0] if named else "comp18"
+        assert next(line for line in text.splitlines() if line.startswith(f"| {node} |")).endswith("| **no** |")
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("file", ["raw/comp11/samples.csv", "raw/comp12/commit_wait.csv", "worker_comp11.csv"])
+def test_a_round_trip_through_a_data_frame_is_found(run, capsys, file):
+    by_pandas(run / file)
+    assert command.main(["--experiment", str(run)]) == 7
+    assert file in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("file", ["raw/comp11/probes.csv", "raw/comp12/samples.csv", "raw/comp18/sends.csv"])
+def test_a_file_that_had_a_sum_and_is_gone_is_an_error(run, capsys, file):
+    gone(run / file)
+    assert command.main(["--experiment", str(run)]) == 7
+    assert f"{file} is not what the node wrote: expected sha256" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_sums_that_were_made_anew_do_not_hide_what_the_cells_say(run, capsys):
+    """Somebody who makes the sums again cannot give the digits back that a spreadsheet took."""
+    file = run / "raw" / "comp11" / "probes.csv"
+    by_a_spreadsheet(file)
+    sums = file.parent / records.CHECKSUMS_FILE
+    lines = [line for line in sums.read_text().splitlines() if not line.endswith("probes.csv")]
+    with integrity.HashedFile(file) as hashed:
+        lines.append(f"{hashed.sha256()}  probes.csv")
+    sums.write_text("\n".join(lines) + "\n")
+    assert command.main(["--experiment", str(run)]) == 7
+    assert "written as fractions or with exponents" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_older_manifest_without_sums_of_the_tables_has_their_rows_held_against_the_nodes_own(run, capsys):
+    manifest = run / records.MANIFEST_FILE
+    data = json.loads(manifest.read_text())
+    del data["assembled"]
+    manifest.write_text(json.dumps(data))
+    assert command.main(["--experiment", str(run)]) == 0
+    one_digit(run / "coordinator.csv")
+    assert command.main(["--experiment", str(run)]) == 7
+    assert "expected the rows of raw/comp18/events.csv" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_whole_run_is_whole_and_one_without_sums_says_that_nothing_vouches_for_it(run):
+    outcome = run_all.run_all(run)
+    assert outcome.errors == []
+    text = outcome.report.read_text()
+    assert text.count("| yes |") == 3
+    (run / "raw" / "comp12" / records.CHECKSUMS_FILE).unlink()
+    outcome = run_all.run_all(run)
+    assert outcome.errors == []
+    assert f"{integrity.UNVOUCHED}" in outcome.report.read_text()
+
+
+def test_the_digest_of_a_file_read_in_pieces_is_its_digest(tmp_path):
+    import hashlib
+
+    file = tmp_path / "f"
+    file.write_bytes(b"abc" * 1_000_000)
+    with integrity.HashedFile(file) as hashed:
+        hashed.read(10)
+        hashed.read(70_000)
+        assert hashed.sha256() == hashlib.sha256(b"abc" * 1_000_000).hexdigest()
