@@ -1,6 +1,7 @@
 """What you do at home: ``uv run invoke analyze | import | validate | replay | test | fuzz | lint | lock | bench``.
 
-And ``simulate``, and ``verify-scenarios`` for what the simulated runs are judged to be. Exit codes: 0 ok, 1 tests or lint failed, 2 usage or configuration, 7 analysis or validation found errors, 130
+``simulate`` makes runs of known truth, ``verify-scenarios`` judges many of them.
+Exit codes: 0 ok, 1 tests or lint failed, 2 usage or configuration, 7 analysis or validation found errors, 130
 interrupted.
 What is slow to import is imported by the task that needs it, so that ``invoke --list`` is quick.
 """

@@ -1,4 +1,4 @@
-"""`verify-scenarios` judges scenarios with seeds of its own, names every unmet expectation, and leaves nothing behind."""
+"""`verify-scenarios` judges scenarios with seeds of its own, names what is unmet, and leaves nothing behind."""
 
 from __future__ import annotations
 
