@@ -10,7 +10,7 @@ waits on different nodes was kept (``external_consistency``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ import pandas as pd
 from analysis import external_consistency, load, statistics, truth
 from analysis.window_assignment import MS_NS
 from node_agent import records
+from node_agent.hold_rule import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from analysis import judges
     from analysis.load import Run
-
-WAITING: Final = "waiting"  # a look at the clock on the way, no outcome
 
 
 @dataclass(frozen=True)
