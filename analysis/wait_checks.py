@@ -11,6 +11,7 @@ the two, of which only the first is in the row. So of one look
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +41,8 @@ Wrong = tuple[str, str, str, str]  # row, column, recorded, recomputed
 
 WIDER: Final = 4  # times the widest bracket of the node's clock pairs: a look's is of the same kind, and of few
 ROUNDING_NS: Final = 1  # of cells in ms with six decimals
+FEW_LOOKS: Final = 3  # and one in FEW_OF: between two clock pairs a wall clock may be set there and back
+FEW_OF: Final = 50
 
 
 @dataclass
@@ -89,12 +92,12 @@ class Looks:
             yield from ((where, *wrong) for wrong in self._held(row, source, done_ns, reading))
 
     def misplaced(self) -> Iterator[Wrong]:
-        """Yield, once all rows are read, that most looks show a wall clock which the node's clock pairs do not."""
+        """Yield, once all rows are read, that many looks show a wall clock which the node's clock pairs do not."""
         if not len(self.clock) or not self._walls:
             return
         done, wall = (np.array(list(values), dtype=np.int64) for values in (self._walls, self._walls.values()))
         strange = int((~self.clock.fits(wall, done - self.most_error_ns, done + self.most_error_ns)).sum())
-        if strange > len(done) // 2:
+        if strange > max(FEW_LOOKS, len(done) // FEW_OF):
             expected = f"as {records.CLOCK_PAIRS_FILE} shows"
             yield (
                 records.COMMIT_WAIT_FILE,
@@ -138,7 +141,7 @@ class Looks:
         seen_ns = self._walls.setdefault(done_ns, wall_ns)
         if said != cells:
             yield "offset_ms, uncertainty_ms", ",".join(cells[1:3]), ",".join(said[1:3])
-        elif abs(seen_ns - wall_ns) > 2 * ROUNDING_NS:
+        elif abs(seen_ns - wall_ns) > 2 * (ROUNDING_NS + math.ulp(float(row["offset_ms"])) * 1e6):
             yield "offset_ms", row["offset_ms"], f"{(reading.est_ns - seen_ns) / 1e6:.6f}"
 
     def _wider_ns(self, row: Mapping[str, str], reading: Available) -> int:
