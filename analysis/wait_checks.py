@@ -43,6 +43,7 @@ WIDER: Final = 4  # times the widest bracket of the node's clock pairs: a look's
 ROUNDING_NS: Final = 1  # of cells in ms with six decimals
 FEW_LOOKS: Final = 3  # and one in FEW_OF: between two clock pairs a wall clock may be set there and back
 FEW_OF: Final = 50
+UNSTEADY_NS: Final = 1_000_000_000  # so near to a step, another may have gone unseen
 
 
 @dataclass
@@ -96,7 +97,9 @@ class Looks:
         if not len(self.clock) or not self._walls:
             return
         done, wall = (np.array(list(values), dtype=np.int64) for values in (self._walls, self._walls.values()))
-        strange = int((~self.clock.fits(wall, done - self.most_error_ns, done + self.most_error_ns)).sum())
+        fitting = self.clock.fits(wall, done - self.most_error_ns, done + self.most_error_ns)
+        stepped = self.clock.around(done - UNSTEADY_NS, done + UNSTEADY_NS).stepped
+        strange = int((~fitting & ~stepped).sum())
         if strange > max(FEW_LOOKS, len(done) // FEW_OF):
             expected = f"as {records.CLOCK_PAIRS_FILE} shows"
             yield (

@@ -97,6 +97,17 @@ def test_two_steps_there_and_back_are_no_error(tmp_path):
     assert errors(run) == []
 
 
+def test_a_clock_that_is_set_to_and_fro_more_often_than_it_is_looked_at_is_no_error(tmp_path):
+    """Thirty steps a second, so that two clock pairs may show nothing of what was between them."""
+    jumps = [Jump(node=0, at=0.2 + 0.003 * place, by_ms=-30.0 if place % 2 else 30.0) for place in range(200)]
+    run = stepped(tmp_path, *jumps)
+    assert errors(run) == []
+    lines = [problem.line for problem in validate.validate(run)]
+    assert any(
+        "rows show a wall clock that clock_pairs.csv does not: it was set there and back" in line for line in lines
+    )
+
+
 def test_a_send_that_has_no_raw_instant_is_judged_by_those_around_it(tmp_path):
     """The kernel's stamp could not be carried over the step: the row has no raw instant, and its readings are gone."""
     run = stepped(tmp_path, Jump(node=0, at=0.5, by_ms=-500.0))
