@@ -1,5 +1,6 @@
 """What you do at home: ``uv run invoke analyze | import | validate | replay | test | fuzz | lint | lock | bench``.
 
+``simulate`` makes runs of known truth, ``verify-scenarios`` judges many of them.
 Exit codes: 0 ok, 1 tests or lint failed, 2 usage or configuration, 7 analysis or validation found errors, 130
 interrupted.
 What is slow to import is imported by the task that needs it, so that ``invoke --list`` is quick.
@@ -123,6 +124,33 @@ def simulate(
     except (AnalysisError, ConfigError) as error:
         raise Exit(f"error: {error}", error.exit_code) from error
     _say(f"{folder}")
+
+
+@task(
+    name="verify-scenarios",
+    help={
+        "seeds": "runs per scenario, each with a seed of its own (default: 20)",
+        "first-seed": "the first of them (default: 1000; the tests use smaller ones)",
+        "events": "how many each run broadcasts (default: 1000)",
+        "only": "one scenario of configs/scenarios (default: all)",
+    },
+)
+def verify_scenarios(_: Context, seeds: str = "20", first_seed: str = "", events: str = "1000", only: str = "") -> None:
+    """Judge every scenario with seeds that no test uses: is every verdict what its file expects? Exit code 7 if not."""
+    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
+    from analysis.simulation import verify  # noqa: PLC0415 - pandas takes a second
+
+    try:
+        count = whole_number("seeds", seeds, 1, verify.MOST_SEEDS)
+        first = whole_number("first-seed", first_seed, 0) if first_seed else verify.FIRST_SEED
+        size = whole_number("events", events, 1, verify.MOST_EVENTS)
+        verified = verify.verify(_say, seeds=range(first, first + count), events=size, only=only)
+    except (AnalysisError, ConfigError) as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    unmet = sum(len(scenario.unmet) for scenario in verified)
+    _say(f"{sum(scenario.runs for scenario in verified)} runs, {_counted(unmet, 'expectation')} unmet")
+    if unmet:
+        raise Exit(code=FOUND_ERRORS)
 
 
 @task(help={"experiment": EXPERIMENT})

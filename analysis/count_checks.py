@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from analysis import load
+from analysis import load, payload_stamps, tie_checks
 from analysis.finding import ids
 from analysis.table_checks import ERROR, WARNING, Problem, read
 from node_agent import records
@@ -54,8 +54,12 @@ def check_sends(
     tables: Mapping[str, pd.DataFrame],
     roles: Mapping[str, str],
     manifest: records.Manifest | None,
+    pairs: pd.DataFrame | None,
 ) -> Iterator[Problem]:
-    """Compare the workers' events with the send log, and the send log with the coordinator's table."""
+    """Compare the workers' events with the send log, and the send log with the coordinator's table.
+
+    ``pairs`` are the coordinator's clock pairs.
+    """
     sent = tables[coordinator]
     if "event_id" not in sent:
         return
@@ -71,6 +75,9 @@ def check_sends(
         sends = None
     if sends is not None:
         yield from _send_log(str(sends_file.relative_to(path)), sends, sent, roles)
+        yield from tie_checks.check_send_times(str(sends_file.relative_to(path)), sends, sent)
+    yield from tie_checks.check_payloads(tables, roles)
+    logged = payload_stamps.of(sent, pairs) if "send_time_ns" in sent else None
     least = None if manifest is None else load.min_received_share(manifest)
     for node_id, table in tables.items():
         if roles[node_id] == "coordinator" or "event_id" not in table:
@@ -89,16 +96,22 @@ def check_sends(
             degraded = f", less than the {least:.0%} wanted" if least is not None and share < least else ""
             text = f"{len(missing):,} of {len(addressed):,} events are missing{degraded} ({ids(missing)})"
             yield Problem(WARNING, name, text)
-        yield from _payload_stamps(name, table, sent)
+        if logged is not None and "coordinator_send_time_ns" in table:
+            yield from _payload_stamps(name, logged.judge(table["event_id"], table["coordinator_send_time_ns"]))
 
 
-def _payload_stamps(name: str, table: pd.DataFrame, sent: pd.DataFrame) -> Iterator[Problem]:
-    if not {"coordinator_send_time_ns", "event_id"} <= set(table.columns) or "send_time_ns" not in sent:
-        return
-    logged = sent.dropna(subset=["event_id"]).drop_duplicates("event_id").set_index("event_id")["send_time_ns"]
-    late = (table["coordinator_send_time_ns"] - table["event_id"].map(logged)).dropna().astype("int64")
-    if wrong := int((late > 0).sum()):
-        yield Problem(ERROR, name, f"{wrong:,} payload stamps are after their own send (by up to {late.max():,} ns)")
+def _payload_stamps(name: str, payloads: payload_stamps.Payloads) -> Iterator[Problem]:
+    most = f"{int(payloads.late_ns.max(initial=0)):,} ns"
+    if wrong := int(payloads.after_send.sum()):
+        yield Problem(ERROR, name, f"{wrong:,} payload stamps are after their own send (by up to {most})")
+    if wrong := int(payloads.long_before.sum()):
+        limit = payload_stamps.FOREIGN_NS // 1_000_000_000
+        yield Problem(ERROR, name, f"{wrong:,} payload stamps are more than {limit} s before their own send")
+    if set_back := int(payloads.set_back.sum()):
+        text = (
+            f"{set_back:,} payload stamps are after their own send (by up to {most}): the coordinator's wall clock was"
+        )
+        yield Problem(WARNING, name, f"{text} set back in between, as its raw oscillator shows")
 
 
 def _send_log(where: str, sends: pd.DataFrame, sent: pd.DataFrame, roles: Mapping[str, str]) -> Iterator[Problem]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from analysis import payload_stamps
 from analysis.aligned import different
 from analysis.finding import Finding, frames, ids, reasons
 from node_agent import records
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.load import Run
-
-FOREIGN_NS: Final = 1_000_000_000  # a payload stamp further from the send stamp is of another run
 
 
 def find(run: Run) -> Iterator[Finding]:
@@ -57,23 +56,30 @@ def _several_coordinators(run: Run) -> Iterator[Finding]:
 
 
 def _foreign_events(run: Run) -> Iterator[Finding]:
-    sent = _first_copies(run.coordinator).set_index("event_id")["send_time_ns"]
+    sent = _events(run.coordinator)
+    sends = payload_stamps.of(run.coordinator, run.clock_pairs.get(run.manifest.coordinator_id))
     for node, frame in run.workers.items():
-        strangers = np.setdiff1d(_events(frame), sent.index.to_numpy(dtype=np.int64), assume_unique=True)
+        strangers = np.setdiff1d(_events(frame), sent, assume_unique=True)
         if len(strangers):
             text = f"{len(strangers):,} events the coordinator did not send: event {ids(strangers)}"
             yield Finding("foreign-events", "error", node, "", text, {"events": len(strangers)})
         if "coordinator_send_time_ns" not in frame:
             continue
-        late = (frame["coordinator_send_time_ns"] - frame["event_id"].map(sent)).dropna().astype("int64")
-        far = late[(late > 0) | (late < -FOREIGN_NS)]
-        if len(far):
+        said = sends.judge(frame["event_id"], frame["coordinator_send_time_ns"])
+        of, far = len(said.late_ns), int((said.after_send | said.long_before).sum())
+        if far:
             text = (
-                f"in {len(far):,} of {len(late):,} rows the payload's send stamp is after the logged one, or more than "
-                f"{FOREIGN_NS // 1_000_000_000} s before it: it is not the stamp of that send"
+                f"in {far:,} of {of:,} rows the payload's send stamp is after the logged one, or more than "
+                f"{payload_stamps.FOREIGN_NS // 1_000_000_000} s before it: it is not the stamp of that send"
             )
-            numbers = {"rows": len(far), "of": len(late), "min_ns": int(late.min()), "max_ns": int(late.max())}
+            numbers = {"rows": far, "of": of, "min_ns": int(said.late_ns.min()), "max_ns": int(said.late_ns.max())}
             yield Finding("foreign-events", "error", node, "", text, numbers)
+        if set_back := int(said.set_back.sum()):
+            text = (
+                f"in {set_back:,} of {of:,} rows the payload's send stamp is after the logged one: the coordinator's "
+                "wall clock was set back between the two, as its raw oscillator shows"
+            )
+            yield Finding("set-back-while-sending", "warning", node, "", text, {"rows": set_back, "of": of})
 
 
 def _missing_events(run: Run) -> Iterator[Finding]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analysis.table_checks import EARLIEST_NS, ERROR, LATEST_NS, Problem, check_columns, read
+import numpy as np
+
+from analysis import load, wall_clock
+from analysis.errors import AnalysisError
+from analysis.table_checks import EARLIEST_NS, ERROR, LATEST_NS, WARNING, Problem, check_columns, read
 from node_agent import records
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ ORIGINS: Final = {
     records.PROBE_TX: {records.KERNEL_TX, records.USER},
     records.PROBE_RX: {records.KERNEL_RX, records.USER},
 }
+NEAR_NS: Final = 1_000_000_000
 COUNTED: Final = {records.PROBE_TX: "probe_sent", records.PROBE_RX: "probe_received"}
 
 
@@ -37,6 +42,7 @@ def check_probes(path: Path, node_id: str, node: records.NodeManifest) -> Iterat
     yield from columns
     if not any(problem.severity == ERROR for problem in columns):
         yield from _rows(where, frame, {peer["node_id"] for peer in plan["peers"]})
+        yield from _instants(where, frame, folder / records.CLOCK_PAIRS_FILE)
         yield from _counts(where, frame, node)
 
 
@@ -52,11 +58,37 @@ def _rows(where: str, frame: pd.DataFrame, peers: set[str]) -> Iterator[Problem]
     ]
     if wrong := sum(int(rows.sum()) for rows in unfit):
         yield Problem(ERROR, where, f"{wrong} rows whose origin does not go with their direction")
-    outside = ~frame["wall_ns"].between(EARLIEST_NS, LATEST_NS).fillna(value=False)
-    if outside.any():
-        yield Problem(ERROR, where, f"wall_ns of {int(outside.sum())} rows is no instant between 2000 and 2100, in ns")
     if negative := int((frame["raw_error_ns"] < 0).sum()):
         yield Problem(ERROR, where, f"raw_error_ns is negative in {negative} rows")
+
+
+def _instants(where: str, frame: pd.DataFrame, pairs_file: Path) -> Iterator[Problem]:
+    """Check the wall instants: one outside is an error, unless the node's wall clock was really set to such a time."""
+    outside = ~frame["wall_ns"].between(EARLIEST_NS, LATEST_NS).fillna(value=False)
+    if not outside.any():
+        return
+    try:
+        pairs = load.read_table(pairs_file, records.CLOCK_PAIRS_COLUMNS) if pairs_file.is_file() else None
+    except AnalysisError:
+        pairs = None  # that it cannot be read is said of that file
+    clock = wall_clock.of_pairs(pairs)
+    known = frame[outside].dropna(subset=["wall_ns", "raw_ns"])
+    shown = 0
+    if len(clock) and len(known):
+        wall, raw = (known[name].to_numpy(dtype=np.int64) for name in ("wall_ns", "raw_ns"))
+        error = known["raw_error_ns"].fillna(0).to_numpy(dtype=np.int64)
+        shown = int(clock.fits(wall, raw - error, raw + error).sum())
+    strange_ns = clock.raw + clock.offset
+    strange_ns = strange_ns[(strange_ns < EARLIEST_NS) | (strange_ns > LATEST_NS)]
+    if len(strange_ns):  # one that could not be carried to the raw oscillator, over the very step
+        uncarried = frame[outside & frame["raw_ns"].isna()]["wall_ns"].dropna()
+        near = uncarried.between(int(strange_ns.min()) - NEAR_NS, int(strange_ns.max()) + NEAR_NS)
+        shown += int(near.sum())
+    text = "rows is no instant between 2000 and 2100, in ns"
+    if wrong := int(outside.sum()) - shown:
+        yield Problem(ERROR, where, f"wall_ns of {wrong} {text}")
+    if shown:
+        yield Problem(WARNING, where, f"wall_ns of {shown} {text}: its wall clock was set so, by {pairs_file.name}")
 
 
 def _counts(where: str, frame: pd.DataFrame, node: records.NodeManifest) -> Iterator[Problem]:

@@ -2,8 +2,9 @@
 
 Samples are chosen by the eligibility rule (published at or before the stamp's raw instant), never by the recorded
 ``_sample_id``, which is output to compare. A run that replays without a difference had no look-ahead and no hidden
-state. Re-measurements and commit-waits are replayed too, as far as their rows go (they do not hold a wall stamp), and
-every sample must agree with itself: a reading rests on few of its cells, but a reader on all of them.
+state. Re-measurements and commit-waits are replayed too, as far as their rows go (``wait_checks``), assembled tables
+are put together again, and every sample must agree with itself: a reading rests on few of its cells, but a reader on
+all of them. Files that name another run are a difference as well.
 """
 
 from __future__ import annotations
@@ -12,24 +13,24 @@ import csv
 import json
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, fields
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from analysis import load, raw_checks, sample_checks
+from analysis import identity, load, raw_checks, sample_checks, wait_checks, wall_clock
 from analysis.errors import AnalysisError
 from node_agent import plan as plans
 from node_agent import records
 from node_agent.clocks.base import KEEP, evaluate, good
 from node_agent.clocks.sources import configured
-from node_agent.records import CHRONOTICK, COLUMN_PREFIX, OK, Available, Sample, Stamp, per_event_row, reading_cells
+from node_agent.records import COLUMN_PREFIX, Sample, Stamp, per_event_row, reading_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from node_agent.clocks.base import ClockSource
 
 _FILES = (records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE, records.SENDS_FILE)
-_LOOKS = {OK, "waiting", "gave_up"}  # what a commit-wait says of a look at a clock that has a reading
 _TEXT = {"sample_id", "source", "server", "address", "outcome", "scope", "payload"}
 
 
@@ -75,8 +76,11 @@ class Published:
         return self._samples[max(0, min(fresh, end - self._keep)) : end]
 
 
-def replay(experiment_dir: Path) -> Replay:
-    """Recompute every reading of every row of a run. Raises AnalysisError where the run has not what that takes."""
+def replay(experiment_dir: Path, every: int = 1) -> Replay:
+    """Recompute every reading of every row of a run, or of each ``every``-th event's rows.
+
+    Raises AnalysisError where the run has not what that takes.
+    """
     manifest = load.read_manifest(experiment_dir)
     if manifest.imported is not None:
         raise AnalysisError(f"{experiment_dir}: an imported run has no samples, so there is nothing to replay")
@@ -89,17 +93,23 @@ def replay(experiment_dir: Path) -> Replay:
             )
         raw = experiment_dir / records.RAW_DIR / node_id
         try:
-            readings, found = _replay_node(node_id, plans.from_json(json.dumps(node.plan)), raw)
+            plan = plans.from_json(json.dumps(node.plan))
+            readings, found = _replay_node(node_id, plan, raw, every)
+            found += _not_assembled_of(experiment_dir, node_id, plan, raw, every)
         except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
             got = " ".join(f"{type(error).__name__}: {error}".split())
             told = f"expected the plan and journals of an agent, got {got}; collect the run again"
             raise AnalysisError(f"{raw}: {told}") from error
         count += readings
+        differences += [
+            Difference(node_id, name, key, got, expected, "file")
+            for name, key, expected, got in identity.strangers(raw, node_id, manifest)
+        ]
         differences += found
     return Replay(count, tuple(differences))
 
 
-def _replay_node(node_id: str, plan: plans.NodePlan, raw: Path) -> tuple[int, list[Difference]]:
+def _replay_node(node_id: str, plan: plans.NodePlan, raw: Path, every: int) -> tuple[int, list[Difference]]:
     """Return how many readings of a node were recomputed, and what differs."""
     sources = configured(plan.clocks)
     journal = read_samples(raw / records.SAMPLES_FILE)
@@ -114,23 +124,52 @@ def _replay_node(node_id: str, plan: plans.NodePlan, raw: Path) -> tuple[int, li
     samples = {name: Published(_published(journal, name), sources[name]) for name in sources}
     kind = "send" if plan.role == plans.COORDINATOR else "receive"
     count = 0
-    taken: dict[str, int | None] = {}
-    for row in _rows(raw / records.EVENTS_FILE):
+    taken: dict[str, Stamp] = {}
+    for row in _rows(raw / records.EVENTS_FILE, every):
         count += len(sources)
-        stamp = _stamp(row, kind)
-        taken[row["event_id"]] = stamp.raw_ns
+        stamp = taken[row["event_id"]] = _stamp(row, kind)
         differences.extend(_compare(node_id, row, stamp, sources, samples))
     by_id = {sample.sample_id: sample for sample in journal}
-    delays_ns = {f"{delay_s:g}": round(delay_s * 1e9) for delay_s in plan.commit_wait_delays_s}
-    for row in _rows(raw / records.COMMIT_WAIT_FILE):
+    looks = wait_checks.Looks(plan, sources, samples, taken, _clock(raw))
+    wrong: list[wait_checks.Wrong] = []
+    for row in _rows(raw / records.COMMIT_WAIT_FILE, every):
         if row["kind"] == records.PER_EVENT:
             differences.extend(_compare_query(node_id, row, by_id.get(row["sample_id"]), taken))
             continue
         count += 1
-        if row["kind"] == records.REMEASURE:
-            differences.extend(_compare_due(node_id, row, taken, delays_ns))
-        differences.extend(_compare_later(node_id, row, sources, samples))
+        wrong.extend(looks.check(row))
+    wrong.extend(looks.misplaced())
+    differences += [Difference(node_id, where, column, got, expected) for where, column, got, expected in wrong]
     return count, differences
+
+
+def _clock(raw: Path) -> wall_clock.WallClock:
+    file = raw / records.CLOCK_PAIRS_FILE
+    return wall_clock.of_pairs(load.read_table(file, records.CLOCK_PAIRS_COLUMNS) if file.is_file() else None)
+
+
+def _not_assembled_of(path: Path, node_id: str, plan: plans.NodePlan, raw: Path, every: int) -> list[Difference]:
+    """Put a node's table together again, re-measured uncertainties and all, and compare it cell by cell."""
+    name = records.COORDINATOR_FILE if plan.role == plans.COORDINATOR else records.worker_file(node_id)
+    if not (path / name).is_file():
+        return []
+    rows: Iterable[dict[str, str]] = _rows(raw / records.EVENTS_FILE, every)
+    if plan.role != plans.COORDINATOR:
+        waits = _rows(raw / records.COMMIT_WAIT_FILE, every)
+        rows = records.join_commit_wait(rows, waits, plan.commit_wait_delays_s)
+    differences = []
+    for expected, got in zip_longest(rows, _rows(path / name, every)):
+        if expected is None or got is None:
+            event = (expected or got or {}).get("event_id", "")
+            words = ("a row", "no row") if expected is None else ("no row", "a row")
+            differences.append(Difference(node_id, name, f"row of event {event}", *words, "file"))
+            return differences
+        differences += [
+            Difference(node_id, expected["event_id"], column, str(got.get(column)), value, "row of " + name + ", event")
+            for column, value in expected.items()
+            if got.get(column) != value
+        ]
+    return differences
 
 
 def read_samples(path: Path) -> list[Sample]:
@@ -174,52 +213,16 @@ def _compare(
                 yield Difference(node_id, row["event_id"], column, recorded, value)
 
 
-def _compare_later(
-    node_id: str, row: Mapping[str, str], sources: Mapping[str, ClockSource], samples: Mapping[str, Published]
-) -> Iterator[Difference]:
-    """Compare a row of commit_wait.csv: whether there was a reading, of which sample, and how sure it was."""
-    source, where = row["source"], f"{row['event_id']} {row['kind']} {row['source']} at {row['done_raw_ns']}"
-    if source not in sources:
-        yield Difference(node_id, where, "source", source, "a configured source")
-        return
-    stamp = Stamp(0, int(row["done_raw_ns"]), 0, records.USER)
-    reading = evaluate(sources[source], samples[source].before(stamp), stamp)
-    status = OK if row["kind"] == records.COMMIT and row["status"] in _LOOKS else row["status"]
-    if not isinstance(reading, Available):
-        if (status, row["sample_id"]) != (reading.reason, ""):
-            yield Difference(node_id, where, "status", row["status"], reading.reason)
-        return
-    if (status, row["sample_id"]) != (OK, reading.sample_id):
-        yield Difference(node_id, where, "sample_id", f"{row['status']} {row['sample_id']}", reading.sample_id)
-        return
-    least = f"{reading.uncertainty_ns / 1e6:.6f}"  # a half-width also holds the error of the stamp, not in the row
-    claimed = row["uncertainty_ms"]
-    if claimed != least and (source == CHRONOTICK or float(claimed) < float(least)):
-        yield Difference(node_id, where, "uncertainty_ms", claimed, least)
-
-
-def _compare_due(
-    node_id: str, row: Mapping[str, str], taken: Mapping[str, int | None], delays_ns: Mapping[str, int]
-) -> Iterator[Difference]:
-    """Compare when a re-measurement was due with its event's stamp; a killed agent's event may be lost."""
-    where = f"{row['event_id']} {row['kind']} {row['source']} after {row['delay_s']} s"
-    begun_ns, delay_ns = taken.get(row["event_id"]), delays_ns.get(row["delay_s"])
-    if delay_ns is None:
-        yield Difference(node_id, where, "delay_s", row["delay_s"], f"one of {', '.join(delays_ns)}")
-    elif begun_ns is not None and (due := str(begun_ns + delay_ns)) != row["due_raw_ns"]:
-        yield Difference(node_id, where, "due_raw_ns", row["due_raw_ns"], due)
-
-
 def _compare_query(
-    node_id: str, row: Mapping[str, str], sample: Sample | None, taken: Mapping[str, int | None]
+    node_id: str, row: Mapping[str, str], sample: Sample | None, taken: Mapping[str, Stamp]
 ) -> Iterator[Difference]:
     """Compare the row of an event's own query with its event's stamp and with the sample it names."""
     where = f"{row['event_id']} {row['kind']} {row['source']}"
     if sample is None:
         yield Difference(node_id, where, "sample_id", row["sample_id"], "a sample of samples.csv")
         return
-    begun_ns = taken.get(row["event_id"])
-    raw_ns = int(row["due_raw_ns"]) if begun_ns is None else begun_ns
+    stamp = taken.get(row["event_id"])
+    raw_ns = int(row["due_raw_ns"]) if stamp is None or stamp.raw_ns is None else stamp.raw_ns
     cells = per_event_row(int(row["event_id"]), raw_ns, sample).split(",")
     for column, value in zip(records.COMMIT_WAIT_COLUMNS, cells, strict=True):
         if row[column] != value:
@@ -236,10 +239,13 @@ def _stamp(row: Mapping[str, str], kind: str) -> Stamp:
     return Stamp(int(row[f"{kind}_time_ns"]), raw_ns, int(row[f"{kind}_raw_error_ns"]), row[f"{kind}_origin"], problem)
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def _rows(path: Path, every: int = 1) -> Iterator[dict[str, str]]:
+    """Yield a table's rows, or those of each ``every``-th event."""
     try:
         with path.open(encoding="utf-8", newline="") as stream:
-            yield from csv.DictReader(stream)
+            for row in csv.DictReader(stream):
+                if every == 1 or int(row["event_id"]) % every == 0:
+                    yield row
     except FileNotFoundError as error:
         raise AnalysisError(f"{path}: expected the node's journal, got nothing; collect the run first") from error
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import numpy as np
 import pandas as pd
 
-from analysis import load
+from analysis import load, payload_stamps, wall_clock
 from analysis.errors import AnalysisError
 from analysis.finding import ids
 from node_agent import records
@@ -70,12 +71,17 @@ def check_columns(where: str, frame: pd.DataFrame, expected: Sequence[str]) -> I
         yield Problem(WARNING, where, f"columns out of order: expected {expected[place]!r}, got {got[place]!r}")
 
 
-def check_table(where: str, frame: pd.DataFrame, role: str, *, imported: bool) -> Iterator[Problem]:
-    """Check one assembled table of a worker or coordinator; an imported one has no raw stamps to check."""
+def check_table(
+    where: str, frame: pd.DataFrame, role: str, *, imported: bool, pairs: pd.DataFrame | None = None
+) -> Iterator[Problem]:
+    """Check one assembled table of a worker or coordinator; an imported one has no raw stamps to check.
+
+    ``pairs`` are the node's clock pairs, which show where its wall clock was set.
+    """
     stamp = "send" if role == "coordinator" else "receive"
     yield from _events(where, frame)
     yield from _stamps(where, frame, stamp, imported=imported)
-    yield from _order(where, frame, stamp)
+    yield from _order(where, frame, stamp, pairs)
     for prefix in load.prefixes([frame]):
         yield from _readings(where, frame, prefix)
 
@@ -118,15 +124,39 @@ def _stamps(where: str, frame: pd.DataFrame, stamp: str, *, imported: bool) -> I
             yield from _rows(ERROR, where, frame[column] < 0, frame, f"{column} is negative")
 
 
-def _order(where: str, frame: pd.DataFrame, stamp: str) -> Iterator[Problem]:
+def _order(where: str, frame: pd.DataFrame, stamp: str, pairs: pd.DataFrame | None) -> Iterator[Problem]:
+    """Check the rows' order, which is the raw oscillator's: a wall clock may have been set back."""
     if stamp == "send":
         if "sequence_number" in frame:
             backwards = int((frame["sequence_number"].dropna().astype("int64").diff() < 0).sum())
             if backwards:
                 yield Problem(ERROR, where, f"sequence_number goes back {backwards:,} times; rows are in sending order")
-        yield from _backwards(ERROR, where, frame, "planned_send_time_ns", None)
+        yield from _planned(where, frame, pairs)
     yield from _backwards(WARNING, where, frame, f"{stamp}_raw_ns", f"{stamp}_raw_error_ns")
     yield from _backwards(WARNING, where, frame, f"{stamp}_time_ns", f"{stamp}_raw_error_ns")
+
+
+def _planned(where: str, frame: pd.DataFrame, pairs: pd.DataFrame | None) -> Iterator[Problem]:
+    """Find planned instants before those of the row before. They are wall instants, on the raw oscillator a range."""
+    if "planned_send_time_ns" not in frame:
+        return
+    by_wall = list(_backwards(WARNING, where, frame, "planned_send_time_ns", None))
+    needed = ["planned_send_time_ns", "send_time_ns", "send_raw_ns"]
+    known = frame.dropna(subset=needed) if set(needed) <= set(frame.columns) else frame[:0]
+    back = np.zeros(0, dtype=np.int64)
+    if len(known):
+        planned, wall, raw = (known[name].to_numpy(dtype=np.int64) for name in needed)
+        set_back, set_forward = payload_stamps.around_sends(known, wall_clock.of_sends(pairs, known))
+        error = known["send_raw_error_ns"].fillna(0).to_numpy(dtype=np.int64) if "send_raw_error_ns" in known else 0
+        middle = planned - (wall - raw)
+        earliest, latest = middle - set_back - error, middle + set_forward + error
+        back = earliest[:-1] - latest[1:]
+    if (back > 0).any():
+        count, most = int((back > 0).sum()), int(back.max()) / 1e6
+        text = f"planned_send_time_ns goes back {count:,} times, by up to {most:.3f} ms on the raw oscillator"
+        yield Problem(ERROR, where, text)
+    else:
+        yield from by_wall
 
 
 def _backwards(

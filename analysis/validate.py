@@ -9,7 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
-from analysis import load, replay
+from analysis import load, replay, tie_checks
 from analysis.count_checks import check_sends, check_status
 from analysis.errors import AnalysisError, NoSuchRun
 from analysis.probe_checks import check_probes
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Problem", "validate"]
 
-REPLAY_LIMIT: Final = 100_000  # rows; replaying more readings takes minutes
+REPLAY_LIMIT: Final = 100_000  # rows; of a longer run so many are replayed, as all of them take minutes
 PHASES: Final = {records.DEPLOYED, records.RUN_RUNNING, records.RUN_FINISHED, records.COLLECTED, records.IMPORTED}
 RUN_OUTCOMES: Final = {None, records.RUN_OK, records.RUN_DEGRADED, records.RUN_FAILED}
 
@@ -49,7 +49,7 @@ def validate(experiment_dir: Path) -> list[Problem]:
             continue
         tables[node_id] = table
         problems += check_columns(name, table, _expected_columns(role, table, manifest))
-        problems += check_table(name, table, role, imported=imported)
+        problems += check_table(name, table, role, imported=imported, pairs=_pairs(experiment_dir, node_id))
         if "node_id" in table and (strangers := sorted(set(table["node_id"].dropna()) - {node_id})):
             problems.append(Problem(ERROR, name, f"expected node_id {node_id!r} in every row, got {strangers[0]!r}"))
     coordinator = next((node_id for node_id, role in roles.items() if role == "coordinator"), None)
@@ -61,8 +61,12 @@ def validate(experiment_dir: Path) -> list[Problem]:
             problems += check_status(node_id, node, manifest, tables)
             problems += check_probes(experiment_dir, node_id, node)
             problems += check_scopes(experiment_dir, node_id)
+            problems += tie_checks.check_identity(experiment_dir, node_id, manifest)
+            problems += tie_checks.check_clocks(experiment_dir, node_id, node.role)
+        problems += tie_checks.check_mesh(experiment_dir, manifest)
     if coordinator in tables:
-        problems += check_sends(experiment_dir, coordinator, tables, roles, manifest)
+        pairs = _pairs(experiment_dir, coordinator)
+        problems += check_sends(experiment_dir, coordinator, tables, roles, manifest, pairs)
     if manifest is not None and not imported:
         problems += _replayed(experiment_dir, manifest, tables)
     return sorted(problems, key=lambda problem: problem.severity != ERROR)
@@ -119,6 +123,15 @@ def _roles(path: Path, manifest: records.Manifest | None) -> dict[str, str]:
     return found
 
 
+def _pairs(path: Path, node_id: str | None) -> pd.DataFrame | None:
+    """Return a node's clock pairs, None where they are not there or cannot be read, which others say."""
+    file = path / records.RAW_DIR / str(node_id) / records.CLOCK_PAIRS_FILE
+    try:
+        return load.read_table(file, records.CLOCK_PAIRS_COLUMNS) if file.is_file() else None
+    except AnalysisError:
+        return None
+
+
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
@@ -151,12 +164,13 @@ def _replayed(path: Path, manifest: records.Manifest, tables: Mapping[str, pd.Da
     )
     if not complete:
         return
-    if (rows := sum(len(table) for table in tables.values())) > REPLAY_LIMIT:
-        told = f"its readings were not recomputed here, {rows:,} rows being more than {REPLAY_LIMIT:,}"
-        yield Problem(WARNING, records.RAW_DIR, f"{told}; invoke replay does it")
-        return
+    rows = sum(len(table) for table in tables.values())
+    every = max(1, -(-rows // REPLAY_LIMIT))
+    if every > 1:
+        told = f"all but every {every}th event's readings were not recomputed here, {rows:,} rows being more than"
+        yield Problem(WARNING, records.RAW_DIR, f"{told} {REPLAY_LIMIT:,}; invoke replay does it")
     try:
-        found = replay.replay(path)
+        found = replay.replay(path, every)
     except (AnalysisError, OSError, ValueError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         yield Problem(ERROR, records.RAW_DIR, f"the readings cannot be recomputed from the journals: {reason}")

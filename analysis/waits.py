@@ -12,7 +12,7 @@ which knows no absolute time, says whether the order of waits on different nodes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ import pandas as pd
 from analysis import external_consistency, finding, load, scopes, statistics, truth, utc
 from analysis.window_assignment import MS_NS
 from node_agent import records
+from node_agent.hold_rule import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
     from analysis import judges
     from analysis.load import Run
-
-WAITING: Final = "waiting"  # a look at the clock on the way, no outcome
 
 
 @dataclass(frozen=True)

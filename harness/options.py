@@ -7,14 +7,15 @@ import math
 from harness.errors import ConfigError
 
 
-def whole_number(option: str, text: str, at_least: int) -> int:
+def whole_number(option: str, text: str, at_least: int, at_most: float = math.inf) -> int:
     """Return a whole number. Raises ConfigError, which names the option."""
     try:
         number = int(text)
     except ValueError:
         number = at_least - 1
-    if number < at_least:
-        raise ConfigError(f"--{option}: expected a whole number of {at_least} or more, got {text!r}")
+    if not at_least <= number <= at_most:
+        limits = f"of {at_least} or more" if math.isinf(at_most) else f"from {at_least} to {at_most}"
+        raise ConfigError(f"--{option}: expected a whole number {limits}, got {text!r}")
     return number
 
 

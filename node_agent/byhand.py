@@ -22,9 +22,12 @@ from node_agent.plan import (
     NtpPlan,
     WorkerAddress,
 )
+from node_agent.seen import MOST_RANGES
+from node_agent.worker import MOST_SENDERS
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
     from pathlib import Path
 
     from node_agent.records import NodeStatus
@@ -141,8 +144,25 @@ def _summary(status: NodeStatus, output: Path) -> str:
         for name, source in status.sources.items()
     )
     journals = output.with_name(f"{output.stem}.raw")
-    said = f"{status.role} {status.node_id}: {counts}\nclock sources: {sources}"
+    said = f"{status.role} {status.node_id}: {counts}{_seen(status.counts)}\nclock sources: {sources}"
     return f"{said}\nrows: {output}\njournals: {journals}"
+
+
+def _seen(counts: Mapping[str, int]) -> str:
+    """Return a line about the sequence numbers that came, "" if none did: no loss is told from numbers of anyone."""
+    if "sequence_first" not in counts:
+        return ""
+    least = "at least " if counts["sequence_ranges"] >= MOST_RANGES else ""
+    told = (
+        f"{least}{counts['sequence_distinct']} distinct, from {counts['sequence_first']} to {counts['sequence_last']}"
+    )
+    if counts["sequence_ranges"] == 1:
+        told += ", without a gap"
+    else:
+        told += f", in {least}{counts['sequence_ranges']} ranges; what is missing between them was lost or never sent"
+    if (senders := counts["senders"]) > 1:
+        told += f"; {'at least ' if senders >= MOST_SENDERS else ''}{senders} senders, their numbers taken together"
+    return f"\nsequence numbers: {told}"
 
 
 def _say(text: str) -> None:

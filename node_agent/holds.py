@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from node_agent.hold_rule import GAVE_UP, MAX_LOOKS, WAITING, next_look_ns
 from node_agent.records import COMMIT, OK, Available
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from node_agent.records import Reading, Stamp
-
-WAITING: Final = "waiting"
-_MIN_LOOK_NS: Final = 20_000
-_MAX_LOOKS: Final = 1_000  # a bound that grows as fast as time passes would hold an event for ever
 
 
 @dataclass
@@ -74,9 +71,9 @@ class Holds:
         if hold.assigned_ns is None:
             hold.assigned_ns = reading.latest_ns
         released = reading.earliest_ns > hold.assigned_ns
-        status = OK if released else WAITING if hold.spins < _MAX_LOOKS else "gave_up"
+        status = OK if released else WAITING if hold.spins < MAX_LOOKS else GAVE_UP
         if status == WAITING:
-            self._push(now + max(hold.assigned_ns - reading.earliest_ns + 1, _MIN_LOOK_NS), hold)
+            self._push(next_look_ns(now, hold.assigned_ns, reading.earliest_ns), hold)
         else:
             self._ended += 1
         numbers = f"{(reading.est_ns - stamp.wall_ns) / 1e6:.6f},{reading.uncertainty_ns / 1e6:.6f},{reading.sample_id}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from node_agent.clocks.base import NARROW_NS, SLEW_PPM
 from node_agent.clocks.virtual import error_at, raw_segments, wall_segments
 from node_agent.records import CLOCK_STEP, STAMP_GAP, USER, Stamp
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from node_agent.plan import VirtualClock
 
 MAX_GAP_NS: Final = 50_000_000  # a kernel stamp further from its clock pair has no defensible raw instant
-SLEW_PPM: Final = 500  # the kernel slews CLOCK_REALTIME against the raw oscillator by at most this (adjtimex(2))
-_NARROW_NS: Final = 3_000
 _ROUNDING_NS: Final = 1_000
 _TRIES: Final = 8
 
@@ -90,7 +89,7 @@ def _host_pair() -> ClockPair:
         after = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
         if best is None or after - before < best.raw_after_ns - best.raw_before_ns:
             best = ClockPair(before, wall, after)
-        if after - before <= _NARROW_NS:
+        if after - before <= NARROW_NS:
             break
     assert best is not None, "at least one try was made"  # noqa: S101 - for the type checker
     return best

@@ -309,7 +309,9 @@ class NodeStatus:
     ``counts`` of a worker: received, duplicate, malformed, foreign, bad_tag, oversized, lost (known once `end` told
     the total), kernel_dropped, user_stamps, ntp_unavailable, ct_unavailable, remeasured; of a coordinator: planned,
     sent, send_errors, user_stamps, ntp_unavailable, ct_unavailable; of a node of the probe mesh also those of
-    ``node_agent.probes``, which begin with probe_. Source names key ``sources``.
+    ``node_agent.probes``, which begin with probe_. A worker without a run key has no
+    lost, since anyone may have made up the numbers it got, but sequence_distinct, sequence_repeated, sequence_ranges
+    (without a gap), sequence_first, sequence_last and senders. Source names key ``sources``.
     ``waiting_for`` names what keeps it from the next phase. ``detail`` is a free sentence for people.
     """
 

@@ -76,7 +76,8 @@ def serve(
         sys.setswitchinterval(_SWITCH_INTERVAL_S[plan.role])
         gc.collect()
         gc.freeze()  # what lives now lives until the end; the collector need not look at it again
-        log.info("bound role=%s listen=%s pid=%d keyed=%s", plan.role, node.listen, os.getpid(), key is not None)
+        told = (plan.role, node.listen, os.getpid(), key is not None, plan.run_id)
+        log.info("bound role=%s listen=%s pid=%d keyed=%s run_id=%s", *told)
         ready()
         ending = node.run(part)
         return _CODES.get(ending.outcome, EXIT_FAILED), node.status(part, ending)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from node_agent import kernel_stamps, mmsg, records, wire
 from node_agent.instants import Anchor, ClockPair, anchor, anchored, user_stamp
 from node_agent.records import KERNEL_RX, USER, Stamp
-from node_agent.seen import Seen, SequenceSpan
+from node_agent.seen import Seen, SequenceRanges, SequenceSpan
 
 if TYPE_CHECKING:
     import socket
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOST_SENDERS: Final = 4_096  # told apart, of those that send to a worker without a run key
 _WAKE_UP_MS: Final = 100  # the longest time between two clock pairs: 10 Hz
 _BATCH: Final = 256
 _NAP_S: Final = 0.001  # costs 0.5 us of raw error (500 ppm), saves a wake-up per datagram
@@ -57,7 +58,8 @@ class Worker:
              "user_stamps", "unusable_stamps"), 0,
         )  # fmt: skip
         self._total: int | None = None
-        self._sequences = SequenceSpan()
+        self._sequences: SequenceSpan | SequenceRanges = SequenceRanges() if self._by_hand else SequenceSpan()
+        self._senders: set[tuple[str, int]] = set()  # by hand only, and no more than MOST_SENDERS
         self._last_event_s = time.monotonic()
         self._receiver = threading.Thread(target=self._receive, name="receive", daemon=True)
         self._judge = threading.Thread(target=self._judge_all, name="judge", daemon=True)
@@ -74,8 +76,13 @@ class Worker:
         self._judge.join()
 
     def counts(self) -> dict[str, int]:
-        """Return the counters; ``lost`` counts from the total that `end` told, until then from sequence gaps."""
+        """Return the counters; ``lost`` counts from the total that `end` told, until then from sequence gaps.
+
+        Without a run key anyone's numbers come in, so nothing is lost for certain: what was seen is told in its place.
+        """
         received = self._counts["received"]
+        if isinstance(self._sequences, SequenceRanges):
+            return {**self._counts, **self._sequences.counts(), "senders": len(self._senders)}
         expected = self._sequences.expected if self._total is None else self._total
         return {"received": received, "lost": max(0, expected - received), **self._counts}
 
@@ -155,6 +162,8 @@ class Worker:
             return
         counts["received"] += 1
         self._sequences.add(opened.sequence_number)
+        if self._by_hand and len(self._senders) < MOST_SENDERS:
+            self._senders.add(datagram.sender)
         self._last_event_s = time.monotonic()
         stamp = self._stamp(datagram, pair, by)
         counts["user_stamps"] += stamp.origin == USER

@@ -69,6 +69,7 @@ def agent_log(world: World, place: int) -> str:
     ready = EPOCH_NS + START_NS + READY_NS
     lines = [
         (EPOCH_NS + START_NS, f"simulated scenario={world.scenario.name} seed={world.size.seed} role={role}"),
+        (EPOCH_NS + START_NS, f"bound role={role} run_id={world.run_id}"),
         (ready, f"phase phase={records.READY}"),
         (world.first_ns, f"phase phase={records.RUNNING if place else records.BROADCASTING}"),
         (world.last_ns, f"phase phase={records.TAIL}"),

@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis.simulation.files import Table
 from node_agent import records
+from node_agent.hold_rule import GAVE_UP, MAX_LOOKS, MIN_LOOK_NS, WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 _GRAIN_NS: Final = 10_000_000  # events due in succession are measured together
 _HOLD_EVERY_NS: Final = 10_000_000  # an agent holds at most 100 events a second ...
 _HOLDS_AT_ONCE: Final = 50  # ... and so many at once
-_MIN_LOOK_NS: Final = 20_000
-_MAX_LOOKS: Final = 1_000
 _USER_ERROR_NS: Final = 150  # half the bracket of a reading in user space
 
 
@@ -111,7 +110,7 @@ class Waits:
     def _looks(self, name: str, source: Source, ids: Ints, begun: Ints) -> Iterator[tuple[int, str]]:
         """Yield (raw instant, row) of every look: the first assigns the timestamp, the others see whether it passed."""
         due, assigned, first = begun, np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids), dtype=np.int64)
-        for spin in range(1, _MAX_LOOKS + 1):
+        for spin in range(1, MAX_LOOKS + 1):
             done = due + self._dice.integers(5_000, 90_000, len(ids))
             said = source.at(done, np.full(len(ids), _USER_ERROR_NS))
             cells = said.waiting_cells(self._clock.wall(self._clock.true_of_raw(done)))
@@ -127,12 +126,12 @@ class Waits:
                 if not ok[place]:
                     yield int(done[place]), f"{start},{cells[place]},{known},,{spin - 1}"
                     continue
-                status = records.OK if released[place] else "waiting" if spin < _MAX_LOOKS else "gave_up"
+                status = records.OK if released[place] else WAITING if spin < MAX_LOOKS else GAVE_UP
                 numbers = cells[place].partition(",")[2]
                 end = said.earliest[place] if released[place] else ""
                 yield int(done[place]), f"{start},{status},{numbers},{known},{end},{spin}"
             again = np.flatnonzero(ok & ~released)
             if not len(again):
                 return
-            left = np.maximum(assigned[again] - said.earliest[again] + 1, _MIN_LOOK_NS)
+            left = np.maximum(assigned[again] - said.earliest[again] + 1, MIN_LOOK_NS)
             ids, assigned, first, due = ids[again], assigned[again], first[again], done[again] + left

@@ -47,7 +47,18 @@ def test_an_unknown_experiment_is_one_line_and_exit_code_2():
 
 
 def test_every_task_shows_its_help_and_says_in_a_line_what_it_needs():
-    for task in ("analyze", "import", "validate", "replay", "test", "fuzz", "lint", "lock", "bench"):
+    for task in (
+        "analyze",
+        "import",
+        "validate",
+        "replay",
+        "test",
+        "fuzz",
+        "lint",
+        "lock",
+        "bench",
+        "verify-scenarios",
+    ):
         assert f"Usage: inv[oke] [--core-opts] {task}" in invoke(task, "--help").stdout
     for task, option, wrong in (("simulate", "--nodes", "x"), ("fuzz", "--cases", "0"), ("bench", "--rate", "nan")):
         done = invoke(task, option, wrong)

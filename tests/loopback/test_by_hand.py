@@ -100,8 +100,12 @@ def test_ten_events_of_a_one_line_sender_are_ten_rows_and_a_summary(tmp_path, se
         columns = [column for column in records.source_columns(prefix) if column != f"{prefix}_status"]
         assert {row[column] for row in rows for column in columns} == {""}
     summary = said[said.index("worker test: received=") :]
-    for part in ("received=10", "lost=0", "duplicate=0", "malformed=3", "ntp=not_configured", str(worker.output)):
+    for part in (
+        "received=10", "duplicate=0", "malformed=3", "sequence numbers: 10 distinct, from 0 to 9, without a gap\n",
+        "ntp=not_configured", str(worker.output),
+    ):  # fmt: skip
         assert part in summary
+    assert "lost" not in summary
 
 
 def test_it_listens_everywhere_unless_told_and_says_that_it_has_no_key(tmp_path):

@@ -11,10 +11,11 @@ from analysis.simulation.simulate import simulate
 EVENTS, RATE_HZ = 1200, 20.0
 
 
+@pytest.mark.parametrize("seed", [1, 11, 12])
 @pytest.mark.parametrize("name", scenario.names())
-def test_a_scenario_is_judged_as_its_file_says(tmp_path, name):
+def test_a_scenario_is_judged_as_its_file_says(tmp_path, name, seed):
     told = scenario.read(name)
-    folder = simulate(told, 3, EVENTS, rate_hz=RATE_HZ, results=tmp_path)
+    folder = simulate(told, 3, EVENTS, rate_hz=RATE_HZ, seed=seed, results=tmp_path)
     judged = results.compute(cli.table_of(folder))
     assert told.expected, "a scenario without verdicts tests nothing"
     assert expectation.unmet(told.expected, judged.as_statistics(), judged.findings) == []
