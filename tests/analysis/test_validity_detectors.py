@@ -11,6 +11,7 @@ from run_folder import MS, START_NS, US, Clock, Folder, write, write_csv
 
 from analysis import load, validity
 from node_agent import records
+from node_agent.lifecycle import checksum
 
 S = 1_000_000_000
 GAP_NS = 17 * MS  # events meet a window of any width at all its phases
@@ -79,6 +80,8 @@ def _own_samples(number, row):
 
 
 def test_a_run_in_order_has_no_finding(run):
+    for folder in (run / records.RAW_DIR).iterdir():
+        checksum(folder)
     assert [one.code for one in find(run)] == []
 
 
