@@ -301,7 +301,7 @@ def hypotheses(judged: Sequence[Judged]) -> str:
 def methods(judged: Sequence[Judged]) -> str:
     """Return, in a sentence, how the intervals of the hypotheses' rates were taken, each way once."""
     used = dict.fromkeys(one.method for one in judged if one.method)
-    return f"How the intervals were taken: {'; '.join(used)}." if used else ""
+    return f"About the 95 % intervals: {'; '.join(used)}." if used else ""
 
 
 def findings(results: Results) -> str:
