@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from analysis import statistics
 from analysis.readings import POINT
-from analysis.tables import Grid, markdown, number, share, share_between
+from analysis.tables import NONE, Grid, markdown, number, share, share_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,7 +46,9 @@ def reference_pairs(results: Results) -> Grid:
             f"{one.first} / {one.second}",
             one.joined,
             one.lost,
+            number(one.rho_ppm, 3),
             one.segments,
+            NONE if one.known_share is None else f"{100 * one.known_share:.1f} %",
             number(one.half_width_us.median, 2),
             number(one.half_width_us.p95, 2),
             number(one.half_width_us.maximum, 2),
@@ -55,7 +57,10 @@ def reference_pairs(results: Results) -> Grid:
         )
         for one in results.reference.pairs
     ]
-    head = ("nodes", "probes joined", "lost", "segments", "half-width median (µs)", "p95", "max")
+    head = (
+        *("nodes", "probes joined", "lost", "relative drift at most (ppm)", "segments", "known of the probed time"),
+        *("half-width there: median (µs)", "p95", "max"),
+    )
     return markdown((*head, "nearest probe, p95 (ms)", "steps up to this (µs) may be hidden"), rows, "")
 
 

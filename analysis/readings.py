@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis import load, truth
+from analysis import drift_limits, load, truth
 from analysis.aligned import (
     Instants,
     RawStamps,
@@ -28,6 +28,7 @@ from analysis.aligned import (
 )
 from analysis.errors import AnalysisError
 from node_agent import records
+from node_agent.clocks.base import drift_per_ns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -366,7 +367,7 @@ def _send_readings(
         error, first_error = rows.instants("send_raw_error_ns"), sent.instants("send_raw_error_ns")
         both_raw = raw.known & first_raw.known
         shift = np.where(has_own & both_raw, raw.ns - first_raw.ns, 0)
-        grown = np.where(shift == 0, 0, _drift_bound(shift, run))
+        grown = np.where(shift == 0, 0, _drift_bound(shift, run, coordinator))
         grown = grown + np.where(has_own & both_raw, np.maximum(error.ns - first_error.ns, 0), 0)
         for source in sources:
             block = receive[coordinator, source]
@@ -389,13 +390,12 @@ def _send_readings(
     return readings, own_sends
 
 
-def _drift_bound(elapsed_ns: NDArray[np.int64], run: load.Run) -> NDArray[np.int64]:
-    """Return node_agent.clocks.base.drift_bound_ns for arrays (elapsed up to a day)."""
-    try:
-        ppm = float(run.manifest.config["worker"]["clocks"]["max_drift_ppm"])
-    except (KeyError, TypeError) as error:
-        where = f"{run.path / records.MANIFEST_FILE}: config.worker.clocks.max_drift_ppm"
-        raise AnalysisError(f"{where}: expected a number to carry send stamps by, got none") from error
-    ppb = -(-int(ppm * 1_000_000) // 1_000)
-    bound: NDArray[np.int64] = -(-np.abs(elapsed_ns) * ppb // (1_000_000_000 - ppb))
+def _drift_bound(elapsed_ns: NDArray[np.int64], run: load.Run, node: str) -> NDArray[np.int64]:
+    """Return node_agent.clocks.base.drift_bound_ns for arrays (elapsed up to an hour)."""
+    ppm = drift_limits.of_node(run, node)
+    if ppm is None:
+        where = f"{run.path / records.MANIFEST_FILE}: config.worker.clocks.{drift_limits.KEY}"
+        raise AnalysisError(f"{where}: expected a number to carry send stamps by, got none")
+    rate, per = drift_per_ns(ppm)
+    bound: NDArray[np.int64] = -(-np.abs(elapsed_ns) * rate // per)
     return bound

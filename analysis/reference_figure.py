@@ -18,8 +18,10 @@ from analysis.reference import even_instants
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from analysis.reference import Reference
+    from analysis.reference.envelope import Envelope
 
 FIGURE: Final = "reference_width"
 MOST_PAIRS: Final = 3  # panels above each other; all pairs are in the right panel and in the statistics
@@ -34,16 +36,23 @@ _US: Final = 1e3
 
 
 def width_over_time(axes: Axes, reference: Reference, pair: tuple[str, str]) -> None:
-    """Draw one pair's half-width: the median over each 160th of the time, least and most; grey where none is valid."""
+    """Draw one known pair's half-width: median over each 160th of the time, least and most; grey where none is valid.
+
+    Beside the pair's name stands in which share of the probed time it is known.
+    """
     one = reference.envelopes[pair]
-    axes.set_title(f"{pair[0]} and {pair[1]}", loc="left")
-    at = even_instants(one, _INSTANTS)
-    theta = one.theta(at)
-    half = (theta.high - theta.low) / (2 * _US)
+    shares = {(known.first, known.second): known.known_share for known in reference.pairs}
+    share = shares.get(pair)
+    told = "" if share is None else f", known in {PERCENT * share:.1f} % of the time"
+    axes.set_title(f"{pair[0]} and {pair[1]}{told}", loc="left")
+    at, half = known_half_widths(one)
+    segments = one.segment_at(at)
     start, stop = int(one.begins[0]), int(one.ends[-1])
     bins = np.minimum((at - start) * _BINS // max(stop - start, 1), _BINS - 1)
     for segment in range(len(one.begins)):
-        mine = theta.segment == segment
+        mine = segments == segment
+        if not mine.any():
+            continue
         places = np.unique(bins[mine])
         parts = [half[mine & (bins == place)] for place in places]
         when = [float((at[mine & (bins == place)] - start).mean()) / _SECOND_NS for place in places]
@@ -58,18 +67,24 @@ def width_over_time(axes: Axes, reference: Reference, pair: tuple[str, str]) -> 
     axes.set_ylabel("half-width (µs)")
 
 
+def known_half_widths(one: Envelope) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the instants, evenly over a pair's segments, at which theta is known, and its half-widths there in µs."""
+    at = even_instants(one, _INSTANTS)
+    theta = one.theta(at)
+    known = theta.segment >= 0
+    return at[known], (theta.high - theta.low)[known] / (2 * _US)
+
+
 def widths(axes: Axes, reference: Reference) -> None:
     """Draw, pair by pair, in which share of the time the half-width is at most that."""
     axes.set_title("All pairs", loc="left")
     for one in reference.envelopes.values():
-        at = even_instants(one, _INSTANTS)
-        if len(at):
-            theta = one.theta(at)
-            half = np.sort(theta.high - theta.low) / (2 * _US)
+        _, half = known_half_widths(one)
+        if len(half):
             share = PERCENT * np.arange(1, len(half) + 1) / len(half)
-            axes.plot(half, share, color=_INK, alpha=0.6, linewidth=0.8)
+            axes.plot(np.sort(half), share, color=_INK, alpha=0.6, linewidth=0.8)
     axes.set_xlabel("half-width at most (µs)")
-    axes.set_ylabel("time (%)")
+    axes.set_ylabel("time in which it is known (%)")
     axes.set_xlim(left=0)
     axes.set_ylim(0, 100)
     axes.grid()
@@ -77,15 +92,16 @@ def widths(axes: Axes, reference: Reference) -> None:
 
 def draw(reference: Reference) -> Figure:
     """Draw the figure ``reference_width``: the widest pairs over time, and all pairs' widths."""
-    shown = [pair for pair, one in reference.envelopes.items() if len(one.begins)]
+    median = {(one.first, one.second): one.half_width_us.median for one in reference.pairs}
+    known = {pair: width for pair, width in median.items() if width is not None}
+    shown = [pair for pair in reference.envelopes if pair in known]
     with style.context():
         if not shown:
             figure = style.canvas(style.PAGE_IN, 1.6)
             (axes,) = style.panels(figure, 1, 1)
             style.say(axes, f"no reference: {reference.reason or 'no two nodes are bounded by probes'}")
             return figure
-        median = {(one.first, one.second): one.half_width_us.median or 0.0 for one in reference.pairs}
-        widest = sorted(shown, key=lambda pair: -median[pair])[:MOST_PAIRS]
+        widest = sorted(shown, key=lambda pair: -known[pair])[:MOST_PAIRS]
         figure = style.canvas(style.PAGE_IN, max(2.4, 0.9 + 1.25 * len(widest)))
         grid = figure.add_gridspec(len(widest), 2, width_ratios=(2.2, 1))
         panels = [figure.add_subplot(grid[row, 0]) for row in range(len(widest))]

@@ -87,7 +87,8 @@ def _judges_note(results: Results) -> str:
     parts = []
     if reference.evaluable:
         parts.append(
-            f"The reference knows {len(reference.pairs)} pairs of nodes (drift below {reference.rho_ppm:g} ppm)"
+            f"The reference knows {len(reference.pairs)} pairs of nodes (relative drift at most "
+            f"{reference.rho_ppm:g} ppm, by {reference.rho_from})"
         )
     else:
         parts.append(f"The reference is **not evaluable** ({reference.reason}), nor is any verdict against it")

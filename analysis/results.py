@@ -88,6 +88,6 @@ def compute(readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -
             windows=windows,
             coordination=coordination_cost.compute(readings, causality, ordering, windows),
             clocks=clock_quality.compute(readings, known[0].flights if built.evaluable else None),
-            findings=tuple(validity.find(readings.run, window_sizes_ms)),
+            findings=tuple(validity.find(readings.run, window_sizes_ms, built)),
             commit_wait=waited.result(),
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from analysis import drift_limits
 from analysis.finding import Finding
 from node_agent.clocks.base import drift_per_ns
 from node_agent.clocks.ntp import falsetickers
@@ -85,9 +86,7 @@ def _usual_gap_s(raw_at: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
 
 def _falsetickers(run: Run, node: str, frame: pd.DataFrame) -> Iterator[Finding]:
     """Find servers whose newest answer misses what the majority of the newest answers leaves possible."""
-    try:
-        ppm = float(run.manifest.config["worker"]["clocks"]["max_drift_ppm"])
-    except (KeyError, TypeError, ValueError):
+    if (ppm := drift_limits.of_node(run, node)) is None:
         return  # without a bound on the drift, answers of different instants cannot be compared
     columns = ["raw_at_ns", "reference_at_ns", "bound_ns", "root_delay_ns", "root_dispersion_ns"]
     if not {"server", *columns} <= set(frame.columns) or frame["server"].nunique() < 3:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from analysis import (
     clock_findings,
     datagram_findings,
+    drift_findings,
     event_findings,
     integrity,
     reading_findings,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analysis.load import Run
+    from analysis.reference import Reference
 
 __all__ = ["Finding", "find"]
 
@@ -42,11 +44,15 @@ DETECTORS: Final = (
 )
 
 
-def find(run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> list[Finding]:
+def find(
+    run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, reference: Reference | None = None
+) -> list[Finding]:
     """Return what is wrong with the run's data, worst first. An empty list: no detector found anything.
 
     ``window_sizes_ms``: the widths of the windows that are judged, which the sending schedule may not suit.
+    ``reference``: what the probes say, where it was built.
     """
     found = [one for detectors in DETECTORS for one in detectors.find(run)]
     found += window_findings.find(run, window_sizes_ms)
+    found += drift_findings.find(run, reference)
     return sorted(found, key=lambda finding: ORDER[finding.severity])

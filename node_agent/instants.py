@@ -106,7 +106,7 @@ def moved_ns(earlier: ClockPair, later: ClockPair) -> int:
 
 
 def stepped(earlier: ClockPair, later: ClockPair) -> bool:
-    """Tell whether the wall clock jumped between two pairs by more than the kernel may slew it."""
+    """Tell whether the wall clock moved between two pairs by more than everyday discipline slews it."""
     slew = _slew_ns(later.raw_ns - earlier.raw_ns)
     return moved_ns(earlier, later) > slew + earlier.half_bracket_ns + later.half_bracket_ns
 

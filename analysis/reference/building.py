@@ -6,14 +6,24 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis import statistics
+from analysis import drift_limits, statistics
 from analysis.reference import drift, mesh
 from analysis.reference.bounds import RAW_NS, WALL_NS, Bounds, join, merged, set_backs, stamps, within
 from analysis.reference.checks import checked
 from analysis.reference.doubtful import NOTHING, doubtful, longest_pause
 from analysis.reference.envelope import Envelope, envelope_of, even_instants, left_out, pair_envelope
-from analysis.reference.model import DEFAULT_RHO_PPM, NO_PROBES, SHARED_CLOCK, PairSummary
+from analysis.reference.model import (
+    DEFAULT_RHO_PPM,
+    NO_PROBES,
+    RHO_DEFAULT,
+    RHO_GIVEN,
+    RHO_OF_NODES,
+    RHO_PARTLY,
+    SHARED_CLOCK,
+    PairSummary,
+)
 from analysis.reference.relation import Reference
+from node_agent.clocks.base import SLEW_PPM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,16 +36,18 @@ if TYPE_CHECKING:
     from analysis.reference.doubtful import Doubtful
     from node_agent.records import NodeManifest
 
-SLEW_PPB: Final = 500_000  # the kernel slews CLOCK_REALTIME by at most 500 ppm (adjtimex(2))
+SLEW_PPB: Final = 1_000 * SLEW_PPM  # a wall clock that is slewed faster is known in short pieces, as if stepped
 _SUMMARY_INSTANTS: Final = 2_000
+_PPB: Final = 1_000  # of a ppm
 _US: Final = 1_000.0
 _MS: Final = 1_000_000.0
 
 
-def build(run: Run, *, rho_ppm: float = DEFAULT_RHO_PPM) -> Reference:
+def build(run: Run, *, rho_ppm: float | None = None) -> Reference:
     """Build the reference of a run from its probes and check it; what a run lacks is a reason in the result.
 
-    ``rho_ppm`` bounds how much faster any of the oscillators runs than any other.
+    ``rho_ppm`` bounds how much faster any of the oscillators runs than any other; None: what the nodes' own drift
+    limits leave possible, pair by pair (``rates``). Raises AnalysisError where a drift limit is none.
     """
     nodes = tuple(run.manifest.nodes)
     shared = frozenset(
@@ -45,28 +57,31 @@ def build(run: Run, *, rho_ppm: float = DEFAULT_RHO_PPM) -> Reference:
         if _shared_clock(run.manifest.nodes[first], run.manifest.nodes[second])
     )
     own = {node: stamps(frame) for node, frame in run.probes.items()}
-    ppb = drift.parts_per_billion(rho_ppm)
+    ppb, rho_from = rates(run, rho_ppm)
+    greatest = max(ppb.values(), default=drift.parts_per_billion(DEFAULT_RHO_PPM))
     joined: dict[tuple[str, str], Joined] = {}
     for place, first in enumerate(nodes):
         for second in nodes[place + 1 :]:
             if first in own and second in own and (first, second) not in shared:
-                pair = join(first, own[first], second, own[second], ppb)
+                pair = join(first, own[first], second, own[second], ppb[first, second])
                 if pair.joined or pair.lost or pair.skipped:
                     joined[first, second] = pair
     if not any(one.joined for one in joined.values()):
         why = SHARED_CLOCK if shared and not joined and len(nodes) > 1 else NO_PROBES
-        return Reference(False, why, rho_ppm, nodes, shared=shared, joined=joined)
+        return Reference(False, why, greatest / _PPB, nodes, shared=shared, joined=joined, rho_from=rho_from, rates=ppb)
     twice = {node: _shown_twice(own[node], run.clock_pairs.get(node)) for node in own}
     direct = {
-        (first, second): pair_envelope(one.bounds, (twice[first], twice[second]), ppb)
+        (first, second): pair_envelope(one.bounds, (twice[first], twice[second]), ppb[first, second])
         for (first, second), one in joined.items()
     }
-    tight = mesh.tighten(nodes, direct, ppb, twice)
+    tight = mesh.tighten(nodes, direct, greatest, twice, ppb)
     envelopes = {pair: one for pair, one in tight.envelopes.items() if pair not in shared}
     found = Reference(
         evaluable=True,
         reason="",
-        rho_ppm=rho_ppm,
+        rho_ppm=greatest / _PPB,
+        rho_from=rho_from,
+        rates=ppb,
         nodes=nodes,
         pairs=tuple(_summary(pair, one, joined.get(pair)) for pair, one in envelopes.items()),
         envelopes=envelopes,
@@ -82,6 +97,24 @@ def build(run: Run, *, rho_ppm: float = DEFAULT_RHO_PPM) -> Reference:
     return checked(found, run)
 
 
+def rates(run: Run, rho_ppm: float | None = None) -> tuple[dict[tuple[str, str], int], str]:
+    """Return by how much the oscillators of every pair of nodes may differ in rate (ppb of either), and by whose word.
+
+    Pairs are in the order of the manifest's nodes. Raises AnalysisError where a node's drift limit is none.
+    """
+    nodes = list(run.manifest.nodes)
+    pairs = [(first, second) for place, first in enumerate(nodes) for second in nodes[place + 1 :]]
+    if rho_ppm is not None:
+        return dict.fromkeys(pairs, drift.parts_per_billion(rho_ppm)), RHO_GIVEN
+    default = drift.parts_per_billion(DEFAULT_RHO_PPM)
+    limits = {node: drift_limits.of_node(run, node) for node in nodes}
+    if all(limit is None for limit in limits.values()):
+        return dict.fromkeys(pairs, default), RHO_DEFAULT
+    ppb = {node: default // 2 if ppm is None else drift.parts_per_billion(ppm) for node, ppm in limits.items()}
+    whose = RHO_PARTLY if None in limits.values() else RHO_OF_NODES
+    return {(first, second): drift.relative(ppb[first], ppb[second]) for first, second in pairs}, whose
+
+
 def _shared_clock(first: NodeManifest, second: NodeManifest) -> bool:
     """Tell whether two nodes are programs on one host, without clocks of their own."""
     if first.virtual_clock is not None or second.virtual_clock is not None:
@@ -93,8 +126,8 @@ def _shared_clock(first: NodeManifest, second: NodeManifest) -> bool:
 def _summary(pair: tuple[str, str], one: Envelope, joined: Joined | None) -> PairSummary:
     at = even_instants(one, _SUMMARY_INSTANTS)
     theta = one.theta(at)
-    valid = one.segment_at(one.at) >= 0
-    age = one.support_age(at) if len(at) else at
+    known = theta.segment >= 0
+    valid = one.segment_at(one.at) == one.segment
     return PairSummary(
         first=pair[0],
         second=pair[1],
@@ -102,11 +135,22 @@ def _summary(pair: tuple[str, str], one: Envelope, joined: Joined | None) -> Pai
         joined=0 if joined is None else joined.joined,
         lost=0 if joined is None else joined.lost,
         skipped=0 if joined is None else joined.skipped,
+        rho_ppm=one.ppb / _PPB,
         segments=len(one.begins),
-        half_width_us=statistics.spread((theta.high - theta.low) / 2, _US),
-        support_age_ms=statistics.spread(age, _MS),
+        known_share=_known_share(one),
+        half_width_us=statistics.spread((theta.high - theta.low)[known] / 2, _US),
+        support_age_ms=statistics.spread(one.support_age(at[known]), _MS),
         hidden_step_us=statistics.spread(one.hidden[valid], _US),
     )
+
+
+def _known_share(one: Envelope) -> float | None:
+    """Return in which share of the time from a pair's first bound to its last its envelope knows theta."""
+    if not len(one.support):
+        return None
+    begin, length = int(one.support[0]), int(one.support[-1] - one.support[0])
+    at = begin + np.arange(_SUMMARY_INSTANTS, dtype=np.int64) * length // (_SUMMARY_INSTANTS - 1)
+    return float((one.theta(at).segment >= 0).mean())
 
 
 def _shown_twice(own: NodeStamps, pairs: pd.DataFrame | None) -> Doubtful:

@@ -18,6 +18,7 @@ from analysis.reference import drift
 from analysis.reference.doubtful import NOTHING
 from analysis.reference.envelope import even_instants, pair_envelope
 from analysis.reference.model import Check, TruthCheck
+from node_agent.clocks.base import SLEW_PPM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ _INSTANTS: Final = 1_000
 _TRIANGLES: Final = 500
 _STAMPS: Final = 20_000
 _ROUNDING_NS: Final = 4  # both wall stamps' inverses and both injected errors are whole ns
-_SLEW_PPB: Final = 500_000
+_SLEW_PPB: Final = 1_000 * SLEW_PPM
 _US: Final = 1_000.0
 
 
@@ -70,11 +71,10 @@ def _ordered(reference: Reference) -> Check:
 
 def _halves(reference: Reference) -> Check:
     held = known = 0
-    ppb = drift.parts_per_billion(reference.rho_ppm)
     for pair, joined in reference.joined.items():
         bounds = joined.bounds
         twice = (reference.twice.get(pair[0], NOTHING), reference.twice.get(pair[1], NOTHING))
-        even = pair_envelope(bounds.take(bounds.even), twice, ppb)
+        even = pair_envelope(bounds.take(bounds.even), twice, reference.direct[pair].ppb)
         odd = bounds.take(~bounds.even)
         theta = even.theta(odd.at)
         fits = np.where(odd.upper, odd.value >= theta.low, odd.value <= theta.high)
@@ -150,8 +150,9 @@ def _truth(reference: Reference, run: Run) -> TruthCheck:
     """Check lags against what the virtual clocks were given, for the two ends of every probe and event.
 
     A wall stamp tells the true instant T; a's oscillator advances from T_a to T_b by T_b - T_a and the change of its
-    injected error. True time is the host's wall clock, which may be slewed against the host's oscillator by 500 ppm of
-    that while; by so much the truth itself is not known.
+    injected error. True time is the host's wall clock. Its time service slews it against the host's oscillator, by
+    500 ppm in everyday discipline: by so much of that while the truth itself is not known. A host that is slewed faster
+    than that while it plays a cluster has no truth to judge by, and this check then fails.
     """
     held = known = 0
     widths = [np.zeros(0, dtype=np.float64)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,11 +12,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SECOND_NS: Final = 1_000_000_000
+_BILLION: Final = 1_000_000_000
 
 
 def parts_per_billion(ppm: float) -> int:
     """Return a rate in ppm as whole parts per billion, rounded up."""
-    return math.ceil(ppm * 1_000)
+    return math.ceil(Fraction(str(ppm)) * 1_000)  # the number as it was typed, not as a float holds it
+
+
+def relative(first_ppb: int, second_ppb: int) -> int:
+    """Return by how much two oscillators may differ in rate, in parts per billion of either, rounded up.
+
+    Each shows 1 + d of true time, |d| <= its own limit. Of the first one's time, theta = second - first changes by
+    (d2 - d1) / (1 + d1), at most (p1 + p2) / (1 - p1); of the second one's by at most (p1 + p2) / (1 - p2).
+    """
+    slowest = _BILLION - max(first_ppb, second_ppb)
+    return -(-(first_ppb + second_ppb) * _BILLION // slowest)
 
 
 def down(elapsed_ns: NDArray[np.int64], ppb: int) -> NDArray[np.int64]:

@@ -66,7 +66,8 @@ class Carried(NamedTuple):
 class Envelope:
     """theta of a pair over the first node's raw oscillator, in ns.
 
-    Knots ``at`` with ``low`` and ``high``, each in one segment; segments are valid from ``begins`` to ``ends``.
+    Knots ``at`` with ``low`` and ``high``, each in one segment; segments are valid from ``begins`` to ``ends``. A knot
+    is an instant with bounds of both kinds on both of its sides, so that each of its numbers is one.
     ``groups`` are the bounds each segment rests on; ``support`` are the instants of the probes themselves. Nothing is
     known of what is ``doubtful`` on the second node's oscillator.
     """
@@ -114,7 +115,8 @@ class Envelope:
             widened = drift.up(np.abs(np.where(mine, at_ns - self.at[knot], 0)), self.ppb)
             low = np.where(mine, np.maximum(low, self.low[knot] - widened), low)
             high = np.where(mine, np.minimum(high, self.high[knot] + widened), high)
-        return At(np.where(known, low, 0), np.where(known, high, 0), segment)
+        known &= (low > -_FAR) & (high < _FAR)
+        return At(np.where(known, low, 0), np.where(known, high, 0), np.where(known, segment, -1))
 
     def ahead(self, at_ns: NDArray[np.int64], error_ns: NDArray[np.int64]) -> Carried:
         """Return what the second node's oscillator showed when the first one's showed ``at_ns`` +- ``error_ns``.
@@ -237,7 +239,7 @@ def envelope(groups: Sequence[Group], ppb: int, support: NDArray[np.int64], paus
     usual = longest_pause(support)
     beside[1:-1] = np.maximum(beside[1:-1] * usual, pause)
     beside[[0, -1]] *= usual
-    begins, ends = _trimmed(parts, knots, beside, ppb)
+    begins, ends = _trimmed(knots, beside, ppb)
     begins = np.maximum(begins, np.array([piece.begin for piece in pieces], dtype=np.int64))
     ends = np.minimum(ends, np.array([piece.end for piece in pieces], dtype=np.int64))
     kept = np.flatnonzero(begins <= ends)
@@ -248,11 +250,11 @@ def envelope(groups: Sequence[Group], ppb: int, support: NDArray[np.int64], paus
 
     return Envelope(
         ppb=ppb,
-        at=joined([part.at for part in parts]),
+        at=joined([knot.at for knot in knots]),
         low=joined([knot.low for knot in knots]),
         high=joined([knot.high for knot in knots]),
         hidden=joined([knot.hidden for knot in knots]),
-        segment=np.repeat(np.arange(len(kept)), [len(parts[place].at) for place in kept]).astype(np.int64),
+        segment=np.repeat(np.arange(len(kept)), [len(knots[place].at) for place in kept]).astype(np.int64),
         begins=begins[kept],
         ends=ends[kept],
         groups=tuple(parts[place] for place in kept),
@@ -261,17 +263,28 @@ def envelope(groups: Sequence[Group], ppb: int, support: NDArray[np.int64], paus
 
 
 class _Knots(NamedTuple):
+    at: NDArray[np.int64]
     low: NDArray[np.int64]
     high: NDArray[np.int64]
     hidden: NDArray[np.int64]
 
 
 def _knots(part: Bounds, ppb: int) -> _Knots:
+    """Return the knots of a part that is valid somewhere: its instants with bounds of both kinds on both sides.
+
+    Of several bounds at one instant all count on both of its sides.
+    """
     high_past, high_future = running(part, ppb, upper=True)
     low_past, low_future = running(part, ppb, upper=False)
-    # where one side is still missing (before the segment is valid) the numbers are far away, and so is their difference
-    hidden = np.maximum(high_past - low_future, high_future - low_past)
-    return _Knots(np.maximum(low_past, low_future), np.minimum(high_past, high_future), hidden)
+    begin, end = _valid(part) or (0, -1)
+    first = np.flatnonzero(np.diff(part.at, prepend=part.at[0] - 1))
+    last = np.append(first[1:], len(part.at)) - 1
+    both = (part.at[first] >= begin) & (part.at[first] <= end)
+    first, last = first[both], last[both]
+    low = np.maximum(low_past[last], low_future[first])
+    high = np.minimum(high_past[last], high_future[first])
+    hidden = np.maximum(high_past[last] - low_future[first], high_future[first] - low_past[last])
+    return _Knots(part.at[first], low, high, hidden)
 
 
 def _valid(part: Bounds) -> tuple[int, int] | None:
@@ -294,26 +307,21 @@ def _with_neighbours(
     return chosen, [piece.bounds for piece in chosen], beside
 
 
-def _trimmed(
-    parts: list[Bounds], knots: list[_Knots], least: NDArray[np.int64], ppb: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _trimmed(knots: list[_Knots], least: NDArray[np.int64], ppb: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return from where to where each part is valid once the surroundings of each step are left out.
 
     ``least`` is the least to leave out before, between and after the parts: where a piece without valid instants lies
     there, how far theta jumped is not known, but a set-back longer than the pause it fell into would have shown itself.
     """
-    spans = [span for part in parts if (span := _valid(part)) is not None]
-    begins = np.array([begin for begin, _ in spans], dtype=np.int64)
-    ends = np.array([end for _, end in spans], dtype=np.int64)
-    if not spans:
+    begins = np.array([part.at[0] for part in knots], dtype=np.int64)
+    ends = np.array([part.at[-1] for part in knots], dtype=np.int64)
+    if not knots:
         return begins, ends
     jumps = least.copy()
-    for left in range(len(parts) - 1):
-        at_end = np.searchsorted(parts[left].at, ends[left])
-        at_begin = np.searchsorted(parts[left + 1].at, begins[left + 1])
+    for left in range(len(knots) - 1):
         here, there = knots[left], knots[left + 1]
         apart = drift.up(np.abs(begins[left + 1 : left + 2] - ends[left]), ppb)[0]
-        up, down = there.high[at_begin] - here.low[at_end], here.high[at_end] - there.low[at_begin]
+        up, down = there.high[0] - here.low[-1], here.high[-1] - there.low[0]
         jumps[left + 1] = max(jumps[left + 1], apart + max(up, down))
     # each jump may reach beyond the next part
     begins = np.maximum.accumulate(begins + jumps[:-1])

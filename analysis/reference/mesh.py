@@ -60,10 +60,15 @@ class Mesh:
 
 
 def tighten(
-    nodes: Sequence[str], direct: Mapping[Pair, Envelope], ppb: int, twice: Mapping[str, Doubtful] | None = None
+    nodes: Sequence[str],
+    direct: Mapping[Pair, Envelope],
+    ppb: int,
+    twice: Mapping[str, Doubtful] | None = None,
+    rates: Mapping[Pair, int] | None = None,
 ) -> Mesh:
     """Return the mesh of the nodes; pairs (first, second) are in the order of ``nodes``.
 
+    ``ppb`` is the greatest relative drift of all pairs, ``rates`` each pair's own where they differ.
     ``twice`` is what each node's oscillator showed twice: of pairs without probes of their own nothing else tells it.
     """
     shown_twice = twice or {}
@@ -88,7 +93,8 @@ def tighten(
             if (first, second) in direct:
                 found[first, second] = tightened(direct[first, second], bounds, dead)
             elif usable.any():
-                alone = _derived(bounds, usable, here, positions[second], shown_twice.get(first, NOTHING), ppb)
+                own = (rates or {}).get((first, second), ppb)
+                alone = _derived(bounds, usable, here, positions[second], shown_twice.get(first, NOTHING), own)
                 found[first, second] = replace(alone, doubtful=shown_twice.get(second, NOTHING))
     return Mesh(found, len(grid), int((~consistent).sum()))
 

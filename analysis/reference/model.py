@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-DEFAULT_RHO_PPM: Final = 200.0
+DEFAULT_RHO_PPM: Final = 200.0  # of nodes that state no drift limit, half of it for each
+RHO_OF_NODES: Final = "the nodes' max_drift_ppm"
+RHO_DEFAULT: Final = "the default, as the run states no max_drift_ppm"
+RHO_PARTLY: Final = "the nodes' max_drift_ppm, and the default where a node states none"
+RHO_GIVEN: Final = "what was asked for"
 ASSUMPTIONS: Final = (
     "no packet arrives before it left",
     "no transmit stamp is later, no receive stamp earlier than what it stamps, each within its stated error",
-    "two oscillators never differ in rate by more than rho, save for steps large enough to show",
+    "two oscillators never differ in rate by more than their pair's rho, save for steps large enough to show",
 )
 NO_SPREAD: Final = statistics.Spread(0, None, None, None)
 NO_PROBES: Final = "no probes: this run has no probes.csv with joined probes"
@@ -114,8 +118,10 @@ class TruthCheck(Check):
 class PairSummary:
     """What the reference of one pair of nodes rests on, and how wide it is at instants evenly over its segments.
 
-    ``lost`` probes have no receipt, ``skipped`` ones lack a stamp; a step larger than ``hidden_step_us`` would show.
-    ``own_probes`` is false for a pair that only the other pairs bound.
+    ``rho_ppm`` is what its oscillators may differ in rate by. ``lost`` probes have no receipt, ``skipped`` ones lack a
+    stamp; a step larger than ``hidden_step_us`` would show. ``own_probes`` is false for a pair that only the other
+    pairs bound. Each spread is of the instants or probes at which the pair is known; ``known_share`` is their share of
+    the time from its first bound to its last, None without any.
     """
 
     first: str
@@ -124,7 +130,9 @@ class PairSummary:
     joined: int
     lost: int
     skipped: int
+    rho_ppm: float
     segments: int
+    known_share: float | None
     half_width_us: statistics.Spread
     support_age_ms: statistics.Spread
     hidden_step_us: statistics.Spread
@@ -136,7 +144,9 @@ class PairSummary:
             "joined": self.joined,
             "lost": self.lost,
             "skipped": self.skipped,
+            "rho_ppm": self.rho_ppm,
             "segments": self.segments,
+            "known_share": self.known_share,
             "half_width_us": self.half_width_us.as_dict(),
             "support_age_ms": self.support_age_ms.as_dict(),
             "hidden_step_us": self.hidden_step_us.as_dict(),

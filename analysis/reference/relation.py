@@ -15,6 +15,7 @@ from analysis.reference.model import (
     AT_A_STEP,
     NO_PATH,
     OUTSIDE,
+    RHO_GIVEN,
     SHARED_CLOCK,
     Check,
     Lags,
@@ -54,6 +55,8 @@ class Reference:
     ``envelopes`` are the pairs' after the mesh, ``direct`` those before, ``joined`` what these rest on, all keyed by
     (first, second) in the order of ``nodes``; ``wall`` is what each node's wall clock is over its raw oscillator.
     ``twice`` is what each node's raw oscillator showed twice, ``doubtful`` what it may have for all its probes tell.
+    ``rho_ppm`` is the greatest of the pairs' limits on the relative drift, ``rho_from`` says where they come from;
+    ``rates`` are the pairs' own, in ppb.
     ``checks`` are those that gate every verdict; one that failed makes the reference not evaluable.
     """
 
@@ -72,6 +75,8 @@ class Reference:
     mesh_contradictions: int = 0
     twice: Mapping[str, Doubtful] = field(default_factory=dict, repr=False)
     doubtful: Mapping[str, Doubtful] = field(default_factory=dict, repr=False)
+    rho_from: str = RHO_GIVEN
+    rates: Mapping[Pair, int] = field(default_factory=dict, repr=False)
 
     def lag(
         self,
@@ -125,6 +130,7 @@ class Reference:
             "evaluable": self.evaluable,
             "reason": self.reason,
             "rho_ppm": self.rho_ppm,
+            "rho_from": self.rho_from,
             "assumptions": list(ASSUMPTIONS),
             "nodes": list(self.nodes),
             "pairs": {f"{one.first}/{one.second}": one.as_dict() for one in self.pairs},

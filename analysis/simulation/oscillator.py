@@ -12,6 +12,7 @@ import numpy as np
 
 from analysis import truth
 from node_agent.clocks import virtual
+from node_agent.clocks.base import SLEW_PPM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 SECOND_NS: Final = 1_000_000_000
-SLEW_PPM: Final = 500  # adjtimex(2): the kernel slews CLOCK_REALTIME by at most this
 _SIGHT_NS: Final = (
     2_000_000  # a wall clock that stepped so shortly before or after a stamp leaves it without raw instant
 )
