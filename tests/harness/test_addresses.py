@@ -44,7 +44,7 @@ def test_what_cannot_be_reached_is_one_line(said: str, told: str) -> None:
 
 
 def test_an_ipv6_host_without_an_address_is_a_plain_no() -> None:
-    with pytest.raises(PreflightError, match=r"b: IPv6 is not supported yet: expected an IPv4 address .*set `address:`"):
+    with pytest.raises(PreflightError, match=r"b: IPv6 is not supported yet: expected an IPv4 .*set `address:`"):
         asked("", name="fe80::7")
 
 

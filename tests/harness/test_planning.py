@@ -152,4 +152,3 @@ def test_the_limits_of_what_a_source_says_of_itself_are_the_configurations(spec:
 def test_a_servers_own_clock_is_the_truth_only_where_the_cluster_file_says_so(spec: RunSpec) -> None:
     own = replace(spec, cluster=spec.cluster.model_copy(update={"ntp_own_clock": True}))
     assert planning.node_plans(own, ADDRESSES)["comp11"].clocks.ntp.own_clock
-    assert load_cluster(CONFIGS / "clusters/testbed.yaml").ntp_own_clock

@@ -11,7 +11,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from agents import Crew, free_port, run_agent
+from agents import Crew, free_port, run_agent, service
 from awaiting import until
 
 from node_agent import records
@@ -77,6 +77,17 @@ def test_a_real_chronyd_that_follows_one_that_follows_nothing_is_seen_by_its_str
         assert ask_ntp(server).outcome == ask_chrony(by).outcome == "high_stratum"
 
 
+def test_a_real_chronyd_that_follows_our_server_is_believed(tmp_path: Path) -> None:
+    """Two implementations agree on what a good state looks like."""
+    with (
+        service("time_services.ntp_server", "127.0.66.92") as (_, upstream),
+        chronyd(tmp_path / "c", follow(upstream)) as (server, command),
+    ):
+        until(lambda: ask_ntp(server).outcome != "unsynchronised", "chronyd to follow our server")
+        by_ntp, by_chronyc = ask_ntp(server), ask_chrony(command)
+    assert (by_ntp.outcome, by_ntp.stratum) == (by_chronyc.outcome, by_chronyc.stratum) == (records.OK, 2)
+
+
 def test_an_agent_with_nothing_but_such_sources_never_gets_ready_and_says_why(tmp_path: Path, crew: Crew) -> None:
     with chronyd(tmp_path / "c", "local stratum 10") as (server, command):
         crew.clocks = ClocksPlan(
@@ -111,8 +122,6 @@ def test_the_same_server_is_believed_where_its_own_clock_is_meant(tmp_path: Path
 
 def test_a_server_on_a_wildcard_of_a_host_with_many_addresses_serves_an_agent(crew: Crew) -> None:
     """Asked at an address that is not the first of its host, our own server is believed."""
-    from agents import service
-
     with service("time_services.ntp_server", "0.0.0.0") as (_, address):  # noqa: S104 - many addresses are the point
         place = f"127.0.66.93:{address.rpartition(':')[2]}"
         crew.clocks = ClocksPlan(ntp=NtpPlan((place,), 0.2), required=("ntp",))
