@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent.clocks import chronotick, chrony
+from node_agent.clocks import chronotick, chrony, ntp_packet
 from node_agent.clocks.base import drift_bound_ns
+from node_agent.clocks.self_report import limits_of, unfit
 from node_agent.records import CHRONOTICK, CHRONY, NTP, OK, Sample
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ def _publication(samples: Sequence[Sample], plan: NodePlan) -> Iterator[Wrong]:
 
 def _recomputed(sample: Sample, plan: NodePlan) -> dict[str, Any]:
     if sample.source == NTP:
-        return _of_ntp(sample, plan.clocks.max_drift_ppm)
+        return _of_ntp(sample, plan.clocks.max_drift_ppm) | _of_reply(sample, plan)
     if sample.source == CHRONOTICK:
         return _of_chronotick(sample, plan.node_id)
     if sample.source == CHRONY:
-        return _of_chrony(sample)
+        return _of_chrony(sample, plan)
     return {}
 
 
@@ -82,6 +83,29 @@ def _of_ntp(sample: Sample, max_drift_ppm: float) -> dict[str, Any]:
     }
 
 
+def _of_reply(sample: Sample, plan: NodePlan) -> dict[str, Any]:
+    """Return what the server's answer, where it was kept, says of itself."""
+    if not sample.payload:  # as in runs of earlier versions
+        return {}
+    try:
+        reply = ntp_packet.parse_payload(sample.payload, sample.wall_ns)
+    except ValueError:
+        return {"payload": "an NTP header in hexadecimal"}
+    if isinstance(reply, ntp_packet.Rejected):
+        return {"outcome": reply.outcome}
+    own_clock = plan.clocks.ntp is not None and plan.clocks.ntp.own_clock
+    reason = unfit(reply.report, limits_of(plan.clocks, own_clock=own_clock), sample.bound_ns or 0)
+    return {
+        "outcome": reason or OK,
+        "t2_ns": reply.t2_ns,
+        "t3_ns": reply.t3_ns,
+        "stratum": reply.stratum,
+        "bound_precision_ns": reply.precision_ns + 1,
+        "root_delay_ns": reply.root_delay_ns,
+        "root_dispersion_ns": reply.root_dispersion_ns,
+    }
+
+
 def _of_chronotick(sample: Sample, node_id: str) -> dict[str, Any]:
     said = chronotick.parse(sample.payload, node_id)
     if isinstance(said, chronotick.BadAnswer):
@@ -97,11 +121,13 @@ def _of_chronotick(sample: Sample, node_id: str) -> dict[str, Any]:
     }
 
 
-def _of_chrony(sample: Sample) -> dict[str, Any]:
+def _of_chrony(sample: Sample, plan: NodePlan) -> dict[str, Any]:
     said = chrony.parse(sample.payload)
     if isinstance(said, chrony.NotTracking):
         return {"outcome": said.outcome}
+    answered_ns = sample.wall_ns + sample.raw_after_ns - sample.raw_before_ns
     return {
+        "outcome": unfit(said.report(answered_ns), limits_of(plan.clocks)) or OK,
         "raw_at_ns": sample.raw_before_ns,
         "reference_at_ns": sample.wall_ns + said.offset_ns,
         "offset_ns": said.offset_ns,

@@ -1,4 +1,4 @@
-"""What is wrong with a run's samples: answers held at a limit, answers served again as new ones, servers outvoted.
+"""What is wrong with a run's samples: answers held at a limit or served again as new ones, servers outvoted or unfit.
 
 A reading of a sample moves with its stamp; what a server said is exact only in samples.csv.
 """
@@ -13,6 +13,7 @@ from analysis import drift_limits
 from analysis.finding import Finding
 from node_agent.clocks.base import drift_per_ns
 from node_agent.clocks.ntp import falsetickers
+from node_agent.clocks.self_report import KISS_ENDS, KISS_RATE, describe, is_unfit
 from node_agent.records import CHRONOTICK, NTP, OK
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MIN_ANSWERS: Final = 5  # so many answers with one number, to the ns, are no coincidence
 ROUND_NS: Final = 10_000  # a limit somebody set is a multiple of 10 us
+MIN_UNFIT: Final = 3  # said less often, unless at the end, it passed
 MIN_VOTES: Final = 3  # outvoted less often, a server was late, not wrong
 
 
@@ -35,6 +37,7 @@ def find(run: Run) -> Iterator[Finding]:
         yield from _clamp(node, predicted)
         yield from _frozen(node, predicted)
         yield from _falsetickers(run, node, good[good["source"] == NTP])
+        yield from _unfit(node, frame)
 
 
 def _clamp(node: str, frame: pd.DataFrame) -> Iterator[Finding]:
@@ -119,3 +122,28 @@ def _falsetickers(run: Run, node: str, frame: pd.DataFrame) -> Iterator[Finding]
             yield Finding(
                 "falseticker", "warning", node, NTP, text, {"server": server, "answers": count, "of": votes[server]}
             )
+
+
+def _unfit(node: str, frame: pd.DataFrame) -> Iterator[Finding]:
+    """Find servers that said of themselves, again and again or to the end, that they cannot be believed.
+
+    A kiss code counts at once: it changes how the server was asked from then on.
+    """
+    if "server" not in frame:
+        return
+    for (source, server), rows in frame.groupby(["source", "server"], sort=True):
+        outcomes = rows["outcome"].astype(str)
+        counts = outcomes[outcomes.map(is_unfit)].value_counts(sort=False)
+        for outcome, count in sorted((str(name), int(number)) for name, number in counts.items()):
+            kiss = outcome == KISS_RATE or outcome in KISS_ENDS
+            if not kiss and count < MIN_UNFIT and outcomes.iloc[-1] != outcome:
+                continue
+            then = ""
+            if kiss:
+                then = "; it was asked less often from then on" if outcome == KISS_RATE else "; it was not asked again"
+            text = (
+                f"{server} was not believed in {count:,} of {len(outcomes):,} answers or silences ({outcome}): "
+                f"{describe(outcome)}{then}"
+            )
+            numbers = {"server": server, "outcome": outcome, "answers": count, "of": len(outcomes)}
+            yield Finding("unfit-source", "warning", node, str(source), text, numbers)

@@ -12,12 +12,23 @@ from typing import TYPE_CHECKING, Final
 from harness import shell
 from harness.again import again
 from harness.errors import PreflightError
+from node_agent.servers import is_ipv6, no_ipv6
 
 if TYPE_CHECKING:
     from harness.cluster import Cluster
     from harness.config import NodeConfig
 
-_RESOLVE: Final = "import socket, sys; print(socket.gethostbyname(sys.argv[1]))"
+# Prints all IPv4 addresses of a name, in the name service's order; "ipv6" where it has IPv6 addresses alone.
+_RESOLVE: Final = """
+import socket, sys
+def ask(family):
+    try:
+        return [found[4][0] for found in socket.getaddrinfo(sys.argv[1], 0, family, socket.SOCK_DGRAM)]
+    except socket.gaierror:
+        return []
+print(*(ask(socket.AF_INET) or (["ipv6"] if ask(socket.AF_INET6) else [])))
+"""
+_IPV6_ONLY: Final = "ipv6"
 
 
 def resolve(cluster: Cluster) -> dict[str, str]:
@@ -34,15 +45,20 @@ def _address(cluster: Cluster, node: NodeConfig, peer: NodeConfig) -> str:
     if _is_address(name):
         return name
     advice = f"set `address:` of {node.id} in the cluster file"
+    if is_ipv6(name):
+        raise PreflightError(f"{node.id}: {no_ipv6(name)}; {advice}")
     command = f"{shell.path(cluster.config.remote_python)} -c {shell.word(_RESOLVE)} {shell.word(name)}"
     result = again(lambda host: host.run(command))(cluster.hosts[peer.id])
-    address = result.stdout.strip()
-    if result.exit_code != 0 or not _is_address(address):
+    addresses = result.stdout.split()
+    if result.exit_code == 0 and addresses == [_IPV6_ONLY]:
+        raise PreflightError(f"{node.id}: {peer.id} knows IPv6 addresses of {name} alone: {no_ipv6(name)}; {advice}")
+    if result.exit_code != 0 or not addresses or not all(map(_is_address, addresses)):
         raise PreflightError(f"{node.id}: expected {peer.id} to know the address of {name}, it does not; {advice}")
-    if ipaddress.IPv4Address(address).is_loopback:
-        seen = f"it means {address} there"
+    reachable = [address for address in addresses if not ipaddress.IPv4Address(address).is_loopback]
+    if not reachable:
+        seen = f"it means {', '.join(addresses)} there"
         raise PreflightError(f"{node.id}: expected {name} to be reachable from {peer.id}, {seen}; {advice}")
-    return address
+    return reachable[0]
 
 
 def _is_address(text: str) -> bool:

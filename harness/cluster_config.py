@@ -14,14 +14,15 @@ from harness.yaml_files import problem
 from node_agent.plan import (
     COORDINATOR,
     NODE_ID_PATTERN,
-    URL_PATTERN,
     WORKER,
     PlanError,
     VirtualClock,
     virtual_clock_from,
 )
+from node_agent.servers import URL_PATTERN, Ipv6Error, is_ipv6, split_address
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.:-]*[A-Za-z0-9_.])?")
+_NO_IPV6: Final = "an IPv4 address or a name that has one (IPv6 is not supported yet)"
 _REMOTE_PATH: Final = re.compile(r"(~/|/)?[A-Za-z0-9_./+@-]+")
 
 
@@ -89,6 +90,8 @@ class NodeConfig(SshConfig):
     @field_validator("address")
     @classmethod
     def _address_is_narrow(cls, address: str | None) -> str | None:
+        if address is not None and is_ipv6(address):
+            raise problem("", _NO_IPV6, address)
         if address is not None and not _HOST.fullmatch(address):
             raise problem("", "a host name or address", address)
         if address is not None and is_wildcard(address):
@@ -108,7 +111,8 @@ class ClusterConfig(Strict):
     """A cluster: who plays which part, how to get there, and which time services the nodes ask.
 
     Service ports may be 0 (a free one is chosen at start) only where ``embedded`` says that this process starts them.
-    ``testbed`` says that these are the hosts of ``fab testbed-up``: their clocks may be virtual, too.
+    ``testbed`` says that these are the hosts of ``fab testbed-up``: their clocks may be virtual, too. ``ntp_own_clock``
+    says that the NTP server's own clock, set by nothing, is meant to be the truth of this cluster.
     """
 
     name: str
@@ -119,6 +123,7 @@ class ClusterConfig(Strict):
     remote_base: str
     remote_python: str
     ntp_server: Annotated[list[str], BeforeValidator(_one_or_many)]
+    ntp_own_clock: bool = False
     chronotick_server: str | None
     host_key_policy: Literal["reject", "accept-new"]
     known_hosts_file: str | None = None
@@ -165,6 +170,8 @@ class ClusterConfig(Strict):
         coordinators = [node.id for node in self.nodes if node.role == COORDINATOR]
         if len(coordinators) != 1:
             raise problem("nodes", "exactly one node with role coordinator", coordinators)
+        if self.ntp_own_clock and len(self.ntp_server) != 1:
+            raise problem("ntp_own_clock", "one ntp_server, whose clock is the truth", self.ntp_server)
         for key in ("id", "place"):
             seen: set[str] = set()
             for index, node in enumerate(self.nodes):
@@ -193,12 +200,15 @@ class ClusterConfig(Strict):
 
 def split_host_port(server: str) -> tuple[str, int]:
     """Split ``host:port`` of a service; a missing port is NTP's 123."""
-    host, colon, port = server.rpartition(":")
-    if not colon:
-        host, port = server, "123"
-    if not _HOST.fullmatch(host) or not port.isdecimal() or int(port) > 65535:
+    try:
+        host, port = split_address(server, least_port=0)
+    except Ipv6Error:
+        raise problem("", _NO_IPV6, server) from None
+    except ValueError:
+        raise problem("", "host:port", server) from None
+    if not _HOST.fullmatch(host):
         raise problem("", "host:port", server)
-    return host, int(port)
+    return host, port
 
 
 def split_url(url: str) -> tuple[str, int]:

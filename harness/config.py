@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from harness.cluster_config import ClusterConfig, NodeConfig, SshConfig, VirtualClockConfig, split_host_port, split_url
 from harness.strict import NotNegative, Positive, Strict
 from harness.yaml_files import load, problem
+from node_agent.plan import MAX_STRATUM
 
 __all__ = [
     "CLUSTERS", "CONFIGS", "COORDINATOR_CONFIG", "WORKER_CONFIG", "ClusterConfig", "CoordinatorConfig", "NodeConfig",
@@ -170,10 +171,13 @@ class ClocksConfig(Strict):
     """What is assumed of every oscillator, and which sources a run may not start without.
 
     ``chrony`` "auto" asks the chronyd of every node on which `check` found a synchronised one. A run is degraded where
-    less than ``min_available_share`` of a node's readings of a required source are available.
+    less than ``min_available_share`` of a node's readings of a required source are available. A source that says of
+    itself that it is further than ``max_root_distance_ms`` from UTC, or beyond ``max_stratum``, is not believed.
     """
 
     max_drift_ppm: Positive = 100.0
+    max_root_distance_ms: Positive = 1000.0
+    max_stratum: int = Field(default=9, ge=1, le=MAX_STRATUM)
     ntp: SourceConfig = SourceConfig()
     chronotick: SourceConfig = SourceConfig()
     chrony: ChronyConfig | Literal["auto"] | None = None

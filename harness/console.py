@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from node_agent.clocks.self_report import is_unfit
 from node_agent.records import BROADCASTING, CHRONOTICK, NTP, OK, SourceStatus
 
 if TYPE_CHECKING:
@@ -202,11 +203,17 @@ def _free(free: bool | None) -> str:
 
 def _ntp_row(answer: NtpCheck) -> list[str]:
     stratum = "" if answer.stratum is None else str(answer.stratum)
-    return [answer.server, answer.outcome, _pair(answer.offset_ms, answer.bound_ms), _number(answer.delay_ms), stratum]
+    numbers = [_pair(answer.offset_ms, answer.bound_ms), _number(answer.delay_ms), stratum]
+    return [answer.server, _said(answer), *numbers]
+
+
+def _said(answer: NtpCheck | ChronyCheck) -> str:
+    """Return an answer's outcome, with what the source said of itself where that is why it is not believed."""
+    return f"{answer.outcome}: {answer.detail}" if is_unfit(answer.outcome) and answer.detail else answer.outcome
 
 
 def _chrony_row(answer: ChronyCheck) -> list[str]:
-    return [answer.outcome, _pair(answer.offset_ms, answer.bound_ms)]
+    return [_said(answer), _pair(answer.offset_ms, answer.bound_ms)]
 
 
 def _tick_row(answer: ChronoTickCheck) -> list[str]:

@@ -202,6 +202,7 @@ def _clocks(spec: RunSpec, *, chrony_found: bool) -> ClocksPlan:
             query_interval_s=worker.timing.ntp_query_interval,
             timeout_s=worker.clocks.ntp.timeout_s,
             valid_for_s=worker.clocks.ntp.valid_for_s,
+            own_clock=cluster.ntp_own_clock,
         )
     if cluster.chronotick_server is not None:
         chronotick = ChronoTickPlan(
@@ -218,7 +219,15 @@ def _clocks(spec: RunSpec, *, chrony_found: bool) -> ClocksPlan:
         chrony = ChronyPlan() if chrony_found else None
     elif worker.clocks.chrony is not None:
         chrony = ChronyPlan(**worker.clocks.chrony.model_dump())
-    return ClocksPlan(ntp, chronotick, worker.clocks.max_drift_ppm, tuple(worker.clocks.required), chrony)
+    return ClocksPlan(
+        ntp=ntp,
+        chronotick=chronotick,
+        max_drift_ppm=worker.clocks.max_drift_ppm,
+        required=tuple(worker.clocks.required),
+        chrony=chrony,
+        max_root_distance_ms=worker.clocks.max_root_distance_ms,
+        max_stratum=worker.clocks.max_stratum,
+    )
 
 
 def virtual_clock(node: NodeConfig) -> VirtualClock | None:

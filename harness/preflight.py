@@ -58,6 +58,7 @@ class ChronyCheck:
     outcome: str
     offset_ms: float | None
     bound_ms: float | None
+    detail: str = ""
 
     @property
     def running(self) -> bool:
@@ -165,7 +166,8 @@ def _judged(row: NodeCheck, said: dict[str, Any], cluster: ClusterConfig, worker
             problems += [_unanswered(row.node_id, "ChronoTick", cluster.name, answer) for answer in bad]
         if CHRONY in worker.clocks.required and chrony.outcome != OK:
             told = "start chronyd there, or take chrony out of clocks.required"
-            problems.append(f"{row.node_id}: chronyd: expected one that knows the time, got {chrony.outcome}; {told}")
+            got = f"{chrony.outcome} ({chrony.detail})" if chrony.detail else chrony.outcome
+            problems.append(f"{row.node_id}: chronyd: expected one that knows the time, got {got}; {told}")
         return NodeCheck(
             node_id=row.node_id,
             role=row.role,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from node_agent import lifecycle, records, serve
 from node_agent.clocks.sources import column_prefixes
-from node_agent.exchange.ntp import split_address
 from node_agent.lifecycle import EXIT_USAGE, AgentError
 from node_agent.plan import (
     WORKER,
@@ -23,6 +22,7 @@ from node_agent.plan import (
     WorkerAddress,
 )
 from node_agent.seen import MOST_RANGES
+from node_agent.servers import is_ipv6, no_ipv6, split_address
 from node_agent.worker import MOST_SENDERS
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def _plan(arguments: argparse.Namespace, run_dir: Path) -> NodePlan:
         servers = tuple(arguments.ntp_server.split(",")) if arguments.ntp_server else ()
         for server in servers:
             split_address(server)
+        if is_ipv6(arguments.listen_host):
+            raise ValueError(f"--listen-host: {no_ipv6(arguments.listen_host)}")
         tick = arguments.chronotick_server
         if tick is not None and not tick.startswith(("http://", "https://")):
             raise ValueError(f"--chronotick-server: expected http://HOST:PORT, got {tick!r}")

@@ -9,13 +9,16 @@ import shutil
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent import machine
+from node_agent import addresses, machine
+from node_agent.clocks import chrony, ntp_packet, self_report
 from node_agent.clocks.base import good
-from node_agent.exchange import chrony, ntp
+from node_agent.clocks.self_report import limits_of
+from node_agent.exchange import chrony as chrony_exchange
 from node_agent.exchange.chronotick import ChronoTickClient
+from node_agent.exchange.ntp import NtpServer
 from node_agent.instants import LocalClock
 from node_agent.lifecycle import expand
-from node_agent.plan import COORDINATOR, ChronyPlan
+from node_agent.plan import COORDINATOR, ChronyPlan, NtpPlan
 from node_agent.records import OK
 
 if TYPE_CHECKING:
@@ -65,7 +68,7 @@ def _free(host: str, port: int) -> dict[str, Any]:
     problem = None
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.bind((host, port))
+            addresses.bind(sock, host, port)
     except OSError as error:
         problem = bind_problem(error, host, port)
     return {"host": host, "port": port, "free": problem is None, "problem": problem}
@@ -81,22 +84,27 @@ def bind_problem(error: OSError, host: str, port: int) -> str:
 
 
 def _ask_ntp(server: str, plan: NodePlan, clock: LocalClock, new_id: Any) -> list[Sample]:
-    timeout_s = plan.clocks.ntp.timeout_s if plan.clocks.ntp else 1.0
+    """Ask a server until it has answered well a few times; one that asks not to be asked is not asked again."""
+    asked = plan.clocks.ntp or NtpPlan((server,))
+    limits = limits_of(plan.clocks, own_clock=asked.own_clock)
+    place = NtpServer(server, clock, plan.clocks.max_drift_ppm, asked.timeout_s, limits)
     found: list[Sample] = []
-    for _ in range(_NTP_TRIES):
-        found.append(ntp.sample(server, clock, plan.clocks.max_drift_ppm, timeout_s, new_id))
+    for tries in range(1, _NTP_TRIES + 1):
+        found += place.ask(new_id)
         answered = sum(map(good, found))
-        if answered == _NTP_SAMPLES or (answered == 0 and len(found) == _NTP_SILENT):
+        if answered == _NTP_SAMPLES or (answered == 0 and tries == _NTP_SILENT) or place.ended or place.slower > 1:
             break
     return found
 
 
 def _ntp_row(server: str, samples: list[Sample]) -> dict[str, Any]:
     best = min((s for s in samples if good(s)), key=lambda s: s.bound_ns or 0, default=None)
-    row: dict[str, Any] = {"server": server, "outcome": samples[-1].outcome if best is None else OK, "detail": ""}
+    last = samples[-1]
+    row: dict[str, Any] = {"server": server, "outcome": last.outcome if best is None else OK, "detail": ""}
     row.update(dict.fromkeys(("offset_ms", "bound_ms", "delay_ms", "stratum")))
     if best is None:
-        row["detail"] = f"{samples[-1].outcome} from {samples[-1].address or server}"
+        row["detail"] = _why(last) or f"{last.outcome} from {last.address or server}"
+        row["stratum"] = last.stratum
     else:
         row.update(
             offset_ms=(best.offset_ns or 0) / 1e6,
@@ -107,13 +115,23 @@ def _ntp_row(server: str, samples: list[Sample]) -> dict[str, Any]:
     return row
 
 
+def _why(sample: Sample) -> str:
+    """Return what an NTP server said of its own state, in words, where that is why it is not believed."""
+    said = ntp_packet.parse_payload(sample.payload, sample.wall_ns)
+    return self_report.describe(sample.outcome, said.report if isinstance(said, ntp_packet.Reply) else None)
+
+
 def _chrony_row(plan: NodePlan, clock: LocalClock) -> dict[str, Any]:
     """Ask the node's own chronyd, planned for or not: who looks at the check may want to judge it too."""
     asked = plan.clocks.chrony or ChronyPlan()
-    sample = chrony.sample(asked.socket_path, clock, asked.timeout_s, lambda: "check")
-    row: dict[str, Any] = {"outcome": sample.outcome, "offset_ms": None, "bound_ms": None}
+    sample = chrony_exchange.sample(asked.socket_path, clock, asked.timeout_s, lambda: "check", limits_of(plan.clocks))
+    row: dict[str, Any] = {"outcome": sample.outcome, "offset_ms": None, "bound_ms": None, "detail": ""}
     if good(sample):
         row.update(offset_ms=(sample.offset_ns or 0) / 1e6, bound_ms=(sample.bound_ns or 0) / 1e6)
+    elif self_report.is_unfit(sample.outcome):
+        state = chrony.parse(sample.payload)
+        report = state.report(sample.wall_ns) if isinstance(state, chrony.Tracking) else None
+        row["detail"] = self_report.describe(sample.outcome, report)
     return row
 
 

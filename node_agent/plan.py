@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Optional, Union, get_args, get_origin, get_type_hints
 
+from node_agent.servers import HOST_PORT_PATTERN, MAX_PORT, URL_PATTERN, split_address
+
 PLAN_SCHEMA: Final = 1
 PLAN_FILE: Final = "plan.json"
 KEY_FILE: Final = "run.key"
@@ -27,12 +29,9 @@ PER_EVENT: Final = "per_event"
 KERNEL_STAMPS: Final = "kernel"
 USER_STAMPS: Final = "user"
 
-NTP_PORT: Final = 123
-_MAX_PORT: Final = 65_535
+ABSENT: Final = "absent"  # in a field's metadata: its value where a plan of an earlier version has none
 _MAX_INDEX: Final = 65_535
-# Servers' names stand in cells of CSV files and in paths of log lines: no comma, quote, space or line end.
-HOST_PORT_PATTERN: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.:-]+?)(:[0-9]{1,5})?")
-URL_PATTERN: Final = re.compile(r"https?://(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?(/[A-Za-z0-9_.~/-]*)?")
+MAX_STRATUM: Final = 15  # RFC 5905 figure 11: 16 is unsynchronised
 NODE_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -123,19 +122,26 @@ class VirtualClock:
 
 @dataclass(frozen=True)
 class NtpPlan:
-    """Which NTP servers to ask ("host:port"), how often, how long to wait, and how old an answer may serve."""
+    """Which NTP servers to ask ("host:port"), how often, how long to wait, and how old an answer may serve.
+
+    ``own_clock``: a server's own clock, set by nothing, is meant to be the truth; readings are in its terms, not UTC's.
+    """
 
     servers: tuple[str, ...]
     query_interval_s: float = 10.0
     timeout_s: float = 1.0
     valid_for_s: Optional[float] = None
+    own_clock: bool = False
 
     def __post_init__(self) -> None:
         for server in self.servers:
-            match = HOST_PORT_PATTERN.fullmatch(server)
-            if not match or (match[2] and int(match[2][1:]) > _MAX_PORT):
+            try:
+                split_address(server, least_port=0)
+            except ValueError as error:
+                raise PlanError(f"ntp {error}") from None
+            if not HOST_PORT_PATTERN.fullmatch(server):
                 raise PlanError(f"ntp server: expected host:port, got {server!r}")
-        named = [server if ":" in server else f"{server}:{NTP_PORT}" for server in self.servers]
+        named = [split_address(server, least_port=0) for server in self.servers]
         if len(set(named)) < len(named):  # or one falseticker, named twice, is the majority
             raise PlanError(f"ntp servers: expected each one once, got {', '.join(self.servers)}")
 
@@ -178,13 +184,25 @@ def valid_for_ns(query_interval_s: float, valid_for_s: Optional[float]) -> int:
 
 @dataclass(frozen=True)
 class ClocksPlan:
-    """The clock sources of a node. An absent source is reported as ``not_configured``."""
+    """The clock sources of a node. An absent source is reported as ``not_configured``.
+
+    A source that says of itself that it is further than ``max_root_distance_ms`` from UTC, or beyond ``max_stratum``,
+    is not believed. Both are None in a plan of an earlier version, which judged nothing that a source says of itself.
+    """
 
     ntp: Optional[NtpPlan] = None
     chronotick: Optional[ChronoTickPlan] = None
     max_drift_ppm: float = 100.0
     required: tuple[str, ...] = ()
     chrony: Optional[ChronyPlan] = None
+    max_root_distance_ms: Optional[float] = field(default=1000.0, metadata={ABSENT: None})
+    max_stratum: Optional[int] = field(default=9, metadata={ABSENT: None})
+
+    def __post_init__(self) -> None:
+        if self.max_root_distance_ms is not None:
+            _positive("clocks: max_root_distance_ms", self.max_root_distance_ms)
+        if self.max_stratum is not None and not 1 <= self.max_stratum <= MAX_STRATUM:
+            raise PlanError(f"clocks: max_stratum: expected 1 to {MAX_STRATUM}, got {self.max_stratum}")
 
 
 @dataclass(frozen=True)
@@ -291,8 +309,8 @@ class ProbesPlan:
             raise PlanError(f"probes: expected an index from 0 to {_MAX_INDEX} per node, each one once, got {indices}")
         if len({peer.node_id for peer in self.peers}) < len(self.peers):
             raise PlanError("probes: peers: expected each node once")
-        if not 0 <= self.port <= _MAX_PORT:
-            raise PlanError(f"probes: port: expected 0 to {_MAX_PORT}, got {self.port}")
+        if not 0 <= self.port <= MAX_PORT:
+            raise PlanError(f"probes: port: expected 0 to {MAX_PORT}, got {self.port}")
         _positive("probes: rate_hz", self.rate_hz)
         if min(self.lead_s, self.trail_s) < 0:
             raise PlanError(f"probes: lead_s, trail_s: expected 0 or more, got {self.lead_s!r}, {self.trail_s!r}")
@@ -331,8 +349,8 @@ class NodePlan:
             raise PlanError(f"node_id: expected letters, digits, '_', '.', '-', got {self.node_id!r}")
         if self.role not in {WORKER, COORDINATOR}:
             raise PlanError(f"role: expected '{WORKER}' or '{COORDINATOR}', got {self.role!r}")
-        if not 0 <= self.listen_port <= _MAX_PORT:
-            raise PlanError(f"listen_port: expected 0 to {_MAX_PORT}, got {self.listen_port}")
+        if not 0 <= self.listen_port <= MAX_PORT:
+            raise PlanError(f"listen_port: expected 0 to {MAX_PORT}, got {self.listen_port}")
         if self.receive_buffer_bytes < 0:
             raise PlanError(f"receive_buffer_bytes: expected 0 or more, got {self.receive_buffer_bytes}")
         if not 0 <= self.commit_wait_share <= 1:
@@ -386,7 +404,8 @@ def _build(kind: Any, data: Any, where: str) -> Any:
         unknown = sorted(set(data) - set(hints))
         if unknown:
             raise PlanError(f"{where}: unknown key {unknown[0]!r}")
-        values = {key: _build(hints[key], value, f"{where}.{key}") for key, value in data.items()}
+        values = {part.name: part.metadata[ABSENT] for part in dataclasses.fields(kind) if ABSENT in part.metadata}
+        values |= {key: _build(hints[key], value, f"{where}.{key}") for key, value in data.items()}
         try:
             return kind(**values)
         except TypeError as error:

@@ -6,15 +6,17 @@ import heapq
 import itertools
 import logging
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from node_agent.clocks.base import KEEP, good
+from node_agent.clocks.self_report import limits_of
 from node_agent.exchange import chrony as chrony_exchange
-from node_agent.exchange import ntp as ntp_exchange
 from node_agent.exchange.chronotick import MAX_NTP_SAMPLES, ChronoTickClient
+from node_agent.exchange.ntp import NtpServer
 from node_agent.journal import cell
 from node_agent.records import NTP, SAMPLES_COLUMNS, Sample
 
@@ -95,8 +97,9 @@ class Sampler:
         self._stopping.set()
         with self._changed:
             self._changed.notify_all()
+        deadline_s = time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join(timeout_s)
+            thread.join(max(deadline_s - time.monotonic(), 0.0))
 
     def snapshot(self) -> Snapshot:
         """Return what has been published so far; nothing will be published before its watermark any more."""
@@ -129,26 +132,40 @@ class Sampler:
         if not good(published) and tally.last_outcome != published.outcome:
             log.warning("sample source=%s server=%s outcome=%s", sample.source, sample.server, sample.outcome)
 
-    def _every(self, interval_s: float, ask: Callable[[], Sample]) -> None:
+    def _every(self, interval_s: float, ask: Callable[[], Sequence[Sample]], server: NtpServer | None = None) -> None:
+        """Ask again and again; every sample is published, and the last of an asking says whether it was good.
+
+        A ``server`` that asks to be asked less often is, from then on, and one that refuses is not asked again.
+        """
         asked = answered = 0
+        slower = 1
         while not self._stopping.is_set():
-            sample = ask()
-            self.publish(sample)
+            samples = ask()
+            for sample in samples:
+                self.publish(sample)
+            if server is not None and server.ended:
+                log.warning("not_asked_again server=%s outcome=%s", samples[-1].server, samples[-1].outcome)
+                return
+            if server is not None and server.slower > slower:
+                slower = server.slower
+                log.warning("asked_less_often server=%s interval_s=%g", samples[-1].server, interval_s * slower)
             asked += 1
-            answered += good(sample)
-            warming_up = asked < _WARM_UP_TRIES and answered < _WARM_UP_GOOD
-            self._stopping.wait(min(interval_s, _WARM_UP_INTERVAL_S) if warming_up else interval_s)
+            answered += bool(samples) and good(samples[-1])
+            warming_up = asked < _WARM_UP_TRIES and answered < _WARM_UP_GOOD and slower == 1
+            self._stopping.wait(min(interval_s, _WARM_UP_INTERVAL_S) if warming_up else interval_s * slower)
 
     def _sample_ntp(self, server: str) -> None:
         plan = self._clocks.ntp
         if plan is None:
             return
-        self._every(
-            plan.query_interval_s,
-            lambda: ntp_exchange.sample(
-                server, self._clock, self._clocks.max_drift_ppm, plan.timeout_s, self.next_id("ntp")
-            ),
+        asked = NtpServer(
+            server,
+            self._clock,
+            self._clocks.max_drift_ppm,
+            plan.timeout_s,
+            limits_of(self._clocks, own_clock=plan.own_clock),
         )
+        self._every(plan.query_interval_s, lambda: asked.ask(self.next_id("ntp")), asked)
 
     def _sample_chronotick(self) -> None:
         plan = self._clocks.chronotick
@@ -159,7 +176,7 @@ class Sampler:
         )
         try:
             self._await_ntp()
-            self._every(plan.query_interval_s, lambda: client.sample(self.recent_ntp(), self.next_id("ct")))
+            self._every(plan.query_interval_s, lambda: [client.sample(self.recent_ntp(), self.next_id("ct"))])
         finally:
             client.close()
 
@@ -167,9 +184,12 @@ class Sampler:
         plan = self._clocks.chrony
         if plan is None:
             return
+        limits = limits_of(self._clocks)
         self._every(
             plan.query_interval_s,
-            lambda: chrony_exchange.sample(plan.socket_path, self._clock, plan.timeout_s, self.next_id("chrony")),
+            lambda: [
+                chrony_exchange.sample(plan.socket_path, self._clock, plan.timeout_s, self.next_id("chrony"), limits)
+            ],
         )
 
     def _await_ntp(self) -> None:

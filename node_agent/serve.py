@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent import kernel_stamps, lifecycle, machine, records
+from node_agent import addresses, kernel_stamps, lifecycle, machine, records
 from node_agent.check import bind_problem
 from node_agent.clocks.sources import column_prefixes
 from node_agent.coordinator import Coordinator
@@ -114,7 +114,7 @@ def _bind(host: str, port: int, buffer_bytes: int, *, stamped: bool = True) -> s
         sock.setblocking(False)
         granted = kernel_stamps.ask_receive_buffer(sock, buffer_bytes)
         stamped = stamped and kernel_stamps.stamp_arrivals(sock)
-        sock.bind((host, port))
+        addresses.bind(sock, host, port)
     except OSError as error:
         sock.close()
         raise AgentError(bind_problem(error, host, port), EXIT_UNFIT) from error

@@ -12,15 +12,26 @@ import os
 import re
 import signal
 import socket
+import struct
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    Ancillary = tuple[int, int, bytes]
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 EXIT_USAGE = 2
+
+IP_PKTINFO = 8  # linux/in.h; the socket module does not name it before Python 3.14
+IN_PKTINFO = struct.Struct("=i4s4s")  # interface, local address, destination of the header (ip(7))
+IN6_PKTINFO = struct.Struct("=16si")  # address, interface (ipv6(7))
+FIRST_MULTICAST = 224
+ALL_MULTICAST_V6 = 0xFF
+LINK_LOCAL_V6 = b"\xfe\x80"
+ANCILLARY_BYTES = 256
 
 ADDRESS = re.compile(r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<plain>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
 
@@ -39,17 +50,50 @@ def format_address(host: str, port: int) -> str:
 
 
 def bound_socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    """Return a socket of ``kind`` bound to the address; port 0 lets the kernel choose. Raises OSError."""
-    family, _, protocol, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
-    bound = socket.socket(family, kind, protocol)
-    try:
-        if kind == socket.SOCK_STREAM:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restarted service may bind past TIME_WAIT
-        bound.bind(address)
-    except OSError:
-        bound.close()
-        raise
-    return bound
+    """Return a socket of ``kind`` bound to the first address of ``host`` that is this machine's. Raises OSError.
+
+    Port 0 lets the kernel choose.
+    """
+    problem: OSError | None = None
+    for family, _, protocol, _, address in socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE):
+        bound = socket.socket(family, kind, protocol)
+        try:
+            if kind == socket.SOCK_STREAM:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restarted one may bind past TIME_WAIT
+            bound.bind(address)
+        except OSError as error:
+            bound.close()
+            problem = problem or error
+        else:
+            return bound
+    raise problem or OSError(f"{host} has no address")
+
+
+def note_asked_address(bound: socket.socket) -> None:
+    """Let the kernel tell with every datagram which of this machine's addresses it was sent to. Raises OSError.
+
+    From a wildcard the kernel chooses an answer's source by the way back: a client that asked another address drops it.
+    """
+    if bound.family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        bound.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+
+
+def from_asked_address(ancillary: Sequence[Ancillary]) -> list[Ancillary]:
+    """Return the ancillary data of an answer (``sendmsg``) that leaves from the address that the question came to."""
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO) and len(data) >= IN_PKTINFO.size:
+            _interface, local, destination = IN_PKTINFO.unpack_from(data)
+            source = destination if destination[0] < FIRST_MULTICAST else local
+            return [(level, kind, IN_PKTINFO.pack(0, source, bytes(4)))]  # interface 0: the routes decide as ever
+        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO) and len(data) >= IN6_PKTINFO.size:
+            address, interface = IN6_PKTINFO.unpack_from(data)
+            if address[0] == ALL_MULTICAST_V6:
+                return []
+            link_local = address[:2] == LINK_LOCAL_V6
+            return [(level, kind, IN6_PKTINFO.pack(address, interface if link_local else 0))]
+    return []
 
 
 def announce(kind: str, bound: socket.socket) -> None:

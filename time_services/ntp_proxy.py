@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import secrets
 import selectors
 import signal
@@ -24,11 +25,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from time_services.listening import (
+    ANCILLARY_BYTES,
     announce,
     bound_socket,
     die_with_parent,
     format_address,
+    from_asked_address,
     give_up,
+    note_asked_address,
     parse_address,
 )
 from time_services.ntp_packet import PacketError, read_request, read_server_origin, with_origin
@@ -40,6 +44,7 @@ LARGEST_DATAGRAM = 2048
 DEADLINE_S = 2.0
 CAPACITY = 1024
 PER_CLIENT = 64
+SILENT = 2  # requests in a row without an answer: then the upstream's next address is asked
 AT_ONCE = 64  # packets of one socket before the others have their turn
 
 
@@ -60,32 +65,41 @@ class Counts:
 
 @dataclass(frozen=True)
 class Waiting:
-    """One request under way: who asked, the timestamp to echo, and until when (``time.monotonic_ns``)."""
+    """One request under way: who asked, at which address, the timestamp to echo, until when (``time.monotonic_ns``)."""
 
     client: Any
+    way_back: Any
     transmit: bytes
     deadline_ns: int
 
 
 class NtpProxy:
-    """Passes requests that arrive at ``front`` to the server that ``back`` is connected to, and its answers back."""
+    """Passes requests that arrive at ``front`` to the server that ``back`` is connected to, and its answers back.
+
+    Where the server's name has several addresses there is a ``back`` for each. One that refuses, or does not answer
+    ``SILENT`` requests in a row, hands over to the next.
+    """
 
     def __init__(
         self,
         front: socket.socket,
-        back: socket.socket,
+        back: socket.socket | Sequence[socket.socket],
         *,
         deadline_s: float = DEADLINE_S,
         capacity: int = CAPACITY,
         per_client: int = PER_CLIENT,
     ) -> None:
         self.counts = Counts()
-        self._front, self._back = front, back
+        self._front = front
+        self._backs = [back] if isinstance(back, socket.socket) else list(back)
+        self._asked = 0  # which of them is asked
+        self._unanswered = 0
         self._deadline_ns = int(deadline_s * 1e9)
         self._capacity, self._per_client = capacity, per_client
         self._waiting: OrderedDict[bytes, Waiting] = OrderedDict()  # oldest first: all wait equally long
         self._asked_by: dict[str, int] = {}
-        for bound in (front, back):
+        note_asked_address(front)
+        for bound in (front, *self._backs):
             bound.setblocking(False)
 
     def __len__(self) -> int:
@@ -94,7 +108,8 @@ class NtpProxy:
     def register(self, selector: selectors.BaseSelector) -> None:
         """Let ``selector`` call this proxy; the key's data is the function to call."""
         selector.register(self._front, selectors.EVENT_READ, self._ask)
-        selector.register(self._back, selectors.EVENT_READ, self._answer)
+        for back in self._backs:
+            selector.register(back, selectors.EVENT_READ, functools.partial(self._answer, back))
 
     def next_deadline_ns(self) -> int | None:
         """Return when the oldest request is given up, or None if nobody waits."""
@@ -107,19 +122,26 @@ class NtpProxy:
             token, _ = next(iter(self._waiting.items()))
             self._take(token)
             self.counts.expired += 1
+            self._unanswered += 1
+            if self._unanswered >= SILENT:
+                self._ask_the_next()
+
+    def _ask_the_next(self) -> None:
+        self._asked = (self._asked + 1) % len(self._backs)
+        self._unanswered = 0
 
     def _ask(self) -> None:
         for _ in range(AT_ONCE):
             try:
-                datagram, client = self._front.recvfrom(LARGEST_DATAGRAM)
+                datagram, ancillary, _, client = self._front.recvmsg(LARGEST_DATAGRAM, ANCILLARY_BYTES)
             except BlockingIOError:
                 return
             except OSError:  # an ICMP error that an earlier answer caused
                 self.counts.send_errors += 1
                 continue
-            self._forward(datagram, client)
+            self._forward(datagram, client, from_asked_address(ancillary))
 
-    def _forward(self, datagram: bytes, client: Any) -> None:
+    def _forward(self, datagram: bytes, client: Any, way_back: Any) -> None:
         try:
             request = read_request(datagram)
         except PacketError:
@@ -136,30 +158,35 @@ class NtpProxy:
         if not self._ask_upstream(datagram[:24] + bytes(16) + token):
             self.counts.send_errors += 1
             return
-        self._waiting[token] = Waiting(client, request.transmit, time.monotonic_ns() + self._deadline_ns)
+        self._waiting[token] = Waiting(client, way_back, request.transmit, time.monotonic_ns() + self._deadline_ns)
         self._asked_by[host] = self._asked_by.get(host, 0) + 1
         self.counts.forwarded += 1
 
     def _ask_upstream(self, request: bytes) -> bool:
-        for _ in range(2):
+        for _ in range(1 + len(self._backs)):
             try:
-                self._back.send(request)
+                self._backs[self._asked].send(request)
             except ConnectionRefusedError:  # noqa: PERF203 - the upstream's word on an earlier request; ask again
                 self.counts.upstream_refused += 1
+                self._ask_the_next()
             except OSError:
-                return False
+                if len(self._backs) == 1:
+                    return False
+                self._ask_the_next()
             else:
                 return True
         return False
 
-    def _answer(self) -> None:
+    def _answer(self, back: socket.socket) -> None:
         for _ in range(AT_ONCE):
             try:
-                datagram = self._back.recv(LARGEST_DATAGRAM)
+                datagram = back.recv(LARGEST_DATAGRAM)
             except BlockingIOError:
                 return
             except ConnectionRefusedError:
                 self.counts.upstream_refused += 1
+                if back is self._backs[self._asked]:
+                    self._ask_the_next()
                 continue
             except OSError:
                 self.counts.send_errors += 1
@@ -177,8 +204,9 @@ class NtpProxy:
         if asked is None:
             self.counts.unmatched += 1
             return
+        self._unanswered = 0
         try:
-            self._front.sendto(with_origin(datagram, asked.transmit), asked.client)
+            self._front.sendmsg([with_origin(datagram, asked.transmit)], asked.way_back, 0, asked.client)
         except OSError:  # e.g. a forged source address; it must not end the service of the others
             self.counts.send_errors += 1
         else:
@@ -234,14 +262,29 @@ def serve(proxies: Sequence[NtpProxy], selector: selectors.BaseSelector) -> NoRe
 
 def connected_socket(host: str, port: int) -> socket.socket:
     """Return a UDP socket that hears nobody but ``host:port``: the kernel drops what others send. Raises OSError."""
-    family, _, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    connected = socket.socket(family, socket.SOCK_DGRAM, protocol)
-    try:
-        connected.connect(address)
-    except OSError:
-        connected.close()
-        raise
-    return connected
+    sockets = connected_sockets(host, port)
+    for other in sockets[1:]:
+        other.close()
+    return sockets[0]
+
+
+def connected_sockets(host: str, port: int) -> list[socket.socket]:
+    """Return such a socket for every address of ``host`` that there is a way to, at least one. Raises OSError."""
+    sockets: list[socket.socket] = []
+    problem: OSError | None = None
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    for family, _, protocol, _, address in found:
+        connected = socket.socket(family, socket.SOCK_DGRAM, protocol)
+        try:
+            connected.connect(address)
+        except OSError as error:
+            connected.close()
+            problem = problem or error
+        else:
+            sockets.append(connected)
+    if not sockets:
+        raise problem or OSError(f"{host} has no address")
+    return sockets
 
 
 def _map(text: str) -> tuple[tuple[str, int], tuple[str, int]]:
@@ -287,11 +330,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             try:
                 front = sockets.enter_context(bound_socket(listen[0], listen[1], socket.SOCK_DGRAM))
                 what = f"ask udp {format_address(*upstream)}"
-                back = sockets.enter_context(connected_socket(*upstream))
+                backs = [sockets.enter_context(back) for back in connected_sockets(*upstream)]
             except OSError as error:
                 give_up("ntp_proxy", f"cannot {what}: {error.strerror}")
             name = f"{format_address(*front.getsockname()[:2])}={format_address(*upstream)}"
-            proxies[name] = NtpProxy(front, back, deadline_s=options.deadline_s)
+            proxies[name] = NtpProxy(front, backs, deadline_s=options.deadline_s)
             fronts.append(front)
 
         def tell() -> None:

@@ -2,7 +2,10 @@
 
 One process, one blocking loop, so that nothing else delays an answer. T2 is the kernel's receive stamp, so the time a
 request waits for this process counts as the server's, not as path delay; T3 is read immediately before the answer is
-sent. Listen on the address that clients ask: from a wildcard, a host with several addresses may answer from another.
+sent. An answer leaves from the address that was asked, also where the socket is bound to every one of a host's.
+
+What is served is this host's clock, whatever sets that: the reference id is ``XHST``, not that of a real reference
+(RFC 5905 figure 12: X is for experiments), and whoever asks several such servers does not hear UTC.
 """
 
 from __future__ import annotations
@@ -18,7 +21,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from time_services.listening import add_arguments, announce, bound_socket, die_with_parent, format_address, give_up
+from time_services.listening import (
+    ANCILLARY_BYTES,
+    add_arguments,
+    announce,
+    bound_socket,
+    die_with_parent,
+    format_address,
+    from_asked_address,
+    give_up,
+    note_asked_address,
+)
 from time_services.ntp_packet import Identity, PacketError, read_request, short_up, write_answer
 
 if TYPE_CHECKING:
@@ -28,6 +41,7 @@ SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the socket module does not name it
 TIMESPEC = struct.Struct("=qq")  # as the kernel writes it on 64-bit machines
 LARGEST_DATAGRAM = 2048
 PRECISION_READS = 200
+HOST_CLOCK = b"XHST"
 
 
 @dataclass
@@ -85,7 +99,8 @@ class NtpServer:
         self.ending = False
         self.waiting = False
         # The clock served *is* the reference: no root delay, and nothing disperses but the reading of it.
-        self.identity = Identity(stratum, precision, 0, short_up(math.ceil(2.0**precision * 1e9)), b"LOCL")
+        self.identity = Identity(stratum, precision, 0, short_up(math.ceil(2.0**precision * 1e9)), HOST_CLOCK)
+        note_asked_address(bound)
         try:
             bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         except OSError as error:  # T2 is then later than the receipt, which widens a bound but never breaks it
@@ -105,7 +120,7 @@ class NtpServer:
     def serve_one(self) -> None:
         """Wait for one datagram and answer it, or count why not."""
         self.waiting = True
-        datagram, ancillary, _, client = self.socket.recvmsg(LARGEST_DATAGRAM, 64)
+        datagram, ancillary, _, client = self.socket.recvmsg(LARGEST_DATAGRAM, ANCILLARY_BYTES)
         self.waiting = False
         received_ns = kernel_stamp(ancillary)
         if received_ns is None:
@@ -116,13 +131,13 @@ class NtpServer:
         except PacketError:
             self.counts.ignored += 1
             return
-        self._answer(request, received_ns, client)
+        self._answer(request, received_ns, client, from_asked_address(ancillary))
 
-    def _answer(self, request: Any, received_ns: int, client: Any) -> None:
+    def _answer(self, request: Any, received_ns: int, client: Any, way_back: Any) -> None:
         error_ns = self.lie.now_ns() if self.lie else 0
         try:
             answer = write_answer(request, self.identity, received_ns + error_ns, time.time_ns() + error_ns)
-            self.socket.sendto(answer, client)
+            self.socket.sendmsg([answer], way_back, 0, client)
         except OSError:  # e.g. a forged source address; it must not end the service of the others
             self.counts.send_errors += 1
         else:

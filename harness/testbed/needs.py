@@ -1,4 +1,4 @@
-"""What the testbed needs of a machine: Linux, root, and six Debian packages."""
+"""What the testbed needs of a machine: Linux, root, and five Debian packages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 PACKAGE_OF: Final = {
     "sshd": "openssh-server",
     "ssh": "openssh-client",
-    "chronyd": "chrony",
     "rsync": "rsync",
     "ip": "iproute2",
     "nft": "nftables",

@@ -11,7 +11,6 @@ import os
 import select
 import shlex
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from harness.localcluster.processes import read_process
 from harness.testbed import pipe, topology
 from harness.testbed.host_handle import TestHost
 from harness.testbed.line import Line
-from harness.testbed.namespaces import enter_network, socket_in
+from harness.testbed.namespaces import enter_network
 from harness.testbed.needs import program, why_not
 from harness.testbed.service import Service
 from harness.testbed.state import STATE_FILE, State
@@ -38,9 +37,7 @@ if TYPE_CHECKING:
 START_DEADLINE_S: Final = 60.0
 CLOSE_DEADLINE_S: Final = 30.0
 FOLDER_PREFIX: Final = "chronotick-testbed-"
-CHRONYD, NTP_PROXY, CHRONOTICK = "chronyd", "ntp_proxy", "chronotick"
-
-_NTP_REQUEST: Final = struct.pack("!B39xQ", 0x23, 1)  # RFC 5905: version 4, mode 3 (client), a transmit timestamp
+NTP_SERVER, NTP_PROXY, CHRONOTICK = "ntp_server", "ntp_proxy", "chronotick"
 
 
 class Testbed:
@@ -151,18 +148,15 @@ class Testbed:
         pid, address = self.gateway.pid, self.gateway.address
         enter, logs = enter_network(pid), self.folder / "services"
         logs.mkdir()
-        chrony_config = logs / "chrony.conf"
-        chrony_config.write_text(topology.CHRONY_CONFIG.format(folder=logs), encoding="utf-8")
         environment = {**os.environ, "PYTHONPATH": str(Path(harness.__file__).parent.parent)}
 
         def ours(name: str, module: str, *options: str) -> Service:
             argv = [*enter, sys.executable, "-m", f"time_services.{module}", *options]
             return Service(name, argv, logs / f"{name}.log", None, environment)
 
-        chronyd = [*enter, program("chronyd"), "-x", "-d", "-f", str(chrony_config)]
         upstream = "127.0.0.1:123"
         return {
-            CHRONYD: Service(CHRONYD, chronyd, logs / "chronyd.log", lambda: _serves_time(pid), environment),
+            NTP_SERVER: ours(NTP_SERVER, "ntp_server", "--listen", upstream),
             NTP_PROXY: ours(NTP_PROXY, "ntp_proxy", "--map", f"{address}:{topology.NTP_PORT}={upstream}"),
             CHRONOTICK: ours(CHRONOTICK, "chronotick_server", "--listen", f"{address}:{topology.CHRONOTICK_PORT}"),
         }
@@ -276,15 +270,3 @@ def _lay_out(folder: Path) -> None:
             names.append(topology.GATEWAY_OUTSIDE.partition("/")[0])
         known += [known_host_line(name, 22, key) for name in names]
     write_private(folder / "known_hosts", b"".join(known))
-
-
-def _serves_time(pid: int) -> bool:
-    """Return whether a synchronised NTP server answers on the host's loopback."""
-    with socket_in(pid) as sock:
-        sock.settimeout(0.2)
-        try:
-            sock.sendto(_NTP_REQUEST, ("127.0.0.1", 123))
-            answer = sock.recv(512)
-        except OSError:
-            return False
-        return len(answer) >= 48 and answer[0] >> 6 != 3 and 0 < answer[1] < 16

@@ -52,18 +52,6 @@ Banner /etc/ssh/banner
 Subsystem sftp /usr/lib/openssh/sftp-server
 """  # MaxStartups and MaxSessions are left at OpenSSH's own, as on any cluster
 
-CHRONY_CONFIG: Final = """\
-# This host's own clock, served on loopback alone; run with -x, so that nothing ever sets a clock.
-local stratum 1
-allow 127.0.0.1
-bindaddress 127.0.0.1
-port 123
-cmdport 0
-bindcmdaddress /
-pidfile {folder}/chronyd.pid
-user root
-"""
-
 
 def hosts_file(own: HostSpec) -> str:
     """Return /etc/hosts of a host, with Debian's habit of calling oneself 127.0.1.1."""

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from node_agent.clocks.base import aged_bound_ns, stamp_bound_ns
+from node_agent.clocks.self_report import SelfReport
 from node_agent.records import CHRONY, GUARANTEED, STALE, Available, Reading, Sample, Stamp, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FIELDS: Final = 14
-_SYSTEM_TIME, _ROOT_DELAY, _ROOT_DISPERSION, _LEAP = 4, 10, 11, 13
+_REFERENCE_ID, _STRATUM, _REFERENCE_TIME, _SYSTEM_TIME, _ROOT_DELAY, _ROOT_DISPERSION, _LEAP = 0, 2, 3, 4, 10, 11, 13
+_SLACK_NS: Final = 1_000_000_000  # its time is told from a wall clock that it may just now correct
 _UNSYNCHRONISED: Final = "Not synchronised"
 
 
@@ -29,6 +31,22 @@ class Tracking:
     offset_ns: int
     root_delay_ns: int
     root_dispersion_ns: int
+    reference_id: bytes = bytes(4)
+    stratum: int = 0
+    reference_ns: int | None = None
+
+    def report(self, wall_ns: int) -> SelfReport:
+        """Return what chronyd says of its own state, in an answer that was there when the wall clock showed that."""
+        now_ns = wall_ns + self.offset_ns + _SLACK_NS
+        return SelfReport(
+            self.stratum,
+            self.reference_id,
+            self.reference_ns,
+            now_ns,
+            self.root_delay_ns,
+            self.root_dispersion_ns,
+            loopback_is_a_source=True,
+        )
 
     @property
     def bound_ns(self) -> int:
@@ -83,9 +101,23 @@ def parse(text: str) -> Tracking | NotTracking:
     if cells[_LEAP] == _UNSYNCHRONISED:
         return NotTracking("unsynchronised")
     try:
-        offset_s, delay_s, dispersion_s = (float(cells[at]) for at in (_SYSTEM_TIME, _ROOT_DELAY, _ROOT_DISPERSION))
+        offset_s, delay_s, dispersion_s, set_at_s = (
+            float(cells[at]) for at in (_SYSTEM_TIME, _ROOT_DELAY, _ROOT_DISPERSION, _REFERENCE_TIME)
+        )
+        reference_id, stratum = bytes.fromhex(cells[_REFERENCE_ID]), int(cells[_STRATUM])
     except ValueError:
         return NotTracking("wrong_format")
-    if not all(map(math.isfinite, (offset_s, delay_s, dispersion_s))) or delay_s < 0 or dispersion_s < 0:
+    if not all(map(math.isfinite, (offset_s, delay_s, dispersion_s, set_at_s))) or delay_s < 0 or dispersion_s < 0:
         return NotTracking("wrong_format")
-    return Tracking(round(offset_s * 1e9), math.ceil(delay_s * 1e9) + 1, math.ceil(dispersion_s * 1e9) + 1)
+    if len(reference_id) != 4:
+        return NotTracking("wrong_format")
+    if not 0 < stratum < 16:
+        return NotTracking("stratum_0" if stratum <= 0 else "stratum_16")
+    return Tracking(
+        offset_ns=round(offset_s * 1e9),
+        root_delay_ns=math.ceil(delay_s * 1e9) + 1,
+        root_dispersion_ns=math.ceil(dispersion_s * 1e9) + 1,
+        reference_id=reference_id,
+        stratum=stratum,
+        reference_ns=round(set_at_s * 1e9) if set_at_s else None,
+    )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from node_agent.clocks.base import aged_bound_ns, drift_per_ns, stamp_bound_ns
+from node_agent.clocks.ntp_packet import serves_host_clock
 from node_agent.records import (
     GUARANTEED,
     INCONSISTENT,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 WINDOW: Final = (
     8  # the newest samples of a server that are intersected; the fresher ones are almost always the narrower
 )
+OWN_CLOCKS: Final = "own_clocks"  # what several servers refer to that serve their hosts' clocks
 
 
 class Interval(NamedTuple):
@@ -53,6 +54,7 @@ class _Digest(NamedTuple):
     since_ns: int
     until_ns: int
     servers: tuple[tuple[_Line, ...], ...]
+    reference: str
 
 
 class _Memory:
@@ -61,7 +63,7 @@ class _Memory:
     __slots__ = ("digest",)
 
     def __init__(self) -> None:
-        self.digest = _Digest((), 0, -1, ())
+        self.digest = _Digest((), 0, -1, (), "")
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,17 @@ class NtpSource:
     """The NTP clock: guaranteed intervals, as long as no oscillator is off by more than ``max_drift_ppm``.
 
     With one configured server readings refer to that server, with several to UTC (each server's root delay / 2 and root
-    dispersion are added), and fewer than half of the configured ones may be falsetickers, silent ones or not: of five,
-    two. So with three of five answering, one of them must be right; with two, nothing is known. Names that lead to one
-    address are one machine and have one vote, the first one's.
+    dispersion are added), or to their own clocks where one says that this is what it serves. Fewer than half of the
+    configured ones may be falsetickers, silent ones or not: of five, two. So with three of five answering, one of them
+    must be right; with two, nothing is known. Names that lead to one address are one machine and have one vote, the
+    first one's.
     """
 
     servers: tuple[str, ...]
     max_drift_ppm: float
     valid_for_ns: int
     name: str = NTP
+    own_clock: bool = False
     _memory: _Memory = field(default_factory=_Memory, init=False, repr=False, compare=False)
 
     def read(self, samples: Sequence[Sample], stamp: Stamp, raw_ns: int) -> Reading:
@@ -116,15 +120,11 @@ class NtpSource:
             high + error,
             GUARANTEED,
             1.0,
-            self._reference,
+            digest.reference,
             (high - low) / 2 + error,
             raw_ns - _raw_at(best.sample),
             best.sample.sample_id,
         )
-
-    @cached_property
-    def _reference(self) -> str:
-        return "utc" if len(self.servers) > 1 else f"server:{self.servers[0]}"
 
     def _digest(self, samples: Sequence[Sample], raw_ns: int) -> _Digest:
         """Choose the fresh samples at ``raw_ns``, and tell between which instants exactly these are fresh."""
@@ -137,7 +137,14 @@ class NtpSource:
             max([_raw_at(sample) for sample in fresh] + [end + 1 for end, _sample in ends if raw_ns > end]),
             min((end for end, _sample in ends if raw_ns <= end), default=raw_ns),
             tuple(self._decisive(found) for found in by_server if found and machines[_machine(found)] is found),
+            self._reference(fresh),
         )
+
+    def _reference(self, samples: Sequence[Sample]) -> str:
+        if len(self.servers) == 1:
+            return f"server:{self.servers[0]}"
+        own = self.own_clock or any(serves_host_clock(sample.payload) for sample in samples)
+        return OWN_CLOCKS if own else "utc"
 
     def _decisive(self, samples: Sequence[Sample]) -> tuple[_Line, ...]:
         """Return the samples that can shape an intersection at any instant after them; the others never do.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import ntplib
 
 from node_agent.clocks.base import drift_bound_ns
+from node_agent.clocks.self_report import HOST_CLOCK, SelfReport
 
 _HEADER = struct.Struct("!BBBbII4s8s8s8s8s")
 PACKET_SIZE = _HEADER.size  # 48
@@ -21,7 +22,10 @@ _MAX_STRATUM = 15
 
 @dataclass(frozen=True)
 class Reply:
-    """The fields of a good reply: T2 rounded up and T3 rounded down to ns, so that the interval only widens."""
+    """The fields of a good reply: T2 rounded up and T3 rounded down to ns, so that the interval only widens.
+
+    ``reference_ns`` is when the server's clock was last set, None where it says never.
+    """
 
     t2_ns: int
     t3_ns: int
@@ -29,6 +33,15 @@ class Reply:
     precision_ns: int
     root_delay_ns: int
     root_dispersion_ns: int
+    reference_id: bytes = bytes(4)
+    reference_ns: int | None = None
+
+    @property
+    def report(self) -> SelfReport:
+        """Return what the server says of its own state, at T3."""
+        return SelfReport(
+            self.stratum, self.reference_id, self.reference_ns, self.t3_ns, self.root_delay_ns, self.root_dispersion_ns
+        )
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,7 @@ def parse(data: bytes, transmit: bytes, near_ns: int) -> Reply | Rejected:
         return Rejected("short")
     if len(data) > PACKET_SIZE and (len(data) - PACKET_SIZE) % 4:
         return Rejected("oversized")  # extension fields and MACs come in words of four bytes
-    first, stratum, _poll, precision, root_delay, root_dispersion, reference_id, _ref, origin, receive, sent = (
+    first, stratum, _poll, precision, root_delay, root_dispersion, reference_id, set_at, origin, receive, sent = (
         _HEADER.unpack_from(data)
     )
     if origin != transmit:
@@ -79,7 +92,7 @@ def parse(data: bytes, transmit: bytes, near_ns: int) -> Reply | Rejected:
         code = reference_id.rstrip(b"\0")
         if code.isalpha():
             return Rejected(f"kiss_{code.decode('ascii').lower()}")
-        return Rejected("stratum_0")
+        return Rejected("unsynchronised" if first >> 6 == _UNSYNCHRONISED else "stratum_0")  # chronyd says both at once
     if stratum > _MAX_STRATUM:
         return Rejected("stratum_16")
     if first >> 6 == _UNSYNCHRONISED:
@@ -97,7 +110,25 @@ def parse(data: bytes, transmit: bytes, near_ns: int) -> Reply | Rejected:
         precision_ns=-(-1_000_000_000 // (1 << -precision)),
         root_delay_ns=_short_ns(root_delay),
         root_dispersion_ns=_short_ns(root_dispersion),
+        reference_id=reference_id,
+        reference_ns=None if set_at == b"\0" * 8 else to_unix_ns(set_at, near_ns, up=False),
     )
+
+
+def payload(data: bytes) -> str:
+    """Return an answer's header as samples.csv keeps it: hexadecimal, so that what it said can be judged again."""
+    return data[:PACKET_SIZE].hex()
+
+
+def parse_payload(text: str, near_ns: int) -> Reply | Rejected:
+    """Return what ``parse`` made of an answer that samples.csv kept. Raises ValueError for anything but hexadecimal."""
+    data = bytes.fromhex(text)
+    return parse(data, data[24:32], near_ns)
+
+
+def serves_host_clock(text: str) -> bool:
+    """Tell whether an answer that samples.csv kept says that the server's own clock is the reference."""
+    return text[24:32] == HOST_CLOCK.hex()
 
 
 def bound(raw1_ns: int, raw4_ns: int, reply: Reply, stamp_error_ns: int, max_drift_ppm: float) -> Bound | Rejected:

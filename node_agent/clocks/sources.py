@@ -19,7 +19,7 @@ def configured(clocks: ClocksPlan) -> dict[str, ClockSource]:
     sources: dict[str, ClockSource] = {}
     if clocks.ntp is not None:
         valid = valid_for_ns(clocks.ntp.query_interval_s, clocks.ntp.valid_for_s)
-        sources[NTP] = NtpSource(clocks.ntp.servers, clocks.max_drift_ppm, valid)
+        sources[NTP] = NtpSource(clocks.ntp.servers, clocks.max_drift_ppm, valid, own_clock=clocks.ntp.own_clock)
     if clocks.chronotick is not None:
         tick = clocks.chronotick
         valid = valid_for_ns(tick.query_interval_s, tick.valid_for_s)

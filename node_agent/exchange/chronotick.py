@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import httpx
 from node_agent.clocks import chronotick
 from node_agent.instants import ClockPair, stepped
 from node_agent.records import CHRONOTICK, CLOCK_STEP, OK, Sample
+from node_agent.resolver import LookUpError, tcp_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 MAX_NTP_SAMPLES = 16
 TIMEOUT = "timeout"
 _MAX_ANSWER_BYTES = 65_536
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class ChronoTickClient:
 
     def __init__(self, server: str, node_id: str, clock: LocalClock, *, timeout_s: float, dual_model: bool) -> None:
         self._server = server.rstrip("/")
+        self._url = httpx.URL(self._server)
+        self._answers: httpx.URL | None = None  # the address that answered, in place of the name
         self._node_id = node_id
         self._clock = clock
         self._dual_model = dual_model
@@ -46,6 +51,7 @@ class ChronoTickClient:
         verify = ssl.create_default_context() if server.startswith("https:") else False
         # Not httpx.Client: that looks into redirects, cookies and packed answers, which a server could spoil.
         self._transport = httpx.HTTPTransport(verify=verify, trust_env=False)
+        self._connected = False  # whether the address asked last could be connected to
         self._connection: Any = None  # httpcore's network stream, to be cut off at a deadline
         self._asked: ClockPair | None = None
         self._set_raw_ns: int | None = None  # when the wall clock was last found to have been set, on the raw one
@@ -127,15 +133,54 @@ class ChronoTickClient:
     def _ask(self, method: str, path: str, question: dict[str, Any] | None) -> tuple[str, str]:
         """Return (answer text, outcome), within the timeout however slowly the server says what.
 
+        All addresses of the server's name are tried in turn; the one that answers is tried first the next time.
+        """
+        deadline_s = time.monotonic() + self._timeout_s
+        try:
+            places = self._places()
+        except LookUpError as error:
+            return "", error.outcome
+        said = "", TIMEOUT
+        for left in range(len(places), 0, -1):
+            now_s = time.monotonic()
+            if now_s >= deadline_s:
+                break
+            place = places[-left]
+            self._connected = False
+            share_s = (deadline_s - now_s) / left
+            said = self._ask_at(self._request(method, place, path, question, share_s), deadline_s - now_s)
+            if self._connected:
+                self._answers = place
+                break
+            if self._answers == place:
+                self._answers = None
+        return said
+
+    def _places(self) -> list[httpx.URL]:
+        """Return the server's URL with each of its addresses in place of its name. Raises LookUpError."""
+        wait_s = self._timeout_s / 2 if self._answers else self._timeout_s
+        try:
+            found = tcp_addresses(self._url.host, self._url.port or _PORTS[self._url.scheme], wait_s)
+        except LookUpError:
+            if self._answers is None:  # one that answered is still there when the name service is not
+                raise
+            return [self._answers]
+        places = [self._url.copy_with(host=host, port=port) for host, port in found]
+        return sorted(places, key=lambda place: place != self._answers)  # a stable sort: the others keep their order
+
+    def _ask_at(self, request: httpx.Request, timeout_s: float) -> tuple[str, str]:
+        """Return (answer text, outcome) of one address.
+
         The client's own timeout is per read, so the connection is cut off when the whole exchange has taken as long.
         """
         content = b""
         over = threading.Event()
-        guard = threading.Timer(self._timeout_s, self._cut_off, (over,))
+        guard = threading.Timer(timeout_s, self._cut_off, (over,))
         guard.daemon = True
         guard.start()
         try:
-            with contextlib.closing(self._transport.handle_request(self._request(method, path, question))) as answer:
+            with contextlib.closing(self._transport.handle_request(request)) as answer:
+                self._connected = True  # also over a connection kept from the last time
                 for chunk in answer.iter_raw():
                     content += chunk
                     if len(content) > _MAX_ANSWER_BYTES:
@@ -152,19 +197,25 @@ class ChronoTickClient:
             return text, f"http_{answer.status_code}"
         return text, OK
 
-    def _request(self, method: str, path: str, question: dict[str, Any] | None) -> httpx.Request:
+    def _request(
+        self, method: str, place: httpx.URL, path: str, question: dict[str, Any] | None, connect_s: float
+    ) -> httpx.Request:
+        """Return the question to one address; for the server, and for its certificate, it is to its name."""
+        timeout = httpx.Timeout(self._timeout_s, connect=connect_s)
+        named = {"sni_hostname": self._url.host} if self._url.scheme == "https" else {}
         return httpx.Request(
             method,
-            f"{self._server}/{path}",
+            f"{place}".rstrip("/") + f"/{path}",
             json=question,
-            headers={"Accept-Encoding": "identity"},
-            extensions={"timeout": httpx.Timeout(self._timeout_s).as_dict(), "trace": self._note_connection},
+            headers={"Accept-Encoding": "identity", "Host": self._url.netloc.decode("ascii")},
+            extensions={"timeout": timeout.as_dict(), "trace": self._note_connection, **named},
         )
 
     def _note_connection(self, event: str, info: dict[str, Any]) -> None:
         """Remember the connection; httpcore tells of each one it makes."""
         if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
             self._connection = info["return_value"]
+            self._connected = True
 
     def _cut_off(self, over: threading.Event) -> None:
         over.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from node_agent.clocks import chrony
+from node_agent.clocks import chrony, self_report
 from node_agent.instants import moved_ns, stepped
 from node_agent.records import CHRONY, CLOCK_STEP, OK, Sample
 
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from node_agent.instants import LocalClock
 
 
-def sample(socket_path: str, clock: LocalClock, timeout_s: float, new_id: Callable[[], str]) -> Sample:
+def sample(
+    socket_path: str,
+    clock: LocalClock,
+    timeout_s: float,
+    new_id: Callable[[], str],
+    limits: self_report.Limits | None = self_report.USUAL,
+) -> Sample:
     """Ask once and return the sample, good or failed. ``socket_path`` is chronyd's command socket, if not its usual.
 
     What chronyd says holds at some instant between asking and hearing. While it answers it may step or slew the wall
@@ -35,7 +41,7 @@ def sample(socket_path: str, clock: LocalClock, timeout_s: float, new_id: Callab
     }  # fmt: skip
     if isinstance(state, chrony.NotTracking):
         return Sample(outcome=state.outcome, **common)
-    return Sample(
+    good = Sample(
         outcome=OK,
         raw_at_ns=before.raw_ns,
         reference_at_ns=before.wall_ns + state.offset_ns,
@@ -45,8 +51,11 @@ def sample(socket_path: str, clock: LocalClock, timeout_s: float, new_id: Callab
         bound_stamp_ns=stamp_ns,
         root_delay_ns=state.root_delay_ns,
         root_dispersion_ns=state.root_dispersion_ns,
+        stratum=state.stratum,
         **common,
     )
+    reason = self_report.unfit(state.report(before.wall_ns + after.raw_ns - before.raw_ns), limits)
+    return self_report.without_numbers(good, reason) if reason else good
 
 
 def _ask(argv: list[str], timeout_s: float) -> tuple[str, str]:

@@ -1,27 +1,35 @@
-"""One NTP exchange on a socket of its own, with kernel stamps for T1 and T4."""
+"""One NTP exchange, on sockets of its own, with kernel stamps for T1 and T4, and what is kept of it for the next."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from node_agent import kernel_stamps
-from node_agent.clocks import ntp_packet
+from node_agent.clocks import ntp_packet, self_report
 from node_agent.instants import ClockPair, LocalClock, kernel_stamp, stepped, user_stamp
-from node_agent.plan import NTP_PORT
 from node_agent.records import CLOCK_STEP, KERNEL_RX, KERNEL_TX, NTP, OK, Sample, Stamp
+from node_agent.resolver import UNRESOLVED, LookUpError, udp_addresses
+from node_agent.servers import split_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+
+    from node_agent.resolver import Address
+
+__all__ = ["NtpServer", "sample", "split_address"]
 
 TIMEOUT = "timeout"
-UNRESOLVED = "unresolved"
 SEND_FAILED = "send_failed"
 WRONG_ADDRESS = "wrong_address"
+MAX_ADDRESSES: Final = 4  # asked in one exchange; a name with more has the others asked by the next ones
+_MAX_SLOWER: Final = 1 << 17  # RFC 5905 section 7.2, MAXPOLL: in seconds, more than any run
+_LOCAL_FAULTS: Final = frozenset({CLOCK_STEP})
 
 
 @dataclass(frozen=True)
@@ -32,75 +40,218 @@ class _Answer:
     departed: Stamp
     arrived: Stamp
     reply: ntp_packet.Reply | None = None
+    payload: str = ""
 
 
-def split_address(server: str) -> tuple[str, int]:
-    """Return host and port of "host:port" (the port may be left out: 123). Raises ValueError."""
-    host, separator, port = server.rpartition(":")
-    if not separator:
-        return server, NTP_PORT
-    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise ValueError(f"server: expected host:port, got {server!r}")
-    return host, int(port)
+class NtpServer:
+    """One server, asked again and again at the addresses that its name has.
+
+    The address that answered is asked first. One that refused to be asked (kiss codes DENY, RSTR) never is again, and
+    one that asks to be asked less often (RATE) is: ``slower`` doubles (RFC 5905 section 7.4).
+    """
+
+    def __init__(
+        self,
+        server: str,
+        clock: LocalClock,
+        max_drift_ppm: float,
+        timeout_s: float,
+        limits: self_report.Limits | None = self_report.USUAL,
+    ) -> None:
+        self._server = server
+        self._place = split_address(server)
+        self._clock = clock
+        self._max_drift_ppm = max_drift_ppm
+        self._timeout_s = timeout_s
+        self._limits = limits
+        self._known: tuple[Address, ...] = ()
+        self._answers: Address | None = None
+        self._refused: set[Address] = set()
+        self._turn = 0
+        self.slower = 1
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether every address refused to be asked."""
+        return bool(self._refused) and self._refused.issuperset(self._known)
+
+    def ask(self, new_id: Callable[[], str]) -> list[Sample]:
+        """Ask once; return a sample per address that was asked, the one that counts last; none where all refused.
+
+        Never raises for what a network does, and takes no longer than the timeout, look-up included.
+        """
+        begun = self._clock.pair()
+        deadline_s = time.monotonic() + self._timeout_s
+        try:
+            targets = self._targets()
+        except LookUpError as error:
+            return [_failed(self._server, "", error.outcome, begun, self._clock.pair(), new_id())]
+        made = []
+        with contextlib.ExitStack() as sockets:
+            for attempt, answer in _exchange(targets, self._clock, deadline_s, sockets):
+                made.append(self._sample(attempt, answer, new_id()))
+                if self._is_over(attempt.target, made[-1]):
+                    break
+        if targets and not made:  # the look-up took all the time
+            made.append(_failed(self._server, "", UNRESOLVED, begun, self._clock.pair(), new_id()))
+        return made
+
+    def _targets(self) -> list[Address]:
+        """Return the addresses to ask, in turn. Raises LookUpError."""
+        wait_s = self._timeout_s / 2 if self._answers else self._timeout_s
+        try:
+            self._known = udp_addresses(*self._place, wait_s)
+        except LookUpError:
+            if self._answers is None:  # one that answered is still there when the name service is not
+                raise
+        usable = [target for target in self._known if target not in self._refused]
+        if self._answers in usable:
+            usable.remove(self._answers)
+            others = self._next(usable, MAX_ADDRESSES - 1)
+            return [self._answers, *others]
+        return self._next(usable, MAX_ADDRESSES)
+
+    def _next(self, usable: list[Address], count: int) -> list[Address]:
+        if len(usable) <= count:
+            return usable
+        start = self._turn % len(usable)
+        self._turn += count
+        return (usable + usable)[start : start + count]
+
+    def _sample(self, attempt: _Attempt, answer: _Answer, sample_id: str) -> Sample:
+        named = f"{attempt.target[0]}:{attempt.target[1]}"
+        if answer.reply is None:
+            now = self._clock.pair()
+            return _failed(self._server, named, answer.outcome, attempt.begun, now, sample_id, answer.payload)
+        made = _judge(self._server, named, answer, answer.reply, self._max_drift_ppm, sample_id)
+        if made.outcome != OK:
+            return made
+        reason = self_report.unfit(answer.reply.report, self._limits, made.bound_ns or 0)
+        return self_report.without_numbers(made, reason) if reason else made
+
+    def _is_over(self, target: Address, made: Sample) -> bool:
+        """Remember what an address did; tell whether the others need not, or must not, be asked in its place."""
+        if made.outcome == OK:
+            self._answers = target
+        elif made.outcome == self_report.KISS_RATE:
+            self.slower = min(2 * self.slower, _MAX_SLOWER)
+        elif made.outcome in self_report.KISS_ENDS:
+            self._refused.add(target)
+        else:
+            return made.outcome in _LOCAL_FAULTS
+        return True
 
 
-def sample(server: str, clock: LocalClock, max_drift_ppm: float, timeout_s: float, new_id: Callable[[], str]) -> Sample:
-    """Ask ``server`` ("host:port") once and return the sample, good or failed; never raises for what a network does."""
-    begun = clock.pair()
-    host, port = split_address(server)
-    try:
-        address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM)[0][4]
-    except (OSError, UnicodeError):  # the latter: a label that no DNS name can have
-        return _failed(server, "", UNRESOLVED, begun, clock.pair(), new_id())
-    target = (str(address[0]), int(address[1]))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+def sample(
+    server: str,
+    clock: LocalClock,
+    max_drift_ppm: float,
+    timeout_s: float,
+    new_id: Callable[[], str],
+    limits: self_report.Limits | None = self_report.USUAL,
+) -> Sample:
+    """Ask ``server`` ("host:port") once and return the sample, good or failed; never raises for network faults."""
+    return NtpServer(server, clock, max_drift_ppm, timeout_s, limits).ask(new_id)[-1]
+
+
+class _Attempt:
+    """One question to one address, on a socket of its own, so that its first departure is the question's."""
+
+    def __init__(self, sock: socket.socket, target: Address, clock: LocalClock) -> None:
+        self.sock = sock
+        self.target = target
+        self._clock = clock
+        self._transmit = os.urandom(8)
+        self._outcome = TIMEOUT
         sock.setblocking(False)
         kernel_stamps.stamp_departures(sock)
         kernel_stamps.stamp_arrivals(sock)
-        answer = _exchange(sock, target, clock, timeout_s)
-    named = f"{target[0]}:{target[1]}"
-    if answer.reply is None:
-        return _failed(server, named, answer.outcome, begun, clock.pair(), new_id())
-    return _judge(server, named, answer, answer.reply, max_drift_ppm, new_id())
+        self._departures = kernel_stamps.DepartureStamps(sock)
+        self.begun = clock.pair()
+        self._left = user_stamp(self.begun)
 
+    def send(self) -> _Answer | None:
+        """Send the question; return the answer that there can be none where it cannot be sent."""
+        try:
+            self.sock.sendto(ntp_packet.request(self._transmit), self.target)
+        except OSError:
+            return _Answer(SEND_FAILED, self._left, self._left)
+        return None
 
-def _exchange(sock: socket.socket, target: tuple[str, int], clock: LocalClock, timeout_s: float) -> _Answer:
-    transmit = os.urandom(8)
-    deadline = time.monotonic() + timeout_s
-    begun = clock.pair()
-    left = user_stamp(begun)
-    try:
-        sock.sendto(ntp_packet.request(transmit), target)
-    except OSError:
-        return _Answer(SEND_FAILED, left, left)
-    outcome = TIMEOUT
-    departures = kernel_stamps.DepartureStamps(sock)
-    while (wait_s := deadline - time.monotonic()) > 0:
-        select.select([sock], [], [], wait_s)
-        departed = departures.take()
-        got = kernel_stamps.receive(sock, 1024)
-        now = clock.pair()
+    def hear(self) -> _Answer | None:
+        """Take what has come; return None where the answer may still come."""
+        departed = self._departures.take()
+        got = kernel_stamps.receive(self.sock, 1024)
+        now = self._clock.pair()
         if departed:
-            kernel_left = kernel_stamp(clock.wall_of_kernel(departed[0][1]), KERNEL_TX, now, begun)
-            left = kernel_left if kernel_left.raw_ns is not None else left
+            left = kernel_stamp(self._clock.wall_of_kernel(departed[0][1]), KERNEL_TX, now, self.begun)
+            self._left = left if left.raw_ns is not None else self._left
         if got is None:
-            continue
+            return None
         arrived = user_stamp(now)
         if got.kernel_ns is not None:
-            arrived = kernel_stamp(clock.wall_of_kernel(got.kernel_ns), KERNEL_RX, now, begun)
-        if got.sender != target:
-            outcome = WRONG_ADDRESS
-            continue
-        reply = ntp_packet.Rejected("oversized") if got.truncated else ntp_packet.parse(got.data, transmit, now.wall_ns)
+            arrived = kernel_stamp(self._clock.wall_of_kernel(got.kernel_ns), KERNEL_RX, now, self.begun)
+        if got.sender != self.target:
+            self._outcome = WRONG_ADDRESS
+            return None
+        reply = (
+            ntp_packet.Rejected("oversized")
+            if got.truncated
+            else ntp_packet.parse(got.data, self._transmit, now.wall_ns)
+        )
         if isinstance(reply, ntp_packet.Rejected):
-            outcome = reply.outcome
-            if outcome == "wrong_origin":
-                continue  # another exchange's answer, late or forged; ours may still come
-            return _Answer(outcome, left, arrived)
-        if stepped(begun, now) or arrived.raw_ns is None:
-            return _Answer(CLOCK_STEP, left, arrived)
-        return _Answer(OK, left, arrived, reply)
-    return _Answer(outcome, left, left)
+            self._outcome = reply.outcome
+            if reply.outcome == "wrong_origin":
+                return None  # another exchange's answer, late or forged; ours may still come
+            return _Answer(reply.outcome, self._left, arrived, payload=ntp_packet.payload(got.data))
+        if stepped(self.begun, now) or arrived.raw_ns is None:
+            return _Answer(CLOCK_STEP, self._left, arrived, payload=ntp_packet.payload(got.data))
+        return _Answer(OK, self._left, arrived, reply, ntp_packet.payload(got.data))
+
+    def over(self) -> _Answer:
+        """Return why there is no answer, now that its time is over."""
+        return _Answer(self._outcome, self._left, self._left)
+
+
+def _exchange(
+    targets: Sequence[Address], clock: LocalClock, deadline_s: float, sockets: contextlib.ExitStack
+) -> Iterator[tuple[_Attempt, _Answer]]:
+    """Ask the targets in turn until the caller has enough; yield each question with what came of it.
+
+    The next one is asked when the one before failed, or has had its share of the time; its answer may still come then.
+    Who stops listening to this generator has the answer, so questions still open then are told first, as timeouts.
+    """
+    waiting: list[_Attempt] = []
+    left = list(targets)
+    next_s = time.monotonic()
+    while left or waiting:
+        now_s = time.monotonic()
+        if now_s >= deadline_s:
+            break
+        if left and (now_s >= next_s or not waiting):
+            next_s = now_s + (deadline_s - now_s) / len(left)
+            sock = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            attempt = _Attempt(sock, left.pop(0), clock)
+            failed = attempt.send()
+            if failed is None:
+                waiting.append(attempt)
+            else:
+                yield attempt, failed
+            continue
+        until_s = min(deadline_s, next_s) if left else deadline_s
+        readable, _, _ = select.select([attempt.sock for attempt in waiting], [], [], max(until_s - now_s, 0.0))
+        for attempt in [attempt for attempt in waiting if attempt.sock in readable]:
+            answer = attempt.hear()
+            if answer is None:
+                continue
+            waiting.remove(attempt)
+            if answer.outcome in {OK, *self_report.KISS_ENDS, self_report.KISS_RATE}:
+                yield from ((other, other.over()) for other in waiting)
+                waiting = []
+            yield attempt, answer
+            next_s = time.monotonic()  # nothing to wait for any more: the next one's turn
+            break
+    yield from ((attempt, attempt.over()) for attempt in waiting)
 
 
 def _judge(
@@ -117,6 +268,7 @@ def _judge(
         "raw_before_ns": raw1, "raw_after_ns": raw4, "wall_ns": answer.arrived.wall_ns,
         "t1_ns": answer.departed.wall_ns, "t2_ns": reply.t2_ns, "t3_ns": reply.t3_ns, "t4_ns": answer.arrived.wall_ns,
         "stratum": reply.stratum, "root_delay_ns": reply.root_delay_ns, "root_dispersion_ns": reply.root_dispersion_ns,
+        "payload": answer.payload,
     }  # fmt: skip
     if isinstance(bound, ntp_packet.Rejected):
         return Sample(outcome=bound.outcome, **common)  # type: ignore[arg-type]  # one dict serves both constructions
@@ -135,7 +287,9 @@ def _judge(
     )
 
 
-def _failed(server: str, address: str, outcome: str, before: ClockPair, after: ClockPair, sample_id: str) -> Sample:
+def _failed(
+    server: str, address: str, outcome: str, before: ClockPair, after: ClockPair, sample_id: str, payload: str = ""
+) -> Sample:
     return Sample(
         sample_id=sample_id,
         source=NTP,
@@ -145,4 +299,5 @@ def _failed(server: str, address: str, outcome: str, before: ClockPair, after: C
         raw_before_ns=before.raw_ns,
         raw_after_ns=after.raw_ns,
         wall_ns=after.wall_ns,
+        payload=payload,
     )

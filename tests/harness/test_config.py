@@ -12,6 +12,7 @@ from harness.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 ARES = yaml.safe_load((ROOT / "configs/clusters/ares.yaml").read_text())
+NO_IPV6 = "expected an IPv4 address or a name that has one (IPv6 is not supported yet)"
 COORDINATOR = yaml.safe_load((ROOT / "configs/coordinator_config.yaml").read_text())
 
 
@@ -125,6 +126,14 @@ def test_a_burst_longer_than_its_slot_is_refused(tmp_path: Path) -> None:
             "chronotick_server: expected a port > 0 outside an embedded cluster",
         ),
         ({"ntp_server": ["ok:123", "a b"]}, "ntp_server: expected host:port, got 'a b'"),
+        *[
+            ({"ntp_server": server}, f"ntp_server: {NO_IPV6}, got '{server}'")
+            for server in ("[::1]:123", "[2001:db8::1]", "::1", "fe80::1%eth0")
+        ],
+        (
+            {"ntp_server": ["a:1", "b:1"], "ntp_own_clock": True},
+            "ntp_own_clock: expected one ntp_server, whose clock is the truth, got ['a:1', 'b:1']",
+        ),
         (
             {"ntp_server": ["a:1", "b:1", "a:1"]},
             "ntp_server: expected each server once: named twice, a wrong one is a majority, got ['a:1', 'b:1', 'a:1']",

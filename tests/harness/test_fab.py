@@ -125,7 +125,9 @@ def test_a_silent_ntp_server_is_named(project: Project, hosts: ClusterConfig) ->
         project.add_cluster("lab", hosts, ntp_server=server)
         code, printed = project.fab("lab", "run")
     assert code == 3
-    assert last_line(printed).startswith(f"comp18, comp11, comp12: NTP {server}: expected a good answer, got timeout")
+    # a ChronoTick server that no earlier run has warmed up has a line of its own after it
+    told = f"comp18, comp11, comp12: NTP {server}: expected a good answer, got timeout"
+    assert any(line.startswith(told) for line in printed.splitlines())
 
 
 @pytest.fixture

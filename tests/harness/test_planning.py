@@ -138,3 +138,17 @@ def test_a_chronyd_is_asked_where_it_was_found_or_everywhere_as_configured(
     spec = replace(spec, worker=spec.worker.model_copy(update={"clocks": clocks}))
     plans = planning.node_plans(spec, ADDRESSES, {"comp12"})
     assert {node_id for node_id, plan in plans.items() if plan.clocks.chrony is not None} == asked
+
+
+def test_the_limits_of_what_a_source_says_of_itself_are_the_configurations(spec: RunSpec) -> None:
+    clocks = spec.worker.clocks.model_copy(update={"max_root_distance_ms": 250.0, "max_stratum": 5})
+    other = replace(spec, worker=spec.worker.model_copy(update={"clocks": clocks}))
+    plan = planning.node_plans(other, ADDRESSES)["comp11"].clocks
+    assert (plan.max_root_distance_ms, plan.max_stratum) == (250.0, 5)
+    usual = planning.node_plans(spec, ADDRESSES)["comp11"].clocks
+    assert (usual.max_root_distance_ms, usual.max_stratum, usual.ntp.own_clock) == (1000.0, 9, False)
+
+
+def test_a_servers_own_clock_is_the_truth_only_where_the_cluster_file_says_so(spec: RunSpec) -> None:
+    own = replace(spec, cluster=spec.cluster.model_copy(update={"ntp_own_clock": True}))
+    assert planning.node_plans(own, ADDRESSES)["comp11"].clocks.ntp.own_clock

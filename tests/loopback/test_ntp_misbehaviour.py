@@ -27,11 +27,11 @@ def stamp(unix_ns):
     return struct.pack("!II", seconds + NTP_UNIX_S, (ns << 32) // S)
 
 
-def reply(request, *, leap=0, mode=4, stratum=1, reference_id=b"LOCL", t3_after_ns=1_000, origin=None, t2_ns=None):
+def reply(request, *, leap=0, mode=4, stratum=1, reference_id=b"GPS\0", t3_after_ns=1_000, origin=None, t2_ns=None):
     """Return a sane reply to ``request``, spoilt where told."""
     t2_ns = time.time_ns() if t2_ns is None else t2_ns
     return struct.pack(
-        "!BBbbII4s8s8s8s8s", leap << 6 | 4 << 3 | mode, stratum, 6, -23, 0, 0, reference_id, bytes(8),
+        "!BBbbII4s8s8s8s8s", leap << 6 | 4 << 3 | mode, stratum, 6, -23, 0, 0, reference_id, stamp(t2_ns - S),
         request[40:48] if origin is None else origin, stamp(t2_ns), stamp(t2_ns + t3_after_ns),
     )  # fmt: skip
 

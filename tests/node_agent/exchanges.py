@@ -27,12 +27,13 @@ def ntp_stamp(unix_ns: int) -> bytes:
 
 def reply_bytes(
     t2_ns: int, t3_ns: int, *, transmit=TRANSMIT, leap=0, version=4, mode=4, stratum=1, precision=PRECISION_LOG2,
-    root_delay=0, root_dispersion=0, reference_id=b"LOCL", t2=None, t3=None,
+    root_delay=0, root_dispersion=0, reference_id=b"GPS\0", set_at=None, t2=None, t3=None,
 ) -> bytes:  # fmt: skip
-    """Return a server's reply; every field can be spoilt."""
+    """Return a server's reply; every field can be spoilt. Its clock was set a second before T2."""
+    set_at = ntp_stamp(t2_ns - S) if set_at is None else set_at
     return struct.pack(
         "!BBbbII4s8s8s8s8s", leap << 6 | version << 3 | mode, stratum, 6, precision, root_delay, root_dispersion,
-        reference_id, bytes(8), transmit, t2 or ntp_stamp(t2_ns), t3 or ntp_stamp(t3_ns),
+        reference_id, set_at, transmit, t2 or ntp_stamp(t2_ns), t3 or ntp_stamp(t3_ns),
     )  # fmt: skip
 
 

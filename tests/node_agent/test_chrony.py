@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
 import pytest
 
@@ -15,7 +16,7 @@ from node_agent.plan import ClocksPlan, NodePlan
 from node_agent.records import CLOCK_STEP, OK, Stamp
 
 NORMAL = (
-    "7F000001,127.0.0.1,2,1795465937.750042791,-0.000016840,-0.000000859,0.000006314,0.554,-0.039,2.339,"
+    f"7F000001,127.0.0.1,2,{time.time():.9f},-0.000016840,-0.000000859,0.000006314,0.554,-0.039,2.339,"
     "0.000035434,0.000018493,0.5,Normal\n"
 )
 LOST = "00000000,,0,0.000000000,0.000000000,0.0,0.0,0.000,0.000,0.000,1.000000000,1.000000000,0.0,Not synchronised\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from node_agent.records import OK
 # As chrony 4.3 prints it: reference id, name, stratum, time, system time, last offset, RMS offset, frequency, residual
 # frequency, skew, root delay, root dispersion, update interval, leap status.
 FIELDS = [
-    "A9FEA97B", "169.254.169.123", "4", "1731270000.123456789", "0.000012345", "-0.000001", "0.000002", "-7.5", "0.01",
+    "A9FEA97B", "169.254.169.123", "4", f"{time.time():.9f}", "0.000012345", "-0.000001", "0.000002", "-7.5", "0.01",
     "0.05", "0.000400001", "0.000100002", "16.3", "Normal",
 ]  # fmt: skip
 

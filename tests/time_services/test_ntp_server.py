@@ -63,7 +63,7 @@ def test_an_answer_says_what_the_server_is(client):
     """Version and poll are the client's; mode, leap, stratum and reference id the server's."""
     datagram = bytes([0x1B, 0, 10]) + request()[3:]
     first, stratum, poll, *_, reference_id, _, _, _, _ = exchange(client, datagram)
-    assert (first, stratum, poll, reference_id) == (0x1C, 1, 10, b"LOCL")
+    assert (first, stratum, poll, reference_id) == (0x1C, 1, 10, b"XHST")
 
 
 def test_the_truth_lies_between_the_four_timestamps(client):

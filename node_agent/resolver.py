@@ -1,0 +1,150 @@
+"""Names become addresses inside a deadline, off the thread that asks.
+
+``getaddrinfo`` has no deadline and cannot be interrupted: with a silent name server it takes ten seconds or more. So it
+runs in a few threads that nobody waits for at the end, and whoever asks waits only as long as it wants. Questions about
+one name share one look-up, however many there are.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from node_agent.servers import is_ipv6, no_ipv6
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Address = tuple[str, int]
+
+MAX_THREADS: Final = 8
+UNRESOLVED: Final = "unresolved"
+IPV6_ONLY: Final = "ipv6_only"
+
+
+class LookUpError(OSError):
+    """A name without an address: ``outcome`` is the sample's; ``strerror`` says why in words."""
+
+    def __init__(self, outcome: str, why: str) -> None:
+        super().__init__(None, why)
+        self.outcome = outcome
+
+
+class _LookUp:
+    """One look-up under way or done."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.found: Any = None
+        self.error: BaseException | None = None
+
+
+class Resolver:
+    """Runs blocking look-ups in at most ``max_threads`` threads; a look-up beyond that waits for its turn."""
+
+    def __init__(self, max_threads: int = MAX_THREADS) -> None:
+        self._max_threads = max_threads
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._queue: deque[tuple[Any, Callable[[], Any]]] = deque()
+        self._under_way: dict[Any, _LookUp] = {}
+
+    def within(self, timeout_s: float, key: object, look_up: Callable[[], Any]) -> Any:
+        """Return what ``look_up()`` returns or raises; LookUpError where it takes longer than ``timeout_s``.
+
+        ``key`` names the question: who asks it again meanwhile shares the answer.
+        """
+        with self._lock:
+            asked = self._under_way.get(key)
+            if asked is None:
+                asked = self._under_way[key] = _LookUp()
+                self._queue.append((key, look_up))
+                if self._threads < self._max_threads:
+                    self._threads += 1
+                    threading.Thread(target=self._work, name="resolver", daemon=True).start()
+        if not asked.done.wait(max(timeout_s, 0.0)):
+            raise LookUpError(UNRESOLVED, f"no answer from the name service within {timeout_s:.1f} s")
+        if asked.error is not None:
+            raise asked.error
+        return asked.found
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._queue:
+                    self._threads -= 1
+                    return
+                key, look_up = self._queue.popleft()
+            asked = self._under_way[key]
+            try:
+                asked.found = look_up()
+            except BaseException as error:  # noqa: BLE001 - raised again by whoever asked
+                asked.error = error
+            with self._lock:
+                del self._under_way[key]
+            asked.done.set()
+
+
+RESOLVER: Final = Resolver()
+
+
+def udp_addresses(host: str, port: int, timeout_s: float, resolver: Resolver = RESOLVER) -> tuple[Address, ...]:
+    """Return all IPv4 addresses of a host, each once, in the name service's order. Raises LookUpError."""
+    found: tuple[Address, ...] = _look_up(host, port, timeout_s, resolver, _udp)
+    return found
+
+
+def tcp_addresses(host: str, port: int, timeout_s: float, resolver: Resolver = RESOLVER) -> tuple[Address, ...]:
+    """Return all addresses of a host, of both families, each once, in the name service's order. Raises LookUpError."""
+    found: tuple[Address, ...] = _look_up(host, port, timeout_s, resolver, _tcp)
+    return found
+
+
+def _look_up(host: str, port: int, timeout_s: float, resolver: Resolver, ask: Any) -> Any:
+    if _is_numeric(host):
+        return ((host, port),)
+    try:
+        return resolver.within(timeout_s, (ask.__name__, host, port), lambda: ask(host, port))
+    except LookUpError:
+        raise
+    except OSError as error:
+        raise LookUpError(UNRESOLVED, error.strerror or str(error)) from error
+    except ValueError as error:  # a label that no DNS name can have
+        raise LookUpError(UNRESOLVED, f"no host can have this name: {error}") from error
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET, host)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _udp(host: str, port: int) -> tuple[Address, ...]:
+    if is_ipv6(host):
+        raise LookUpError(IPV6_ONLY, no_ipv6(host))
+    try:
+        return _addresses(socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM))
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_AGAIN or not _has_ipv6(host, port):
+            raise
+        raise LookUpError(IPV6_ONLY, no_ipv6(host)) from error
+
+
+def _tcp(host: str, port: int) -> tuple[Address, ...]:
+    return _addresses(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
+
+
+def _has_ipv6(host: str, port: int) -> bool:
+    try:
+        found = socket.getaddrinfo(host, port, socket.AF_INET6, socket.SOCK_DGRAM)
+    except OSError:
+        return False
+    return any(family == socket.AF_INET6 for family, *_ in found)
+
+
+def _addresses(found: Any) -> tuple[Address, ...]:
+    return tuple(dict.fromkeys((str(address[0]), int(address[1])) for *_, address in found))
