@@ -67,10 +67,9 @@ def test_rsync_takes_the_same_way(ares, ssh, tmp_path):
     settings = ssh("Host ares-comp-12\n    ProxyJump ares,ares-comp-11\n")
     with Cluster(direct(ares), settings) as cluster:
         cluster.hosts["comp12"].write("~/note", b"here", 0o600)
-        config = tmp_path / "for_rsync"
-        config.write_text(rsync.ssh_config(cluster.config, cluster.ssh_config_file))
         (tmp_path / "home").mkdir()
-        argv = rsync.argv(ares.node("comp12"), config, "~/.", tmp_path / "home")
+        ssh = cluster.ssh_argv(cluster.hosts["comp12"])
+        argv = rsync.argv(ares.node("comp12"), ssh, "~/.", tmp_path / "home")
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "home/note").read_bytes() == b"here"
