@@ -10,7 +10,6 @@ import base64
 import secrets
 import shutil
 import subprocess
-import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import paramiko
 
-from harness import host_certificates, known_hosts
+from harness import host_certificates, known_hosts, revoked_keys
 from harness.known_hosts import CERT_AUTHORITY, PLAIN, REVOKED, Known
 from harness.known_hosts_command import ask_command
 from harness.ssh_options import SSH_PORT
@@ -167,22 +166,16 @@ class HostKeys:
         return known
 
     def _demand_not_revoked(self, key: paramiko.PKey) -> None:
-        """Ask ssh-keygen whether RevokedHostKeys has the key. Raises HostKeyError if so, or if nobody can say."""
-        file, program = self._options.revoked_host_keys, shutil.which("ssh-keygen")
+        """Look the key up in RevokedHostKeys. Raises HostKeyError if it is there, or if nobody can say."""
+        file = self._options.revoked_host_keys
         if file is None:
             return
-        if program is None or not Path(file).is_file():
-            told = "there is no ssh-keygen here" if program is None else "there is no such file"
-            raise HostKeyError(f"RevokedHostKeys {file}: cannot tell whether its host key is revoked: {told}")
-        with tempfile.NamedTemporaryFile("w", suffix=".pub", encoding="ascii") as public:
-            blob = _certificate(key) or _plain(key)
-            public.write(f"{paramiko.Message(blob).get_text()} {_base64(blob)}\n")
-            public.flush()
-            done = subprocess.run(
-                [program, "-Q", "-f", file, public.name],
-                stdin=subprocess.DEVNULL, capture_output=True, timeout=SSH_KEYGEN_TIMEOUT_S, check=False,
-            )  # fmt: skip
-        if done.returncode != 0:
+        try:
+            revoked = revoked_keys.has(file, _plain(key), _certificate(key))
+        except revoked_keys.CannotTellError as error:
+            told = f"RevokedHostKeys {file}: cannot tell whether its host key is revoked: {error}"
+            raise HostKeyError(told) from None
+        if revoked:
             raise HostKeyError(f"its host key is revoked (RevokedHostKeys {file}); it is never believed")
 
     def _write_down(self, key: paramiko.PKey) -> None:

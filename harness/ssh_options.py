@@ -46,7 +46,7 @@ _NOT_OURS: Final = (
     ("bindinterface", (NONE,), "use BindAddress"),
     ("connectionattempts", ("1",), "it is tried once"),
 )
-_HOP: Final = re.compile(r"(?:ssh://)?(?:(?P<user>.+)@)?(?:\[(?P<v6>[^]]+)\]|(?P<host>[^:]+))(?::(?P<port>\d+))?/?")
+_HOP: Final = re.compile(r"(?:ssh://)?(?:(?P<user>.+)@)?(?:\[(?P<v6>[^]]+)\]|(?P<host>[^:/]+))(?::(?P<port>\d+))?/?")
 
 
 @dataclass(frozen=True)

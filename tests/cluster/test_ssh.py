@@ -95,7 +95,7 @@ def test_host_name_port_user_alias_and_include_are_honoured(ares, ssh, testbed, 
         f"Host elsewhere\n    HostName 172.20.101.11\n    Port 2222\n    User {USER}\n    HostKeyAlias ares-comp-11\n"
         f"    ProxyJump ares\n    IdentityFile {testbed.identity_file}\n    UserKnownHostsFile {testbed.known_hosts}\n"
     )
-    settings = ssh(f'Host other\n    User nobody\nInclude "{tmp_path}/*.conf"\n')
+    settings = ssh(f'Include "{tmp_path}/*.conf"\nHost other\n    User nobody\n')
     nodes = [n.model_copy(update={"host": "elsewhere"}) if n.id == "comp11" else n for n in ares.nodes]
     with second_sshd(testbed), Cluster(direct(ares).model_copy(update={"nodes": nodes}), settings) as cluster:
         assert cluster.hosts["comp11"].place == f"{USER}@172.20.101.11:2222"
