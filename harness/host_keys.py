@@ -79,28 +79,37 @@ class HostKeys:
         known = self._known(self._options.known_as, "ORDER")
         allowed = dict(self._options.algorithms).get("keys", ())
         names = [name for name in allowed if name in offered] if allowed else list(offered)
-        authorities = bool(known.marked(CERT_AUTHORITY))
         types = {entry.key_type for entry in known.marked(PLAIN)}
+        authorities = bool(known.marked(CERT_AUTHORITY))
+        by_bare_name = self._bare_name is not None and self._known(self._bare_name, "ORDER").marked(CERT_AUTHORITY)
 
         def rank(name: str) -> int:
             if name.endswith(host_certificates.CERTIFICATE_SUFFIX):
-                return 0
-            return 1 if _key_type(name) in types else 2
+                return 0 if authorities else 2
+            return 1 if _key_type(name) in types else 3
 
-        usable = [name for name in names if authorities or not name.endswith(host_certificates.CERTIFICATE_SUFFIX)]
-        return sorted(usable, key=rank)
+        if not authorities and not by_bare_name:
+            names = [name for name in names if not name.endswith(host_certificates.CERTIFICATE_SUFFIX)]
+        return sorted(names, key=rank)
+
+    @property
+    def _bare_name(self) -> str | None:
+        """Return the name that a host on another port may be known by as well."""
+        options = self._options
+        return options.host.lower() if options.host_key_alias is None and options.port != SSH_PORT else None
 
     def believe(self, key: paramiko.PKey, address: str | None) -> None:
         """Return if a host's key is believed. Raises HostKeyError. ``address`` is where it was reached directly."""
-        options, names = self._options, [self._options.known_as]
-        if options.host_key_alias is None and options.port != SSH_PORT:
-            names.append(options.host.lower())
+        options = self._options
         self._demand_not_revoked(key)
-        said = [self._judge(key, name) for name in names]
-        if any(answer.verdict == _REVOKED for answer in said):
-            raise HostKeyError(f"its host key is revoked ({said[0].place or said[-1].place}); it is never believed")
-        if not any(answer.verdict == _KNOWN for answer in said):
-            self._not_known(key, said[0])
+        answer = self._judge(key, options.known_as)
+        if answer.verdict == _UNKNOWN and self._bare_name is not None:
+            other = self._judge(key, self._bare_name)
+            answer = other if other.verdict in {_KNOWN, _REVOKED} else answer
+        if answer.verdict == _REVOKED:
+            raise HostKeyError(f"its host key is revoked ({answer.place}); it is never believed")
+        if answer.verdict != _KNOWN:
+            self._not_known(key, answer)
         elif address is not None and options.check_host_ip and options.host_key_alias is None:
             name = address if options.port == SSH_PORT else f"[{address}]:{options.port}"
             if self._judge(key, name).verdict == _CHANGED:

@@ -170,8 +170,10 @@ def test_a_revoked_key_is_never_believed(tmp_path: Path, policy: str, hosts: str
 
 
 def test_a_revoked_key_is_not_believed_by_its_bare_name_either(tmp_path: Path) -> None:
-    content = f"[node.example.org]:2222 {written(KEY)}\n@revoked node.example.org {written(KEY)}\n"
+    """On another port ssh asks for the bare name where it knows nothing of the whole one."""
+    content = f"node.example.org {written(KEY)}\n@revoked node.example.org {written(KEY)}\n"
     assert verdict(tmp_path, content, port=2222).startswith("its host key is revoked")
+    assert verdict(tmp_path, content, port=2222, policy="accept-new").startswith("its host key is revoked")
 
 
 def test_another_key_and_another_host_are_not_revoked(tmp_path: Path) -> None:
