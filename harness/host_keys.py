@@ -20,6 +20,7 @@ import paramiko
 from harness import host_certificates, known_hosts, revoked_keys
 from harness.known_hosts import CERT_AUTHORITY, PLAIN, REVOKED, Known
 from harness.known_hosts_command import ask_command
+from harness.revoked_keys import SSH_KEYGEN_TIMEOUT_S
 from harness.ssh_options import SSH_PORT
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from harness.ssh_options import SshOptions
 
 ACCEPT_NEW: Final = "accept-new"
-SSH_KEYGEN_TIMEOUT_S: Final = 10.0
 
 _KNOWN: Final = "known"
 _UNKNOWN: Final = "unknown"

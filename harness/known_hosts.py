@@ -9,10 +9,11 @@ import base64
 import binascii
 import hashlib
 import hmac
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from harness.ssh_match import list_fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -112,14 +113,8 @@ def _about(hosts: bytes, name: bytes) -> bool:
     """Return whether the first field of a line, hashed or a list of patterns, is about a host."""
     if hosts.startswith(b"|"):
         return _hash_fits(hosts, name)
-    listed = hosts.lower().split(b",")
-    denied = any(_pattern_fits(pattern[1:], name) for pattern in listed if pattern.startswith(b"!"))
-    return not denied and any(_pattern_fits(pattern, name) for pattern in listed if not pattern.startswith(b"!"))
-
-
-def _pattern_fits(pattern: bytes, name: bytes) -> bool:
-    parts = (b".*" if byte == ord("*") else b"." if byte == ord("?") else re.escape(bytes([byte])) for byte in pattern)
-    return re.fullmatch(b"".join(parts), name, re.DOTALL) is not None
+    # Bytes as letters, so that a name in any encoding is one.
+    return list_fits(name.decode("latin-1"), hosts.lower().decode("latin-1"))
 
 
 def _hash_fits(hosts: bytes, name: bytes) -> bool:
