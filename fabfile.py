@@ -240,10 +240,11 @@ def _usage_errors_are_2(program: Any) -> None:
             raise Exit(f"{error} ({_known_instead(error)})", EXIT_USAGE) from None
 
     def update_config() -> None:
-        try:
-            update()
-        except FileNotFoundError as error:
-            raise Exit(f"-S: expected an ssh_config, got no such file: {error.filename}", EXIT_USAGE) from None
+        given = program.args["ssh-config"].value
+        if given is not None and not Path(given).expanduser().exists():
+            raise Exit(f"-S: expected an ssh_config, got no such file: {given}", EXIT_USAGE)
+        program.config._set(_given_explicit_object=True)  # noqa: SLF001 - or fabric reads ssh_config, and for every task
+        update()
 
     program.parse_tasks = parse_tasks
     program.update_config = update_config

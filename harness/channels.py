@@ -185,10 +185,6 @@ def reason(error: Exception) -> str:
     """Return why, in one line a person can act on."""
     if isinstance(error, paramiko.AuthenticationException):
         return f"login refused ({error}); check user and identity_file, or ssh-add your key"
-    if isinstance(error, paramiko.BadHostKeyException):
-        return "its host key is not the known one; if the host was reinstalled, remove the old key with ssh-keygen -R"
-    if isinstance(error, paramiko.SSHException) and "known_hosts" in str(error):
-        return "its host key is unknown; connect once with ssh to check it, or set host_key_policy: accept-new"
     if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
         reasons = {getattr(attempt, "strerror", None) or str(attempt) for attempt in error.errors.values()}
         return f"{', '.join(sorted(reasons))}; is the host up, and sshd on that port?"

@@ -58,10 +58,7 @@ def collect(cluster: Cluster, agent: Agent, folder: RunFolder, delays_s: Sequenc
     Returns, by node, what went wrong: a node that cannot be collected does not keep the others from it. One that cannot
     be reached, but of which all is at home, is complete.
     """
-    with tempfile.TemporaryDirectory(prefix="collect-") as scratch:
-        config_file = Path(scratch) / "ssh_config"
-        config_file.write_text(rsync.ssh_config(cluster.config, cluster.ssh_config_file), encoding="utf-8")
-        answers = cluster.each(again(lambda host: _collect_node(cluster, host, agent, folder, config_file)))
+    answers = cluster.each(again(lambda host: _collect_node(cluster, host, agent, folder)))
     for node_id, how in answers.ok.items():
         node = folder.manifest.nodes[node_id]
         node.collected_by = how.by + (f" ({how.remark})" if how.remark else "")
@@ -127,7 +124,7 @@ def accept(staged: Path, home: Path) -> None:
         new.replace(home / new.name)
 
 
-def _collect_node(cluster: Cluster, host: Host, agent: Agent, folder: RunFolder, config_file: Path) -> Collected:
+def _collect_node(cluster: Cluster, host: Host, agent: Agent, folder: RunFolder) -> Collected:
     remote = run_dir(cluster.config, folder.name, host.id)
     home = folder.raw(host.id)
     if not any(name.endswith(".csv") for name in host.list(remote) or {}):
@@ -137,7 +134,7 @@ def _collect_node(cluster: Cluster, host: Host, agent: Agent, folder: RunFolder,
         home.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home.parent, prefix=f".{host.id}-") as scratch:
             staged = Path(scratch)
-            how = _copy(host, remote, staged, config_file)
+            how = _copy(cluster, host, remote, staged)
             try:
                 verify_checksums(staged)
                 accept(staged, home)
@@ -157,13 +154,13 @@ def _kept(host: Host, folder: RunFolder, home: Path) -> Collected:
     return Collected(folder.manifest.nodes[host.id].collected_by or SFTP)
 
 
-def _copy(host: Host, remote: str, staged: Path, config_file: Path) -> Collected:
+def _copy(cluster: Cluster, host: Host, remote: str, staged: Path) -> Collected:
     """Copy by rsync if both ends have it and it works, else by SFTP, saying why."""
     remark = _why_no_rsync(host)
     if remark is None:
         try:
             with _rsyncs:
-                _rsync(rsync.argv(host.node, config_file, remote, staged))
+                _rsync(rsync.argv(host.node, cluster.ssh_argv(host), remote, staged))
             return Collected(RSYNC)
         except CollectionError as error:
             remark = str(error)

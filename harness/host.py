@@ -12,7 +12,7 @@ import contextlib
 import secrets
 import stat
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from harness import remote_files
 from harness.channels import (
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import paramiko
 
     from harness.config import NodeConfig
+    from harness.connection import Connection
+    from harness.route import Route
 
 FILE_TIMEOUT_S: Final = 60.0  # for a small file
 
@@ -44,7 +46,9 @@ FILE_TIMEOUT_S: Final = 60.0  # for a small file
 class Host:
     """One node as seen through SSH. One thread at a time; a lost connection is opened anew by the next action."""
 
-    def __init__(self, node: NodeConfig, connection: Any, gate: threading.Lock, logins: threading.Semaphore) -> None:
+    def __init__(
+        self, node: NodeConfig, connection: Connection, gate: threading.Lock, logins: threading.Semaphore
+    ) -> None:
         """Bind a node to its (still closed) connection.
 
         ``gate`` lets one thread at a time open the gateway, ``logins`` few hosts at a time log in.
@@ -62,6 +66,11 @@ class Host:
     def id(self) -> str:
         """Return the node's id."""
         return self.node.id
+
+    @property
+    def route(self) -> Route:
+        """Return how the node is reached."""
+        return self._connection.route
 
     @property
     def place(self) -> str:
@@ -166,7 +175,10 @@ class Host:
                 self._doubtful = False
                 if not self._connection.is_connected:
                     self._open()
-                yield self._connection.transport
+                transport = self._connection.transport
+                if transport is None:
+                    raise EOFError("the connection was closed as soon as it was open")
+                yield transport
             except HarnessError:
                 raise
             except SSH_ERRORS as error:
@@ -211,7 +223,7 @@ class Host:
                         return
             raise self._unreachable(error) from error
 
-    def _open_gateway(self, gateway: Any) -> None:
+    def _open_gateway(self, gateway: Connection) -> None:
         try:
             with self._gate:
                 gateway.open()

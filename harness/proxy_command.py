@@ -6,6 +6,7 @@ Paramiko's own stand-in for a socket never reaps its program and cannot time out
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -28,7 +29,7 @@ class ProxySocket(socket.socket):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the socket
         with theirs:
             self._program: subprocess.Popen[bytes] = subprocess.Popen(
-                ["/bin/sh", "-c", f"exec {command}"],
+                [os.environ.get("SHELL") or "/bin/sh", "-c", f"exec {command}"],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=self._errors,

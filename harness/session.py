@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from harness import bundle as bundles
 from harness import config, localcluster, preflight, runs
 from harness.agent import Agent
-from harness.cluster import Cluster, given_ssh_config, with_ssh_config
+from harness.cluster import Cluster, with_ssh_config
 from harness.console import Console
 from harness.errors import ConfigError
 from harness.planning import RunSpec, require_services, require_two_ports
+from harness.route import given_by
 from harness.testbed import state as testbeds
 from node_agent.records import DEPLOYED
 
@@ -103,6 +104,8 @@ class Session:
             if wanted.testbed:
                 wanted, settings = on_testbed(wanted, settings)
             self._cluster = Cluster(wanted, settings)
+            for note in self._cluster.notes:
+                self.console.say(f"note: {note}")
         return self._cluster
 
     @property
@@ -214,7 +217,7 @@ def on_testbed(wanted: ClusterConfig, settings: Any) -> tuple[ClusterConfig, Any
 
     The testbed is the one whose ssh_config ``fab -S`` was given, else the usual one. Raises PreflightError without one.
     """
-    given = given_ssh_config(settings)
+    given = given_by(settings).config_file
     state = testbeds.read(testbeds.place() if given is None else Path(given).parent)
 
     def started(node: NodeConfig) -> NodeConfig:

@@ -1,73 +1,201 @@
-"""The user's ssh_config as OpenSSH reads it, as far as paramiko does not: which files, and what they include.
+"""ssh_config(5) as OpenSSH reads it, for a machine that has no OpenSSH client to ask.
 
-Include is expanded in place; a block goes on after it (ssh_config(5)). A block that an included file opens is not
-limited to the hosts of the block around the Include, which nobody means who writes it.
+Keywords that matter to a login are read, all others passed over. What cannot be judged here is never taken as met: a
+``Match`` criterion that is not known says so with file and line.
 """
 
 from __future__ import annotations
 
 import glob
-import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
-
-import paramiko
+from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
+from harness.ssh_match import Facts, met, pattern_fits
+from harness.ssh_question import NO_FILE, home, local_user, under_home
+from harness.ssh_tokens import expanded, tokens
+from harness.ssh_words import BadLineError, split_keyword, words
 
-USER_FILE: Final = Path("~/.ssh/config")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.ssh_question import Question
+
 SYSTEM_FILE: Final = Path("/etc/ssh/ssh_config")
 MAX_DEPTH: Final = 16  # as OpenSSH
+USUAL_KEYS: Final = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_dsa")
+USUAL_KNOWN_HOSTS: Final = {
+    "userknownhostsfile": ("~/.ssh/known_hosts", "~/.ssh/known_hosts2"),
+    "globalknownhostsfile": ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"),
+}
 
-_WORD: Final = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.*)")
-_ARGUMENT: Final = re.compile(r'"([^"]*)"|(\S+)')
-
-
-def files(given: str | None) -> list[Path]:
-    """Return the files to read, first values win: the given one (``fab -S``), else the user's and the system's."""
-    if given is None:
-        return [path for path in (USER_FILE.expanduser(), SYSTEM_FILE) if path.is_file()]
-    path = Path(given).expanduser().absolute()
-    if not path.is_file():
-        raise ConfigError(f"ssh_config: expected a file {given}, got none there")
-    return [path]
-
-
-def load(given: str | None) -> paramiko.SSHConfig:
-    """Return what the files say, included ones in place. Raises ConfigError for what cannot be read."""
-    text = ""
-    for path in files(given):
-        text += "Host *\n" + expanded(path)
-    try:
-        return paramiko.SSHConfig.from_text(text)
-    except (paramiko.SSHException, ValueError) as error:
-        raise ConfigError(f"ssh_config: {error}") from error
+_ADDED_UP: Final = {"identityfile", "certificatefile"}
+_WHOLE_LINE: Final = {"proxycommand", "knownhostscommand", "localcommand", "remotecommand"}
+_LISTS: Final = set(USUAL_KNOWN_HOSTS)
+_OTHER_NAMES: Final = {"pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms"}
+_ALGORITHMS: Final = {
+    "hostkeyalgorithms", "ciphers", "macs", "kexalgorithms", "pubkeyacceptedalgorithms", "casignaturealgorithms",
+}  # fmt: skip
+_ONE_WORD: Final = _ALGORITHMS | {
+    "hostname", "user", "port", "identityfile", "certificatefile", "identitiesonly", "identityagent", "proxyjump",
+    "hostkeyalias", "connecttimeout", "stricthostkeychecking", "hashknownhosts", "checkhostip", "addressfamily",
+    "bindaddress", "bindinterface", "pubkeyauthentication", "preferredauthentications", "revokedhostkeys",
+    "pkcs11provider", "securitykeyprovider", "verifyhostkeydns", "nohostauthenticationforlocalhost",
+    "proxyusefdpass", "connectionattempts", "canonicalizehostname",
+}  # fmt: skip
+_READ: Final = _ONE_WORD | _WHOLE_LINE | _LISTS
+_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-def expanded(path: Path, depth: int = 0) -> str:
-    """Return a file's text with every Include replaced by what it names. Raises ConfigError."""
+@dataclass
+class _Reading:
+    """What was found so far for one host; first values win."""
+
+    name: str
+    host: str
+    final: bool = False
+    wants_final: bool = False
+    said: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def facts(self) -> Facts:
+        """Return what a Match line may ask about."""
+        host = self.said["hostname"][0] if "hostname" in self.said else self.name
+        host = self.host if self.final else host.replace("%h", self.name).replace("%%", "%")
+        user = self.said["user"][0] if "user" in self.said else local_user()
+        port = self.said["port"][0] if "port" in self.said else "22"
+        return Facts(self.name, host, user, local_user(), port, self.final)
+
+
+def read(question: Question) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """Return every keyword in force that matters to a login, as ``ssh -G`` names it, and lines for the user.
+
+    Raises ConfigError for a file or line that cannot be read, naming both.
+    """
+    reading = _Reading(question.host, question.host)
+    for keyword, value in question.settings:
+        _take(reading, keyword.lower(), words(value), value, "command line")
+    _read_files(reading, question)
+    reading.host = _host_of(reading)
+    if reading.wants_final:
+        reading.final = True
+        _read_files(reading, question)
+        reading.host = _host_of(reading)
+    return _whole(reading), tuple(dict.fromkeys(reading.notes))
+
+
+def _read_files(reading: _Reading, question: Question) -> None:
+    given = question.config_file
+    if given == NO_FILE:
+        return
+    if given is not None:
+        _read_file(reading, Path(given), user=True, active=True, depth=0)
+        return
+    for path, user in ((home() / ".ssh/config", True), (SYSTEM_FILE, False)):
+        if path.is_file():
+            _read_file(reading, path, user=user, active=True, depth=0)
+
+
+def _read_file(reading: _Reading, path: Path, *, user: bool, active: bool, depth: int) -> None:
+    """Take over what a file says; a block of an included file is in force only if the block around it is."""
     if depth > MAX_DEPTH:
         raise ConfigError(f"{path}: expected Include at most {MAX_DEPTH} deep; does a file include itself?")
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    block, told = "Host *", []
-    for line in lines:
-        match = _WORD.match(line)
-        word = match[1].lower() if match else ""
-        if word in {"host", "match"}:
-            block = line
-        if match is None or word != "include":
-            told.append(line)
-            continue
-        for quoted, plain in _ARGUMENT.findall(match[2]):
-            for name in _named(quoted or plain, path):
-                told += [expanded(name, depth + 1), block]
-    return "\n".join(told) + "\n"
+        raise ConfigError(f"ssh_config: {path}: {error.strerror}") from error
+    around, here = active, active
+    for number, line in enumerate(lines, 1):
+        place = f"{path} line {number}"
+        try:
+            keyword, rest = split_keyword(line)
+            if keyword == "host":
+                here = around and _host_line(reading.host if reading.final else reading.name, words(rest))
+            elif keyword == "match":
+                here = met(words(rest, splitting="="), reading.facts(), place, reading.notes) and around
+                reading.wants_final |= any(word.lower().lstrip("!") == "final" for word in words(rest, splitting="="))
+            elif keyword == "include":
+                for pattern in words(rest):
+                    for name in _named(pattern, user=user):
+                        _read_file(reading, name, user=user, active=here, depth=depth + 1)
+            elif keyword and here:
+                _take(reading, keyword, [] if keyword in _WHOLE_LINE else words(rest), rest, place)
+        except BadLineError as error:
+            raise ConfigError(f"ssh_config: {place}: {error}") from None
 
 
-def _named(pattern: str, including: Path) -> list[Path]:
+def _take(reading: _Reading, keyword: str, values: list[str], rest: str, place: str) -> None:
+    """Take over one keyword, unless it has its value already."""
+    keyword = _OTHER_NAMES.get(keyword, keyword)
+    if keyword not in _READ:
+        return
+    if keyword in _WHOLE_LINE:
+        values = [rest]
+    if not values or (keyword in _ONE_WORD and len(values) > 1):
+        raise ConfigError(f"ssh_config: {place}: {keyword}: expected one value, got {rest!r}")
+    if keyword == "port" and not (values[0].isdecimal() and 0 < int(values[0]) < 65536):
+        raise ConfigError(f"ssh_config: {place}: Port: expected 1 to 65535, got {values[0]}")
+    if keyword == "connecttimeout":
+        values = [_seconds(values[0], place)]
+    if keyword in _ALGORITHMS and values[0].startswith(("+", "-", "^")):
+        reading.notes.append(f"{place}: {keyword} {values[0]} changes a list that only ssh has; not obeyed here")
+        return
+    if keyword == "canonicalizehostname" and values[0].lower() not in {"no", "false", "none"}:
+        reading.notes.append(
+            f"{place}: CanonicalizeHostname {values[0]} is not obeyed without ssh; write names in full"
+        )
+    if keyword in _ADDED_UP:
+        known = reading.said.setdefault(keyword, [])
+        known += [value for value in values if value not in known]
+        return
+    other = {"proxyjump": "proxycommand", "proxycommand": "proxyjump"}.get(keyword)
+    none = keyword == "proxycommand" and reading.said.get("proxyjump", [""])[0].lower() == "none"
+    if other is None or other not in reading.said or none:  # of these two the first one found counts
+        reading.said.setdefault(keyword, values)
+
+
+def _host_line(host: str, patterns: list[str]) -> bool:
+    """Return whether a Host line is in force: one pattern fits, and none that is negated."""
+    denied = any(pattern_fits(host, pattern[1:]) for pattern in patterns if pattern.startswith("!"))
+    return not denied and any(pattern_fits(host, pattern) for pattern in patterns if not pattern.startswith("!"))
+
+
+def _named(pattern: str, *, user: bool) -> list[Path]:
     """Return the files that an argument of Include means, in order; none is no error."""
-    base = SYSTEM_FILE.parent if including.is_relative_to(SYSTEM_FILE.parent) else USER_FILE.parent.expanduser()
-    return [Path(name) for name in sorted(glob.glob(str(base / Path(pattern).expanduser()))) if Path(name).is_file()]  # noqa: PTH207 - the pattern may be absolute
+    base = home() / ".ssh" if user else SYSTEM_FILE.parent
+    return [Path(name) for name in sorted(glob.glob(str(base / under_home(pattern)))) if Path(name).is_file()]  # noqa: PTH207 - the pattern may be absolute
+
+
+def _host_of(reading: _Reading) -> str:
+    name = reading.said.get("hostname", [reading.name])[0]
+    return expanded(name, {"h": reading.name, "%": "%"}, "hostname").lower()
+
+
+def _whole(reading: _Reading) -> dict[str, list[str]]:
+    """Return what was found, with what holds where nothing is said, and names of files as ``ssh -G`` has them."""
+    said = dict(reading.said)
+    said["hostname"] = [reading.host]
+    said.setdefault("user", [local_user()])
+    said.setdefault("port", ["22"])
+    said.setdefault("identityfile", [f"~/.ssh/{name}" for name in USUAL_KEYS])
+    alias = said.get("hostkeyalias", [""])[0]
+    known: Mapping[str, str] = tokens(reading.name, reading.host, said["user"][0], said["port"][0], alias, "")
+    for keyword, usual in USUAL_KNOWN_HOSTS.items():
+        said[keyword] = [under_home(expanded(path, known, keyword)) for path in said.get(keyword, usual)]
+    return said
+
+
+def _seconds(text: str, place: str) -> str:
+    """Return a time of sshd_config(5), TIME FORMATS, in seconds (``1m30s``)."""
+    if text.lower() == "none":
+        return text
+    total, digits = 0, ""
+    for letter in text.lower():
+        if letter.isdecimal():
+            digits += letter
+        elif letter in _UNIT_S and digits:
+            total, digits = total + int(digits) * _UNIT_S[letter], ""
+        else:
+            raise ConfigError(f"ssh_config: {place}: ConnectTimeout: expected a time such as 10 or 1m30s, got {text}")
+    return str(total + int(digits or 0))

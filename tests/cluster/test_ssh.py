@@ -67,10 +67,9 @@ def test_rsync_takes_the_same_way(ares, ssh, tmp_path):
     settings = ssh("Host ares-comp-12\n    ProxyJump ares,ares-comp-11\n")
     with Cluster(direct(ares), settings) as cluster:
         cluster.hosts["comp12"].write("~/note", b"here", 0o600)
-        config = tmp_path / "for_rsync"
-        config.write_text(rsync.ssh_config(cluster.config, cluster.ssh_config_file))
         (tmp_path / "home").mkdir()
-        argv = rsync.argv(ares.node("comp12"), config, "~/.", tmp_path / "home")
+        ssh = cluster.ssh_argv(cluster.hosts["comp12"])
+        argv = rsync.argv(ares.node("comp12"), ssh, "~/.", tmp_path / "home")
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "home/note").read_bytes() == b"here"
@@ -96,7 +95,7 @@ def test_host_name_port_user_alias_and_include_are_honoured(ares, ssh, testbed, 
         f"Host elsewhere\n    HostName 172.20.101.11\n    Port 2222\n    User {USER}\n    HostKeyAlias ares-comp-11\n"
         f"    ProxyJump ares\n    IdentityFile {testbed.identity_file}\n    UserKnownHostsFile {testbed.known_hosts}\n"
     )
-    settings = ssh(f'Host other\n    User nobody\nInclude "{tmp_path}/*.conf"\n')
+    settings = ssh(f'Include "{tmp_path}/*.conf"\nHost other\n    User nobody\n')
     nodes = [n.model_copy(update={"host": "elsewhere"}) if n.id == "comp11" else n for n in ares.nodes]
     with second_sshd(testbed), Cluster(direct(ares).model_copy(update={"nodes": nodes}), settings) as cluster:
         assert cluster.hosts["comp11"].place == f"{USER}@172.20.101.11:2222"

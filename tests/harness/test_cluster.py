@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import asyncssh
 import pytest
 
-from harness import cluster as clusters
 from harness import rsync
 from harness.addresses import resolve
 from harness.cluster import Cluster
 from harness.config import ClusterConfig, SshConfig
+from harness.connection import Connection
 from harness.errors import DeadlineError, PreflightError, RemoteCommandError, UnreachableError
 
 if TYPE_CHECKING:
@@ -167,11 +167,11 @@ def test_everything_goes_through_the_gateway(gateway: tuple[ClusterConfig, list[
     ports = sorted(node.port for node in config.nodes)
     with Cluster(config) as cluster:
         cluster.each(lambda host: host.write("~/note", b"here", 0o600)).demand()
+        ssh = cluster.ssh_argv(cluster.hosts["comp11"])
     assert sorted(passed) == ports
     if rsync.missing_here() is None:
-        (tmp_path / "ssh_config").write_text(rsync.ssh_config(config))
         (tmp_path / "home").mkdir()
-        argv = rsync.argv(config.node("comp11"), tmp_path / "ssh_config", "~/.", tmp_path / "home")
+        argv = rsync.argv(config.node("comp11"), ssh, "~/.", tmp_path / "home")
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "home/note").read_bytes() == b"here"
@@ -198,7 +198,7 @@ def test_a_name_that_means_loopback_to_the_others_is_refused(hosts: ClusterConfi
         resolve(cluster)
 
 
-def test_who_hangs_up_through_a_dead_gateway_still_asks_the_gateway(monkeypatch):
+def test_who_hangs_up_through_a_dead_gateway_still_asks_the_gateway():
     """Closing such a connection writes to the gateway's, and that write fails."""
 
     class Dead:
@@ -206,8 +206,8 @@ def test_who_hangs_up_through_a_dead_gateway_still_asks_the_gateway(monkeypatch)
             raise EOFError
 
     asked = []
-    gateway = SimpleNamespace(answers=lambda: asked.append("gateway"))
-    monkeypatch.setattr(clusters._Connection, "transport", Dead())
-    monkeypatch.setattr(clusters._Connection, "hop", gateway)
-    clusters._Connection("nowhere").hang_up()
+    connection = Connection.__new__(Connection)
+    connection.transport = Dead()
+    connection.hop = SimpleNamespace(answers=lambda: asked.append("gateway"))
+    connection.hang_up()
     assert asked == ["gateway"]

@@ -112,15 +112,13 @@ def test_assembly_joins_the_uncertainties_and_leaves_torn_lines_out(tmp_path: Pa
 def test_rsync_and_sftp_bring_home_the_same_bytes(hosts: ClusterConfig, local, tmp_path: Path) -> None:
     remote = local.homes["comp11"] / "runs-of-a-test" / "x"
     put(remote, {"events.csv": "a\n" + "1234567\n" * 50_000, "run.key": "secret", "agent.log": "ä\n"})
-    config_file = tmp_path / "ssh config"
-    config_file.write_text(rsync.ssh_config(hosts))
     by_rsync, by_sftp = tmp_path / "by rsync", tmp_path / "sftp"
     by_rsync.mkdir()
     by_sftp.mkdir()
-    argv = rsync.argv(hosts.node("comp11"), config_file, "~/runs-of-a-test/x", by_rsync)
-    subprocess.run(argv, check=True, timeout=60, capture_output=True)
     with Cluster(hosts) as cluster:
         host = cluster.hosts["comp11"]
+        argv = rsync.argv(host.node, cluster.ssh_argv(host), "~/runs-of-a-test/x", by_rsync)
+        subprocess.run(argv, check=True, timeout=60, capture_output=True)
         for name in host.list("~/runs-of-a-test/x") or {}:
             if name != "run.key":
                 host.fetch(f"~/runs-of-a-test/x/{name}", by_sftp / name)

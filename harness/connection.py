@@ -1,0 +1,176 @@
+"""One SSH connection along a route, every hop of it with a deadline."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import paramiko
+
+from harness import ssh_socket
+from harness.channels import ALIVE_TIMEOUT_S, CONNECT_TIMEOUT_S, SSH_ERRORS, calling_after, end
+from harness.host_keys import HostKeys
+from harness.identities import Secrets, log_in
+from harness.proxy_command import ProxySocket
+
+if TYPE_CHECKING:
+    import socket
+
+    from harness.host_keys import Trust
+    from harness.route import Route
+    from harness.ssh_options import SshOptions
+
+KEEPALIVE_S: Final = 10
+
+
+class Connection:
+    """A connection that follows ssh_config as ssh does; closed until it is opened, and again after it broke."""
+
+    transport: paramiko.Transport | None = None
+    hop: Connection | None = None
+    proxy_words = ""
+
+    def __init__(self, route: Route, hop: Connection | None, trust: Trust, secrets: Secrets) -> None:
+        """Prepare. ``hop`` is the connection to the host before this one, if there is one."""
+        self._options: SshOptions = route.options
+        self.route = route
+        self.hop = hop
+        self._secrets = secrets
+        self._host_keys = HostKeys(route.options, trust)
+        self._timeout_s = route.options.connect_timeout_s or CONNECT_TIMEOUT_S
+        self._opening = threading.RLock()  # a hop is many connections' own
+
+    @property
+    def host(self) -> str:
+        """Return where the host is."""
+        return self._options.host
+
+    @property
+    def user(self) -> str:
+        """Return who logs in."""
+        return self._options.user
+
+    @property
+    def port(self) -> int:
+        """Return the port of its sshd."""
+        return self._options.port
+
+    @property
+    def gateway(self) -> Connection | str | None:
+        """Return what the connection goes through: another one, or a ProxyCommand."""
+        return self.hop or self._options.proxy_command
+
+    @property
+    def is_connected(self) -> bool:
+        """Return whether it is open, as far as this end knows."""
+        return self.transport is not None and self.transport.is_active()
+
+    def open(self) -> None:
+        """Connect, and keep the connection from falling asleep. Raises what SSH raises (SSH_ERRORS), ConfigError."""
+        with self._opening:
+            if self.is_connected:
+                return
+            self.close()
+            sock: Any = None
+            transport: paramiko.Transport | None = None
+            try:
+                sock = self._socket()
+                transport = _Transport(sock, self._options, self._host_keys)
+                self._log_in(transport, self._address(sock))
+            except BaseException:
+                if transport is not None:
+                    transport.close()
+                    transport.join(ALIVE_TIMEOUT_S)  # paramiko leaves the thread of a failed login behind
+                if isinstance(sock, ProxySocket):
+                    self.proxy_words = f"; its ProxyCommand said: {said}" if (said := sock.said()) else ""
+                if sock is not None:
+                    sock.close()
+                raise
+            transport.set_keepalive(KEEPALIVE_S)
+            self.transport = transport
+
+    def close(self) -> None:
+        """Close it, if it is open; the ones it goes through stay as they are."""
+        if self.transport is not None:
+            self.transport.close()
+            self.transport = None
+
+    def answers(self) -> bool:
+        """Return whether the other end still answers; a connection that does not is closed."""
+        if self.transport is None or not self.transport.is_active():
+            return False
+        try:
+            with calling_after(ALIVE_TIMEOUT_S, partial(end, self.transport)):
+                self.transport.open_session(timeout=ALIVE_TIMEOUT_S).close()
+        except SSH_ERRORS:
+            self.close()
+            if self.hop is not None:
+                self.hop.answers()
+            return False
+        return True
+
+    def hang_up(self) -> None:
+        """End a connection that keeps somebody waiting; its gateway too, if that is what keeps it."""
+        if self.transport is not None:
+            end(self.transport)
+        if self.hop is not None:
+            self.hop.answers()
+
+    def _socket(self) -> Any:
+        """Return what stands for a socket to this host."""
+        if self.hop is not None:
+            self.hop.open()
+            transport = self.hop.transport
+            if transport is None:
+                raise EOFError
+            target = (self.host, self.port)
+            with calling_after(self._timeout_s + ALIVE_TIMEOUT_S, partial(end, transport)):
+                return transport.open_channel("direct-tcpip", target, ("", 0), timeout=self._timeout_s)
+        if self._options.proxy_command is not None:
+            return ProxySocket(self._options.proxy_command)
+        return ssh_socket.connect(self._options, self._timeout_s)
+
+    def _address(self, sock: socket.socket) -> str | None:
+        """Return the address that was reached, where it was reached directly."""
+        if self.gateway is not None:
+            return None
+        with contextlib.suppress(OSError):
+            return str(sock.getpeername()[0])
+        return None
+
+    def _log_in(self, transport: paramiko.Transport, address: str | None) -> None:
+        transport.banner_timeout = transport.auth_timeout = self._timeout_s
+        transport.start_client(timeout=self._timeout_s)
+        if not transport.initial_kex_done:
+            raise TimeoutError
+        self._host_keys.believe(transport.get_remote_server_key(), address)
+        log_in(transport, self._options, self._secrets)
+
+
+class _Transport(paramiko.Transport):
+    """Paramiko's connection with the algorithms that ssh_config allows, and the host key that is known first."""
+
+    def __init__(self, sock: Any, options: SshOptions, host_keys: HostKeys) -> None:
+        """Prepare. Raises SSHException if paramiko has none of the algorithms of a list."""
+        super().__init__(sock)
+        allowed = dict(options.algorithms)
+        self._ours = {kind: self._both(kind, allowed.get(kind, ())) for kind in ("ciphers", "macs", "kex", "pubkeys")}
+        self._ours["keys"] = tuple(host_keys.preferred(super().preferred_keys))
+        for kind, names in self._ours.items():
+            if not names:
+                raise paramiko.SSHException(f"of the {kind} that ssh_config allows, none is known here")
+
+    def _both(self, kind: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        known: tuple[str, ...] = tuple(getattr(self, f"_preferred_{kind}"))
+        return tuple(name for name in known if name in allowed) if allowed else known
+
+    def _filter_algorithm(self, kind: str) -> tuple[str, ...]:
+        """Return a list of algorithms; paramiko calls this for each of its lists but that of host keys."""
+        return self._ours.get(kind) or tuple(getattr(self, f"_preferred_{kind}"))
+
+    @property
+    def preferred_keys(self) -> tuple[str, ...]:
+        """Return the algorithms of host keys, in the order to ask for them."""
+        return self._ours["keys"]

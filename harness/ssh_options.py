@@ -1,0 +1,195 @@
+"""What is in force for one host: one frozen value, whoever read the ssh_config.
+
+OpenSSH's client is asked where there is one (:mod:`harness.openssh`), else the files are read here
+(:mod:`harness.ssh_config`). Keywords: ssh_config(5).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from harness import openssh, ssh_config
+from harness.errors import ConfigError
+from harness.openssh import first
+from harness.ssh_question import NO_FILE, under_home
+from harness.ssh_tokens import expanded, tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harness.ssh_question import Question
+
+NONE: Final = "none"
+SSH_PORT: Final = 22
+AGENT_VARIABLE: Final = "SSH_AUTH_SOCK"
+YES: Final = ("yes", "true")
+ALGORITHMS: Final = {  # paramiko's word for a list of algorithms, and ssh's
+    "keys": "hostkeyalgorithms",
+    "ciphers": "ciphers",
+    "macs": "macs",
+    "kex": "kexalgorithms",
+    "pubkeys": "pubkeyacceptedalgorithms",
+    "authorities": "casignaturealgorithms",  # ours: paramiko judges no certificate
+}
+
+# What decides where a login goes or whether it succeeds, and cannot be given by us: keyword, values that ask for
+# nothing, and what to do instead.
+_NOT_OURS: Final = (
+    ("pkcs11provider", (NONE,), "load the token's keys into the agent: ssh-add -s PROVIDER"),
+    ("securitykeyprovider", ("internal", "", NONE), "use a key that needs no token"),
+    ("verifyhostkeydns", ("no", "false"), "connect once with ssh, so that known_hosts has the key"),
+    ("nohostauthenticationforlocalhost", ("no", "false"), "host keys are always checked here"),
+    ("proxyusefdpass", ("no", "false"), "name a ProxyCommand that passes the bytes itself"),
+    ("bindinterface", (NONE,), "use BindAddress"),
+    ("connectionattempts", ("1",), "it is tried once"),
+)
+_HOP: Final = re.compile(r"(?:ssh://)?(?:(?P<user>.+)@)?(?:\[(?P<v6>[^]]+)\]|(?P<host>[^:/]+))(?::(?P<port>\d+))?/?")
+
+
+@dataclass(frozen=True)
+class Hop:
+    """A host on the way, as ProxyJump names it; what is None is left to that host's own configuration."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+
+
+@dataclass(frozen=True)
+class SshOptions:
+    """What is in force for one host. Names of files are whole: no ``~``, token or variable is left in them."""
+
+    name: str  # as it was asked for; ``host`` is where that is (HostName), in small letters
+    host: str
+    user: str
+    port: int
+    identity_files: tuple[str, ...] = ()
+    certificate_files: tuple[str, ...] = ()
+    identities_only: bool = False
+    public_keys: bool = True  # PubkeyAuthentication and PreferredAuthentications leave them in
+    agent: str | None = None  # its socket
+    jumps: tuple[Hop, ...] = ()
+    proxy_command: str | None = None
+    host_key_alias: str | None = None
+    user_known_hosts: tuple[str, ...] = ()
+    global_known_hosts: tuple[str, ...] = ()
+    known_hosts_command: str | None = None  # tokens left in: they depend on the key
+    revoked_host_keys: str | None = None
+    check_host_ip: bool = False
+    hash_known_hosts: bool = False
+    strict_checking: str = "ask"  # what the user's configuration says; the cluster file decides
+    address_family: str = "any"
+    bind_address: str | None = None
+    connect_timeout_s: int | None = None
+    algorithms: tuple[tuple[str, tuple[str, ...]], ...] = ()  # by paramiko's word; none: any that it has
+    not_obeyed: tuple[str, ...] = ()
+
+    @property
+    def known_as(self) -> str:
+        """Return the name that known_hosts has the key under: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT."""
+        if self.host_key_alias is not None:
+            return self.host_key_alias
+        return self.host.lower() if self.port == SSH_PORT else f"[{self.host.lower()}]:{self.port}"
+
+
+def in_force(question: Question) -> tuple[SshOptions, tuple[str, ...]]:
+    """Return what is in force for a host, and lines that the user should see.
+
+    Raises ConfigError for a configuration that ssh would refuse, naming file and line.
+    """
+    program = None if question.config_file == NO_FILE else openssh.client()
+    notes: tuple[str, ...] = ()
+    said: Mapping[str, Sequence[str]]
+    if question.config_file == NO_FILE:
+        said, notes = ssh_config.read(question)
+    elif program is None:
+        said, notes = ssh_config.read(question)
+        notes = ("ssh_config: no ssh on this machine to ask; its files are read here", *notes)
+    else:
+        try:
+            said = openssh.ask(program, question)
+        except openssh.CannotAnswerError as error:
+            said, notes = ssh_config.read(question)
+            notes = (f"ssh_config: cannot ask ssh ({error}); its files are read here", *notes)
+    options = options_from(question.host, said)
+    return options, notes + options.not_obeyed
+
+
+def options_from(name: str, said: Mapping[str, Sequence[str]]) -> SshOptions:
+    """Return the options that a reader's answer means. Raises ConfigError."""
+    jump, command = first(said, "proxyjump", NONE), first(said, "proxycommand", NONE)
+    jumps = () if jump.lower() == NONE else tuple(hop_of(text) for text in jump.split(","))
+    host, user, port = first(said, "hostname"), first(said, "user"), int(first(said, "port"))
+    known = tokens(name, host, user, str(port), first(said, "hostkeyalias"), jumps[-1].host if jumps else "")
+    methods = first(said, "preferredauthentications", "publickey").split(",")
+
+    def paths(keyword: str) -> tuple[str, ...]:
+        named = [path for path in said.get(keyword, []) if path.lower() != NONE]
+        return tuple(dict.fromkeys(under_home(expanded(path, known, keyword)) for path in named))
+
+    def known_hosts(keyword: str) -> tuple[str, ...]:
+        return tuple(under_home(path) for path in said.get(keyword, []) if path.lower() != NONE)
+
+    timeout = first(said, "connecttimeout", NONE)
+    revoked = paths("revokedhostkeys")
+    return SshOptions(
+        name=name,
+        host=host,
+        user=user,
+        port=port,
+        identity_files=paths("identityfile"),
+        certificate_files=paths("certificatefile"),
+        identities_only=first(said, "identitiesonly", "no") in YES,
+        public_keys=first(said, "pubkeyauthentication", "yes") not in {"no", "false"} and "publickey" in methods,
+        agent=_agent(first(said, "identityagent", AGENT_VARIABLE), known),
+        jumps=jumps,
+        proxy_command=None if jumps or command.lower() == NONE else expanded(command, known, "proxycommand"),
+        host_key_alias=first(said, "hostkeyalias").lower() or None,
+        user_known_hosts=known_hosts("userknownhostsfile"),
+        global_known_hosts=known_hosts("globalknownhostsfile"),
+        known_hosts_command=_unless_none(first(said, "knownhostscommand")),
+        revoked_host_keys=revoked[0] if revoked else None,
+        check_host_ip=first(said, "checkhostip", "no") in YES,
+        hash_known_hosts=first(said, "hashknownhosts", "no") in YES,
+        strict_checking=first(said, "stricthostkeychecking", "ask").lower(),
+        address_family=first(said, "addressfamily", "any").lower(),
+        bind_address=_unless_none(first(said, "bindaddress")),
+        connect_timeout_s=int(timeout) if timeout.isdecimal() and int(timeout) > 0 else None,
+        algorithms=_algorithms(said),
+        not_obeyed=tuple(
+            f"ssh_config of {name}: {keyword} {first(said, keyword)} is not obeyed here; {advice}"
+            for keyword, nothing, advice in _NOT_OURS
+            if first(said, keyword, nothing[0]).lower() not in nothing
+        ),
+    )
+
+
+def hop_of(text: str) -> Hop:
+    """Return what one part of a ProxyJump names: ``[user@]host[:port]`` or ``ssh://…``. Raises ConfigError."""
+    match = _HOP.fullmatch(text.strip())
+    if match is None:
+        raise ConfigError(f"ssh_config: ProxyJump: expected [user@]host[:port] or ssh://[user@]host[:port], got {text}")
+    return Hop(match["v6"] or match["host"], match["user"], int(match["port"]) if match["port"] else None)
+
+
+def _agent(said: str, known: Mapping[str, str]) -> str | None:
+    """Return the agent's socket that IdentityAgent means: a path, ``$NAME``, SSH_AUTH_SOCK, or none."""
+    if said.lower() == NONE:
+        return None
+    if said == AGENT_VARIABLE:
+        return os.environ.get(AGENT_VARIABLE) or None
+    if said.startswith("$") and not said.startswith("${"):
+        return os.environ.get(said[1:]) or None
+    return under_home(expanded(said, known, "identityagent"))
+
+
+def _algorithms(said: Mapping[str, Sequence[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    lists = ((kind, first(said, keyword)) for kind, keyword in ALGORITHMS.items())
+    return tuple((kind, tuple(text.split(","))) for kind, text in lists if text)
+
+
+def _unless_none(text: str) -> str | None:
+    return None if text.lower() in {"", NONE} else text
