@@ -14,17 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 POLL_S: Final = 0.5
+_unheard: list[int] = []  # signals that were told of and have not ended anything yet
+
 INTERRUPTED: Final = "interrupt received: stopping the agents and collecting first; this ends by itself"
 
 
 def until(what: str, missing: Callable[[], str | None], timeout_s: float, poll_s: float = POLL_S) -> None:
     """Return once ``missing`` says None; it is asked every ``poll_s`` and says what is still missing until then.
 
-    Raises DeadlineError after ``timeout_s``, with the last answer in it.
+    Raises DeadlineError after ``timeout_s``, with the last answer in it; KeyboardInterrupt once more where Python lost
+    the first one, which it does with what is raised while it runs a destructor or a callback of its own.
     """
     deadline = time.monotonic() + timeout_s
     tick = threading.Event()
     while (said := missing()) is not None:
+        if _unheard and threading.current_thread() is threading.main_thread():
+            _unheard.clear()
+            raise KeyboardInterrupt
         if time.monotonic() >= deadline:
             raise DeadlineError(f"{what}: expected within {timeout_s:g} s, still missing: {said}")
         tick.wait(min(poll_s, max(0.0, deadline - time.monotonic())))
@@ -42,12 +48,14 @@ def told_of_interrupt(say: Callable[[str], None]) -> Iterator[None]:
         came.append(number)
         _said(say)
         if len(came) == 1:
+            _unheard.append(number)
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
+        _unheard.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -67,6 +75,7 @@ def uninterrupted(say: Callable[[str], None]) -> Iterator[None]:
         held.append(number)
         _said(say)
 
+    _unheard.clear()  # what came before led here
     before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
