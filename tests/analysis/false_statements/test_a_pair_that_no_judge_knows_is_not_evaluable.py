@@ -1,0 +1,51 @@
+"""A judge that knows nothing of some events says nothing of them: not that it can tell 0 of 200."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis import judges, verdicts, window_assignment
+from analysis.dependence import Dependence
+from analysis.readings import table
+from analysis.simulation.simulate import simulate
+
+
+class Named:
+    name, reason = judges.REFERENCE, ""
+
+
+def judged(truth):
+    labels = np.array([verdicts.BEFORE, verdicts.AFTER, verdicts.AMBIGUOUS, verdicts.NOT_EVALUABLE], dtype=np.int8)
+    shared = Dependence(np.arange(4), None)
+    return judges.judge(Named(), labels, np.array(truth, dtype=np.int8), shared)
+
+
+def test_nothing_known_is_a_reason_and_no_rate():
+    found = judged([verdicts.NOT_EVALUABLE] * 4)
+    assert found.reason == judges.KNOWS_NOTHING
+    assert list(found.rates) == []
+    assert found.as_dict()["status"] == "not_evaluable"
+
+
+def test_what_is_only_known_of_events_that_the_source_has_no_reading_of_is_nothing_too():
+    assert judged([verdicts.NOT_EVALUABLE] * 3 + [verdicts.BEFORE]).reason == judges.KNOWS_NOTHING
+
+
+def test_known_and_open_is_a_share_of_0():
+    found = judged([verdicts.AMBIGUOUS] * 4)
+    assert (found.reason, found.judge_decided.numerator, found.judge_decided.denominator) == ("", 0, 3)
+
+
+def test_windows_of_a_judge_without_lags_are_not_evaluable(tmp_path):
+    from analysis import load
+
+    class Silent(Named):
+        def receipts(self, _first, _second):
+            nothing = np.zeros(60, dtype=np.int64)
+            return judges.Lag(nothing, nothing, nothing.astype(np.bool_))
+
+    run = table(load.load(simulate("honest", 3, 60, seed=2, results=tmp_path)))
+    found = window_assignment.compute(run, (100,), [Silent()])
+    assert {one.reason for cell in found.cells for one in cell.point_against} == {judges.KNOWS_NOTHING}
+    for cell in found.cells:
+        assert cell.point_rounds.judge in {judges.TRUTH, judges.REFERENCE}
