@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -15,6 +16,7 @@ from harness import ssh_config
 from harness.answers import Answers
 from harness.channels import ALIVE_TIMEOUT_S, CONNECT_TIMEOUT_S, SSH_ERRORS, calling_after, end
 from harness.errors import ConfigError, HarnessError
+from harness.fabric_settings import FabricSettings
 from harness.host import Host
 from harness.host_keys import apply_policy, know_by, known_hosts_files
 from harness.identities import held_by_agent, identities
@@ -132,9 +134,9 @@ class Cluster:
         self.config = config
         self.ssh_config_file: str | None = None
         if config.embedded:
-            settings = fabric.Config(ssh_config=paramiko.SSHConfig())
+            settings = FabricSettings(ssh_config=paramiko.SSHConfig())
         else:
-            settings = (settings or fabric.Config(lazy=True)).clone()
+            settings = (settings or FabricSettings(lazy=True)).clone()
             self.ssh_config_file = given_ssh_config(settings)
             settings._set(base_ssh_config=ssh_config.load(self.ssh_config_file))  # noqa: SLF001 - as fabric itself does, which knows no Include
         gateway = self._connect(config.gateway, settings, None) if config.gateway else None
@@ -193,6 +195,9 @@ class Cluster:
             ) from None
         hop = connection
         while isinstance(hop, fabric.Connection):  # ssh_config may have put more hosts in between
+            if hop.user is None:
+                told = f"user: expected one for {hop.host}, got none: this machine has no name for uid {os.getuid()}"
+                raise ConfigError(f"{told}; set user in the cluster file")
             files = known_hosts_files(self.config.known_hosts_file, hop.ssh_config.get("userknownhostsfile"))
             apply_policy(hop.client, self.config.host_key_policy, files)
             if alias := hop.ssh_config.get("hostkeyalias"):
@@ -211,6 +216,6 @@ def given_ssh_config(settings: Any) -> str | None:
 
 def with_ssh_config(settings: Any, path: str) -> Any:
     """Return fabric's configuration with another ssh_config, as ``fab -S`` would give it."""
-    changed = fabric.Config(lazy=True) if settings is None else settings.clone()
+    changed = FabricSettings(lazy=True) if settings is None else settings.clone()
     changed.set_runtime_ssh_path(path)
     return changed
