@@ -20,7 +20,7 @@ from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Final, Self
 
-import harness
+from harness.environment import known_environment
 from harness.errors import PreflightError
 from harness.localcluster.keys import known_host_line, make_key, write_key, write_private
 from harness.localcluster.processes import read_process
@@ -153,7 +153,7 @@ class Testbed:
         logs.mkdir()
         chrony_config = logs / "chrony.conf"
         chrony_config.write_text(topology.CHRONY_CONFIG.format(folder=logs), encoding="utf-8")
-        environment = {**os.environ, "PYTHONPATH": str(Path(harness.__file__).parent.parent)}
+        environment = known_environment()
 
         def ours(name: str, module: str, *options: str) -> Service:
             argv = [*enter, sys.executable, "-m", f"time_services.{module}", *options]
@@ -201,7 +201,7 @@ def _supervise(folder: Path) -> subprocess.Popen[bytes]:
     with (folder / "supervisor.log").open("wb") as log:
         return subprocess.Popen(
             [program("unshare"), "--net", sys.executable, "-m", "harness.testbed.supervisor", str(folder)],
-            env={**os.environ, "PYTHONPATH": str(Path(harness.__file__).parent.parent)},
+            env=known_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
