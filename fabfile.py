@@ -6,6 +6,7 @@ chain share connections and the experiment. Exit codes: docs/DEPLOYMENT.md.
 
 from __future__ import annotations
 
+import re
 import signal
 import traceback
 from pathlib import Path
@@ -17,18 +18,22 @@ from invoke import Collection, Context, Exit
 from invoke.exceptions import ParseError
 from invoke.tasks import Task
 
-from harness import config, runs, upkeep, waiting
+from harness import config, fabric_settings, runs, upkeep, waiting
 from harness import experiment as experiments
 from harness.errors import EXIT_ANALYSIS, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError, HarnessError
 from harness.options import whole_number
 from harness.session import Configs, Session
 from harness.testbed import keeper, state
+from node_agent import streams
 
 if TYPE_CHECKING:
     from harness.runs import RunFolder
 
 ROOT = Path(__file__).parent
 DEMO_CONFIGS = ROOT / config.CONFIGS / "demo"
+CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a word of the command line; invoke splits at dots
+fabric_settings.begin()
+streams.install()
 session = Session(ROOT)
 
 CONFIG_HELP = {
@@ -206,6 +211,7 @@ class ChainExecutor(fabric.Executor):  # type: ignore[misc]  # fabric publishes 
     def execute(self, *tasks: Any) -> Any:
         """Run the tasks in order; a hard error ends the chain with one clear line, a degraded outcome does not."""
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        streams.outlive_terminal()
         session.fabric_settings = self.config
         message = None
         try:
@@ -225,6 +231,9 @@ class ChainExecutor(fabric.Executor):  # type: ignore[misc]  # fabric publishes 
         finally:
             with waiting.uninterrupted(lambda _: None):
                 session.close()
+        if unheard := session.console.failure:
+            told = f"standard output: {unheard}; not all that was said was heard, and nothing else was changed by it"
+            message = f"{told}\n{message}" if message else told
         if message or session.exit_code:
             raise Exit(message, session.exit_code)
 
@@ -273,7 +282,8 @@ def _cluster_names() -> list[str]:
 
 
 def _cluster_files() -> list[Path]:
-    return sorted((ROOT / config.CLUSTERS).glob("*.yaml"))
+    """Return the cluster files; an editor's (``.#ares.yaml``) and a copy's (``._ares.yaml``) have no cluster's name."""
+    return sorted(path for path in (ROOT / config.CLUSTERS).glob("*.yaml") if CLUSTER_NAME.fullmatch(path.stem))
 
 
 def _collection() -> Collection:

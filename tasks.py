@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import invoke.tasks
 from invoke.exceptions import Exit
 
+from harness import settings
 from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError
 from harness.options import positive_number, whole_number
+from node_agent import streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from invoke.context import Context
     from invoke.tasks import Task
 
+settings.begin()
+streams.install()
 ROOT = Path(__file__).resolve().parent
 USAGE, FOUND_ERRORS = 2, 7
 
@@ -37,11 +41,12 @@ OLDEST_AGENT_PYTHON = "3.9"
 
 
 def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
-    """Make a task that ends with the documented exit code when it is interrupted; invoke's own is 1."""
+    """Make a task that outlives its terminal, and ends with 130 when it is interrupted; invoke's own code is 1."""
 
     def make(body: Callable[..., None]) -> Task[Any]:
         @functools.wraps(body)
         def run(*arguments: Any, **named: Any) -> None:
+            streams.outlive_terminal()
             try:
                 body(*arguments, **named)
             except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from analysis import cli, load, merged
 from analysis.errors import AnalysisError
 from analysis.run_all import Outcome, run_all
 from analysis.window_assignment import WINDOW_SIZES_MS
+from node_agent import streams
 
 INTERRUPTED: Final = 130
 
@@ -19,6 +20,8 @@ def main(argv: list[str] | None = None) -> int:
 
     0 ok, 2 no such run, 7 not to be analysed, or errors, 130 interrupted.
     """
+    streams.install()
+    streams.outlive_terminal()
     options = cli.parser("Analyse one run: statistics, merged table, figures and report.", windows=True)
     options.add_argument("--merged", choices=merged.FORMATS, help="form of the merged table; default: by its length")
     arguments = options.parse_args(argv)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from matplotlib.patches import Patch
-
 from analysis import statistics, style
+from analysis.plotting import Patch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

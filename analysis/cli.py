@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from analysis import load
 from analysis.errors import AnalysisError
 from analysis.readings import Table, table
-from node_agent import records
+from node_agent import records, streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +68,7 @@ def main(
     windows: bool = False,
 ) -> int:
     """Run one analysis by hand; return its exit code (2: no such run, 7: not to be analysed)."""
+    streams.install()
     arguments = parser(description, windows=windows).parse_args(argv)
     sizes = (arguments.window_sizes,) if windows and arguments.window_sizes else ()
     try:

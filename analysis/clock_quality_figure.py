@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from analysis import style
 from analysis.bars import PERCENT, legend
+from analysis.plotting import Line2D, Patch
 from analysis.readings import POINT as POINT_CLOCK
 
 if TYPE_CHECKING:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from matplotlib.patches import Patch
-
 from analysis import clock_quality_figure, commit_wait_figure, judgement_bars, reference_figure, statistics, style
 from analysis.bars import (
     HATCH,
@@ -29,6 +27,7 @@ from analysis.commit_wait import FIGURE as COMMIT_WAIT
 from analysis.coordination_cost import FIGURE as COORDINATION
 from analysis.ordering_consensus import FIGURE as ORDERING
 from analysis.ordering_consensus import INTERVAL
+from analysis.plotting import Patch
 from analysis.readings import POINT
 from analysis.reference_figure import FIGURE as REFERENCE_WIDTH
 from analysis.window_assignment import FIGURE as WINDOWS

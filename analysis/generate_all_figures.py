@@ -9,7 +9,7 @@ from analysis import cli, load, results
 from analysis.errors import AnalysisError
 from analysis.run_all import draw
 from analysis.window_assignment import WINDOW_SIZES_MS
-from node_agent import records
+from node_agent import records, streams
 
 
 def generate_figure(experiment_dir: str | Path, output_dir: str | Path) -> list[Path]:
@@ -22,6 +22,7 @@ def generate_figure(experiment_dir: str | Path, output_dir: str | Path) -> list[
 
 def main(argv: list[str] | None = None) -> int:
     """Draw all figures of one experiment into its figures folder and print their paths."""
+    streams.install()
     arguments = cli.parser(__doc__, windows=True).parse_args(argv)
     try:
         path = load.resolve(arguments.experiment, arguments.results_dir)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from matplotlib.patches import Patch
-
 from analysis import style
 from analysis.bars import HATCH, PERCENT
 from analysis.judges import REFERENCE, TRUTH
+from analysis.plotting import Patch
 from analysis.readings import POINT
 
 if TYPE_CHECKING:

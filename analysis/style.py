@@ -9,14 +9,17 @@ import io
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
-
-from analysis import output
+from analysis import output, plotting
+from analysis.plotting import (
+    ConstrainedLayoutEngine,
+    Figure,
+    FigureCanvasAgg,
+    FigureCanvasPdf,
+    FixedLocator,
+    FuncFormatter,
+    MaxNLocator,
+    NullLocator,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +71,7 @@ RC: Final[dict[str, Any]] = {
 
 def context() -> AbstractContextManager[None]:
     """Return the context in which every figure is drawn and saved."""
-    return rc_context(RC)  # type: ignore[arg-type]  # the stubs want every key spelt as a literal
+    return plotting.settings(RC)
 
 
 def colour(source: str) -> str:

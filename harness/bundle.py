@@ -104,9 +104,9 @@ def fetch_libraries(requirements: Path, cache: Path) -> Path:
         target = Path(scratch) / "libraries"
         isolate(Path(scratch))
         argv = _installer(requirements.resolve(), target.resolve())
-        done = subprocess.run(argv, cwd=scratch, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(argv, cwd=scratch, capture_output=True, timeout=300, check=False)
         if done.returncode != 0:
-            reason = " ".join(done.stderr.split())[-400:]
+            reason = " ".join(done.stderr.decode("utf-8", "replace").split())[-400:]
             raise PreflightError(f"agent bundle: cannot fetch {AGENT_REQUIREMENTS} (needed once, online): {reason}")
         try:
             target.rename(folder)

@@ -6,12 +6,12 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-import fabric
 import paramiko
 
 from harness.answers import Answers
 from harness.connection import Connection
 from harness.errors import HarnessError
+from harness.fabric_settings import FabricSettings
 from harness.host import Host
 from harness.route import Routes, given_by, ssh_argv
 
@@ -104,11 +104,6 @@ class Cluster:
 
 def with_ssh_config(settings: Any, path: str) -> Any:
     """Return fabric's configuration with another ssh_config, as ``fab -S`` would give it."""
-    changed = no_ssh_config() if settings is None else settings.clone()
+    changed = FabricSettings(lazy=True, ssh_config=paramiko.SSHConfig()) if settings is None else settings.clone()
     changed.set_runtime_ssh_path(path)
     return changed
-
-
-def no_ssh_config() -> Any:
-    """Return fabric's configuration, which reads no ssh_config of anybody's: ssh is asked instead."""
-    return fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig())

@@ -188,7 +188,8 @@ def _rsync(argv: list[str]) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",  # a host's banner may be in any encoding
         start_new_session=True,
     )
     try:

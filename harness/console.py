@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from node_agent import streams
 from node_agent.clocks.self_report import is_unfit
 from node_agent.records import BROADCASTING, CHRONOTICK, NTP, OK, SourceStatus
 
@@ -41,7 +42,7 @@ class Console:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         """Write to ``stream`` (standard output); whether it is a terminal decides how."""
-        stream = stream or sys.stdout
+        self._stream = stream = stream or sys.stdout
         width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
         self._rich = RichConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._lock = threading.RLock()  # a signal may speak while this thread does
@@ -50,6 +51,11 @@ class Console:
     def width(self) -> int:
         """Return how many characters a line has."""
         return self._rich.width
+
+    @property
+    def failure(self) -> str | None:
+        """Return why not all that was said is heard (a pipe without a reader, a closed terminal, a full disk)."""
+        return streams.failure_of(self._stream)
 
     def say(self, line: str) -> None:
         """Write one line."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness import collect, ending, launch, outcome, phases, runs, waiting
 from harness.again import again
-from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, NothingRecordedError, RunError
+from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, HarnessError, NothingRecordedError
 from harness.planning import RunSpec, new_run_id, new_run_key, node_plans, run_dir
 from harness.watching import Watch
 from node_agent.records import COLLECTED, DEPLOYED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
@@ -92,12 +92,17 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
         run.cluster, run.agent, run.spec.run_id, {node_id: plan.run_dir for node_id, plan in run.plans.items()}
     )
     with waiting.told_of_interrupt(run.console.say):
-        failure: str | None = INTERRUPTED
+        failure: str | None = None
         try:
             _carry_out(run, watch)
-            failure = None
-        except RunError as error:
+        except KeyboardInterrupt:
+            failure = INTERRUPTED
+            raise
+        except HarnessError as error:
             failure = str(error)
+            raise
+        except BaseException as error:
+            failure = f"internal error: {type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
             raise
         finally:
             with waiting.uninterrupted(run.console.say):
@@ -175,6 +180,9 @@ def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: 
     session.console.say(f"run experiment={folder.name} outcome={ended} folder={folder.path}")
     for problem in manifest.problems:
         session.console.say(f"problem: {problem}")
+    if unheard := session.console.failure:  # which is no fault of the run
+        manifest.notes = [f"nobody listened to the end: standard output: {unheard}"]
+        folder.save()
     session.note(max(outcome.exit_code(manifest, unborn), EXIT_COLLECTION if wrong.keys() - unborn else 0))
 
 

@@ -106,7 +106,7 @@ def _uv(root: Path, arguments: Sequence[str], stdin: str = "") -> str:
         raise ConfigError("uv: expected it on PATH, got none; pip install uv")
     try:
         done = subprocess.run(
-            [uv, *arguments], cwd=root, input=stdin, capture_output=True, text=True, timeout=300, check=False
+            [uv, *arguments], cwd=root, input=stdin, capture_output=True, encoding="utf-8", timeout=300, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(f"uv {arguments[0]}: {error}") from error

@@ -152,13 +152,18 @@ def code_version(root: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         top = _git(root, "rev-parse", "--show-toplevel")
         if Path(top).samefile(root):
-            commit, dirty = _git(root, "rev-parse", "HEAD"), bool(_git(root, "status", "--porcelain"))
+            commit, dirty = (
+                _git(root, "rev-parse", "HEAD"),
+                bool(_git(root, "status", "--porcelain", "--untracked-files=normal")),
+            )
     return {"git": commit, "dirty": dirty, "source_sha256": _source_hash(root)}
 
 
 def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, timeout=10, check=True)
-    return done.stdout.strip()
+    """Ask git about the repository at ``root``, whichever one the environment means (as it does inside a hook)."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(["git", "-C", root, *arguments], env=known, capture_output=True, timeout=10, check=True)
+    return os.fsdecode(done.stdout).strip()
 
 
 def _source_hash(root: Path) -> str:

@@ -106,6 +106,8 @@ def _follow(session: Session, folder: RunFolder, logs: dict[str, _Log]) -> None:
         for node_id, text in answers.ok.items():
             for line in text.splitlines():
                 session.console.say(f"{node_id}: {line}")
+        if session.console.failure:  # there is nobody to follow them for
+            return None
         return ", ".join(node_id for node_id, view in views.items() if not view.over) or None
 
     spec = session.spec(folder, session.kept_configs(folder))

@@ -7,13 +7,14 @@ import json
 import sys
 from pathlib import Path
 
-from node_agent import lifecycle, options
+from node_agent import lifecycle, options, streams
 from node_agent import plan as plans
 from node_agent.lifecycle import EXIT_USAGE, AgentError, expand
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; every failure is one line on standard error and a documented exit code."""
+    streams.install()
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
@@ -37,6 +38,7 @@ def coordinator_main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="agent", description="Stamp every event with every clock, on one node.")
+    parser.add_argument("--mark", default="", help="a word to say just before the answer, to tell it from other output")
     commands = parser.add_subparsers(dest="command", required=True)
     for role in (plans.WORKER, plans.COORDINATOR):
         command = commands.add_parser(role, help=f"run a {role}, from a plan or by hand")
@@ -82,24 +84,24 @@ def _work(arguments: argparse.Namespace) -> int:
         raise AgentError(f"plan {arguments.plan}: expected one of a {arguments.role}, got a {plan.role}'s", EXIT_USAGE)
     if not arguments.detach:
         return serve.from_plan(plan, lambda _report: None)
-    _print(lifecycle.detach(lambda report: serve.from_plan(plan, report)))
+    _print(arguments, lifecycle.detach(lambda report: serve.from_plan(plan, report)))
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:
     from node_agent.check import check  # noqa: PLC0415 - as above
 
-    _print(check(_read_plan(arguments.plan)))
+    _print(arguments, check(_read_plan(arguments.plan)))
     return 0
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    _print(lifecycle.status(expand(arguments.run_dir)))
+    _print(arguments, lifecycle.status(expand(arguments.run_dir)))
     return 0
 
 
 def _stop(arguments: argparse.Namespace) -> int:
-    _print(lifecycle.stop(expand(arguments.run_dir), arguments.timeout_s))
+    _print(arguments, lifecycle.stop(expand(arguments.run_dir), arguments.timeout_s))
     return 0
 
 
@@ -108,8 +110,8 @@ def _checksum(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print(said: object) -> None:
-    print(json.dumps(said), flush=True)  # noqa: T201 - the controller reads this line
+def _print(arguments: argparse.Namespace, said: object) -> None:
+    print(f"{arguments.mark}{json.dumps(said)}", flush=True)  # noqa: T201 - the controller reads this line
 
 
 if __name__ == "__main__":

@@ -384,6 +384,7 @@ class Manifest:
     config: dict[str, Any]
     nodes: dict[str, NodeManifest]
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what is worth knowing and does not touch the outcome
     phase_seconds: dict[str, float] = field(default_factory=dict)
     imported: dict[str, Any] | None = None
     assembled: dict[str, str] = field(default_factory=dict)  # sha256 of the tables made at home, by file

@@ -27,7 +27,7 @@ _OBJECT_OR_NONE = (dict, type(None))
 _MANIFEST: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(("run_id", "experiment", "cluster", "phase", "created_utc"), _TEXT),
     **dict.fromkeys(("code_version", "config", "nodes", "phase_seconds", "assembled"), (dict,)),
-    **dict.fromkeys(("argv", "problems"), (list,)),
+    **dict.fromkeys(("argv", "problems", "notes"), (list,)),
     "outcome": (str, type(None)), "imported": _OBJECT_OR_NONE, "schema": _WHOLE,
 }  # fmt: skip
 _NODE: Final[dict[str, tuple[type, ...]]] = {

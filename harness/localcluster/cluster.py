@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import harness
 from harness.config import split_host_port, split_url
+from harness.environment import known_environment
 from harness.errors import ConfigError, PreflightError
 from harness.localcluster.claims import claim
-from harness.localcluster.messages import Failed, HostOrder, Order, Ready, read_report
+from harness.localcluster.messages import MARK, Failed, HostOrder, Order, Ready, read_report
 from harness.localcluster.processes import descendants, kill_all
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def start(config: ClusterConfig, deadline_s: float = START_DEADLINE_S) -> LocalC
     with tempfile.TemporaryFile() as errors:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "harness.localcluster"],
-            env={**os.environ, "PYTHONPATH": str(Path(harness.__file__).parent.parent)},
+            env=known_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -129,7 +129,10 @@ def _await_ready(supervisor: subprocess.Popen[bytes], order: Order, deadline_s: 
         raise AssertionError("started with pipes")
     with contextlib.suppress(BrokenPipeError):  # it ended already; the answer below says why
         supervisor.stdin.write(order.to_json().encode() + b"\n")
-    text = _read_line(supervisor.stdout, time.monotonic() + deadline_s + 1)  # it keeps the same deadline itself
+    deadline = time.monotonic() + deadline_s + 1  # it keeps the same deadline itself
+    text = _read_line(supervisor.stdout, deadline)
+    while text.endswith(b"\n") and not text.startswith(MARK.encode()):
+        text = _read_line(supervisor.stdout, deadline)
     if not text.endswith(b"\n"):
         errors.seek(0)
         said = errors.read().decode(errors="replace").strip().splitlines()
@@ -148,7 +151,7 @@ def _read_line(pipe: IO[bytes], deadline: float) -> bytes:
         left_s = deadline - time.monotonic()
         if left_s <= 0 or not select.select([pipe], [], [], left_s)[0]:
             break
-        data = os.read(pipe.fileno(), 65536)
+        data = os.read(pipe.fileno(), 1)  # no further than this line
         if not data:
             break
         text += data

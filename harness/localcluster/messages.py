@@ -1,9 +1,15 @@
-"""What the parent and the supervisor of an embedded cluster tell each other: one JSON line each way."""
+"""What the parent and the supervisor of an embedded cluster tell each other: one JSON line each way.
+
+The supervisor's begins with a mark, for what starts with Python there (a ``sitecustomize``) may have spoken before.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Final
+
+MARK: Final = "embedded cluster: "
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Ready:
 
     def to_json(self) -> str:
         """Write the report on one line."""
-        return json.dumps({"ready": asdict(self)})
+        return MARK + json.dumps({"ready": asdict(self)})
 
 
 @dataclass(frozen=True)
@@ -78,12 +84,12 @@ class Failed:
 
     def to_json(self) -> str:
         """Write the report on one line."""
-        return json.dumps({"failed": self.problem})
+        return MARK + json.dumps({"failed": self.problem})
 
 
 def read_report(text: str) -> Ready | Failed:
     """Read what the supervisor said. Raises ValueError, KeyError or TypeError for anything else."""
-    data = json.loads(text)
+    data = json.loads(text.removeprefix(MARK))
     if "failed" in data:
         return Failed(data["failed"])
     ready = data["ready"]

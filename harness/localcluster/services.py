@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import time_services
+from harness.environment import known_environment
 from harness.localcluster.messages import Service
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.localcluster.processes import Children
 
 NTP = "ntp"
@@ -30,18 +30,17 @@ async def start_service(name: str, address: str, folder: Path, children: Childre
     It is never restarted: what happens to a run when a service dies is something to see, not to hide.
     """
     log = folder / f"{name}.log"
-    root = str(Path(time_services.__file__).parent.parent)
     with log.open("wb") as errors:
         child = children.spawn(
             [sys.executable, "-m", MODULES[name], "--listen", address, "--die-with-parent"],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": root},
+            env=known_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,
         )
-    line = await _first_line(child.popen)
+    line = await _announcement(child.popen)
     words = line.split()
     if len(words) != 3 or words[0] != "listening":
         said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -49,8 +48,12 @@ async def start_service(name: str, address: str, folder: Path, children: Childre
     return Service(words[2], child.pid)
 
 
-async def _first_line(popen: subprocess.Popen[bytes]) -> str:
+async def _announcement(popen: subprocess.Popen[bytes]) -> str:
+    """Return the line in which a service says where it listens, or its last one; others may have come with Python."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), popen.stdout)
-    return (await reader.readline()).decode(errors="replace").strip()
+    line = ""
+    while not line.startswith("listening ") and (data := await reader.readline()):
+        line = data.decode(errors="replace").strip()
+    return line

@@ -11,7 +11,7 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import TYPE_CHECKING, Final
 
-import harness
+from harness.environment import known_environment
 from harness.testbed import topology
 from harness.testbed.line import Line
 from harness.testbed.namespaces import enter_all, enter_network, socket_in
@@ -106,7 +106,7 @@ class TestHost:
             words = [sys.executable, "-m", "harness.testbed.relay", self.address, host, str(port)]
             process = subprocess.Popen(
                 [*enter_network(self.pid), *words, f"{forward_s:.9f}", f"{back_s:.9f}"],
-                env={**os.environ, "PYTHONPATH": str(Path(harness.__file__).parent.parent)},
+                env=known_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

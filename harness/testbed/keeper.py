@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import harness
+from harness.environment import known_environment
 from harness.errors import ConfigError, HarnessError, PreflightError, RunError
 from harness.localcluster.processes import ZOMBIE, read_process, send
 from harness.testbed import state
@@ -41,7 +41,7 @@ def up(folder: Path) -> State:
         shutil.rmtree(folder)  # its keeper was killed, and took the rest along
     keeper = subprocess.Popen(
         [sys.executable, "-m", "harness.testbed.keeper", str(folder)],
-        env={**os.environ, "PYTHONPATH": str(Path(harness.__file__).parent.parent)},
+        env=known_environment(),
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -19,7 +19,7 @@ from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Final, Self
 
-import harness
+from harness.environment import known_environment
 from harness.errors import PreflightError
 from harness.localcluster.keys import known_host_line, make_key, write_key, write_private
 from harness.localcluster.processes import read_process
@@ -148,7 +148,7 @@ class Testbed:
         pid, address = self.gateway.pid, self.gateway.address
         enter, logs = enter_network(pid), self.folder / "services"
         logs.mkdir()
-        environment = {**os.environ, "PYTHONPATH": str(Path(harness.__file__).parent.parent)}
+        environment = known_environment()
 
         def ours(name: str, module: str, *options: str) -> Service:
             argv = [*enter, sys.executable, "-m", f"time_services.{module}", *options]
@@ -195,7 +195,7 @@ def _supervise(folder: Path) -> subprocess.Popen[bytes]:
     with (folder / "supervisor.log").open("wb") as log:
         return subprocess.Popen(
             [program("unshare"), "--net", sys.executable, "-m", "harness.testbed.supervisor", str(folder)],
-            env={**os.environ, "PYTHONPATH": str(Path(harness.__file__).parent.parent)},
+            env=known_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -1,0 +1,60 @@
+"""The one door to matplotlib, which starts from its own defaults: equal data gives equal figures, whoever draws them.
+
+When first imported, matplotlib reads MPLBACKEND, and a ``matplotlibrc`` in the current folder, the one that
+MATPLOTLIBRC names or the user's; where one of them cannot be read it ends there with an error.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_READ_AT_IMPORT: Final = ("MPLBACKEND", "MATPLOTLIBRC")
+
+
+@contextmanager
+def _known_state() -> Iterator[None]:
+    """Stand where matplotlib's own ``matplotlibrc`` lies (it names no setting) and is read before any other."""
+    spec = importlib.util.find_spec("matplotlib")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("matplotlib: expected it to be installed; uv sync")
+    here = os.open(".", os.O_PATH)  # works in a folder that was removed, or may not be read, as well
+    kept = {name: os.environ.pop(name) for name in _READ_AT_IMPORT if name in os.environ}
+    try:
+        os.chdir(Path(spec.submodule_search_locations[0]) / "mpl-data")
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+        os.environ.update(kept)
+
+
+with _known_state():
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+__all__ = [
+    "ConstrainedLayoutEngine", "Figure", "FigureCanvasAgg", "FigureCanvasPdf", "FixedLocator", "FuncFormatter",
+    "Line2D", "MaxNLocator", "NullLocator", "Patch", "settings",
+]  # fmt: skip
+
+
+@contextmanager
+def settings(changed: dict[str, Any]) -> Iterator[None]:
+    """Draw with matplotlib's defaults and what is ``changed`` of them, whatever was set before; it is again after."""
+    # The canvas decides the backend; naming one here would load it.
+    wanted: Any = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
+    with mpl.rc_context(wanted | changed):
+        yield

@@ -1,0 +1,46 @@
+"""Invoke's and fabric's settings from a known state: their defaults and the command line, nothing of the surroundings.
+
+Left alone, fabric takes over /etc/fabric.yaml, ~/.fabric.yaml, a file beside the fabfile and FABRIC_* variables, invoke
+the same under its own name. A ``gateway`` or a ``collection_name`` that is meant for other work has no place in an
+experiment. A file that the command line names (``-f``) is read.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import invoke.config
+import invoke.main
+
+if TYPE_CHECKING:
+    from invoke.program import Program
+
+_NAMED_BY_THE_COMMAND_LINE: Final = "runtime"
+
+
+class KnownState(invoke.config.Config):
+    """Loads no file but one that was asked for, and nothing from the environment."""
+
+    def _load_file(self, prefix: str, absolute: bool = False, merge: bool = True) -> None:
+        if prefix == _NAMED_BY_THE_COMMAND_LINE:
+            super()._load_file(prefix, absolute, merge)
+
+    def load_shell_env(self) -> None:
+        """Load nothing; merge the other sources, as is expected of it."""
+        self.merge()
+
+
+def begin() -> None:
+    """Let ``invoke`` start from the known state, before it reads anything (begin.pth)."""
+    start(invoke.main.program, KnownState)
+
+
+def start(program: Program, settings: type[Any]) -> None:
+    """Let a program use these settings, anew if it has begun with those of the surroundings."""
+    os.environ.pop("INVOKE_RUNTIME_CONFIG", None)  # both programs take it for a file that was asked for
+    if program.config_class is settings:
+        return
+    program.config_class = settings
+    if hasattr(program, "config"):
+        program.create_config()
