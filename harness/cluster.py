@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -16,7 +15,7 @@ from harness import ssh_config
 from harness.answers import Answers
 from harness.channels import ALIVE_TIMEOUT_S, CONNECT_TIMEOUT_S, SSH_ERRORS, calling_after, end
 from harness.errors import ConfigError, HarnessError
-from harness.fabric_settings import FabricSettings
+from harness.fabric_settings import FabricSettings, demand_local_user
 from harness.host import Host
 from harness.host_keys import apply_policy, know_by, known_hosts_files
 from harness.identities import held_by_agent, identities
@@ -123,6 +122,14 @@ class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric publishes 
             self.hop.answers()
 
 
+class _NoSshConfig(paramiko.SSHConfig):
+    """An ssh_config that says nothing; paramiko's empty one still asks for the names of this user and this machine."""
+
+    def lookup(self, hostname: str) -> paramiko.SSHConfigDict:
+        """Return the host's name as its name."""
+        return paramiko.SSHConfigDict(hostname=hostname)
+
+
 class Cluster:
     """All hosts of a cluster, connected lazily and asked in parallel."""
 
@@ -134,8 +141,9 @@ class Cluster:
         self.config = config
         self.ssh_config_file: str | None = None
         if config.embedded:
-            settings = FabricSettings(ssh_config=paramiko.SSHConfig())
+            settings = FabricSettings(ssh_config=_NoSshConfig())
         else:
+            demand_local_user()
             settings = (settings or FabricSettings(lazy=True)).clone()
             self.ssh_config_file = given_ssh_config(settings)
             settings._set(base_ssh_config=ssh_config.load(self.ssh_config_file))  # noqa: SLF001 - as fabric itself does, which knows no Include
@@ -195,9 +203,6 @@ class Cluster:
             ) from None
         hop = connection
         while isinstance(hop, fabric.Connection):  # ssh_config may have put more hosts in between
-            if hop.user is None:
-                told = f"user: expected one for {hop.host}, got none: this machine has no name for uid {os.getuid()}"
-                raise ConfigError(f"{told}; set user in the cluster file")
             files = known_hosts_files(self.config.known_hosts_file, hop.ssh_config.get("userknownhostsfile"))
             apply_policy(hop.client, self.config.host_key_policy, files)
             if alias := hop.ssh_config.get("hostkeyalias"):
