@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Final
 from harness import shell
 from harness.again import again
 from harness.errors import PreflightError
+from harness.remote_python import ISOLATED, MARK, answer
 
 if TYPE_CHECKING:
     from harness.cluster import Cluster
     from harness.config import NodeConfig
 
-_RESOLVE: Final = "import socket, sys; print(socket.gethostbyname(sys.argv[1]))"
+_RESOLVE: Final = f"import socket, sys; print('{MARK}' + socket.gethostbyname(sys.argv[1]))"
 
 
 def resolve(cluster: Cluster) -> dict[str, str]:
@@ -34,9 +35,9 @@ def _address(cluster: Cluster, node: NodeConfig, peer: NodeConfig) -> str:
     if _is_address(name):
         return name
     advice = f"set `address:` of {node.id} in the cluster file"
-    command = f"{shell.path(cluster.config.remote_python)} -c {shell.word(_RESOLVE)} {shell.word(name)}"
+    command = f"{shell.path(cluster.config.remote_python)} {ISOLATED} -c {shell.word(_RESOLVE)} {shell.word(name)}"
     result = again(lambda host: host.run(command))(cluster.hosts[peer.id])
-    address = result.stdout.strip()
+    address = answer(result.stdout)
     if result.exit_code != 0 or not _is_address(address):
         raise PreflightError(f"{node.id}: expected {peer.id} to know the address of {name}, it does not; {advice}")
     if ipaddress.IPv4Address(address).is_loopback:
