@@ -1,7 +1,7 @@
 """The one door to matplotlib, which starts from its own defaults: equal data gives equal figures, whoever draws them.
 
-When first imported, matplotlib reads MPLBACKEND, and a ``matplotlibrc`` in the current folder, the one that
-MATPLOTLIBRC names or the user's; where one of them cannot be read it ends there with an error.
+When first imported, matplotlib reads MPLBACKEND, and a ``matplotlibrc`` in the current folder, or the one that
+MATPLOTLIBRC names, or the user's; where one of them cannot be read it ends there with an error.
 """
 
 from __future__ import annotations

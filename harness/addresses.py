@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from harness import shell
 from harness.again import again
 from harness.errors import PreflightError
+from harness.remote_python import ISOLATED, MARK, answer
 from node_agent.servers import is_ipv6, no_ipv6
 
 if TYPE_CHECKING:
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
     from harness.config import NodeConfig
 
 # Prints all IPv4 addresses of a name, in the name service's order; "ipv6" where it has IPv6 addresses alone.
-_RESOLVE: Final = """
+_RESOLVE: Final = f"""
 import socket, sys
 def ask(family):
     try:
         return [found[4][0] for found in socket.getaddrinfo(sys.argv[1], 0, family, socket.SOCK_DGRAM)]
     except socket.gaierror:
         return []
-print(*(ask(socket.AF_INET) or (["ipv6"] if ask(socket.AF_INET6) else [])))
+print('{MARK}', *(ask(socket.AF_INET) or (["ipv6"] if ask(socket.AF_INET6) else [])))
 """
 _IPV6_ONLY: Final = "ipv6"
 
@@ -47,9 +48,9 @@ def _address(cluster: Cluster, node: NodeConfig, peer: NodeConfig) -> str:
     advice = f"set `address:` of {node.id} in the cluster file"
     if is_ipv6(name):
         raise PreflightError(f"{node.id}: {no_ipv6(name)}; {advice}")
-    command = f"{shell.path(cluster.config.remote_python)} -c {shell.word(_RESOLVE)} {shell.word(name)}"
+    command = f"{shell.path(cluster.config.remote_python)} {ISOLATED} -c {shell.word(_RESOLVE)} {shell.word(name)}"
     result = again(lambda host: host.run(command))(cluster.hosts[peer.id])
-    addresses = result.stdout.split()
+    addresses = answer(result.stdout).split()
     if result.exit_code == 0 and addresses == [_IPV6_ONLY]:
         raise PreflightError(f"{node.id}: {peer.id} knows IPv6 addresses of {name} alone: {no_ipv6(name)}; {advice}")
     if result.exit_code != 0 or not addresses or not all(map(_is_address, addresses)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +10,7 @@ from harness import shell
 from harness.bundle import BUNDLE_NAME
 from harness.errors import PreflightError, RemoteCommandError
 from harness.planning import remote_base
+from harness.remote_python import ISOLATED, ISOLATED_ANY_VERSION, MARK, answer
 from node_agent.plan import KEY_FILE, PLAN_FILE, NodePlan, to_json
 from node_agent.records import STATUS_FILE, NodeStatus
 
@@ -25,19 +25,12 @@ START_TIMEOUT_S: Final = 40.0
 STOP_TIMEOUT_S: Final = 10.0
 CHECKSUM_TIMEOUT_S: Final = 300.0
 
-# Nothing of the node's or its user's own: no PYTHON* variable, no user site, no sitecustomize; UTF-8 in every locale.
-# The agent needs the standard library and what is in its bundle, which Python puts first on its path itself.
-_ISOLATED: Final = "-I -S -X utf8"
-_ISOLATED_ANY_VERSION: Final = "-E -s -S"  # what comes nearest to it in every Python, also one that is too old
-# What is said before it (by a wrapper around Python, say) is no answer.
-_MARK: Final = f"answer-{secrets.token_hex(8)}:"
-
 _LOOK_FOR_PYTHONS: Final = (
     "for p in $(ls -d /usr/bin/python3.* /usr/local/bin/python3.* /opt/*/bin/python3 2>/dev/null);"
-    f" do f=$(command -v $p) && $f {_ISOLATED_ANY_VERSION} -c 'import sys; sys.exit(sys.version_info < (3, 9))'"
+    f" do f=$(command -v $p) && $f {ISOLATED_ANY_VERSION} -c 'import sys; sys.exit(sys.version_info < (3, 9))'"
     " >/dev/null 2>&1 && echo $f; done | sort -u"
 )
-_VERSION: Final = f"import sys; sys.stdout.write('{_MARK}%d.%d.%d ' % sys.version_info[:3])"
+_VERSION: Final = f"import sys; sys.stdout.write('{MARK}%d.%d.%d ' % sys.version_info[:3])"
 
 
 @dataclass(frozen=True)
@@ -115,17 +108,17 @@ class Agent:
 
     def _command(self, arguments: str) -> str:
         """Return the command line of one command of the agent."""
-        return f"{self._python} {_ISOLATED} {shell.path(self._path)} {arguments}"
+        return f"{self._python} {ISOLATED} {shell.path(self._path)} {arguments}"
 
     def _python_version(self, host: Host) -> str:
-        result = host.run(f"{self._python} {_ISOLATED_ANY_VERSION} -c {shell.word(_VERSION)}")
+        result = host.run(f"{self._python} {ISOLATED_ANY_VERSION} -c {shell.word(_VERSION)}")
         oldest = ".".join(str(part) for part in OLDEST_PYTHON)
         if result.exit_code != 0:
             said = (result.stderr.strip().splitlines() or ["no message"])[-1]
             raise PreflightError(
                 f"{host.id}: remote_python: expected Python >= {oldest} as {self._python}, got: {said}; {_others(host)}"
             )
-        version = (_after_mark(result.stdout).split() or ["nothing"])[0]
+        version = (answer(result.stdout).split() or ["nothing"])[0]
         if not _is_recent(version):
             raise PreflightError(
                 f"{host.id}: remote_python: expected Python >= {oldest}, got {version}; {_others(host)}"
@@ -133,20 +126,15 @@ class Agent:
         return version
 
     def _ask(self, host: Host, arguments: str, stdin: bytes = b"", timeout_s: float = 20.0) -> dict[str, Any]:
-        command = self._command(f"--mark {_MARK} {arguments}")
-        said = _after_mark(host.ask(command, stdin=stdin, timeout_s=timeout_s)).partition("\n")[0]
+        command = self._command(f"--mark {MARK} {arguments}")
+        said = answer(host.ask(command, stdin=stdin, timeout_s=timeout_s)).partition("\n")[0]
         try:
-            answer = json.loads(said)
+            parsed = json.loads(said)
         except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
+            parsed = None
+        if not isinstance(parsed, dict):
             raise RemoteCommandError(f"{host.id}: agent {arguments}: expected one JSON object, got {said[:200]!r}")
-        return answer
-
-
-def _after_mark(said: str) -> str:
-    """Return what was said after the mark; all of it, to be shown as it is, where there is none."""
-    return said.rpartition(_MARK)[2].strip()
+        return parsed
 
 
 def _is_recent(version: str) -> bool:

@@ -11,7 +11,7 @@ import paramiko
 from harness.answers import Answers
 from harness.connection import Connection
 from harness.errors import HarnessError
-from harness.fabric_settings import FabricSettings
+from harness.fabric_settings import FabricSettings, demand_local_user
 from harness.host import Host
 from harness.route import Routes, given_by, ssh_argv
 
@@ -38,6 +38,8 @@ class Cluster:
         but what its configuration says: no ssh_config, no agent. Raises ConfigError for an ssh_config that ssh refuses.
         """
         self.config = config
+        if not config.embedded:
+            demand_local_user()
         self._given = given_by(None if config.embedded else settings)
         self._routes = Routes(config, self._given)
         self._hops: dict[Route, Connection] = {}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import getpass
+import os
 from typing import Any
 
 import fabric.config
 import fabric.main
 
+from harness.errors import ConfigError
 from harness.settings import KnownState, start
 
 
@@ -27,6 +29,13 @@ def begin() -> None:
     """
     fabric.config.get_local_user = _local_user
     start(fabric.main.program, FabricSettings)
+
+
+def demand_local_user() -> None:
+    """Raise ConfigError unless this user has a name, which SSH takes for the remote one and for ssh_config's ``%u``."""
+    if _local_user() is None:
+        told = f"user: expected this machine to have a name for uid {os.getuid()}, got none"
+        raise ConfigError(f"{told}; SSH needs one: export LOGNAME with the name that you have on the nodes")
 
 
 def _local_user() -> str | None:
