@@ -16,9 +16,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import invoke.main
 import invoke.tasks
 from invoke.exceptions import Exit
 
+from harness import command_line
 from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError
 from harness.options import positive_number, whole_number
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     from invoke.context import Context
     from invoke.tasks import Task
+
+command_line.install(invoke.main.program)
 
 ROOT = Path(__file__).resolve().parent
 USAGE, FOUND_ERRORS = 2, 7
