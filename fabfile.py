@@ -10,6 +10,7 @@ import re
 import signal
 import traceback
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Any
 
 import fabric
@@ -19,7 +20,17 @@ from invoke.tasks import Task
 
 from harness import cluster_names, command_line, config, runs, upkeep, waiting
 from harness import experiment as experiments
-from harness.errors import EXIT_ANALYSIS, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError, HarnessError
+from harness.errors import (
+    EXIT_ANALYSIS,
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    EXIT_PREFLIGHT,
+    EXIT_RUN,
+    EXIT_USAGE,
+    ConfigError,
+    HarnessError,
+    cause,
+)
 from harness.options import whole_number
 from harness.session import Configs, Session
 from harness.testbed import keeper, state
@@ -221,6 +232,9 @@ class ChainExecutor(fabric.Executor):  # type: ignore[misc]  # fabric publishes 
             session.note(EXIT_INTERRUPTED)
         except Exit:
             raise
+        except (OSError, SubprocessError) as error:  # this machine's, where nothing else said what it came of
+            message = f"this machine: {cause(error)}"
+            session.note(EXIT_RUN if session.begun else EXIT_PREFLIGHT)
         except Exception:  # noqa: BLE001 - the last resort: an internal error keeps its traceback and its own exit code
             message = f"internal error:\n{traceback.format_exc()}"
             session.note(EXIT_INTERNAL)

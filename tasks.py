@@ -21,7 +21,7 @@ import invoke.tasks
 from invoke.exceptions import Exit
 
 from harness import command_line
-from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError
+from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError, cause
 from harness.options import positive_number, whole_number
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
                 body(*arguments, **named)
             except KeyboardInterrupt:
                 raise Exit("interrupted", EXIT_INTERRUPTED) from None
+            except (OSError, subprocess.SubprocessError) as error:
+                raise Exit(f"error: this machine: {cause(error)}", FOUND_ERRORS) from error
 
         made: Task[Any] = invoke.tasks.task(run, **options)
         return made
