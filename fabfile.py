@@ -10,23 +10,35 @@ import re
 import signal
 import traceback
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Any
 
 import fabric
 import fabric.main
 from invoke import Collection, Context, Exit
-from invoke.exceptions import ParseError
 from invoke.tasks import Task
 
-from harness import config, fabric_settings, runs, upkeep, waiting
+from harness import cluster_names, command_line, config, fabric_settings, runs, upkeep, waiting
 from harness import experiment as experiments
-from harness.errors import EXIT_ANALYSIS, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError, HarnessError
+from harness.errors import (
+    EXIT_ANALYSIS,
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    EXIT_PREFLIGHT,
+    EXIT_RUN,
+    EXIT_USAGE,
+    ConfigError,
+    HarnessError,
+    cause,
+)
 from harness.options import whole_number
 from harness.session import Configs, Session
 from harness.testbed import keeper, state
 from node_agent import streams
 
 if TYPE_CHECKING:
+    from invoke.exceptions import ParseError
+
     from harness.runs import RunFolder
 
 ROOT = Path(__file__).parent
@@ -196,13 +208,13 @@ def _deployed(name: str | None, *, given: bool) -> RunFolder | None:
     return folder
 
 
-def _selector(name: str) -> Task:
+def _selector(name: str, *aliases: str) -> Task:
     def select(context: Context, direct: bool = False) -> None:
         session.fabric_settings = context.config
         session.select(name, direct=direct)
 
     help_text = {"direct": "reach the nodes without the gateway (on the master itself)"}
-    return Task(select, name=name, help=help_text, auto_shortflags=True)
+    return Task(select, name=name, aliases=aliases, help=help_text, auto_shortflags=True)
 
 
 class ChainExecutor(fabric.Executor):  # type: ignore[misc]  # fabric publishes no types
@@ -225,6 +237,9 @@ class ChainExecutor(fabric.Executor):  # type: ignore[misc]  # fabric publishes 
             session.note(EXIT_INTERRUPTED)
         except Exit:
             raise
+        except (OSError, SubprocessError) as error:  # this machine's, where nothing else said what it came of
+            message = f"this machine: {cause(error)}"
+            session.note(EXIT_RUN if session.begun else EXIT_PREFLIGHT)
         except Exception:  # noqa: BLE001 - the last resort: an internal error keeps its traceback and its own exit code
             message = f"internal error:\n{traceback.format_exc()}"
             session.note(EXIT_INTERNAL)
@@ -238,20 +253,16 @@ class ChainExecutor(fabric.Executor):  # type: ignore[misc]  # fabric publishes 
             raise Exit(message, session.exit_code)
 
 
-def _usage_errors_are_2(program: Any) -> None:
-    """Let an unknown task, cluster, option or file exit with 2; fabric itself would say 1, an internal error here."""
+def _begin(program: Any) -> None:
+    """Let what is wrong with a command line exit with 2, and run the rest by our own executor."""
+    command_line.install(program, _known_instead)
     parse, update = program.parse_tasks, program.update_config
 
     def parse_tasks() -> None:
-        try:
-            parse()
-        except ParseError as error:
-            raise Exit(f"{error} ({_known_instead(error)})", EXIT_USAGE) from None
+        program.collection = program.scoped_collection = ns  # invoke made a copy of it, with other names
+        parse()
 
     def update_config() -> None:
-        given = program.args["ssh-config"].value
-        if given is not None and not Path(given).expanduser().exists():
-            raise Exit(f"-S: expected an ssh_config, got no such file: {given}", EXIT_USAGE)
         program.config._set(_given_explicit_object=True)  # noqa: SLF001 - or fabric reads ssh_config, and for every task
         update()
 
@@ -266,8 +277,9 @@ def _known_instead(error: ParseError) -> str:
     if context is not None and context.name and "'-" in str(error):
         options = ", ".join(sorted(flag for flag in context.flags if flag.startswith("--")))
         return f"options of {context.name}: {options or 'none'}"
-    clusters = ", ".join(_cluster_names())
-    return f"clusters: {clusters}; tasks: fab --list"
+    typed = re.fullmatch(r"No idea what '(.*)' is!", str(error))
+    meant = typed and cluster_names.almost(ROOT / config.CLUSTERS, typed[1])
+    return meant or f"clusters: {', '.join(_cluster_names())}; tasks: fab --list"
 
 
 def _demand_a_task(names: list[str]) -> None:
@@ -286,16 +298,28 @@ def _cluster_files() -> list[Path]:
     return sorted(path for path in (ROOT / config.CLUSTERS).glob("*.yaml") if CLUSTER_NAME.fullmatch(path.stem))
 
 
+class _NamesAsTheyAre(Collection):
+    """Tasks whose names keep their underscores: my_cluster.yaml is my_cluster. Invoke would make it my-cluster."""
+
+    def transform(self, name: str) -> str:
+        """Return the name."""
+        return name
+
+
 def _collection() -> Collection:
-    tasks = Collection(
-        check, deploy, run, collect, status, logs, stop, clean, experiment, demo, bring_testbed_up, take_testbed_down
-    )
+    tasks = _NamesAsTheyAre()
+    steps = (check, deploy, run, collect, status, logs, stop, clean, experiment, demo)
+    for step in (*steps, bring_testbed_up, take_testbed_down):
+        tasks.add_task(step)
+    names = _cluster_names()
     for path in _cluster_files():
         if path.stem in tasks.tasks:
             raise Exit(f"{path}: expected a name that is no task, got {path.stem!r}; rename the file", EXIT_USAGE)
-        tasks.add_task(_selector(path.stem), name=path.stem)
+        dashed = path.stem.replace("_", "-")
+        aliases = () if dashed in names or dashed in tasks.tasks else (dashed,)
+        tasks.add_task(_selector(path.stem, *aliases), name=path.stem)
     return tasks
 
 
-_usage_errors_are_2(fabric.main.program)
+_begin(fabric.main.program)
 ns = _collection()

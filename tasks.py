@@ -16,11 +16,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import invoke.main
 import invoke.tasks
 from invoke.exceptions import Exit
 
-from harness import settings
-from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError
+from harness import command_line, settings
+from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError, cause
 from harness.options import positive_number, whole_number
 from node_agent import streams
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 settings.begin()
 streams.install()
+command_line.install(invoke.main.program)
 ROOT = Path(__file__).resolve().parent
 USAGE, FOUND_ERRORS = 2, 7
 
@@ -51,6 +53,8 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
                 body(*arguments, **named)
             except KeyboardInterrupt:
                 raise Exit("interrupted", EXIT_INTERRUPTED) from None
+            except (OSError, subprocess.SubprocessError) as error:
+                raise Exit(f"error: this machine: {cause(error)}", FOUND_ERRORS) from error
 
         made: Task[Any] = invoke.tasks.task(run, **options)
         return made

@@ -98,7 +98,7 @@ def read(file: Path = FILE) -> list[Hypothesis]:
     """Read the hypotheses file. Raises AnalysisError naming file, key, expected and got."""
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise AnalysisError(f"{file}: expected hypotheses in YAML, got: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict) or not isinstance(data.get("hypotheses"), list):
         raise AnalysisError(f"{file}: expected a list under the key 'hypotheses', got {data!r:.80}")

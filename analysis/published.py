@@ -39,6 +39,7 @@ __all__ = ["ExperimentExists", "UnusableSource", "comparison", "comparison_lines
 FORMAT: Final = "data-streaming-evaluations CSV, 2025-10"
 IMPORTED_DIR: Final = "imported"
 COORDINATOR_ID: Final = "coordinator"
+SHOWN_NAMES: Final = 4
 NOT_RECORDED: Final = "not_recorded"
 
 _WORKER_FILE: Final = re.compile(r"worker_(.+)\.csv")
@@ -51,6 +52,11 @@ _NEEDED: Final = {
     plan.WORKER: ("event_id", "node_id", "sequence_number", "receive_time_ns", "coordinator_send_time_ns"),
     plan.COORDINATOR: ("event_id", "sequence_number", "send_time_ns"),
 }
+
+FORMATS: Final = (
+    f"formats there are to import: {FORMAT} ({records.COORDINATOR_FILE} with {', '.join(_NEEDED[plan.COORDINATOR])};"
+    f" worker_<node>.csv with {', '.join(_NEEDED[plan.WORKER])}); a run folder ({records.MANIFEST_FILE}) needs none"
+)
 
 
 class UnusableSource(AnalysisError):  # noqa: N818 - it says what is the matter, like its siblings in analysis.errors
@@ -117,10 +123,15 @@ def import_published(source: Path, experiment: str, results_dir: Path) -> Path:
 
 def _find(source: Path) -> dict[str, Path]:
     if not source.is_dir():
-        raise UnusableSource(f"{source}: expected a folder with {records.COORDINATOR_FILE} and worker_*.csv, got none")
+        got = "a file" if source.exists() else "none"
+        wanted = f"a folder with {records.COORDINATOR_FILE} and worker_*.csv"
+        raise UnusableSource(f"{source}: expected {wanted}, got {got}; {FORMATS}")
+    _refuse_run_folder(source)
     coordinator = source / records.COORDINATOR_FILE
     if not coordinator.is_file():
-        raise UnusableSource(f"{source}: expected {records.COORDINATOR_FILE}, found no such file")
+        raise UnusableSource(
+            f"{source}: expected {records.COORDINATOR_FILE}, found no such file but {_content(source)}; {FORMATS}"
+        )
     found = {COORDINATOR_ID: coordinator}
     for file in sorted(source.iterdir()):
         match = _WORKER_FILE.fullmatch(file.name)
@@ -129,8 +140,31 @@ def _find(source: Path) -> dict[str, Path]:
                 raise UnusableSource(f"{file}: expected worker_<node id>.csv, got the node id {match[1]!r}")
             found[match[1]] = file
     if len(found) == 1:
-        raise UnusableSource(f"{source}: expected at least one worker_*.csv, found none")
+        raise UnusableSource(
+            f"{source}: expected at least one worker_*.csv, found none but {_content(source)}; {FORMATS}"
+        )
     return found
+
+
+def _refuse_run_folder(source: Path) -> None:
+    """Raise UnusableSource for a folder that needs no import, or that is one node's part of such a folder."""
+    if (source / records.MANIFEST_FILE).is_file():
+        told = "analyse it as it is (invoke analyze --experiment)"
+        raise UnusableSource(f"{source}: expected a folder to import, got a run folder of this harness; {told}")
+    if (source / records.EVENTS_FILE).is_file():
+        told = "fab collect makes a run folder of them"
+        raise UnusableSource(f"{source}: expected a folder to import, got one node's own files; {told}; {FORMATS}")
+
+
+def _content(source: Path) -> str:
+    """Return what a folder holds, in a few words. Raises UnusableSource if it may not be read."""
+    try:
+        names = sorted(entry.name + "/" * entry.is_dir() for entry in source.iterdir())
+    except OSError as error:
+        raise UnusableSource(f"{source}: expected a folder that can be read, got: {error.strerror}") from error
+    shown = ", ".join(name if name.isprintable() else ascii(name) for name in names[:SHOWN_NAMES])
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return f"{shown}{more}" if names else "nothing at all"
 
 
 def _read(file: Path, role: str, node_id: str | None = None) -> _Table:
@@ -157,7 +191,7 @@ def _check_columns(file: Path, role: str, columns: tuple[str, ...]) -> None:
     for column in _NEEDED[role]:
         if column not in columns:
             got = ", ".join(columns[:6]) or "an empty file"
-            raise UnusableSource(f"{file}: expected the older format's column {column!r}, got {got}")
+            raise UnusableSource(f"{file}: expected the older format's column {column!r}, got {got}; {FORMATS}")
     if any(column.endswith("_status") for column in columns):
         raise UnusableSource(
             f"{file}: expected the older format, got this version's columns; analyse its run folder as it is"

@@ -107,6 +107,7 @@ def fetch_libraries(requirements: Path, cache: Path) -> Path:
         done = subprocess.run(argv, cwd=scratch, capture_output=True, timeout=300, check=False)
         if done.returncode != 0:
             reason = " ".join(done.stderr.decode("utf-8", "replace").split())[-400:]
+            reason = reason or f"{argv[0]} ended with {done.returncode} and said nothing"
             raise PreflightError(f"agent bundle: cannot fetch {AGENT_REQUIREMENTS} (needed once, online): {reason}")
         try:
             target.rename(folder)

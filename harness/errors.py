@@ -21,7 +21,11 @@ what was seen.
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+import errno
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from subprocess import SubprocessError
 
 EXIT_OK: Final = 0
 EXIT_INTERNAL: Final = 1
@@ -32,6 +36,25 @@ EXIT_DEGRADED: Final = 5
 EXIT_COLLECTION: Final = 6
 EXIT_ANALYSIS: Final = 7
 EXIT_INTERRUPTED: Final = 130
+
+
+_ADVICE: Final = {
+    errno.EFBIG: "a limit of the size of files (ulimit -f)",
+    errno.EMFILE: "a limit of open files (ulimit -n)",
+    errno.ENFILE: "this machine's limit of open files",
+    errno.EAGAIN: "a limit of processes (ulimit -u), perhaps",
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room, or ask for more",
+}
+
+
+def cause(error: OSError | SubprocessError) -> str:
+    """Return in one line what the system refused, and for what file or program."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return " ".join(str(error).split()) or type(error).__name__
+    advice = f" ({_ADVICE[error.errno]})" if error.errno in _ADVICE else ""
+    names = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    return (f"{names}: " if names else "") + f"{error.strerror or error}{advice}"
 
 
 class HarnessError(Exception):

@@ -67,6 +67,7 @@ def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
         raise ExperimentExistsError(
             f"experiment {name}: expected a new name, got one that has {session.results / name}"
         )
+    runs.demand_writable(session.results)
     checked = session.check(configs)
     checked.demand()
     begin = time.monotonic()
@@ -76,7 +77,11 @@ def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
         _keep_plan(manifest.nodes[node_id], plan)
     launch.make_run_folders(session.cluster(), name)
     manifest.phase_seconds = {"check": round(session.check_s, 3), "deploy": round(time.monotonic() - begin, 3)}
-    folder = runs.create(session.results, manifest, configs.files)
+    try:
+        folder = runs.create(session.results, manifest, configs.files)
+    except ConfigError:
+        launch.remove_run_folders(session.cluster(), name)
+        raise
     session.note_deployed(name)
     session.console.say(f"deployed experiment={name} run_id={spec.run_id} folder={folder.path}")
     return folder
@@ -91,6 +96,7 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
     watch = Watch(
         run.cluster, run.agent, run.spec.run_id, {node_id: plan.run_dir for node_id, plan in run.plans.items()}
     )
+    session.begun = True
     with waiting.told_of_interrupt(run.console.say):
         failure: str | None = None
         try:

@@ -36,6 +36,16 @@ def make_run_folders(cluster: Cluster, experiment: str) -> None:
     cluster.each(again(make, make_or_find)).demand()
 
 
+def remove_run_folders(cluster: Cluster, experiment: str) -> None:
+    """Remove the (empty) run folders of an experiment that could not be deployed; one that cannot be stays."""
+
+    def remove(host: Host) -> None:
+        folder = run_dir(cluster.config, experiment, host.id)
+        host.run(f"rmdir {shell.path(folder)} {shell.path(folder.rpartition('/')[0])}")
+
+    cluster.each(remove)
+
+
 def start(cluster: Cluster, agent: Agent, plans: Mapping[str, NodePlan], nodes: Iterable[str], run_key: str) -> None:
     """Start the agents of ``nodes``, detached. Raises RunError naming each one that did not bind its socket."""
 

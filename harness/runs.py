@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.errors import CollectionError, ConfigError, ExperimentExistsError
+from harness.errors import CollectionError, ConfigError, ExperimentExistsError, cause
 from node_agent.records import CONFIGS_DIR, MANIFEST_FILE, RAW_DIR, Manifest
 
 if TYPE_CHECKING:
@@ -68,19 +68,45 @@ def create(results: Path, manifest: Manifest, configs: Iterable[Path]) -> RunFol
     Raises ExperimentExistsError if there is one of that name.
     """
     path = results / valid_name(manifest.experiment)
-    results.mkdir(parents=True, exist_ok=True)
+    demand_writable(results)
+    made = False
     try:
-        path.mkdir()
-    except FileExistsError:
-        raise ExperimentExistsError(f"experiment {path.name}: expected a new name, got one that has {path}") from None
-    with told_of_disk(path):
+        results.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir()
+        except FileExistsError:
+            told = f"experiment {path.name}: expected a new name, got one that has {path}"
+            raise ExperimentExistsError(told) from None
+        made = True
         for config in configs:
             (path / CONFIGS_DIR).mkdir(exist_ok=True)
             shutil.copyfile(config, path / CONFIGS_DIR / config.name)
-    folder = RunFolder(path, manifest)
-    folder.save()
-    point_latest(results, path.name)
+        folder = RunFolder(path, manifest)
+        folder.save()
+        point_latest(results, path.name)
+    except (OSError, CollectionError) as error:
+        if made:  # half a deployment would be taken for one
+            shutil.rmtree(path, ignore_errors=True)
+        why = cause(error) if isinstance(error, OSError) else str(error)
+        raise ConfigError(
+            f"experiment {path.name}: expected to make {path}, got: {why}; nothing was started"
+        ) from error
     return folder
+
+
+def demand_writable(results: Path) -> None:
+    """Raise ConfigError if experiments could not be made there; nothing is made to find out."""
+    place = results.absolute()
+    if results.is_symlink() and not results.exists():
+        raise ConfigError(
+            f"{results}: expected a folder for results, got a link to {results.readlink()}, which is none"
+        )
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise ConfigError(f"{results}: expected a folder for results, got a file: {place}")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f"{results}: expected a folder that can be written, got one that cannot: {place}")
 
 
 def find(results: Path, name: str | None = None) -> RunFolder:
@@ -138,7 +164,7 @@ def told_of_disk(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         advice = "make room, then fab collect"
-        raise CollectionError(f"{place}: expected to write it, got: {error.strerror or error}; {advice}") from error
+        raise CollectionError(f"{place}: expected to write it, got: {cause(error)}; {advice}") from error
 
 
 def utc_now() -> str:

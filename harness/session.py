@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Any, Final
 
 from harness import bundle as bundles
@@ -15,7 +16,7 @@ from harness import config, localcluster, preflight, runs
 from harness.agent import Agent
 from harness.cluster import Cluster, with_ssh_config
 from harness.console import Console
-from harness.errors import ConfigError
+from harness.errors import ConfigError, PreflightError, cause
 from harness.planning import RunSpec, require_services, require_two_ports
 from harness.route import given_by
 from harness.testbed import state as testbeds
@@ -49,6 +50,7 @@ class Session:
         self.results = _short(root / runs.RESULTS)
         self.console = console or Console()
         self.exit_code = 0
+        self.begun = False  # whether a run was begun, so that something was started
         self.check_s = 0.0  # how long the last check took, connecting included
         self.deployed: str | None = None  # the experiment that later tasks of this chain mean
         self._deployed_here: set[str] = set()
@@ -168,7 +170,11 @@ class Session:
     def bundle(self) -> bundles.Bundle:
         """Return the agent's bundle, built once."""
         if self._bundle is None:
-            self._bundle = bundles.build(self.root)
+            try:
+                self._bundle = bundles.build(self.root)
+            except (OSError, SubprocessError) as error:
+                advice = "or let XDG_CACHE_HOME name a folder for it that can be written"
+                raise PreflightError(f"agent bundle: expected to build it, got: {cause(error)}; {advice}") from error
             self.console.say(f"agent bundle sha256={self._bundle.sha256} bytes={self._bundle.size_bytes}")
         return self._bundle
 

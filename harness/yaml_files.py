@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -12,10 +13,13 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_MERGE: Final = "tag:yaml.org,2002:merge"
+_OTHER_SUFFIXES: Final = (".yml", ".YAML", ".YML")
 
 _EXPECTED = {
     "missing": "a value",
@@ -41,17 +45,27 @@ _EXPECTED = {
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice: the second would silently win."""
+    """Safe YAML that refuses a key given twice: the second would silently win. Anchors and merge keys are obeyed."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Build a mapping, refusing duplicates."""
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Read a mapping as it is written, before merge keys put others into it, and refuse duplicates."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key that is no plain word", problem_mark=key_node.start_mark)
+            key = "<<" if key_node.tag == _MERGE else self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark)
             seen.add(key)
-        return super().construct_mapping(node, deep)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Read a value; one that looks like a date or a number and is none is named with its line."""
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from error
 
 
 def problem(key: str, expected: str, got: object) -> PydanticCustomError:
@@ -62,11 +76,20 @@ def problem(key: str, expected: str, got: object) -> PydanticCustomError:
 def read_text(path: Path) -> str:
     """Read a configuration file. Raises ConfigError if it is not there or not text."""
     try:
-        return path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except FileNotFoundError:
-        raise ConfigError(f"{path}: expected a configuration file, got none there") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: expected a readable text file, got {error}") from error
+        other = next((name for name in map(path.with_suffix, _OTHER_SUFFIXES) if name.exists()), None)
+        instead = f"; there is {other}: rename it" if other else ""
+        raise ConfigError(f"{path}: expected a configuration file, got none there{instead}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a readable text file, got: {error.strerror or error}") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        line = content[: error.start].count(b"\n") + 1
+        got = "UTF-16" if utf16 else f"the byte 0x{content[error.start]:02x} in line {line} (Latin-1?)"
+        raise ConfigError(f"{path}: expected text in UTF-8, got {got}; save it as UTF-8") from None
 
 
 def load(path: Path, model: type[Model], **extra: object) -> Model:
@@ -79,7 +102,10 @@ def load(path: Path, model: type[Model], **extra: object) -> Model:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" in line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}: expected YAML, got: {error.problem}{where}") from error
+        advice = "; indent with spaces" if "'\\t'" in str(error.problem) else ""
+        raise ConfigError(f"{path}: expected YAML, got: {error.problem}{where}{advice}") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: expected YAML, got values nested too deeply to read") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: expected YAML, got: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):

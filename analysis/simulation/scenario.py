@@ -201,7 +201,7 @@ def read(name: str, folder: Path = FOLDER) -> Scenario:
         raise UsageError(f"scenario: expected one of {', '.join(names(folder))}, got {name!r}")
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(f"{file}: expected YAML, got: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise UsageError(f"{file}: expected the keys of a scenario, got {data!r:.80}")

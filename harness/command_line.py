@@ -1,0 +1,138 @@
+"""The options of fabric and invoke themselves, those before or beside a task: obeyed, or refused with one line.
+
+They are made for programs that run shell commands through them, which no task here does: ``--dry`` would do all of it
+for real, ``-H`` would be ignored. What is obeyed is in docs/DEPLOYMENT.md. Whatever is wrong with a command line ends
+in one line and exit code 2; left alone, the two programs end with 1 or a traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from invoke.exceptions import Exit, ParseError
+
+import harness
+from harness.errors import EXIT_USAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PROJECT: Final = Path(harness.__file__).parents[1]
+LIST_FORMATS: Final = ("flat", "nested", "json")
+
+_NO_SHELL: Final = "no task hands commands to fabric or invoke"
+REFUSED: Final = {
+    "command-timeout": f"-T/--command-timeout: {_NO_SHELL}; every action has a deadline of its own",
+    "dry": "-R/--dry: nothing here can be tried without doing it; `check` changes nothing but the agent's cache",
+    "echo": f"-e/--echo: {_NO_SHELL}; `logs` and `status` show what the nodes do",
+    "hide": f"--hide: {_NO_SHELL}; redirect standard output instead",
+    "hosts": "-H/--hosts: the hosts are those of a file in configs/clusters/; name the cluster before the task",
+    "prompt-for-sudo-password": f"--prompt-for-sudo-password: {_NO_SHELL}, and none needs sudo",
+    "pty": f"-p/--pty: {_NO_SHELL}",
+    "warn-only": f"-w/--warn-only: {_NO_SHELL}; what may go on after a failure does so by itself (exit code 5)",
+}  # fmt: skip
+_REMAINDER: Final = "what comes after `--` would be a shell command for hosts, which no task here runs; leave it out"
+_NOT_A_NUMBER: Final = re.compile(r"invalid literal for int\(\) with base 10: (.*)")
+_HOOKED: Final = "refuses_what_is_not_obeyed"
+
+
+def install(program: Any, known_instead: Callable[[ParseError], str] = lambda _: "") -> None:
+    """Let ``program`` (fabric's or invoke's) end every faulty command line with one line and exit code 2.
+
+    ``known_instead`` says of an unknown word what could have been meant. It may be called twice: as early as there is a
+    program, and by the fabfile, which knows the words.
+    """
+    hooked = getattr(program, _HOOKED, None)
+    if hooked is not None:
+        hooked["known_instead"] = known_instead
+        return
+    hooked = {"known_instead": known_instead}
+    setattr(program, _HOOKED, hooked)
+    for name, after in (
+        ("parse_core", _refuse_unobeyed),
+        ("load_collection", None),
+        ("parse_tasks", _refuse_unobeyed),
+        ("parse_cleanup", None),
+        ("update_config", None),
+    ):
+        _wrap(program, name, after, hooked)
+
+
+def _wrap(program: Any, name: str, after: Callable[[Any], None] | None, hooked: dict[str, Any]) -> None:
+    step = getattr(program, name)
+
+    def told(*arguments: Any, **options: Any) -> Any:
+        with _one_line(hooked["known_instead"]):
+            if name == "load_collection":
+                _find_project(program)
+            if name == "update_config":
+                _demand_files(program)
+            try:
+                result = step(*arguments, **options)
+            except Exception as error:  # a library of its own for each kind of file that -f may name
+                if name != "update_config" or isinstance(error, (Exit, ParseError)) or not program.args.config.value:
+                    raise
+                got = " ".join(f"{type(error).__name__} {error}".split())
+                raise Exit(f"-f: expected settings, got from {program.args.config.value}: {got}", EXIT_USAGE) from None
+            if after is not None:
+                after(program)
+            return result
+
+    setattr(program, name, told)
+
+
+@contextlib.contextmanager
+def _one_line(known_instead: Callable[[ParseError], str]) -> Iterator[None]:
+    try:
+        yield
+    except ParseError as error:
+        instead = known_instead(error)
+        raise Exit(f"{error} ({instead})" if instead else str(error), EXIT_USAGE) from None
+    except ValueError as error:
+        if (match := _NOT_A_NUMBER.fullmatch(str(error))) is None:
+            raise
+        raise Exit(f"-t, -D, -T: expected a whole number, got {match[1]}", EXIT_USAGE) from None
+    except Exit as error:  # invoke ends with 1 what is a matter of usage (a collection that is not there)
+        raise Exit(error.message, EXIT_USAGE if error.message and error.code == 1 else error.code) from None
+
+
+def _refuse_unobeyed(program: Any) -> None:
+    """Raise Exit naming every option that was given and that nothing here obeys, and what to do instead."""
+    lines = [line for name, line in REFUSED.items() if name in program.args and program.args[name].value]
+    if program.core.remainder and not program.args.complete.value:
+        lines.append(_REMAINDER)
+    timeout = program.args.get("connect-timeout")  # fabric's, not invoke's
+    if timeout is not None and timeout.value is not None and timeout.value < 1:
+        lines.append(f"-t/--connect-timeout: expected a whole number of seconds above 0, got {timeout.value}")
+    if (form := program.args["list-format"].value) not in LIST_FORMATS:
+        lines.append(f"-F/--list-format: expected one of {', '.join(LIST_FORMATS)}, got {form!r}")
+    if lines:
+        raise Exit("\n".join(lines), EXIT_USAGE)
+
+
+def _find_project(program: Any) -> None:
+    """Let the project's own tasks be found from anywhere (``uv run --project``), unless a folder was named (``-r``)."""
+    root, name = program.args["search-root"], program.args.collection.value or program.config.tasks.collection_name
+    here = Path(root.value or Path.cwd()).absolute()
+    if root.value is not None and not here.is_dir():
+        raise Exit(f"-r/--search-root: expected a folder, got none at {here}", EXIT_USAGE)
+    if root.value is not None or any((folder / f"{name}.py").is_file() for folder in (here, *here.parents)):
+        return
+    if (PROJECT / f"{name}.py").is_file():
+        root._value = str(PROJECT)  # noqa: SLF001 - as invoke itself does for an option given after a task
+
+
+def _demand_files(program: Any) -> None:
+    """Raise Exit if a file that an option names is not there; fabric would go on without it."""
+    named = [("-f", "settings", program.args.config.value)]
+    if "ssh-config" in program.args:
+        named.append(("-S", "an ssh_config", program.args["ssh-config"].value))
+        named += [("-i", "a private key", key) for key in program.args.identity.value or ()]
+    for option, what, path in named:
+        place = None if path is None else Path(path).expanduser()
+        if place is not None and (not place.exists() or place.is_dir()):
+            got = "a folder" if place.is_dir() else "no such file"
+            raise Exit(f"{option}: expected {what}, got {got}: {path}", EXIT_USAGE)

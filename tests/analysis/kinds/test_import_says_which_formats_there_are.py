@@ -1,0 +1,98 @@
+"""`import` of a folder it does not know says, in one line, what is there, which formats there are, and what to do."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import pytest
+
+import tasks
+from analysis import published
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMATS = (published.FORMAT, "coordinator.csv", "worker_<node>.csv", "receive_time_ns", "manifest.json")
+COORDINATOR = "event_id,sequence_number,send_time_ns\n1,0,5\n"
+
+
+def refusal(source: Path, tmp_path: Path) -> str:
+    with pytest.raises(published.UnusableSource) as caught:
+        published.import_published(source, "x", tmp_path / "results")
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "results").exists()
+    line = str(caught.value)
+    assert len(line.splitlines()) == 1
+    return line
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "found no such file but nothing at all"),
+        ({"data.parquet": "x"}, "but data.parquet"),
+        ({"client.log": "x", "server.log": "y"}, "but client.log, server.log"),
+        ({f"{number}.csv": "a\n" for number in range(9)}, "but 0.csv, 1.csv, 2.csv, 3.csv and 5 more"),
+        ({"worker_a.csv": "event_id\n"}, "expected coordinator.csv, found no such file but worker_a.csv"),
+        ({"coordinator.csv": COORDINATOR}, "expected at least one worker_*.csv, found none but coordinator.csv"),
+        (
+            {"coordinator.csv": "time,value\n1,2\n", "worker_a.csv": ""},
+            "the older format's column 'event_id', got time",
+        ),
+        ({"coordinator.csv": COORDINATOR, "worker_a.csv": ""}, "column 'event_id', got an empty file"),
+        ({"coordinator.csv": COORDINATOR, "worker_a.csv": "x;y\n"}, "column 'event_id', got x;y"),
+        ({"two\nlines.txt": ""}, r"but 'two\nlines.txt'"),
+    ],
+)
+def test_a_folder_of_another_kind_is_answered_with_the_formats(
+    tmp_path: Path, files: dict[str, str], said: str
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name, content in files.items():
+        (source / name).write_text(content)
+    line = refusal(source, tmp_path)
+    assert said in line
+    assert all(part in line for part in FORMATS)
+
+
+def test_no_folder_and_a_file_are_answered_with_the_formats(tmp_path: Path) -> None:
+    (tmp_path / "run.zip").write_bytes(b"PK")
+    for name, said in (("nowhere", "got none"), ("run.zip", "got a file")):
+        line = refusal(tmp_path / name, tmp_path)
+        assert said in line
+        assert all(part in line for part in FORMATS)
+
+
+def test_a_run_folder_is_said_to_need_no_import(tmp_path: Path) -> None:
+    source = tmp_path / "run"
+    source.mkdir()
+    (source / "manifest.json").write_text("{}")
+    assert "a run folder of this harness; analyse it as it is" in refusal(source, tmp_path)
+
+
+def test_one_nodes_own_files_are_said_to_be_that(tmp_path: Path) -> None:
+    source = tmp_path / "comp11"
+    source.mkdir()
+    (source / "events.csv").write_text("event_id\n")
+    line = refusal(source, tmp_path)
+    assert "one node's own files; fab collect makes a run folder of them" in line
+    assert published.FORMAT in line
+
+
+def test_a_folder_that_may_not_be_read_is_said_to_be_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", refuse)  # root, who runs some of these tests, may read everything
+    assert "expected a folder that can be read, got: Permission denied" in refusal(tmp_path, tmp_path)
+
+
+def test_the_task_ends_with_that_line_and_exit_2(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    with pytest.raises(tasks.Exit) as caught:
+        tasks.import_.body(None, str(source), "never-made")
+    assert caught.value.code == 2
+    assert published.FORMAT in str(caught.value.message)
