@@ -104,7 +104,8 @@ def _refuse_unobeyed(program: Any) -> None:
     lines = [line for name, line in REFUSED.items() if name in program.args and program.args[name].value]
     if program.core.remainder and not program.args.complete.value:
         lines.append(_REMAINDER)
-    timeout = program.args.get("connect-timeout")  # fabric's, not invoke's
+    # Fabric's, not invoke's; `get` knows no second name of an option.
+    timeout = program.args["connect-timeout"] if "connect-timeout" in program.args else None
     if timeout is not None and timeout.value is not None and timeout.value < 1:
         lines.append(f"-t/--connect-timeout: expected a whole number of seconds above 0, got {timeout.value}")
     if (form := program.args["list-format"].value) not in LIST_FORMATS:

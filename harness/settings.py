@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import invoke.config
 import invoke.main
+from invoke.exceptions import Exit
+
+from harness.errors import EXIT_USAGE
 
 if TYPE_CHECKING:
     from invoke.program import Program
@@ -23,8 +26,15 @@ class KnownState(invoke.config.Config):
     """Loads no file but one that was asked for, and nothing from the environment."""
 
     def _load_file(self, prefix: str, absolute: bool = False, merge: bool = True) -> None:
-        if prefix == _NAMED_BY_THE_COMMAND_LINE:
+        if prefix != _NAMED_BY_THE_COMMAND_LINE or self._runtime_path is None:
+            return
+        wanted = f"-f {self._runtime_path}: expected a file of settings"
+        try:
             super()._load_file(prefix, absolute, merge)
+        except Exception as error:
+            raise Exit(f"{wanted}, got: {' '.join(str(error).split())}", EXIT_USAGE) from error
+        if self._runtime_found is None:
+            raise Exit(f"{wanted}, got no such file", EXIT_USAGE)
 
     def load_shell_env(self) -> None:
         """Load nothing; merge the other sources, as is expected of it."""

@@ -44,19 +44,16 @@ def home() -> Path:
     """Return the user's home folder as ssh finds it: by the account, not by HOME, unless there is no account."""
     try:
         return Path(pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:
+    except (KeyError, OSError):
         return Path(os.environ.get("HOME", "/"))
 
 
 def local_user() -> str:
-    """Return the name of the account that this runs under. Raises ConfigError if it has none."""
+    """Return the name of the account that this runs under, its number if it has none (see ``demand_local_user``)."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        name = os.environ.get("USER") or os.environ.get("LOGNAME")
-    if not name:
-        raise ConfigError(f"user: expected an account of uid {os.getuid()}, got none; set user in the cluster file")
-    return name
+    except (KeyError, OSError):
+        return os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid())
 
 
 def under_home(path: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 from harness import addresses
 from harness.channels import Result
 from harness.errors import PreflightError
+from harness.remote_python import answer
 
 
 def asked(said: str, code: int = 0, *, name: str = "node-b") -> dict[str, str]:
@@ -70,5 +71,5 @@ socket.getaddrinfo = getaddrinfo
 def test_what_the_node_is_asked_prints_all_addresses(known: dict[int, list[str]], said: str) -> None:
     script = FAKE.replace("{KNOWN!r}", repr(known)) + addresses._RESOLVE
     done = subprocess.run([sys.executable, "-c", script, "node-b"], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == said
+    assert answer(done.stdout) == said
     assert done.stderr == ""

@@ -149,11 +149,10 @@ def test_settings_of_fabric_and_invoke_for_other_work_are_not_read(project: Proj
     known = {"HOME": str(home), "XDG_CACHE_HOME": str(Path.home() / ".cache")}
     code, printed = project.fab("local", "check", **known)
     assert (code, "Traceback" in printed, "Welcome" in printed) == (0, False, False), printed
-    done = subprocess.run(
-        [BIN / "invoke", "validate", "--experiment", "no"], cwd=ROOT, env={**os.environ, **known}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    for invoke in ([BIN / "invoke"], [BIN / "inv"], [sys.executable, "-m", "invoke"]):
+        argv = [*invoke, "validate", "--experiment", "no"]
+        done = subprocess.run(argv, cwd=ROOT, env=os.environ | known, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
 
 
 def test_variables_of_fabric_and_invoke_for_other_work_are_not_read(project: Project, tmp_path: Path) -> None:
@@ -165,12 +164,24 @@ def test_variables_of_fabric_and_invoke_for_other_work_are_not_read(project: Pro
     assert (code, "Traceback" in printed) == (0, False), printed
 
 
-def test_a_settings_file_that_the_command_line_names_is_read(project: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("good.yaml", "run: {echo: true}\n", "experiment: expected one in results, got none"),
+        ("broken.yaml", "gateway: [", "-f broken.yaml: expected a file of settings, got: "),
+        ("settings.txt", "", "-f settings.txt: expected a file of settings, got: Config files of type 'txt'"),
+        ("missing.yaml", None, "-f missing.yaml: expected a file of settings, got no such file"),
+        ("raises.py", "1 / 0\n", "-f raises.py: expected a file of settings, got: division by zero"),
+    ],
+)
+def test_a_settings_file_that_the_command_line_names_is_read(
+    project: Project, name: str, content: str | None, said: str
+) -> None:
     """It was asked for; one that cannot be read is not passed over."""
-    settings = tmp_path / "runtime.yaml"
-    settings.write_text("run: {echo: true}\n")
-    code, printed = project.fab("-f", str(settings), "status")
-    assert (code, "expected one in results, got none" in printed) == (2, True), printed
+    if content is not None:
+        (project.path / name).write_text(content)
+    code, printed = project.fab("-f", name, "status")
+    assert (code, printed.startswith(said), printed.count("\n")) == (2, True, 1), printed
 
 
 STALE = (".#ares.yaml", "._ares.yaml", "ares.yaml~", "#ares.yaml#", ".ares.yaml.swp", "ares (copy).yaml",

@@ -133,7 +133,7 @@ def test_only_an_interrupt_is_an_interrupt(monkeypatch: pytest.MonkeyPatch, erro
     monkeypatch.setattr(experiment, "_carry_out", carry_out)
     monkeypatch.setattr(experiment, "_bring_home", lambda *arguments: judged.append(arguments[-1]))
     with pytest.raises(type(error)):
-        experiment.execute(None, None, None)  # nothing of them is looked at
+        experiment.execute(SimpleNamespace(begun=False), None, None)  # nothing else of them is looked at
     assert len(judged) == 1
     assert judged[0].startswith(failure)
 
