@@ -105,7 +105,7 @@ def _refuse_unobeyed(program: Any) -> None:
     if program.core.remainder and not program.args.complete.value:
         lines.append(_REMAINDER)
     # Fabric's, not invoke's; `get` knows no second name of an option.
-    timeout = program.args["connect-timeout"] if "connect-timeout" in program.args else None
+    timeout = program.args["connect-timeout"] if "connect-timeout" in program.args else None  # noqa: SIM401
     if timeout is not None and timeout.value is not None and timeout.value < 1:
         lines.append(f"-t/--connect-timeout: expected a whole number of seconds above 0, got {timeout.value}")
     if (form := program.args["list-format"].value) not in LIST_FORMATS:
