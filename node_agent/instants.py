@@ -125,12 +125,15 @@ class Anchor(NamedTuple):
 def anchor(pair: ClockPair, before: ClockPair) -> Anchor:
     """Return the anchor of kernel stamps taken between the pairs ``before`` and ``pair``.
 
-    A step too small to be told from a slew may lie between packet and pair, so what the wall clock was seen to move
-    since ``before`` is added; a step of less than the two brackets, some 100 ns, cannot be seen by anyone. Assumed is
-    that nobody steps a wall clock one way while slewing it the other, so that the two cancel within one wake-up.
+    Between packet and pair may lie a step too small to be told from a slew, or a slew of any rate that has just begun.
+    So what the wall clock was seen to move since ``before`` is added, and the wider of the half brackets: with d1 and
+    d2 the pairs' true wall - raw, seen as d1 + e1 and d2 + e2, a clock that moves one way has moved by part of d2 - d1
+    since the packet, and the stamp is off by at most max(|e2|, |seen move| + |e1|). Assumed is that between two looks
+    the wall clock moves one way, save for 500 ppm of the time from packet to pair.
     """
     raw_ns = None if stepped(before, pair) else pair.raw_ns
-    return Anchor(pair.wall_ns, raw_ns, pair.half_bracket_ns + moved_ns(before, pair))
+    half_bracket_ns = max(before.half_bracket_ns, pair.half_bracket_ns)
+    return Anchor(pair.wall_ns, raw_ns, half_bracket_ns + moved_ns(before, pair))
 
 
 def anchored(wall_ns: int, origin: str, by: Anchor) -> Stamp:
