@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from harness import rehearsal
 from harness.addresses import resolve
 from harness.again import again
 from harness.errors import HarnessError, PreflightError, RemoteCommandError
@@ -119,7 +120,13 @@ def check(
 ) -> Preflight:
     """Put the agent into every node's cache and let it check the node; change nothing else. Never raises for a node."""
     spec = RunSpec("check", new_run_id(), cluster.config, coordinator, worker)
-    installed = cluster.each(again(lambda host: agent.install(host, bundle)))
+
+    def prepare(host: Host) -> None:
+        rehearsal.hear(host)
+        agent.install(host, bundle)
+        rehearsal.use_files(host, cluster.config)
+
+    installed = cluster.each(again(prepare))
     wrong: dict[str, HarnessError] = dict(installed.failed)
     try:
         addresses = resolve(cluster)

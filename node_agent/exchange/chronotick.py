@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_NTP_SAMPLES = 16
 TIMEOUT = "timeout"
+NO_TLS = "no_tls"
+UNTRUSTED_CERTIFICATE = "untrusted_certificate"
 _MAX_ANSWER_BYTES = 65_536
 _PORTS = {"http": 80, "https": 443}
 
