@@ -28,7 +28,9 @@ HEADERS_BYTES: Final = 28  # 8 of UDP (RFC 768) and 20 of IPv4 without options (
 NTP_BYTES: Final = 48
 PROBE_BYTES: Final = 64  # node_agent's probe datagram; the tests hold it against the agent's own
 NTP_IN_QUESTION: Final = 16  # the newest NTP samples a ChronoTick question carries, as the agent sends them
-NOT_SENT: Final = frozenset({"unresolved", "ipv6_only", "send_failed", "no_connection"})
+NOT_SENT: Final = frozenset(
+    {"unresolved", "ipv6_only", "send_failed", "no_connection", "no_tls", "untrusted_certificate"}
+)
 NOT_ANSWERED: Final = NOT_SENT | {"timeout"}
 NOT_RECORDED: Final = "chronyd asks its servers by itself, and nobody counts here"
 NO_SAMPLES: Final = "no samples.csv of this source"

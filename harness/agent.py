@@ -68,7 +68,7 @@ class Agent:
         """
         version = self._python_version(host)
         folder, path = shell.path(self._folder), shell.path(self._path)
-        known = host.ask(f"umask 077; mkdir -p {folder}; sha256sum {path} 2>/dev/null || echo none")
+        known = host.ask(f"umask 077; mkdir -p {folder} && {{ sha256sum {path} 2>/dev/null || echo none; }}")
         if known.split()[0] != bundle.sha256:
             host.write(self._path, bundle.path.read_bytes(), 0o600)
             got = host.ask(f"sha256sum {path}").split()[0]

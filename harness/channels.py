@@ -7,6 +7,7 @@ comes after a mark.
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import shlex
 import threading
@@ -27,6 +28,12 @@ ALIVE_TIMEOUT_S: Final = 5.0
 TRANSFER_STALL_S: Final = 20.0
 SSH_ERRORS: Final = (paramiko.SSHException, paramiko.SFTPError, OSError, EOFError)
 
+# Its threads tell of what ends a connection with a traceback, and Python prints that where nobody listens. What it was
+# is raised as well, and told in one line; `fab -d` shows all of it.
+for _name in ("paramiko", "fabric", "invoke"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
+_PROHIBITED: Final = 1  # RFC 4254, 5.1: administratively prohibited
 _NO_STATUS: Final = -1  # paramiko's word for none: the command was killed, or the connection broke
 _MARK: Final = f"chronotick-{secrets.token_hex(8)}"
 
@@ -155,6 +162,16 @@ def _ended_after(channel: paramiko.Channel, timeout_s: float) -> Iterator[None]:
         timer.cancel()
 
 
+def end_sftp(sftp: paramiko.SFTPClient) -> None:
+    """Close an SFTP session and wait for the node to say that it is over: only then may it let us open another."""
+    channel = sftp.get_channel()
+    with contextlib.suppress(*SSH_ERRORS):
+        if channel is not None:
+            channel.shutdown_write()
+            channel.status_event.wait(ALIVE_TIMEOUT_S)
+        sftp.close()
+
+
 def sftp_over(transport: paramiko.Transport) -> paramiko.SFTPClient | None:
     """Return an SFTP session, or None where the node offers none or its login spoils it by printing something."""
     channel = transport.open_session(timeout=CONNECT_TIMEOUT_S)
@@ -163,7 +180,7 @@ def sftp_over(transport: paramiko.Transport) -> paramiko.SFTPClient | None:
             channel.invoke_subsystem("sftp")
         channel.settimeout(TRANSFER_STALL_S)
         return paramiko.SFTPClient(channel)
-    except (paramiko.SSHException, paramiko.SFTPError, EOFError):  # what came is no SFTP
+    except (paramiko.SSHException, paramiko.SFTPError, EOFError):  # what came is no SFTP, or none is offered
         channel.close()
         if not transport.is_active():
             raise
@@ -181,10 +198,30 @@ def _read_all(channel: paramiko.Channel, receive: Callable[[int], bytes], deadli
         chunks.append(chunk)
 
 
+def refused_session(error: paramiko.ChannelException) -> str:
+    """Return why a node that let us in opens no session, and what to do."""
+    wanted = "a run needs one session at a time there, and is quicker with 2"
+    return f"sshd opens no session ({error.text}): {wanted}; raise MaxSessions in its sshd_config (default: 10)"
+
+
+def refused_forwarding(error: paramiko.ChannelException, gateway: str, target: str) -> str:
+    """Return why a gateway does not connect us to a node, and what to do."""
+    if error.code == _PROHIBITED:
+        wanted = f"AllowTcpForwarding yes (or local) and a PermitOpen that lets {target} be reached"
+        advice = "on that machine itself use --direct after the cluster's name"
+        return f"{gateway} does not forward ({error.text}); its sshd_config needs {wanted}; {advice}"
+    advice = "does it know that name, is the host up, and sshd on that port?"
+    return f"{gateway} could not connect to {target} ({error.text}); {advice}"
+
+
 def reason(error: Exception) -> str:
     """Return why, in one line a person can act on."""
     if isinstance(error, paramiko.AuthenticationException):
         return f"login refused ({error}); check user and identity_file, or ssh-add your key"
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+        said = str(error).removeprefix("Incompatible ssh peer ").strip("()")
+        told = "`ssh -vv` to it shows what it offers, `ssh -G` what is asked for"
+        return f"{said}: it and we have none in common; {told}; let either allow one more"
     if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
         reasons = {getattr(attempt, "strerror", None) or str(attempt) for attempt in error.errors.values()}
         return f"{', '.join(sorted(reasons))}; is the host up, and sshd on that port?"

@@ -70,13 +70,7 @@ def _wrap(program: Any, name: str, after: Callable[[Any], None] | None, hooked: 
                 _find_project(program)
             if name == "update_config":
                 _demand_files(program)
-            try:
-                result = step(*arguments, **options)
-            except Exception as error:  # a library of its own for each kind of file that -f may name
-                if name != "update_config" or isinstance(error, (Exit, ParseError)) or not program.args.config.value:
-                    raise
-                got = " ".join(f"{type(error).__name__} {error}".split())
-                raise Exit(f"-f: expected settings, got from {program.args.config.value}: {got}", EXIT_USAGE) from None
+            result = step(*arguments, **options)
             if after is not None:
                 after(program)
             return result

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.ssh_options import SshOptions
 
 KEEPALIVE_S: Final = 10
+_NO_REASON: Final = "Unable to open channel."  # paramiko's
 
 
 class Connection:
@@ -104,6 +105,8 @@ class Connection:
         try:
             with calling_after(ALIVE_TIMEOUT_S, partial(end, self.transport)):
                 self.transport.open_session(timeout=ALIVE_TIMEOUT_S).close()
+        except paramiko.ChannelException:  # no further session, but an answer
+            return True
         except SSH_ERRORS:
             self.close()
             if self.hop is not None:
@@ -152,6 +155,9 @@ class Connection:
 class _Transport(paramiko.Transport):
     """Paramiko's connection with the algorithms that ssh_config allows, and the host key that is known first."""
 
+    _saved: Exception | None = None
+    _refusal: paramiko.ChannelException | None = None
+
     def __init__(self, sock: Any, options: SshOptions, host_keys: HostKeys) -> None:
         """Prepare. Raises SSHException if paramiko has none of the algorithms of a list."""
         super().__init__(sock)
@@ -161,6 +167,31 @@ class _Transport(paramiko.Transport):
         for kind, names in self._ours.items():
             if not names:
                 raise paramiko.SSHException(f"of the {kind} that ssh_config allows, none is known here")
+
+    @property
+    def saved_exception(self) -> Exception | None:
+        """Return what paramiko keeps for whoever waits."""
+        return self._saved
+
+    @saved_exception.setter
+    def saved_exception(self, error: Exception | None) -> None:
+        self._saved = error
+        if isinstance(error, paramiko.ChannelException):
+            self._refusal = error
+
+    def open_channel(self, *arguments: Any, **options: Any) -> paramiko.Channel:
+        """Open a channel. Raises ChannelException if the other end refuses.
+
+        Paramiko keeps one exception for all who wait: of two that are refused at once, only the first is told why.
+        """
+        try:
+            return super().open_channel(*arguments, **options)
+        except paramiko.ChannelException:
+            raise
+        except paramiko.SSHException as error:
+            if str(error) != _NO_REASON or self._refusal is None or not self.is_active():
+                raise
+            raise self._refusal from None
 
     def _both(self, kind: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
         known: tuple[str, ...] = tuple(getattr(self, f"_preferred_{kind}"))

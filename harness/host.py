@@ -14,7 +14,9 @@ import stat
 import threading
 from typing import TYPE_CHECKING, Final
 
-from harness import remote_files
+import paramiko
+
+from harness import remote_files, shell
 from harness.channels import (
     ALIVE_TIMEOUT_S,
     COMMAND_TIMEOUT_S,
@@ -24,7 +26,10 @@ from harness.channels import (
     Result,
     Stall,
     calling_after,
+    end_sftp,
     reason,
+    refused_forwarding,
+    refused_session,
     run_command,
     sftp_over,
 )
@@ -33,8 +38,6 @@ from harness.errors import DeadlineError, HarnessError, LostError, RemoteCommand
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import paramiko
 
     from harness.config import NodeConfig
     from harness.connection import Connection
@@ -98,10 +101,18 @@ class Host:
             if sftp is None:
                 remote_files.write(self._run, scratch, path, content, mode)
                 return
-            with sftp.open(_sftp_path(scratch), "wb") as file:
-                file.chmod(mode)
-                file.set_pipelined(pipelined=True)
-                file.write(content)
+            try:
+                with sftp.open(_sftp_path(scratch), "wb") as file:
+                    file.chmod(mode)
+                    file.set_pipelined(pipelined=True)
+                    file.write(content)
+                kept = sftp.stat(_sftp_path(scratch)).st_size  # nobody hears what pipelined writes are told
+            except (OSError, EOFError):
+                if not sftp.sock.closed:
+                    raise
+                kept = None  # the node's SFTP ended over it, as a limit of a file's size ends a program
+            if kept != len(content):
+                self._give_up_writing(scratch, len(content))
             sftp.posix_rename(_sftp_path(scratch), _sftp_path(path))
 
     def read(self, path: str) -> bytes | None:
@@ -152,7 +163,14 @@ class Host:
         with self._session(f"running {command.split(maxsplit=1)[0]}") as transport:
             try:
                 with calling_after(timeout_s + ALIVE_TIMEOUT_S, self._connection.hang_up):
-                    return run_command(transport, command, stdin, timeout_s)
+                    try:
+                        return run_command(transport, command, stdin, timeout_s)
+                    except paramiko.ChannelException:
+                        if self._sftp is None:
+                            raise
+                        end_sftp(self._sftp)  # under MaxSessions 1 there is one thing at a time
+                        self._sftp = None
+                        return run_command(transport, command, stdin, timeout_s)
             except TimeoutError:
                 self._doubtful = True
                 if not self._connection.answers():  # not the command hangs, the line is dead
@@ -181,6 +199,8 @@ class Host:
                 yield transport
             except HarnessError:
                 raise
+            except paramiko.ChannelException as error:
+                raise UnreachableError(f"{self.id}: {doing} at {self.place}: {refused_session(error)}") from error
             except SSH_ERRORS as error:
                 self._doubtful = True
                 raise LostError(f"{self.id}: {doing} at {self.place}: {reason(error)}") from error
@@ -203,6 +223,16 @@ class Host:
                 if not transport.is_active():
                     raise
                 raise RemoteCommandError(f"{self.id}: {doing}: {' '.join(str(error).split())}") from error
+
+    def _give_up_writing(self, scratch: str, size: int) -> None:
+        """Remove a file that is not whole and raise RemoteCommandError, with the node's limits."""
+        folder = shell.path(scratch.rpartition("/")[0] or ".")
+        command = f"wc -c < {shell.path(scratch)}; rm -f {shell.path(scratch)}; ulimit -f; df -Pk {folder} | tail -n 1"
+        said = self._run(command).output.decode(errors="replace").split()
+        limits = "disk full?"
+        if said[5:]:
+            limits = f"it took {said[0]}; its limit of a file's size (ulimit -f) is {said[1]}, {said[5]} kB are free"
+        raise RemoteCommandError(f"expected it to take {size} bytes, but {limits}")
 
     def _open(self) -> None:
         """Log in, through the gateway if there is one; a gateway that proves dead is opened anew, once."""
@@ -236,7 +266,12 @@ class Host:
     def _unreachable(self, error: Exception) -> UnreachableError:
         gateway = self._connection.gateway
         through = f" through {getattr(gateway, 'host', gateway)}" if gateway else ""
-        why = reason(error) + self._connection.proxy_words
+        hop = self._connection.hop
+        if isinstance(error, paramiko.ChannelException) and hop is not None:
+            target = f"{self._connection.host}:{self._connection.port}"
+            why = refused_forwarding(error, f"{hop.user}@{hop.host}:{hop.port}", target)
+        else:
+            why = reason(error) + self._connection.proxy_words
         return UnreachableError(f"{self.id}: expected SSH at {self.place}{through}, got: {why}")
 
 

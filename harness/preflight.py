@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from harness import rehearsal
 from harness.addresses import resolve
 from harness.again import again
 from harness.errors import HarnessError, PreflightError, RemoteCommandError
 from harness.planning import RunSpec, new_run_id, node_plans
-from node_agent.records import CHRONOTICK, CHRONY, NTP, OK
+from node_agent.records import CHRONOTICK, CHRONY, NO_TLS, NTP, OK, UNTRUSTED_CERTIFICATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from node_agent.plan import NodePlan
 
 LEAST_FREE_BYTES: Final = 200_000_000
+_NO_HTTP: Final = {"ReadError", "RemoteProtocolError", "http_400"}
 WARMING_UP: Final = "warming_up"
 
 
@@ -119,7 +121,13 @@ def check(
 ) -> Preflight:
     """Put the agent into every node's cache and let it check the node; change nothing else. Never raises for a node."""
     spec = RunSpec("check", new_run_id(), cluster.config, coordinator, worker)
-    installed = cluster.each(again(lambda host: agent.install(host, bundle)))
+
+    def prepare(host: Host) -> None:
+        rehearsal.hear(host)
+        agent.install(host, bundle)
+        rehearsal.use_files(host, cluster.config)
+
+    installed = cluster.each(again(prepare))
     wrong: dict[str, HarnessError] = dict(installed.failed)
     try:
         addresses = resolve(cluster)
@@ -200,4 +208,9 @@ def _unanswered(node_id: str, service: str, cluster: str, answer: NtpCheck | Chr
     said = answer.outcome if answer.outcome != OK else "not healthy"
     detail = f" ({' '.join(answer.detail.split())[:120]})" if answer.detail and answer.detail != said else ""
     advice = f"start it, open its port to the node, or change it in configs/clusters/{cluster}.yaml"
+    if said in {NO_TLS, UNTRUSTED_CERTIFICATE}:
+        why = "no TLS is spoken there" if said == NO_TLS else "only public certificate authorities are trusted"
+        advice = f"{why}: http:// instead of https:// in configs/clusters/{cluster}.yaml?"
+    elif said in _NO_HTTP and answer.server.startswith("http:"):
+        advice = f"it speaks no HTTP: https:// instead of http:// in configs/clusters/{cluster}.yaml, or another port?"
     return f"{node_id}: {service} {answer.server}: expected a good answer, got {said}{detail}; {advice}"

@@ -15,7 +15,7 @@ import httpx
 
 from node_agent.clocks import chronotick
 from node_agent.instants import ClockPair, stepped
-from node_agent.records import CHRONOTICK, CLOCK_STEP, OK, Sample
+from node_agent.records import CHRONOTICK, CLOCK_STEP, NO_TLS, OK, UNTRUSTED_CERTIFICATE, Sample
 from node_agent.resolver import LookUpError, tcp_addresses
 
 if TYPE_CHECKING:
@@ -230,6 +230,13 @@ def _name(error: Exception) -> str:
     """Return an outcome's name for what went wrong: ReadTimeout -> timeout, ConnectError -> no_connection."""
     if isinstance(error, httpx.TimeoutException):
         return TIMEOUT
+    reason: BaseException | None = error
+    while reason is not None:  # httpx wraps what Python's ssl said
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return UNTRUSTED_CERTIFICATE
+        if isinstance(reason, ssl.SSLError):
+            return NO_TLS
+        reason = reason.__cause__ or reason.__context__
     if isinstance(error, httpx.ConnectError):
         return "no_connection"
     return type(error).__name__

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import http.server
+import os
 import shutil
+import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import cluster_names, command_line
+from harness import cluster_names, command_line, runs
 from harness.config import load_worker
-from harness.errors import ConfigError
+from harness.errors import ConfigError, cause
+from node_agent.records import DEPLOYED, Manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from harness.config import ClusterConfig
     from tests.harness.conftest import Project
 
 ROOT = Path(__file__).parents[3]
@@ -83,7 +92,7 @@ def test_an_option_that_is_not_obeyed_is_refused(project: Project, arguments: li
 )
 def test_settings_that_cannot_be_read_are_named(project: Project, name: str, content: str) -> None:
     (project.path / name).write_text(content)
-    assert f"-f: expected settings, got from {name}: " in one_line(project.fab("-f", name, "status"))
+    assert f"-f {name}: expected a file of settings, got: " in one_line(project.fab("-f", name, "status"))
 
 
 def begun_early(project: Project, *arguments: str, cwd: Path | None = None, program: str = "fabric"):
@@ -234,3 +243,152 @@ def test_a_configuration_of_another_ending_is_named(tmp_path: Path) -> None:
     (tmp_path / "worker_config.yml").write_text("")
     with pytest.raises(ConfigError, match=r"worker_config.yml: rename it"):
         load_worker(tmp_path / "worker_config.yaml")
+
+
+@pytest.fixture
+def http_server(tmp_path: Path) -> Iterator[Callable[[bool], int]]:
+    """Return a function that serves HTTP on a port of its own, with TLS or without."""
+    servers = []
+
+    def serve(tls: bool) -> int:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        if tls:
+            key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+            words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+            subprocess.run([*words, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        servers.append((server, thread))
+        return server.server_port
+
+    yield serve
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "tls", "said"),
+    [
+        (
+            "https",
+            False,
+            "no TLS is spoken there: http:// instead of https:// in configs/clusters/lab.yaml?",
+        ),
+        ("http", True, "it speaks no HTTP: https:// instead of http:// in configs/clusters/lab.yaml"),
+        ("https", True, "(health: untrusted_certificate); only public certificate authorities are trusted"),
+    ],
+)
+def test_tls_and_http_at_the_wrong_port_are_told_apart(
+    project: Project,
+    hosts: ClusterConfig,
+    http_server: Callable[[bool], int],
+    scheme: str,
+    tls: bool,
+    said: str,
+) -> None:
+    project.add_cluster("lab", hosts, chronotick_server=f"{scheme}://127.0.0.1:{http_server(tls)}")
+    code, printed = project.fab("lab", "check")
+    assert (code, "Traceback" in printed) == (3, False), printed
+    assert said in printed.strip().splitlines()[-1]
+
+
+def refused(said: tuple[int, str], code: int) -> str:
+    assert "Traceback" not in said[1]
+    assert said[0] == code, said[1]
+    return said[1].strip().splitlines()[-1]
+
+
+def test_results_that_cannot_be_written_are_found_before_anything_starts(project: Project, tmp_path: Path) -> None:
+    """A file, a link to nowhere, a folder that may not be written, a name too long for the disk below it."""
+    results = project.path / "results"
+    for make, told in (
+        (lambda: results.write_text(""), "expected a folder for results, got a file: "),
+        (lambda: results.symlink_to(tmp_path / "gone/away"), "expected a folder for results, got a link to "),
+        (lambda: results.symlink_to("/proc"), "expected to make "),
+    ):
+        make()
+        assert told in refused(project.fab("local", "deploy", "--experiment", "mine"), 2)
+        results.unlink()
+    assert (
+        runs_writable_or_why(Path("/proc/self/results")) == "/proc/self/results: expected a folder that can be written"
+    )
+
+
+def runs_writable_or_why(results: Path) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+        with pytest.raises(ConfigError) as caught:
+            runs.demand_writable(results)
+    return str(caught.value).partition(", got")[0]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EACCES])
+def test_a_deployment_that_the_disk_refuses_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    (tmp_path / "given.yaml").write_text("")
+    manifest = Manifest(
+        run_id="0" * 32, experiment="mine", cluster="lab", phase=DEPLOYED, outcome=None, created_utc="", nodes={},
+        code_version={}, argv=[], config={},
+    )  # fmt: skip
+
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(number, os.strerror(number), str(target))
+
+    monkeypatch.setattr(shutil, "copyfile", refuse)
+    with pytest.raises(ConfigError, match=os.strerror(number)) as caught:
+        runs.create(tmp_path / "results", manifest, [tmp_path / "given.yaml"])
+    assert len(str(caught.value).splitlines()) == 1
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere", "/dev/null/cache"])
+def test_a_cache_that_cannot_be_written_is_one_line(project: Project, place: str) -> None:
+    line = refused(project.fab("local", "check", XDG_CACHE_HOME=place), 3)
+    assert line.startswith("agent bundle: expected to build it, got: ")
+    assert "XDG_CACHE_HOME" in line
+
+
+@pytest.mark.parametrize("blocks", [8, 420])
+def test_a_limit_of_the_size_of_files_is_one_line(project: Project, tmp_path: Path, blocks: int) -> None:
+    """Here it is the installer or the node's SFTP that is ended by it (SIGXFSZ), with no word of its own."""
+    words = f"ulimit -f {blocks}; exec {Path(sys.executable).parent / 'fab'} local check"
+    cache = {"XDG_CACHE_HOME": str(tmp_path)} if blocks == 8 else {}
+    done = subprocess.run(
+        ["bash", "-c", words], cwd=project.path, env=os.environ | cache, capture_output=True, text=True, timeout=90,
+        check=False,
+    )  # fmt: skip
+    line = refused((done.returncode, done.stdout + done.stderr), 3)
+    assert "agent bundle: " in line or "ulimit -f" in line
+
+
+def test_without_a_home_variable_it_is_the_users_own(project: Project) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    done = subprocess.run(
+        [Path(sys.executable).parent / "fab", "local", "check"], cwd=project.path, env=environment,
+        capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(errno.EFBIG, "File too large", "/a/b"),
+            "/a/b: File too large (a limit of the size of files (ulimit -f))",
+        ),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files (a limit of open files (ulimit -n))"),
+        (OSError(errno.EXDEV, "Invalid", "/a", None, "/b"), "/a to /b: Invalid"),
+        (TimeoutError(), "TimeoutError"),
+        (subprocess.TimeoutExpired(["git"], 10), "Command '['git']' timed out after 10 seconds"),
+    ],
+)
+def test_what_a_system_refuses_is_one_line(error: OSError, said: str) -> None:
+    assert cause(error) == said
