@@ -46,8 +46,9 @@ class WhoFirst:
     """One source's labels of which of two workers received first (or of all pairs together: ``pair`` is ALL_PAIRS).
 
     ``decided`` and ``ambiguous`` are shares of what is evaluable; equal point estimates are ambiguous. ``against``:
-    what each judge says. ``wrong`` is None where no truth is known. ``rounds``, of all pairs together: of what both
-    received, what is left open, has no reading, or was decided wrongly as the truth knows, or else the reference.
+    what each judge says. ``wrong``: of what is decided and the truth is known of, None where none is.
+    ``rounds``, of all pairs together: of what both received, what is left open, has no reading, or was decided wrongly
+    as the truth knows, or else the reference.
     """
 
     source: str
@@ -90,7 +91,8 @@ class Agreement:
     ``received_share``: of the pairs sent, those that every worker received both of; ``evaluable_share``: of these,
     those it has labels of.
     ``same``: all labels equal (all ambiguous is equal, too); ``decided``: no label ambiguous; ``same_decided``: both.
-    ``wrong``: pairs that at least one worker decided against the true order of its own receipts, None without truth.
+    ``wrong``: of pairs that some worker decided, those that one decided against the true order of its own receipts,
+    None without truth.
     Of the pairs whose labels differ, ``truly_differ``: the workers did receive the two in different orders by their own
     oscillators; ``by_clocks``: they received them in the same order, so the clocks caused it; the rest is unknown.
     ``against``: every worker's own labels against its own oscillator, (pair, worker) by (pair, worker).
@@ -287,14 +289,16 @@ def _wrong(
     first: NDArray[np.int64],
     second: NDArray[np.int64],
 ) -> statistics.Rate | None:
-    """Return how many pairs some worker decided against the injected truth, None where there is none."""
-    wrong, told = np.zeros(len(first), dtype=np.bool_), False
+    """Return how many of the pairs some worker decided are against the injected truth, None where there is none."""
+    wrong, decided, told = np.zeros(len(first), dtype=np.bool_), np.zeros(len(first), dtype=np.bool_), False
     for worker, own in zip(table.heard, labels, strict=True):
         true = table.truth(worker)
         if true is not None:
             told, lag = True, true.ns[second] - true.ns[first]
-            wrong |= verdicts.wrong(own, verdicts.order(lag, lag, true.known[first] & true.known[second]))
-    return statistics.rate_of(wrong, judged, shared) if told else None
+            truth = verdicts.order(lag, lag, true.known[first] & true.known[second])
+            wrong |= verdicts.wrong(own, truth)
+            decided |= verdicts.decided(own) & (truth != verdicts.NOT_EVALUABLE)
+    return statistics.rate_of(wrong, judged & decided, shared) if told else None
 
 
 def _own_labels(own: Readings, clock: str, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -378,7 +382,7 @@ def _pair(
         against=tuple(judges.judge(one, labels, told.get(one.name), shared, blocks=blocks) for one in known),
         wrong=None
         if truth is None
-        else rate(verdicts.wrong(labels, truth), evaluable & (truth != verdicts.NOT_EVALUABLE)),
+        else rate(verdicts.wrong(labels, truth), verdicts.decided(labels) & (truth != verdicts.NOT_EVALUABLE)),
     )
 
 

@@ -36,6 +36,17 @@ def test_known_and_open_is_a_share_of_0():
     assert (found.reason, found.judge_decided.numerator, found.judge_decided.denominator) == ("", 0, 3)
 
 
+def test_a_clock_that_decides_nothing_is_not_right_of_all(tmp_path):
+    """NTP's intervals leave every receipt open: nothing was decided, so nothing can be told of how much was wrong."""
+    from analysis import load, ordering_consensus
+
+    run = table(load.load(simulate("honest", 3, 60, seed=2, results=tmp_path)))
+    for one in ordering_consensus.compute(run).who_first:
+        assert one.wrong.denominator <= one.decided.numerator
+        if not one.decided.numerator:
+            assert one.as_dict()["correctness"]["value"] is None
+
+
 def test_windows_of_a_judge_without_lags_are_not_evaluable(tmp_path):
     from analysis import load
 
