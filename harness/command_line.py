@@ -104,9 +104,10 @@ def _refuse_unobeyed(program: Any) -> None:
     lines = [line for name, line in REFUSED.items() if name in program.args and program.args[name].value]
     if program.core.remainder and not program.args.complete.value:
         lines.append(_REMAINDER)
-    timeout = program.args.get("connect-timeout")  # fabric's, not invoke's
-    if timeout is not None and timeout.value is not None and timeout.value < 1:
-        lines.append(f"-t/--connect-timeout: expected a whole number of seconds above 0, got {timeout.value}")
+    if "connect-timeout" in program.args:  # fabric's, not invoke's
+        timeout_s = program.args["connect-timeout"].value
+        if timeout_s is not None and timeout_s < 1:
+            lines.append(f"-t/--connect-timeout: expected a whole number of seconds above 0, got {timeout_s}")
     if (form := program.args["list-format"].value) not in LIST_FORMATS:
         lines.append(f"-F/--list-format: expected one of {', '.join(LIST_FORMATS)}, got {form!r}")
     if lines:
