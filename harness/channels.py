@@ -62,7 +62,7 @@ def run_command(transport: paramiko.Transport, command: str, stdin: bytes, timeo
     Raises TimeoutError after ``timeout_s``, RemoteCommandError if the login shell ends before the command begins.
     """
     deadline = time.monotonic() + timeout_s
-    channel = transport.open_session(timeout=min(timeout_s, CONNECT_TIMEOUT_S))
+    channel = _session(transport, min(timeout_s, CONNECT_TIMEOUT_S))
     try:
         with _ended_after(channel, timeout_s):
             channel.exec_command(f"exec /bin/sh -c {shlex.quote(f'echo {_MARK}; echo {_MARK} >&2; {command}')}")
@@ -92,6 +92,18 @@ def run_command(transport: paramiko.Transport, command: str, stdin: bytes, timeo
         raise RemoteCommandError(f"its login shell ended (exit {exit_code}) before it ran {command}: {told}")
     said = stderr.partition(mark)[2] if mark in stderr else stderr
     return Ran(exit_code, stdout.partition(mark)[2], said.decode("utf-8", "replace"))
+
+
+def _session(transport: paramiko.Transport, timeout_s: float) -> paramiko.Channel:
+    """Open a session. Raises ChannelException where sshd lets none more be (MaxSessions).
+
+    It counts one that we closed until it has looked at it again, which it has once it answers something else.
+    """
+    try:
+        return transport.open_session(timeout=timeout_s)
+    except paramiko.ChannelException:
+        transport.global_request("keepalive@openssh.com", wait=True)
+        return transport.open_session(timeout=timeout_s)
 
 
 @contextlib.contextmanager
@@ -174,7 +186,7 @@ def end_sftp(sftp: paramiko.SFTPClient) -> None:
 
 def sftp_over(transport: paramiko.Transport) -> paramiko.SFTPClient | None:
     """Return an SFTP session, or None where the node offers none or its login spoils it by printing something."""
-    channel = transport.open_session(timeout=CONNECT_TIMEOUT_S)
+    channel = _session(transport, CONNECT_TIMEOUT_S)
     try:
         with _ended_after(channel, CONNECT_TIMEOUT_S):
             channel.invoke_subsystem("sftp")

@@ -68,12 +68,12 @@ def refusal(said: tuple[int, str]) -> str:
 @pytest.mark.parametrize("sessions", [1, 2])
 def test_few_sessions_at_once_are_enough(testbed: Testbed, reaching: Callable[..., Project], sessions: int) -> None:
     """SFTP gives way to a command where sshd lets only one of them be: check and run both do with it."""
-    project = reaching("ares-comp-11")
+    project, name = reaching("ares-comp-11"), f"few{sessions}"
     with sshd_with(testbed, "ares-comp-11", f"MaxSessions={sessions}"):
-        code, printed = project.fab("ares", "check", "deploy", "--experiment", "few", "run", "collect", "status")
+        code, printed = project.fab("ares", "check", "deploy", "--experiment", name, "run", "collect", "status")
     assert code == 0, printed
     assert "Traceback" not in printed
-    manifest = json.loads((project.path / "results/few/manifest.json").read_text())
+    manifest = json.loads((project.path / "results" / name / "manifest.json").read_text())
     assert (manifest["outcome"], manifest["problems"]) == ("ok", [])
 
 
