@@ -16,11 +16,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import invoke.main
 import invoke.tasks
 from invoke.exceptions import Exit
 
-from harness import command_line, settings
+from harness import settings
 from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError, cause
 from harness.options import positive_number, whole_number
 from node_agent import streams
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 settings.begin()
 streams.install()
-command_line.install(invoke.main.program)
 ROOT = Path(__file__).resolve().parent
 USAGE, FOUND_ERRORS = 2, 7
 

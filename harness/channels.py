@@ -13,6 +13,7 @@ import shlex
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import paramiko
@@ -102,7 +103,8 @@ def _session(transport: paramiko.Transport, timeout_s: float) -> paramiko.Channe
     try:
         return transport.open_session(timeout=timeout_s)
     except paramiko.ChannelException:
-        transport.global_request("keepalive@openssh.com", wait=True)
+        with calling_after(timeout_s, partial(end, transport)):
+            transport.global_request("keepalive@openssh.com", wait=True)
         return transport.open_session(timeout=timeout_s)
 
 

@@ -122,7 +122,7 @@ def _find_project(program: Any) -> None:
 
 def _demand_files(program: Any) -> None:
     """Raise Exit if a file that an option names is not there; fabric would go on without it."""
-    named = [("-f", "settings", program.args.config.value)]
+    named = [("-f", "a file of settings", program.args.config.value)]
     if "ssh-config" in program.args:
         named.append(("-S", "an ssh_config", program.args["ssh-config"].value))
         named += [("-i", "a private key", key) for key in program.args.identity.value or ()]
@@ -130,4 +130,4 @@ def _demand_files(program: Any) -> None:
         place = None if path is None else Path(path).expanduser()
         if place is not None and (not place.exists() or place.is_dir()):
             got = "a folder" if place.is_dir() else "no such file"
-            raise Exit(f"{option}: expected {what}, got {got}: {path}", EXIT_USAGE)
+            raise Exit(f"{option} {path}: expected {what}, got {got}", EXIT_USAGE)

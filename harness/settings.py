@@ -14,6 +14,7 @@ import invoke.config
 import invoke.main
 from invoke.exceptions import Exit
 
+from harness import command_line
 from harness.errors import EXIT_USAGE
 
 if TYPE_CHECKING:
@@ -28,13 +29,11 @@ class KnownState(invoke.config.Config):
     def _load_file(self, prefix: str, absolute: bool = False, merge: bool = True) -> None:
         if prefix != _NAMED_BY_THE_COMMAND_LINE or self._runtime_path is None:
             return
-        wanted = f"-f {self._runtime_path}: expected a file of settings"
         try:
             super()._load_file(prefix, absolute, merge)
         except Exception as error:
-            raise Exit(f"{wanted}, got: {' '.join(str(error).split())}", EXIT_USAGE) from error
-        if self._runtime_found is None:
-            raise Exit(f"{wanted}, got no such file", EXIT_USAGE)
+            told = f"-f {self._runtime_path}: expected a file of settings, got: {' '.join(str(error).split())}"
+            raise Exit(told, EXIT_USAGE) from error
 
     def load_shell_env(self) -> None:
         """Load nothing; merge the other sources, as is expected of it."""
@@ -47,10 +46,14 @@ def begin() -> None:
 
 
 def start(program: Program, settings: type[Any]) -> None:
-    """Let a program use these settings, anew if it has begun with those of the surroundings."""
+    """Let a program use these settings, anew if it has begun with those of the surroundings.
+
+    From here on, its own options are obeyed or refused (``command_line``).
+    """
     os.environ.pop("INVOKE_RUNTIME_CONFIG", None)  # both programs take it for a file that was asked for
     if program.config_class is settings:
         return
+    command_line.install(program)
     program.config_class = settings
     if hasattr(program, "config"):
         program.create_config()

@@ -37,7 +37,7 @@ def last_line(printed: str) -> str:
         (["local", "deploy", "--experiment", "a b"], "experiment name: expected"),
         (["local", "check", "--config-dir", "none"], "none/coordinator_config.yaml: expected a configuration file"),
         (["status"], "experiment: expected one in results, got none"),
-        (["-S", "nosuch", "ares", "check"], "-S: expected an ssh_config, got no such file: nosuch"),
+        (["-S", "nosuch", "ares", "check"], "-S nosuch: expected an ssh_config, got no such file"),
         (["status", "--experiment", "nope"], "experiment nope: expected a results folder results/nope, got none there"),
     ],
 )

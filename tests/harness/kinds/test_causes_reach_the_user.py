@@ -72,10 +72,10 @@ def test_every_option_of_fabric_and_invoke_is_obeyed_or_refused() -> None:
         (["status", "-t", "soon"], "expected a whole number, got 'soon'"),
         (["status", "-D", "x"], "expected a whole number, got 'x'"),
         (["-F", "xml", "-l"], "-F/--list-format: expected one of flat, nested, json, got 'xml'"),
-        (["-f", "none.yaml", "status"], "-f: expected settings, got no such file: none.yaml"),
-        (["-f", "configs", "status"], "-f: expected settings, got a folder: configs"),
-        (["-i", "none", "status"], "-i: expected a private key, got no such file: none"),
-        (["-S", "configs", "status"], "-S: expected an ssh_config, got a folder: configs"),
+        (["-f", "none.yaml", "status"], "-f none.yaml: expected a file of settings, got no such file"),
+        (["-f", "configs", "status"], "-f configs: expected a file of settings, got a folder"),
+        (["-i", "none", "status"], "-i none: expected a private key, got no such file"),
+        (["-S", "configs", "status"], "-S configs: expected an ssh_config, got a folder"),
         (["--list", "none"], "Sub-collection 'none' not found!"),
         (["--help", "none"], "No idea what 'none' is!"),
         (["status", "--experiment"], "needed value and was not given one!"),
@@ -95,9 +95,9 @@ def test_settings_that_cannot_be_read_are_named(project: Project, name: str, con
     assert f"-f {name}: expected a file of settings, got: " in one_line(project.fab("-f", name, "status"))
 
 
-def begun_early(project: Project, *arguments: str, cwd: Path | None = None, program: str = "fabric"):
-    """Run fab (or invoke) with its options looked at before it reads anything, as where the project is installed."""
-    words = f"import {program}.main as m; from harness import command_line as c; c.install(m.program); m.program.run()"
+def begun_early(project: Project, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run fab as it is begun where the project is installed (begin.pth): before it reads anything."""
+    words = "from harness import fabric_settings as f; f.begin(); import fabric.main as m; m.program.run()"
     return subprocess.run(
         [sys.executable, "-c", words, *arguments], cwd=cwd or project.path, capture_output=True, text=True, timeout=90,
         check=False,
