@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent
 DEMO_CONFIGS = ROOT / config.CONFIGS / "demo"
-CLUSTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # a word of the command line; invoke splits at dots
 fabric_settings.begin()
 streams.install()
 session = Session(ROOT)
@@ -295,7 +294,7 @@ def _cluster_names() -> list[str]:
 
 def _cluster_files() -> list[Path]:
     """Return the cluster files; an editor's (``.#ares.yaml``) and a copy's (``._ares.yaml``) have no cluster's name."""
-    return sorted(path for path in (ROOT / config.CLUSTERS).glob("*.yaml") if CLUSTER_NAME.fullmatch(path.stem))
+    return sorted(path for path in (ROOT / config.CLUSTERS).glob("*.yaml") if cluster_names.NAME.fullmatch(path.stem))
 
 
 class _NamesAsTheyAre(Collection):
