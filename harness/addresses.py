@@ -1,7 +1,8 @@
 """Where the nodes reach each other: an address each, as the *others* understand it.
 
 A node's own idea of its name is often a loopback address (Debian's 127.0.1.1), so it is never asked. The coordinator is
-asked about the workers, a worker about the coordinator; the agent binds that very address and no other.
+asked about the workers, a worker about the coordinator; the agent binds that very address and no other. Where a name
+has several, one may be dead or another machine's: the first that the node has counts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from harness.remote_python import ISOLATED, MARK, answer
 from node_agent.servers import is_ipv6, no_ipv6
 
 if TYPE_CHECKING:
+    from harness.channels import Result
     from harness.cluster import Cluster
     from harness.config import NodeConfig
 
@@ -30,6 +32,18 @@ def ask(family):
 print('{MARK}', *(ask(socket.AF_INET) or (["ipv6"] if ask(socket.AF_INET6) else [])))
 """
 _IPV6_ONLY: Final = "ipv6"
+# Prints those of the addresses that are this machine's.
+_OWN: Final = f"""
+import socket, sys
+def own(address):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind((address, 0))
+        except OSError:
+            return False
+    return True
+print('{MARK}', *(address for address in sys.argv[1:] if own(address)))
+"""
 
 
 def resolve(cluster: Cluster) -> dict[str, str]:
@@ -48,8 +62,7 @@ def _address(cluster: Cluster, node: NodeConfig, peer: NodeConfig) -> str:
     advice = f"set `address:` of {node.id} in the cluster file"
     if is_ipv6(name):
         raise PreflightError(f"{node.id}: {no_ipv6(name)}; {advice}")
-    command = f"{shell.path(cluster.config.remote_python)} {ISOLATED} -c {shell.word(_RESOLVE)} {shell.word(name)}"
-    result = again(lambda host: host.run(command))(cluster.hosts[peer.id])
+    result = _ask(cluster, peer, _RESOLVE, name)
     addresses = answer(result.stdout).split()
     if result.exit_code == 0 and addresses == [_IPV6_ONLY]:
         raise PreflightError(f"{node.id}: {peer.id} knows IPv6 addresses of {name} alone: {no_ipv6(name)}; {advice}")
@@ -59,7 +72,16 @@ def _address(cluster: Cluster, node: NodeConfig, peer: NodeConfig) -> str:
     if not reachable:
         seen = f"it means {', '.join(addresses)} there"
         raise PreflightError(f"{node.id}: expected {name} to be reachable from {peer.id}, {seen}; {advice}")
-    return reachable[0]
+    if len(reachable) == 1:
+        return reachable[0]
+    own = answer(_ask(cluster, node, _OWN, *reachable).stdout).split()
+    return next((address for address in reachable if address in own), reachable[0])
+
+
+def _ask(cluster: Cluster, node: NodeConfig, program: str, *words: str) -> Result:
+    python = f"{shell.path(cluster.config.remote_python)} {ISOLATED} -c {shell.word(program)}"
+    command = " ".join((python, *map(shell.word, words)))
+    return again(lambda host: host.run(command))(cluster.hosts[node.id])
 
 
 def _is_address(text: str) -> bool:

@@ -8,6 +8,8 @@ in one line and exit code 2; left alone, the two programs end with 1 or a traceb
 from __future__ import annotations
 
 import contextlib
+import os
+import pwd
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -66,6 +68,8 @@ def _wrap(program: Any, name: str, after: Callable[[Any], None] | None, hooked: 
 
     def told(*arguments: Any, **options: Any) -> Any:
         with _one_line(hooked["known_instead"]):
+            if name == "parse_core":
+                _know_home()
             if name == "load_collection":
                 _find_project(program)
             if name == "update_config":
@@ -106,6 +110,21 @@ def _refuse_unobeyed(program: Any) -> None:
         lines.append(f"-F/--list-format: expected one of {', '.join(LIST_FORMATS)}, got {form!r}")
     if lines:
         raise Exit("\n".join(lines), EXIT_USAGE)
+
+
+def _know_home() -> None:
+    """Let HOME name the account's home where it names no folder (unset, empty, relative). Raises Exit if none is known.
+
+    Left alone, libraries take an empty HOME for ``/`` and put their files there.
+    """
+    given = os.environ.get("HOME", "")
+    if Path(given).is_absolute():
+        return
+    try:
+        os.environ["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        told = f"HOME: expected a home folder, got {given!r}, and uid {os.getuid()} has no account here to ask"
+        raise Exit(f"{told}; export HOME=FOLDER", EXIT_USAGE) from None
 
 
 def _find_project(program: Any) -> None:

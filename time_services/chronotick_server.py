@@ -29,6 +29,7 @@ from time_services.listening import (
     die_with_parent,
     format_address,
     give_up,
+    open_streams,
     positive,
 )
 from time_services.misbehaviour import Misbehaviour, misbehaviour
@@ -134,6 +135,7 @@ class _AnnouncingServer(uvicorn.Server):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C."""
+    open_streams()
     parser = argparse.ArgumentParser(prog="chronotick_server", description="Predict nodes' clocks from their samples.")
     add_arguments(parser)
     usual = Limits()

@@ -14,7 +14,7 @@ import signal
 import socket
 import struct
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 EXIT_USAGE = 2
+STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
 
 IP_PKTINFO = 8  # linux/in.h; the socket module does not name it before Python 3.14
 IN_PKTINFO = struct.Struct("=i4s4s")  # interface, local address, destination of the header (ip(7))
@@ -99,12 +100,31 @@ def from_asked_address(ancillary: Sequence[Ancillary]) -> list[Ancillary]:
 def announce(kind: str, bound: socket.socket) -> None:
     """Print the one line the parent waits for, with the actual port."""
     host, port = bound.getsockname()[:2]
-    print(f"listening {kind} {format_address(host, port)}", flush=True)  # noqa: T201 - this line is the interface
+    say(f"listening {kind} {format_address(host, port)}", sys.stdout)
+
+
+def open_streams() -> None:
+    """Let standard streams that were closed (``>&-``) lead nowhere: else a socket gets their number and lines."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(STANDARD_OUTPUT, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(STANDARD_ERROR, "w", closefd=False)
+
+
+def say(line: str, stream: TextIO) -> None:
+    """Write a line at once. A stream whose other end is closed, or whose disk is full, loses it and ends no service."""
+    try:
+        print(line, file=stream, flush=True)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # what is still in the buffer must not fail again at the end
+        os.close(nowhere)
 
 
 def give_up(program: str, problem: str) -> NoReturn:
     """End the program with one line on standard error and exit code 2."""
-    print(f"{program}: {problem}", file=sys.stderr)  # noqa: T201 - the one line a person sees
+    say(f"{program}: {problem}", sys.stderr)
     raise SystemExit(EXIT_USAGE)
 
 

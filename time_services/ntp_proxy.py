@@ -33,7 +33,9 @@ from time_services.listening import (
     from_asked_address,
     give_up,
     note_asked_address,
+    open_streams,
     parse_address,
+    say,
 )
 from time_services.ntp_packet import PacketError, read_request, read_server_origin, with_origin
 
@@ -306,6 +308,7 @@ def _positive(text: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C, then print the counts of every map on standard error; SIGUSR1 prints them too."""
+    open_streams()
     parser = argparse.ArgumentParser(prog="ntp_proxy", description="Pass NTP requests on to a server and answers back.")
     map_help = "where to listen and whom to ask, each HOST:PORT; may be repeated"
     parser.add_argument(
@@ -340,7 +343,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         def tell() -> None:
             for name, proxy in proxies.items():
                 counts = " ".join(f"{key}={count}" for key, count in vars(proxy.counts).items())
-                print(f"ntp_proxy: {name} {counts} waiting={len(proxy)}", file=sys.stderr)  # noqa: T201 - its log
+                say(f"ntp_proxy: {name} {counts} waiting={len(proxy)}", sys.stderr)
 
         def end() -> NoReturn:
             raise SystemExit(0)

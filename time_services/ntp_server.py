@@ -31,6 +31,8 @@ from time_services.listening import (
     from_asked_address,
     give_up,
     note_asked_address,
+    open_streams,
+    say,
 )
 from time_services.ntp_packet import Identity, PacketError, read_request, short_up, write_answer
 
@@ -104,7 +106,7 @@ class NtpServer:
         try:
             bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         except OSError as error:  # T2 is then later than the receipt, which widens a bound but never breaks it
-            print(f"ntp_server: no kernel receive stamps, reason={error}", file=sys.stderr)  # noqa: T201 - its log
+            say(f"ntp_server: no kernel receive stamps, reason={error}", sys.stderr)
 
     def serve_forever(self) -> None:
         """Answer until told to end."""
@@ -152,6 +154,7 @@ def _stratum(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C, then print the counts on standard error."""
+    open_streams()
     parser = argparse.ArgumentParser(prog="ntp_server", description="Serve this host's clock by NTP.")
     add_arguments(parser)
     parser.add_argument("--stratum", type=_stratum, default=1, help="the stratum to claim, 1 to 15 (default: 1)")
@@ -177,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             server.serve_forever()
         finally:
             counts = " ".join(f"{name}={count}" for name, count in vars(server.counts).items())
-            print(f"ntp_server: ended {counts}", file=sys.stderr)  # noqa: T201 - its log
+            say(f"ntp_server: ended {counts}", sys.stderr)
 
 
 if __name__ == "__main__":

@@ -14,20 +14,30 @@ from harness.errors import PreflightError
 from harness.remote_python import answer
 
 
-def asked(said: str, code: int = 0, *, name: str = "node-b") -> dict[str, str]:
-    """Resolve two nodes, where the other's name service says this."""
+def asked(said: str, code: int = 0, *, name: str = "node-b", own: str = "") -> dict[str, str]:
+    """Resolve two nodes, where the other's name service says this and the node has these addresses."""
     nodes = [
         SimpleNamespace(id="a", host="127.0.93.1", address=None),
         SimpleNamespace(id="b", host=name, address=None),
     ]
     config = SimpleNamespace(nodes=nodes, coordinator=nodes[0], workers=nodes[1:], remote_python="python3")
     host = SimpleNamespace(run=lambda _command: Result(code, said, ""))
-    return addresses.resolve(SimpleNamespace(config=config, hosts={"a": host, "b": host}))
+    itself = SimpleNamespace(run=lambda _command: Result(0, own, ""))
+    return addresses.resolve(SimpleNamespace(config=config, hosts={"a": host, "b": itself}))
 
 
 @pytest.mark.parametrize("said", ["10.0.0.7\n", "127.0.1.1 10.0.0.7\n", "127.0.0.1 127.0.1.1 10.0.0.7 10.1.0.7\n"])
 def test_a_loopback_address_does_not_hide_the_one_that_the_others_reach(said: str) -> None:
     assert asked(said) == {"a": "127.0.93.1", "b": "10.0.0.7"}
+
+
+@pytest.mark.parametrize(
+    ("own", "address"),
+    [("10.0.0.7 10.1.0.7", "10.0.0.7"), ("10.1.0.7", "10.1.0.7"), ("10.1.0.7 10.0.0.7", "10.0.0.7"), ("", "10.0.0.7")],
+)
+def test_of_several_addresses_the_first_that_the_node_has_counts(own: str, address: str) -> None:
+    """The first of a name may be dead, or that of a machine that had the name before."""
+    assert asked("127.0.1.1 10.0.0.7 10.1.0.7", own=own)["b"] == address
 
 
 @pytest.mark.parametrize(
@@ -73,3 +83,10 @@ def test_what_the_node_is_asked_prints_all_addresses(known: dict[int, list[str]]
     done = subprocess.run([sys.executable, "-c", script, "node-b"], capture_output=True, text=True, check=True)
     assert answer(done.stdout) == said
     assert done.stderr == ""
+
+
+def test_what_the_node_is_asked_prints_its_own_addresses() -> None:
+    """192.0.2.7 is for documentation: no machine has it (RFC 5737)."""
+    command = [sys.executable, "-c", addresses._OWN, "192.0.2.7", "127.0.93.1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (answer(done.stdout), done.stderr) == ("127.0.93.1", "")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import cluster_names, command_line, runs
+from harness import bundle, cluster_names, command_line, runs
 from harness.config import load_worker
 from harness.errors import ConfigError, cause
 from node_agent.records import DEPLOYED, Manifest
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from harness.config import ClusterConfig
     from tests.harness.conftest import Project
+    from tests.harness.kinds.conftest import Account
 
 ROOT = Path(__file__).parents[3]
 
@@ -368,13 +369,36 @@ def test_a_limit_of_the_size_of_files_is_one_line(project: Project, tmp_path: Pa
     assert "agent bundle: " in line or "ulimit -f" in line
 
 
-def test_without_a_home_variable_it_is_the_users_own(project: Project) -> None:
+@pytest.mark.parametrize("given", [None, "", "here"], ids=["unset", "empty", "relative"])
+def test_without_a_home_variable_it_is_the_accounts_own(account: Account, project: Project, given: str | None) -> None:
+    """Libraries would take an empty HOME for ``/``, and put the cache there."""
+    fab = str(Path(sys.executable).parent / "fab")
+    without = ["env", "-u", "XDG_CACHE_HOME", *(("-u", "HOME") if given is None else (f"HOME={given}",))]
+    cache = account.home / ".cache/chronotick-harness"
+    bundle.build(ROOT)  # its libraries are fetched once, not once a test
+    shutil.copytree(bundle.user_cache() / "libraries", cache / "libraries")
+    code, output = account.run(*without, fab, "local", "check", cwd=project.path)
+    assert code == 0, output
+    assert (cache / "bundles").is_dir()
+    assert not (project.path / "here").exists()
+
+
+@pytest.mark.parametrize("given", [None, "", "here"], ids=["unset", "empty", "relative"])
+@pytest.mark.parametrize("command", ["local check", "ares check", "testbed-down"])
+def test_without_an_account_a_home_must_be_named(project: Project, given: str | None, command: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    if given is not None:
+        environment["HOME"] = given
+    fab = [Path(sys.executable).parent / "fab", *command.split()]
     done = subprocess.run(
-        [Path(sys.executable).parent / "fab", "local", "check"], cwd=project.path, env=environment,
-        capture_output=True, text=True, timeout=90, check=False,
+        ["unshare", "--user", "--map-user=54321", *fab], cwd=project.path, env=environment, capture_output=True,
+        text=True, timeout=90, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    line = refused((done.returncode, done.stdout + done.stderr), 2)
+    assert line == (
+        f"HOME: expected a home folder, got {given or ''!r}, and uid 54321 has no account here to ask; "
+        "export HOME=FOLDER"
+    )
 
 
 @pytest.mark.parametrize(
