@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,7 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
         @functools.wraps(body)
         def run(*arguments: Any, **named: Any) -> None:
             streams.outlive_terminal()
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # its helping processes end with it
             try:
                 body(*arguments, **named)
             except KeyboardInterrupt:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ANSWER_TIMEOUT_S: Final = 20.0  # a Match exec runs a program, CanonicalizeHostname asks a name server
 LISTS_OF_FILES: Final = ("userknownhostsfile", "globalknownhostsfile")
 
+# ssh's complaint of ForkAfterAuthentication where no command is given, though nothing is run.
+_WANTS_A_COMMAND: Final = "Cannot fork into background without a command"
 _NO_ANSWERER: Final = ("unknown option", "illegal option", "invalid option", "No user exists for uid")
 _NOISE: Final = ("Pseudo-terminal will not be allocated", "terminating, ")
 
@@ -41,6 +43,22 @@ def ask(program: str, question: Question) -> dict[str, list[str]]:
     Raises ConfigError with ssh's own words, which name file and line; CannotAnswerError if it knows no ``-G``.
     """
     argv = [program, "-T", "-G", *question.words(), "--", question.host]
+    exit_code, output, errors = _run(argv, question.host)
+    if _WANTS_A_COMMAND in _complaint(errors):
+        exit_code, output, errors = _run([*argv, "true"], question.host)
+    complaint = _complaint(errors)
+    if exit_code != 0 and any(words in complaint for words in _NO_ANSWERER):
+        raise CannotAnswerError(complaint)
+    if exit_code != 0:
+        raise ConfigError(f"ssh_config: {complaint or f'ssh -G ended with {exit_code}'}")
+    said = _read(output.decode("utf-8", "surrogateescape"))
+    if "hostname" not in said or "port" not in said:
+        raise CannotAnswerError(f"{program} does not answer to -G")
+    return said
+
+
+def _run(argv: Sequence[str], host: str) -> tuple[int, bytes, bytes]:
+    """Return exit code, output and errors of a question. Raises ConfigError for one that is not answered in time."""
     process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
@@ -52,22 +70,14 @@ def ask(program: str, question: Question) -> dict[str, list[str]]:
         output, errors = process.communicate(timeout=ANSWER_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         raise ConfigError(
-            f"ssh_config: expected `ssh -G {question.host}` to end within {ANSWER_TIMEOUT_S:g} s; "
+            f"ssh_config: expected `ssh -G {host}` to end within {ANSWER_TIMEOUT_S:g} s; "
             "does a Match exec or CanonicalizeHostname wait for something?"
         ) from None
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-    complaint = _complaint(errors)
-    if process.returncode != 0 and any(words in complaint for words in _NO_ANSWERER):
-        raise CannotAnswerError(complaint)
-    if process.returncode != 0:
-        raise ConfigError(f"ssh_config: {complaint or f'ssh -G ended with {process.returncode}'}")
-    said = _read(output.decode("utf-8", "surrogateescape"))
-    if "hostname" not in said or "port" not in said:
-        raise CannotAnswerError(f"{program} does not answer to -G")
-    return said
+    return process.returncode, output, errors
 
 
 def _complaint(errors: bytes) -> str:

@@ -126,6 +126,7 @@ def ssh_argv(route: Route, trust: Trust) -> list[str]:
     words += [*route.question.words(), "-o", f"StrictHostKeyChecking={policy}", "-o", "BatchMode=yes"]
     words += ["-o", f"ConnectTimeout={options.connect_timeout_s or CONNECT_TIMEOUT_S}"]
     words += ["-o", f"ServerAliveInterval={_KEEP_ALIVE_S}", "-o", "ClearAllForwardings=yes"]
+    words += [word for keyword, value in options.commands_run for word in ("-o", f"{keyword}={value}")]
     return ["ssh", *words]
 
 

@@ -46,6 +46,15 @@ _NOT_OURS: Final = (
     ("bindinterface", (NONE,), "use BindAddress"),
     ("connectionattempts", ("1",), "it is tried once"),
 )
+# What would keep a command from being run with its streams (rsync's), and the value under which ssh does.
+_COMMANDS_RUN: Final = (
+    ("remotecommand", NONE),
+    ("sessiontype", "default"),
+    ("requesttty", "false"),
+    ("stdinnull", "no"),
+    ("forkafterauthentication", "no"),
+    ("permitlocalcommand", "no"),
+)
 _HOP: Final = re.compile(r"(?:ssh://)?(?:(?P<user>.+)@)?(?:\[(?P<v6>[^]]+)\]|(?P<host>[^:/]+))(?::(?P<port>\d+))?/?")
 
 
@@ -86,6 +95,7 @@ class SshOptions:
     connect_timeout_s: int | None = None
     algorithms: tuple[tuple[str, tuple[str, ...]], ...] = ()  # by paramiko's word; none: any that it has
     not_obeyed: tuple[str, ...] = ()
+    commands_run: tuple[tuple[str, str], ...] = ()  # to set, so that ssh runs a command as we do
 
     @property
     def known_as(self) -> str:
@@ -163,6 +173,9 @@ def options_from(name: str, said: Mapping[str, Sequence[str]]) -> SshOptions:
             f"ssh_config of {name}: {keyword} {first(said, keyword)} is not obeyed here; {advice}"
             for keyword, nothing, advice in _NOT_OURS
             if first(said, keyword, nothing[0]).lower() not in nothing
+        ),
+        commands_run=tuple(
+            (keyword, usual) for keyword, usual in _COMMANDS_RUN if first(said, keyword, usual).lower() != usual
         ),
     )
 

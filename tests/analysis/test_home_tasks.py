@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -79,3 +82,31 @@ def test_an_interrupted_task_ends_with_130(monkeypatch, capsys, task):
         task(Context())
     assert ended.value.code == 130
     assert [*capsys.readouterr().err.splitlines(), ended.value.message or ""][0].startswith("interrupted")
+
+
+def test_a_terminated_task_takes_its_processes_along(tmp_path):
+    command = [sys.executable, "-m", "invoke", "verify-scenarios", "--seeds", "100"]
+    own = {"env": os.environ | {"TMPDIR": str(tmp_path)}, "stdout": subprocess.DEVNULL, "start_new_session": True}
+    with subprocess.Popen(command, cwd=ROOT, **own) as task:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("verify-scenarios-*/*")):  # a run of a process of the pool
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert len(alive(task.pid)) > 1
+        task.terminate()
+        assert task.wait(120) == 130
+    while alive(task.pid):
+        assert time.monotonic() < deadline + 120
+        time.sleep(0.05)
+    assert list(tmp_path.iterdir()) == []
+
+
+def alive(session: int) -> list[int]:
+    """Return the processes of a session that have not ended (proc(5))."""
+    pids = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, owner = path.read_text().rpartition(")")[2].split()[:4]
+            if int(owner) == session and state != "Z":
+                pids.append(int(path.parent.name))
+    return pids

@@ -333,6 +333,28 @@ def test_rsync_asks_ssh_what_we_asked(hosts, tmp_path: Path, busy: Path) -> None
 
 
 @needs_ssh
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "RemoteCommand tmux attach",
+        "SessionType none",
+        "RequestTTY force",
+        "StdinNull yes",
+        "ForkAfterAuthentication yes",
+        "PermitLocalCommand yes\n  LocalCommand echo here",
+    ],
+)
+def test_what_is_set_for_sessions_does_not_reach_rsync(hosts, tmp_path: Path, setting: str) -> None:
+    """Two of these end rsync with `unexplained error (code 255)`, others spoil its first bytes."""
+    (tmp_path / "config").write_text(f"Host *\n  {setting}\n")
+    node = next(node for node in hosts.nodes if node.id == "comp11")
+    with Cluster(hosts, with_ssh_config(None, str(tmp_path / "config"))) as cluster:
+        words = [*cluster.ssh_argv(cluster.hosts["comp11"]), node.host, "cat"]
+        said = subprocess.run(words, input=b"as sent\r\n\xff", capture_output=True, timeout=60, check=False)
+    assert (said.returncode, said.stdout) == (0, b"as sent\r\n\xff"), said.stderr
+
+
+@needs_ssh
 @pytest.mark.parametrize("jumps", ["Host *\n  ProxyJump a\n", "Host a\n  ProxyJump b\nHost b\n  ProxyJump a\n"])
 def test_a_jump_that_leads_in_a_circle_is_refused(hosts, tmp_path: Path, jumps: str) -> None:
     (tmp_path / "config").write_text(jumps)
