@@ -150,17 +150,18 @@ def demo(_: Context, experiment: str | None = None) -> None:
 @fabric.task(name="testbed-up", help=TESTBED_NAME)
 def bring_testbed_up(_: Context, name: str = state.DEFAULT_NAME) -> None:
     """Bring up real hosts in network namespaces of this machine (needs root); they stay until testbed-down."""
-    up = keeper.up(state.place(runs.valid_name(name)))
+    up = keeper.up(state.place(runs.valid_name(name, "testbed name")))
     session.console.say(f"testbed up: {', '.join(up.hosts)}; ssh_config={up.ssh_config}")
     session.console.say(
-        f"fab -S {up.ssh_config} ares check deploy run collect; with virtual clocks: fab testbed check ..."
+        f"fab -S {up.ssh_config} ares check deploy run collect; with virtual clocks: "
+        f"fab{'' if name == state.DEFAULT_NAME else f' -S {up.ssh_config}'} testbed check ..."
     )
 
 
 @fabric.task(name="testbed-down", help=TESTBED_NAME)
 def take_testbed_down(_: Context, name: str = state.DEFAULT_NAME) -> None:
     """End the testbed with all its processes, namespaces, keys and files."""
-    was_up = keeper.down(state.place(runs.valid_name(name)))
+    was_up = keeper.down(state.place(runs.valid_name(name, "testbed name")))
     session.console.say("testbed down" if was_up else "testbed down: there was none")
 
 
@@ -245,8 +246,8 @@ class ChainExecutor(fabric.Executor):  # type: ignore[misc]  # fabric publishes 
         finally:
             with waiting.uninterrupted(lambda _: None):
                 session.close()
-        if unheard := session.console.failure:
-            told = f"standard output: {unheard}; not all that was said was heard, and nothing else was changed by it"
+        if failure := session.console.failure:
+            told = streams.unheard(failure)
             message = f"{told}\n{message}" if message else told
         if message or session.exit_code:
             raise Exit(message, session.exit_code)

@@ -55,6 +55,9 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
                 raise Exit("interrupted", EXIT_INTERRUPTED) from None
             except (OSError, subprocess.SubprocessError) as error:
                 raise Exit(f"error: this machine: {cause(error)}", FOUND_ERRORS) from error
+            finally:
+                if failure := streams.failure_of(sys.stdout):
+                    sys.stderr.write(f"{streams.unheard(failure)}\n")
 
         made: Task[Any] = invoke.tasks.task(run, **options)
         return made

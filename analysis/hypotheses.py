@@ -21,7 +21,7 @@ import yaml
 from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
 FILE: Final = Path(__file__).resolve().parent.parent / "configs" / "hypotheses.yaml"
 SUPPORTED: Final = "supported"
@@ -103,6 +103,15 @@ def read(file: Path = FILE) -> list[Hypothesis]:
     if not isinstance(data, dict) or not isinstance(data.get("hypotheses"), list):
         raise AnalysisError(f"{file}: expected a list under the key 'hypotheses', got {data!r:.80}")
     return [_hypothesis(file, entry) for entry in data["hypotheses"]]
+
+
+def demand_topics(hypotheses: Sequence[Hypothesis], topics: Collection[str]) -> None:
+    """Raise AnalysisError for a metric of a topic that no run has: a slip of the pen, not a number that is missing."""
+    for hypothesis in hypotheses:
+        for metric in (hypothesis.metric, *(evidence.metric for evidence in hypothesis.evidence)):
+            if metric.partition("/")[0] not in topics:
+                wanted = f"a metric that begins with one of {', '.join(topics)}"
+                raise AnalysisError(f"hypothesis {hypothesis.name!r}: expected {wanted}, got {metric!r}")
 
 
 def judge(hypotheses: list[Hypothesis], statistics: Mapping[str, Any]) -> list[Judged]:

@@ -40,6 +40,7 @@ RESTS: Final[Mapping[str, tuple[str, str]]] = {
     records.COMMIT_WAIT_FILE: ("commit-wait and re-measured uncertainties", "everything else"),
     records.CLOCK_PAIRS_FILE: ("steps of the wall clock, drift, early releases", "verdicts of the sources"),
     records.SENDS_FILE: ("when each worker's copy was sent, so causality", "order, windows and agreement of receipts"),
+    records.STATUS_FILE: ("what the agent counted and how it ended: `validate`", "every verdict"),
     records.EVENTS_FILE: ("this node's stamps and readings, so every verdict about it", "the other nodes"),
 }
 
@@ -99,7 +100,7 @@ def find(run: Run) -> Iterator[Finding]:
         folder = run.path / records.RAW_DIR / node_id
         sums = expected_sums(folder)
         if sums is None:
-            unvouched += [node_id] if folder.is_dir() else []
+            unvouched += [node_id] if folder.is_dir() or _table(run, node_id).is_file() else []
             continue
         for name in sorted(sums):
             yield from _raw_file(run, node_id, folder / name, sums[name])
@@ -129,21 +130,25 @@ def as_written(run: Run, findings: Sequence[Finding]) -> dict[str, str]:
 def _raw_file(run: Run, node_id: str, path: Path, expected: str) -> Iterator[Finding]:
     if not path.is_file():
         yield _damage(run, node_id, path, f"expected sha256 {expected[:12]}..., found no such file")
-    elif (got := run.seen.digests.get(path)) is not None and got != expected:
+        return
+    got = run.seen.digests.get(path)
+    if got is None and path.name == records.STATUS_FILE:  # small, and nothing here reads it
+        got = hashlib.sha256(path.read_bytes()).hexdigest()
+    if got is not None and got != expected:
         yield _damage(run, node_id, path, f"expected sha256 {expected[:12]}..., got {got[:12]}...")
 
 
 def _assembled(run: Run) -> Iterator[Finding]:
     """Check the tables that were assembled at home: by their sums, or row by row where the manifest has none."""
     sums = run.manifest.assembled
-    for node_id, node in run.manifest.nodes.items():
-        name = records.COORDINATOR_FILE if node.role == "coordinator" else records.worker_file(node_id)
-        path, events = run.path / name, run.path / records.RAW_DIR / node_id / records.EVENTS_FILE
+    for node_id in run.manifest.nodes:
+        path, events = _table(run, node_id), run.path / records.RAW_DIR / node_id / records.EVENTS_FILE
         if not path.is_file():
             continue
-        if name in sums:
-            if (got := run.seen.digests.get(path)) is not None and got != sums[name]:
-                yield _damage(run, node_id, path, f"expected sha256 {sums[name][:12]}..., got {got[:12]}...")
+        if path.name in sums:
+            wanted, got = sums[path.name], run.seen.digests.get(path)
+            if got is not None and got != wanted:
+                yield _damage(run, node_id, path, f"expected sha256 {wanted[:12]}..., got {got[:12]}...")
         elif events.is_file() and (wrong := _first_difference(path, events)) is not None:
             yield _damage(run, node_id, path, f"expected the rows of {_shown(run, events)}, {wrong}")
 
@@ -174,6 +179,12 @@ def _damage(run: Run, node_id: str, path: Path, what: str) -> Finding:
         f"Collect the run again, or take the file from where it was kept"
     )
     return Finding(CODE, "error", node_id, "", text, {"file": _shown(run, path)})
+
+
+def _table(run: Run, node_id: str) -> Path:
+    """Return where the node's assembled table is, or would be."""
+    coordinator = run.manifest.nodes[node_id].role == "coordinator"
+    return run.path / (records.COORDINATOR_FILE if coordinator else records.worker_file(node_id))
 
 
 def _shown(run: Run, path: Path) -> str:

@@ -14,6 +14,7 @@ not record stays empty, and the manifest lists it. The originals are kept beside
 from __future__ import annotations
 
 import csv
+import difflib
 import hashlib
 import math
 import os
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 from analysis.errors import AnalysisError
 from analysis.load import EXPERIMENT_NAME, LATEST
 from analysis.published_comparison import comparison, comparison_lines
+from analysis.table_checks import EARLIEST_NS, LATEST_NS
 from node_agent import plan, records
 
 if TYPE_CHECKING:
@@ -46,8 +48,11 @@ _WORKER_FILE: Final = re.compile(r"worker_(.+)\.csv")
 _INTEGER: Final = re.compile(r"-?[0-9]{1,19}")
 _ABSENT_CELLS: Final = {"", "nan", "none", "null"}
 _DELAY_COLUMN: Final = re.compile(rf"{records.COLUMN_PREFIX[records.CHRONOTICK]}_uncertainty_([0-9.]+)s_ms")
+_OTHER_UNITS: Final = ((10**3, "µs"), (10**6, "ms"), (10**9, "s"))
+_OTHER_SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _INTERVAL: Final = ("lower_bound_ns", "upper_bound_ns")
 _POINT: Final = ("offset_ms", "uncertainty_ms", "timestamp_ns")
+_EVENT_TIME: Final = {plan.WORKER: "receive_time_ns", plan.COORDINATOR: "send_time_ns"}
 _NEEDED: Final = {
     plan.WORKER: ("event_id", "node_id", "sequence_number", "receive_time_ns", "coordinator_send_time_ns"),
     plan.COORDINATOR: ("event_id", "sequence_number", "send_time_ns"),
@@ -78,6 +83,10 @@ class _Table:
     file: Path
     columns: tuple[str, ...]
     rows: list[dict[str, str]]
+
+    def of_source(self, prefix: str) -> list[str]:
+        """Return the columns of a source that have something in them."""
+        return [column for column in self.columns if column.startswith(f"{prefix}_") and self.has(column)]
 
     def has(self, column: str) -> bool:
         """Return whether any row has something in that column."""
@@ -169,11 +178,11 @@ def _content(source: Path) -> str:
 
 def _read(file: Path, role: str, node_id: str | None = None) -> _Table:
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
+        with file.open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets put a byte order mark before it
             lines = csv.reader(stream, strict=True)
             columns = tuple(next(lines, ()))
             _check_columns(file, role, columns)
-            rows = [_row(file, number, columns, cells) for number, cells in enumerate(lines, start=2) if cells]
+            rows = [_row(file, role, number, columns, cells) for number, cells in enumerate(lines, start=2) if cells]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UnusableSource(f"{file}: expected a CSV file in UTF-8, got: {error}") from error
     if role == plan.COORDINATOR and not rows:
@@ -181,7 +190,23 @@ def _read(file: Path, role: str, node_id: str | None = None) -> _Table:
     for number, row in enumerate(rows, start=2):
         if node_id is not None and row["node_id"] != node_id:
             raise UnusableSource(f"{file} line {number}: node_id: expected {node_id!r}, got {row['node_id']!r}")
-    return _Table(file, columns, rows)
+    table = _Table(file, columns, rows)
+    _check_readings(table)
+    return table
+
+
+def _check_readings(table: _Table) -> None:
+    """Raise UnusableSource where a reading would be lost, for want of the column that says when it was."""
+    for prefix in records.SOURCE_PREFIXES:
+        instant = f"{prefix}_timestamp_ns"
+        others = table.of_source(prefix)
+        if not others or instant in table.columns:
+            continue
+        near = difflib.get_close_matches(instant, others, 1, 0.8)
+        got = f"{near[0]}; rename it" if near else f"none; add it, or leave the columns {prefix}_... out"
+        raise UnusableSource(
+            f"{table.file}: expected {instant} beside {others[0]} (a reading has an instant), got {got}"
+        )
 
 
 def _check_columns(file: Path, role: str, columns: tuple[str, ...]) -> None:
@@ -190,25 +215,47 @@ def _check_columns(file: Path, role: str, columns: tuple[str, ...]) -> None:
         raise UnusableSource(f"{file}: expected each column once, got {doubled[0]!r} more than once")
     for column in _NEEDED[role]:
         if column not in columns:
-            got = ", ".join(columns[:6]) or "an empty file"
-            raise UnusableSource(f"{file}: expected the older format's column {column!r}, got {got}; {FORMATS}")
+            got = ", ".join(name if name.isprintable() else repr(name) for name in columns[:6]) or "an empty file"
+            hint = _hint(column, columns)
+            raise UnusableSource(f"{file}: expected the older format's column {column!r}, got {got}{hint}; {FORMATS}")
     if any(column.endswith("_status") for column in columns):
         raise UnusableSource(
             f"{file}: expected the older format, got this version's columns; analyse its run folder as it is"
         )
 
 
-def _row(file: Path, number: int, columns: tuple[str, ...], cells: list[str]) -> dict[str, str]:
+def _hint(column: str, columns: Sequence[str]) -> str:
+    """Return what may be the matter with a first line that lacks a column; "" where nothing comes to mind."""
+    separator = next(
+        (word for mark, word in _OTHER_SEPARATORS.items() if len(columns) == 1 and mark in columns[0]), None
+    )
+    if separator is not None:
+        return f" ({separator} between columns instead of commas?)"
+    plain = {name.strip().lower(): name for name in columns}
+    near = difflib.get_close_matches(column, plain, 1, 0.8)
+    return f" (rename {plain[near[0]]!r}?)" if near else ""
+
+
+def _row(file: Path, role: str, number: int, columns: tuple[str, ...], cells: list[str]) -> dict[str, str]:
     if len(cells) != len(columns):
         raise UnusableSource(f"{file} line {number}: expected {len(columns)} cells, got {len(cells)}")
     row = {column: "" if cell.lower() in _ABSENT_CELLS else cell for column, cell in zip(columns, cells, strict=True)}
-    if not row["event_id"]:
-        raise UnusableSource(f"{file} line {number}: event_id: expected a whole number, got nothing")
+    for column in ("event_id", _EVENT_TIME[role]):
+        if not row[column]:
+            got = cells[columns.index(column)] or "nothing"
+            raise UnusableSource(f"{file} line {number}: {column}: expected a whole number, got {got}")
     for column, cell in row.items():
         if cell and not _readable(column, cell):
             wanted = "a finite number" if column.endswith("_ms") else "a whole number of 64 bits"
             raise UnusableSource(f"{file} line {number}: {column}: expected {wanted}, got {cell!r}")
+        if cell and column.endswith("_ns") and (unit := _other_unit(int(cell))) is not None:
+            raise UnusableSource(f"{file} line {number}: {column}: expected ns since 1970, got {cell}, as of {unit}")
     return row
+
+
+def _other_unit(instant: int) -> str | None:
+    """Return the unit in which an instant would be one of this century; None for ns, and for what is none."""
+    return next((unit for scale, unit in _OTHER_UNITS if EARLIEST_NS <= instant * scale <= LATEST_NS), None)
 
 
 def _readable(column: str, cell: str) -> bool:
@@ -237,7 +284,7 @@ def _coordinator_rows(table: _Table) -> tuple[tuple[str, ...], list[dict[str, st
 
 
 def _translated(table: _Table, kept: Sequence[str]) -> list[dict[str, str]]:
-    configured = {prefix: table.has(f"{prefix}_timestamp_ns") for prefix in records.SOURCE_PREFIXES}
+    configured = {prefix: bool(table.of_source(prefix)) for prefix in records.SOURCE_PREFIXES}
     translated = []
     for row in table.rows:
         cells = {column: row.get(column, "") for column in kept}

@@ -94,7 +94,9 @@ def run_all(
         found = results.compute(readings, window_sizes_ms)
         with drawing.Drawing(_drawings(found), experiment_dir / records.FIGURES_DIR) as figures_drawn:
             numbers = found.as_statistics()
-            judged = hypotheses.judge(hypotheses.read(), numbers)
+            claims = hypotheses.read()
+            hypotheses.demand_topics(claims, numbers)
+            judged = hypotheses.judge(claims, numbers)
             paths = [*_write_statistics(found, numbers, judged, experiment_dir), merging.result()]
             figure_paths, errors = figures_drawn.finish()
     paths += figure_paths

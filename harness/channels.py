@@ -90,7 +90,8 @@ def run_command(transport: paramiko.Transport, command: str, stdin: bytes, timeo
     if mark not in stdout:
         words = (stdout + stderr).decode("utf-8", "replace").strip().splitlines()
         told = words[-1] if words else "it said nothing"
-        raise RemoteCommandError(f"its login shell ended (exit {exit_code}) before it ran {command}: {told}")
+        advice = "" if words else "; does a .bashrc or .profile there end it?"
+        raise RemoteCommandError(f"its login shell ended (exit {exit_code}) before it ran {command}: {told}{advice}")
     said = stderr.partition(mark)[2] if mark in stderr else stderr
     return Ran(exit_code, stdout.partition(mark)[2], said.decode("utf-8", "replace"))
 

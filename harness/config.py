@@ -29,6 +29,8 @@ WORKER_CONFIG: Final = "worker_config.yaml"
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Stream = Literal["slow", "medium", "fast"]
+MOST_EVENTS: Final = 100_000_000
+MOST_DAYS: Final = 31
 Source = Literal["ntp", "chronotick", "chrony"]
 
 
@@ -45,7 +47,7 @@ class LoggingConfig(Strict):
 class ExperimentConfig(Strict):
     """How many events over how long. ``duration_minutes: null`` means bursts back to back."""
 
-    num_events: int = Field(ge=1)
+    num_events: int = Field(ge=1, le=MOST_EVENTS)
     duration_minutes: Positive | None
     min_received_share: float = Field(default=0.98, ge=0, le=1)
 
@@ -97,10 +99,15 @@ class CoordinatorConfig(Strict):
     @model_validator(mode="after")
     def _bursts_fit_their_slots(self) -> Self:
         delays = self.broadcast_pattern.delays_s()
-        if self.experiment.duration_minutes is None:
+        minutes = self.experiment.duration_minutes
+        events_s = minutes * 60 if minutes is not None else self.experiment.num_events * sum(delays) / len(delays)
+        if events_s > MOST_DAYS * 86_400:
+            key = "num_events" if minutes is None else "duration_minutes"
+            raise problem(f"experiment.{key}", f"at most {MOST_DAYS} days of events", round(events_s / 86_400, 1))
+        if minutes is None:
             return self
         bursts = -(-self.experiment.num_events // len(delays))
-        slot_s = self.experiment.duration_minutes * 60 / bursts
+        slot_s = minutes * 60 / bursts
         longest_s = sum(delays[: min(len(delays), self.experiment.num_events)])
         if longest_s > slot_s:
             raise problem(

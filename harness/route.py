@@ -151,7 +151,8 @@ def given_by(settings: Any) -> Given:
 def _config_file(given: str) -> str:
     path = Path(given).expanduser().absolute()
     if not path.is_file() and str(path) != NO_FILE:
-        raise ConfigError(f"ssh_config: expected a file {given}, got none there")
+        got = "one that is no regular file (it is read more than once)" if path.exists() else "none there"
+        raise ConfigError(f"ssh_config: expected a file {given}, got {got}")
     return str(path)
 
 

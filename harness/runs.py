@@ -54,11 +54,11 @@ def new_name() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
-def valid_name(name: str) -> str:
-    """Return ``name`` if it can be an experiment's. Raises ConfigError."""
+def valid_name(name: str, what: str = "experiment name") -> str:
+    """Return ``name`` if it can be an experiment's (or a testbed's). Raises ConfigError that says ``what`` it is."""
     if not _NAME.fullmatch(name) or name == LATEST:
         wanted = "up to 64 letters, digits, '_', '.', '-', starting with a letter or digit, and not 'latest'"
-        raise ConfigError(f"experiment name: expected {wanted}, got {name!r}")
+        raise ConfigError(f"{what}: expected {wanted}, got {name!r}")
     return name
 
 

@@ -1,7 +1,8 @@
 """ssh_config(5) as OpenSSH reads it, for a machine that has no OpenSSH client to ask.
 
-Keywords that matter to a login are read, all others passed over. What cannot be judged here is never taken as met: a
-``Match`` criterion that is not known says so with file and line.
+Keywords that matter to a login are read, others that OpenSSH knows are passed over, and what it does not know is
+refused. What cannot be judged here is never taken as met: a ``Match`` criterion that is not known says so with file and
+line.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
+from harness.ssh_keywords import KEYWORDS
 from harness.ssh_match import Facts, met, pattern_fits
 from harness.ssh_question import NO_FILE, home, local_user, under_home
 from harness.ssh_tokens import expanded, tokens
@@ -57,6 +59,7 @@ class _Reading:
     final: bool = False
     wants_final: bool = False
     said: dict[str, list[str]] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)  # patterns of IgnoreUnknown
     notes: list[str] = field(default_factory=list)
 
     def facts(self) -> Facts:
@@ -110,6 +113,8 @@ def _read_file(reading: _Reading, path: Path, *, user: bool, active: bool, depth
         place = f"{path} line {number}"
         try:
             keyword, rest = split_keyword(line)
+            if keyword and keyword not in KEYWORDS and not any(pattern_fits(keyword, word) for word in reading.ignored):
+                raise BadLineError(f"expected a keyword of ssh_config(5), got {keyword!a}")
             if keyword == "host":
                 here = around and _host_line(reading.host if reading.final else reading.name, words(rest))
             elif keyword == "match":
@@ -128,6 +133,8 @@ def _read_file(reading: _Reading, path: Path, *, user: bool, active: bool, depth
 def _take(reading: _Reading, keyword: str, values: list[str], rest: str, place: str) -> None:
     """Take over one keyword, unless it has its value already."""
     keyword = _OTHER_NAMES.get(keyword, keyword)
+    if keyword == "ignoreunknown" and not reading.ignored:
+        reading.ignored = [pattern.lower() for value in values for pattern in value.split(",")]
     if keyword not in _READ:
         return
     if keyword in _WHOLE_LINE:

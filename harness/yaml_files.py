@@ -76,6 +76,8 @@ def problem(key: str, expected: str, got: object) -> PydanticCustomError:
 def read_text(path: Path) -> str:
     """Read a configuration file. Raises ConfigError if it is not there or not text."""
     try:
+        if path.exists() and not path.is_dir() and not path.is_file():
+            raise ConfigError(f"{path}: expected a regular file, got a device or a pipe; save it as a file")
         content = path.read_bytes()
     except FileNotFoundError:
         other = next((name for name in map(path.with_suffix, _OTHER_SUFFIXES) if name.exists()), None)
@@ -115,22 +117,44 @@ def load(path: Path, model: type[Model], **extra: object) -> Model:
     try:
         return model.model_validate({**data, **extra})
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {_line(detail, model)}" for detail in error.errors())) from None
+        raise ConfigError("\n".join(f"{path}: {line}" for line in _lines(error, model))) from None
 
 
-def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
+def _lines(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
+    """Yield one line per faulty key. Where a value may be of several kinds, they are one alternative of that line.
+
+    Pydantic then names each kind as if it was a key, and a fault of each. A mapping is told of its own keys' faults.
+    """
+    kinds = {kind.__name__ for kind in _models_in(model)}
+    by_key: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for detail in error.errors():
+        key = tuple(part for part in detail["loc"] if part not in kinds and not str(part).startswith("literal["))
+        by_key.setdefault(key, []).append(detail)
+    for key, details in by_key.items():
+        within = any(other[: len(key)] == key and len(other) > len(key) for other in by_key)
+        if len(details) == 1 and not (within and len(details[0]["loc"]) > len(key)):
+            yield _line(details[0], key, model)
+        elif not within:
+            wanted = " or ".join(_wanted(detail) for detail in details)
+            yield f"{'.'.join(map(str, key))}: expected {wanted}, got {_shown(details[0]['input'])}"
+
+
+def _wanted(detail: ErrorDetails) -> str:
+    expected = _EXPECTED.get(detail["type"])
+    return expected.format(**detail.get("ctx", {})) if expected else detail["msg"]
+
+
+def _line(detail: ErrorDetails, where: tuple[int | str, ...], model: type[BaseModel]) -> str:
     """Return ``key: expected ..., got ...`` for one validation error of a model."""
     context = detail.get("ctx", {})
-    key = ".".join(str(part) for part in detail["loc"])
+    key = ".".join(str(part) for part in where)
     if detail["type"] == "rule":
         key = ".".join(part for part in (key, context["key"]) if part)
         return f"{key}: expected {context['expected']}, got {context['got']}"
     if detail["type"] == "extra_forbidden":
-        return f"{key}: expected no such key, got {_shown(detail['input'])}{_meant(detail['loc'], model)}"
-    expected = _EXPECTED.get(detail["type"])
-    wanted = expected.format(**context) if expected else detail["msg"]
+        return f"{key}: expected no such key, got {_shown(detail['input'])}{_meant(where, model)}"
     got = "nothing" if detail["type"] == "missing" else _shown(detail["input"])
-    return f"{key}: expected {wanted}, got {got}"
+    return f"{key}: expected {_wanted(detail)}, got {got}"
 
 
 def _meant(where: tuple[int | str, ...], model: type[BaseModel]) -> str:
@@ -143,8 +167,11 @@ def _meant(where: tuple[int | str, ...], model: type[BaseModel]) -> str:
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """Yield the models of an annotation, and those of their fields."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
+        for field in annotation.model_fields.values():
+            yield from _models_in(field.annotation)
     for argument in get_args(annotation):
         yield from _models_in(argument)
 

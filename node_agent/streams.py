@@ -130,6 +130,11 @@ def failure_of(stream: TextIO) -> str | None:
     return stream.failure if isinstance(stream, Stream) else None
 
 
+def unheard(failure: str) -> str:
+    """Return the line about a standard output that is not heard."""
+    return f"standard output: {failure}; not all that was said was heard, and nothing else was changed by it"
+
+
 def _closed() -> Iterator[int]:
     for descriptor in range(3):
         try:

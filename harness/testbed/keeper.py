@@ -37,7 +37,10 @@ def up(folder: Path) -> State:
     """
     if folder.exists():
         if lives(folder):
-            raise ConfigError(f"testbed: expected none in {folder}, got one that is up; fab testbed-down ends it")
+            raise ConfigError(
+                f"testbed: expected none in {folder}, got one that is up; use it, or make another with --name; "
+                "fab testbed-down ends it, for all who use it"
+            )
         shutil.rmtree(folder)  # its keeper was killed, and took the rest along
     keeper = subprocess.Popen(
         [sys.executable, "-m", "harness.testbed.keeper", str(folder)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import pytest
 from run_folder import Clock, Folder, write, write_csv
@@ -191,3 +192,13 @@ def test_the_projects_own_hypotheses_can_be_read_and_name_the_five_claims():
     own = hypotheses.read()
     assert len(own) == 5
     assert {one.source for one in own} == {"ntp", "chronotick"}
+
+
+def test_a_metric_of_no_topic_is_a_slip_of_the_pen():
+    claims = hypotheses.read()
+    topics = {claim.metric.partition("/")[0] for claim in claims} | {"coordination_cost", "clock_quality"}
+    topics |= {evidence.metric.partition("/")[0] for claim in claims for evidence in claim.evidence}
+    hypotheses.demand_topics(claims, topics)
+    wrong = replace(claims[0], metric="causalty/ntp/x")
+    with pytest.raises(AnalysisError, match=r"expected a metric that begins with one of .*, got 'causalty/ntp/x'"):
+        hypotheses.demand_topics([wrong], topics)

@@ -44,6 +44,8 @@ def refused(path: Path, load, text: str) -> list[str]:
             "timing.ntp_interval: expected no such key, got 3; did you mean ntp_query_interval?",
         ),
         ("clocks: {ntp: {time_out: 3}}", "clocks.ntp.time_out: expected no such key, got 3; did you mean timeout_s?"),
+        ("clocks: {chrony: {x: 1}}", "clocks.chrony.x: expected no such key, got 1"),
+        ("clocks: {chrony: often}", "clocks.chrony: expected a mapping of keys or one of 'auto', got 'often'"),
         ("gps: {}", "gps: expected no such key, got {}"),
         ("network: {listen_port: 70000}", "network.listen_port: expected a number <= 65535, got 70000"),
         ("network: {listen_port: '9000'}", "network.listen_port: expected a whole number, got '9000'"),

@@ -133,6 +133,23 @@ def test_a_file_that_had_a_sum_and_is_gone_is_an_error(run, capsys, file):
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_status_that_is_not_what_the_agent_wrote_is_an_error(run, capsys):
+    """No verdict reads it, but it says how the agent ended."""
+    one_digit(run / "raw" / "comp11" / records.STATUS_FILE)
+    assert command.main(["--experiment", str(run)]) == 7
+    assert f"raw/comp11/{records.STATUS_FILE} is not what the node wrote" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_nodes_folder_that_is_gone_is_a_finding(run):
+    """Its rows are in the assembled tables still, so that nothing else would say so."""
+    shutil.rmtree(run / records.RAW_DIR)
+    text = run_all.run_all(run).report.read_text()
+    assert integrity.UNVOUCHED in text
+    assert "of comp18, comp11, comp12: nothing vouches" in text
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_sums_that_were_made_anew_do_not_hide_what_the_cells_say(run, capsys):
     """Somebody who makes the sums again cannot give the digits back that a spreadsheet took."""
     file = run / "raw" / "comp11" / "probes.csv"

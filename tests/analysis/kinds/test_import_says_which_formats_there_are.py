@@ -42,6 +42,17 @@ def refusal(source: Path, tmp_path: Path) -> str:
         ),
         ({"coordinator.csv": COORDINATOR, "worker_a.csv": ""}, "column 'event_id', got an empty file"),
         ({"coordinator.csv": COORDINATOR, "worker_a.csv": "x;y\n"}, "column 'event_id', got x;y"),
+        (
+            {"coordinator.csv": "event_id;sequence_number;send_time_ns\n", "worker_a.csv": ""},
+            "(semicolons between columns instead of commas?)",
+        ),
+        ({"coordinator.csv": "event_id\tsend_time_ns\n", "worker_a.csv": ""}, "(tabs between columns instead"),
+        ({"coordinator.csv": "event_id\tx\n", "worker_a.csv": ""}, r"got 'event_id\tx' (tabs"),
+        (
+            {"coordinator.csv": "event_id, sequence_number, send_time_ns\n", "worker_a.csv": ""},
+            "(rename ' sequence_number'?)",
+        ),
+        ({"coordinator.csv": "EVENT_ID,SEQUENCE_NUMBER\n", "worker_a.csv": ""}, "(rename 'EVENT_ID'?)"),
         ({"two\nlines.txt": ""}, r"but 'two\nlines.txt'"),
     ],
 )
@@ -96,3 +107,48 @@ def test_the_task_ends_with_that_line_and_exit_2(tmp_path: Path) -> None:
         tasks.import_.body(None, str(source), "never-made")
     assert caught.value.code == 2
     assert published.FORMAT in str(caught.value.message)
+
+
+WORKER_COLUMNS = "event_id,node_id,sequence_number,receive_time_ns,coordinator_send_time_ns"
+SECOND_NS = 1_700_000_000_000_000_000
+
+
+def pair(tmp_path: Path, worker: str, send: object = SECOND_NS) -> Path:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "coordinator.csv").write_text(f"event_id,sequence_number,send_time_ns\n1,0,{send}\n", encoding="utf-8")
+    (source / "worker_a.csv").write_text(worker, encoding="utf-8")
+    return source
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ("ntp_offset_ms,ntp_uncertainty_ms", "beside ntp_offset_ms (a reading has an instant), got none; add it"),
+        ("ntp_offset_ms,ntp_timestamp", "got ntp_timestamp; rename it"),
+        ("ct_offset_ms,ct_time_stamp", "got ct_time_stamp; rename it"),
+    ],
+)  # fmt: skip
+def test_no_reading_is_lost_for_want_of_its_instant(tmp_path: Path, columns: str, said: str) -> None:
+    assert said in refusal(
+        pair(tmp_path, f"{WORKER_COLUMNS},{columns}\n1,a,0,{SECOND_NS},{SECOND_NS},1.5,2.5\n"), tmp_path
+    )
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(10**3, "µs"), (10**6, "ms"), (10**9, "s")])
+def test_instants_in_another_unit_are_refused(tmp_path: Path, scale: int, unit: str) -> None:
+    instant = SECOND_NS // scale
+    line = refusal(pair(tmp_path, f"{WORKER_COLUMNS}\n1,a,0,{instant},{instant}\n", instant), tmp_path)
+    assert f"line 2: send_time_ns: expected ns since 1970, got {instant}, as of {unit}" in line
+
+
+@pytest.mark.parametrize("cell", ["NaN", "", "None"])
+def test_an_event_without_its_time_is_refused(tmp_path: Path, cell: str) -> None:
+    line = refusal(pair(tmp_path, f"{WORKER_COLUMNS}\n1,a,0,{cell},{SECOND_NS}\n"), tmp_path)
+    assert f"line 2: receive_time_ns: expected a whole number, got {cell or 'nothing'}" in line
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    source = pair(tmp_path, f"\ufeff{WORKER_COLUMNS}\n1,a,0,{SECOND_NS},{SECOND_NS}\n")
+    folder = published.import_published(source, "x", tmp_path / "results")
+    assert (folder / "worker_a.csv").read_text().startswith("event_id,")

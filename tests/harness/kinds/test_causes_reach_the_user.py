@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import http.server
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -416,3 +417,29 @@ def test_without_an_account_a_home_must_be_named(project: Project, given: str | 
 )
 def test_what_a_system_refuses_is_one_line(error: OSError, said: str) -> None:
     assert cause(error) == said
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "pipe"])
+def test_a_configuration_that_is_no_regular_file_is_refused(project: Project, tmp_path: Path, place: str) -> None:
+    if place == "pipe":
+        os.mkfifo(tmp_path / place)
+        place = str(tmp_path / place)
+    line = refused(project.fab("local", "check", "--coordinator-config", place), 2)
+    assert line == f"{place}: expected a regular file, got a device or a pipe; save it as a file"
+
+
+@pytest.mark.parametrize(
+    ("events", "minutes", "said"),
+    [
+        (10**21, "null", "experiment.num_events: expected a number <= 1e+08, got 1000000000000000000000"),
+        (10**21, "10", "experiment.num_events: expected a number <= 1e+08, got 1000000000000000000000"),
+        (10, "50000", "experiment.duration_minutes: expected at most 31 days of events, got 34.7"),
+    ],
+)
+def test_a_run_without_an_end_is_refused(project: Project, events: int, minutes: str, said: str) -> None:
+    path = project.path / "configs/coordinator_config.yaml"
+    content = path.read_text()
+    for key, value in (("num_events", events), ("duration_minutes", minutes)):
+        content = re.sub(rf"^  {key}: \S+", f"  {key}: {value}", content, flags=re.MULTILINE)
+    path.write_text(content)
+    assert f": {said}" in refused(project.fab("local", "check"), 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import subprocess
 import time
@@ -373,3 +374,36 @@ def test_fabric_opens_no_ssh_config(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     settings = with_ssh_config(None, str(tmp_path / "config"))
     settings.clone().load_ssh_config()
     assert shutil.which("ssh") is None or in_force(Question("a", str(tmp_path / "config")))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xef\xbb\xbfHost ares\n  User x\n", r"line 1: expected a keyword of ssh_config\(5\), got"),
+        ("Host ares\n  User x\n".encode("utf-16"), r"line 1: expected a keyword of ssh_config\(5\), got"),
+        (b"Host other\n  Bogus yes\n", r"line 2: expected a keyword of ssh_config\(5\), got 'bogus'"),
+        (b"IgnoreUnknown Other\nBogus yes\n", r"line 2: expected a keyword of ssh_config\(5\), got 'bogus'"),
+    ],
+)
+def test_without_ssh_a_keyword_that_it_would_not_know_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, said: str
+) -> None:
+    """Passed over, a first `Host` that is misread would let what is below it hold for every host."""
+    monkeypatch.setattr(openssh, "client", lambda: None)
+    path = tmp_path / "config"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=said):
+        in_force(Question("a", str(path)))
+
+
+def test_without_ssh_what_may_be_unknown_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openssh, "client", lambda: None)
+    path = tmp_path / "config"
+    path.write_text("IgnoreUnknown UseKey*,bogus\nUseKeychain yes\nBogus yes\nGSSAPIKeyExchange yes\nUser y\n")
+    assert in_force(Question("a", str(path)))[0].user == "y"
+
+
+def test_a_file_that_can_be_read_but_once_is_refused(hosts, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config")
+    with pytest.raises(ConfigError, match="got one that is no regular file"):
+        Cluster(hosts, with_ssh_config(None, str(tmp_path / "config")))
