@@ -1,9 +1,9 @@
 """What an analysis says of a run, as one digest per output: statistics, report, LaTeX and what each figure draws.
 
-A digest is the sha256 of an output's bytes, with every fraction in it rounded to 12 significant digits: processors differ in the
-last digits of logarithms and roots. Figures are not compared as pictures but by what is drawn: points, bars, lines, words.
+A digest is the sha256 of an output's bytes, with every fraction in it rounded to 12 significant digits: processors
+differ in the last digits of logarithms and roots. Of a figure it is what is drawn: points, bars, lines, words.
 
-    uv run python tests/golden/golden_record.py      # writes expected.json anew; the commit says what changed, and why
+    uv run python tests/golden/golden_record.py      # writes expected.json anew; the commit says why
 """
 
 from __future__ import annotations

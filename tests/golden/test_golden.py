@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 import golden_record as record
+import pytest
 
 
 @pytest.mark.parametrize("name", record.names())
