@@ -64,15 +64,16 @@ def make(name: str, results_dir: Path) -> Path:
         if source is None:
             raise FileNotFoundError(PUBLISHED_RUN)
         return _timeless(published.import_published(source, name, results_dir))
-    return simulate(scenarios.read(name), NODES, EVENTS, seed=SEED, results=results_dir)
+    return _timeless(simulate(scenarios.read(name), NODES, EVENTS, seed=SEED, results=results_dir))
 
 
 def _timeless(folder: Path) -> Path:
-    """Take out of an imported run's manifest when, from where and by which command it was imported."""
+    """Take out of a run's manifest what is about its making: when, from where, by which command and which code."""
     file = folder / records.MANIFEST_FILE
     manifest = json.loads(file.read_text(encoding="utf-8"))
-    manifest |= {"created_utc": "2026-11-28T00:00:00+00:00", "argv": ["invoke", "import"]}
-    manifest["imported"]["source"] = PUBLISHED_RUN
+    manifest |= {"created_utc": "2026-11-28T00:00:00+00:00", "argv": ["made"], "code_version": {"git": "unknown"}}
+    if manifest["imported"] is not None:
+        manifest["imported"]["source"] = PUBLISHED_RUN
     file.write_text(json.dumps(manifest), encoding="utf-8")
     return folder
 
