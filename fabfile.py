@@ -178,7 +178,7 @@ def _experiment(chosen: Configs, name: str | None) -> None:
 def _analyze(folder: RunFolder) -> None:
     # Imported here: pandas and matplotlib take a second that `fab stop` should not.
     from analysis.errors import AnalysisError  # noqa: PLC0415
-    from analysis.run_all import run_all  # noqa: PLC0415
+    from analysis.pipeline import run_all  # noqa: PLC0415
 
     try:
         result = run_all(folder.path)

@@ -90,12 +90,12 @@ def import_(_: Context, source: str = "", experiment: str = "") -> None:
     """Make a run folder of published files in the older column format."""
     if not source or not experiment:  # checked here: invoke asks for required arguments even before it shows the help
         raise Exit("error: import: expected --source FOLDER and --experiment NAME", USAGE)
-    from analysis import published  # noqa: PLC0415 - pandas takes a second
     from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
-    from analysis.load import RESULTS_DIR  # noqa: PLC0415 - together with it
+    from analysis.imported import older_format  # noqa: PLC0415 - pandas takes a second
+    from analysis.run.load import RESULTS_DIR  # noqa: PLC0415 - together with it
 
     try:
-        folder = published.import_published(Path(source), experiment, RESULTS_DIR)
+        folder = older_format.import_published(Path(source), experiment, RESULTS_DIR)
     except AnalysisError as error:
         raise Exit(f"error: {error}", error.exit_code) from error
     _say(f"{folder}")
@@ -168,9 +168,9 @@ def verify_scenarios(_: Context, seeds: str = "20", first_seed: str = "", events
 @task(help={"experiment": EXPERIMENT})
 def validate(_: Context, experiment: str = "") -> None:
     """Check a run folder: counts, duplicates, stamps, order, ranges, checksums, replayed readings."""
-    from analysis import load  # noqa: PLC0415 - pandas takes a second
+    from analysis.checks.validate import validate as find_problems  # noqa: PLC0415 - together with it
     from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
-    from analysis.validate import validate as find_problems  # noqa: PLC0415 - together with it
+    from analysis.run import load  # noqa: PLC0415 - pandas takes a second
 
     try:
         problems = find_problems(load.folder(experiment or None))
@@ -232,9 +232,9 @@ def lock(_: Context, upgrade: bool = False) -> None:
 @task(help={"experiment": EXPERIMENT})
 def replay(_: Context, experiment: str = "") -> None:
     """Recompute every reading of a run from its journals alone and name every difference."""
-    from analysis import load  # noqa: PLC0415 - pandas takes a second
+    from analysis.checks.replay import replay as recompute  # noqa: PLC0415 - together with it
     from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
-    from analysis.replay import replay as recompute  # noqa: PLC0415 - together with it
+    from analysis.run import load  # noqa: PLC0415 - pandas takes a second
 
     try:
         found = recompute(load.folder(experiment or None))
@@ -289,8 +289,8 @@ def bench(
 @task(name="calibrate-statistics", help={"runs": "simulated runs of every kind (default 400: two minutes or so)"})
 def calibrate_statistics(_: Context, runs: str = "400") -> None:
     """Simulate runs of known truth, count how often what the statistics say of them is right, write METHODOLOGY."""
-    from analysis import statistics_calibration as calibration  # noqa: PLC0415 - numpy takes a moment
     from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
+    from analysis.simulation import statistics_calibration as calibration  # noqa: PLC0415 - numpy takes a moment
 
     try:
         count = whole_number("runs", runs, 20)

@@ -6,10 +6,11 @@ import gc
 import sys
 from typing import Final
 
-from analysis import cli, load, merged
+from analysis import command
 from analysis.errors import AnalysisError
-from analysis.run_all import Outcome, run_all
-from analysis.window_assignment import WINDOW_SIZES_MS
+from analysis.pipeline import Outcome, run_all
+from analysis.questions.windows import WINDOW_SIZES_MS
+from analysis.run import load, merged
 from node_agent import streams
 
 INTERRUPTED: Final = 130
@@ -22,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     streams.install()
     streams.outlive_terminal()
-    options = cli.parser("Analyse one run: statistics, merged table, figures and report.", windows=True)
+    options = command.parser("Analyse one run: statistics, merged table, figures and report.", windows=True)
     options.add_argument("--merged", choices=merged.FORMATS, help="form of the merged table; default: by its length")
     arguments = options.parse_args(argv)
     gc.freeze()  # what the imports made stays: looking through it again and again takes a tenth of a short run's time

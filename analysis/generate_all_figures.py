@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from analysis import cli, load, results
+from analysis import command, results
 from analysis.errors import AnalysisError
-from analysis.run_all import draw
-from analysis.window_assignment import WINDOW_SIZES_MS
+from analysis.pipeline import draw
+from analysis.questions.windows import WINDOW_SIZES_MS
+from analysis.run import load
 from node_agent import records, streams
 
 
 def generate_figure(experiment_dir: str | Path, output_dir: str | Path) -> list[Path]:
     """Draw all figures of a run folder as PNG and PDF; return their paths."""
-    paths, errors = draw(results.compute(cli.table_of(experiment_dir)), Path(output_dir))
+    paths, errors = draw(results.compute(command.table_of(experiment_dir)), Path(output_dir))
     if errors:
         raise AnalysisError("; ".join(errors))
     return paths
@@ -23,10 +24,10 @@ def generate_figure(experiment_dir: str | Path, output_dir: str | Path) -> list[
 def main(argv: list[str] | None = None) -> int:
     """Draw all figures of one experiment into its figures folder and print their paths."""
     streams.install()
-    arguments = cli.parser(__doc__, windows=True).parse_args(argv)
+    arguments = command.parser(__doc__, windows=True).parse_args(argv)
     try:
         path = load.resolve(arguments.experiment, arguments.results_dir)
-        found = results.compute(cli.table_of(path), arguments.window_sizes or WINDOW_SIZES_MS)
+        found = results.compute(command.table_of(path), arguments.window_sizes or WINDOW_SIZES_MS)
     except AnalysisError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -6,26 +6,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis import (
-    causality_analysis,
-    clock_quality,
-    commit_wait,
-    coordination_cost,
-    judges,
-    ordering_consensus,
-    reference,
-    validity,
-    window_assignment,
-)
-from analysis.beside import Beside
-from analysis.remeasured import Remeasured
-from analysis.window_assignment import WINDOW_SIZES_MS
+from analysis import reference
+from analysis.checks import validity
+from analysis.clocks import quality
+from analysis.questions import causality as causality_analysis
+from analysis.questions import commit_wait, judges
+from analysis.questions import coordination as coordination_cost
+from analysis.questions import ordering as ordering_consensus
+from analysis.questions import windows as window_assignment
+from analysis.questions.remeasurement import Remeasured
+from analysis.questions.windows import WINDOW_SIZES_MS
+from analysis.second_process import Beside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.finding import Finding
-    from analysis.readings import Table
+    from analysis.checks.finding import Finding
+    from analysis.run.readings import Table
 
 REFERENCE_FILE: Final = "reference_stats.json"
 
@@ -41,7 +38,7 @@ class Results:
     windows: window_assignment.Windows
     coordination: coordination_cost.Coordination
     commit_wait: commit_wait.CommitWait
-    clocks: clock_quality.ClockQuality
+    clocks: quality.ClockQuality
     findings: tuple[Finding, ...]
 
     def as_statistics(self) -> dict[str, dict[str, Any]]:
@@ -65,8 +62,8 @@ FILES: Final = {
     "windows": window_assignment.STATISTICS_FILE,
     "coordination": coordination_cost.STATISTICS_FILE,
     "commit_wait": commit_wait.STATISTICS_FILE,
-    "clock_quality": clock_quality.STATISTICS_FILE,
-    "clock_truth": clock_quality.TRUTH_FILE,
+    "clock_quality": quality.STATISTICS_FILE,
+    "clock_truth": quality.TRUTH_FILE,
 }
 
 
@@ -87,7 +84,7 @@ def compute(readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -
             ordering=ordering,
             windows=windows,
             coordination=coordination_cost.compute(readings, causality, ordering, windows),
-            clocks=clock_quality.compute(readings, known[0].flights if built.evaluable else None),
+            clocks=quality.compute(readings, known[0].flights if built.evaluable else None),
             findings=tuple(validity.find(readings.run, window_sizes_ms, built)),
             commit_wait=waited.result(),
         )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis import drift_limits, statistics
 from analysis.reference import drift, mesh
 from analysis.reference.bounds import RAW_NS, WALL_NS, Bounds, join, merged, set_backs, stamps, within
 from analysis.reference.checks import checked
@@ -23,6 +22,8 @@ from analysis.reference.model import (
     PairSummary,
 )
 from analysis.reference.relation import Reference
+from analysis.run import drift_limits
+from analysis.stats.rates import spread
 from node_agent.clocks.base import SLEW_PPM
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from analysis.load import Run
     from analysis.reference.bounds import Joined, NodeStamps
     from analysis.reference.doubtful import Doubtful
+    from analysis.run.load import Run
     from node_agent.records import NodeManifest
 
 SLEW_PPB: Final = 1_000 * SLEW_PPM  # a wall clock that is slewed faster is known in short pieces, as if stepped
@@ -138,9 +139,9 @@ def _summary(pair: tuple[str, str], one: Envelope, joined: Joined | None) -> Pai
         rho_ppm=one.ppb / _PPB,
         segments=len(one.begins),
         known_share=_known_share(one),
-        half_width_us=statistics.spread((theta.high - theta.low)[known] / 2, _US),
-        support_age_ms=statistics.spread(one.support_age(at[known]), _MS),
-        hidden_step_us=statistics.spread(one.hidden[valid], _US),
+        half_width_us=spread((theta.high - theta.low)[known] / 2, _US),
+        support_age_ms=spread(one.support_age(at[known]), _MS),
+        hidden_step_us=spread(one.hidden[valid], _US),
     )
 
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis import statistics, truth
 from analysis.reference import drift
 from analysis.reference.doubtful import NOTHING
 from analysis.reference.envelope import even_instants, pair_envelope
 from analysis.reference.model import Check, TruthCheck
+from analysis.run import truth
+from analysis.stats import rates
 from node_agent.clocks.base import SLEW_PPM
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from analysis.load import Run
     from analysis.reference.relation import Reference
+    from analysis.run.load import Run
 
 ORDERED: Final = "low_not_above_high"
 HALVES: Final = "even_probes_not_contradicted_by_odd"
@@ -171,7 +172,7 @@ def _truth(reference: Reference, run: Run) -> TruthCheck:
         known += int(judged.sum())
         widths.append((lag.high_ns - lag.low_ns)[judged] / 2)
     meaning = "the true lag between the two ends of probes and events lies inside, the stamps' errors included"
-    half_width = statistics.spread(np.concatenate(widths), _US)
+    half_width = rates.spread(np.concatenate(widths), _US)
     return TruthCheck(TRUTH, meaning, held, known, "" if known else NO_TRUTH, half_width)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.aligned import different
+from analysis.run.event_rows import different
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

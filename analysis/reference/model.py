@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis import statistics
+from analysis.stats import rates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,7 @@ ASSUMPTIONS: Final = (
     "no transmit stamp is later, no receive stamp earlier than what it stamps, each within its stated error",
     "two oscillators never differ in rate by more than their pair's rho, save for steps large enough to show",
 )
-NO_SPREAD: Final = statistics.Spread(0, None, None, None)
+NO_SPREAD: Final = rates.Spread(0, None, None, None)
 NO_PROBES: Final = "no probes: this run has no probes.csv with joined probes"
 SHARED_CLOCK: Final = "shared clock: synchronisation not evaluable"
 
@@ -107,7 +107,7 @@ class Check:
 class TruthCheck(Check):
     """The check against the injected truth, with how wide the judged intervals are."""
 
-    half_width_us: statistics.Spread = NO_SPREAD
+    half_width_us: rates.Spread = NO_SPREAD
 
     def as_dict(self) -> dict[str, Any]:
         """Return the check as JSON-serialisable data."""
@@ -133,9 +133,9 @@ class PairSummary:
     rho_ppm: float
     segments: int
     known_share: float | None
-    half_width_us: statistics.Spread
-    support_age_ms: statistics.Spread
-    hidden_step_us: statistics.Spread
+    half_width_us: rates.Spread
+    support_age_ms: rates.Spread
+    hidden_step_us: rates.Spread
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary as JSON-serialisable data."""

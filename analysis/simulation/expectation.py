@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from analysis.finding import Finding
+    from analysis.checks.finding import Finding
     from analysis.simulation.scenario import Expected
 
 

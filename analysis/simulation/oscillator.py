@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis import truth
+from analysis.run import truth
 from node_agent.clocks import virtual
 from node_agent.clocks.base import SLEW_PPM
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.simulation import probing, waiting
-from analysis.simulation.answers import samples
-from analysis.simulation.evaluation import Source, sources
+from analysis.simulation import commit_waits, probing
 from analysis.simulation.files import Table
+from analysis.simulation.readings import Source, sources
+from analysis.simulation.samples import samples
 from analysis.simulation.status import agent_log, node_status
 from analysis.simulation.world import EPOCH_NS, START_NS, World
 from node_agent import records
@@ -86,7 +86,7 @@ def _record_broadcast(
     with (
         Table(folder / records.EVENTS_FILE, records.events_columns("coordinator")) as events,
         Table(folder / records.SENDS_FILE, records.SENDS_COLUMNS) as sends,
-        waiting.Waits(world, place, asked, folder / records.COMMIT_WAIT_FILE) as waits,
+        commit_waits.Waits(world, place, asked, folder / records.COMMIT_WAIT_FILE) as waits,
     ):
         for first, end in world.chunks():
             made = world.sends(first, end)
@@ -134,7 +134,7 @@ def _record_receipts(
     with (
         Table(folder / records.EVENTS_FILE, records.events_columns("worker")) as events,
         Table(run_dir / records.worker_file(node_id), records.worker_columns(delays_s)) as assembled,
-        waiting.Waits(world, place, asked, folder / records.COMMIT_WAIT_FILE) as waits,
+        commit_waits.Waits(world, place, asked, folder / records.COMMIT_WAIT_FILE) as waits,
     ):
         for got in receipts(world, place):
             cells = _source_cells(asked, got.stamps, gone)

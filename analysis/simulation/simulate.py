@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from analysis.errors import UsageError
-from analysis.load import EXPERIMENT_NAME, LATEST, RESULTS_DIR
+from analysis.run.load import EXPERIMENT_NAME, LATEST, RESULTS_DIR
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.recording import record
 from analysis.simulation.world import CHRONOTICK_SERVER, EVENT_PORT, Size, World

@@ -13,7 +13,7 @@ from node_agent import records
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from analysis.simulation.evaluation import Source
+    from analysis.simulation.readings import Source
     from analysis.simulation.world import World
     from node_agent.records import Sample
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analysis import plotting, style
+from analysis.figures import plotting, style
 from analysis.simulation.simulate import simulate
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ import time
 import pytest
 from run_folder import Clock, Folder, write
 
-from analysis import beside, merged, output, run_all
-from analysis.beside import Beside
+from analysis import output, pipeline, second_process
 from analysis.errors import AnalysisError
+from analysis.run import merged
+from analysis.second_process import Beside
 
 FAR_S = 30.0
 
@@ -27,7 +28,7 @@ def until(condition):
 def processors(request, monkeypatch):
     """Let there be two processors, or one: then the work is done where its result is asked for."""
     count = 2 if request.param == "beside" else 1
-    monkeypatch.setattr(beside.os, "sched_getaffinity", lambda _pid: set(range(count)))
+    monkeypatch.setattr(second_process.os, "sched_getaffinity", lambda _pid: set(range(count)))
     return count
 
 
@@ -86,8 +87,8 @@ def test_an_analysis_writes_the_same_bytes_with_one_processor_and_with_two(monke
     path = write(run, tmp_path / "r")
     written = []
     for count in (2, 1):
-        monkeypatch.setattr(beside.os, "sched_getaffinity", lambda _pid, count=count: set(range(count)))
-        paths = run_all.run_all(path).paths
+        monkeypatch.setattr(second_process.os, "sched_getaffinity", lambda _pid, count=count: set(range(count)))
+        paths = pipeline.run_all(path).paths
         written.append({file: file.read_bytes() for file in paths})
     assert written[0] == written[1]
     assert len(written[0]) > 20
@@ -100,5 +101,5 @@ def test_a_merged_table_that_cannot_be_written_ends_the_analysis(monkeypatch, tm
     monkeypatch.setattr(merged, "_write_csv", full)
     path = write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")
     with pytest.raises(OSError, match="No space left"):
-        run_all.run_all(path)
+        pipeline.run_all(path)
     assert not list((path / "data").glob(".*"))

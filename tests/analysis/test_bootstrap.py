@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import pytest
 
-from analysis import bootstrap
-from analysis.dependence import binned
+from analysis.stats import bootstrap
+from analysis.stats.dependence import binned
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

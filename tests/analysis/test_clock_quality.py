@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from run_folder import MS, US, Clock, Folder, write
 
-from analysis import clock_quality, clock_quality_figure, clock_quality_tables, load, readings
-from analysis import clock_quality_calibration as calibration
-from analysis import clock_quality_coverage as coverages
-from analysis import clock_quality_standards as standards
-from analysis.dependence import Dependence
+from analysis import clock_quality as door
+from analysis.clocks import calibration, quality, standards
+from analysis.clocks import coverage as coverages
 from analysis.errors import AnalysisError
+from analysis.figures import clock_quality as clock_quality_figure
+from analysis.report import clock_quality as clock_quality_tables
+from analysis.run import load, readings
+from analysis.stats.dependence import Dependence
 from node_agent import records
 
 KEYS = {"availability", "coverage", "coverage_ci", "width_us", "abs_error_us", "kappa", "skill"}
@@ -34,7 +36,7 @@ def table_of(folder, path):
 
 
 def judged(folder, path, flights=None):
-    found = clock_quality.compute(table_of(folder, path), flights)
+    found = quality.compute(table_of(folder, path), flights)
     return {(one.source, one.node_id): one for one in found.clocks}
 
 
@@ -249,7 +251,7 @@ def test_what_the_standard_cannot_tell_makes_no_clock_too_narrow():
 def test_an_honest_clock_judged_by_a_wide_reference_is_shown_undecided_and_not_overconfident(tmp_path):
     """Both clocks are right to the ns; the reference knows the lag to 120 us, and the two half-widths add to 60 us."""
     folder = Folder({"w": Clock()}, truth=False)
-    found = clock_quality.compute(table_of(folder, tmp_path / "r"), lambda _worker: Lag([100 * US] * 10, 120 * US))
+    found = quality.compute(table_of(folder, tmp_path / "r"), lambda _worker: Lag([100 * US] * 10, 120 * US))
     tick = next(one for one in found.clocks if (one.source, one.node_id) == ("chronotick", "w"))
     assert (tick.width_us.median, tick.judged_width_us.median) == (60.0, 120.0)
     said = tick.as_dict()
@@ -268,7 +270,7 @@ def test_an_honest_clock_judged_by_a_wide_reference_is_shown_undecided_and_not_o
 
 def test_the_reliability_of_undecided_intervals_is_a_band_up_to_what_was_not_missed(tmp_path):
     folder = Folder({"w": Clock()}, truth=False)
-    found = clock_quality.compute(table_of(folder, tmp_path / "r"), lambda _worker: Lag([100 * US] * 10, 120 * US))
+    found = quality.compute(table_of(folder, tmp_path / "r"), lambda _worker: Lag([100 * US] * 10, 120 * US))
     figure = clock_quality_figure.draw(found)
     axes = next(axes for axes in figure.axes if axes.get_title() == "Reliability")
     low, high = (line.lines[0].get_ydata() for line in axes.containers)
@@ -278,12 +280,12 @@ def test_the_reliability_of_undecided_intervals_is_a_band_up_to_what_was_not_mis
 
 def test_the_ages_of_a_fast_and_a_slow_source_are_apart_on_the_axis(tmp_path):
     """One source is asked every second, the other every 64 s: on a linear axis the first would be one blob."""
-    found = clock_quality.compute(table_of(Folder({"w": Clock()}), tmp_path / "r"))
+    found = quality.compute(table_of(Folder({"w": Clock()}), tmp_path / "r"))
     fast, slow = (one for one in found.clocks if one.node_id == "w" and one.source != "system")
     bins = [coverages.AgeBin(1000.0 * step, 1000.0 * (step + 1), slow.coverage) for step in range(0, 60, 10)]
     quick = [coverages.AgeBin(150.0 * step, 150.0 * (step + 1), fast.coverage) for step in range(6)]
     clocks = (replace(fast, by_age=tuple(quick)), replace(slow, by_age=tuple(bins)))
-    figure = clock_quality_figure.draw(clock_quality.ClockQuality(clocks))
+    figure = clock_quality_figure.draw(quality.ClockQuality(clocks))
     axes = next(axes for axes in figure.axes if axes.get_title() == "Coverage by age of sample")
     assert axes.get_xscale() == "log"
     places = axes.transAxes.inverted().transform(
@@ -322,7 +324,7 @@ def test_coverage_by_age_finds_the_clock_that_goes_off_with_age():
 
 def test_the_statistics_have_the_promised_keys_by_source_and_node_and_are_plain_json(tmp_path):
     path = write(Folder({"w": Clock(), "v": Clock(ntp_gone="stale")}), tmp_path / "r")
-    found = clock_quality.analyze(path)
+    found = door.analyze(path)
     assert set(found) == {"system", "ntp", "chronotick"}
     assert set(found["ntp"]) == {"boss", "w", "v"}
     for nodes in found.values():
@@ -342,7 +344,7 @@ def test_the_last_sample_held_is_its_offset_and_bound_and_nothing_else(tmp_path)
     row = {"sample_id": "ntp1", "source": "ntp", "outcome": "ok", "offset_ns": -5 * MS + 40 * US, "bound_ns": 60 * US}
     row |= {"root_delay_ns": 0, "root_dispersion_ns": 0}
     write_csv(path / "raw" / "w" / records.SAMPLES_FILE, records.SAMPLES_COLUMNS, [row])
-    found = {(one.source, one.node_id): one for one in clock_quality.compute(readings.table(load.load(path))).clocks}
+    found = {(one.source, one.node_id): one for one in quality.compute(readings.table(load.load(path))).clocks}
     skill = found["ntp", "w"].skill
     assert (skill.score_us, skill.baseline_us) == ((100.0, 100.0), (120.0, 120.0))
     assert skill.value == pytest.approx([1 - 100 / 120] * 2)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from analysis import dependence, statistics
-from analysis.dependence import Dependence, Latent
-from analysis.statistics_calibration import autoregression
+from analysis.simulation.statistics_calibration import autoregression
+from analysis.stats import dependence, rates
+from analysis.stats.dependence import Dependence, Latent
 
 
 def every(count):
@@ -49,11 +49,11 @@ def slowly_changing_under_noise(rng):
 
 
 def of_error(hits, values, segments):
-    return statistics.rate_of(hits, every(len(hits)), dependence.dependence(segments, latent(values)))
+    return rates.rate_of(hits, every(len(hits)), dependence.dependence(segments, latent(values)))
 
 
 def naive(hits, _values, _segments):
-    return statistics.rate(int(hits.sum()), len(hits), statistics.Worth(float(len(hits)), 10**9))
+    return rates.rate(int(hits.sum()), len(hits), rates.Worth(float(len(hits)), 10**9))
 
 
 @pytest.mark.parametrize("make", [served_in_groups, slowly_changing, slowly_changing_under_noise])
@@ -81,14 +81,14 @@ def test_events_are_never_worth_more_than_their_samples():
 
 
 def test_nothing_counted_of_what_never_varied_has_no_interval():
-    found = statistics.rate_of(np.zeros(1000, dtype=np.bool_), every(1000), Dependence(np.arange(1000), None))
-    assert (found.low, found.high, found.method) == (None, None, statistics.NOTHING_VARIED)
+    found = rates.rate_of(np.zeros(1000, dtype=np.bool_), every(1000), Dependence(np.arange(1000), None))
+    assert (found.low, found.high, found.method) == (None, None, rates.NOTHING_VARIED)
 
 
 def test_a_walk_as_long_as_the_run_has_no_interval():
     walk = np.cumsum(np.random.default_rng(7).normal(size=300))
     found = of_error(walk > np.median(walk), walk, np.arange(300))
-    assert (found.low, found.method) == (None, statistics.TOO_FEW)
+    assert (found.low, found.method) == (None, rates.TOO_FEW)
 
 
 def test_a_segment_begins_where_a_sample_serves_for_the_first_time():
@@ -152,16 +152,16 @@ def test_a_paired_difference_is_found_where_both_clocks_wander_together():
     common = 100 * autoregression(rng, 1, 2000, 0.9)[0]
     first, second = common + rng.normal(size=2000), common + 5 + rng.normal(size=2000)
     alone = Dependence(np.arange(2000), None)
-    found = statistics.mean_of(second - first, second - first, every(2000), alone)
+    found = rates.mean_of(second - first, second - first, every(2000), alone)
     assert found.low < 5 < found.high
     assert found.high - found.low < 0.5
-    wide = statistics.mean_of(second, second, every(2000), alone)
+    wide = rates.mean_of(second, second, every(2000), alone)
     assert wide.high - wide.low > 10
 
 
 def test_a_mean_of_values_between_limits_is_between_the_means_of_these():
     values = np.random.default_rng(3).normal(size=400)
-    found = statistics.mean_of(values - 1, values + 2, every(400), Dependence(np.arange(400), None))
+    found = rates.mean_of(values - 1, values + 2, every(400), Dependence(np.arange(400), None))
     assert (found.value, found.most) == (pytest.approx(values.mean() - 1), pytest.approx(values.mean() + 2))
     assert found.low < found.value < found.most < found.high
     assert found.as_dict()["value"] is None
@@ -169,7 +169,7 @@ def test_a_mean_of_values_between_limits_is_between_the_means_of_these():
 
 def test_one_segment_has_a_mean_but_no_interval_and_no_event_has_neither():
     ones = np.ones(5)
-    alone = statistics.mean_of(ones, ones, every(5), Dependence(np.zeros(5, dtype=np.int64), None))
+    alone = rates.mean_of(ones, ones, every(5), Dependence(np.zeros(5, dtype=np.int64), None))
     assert (alone.count, alone.value, alone.low) == (5, 1.0, None)
-    none = statistics.mean_of(ones, ones, ~every(5), Dependence(np.arange(5), None))
+    none = rates.mean_of(ones, ones, ~every(5), Dependence(np.arange(5), None))
     assert (none.count, none.value, none.low) == (0, None, None)

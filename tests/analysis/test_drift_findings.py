@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from run_folder import RAW_BEHIND_NS, START_NS, Clock, Folder, write
 
-from analysis import drift_findings, load
+from analysis.checks.data import drift
+from analysis.run import load
 from node_agent.clocks.virtual import wall_from_true
 from node_agent.plan import VirtualClock
 
@@ -32,10 +33,10 @@ def run_with(tmp_path, raw_ppm, clock):
 @pytest.mark.parametrize(("raw_ppm", "found"), [(0, 0), (99, 0), (-99, 0), (102, 1), (-102, 1), (500, 1)])
 def test_only_a_drift_beyond_the_bound_is_found(tmp_path, raw_ppm, found):
     clock = VirtualClock(epoch_ns=START_NS, error_ms=12.5, drift_ppm=18.0)
-    findings = list(drift_findings.find(run_with(tmp_path, raw_ppm, clock)))
+    findings = list(drift.find(run_with(tmp_path, raw_ppm, clock)))
     assert len(findings) == found
     assert all(one.numbers["worst_ppm"] == pytest.approx(abs(raw_ppm), abs=1) for one in findings)
 
 
 def test_of_a_real_clock_nothing_is_claimed(tmp_path):
-    assert not list(drift_findings.find(run_with(tmp_path, 500, None)))
+    assert not list(drift.find(run_with(tmp_path, 500, None)))

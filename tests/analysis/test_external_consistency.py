@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import external_consistency
-from analysis.judges import Lag
+from analysis.questions import external_consistency
+from analysis.questions.judges import Lag
 
 
 class Probes:

@@ -15,7 +15,7 @@ from invoke.exceptions import Exit
 from run_folder import Clock, Folder, write
 
 import tasks
-from analysis import load
+from analysis.run import load
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 from run_folder import Clock, Folder, write, write_csv
 
-from analysis import cli, hypotheses, report, results, statistics
+from analysis import command, results
 from analysis.errors import AnalysisError
+from analysis.report import hypotheses, markdown
+from analysis.stats.rates import Worth, rate
 
 TEMPLATE = """hypotheses:
   - {{name: n, source: ntp, statement: s, metric: a/b, comparison: {comparison}, threshold: {threshold}}}
@@ -40,7 +42,7 @@ def test_the_threshold_decides(tmp_path, comparison, threshold, value, status):
 
 
 def test_a_rate_counts_by_its_value_and_is_shown_with_its_interval(tmp_path):
-    one = judge(tmp_path, "at_most", 0.5, {"a": {"b": statistics.rate(1, 5, statistics.Worth(5.0, 10**9)).as_dict()}})
+    one = judge(tmp_path, "at_most", 0.5, {"a": {"b": rate(1, 5, Worth(5.0, 10**9)).as_dict()}})
     assert one.status == "supported"
     assert one.measured == "20.00 % (1 of 5; 3.62 to 62.45)"
     assert one.method.startswith("Wilson")
@@ -65,7 +67,7 @@ def test_an_interval_that_does_not_clear_the_threshold_is_named_beside_the_statu
         tmp_path,
         comparison,
         threshold,
-        {"a": {"b": statistics.rate(hits, of, statistics.Worth(float(of), 10**9)).as_dict()}},
+        {"a": {"b": rate(hits, of, Worth(float(of), 10**9)).as_dict()}},
     )
     assert one.status == status
     assert one.reason.startswith(reason)
@@ -97,7 +99,7 @@ def test_no_hypothesis_is_supported_by_the_few_readings_there_happened_to_be(tmp
         for row in rows[answered:]:
             row.update({column: "" for column in row if column.startswith("ct_")}, ct_status="stale")
         write_csv(path / name, list(rows[0]), rows)
-    found = results.compute(cli.table_of(path)).as_statistics()
+    found = results.compute(command.table_of(path)).as_statistics()
     assert found["causality"]["sources"]["chronotick"]["all"]["intervals"]["evaluable"]["denominator"] == 200
     judged = {one.hypothesis.name: one for one in hypotheses.judge(hypotheses.read(), found)}
     for name, one in judged.items():
@@ -117,10 +119,10 @@ def test_every_hypothesis_asks_for_nine_tenths_of_what_was_received():
 
 
 def test_the_report_names_the_method_of_the_intervals_once(tmp_path):
-    found = results.compute(cli.table_of(write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")))
+    found = results.compute(command.table_of(write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")))
     judged = hypotheses.judge(hypotheses.read(), found.as_statistics())
-    text = report.render(found, judged)
-    table = report.tables_of(found, judged)["hypotheses"]
+    text = markdown.render(found, judged)
+    table = markdown.tables_of(found, judged)["hypotheses"]
     assert "Wilson" not in table
     assert "Clopper" not in table
     assert max(len(cell) for row in table.rows for cell in row) <= 200
@@ -144,18 +146,18 @@ def test_never_wrong_is_nothing_without_decisions(tmp_path, decided, status, rea
         "    threshold: 0\n" + evidence
     )
     rates = {
-        "b": statistics.rate(0, 400, statistics.Worth(400.0, 399)).as_dict(),
-        "decided": statistics.rate(decided, 400).as_dict(),
+        "b": rate(0, 400, Worth(400.0, 399)).as_dict(),
+        "decided": rate(decided, 400).as_dict(),
     }
     (one,) = hypotheses.judge(hypotheses.read(file), {"a": rates})
     assert (one.status, one.reason) == (status, reason)
-    (none,) = hypotheses.judge(hypotheses.read(file), {"a": {"b": statistics.rate(0, 400).as_dict()}})
+    (none,) = hypotheses.judge(hypotheses.read(file), {"a": {"b": rate(0, 400).as_dict()}})
     assert none.status == "not evaluable"
 
 
 def test_infinitely_wide_chronotick_readings_support_no_claim_of_the_project(tmp_path):
     wide = Clock(ct_half_ns=10**12)
-    found = results.compute(cli.table_of(write(Folder({"a": wide, "b": wide}, coordinator=wide), tmp_path / "r")))
+    found = results.compute(command.table_of(write(Folder({"a": wide, "b": wide}, coordinator=wide), tmp_path / "r")))
     judged = {one.hypothesis.name: one for one in hypotheses.judge(hypotheses.read(), found.as_statistics())}
     never = judged["chronotick-causality-violations"]
     assert (never.status, never.reason) == ("not evaluable", "nothing was decided: 20 of 20 ambiguous")
@@ -164,7 +166,7 @@ def test_infinitely_wide_chronotick_readings_support_no_claim_of_the_project(tmp
 
 def test_no_measured_number_is_bare(tmp_path):
     """NTP agrees on all 45 pairs of events, so that nobody can agree more often."""
-    found = results.compute(cli.table_of(write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")))
+    found = results.compute(command.table_of(write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")))
     judged = {one.hypothesis.name: one for one in hypotheses.judge(hypotheses.read(), found.as_statistics())}
     consensus = judged["chronotick-consensus"]
     assert consensus.measured == "+0.00 percentage points (45 of 45 pairs of events; NTP 45 of 45)"
@@ -174,7 +176,7 @@ def test_no_measured_number_is_bare(tmp_path):
     assert judged["chronotick-provable"].hypothesis.threshold == "at least 80 % of the (event, worker) pairs"
 
 
-@pytest.mark.parametrize("numbers", [{}, {"a": {}}, {"a": 3}, {"a": {"b": statistics.rate(0, 0).as_dict()}}])
+@pytest.mark.parametrize("numbers", [{}, {"a": {}}, {"a": 3}, {"a": {"b": rate(0, 0).as_dict()}}])
 def test_without_the_number_it_is_not_evaluable(tmp_path, numbers):
     one = judge(tmp_path, "at_least", 0.1, numbers)
     assert (one.status, one.value) == ("not evaluable", None)

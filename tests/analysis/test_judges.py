@@ -10,11 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_folder import MS, US, Clock, Folder, write
 
-from analysis import causality_analysis, judges, load, ordering_consensus, readings, verdicts, window_assignment
-from analysis.readings import RawStamps
+from analysis import causality_analysis, ordering_consensus
+from analysis import window_assignment as door
+from analysis.questions import judges, verdicts
+from analysis.questions import windows as window_assignment
+from analysis.questions.windows import DIFFER, SAME, UNKNOWN
 from analysis.reference import Reference
+from analysis.run import load, readings
+from analysis.run.readings import RawStamps
 from analysis.simulation.simulate import simulate
-from analysis.window_assignment import DIFFER, SAME, UNKNOWN
 
 
 def table_of(folder, path):
@@ -244,7 +248,7 @@ def test_a_silent_worker_is_named_and_the_others_are_judged_without_it(tmp_path,
     clocks = {"a": Clock(), "b": Clock(), "mute": Clock()}
     silence = {"no_file": ("mute",)} if how == "no-file" else {"lost": {"mute": tuple(range(1, 11))}}
     path = write(Folder(clocks, **silence), tmp_path / "r")
-    ordering, windows = ordering_consensus.analyze(path), window_assignment.analyze(path, (50,))
+    ordering, windows = ordering_consensus.analyze(path), door.analyze(path, (50,))
     assert ordering["silent_workers"] == windows["silent_workers"] == ["mute"]
     assert ordering["workers"] == windows["workers"] == ["a", "b"]
     assert ordering["sources"]["ntp"]["point"]["agreement"]["denominator"] == 45

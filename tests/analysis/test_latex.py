@@ -11,7 +11,8 @@ import subprocess
 import pytest
 from run_folder import MS, Clock, Folder, write
 
-from analysis import latex, run_all, tables
+from analysis import pipeline
+from analysis.report import cells, latex
 from analysis.results import FILES
 from analysis.simulation.simulate import simulate
 
@@ -22,7 +23,7 @@ PDFLATEX = shutil.which("pdflatex")
 def undrawn():
     """Draw no figures: numbers and tables need none."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_all, "_drawings", lambda _found: {})
+        patch.setattr(pipeline, "_drawings", lambda _found: {})
         yield
 
 
@@ -30,7 +31,7 @@ def undrawn():
 def analysed(undrawn, tmp_path_factory):
     """Analyse a run with every kind of number: several workers, probes, missing readings, rates of nothing."""
     path = simulate("honest", 3, 120, results=tmp_path_factory.mktemp("latex"))
-    assert run_all.run_all(path, (50, 100)).errors == []
+    assert pipeline.run_all(path, (50, 100)).errors == []
     return path
 
 
@@ -126,7 +127,7 @@ def test_a_small_document_compiles_and_prints_the_numbers_of_the_statistics(anal
 
 
 def test_a_table_keeps_its_cells_and_loses_no_sign():
-    grid = tables.markdown(("a_b", "µs"), [("50 % & more", -1.5), ("**no**: x|y", "`a/b`")])
+    grid = cells.markdown(("a_b", "µs"), [("50 % & more", -1.5), ("**no**: x|y", "`a/b`")])
     text = latex.tabular(grid)
     assert r"a\_b & \textmu{}s \\" in text
     assert r"50 \% \& more & -1.5 \\" in text
@@ -145,7 +146,7 @@ def test_numbers_have_no_exponent(value, text):
 
 def test_repeating_the_analysis_gives_the_same_file(tmp_path):
     path = write(Folder({"a": Clock(wall_error_ns=5 * MS), "b": Clock(ct_gone="stale")}), tmp_path / "r")
-    run_all.run_all(path, (100,))
+    pipeline.run_all(path, (100,))
     before = (path / latex.FILE).read_bytes()
-    run_all.run_all(path, (100,))
+    pipeline.run_all(path, (100,))
     assert (path / latex.FILE).read_bytes() == before

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from run_folder import Clock, Folder, manifest, write
 
-from analysis import load, merged, readings
 from analysis.errors import AnalysisError, NoSuchRun
+from analysis.run import load, merged, readings
 from node_agent import records
 
 

@@ -7,8 +7,8 @@ import pytest
 from run_folder import Clock, Folder, write
 
 from analysis import __main__ as command
-from analysis import load, memory, merged, readings
 from analysis.errors import AnalysisError
+from analysis.run import load, memory, merged, readings
 
 
 @pytest.fixture

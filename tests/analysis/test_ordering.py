@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_folder import MS, US, Clock, Folder, write
 
-from analysis import load, ordering_consensus, readings, verdicts
+from analysis import ordering_consensus
 from analysis.errors import AnalysisError
+from analysis.questions import ordering, verdicts
+from analysis.run import load, readings
 
 
 def stats(folder, path):
@@ -85,7 +87,7 @@ def test_readings_of_different_sources_are_never_compared(tmp_path):
 @given(st.lists(st.integers(0, 5_000_000_000), max_size=60), st.integers(0, 3_000_000_000))
 def test_the_pairs_are_those_a_double_loop_finds(times, span):
     sent = np.array(times, dtype=np.int64)
-    first, second, total = ordering_consensus.nearby_pairs(sent, np.ones(len(times), dtype=bool), span)
+    first, second, total = ordering.nearby_pairs(sent, np.ones(len(times), dtype=bool), span)
     found = {tuple(sorted(pair)) for pair in zip(first.tolist(), second.tolist(), strict=True)}
     expected = {(i, j) for i in range(len(times)) for j in range(i + 1, len(times)) if abs(times[i] - times[j]) <= span}
     assert found == expected
@@ -96,8 +98,8 @@ def test_too_many_pairs_are_sampled_evenly_and_the_same_way_every_time():
     """2,000 events 1 ms apart have 1.5 million pairs within a second; 10,000 of them are drawn, none twice."""
     sent = np.arange(2_000, dtype=np.int64) * 1_000_000
     known = np.ones(2_000, dtype=bool)
-    first, second, total = ordering_consensus.nearby_pairs(sent, known, most=10_000)
-    again = ordering_consensus.nearby_pairs(sent, known, most=10_000)
+    first, second, total = ordering.nearby_pairs(sent, known, most=10_000)
+    again = ordering.nearby_pairs(sent, known, most=10_000)
     assert total == 999 * 1_000 + 1_000 + 999 * 1_000 // 2
     assert len(first) == len(set(zip(first.tolist(), second.tolist(), strict=True))) == 10_000
     assert ((second > first) & (second - first <= 1_000)).all()

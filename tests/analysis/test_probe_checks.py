@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.probe_checks import check_probes
+from analysis.checks.contract.probes import check_probes
 from node_agent import records
 
 NOW = 1_700_000_000_000_000_000

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from matplotlib.collections import LineCollection
 
-from analysis import bars, statistics, style
+from analysis.figures import bars, style
+from analysis.stats.rates import Z_95, Rate, wilson
 
 PANEL_IN = (3.0, 2.0)
 
@@ -24,8 +25,8 @@ def panel(rates):
 @pytest.mark.parametrize("hits", [0, 60, 300, 750, 1100, 1449, 1500])
 @pytest.mark.parametrize("trials", [1.5, 3, 10, 60, 1500])
 def test_no_count_hides_any_part_of_its_interval(hits, trials):
-    low, high = statistics.wilson(hits / 1500, trials, statistics.Z_95)
-    rate = statistics.Rate(hits, 1500, min(low, hits / 1500), max(high, hits / 1500), "by hand")
+    low, high = wilson(hits / 1500, trials, Z_95)
+    rate = Rate(hits, 1500, min(low, hits / 1500), max(high, hits / 1500), "by hand")
     _, axes = panel([rate] * 4)
     whiskers = [one for one in axes.collections if isinstance(one, LineCollection)]
     assert len(whiskers) == len(axes.texts) == 4

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from run_folder import RAW_BEHIND_NS
 
-from analysis import replay, validate
+from analysis.checks import replay, validate
 from analysis.errors import AnalysisError
 from node_agent import plan as plans
 from node_agent import records

@@ -6,7 +6,7 @@ import allantools
 import numpy as np
 import pytest
 
-from analysis import clock_quality_stability as stability
+from analysis.clocks import stability
 
 # W. J. Riley, Handbook of Frequency Stability Analysis, NIST SP 1065 (2008), pages 107 and 108: the NBS14 data, nine
 # frequency values, with the published overlapping Allan deviation and time deviation at 1 and 2 s.

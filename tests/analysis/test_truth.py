@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_folder import MS, START_NS, US, Clock, Folder, write
 
-from analysis import load, readings, truth
+from analysis.run import load, readings, truth
 from node_agent.clocks import virtual
 from node_agent.plan import Freeze, Step, VirtualClock
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis import truth
+from analysis.run import truth
 from node_agent.clocks import virtual
 from node_agent.plan import Freeze, RandomWalk, Slew, Step, VirtualClock
 

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from run_folder import Clock, Folder, write
 
-from analysis import load, sample_checks, sample_findings
+from analysis.checks.contract import samples as sample_checks
+from analysis.checks.data import samples as sample_findings
+from analysis.run import load
 from node_agent.clocks import ntp_packet
 from node_agent.clocks.base import drift_bound_ns
 from node_agent.plan import ChronyPlan, ClocksPlan, NodePlan, NtpPlan, from_json, to_json

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from run_folder import MS, START_NS, US, Clock, Folder, write, write_csv
 
-from analysis import load, validity
+from analysis.checks import validity
+from analysis.run import load
 from node_agent import records
 from node_agent.lifecycle import checksum
 

@@ -16,7 +16,7 @@ import pytest
 from run_folder import MS, Clock, Folder, manifest, write
 
 from analysis import __main__ as command
-from analysis import generate_all_figures, run_all
+from analysis import generate_all_figures, pipeline
 from analysis.simulation.simulate import simulate
 from node_agent import records
 
@@ -32,13 +32,13 @@ def analysed(tmp_path_factory):
         remeasured={2.0: {"ntp": 0.02}},
     )
     path = write(run, tmp_path_factory.mktemp("with a space") / "r")
-    return path, run_all.run_all(path)
+    return path, pipeline.run_all(path)
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
     """Draw no figures: what a test says of words and numbers needs none."""
-    monkeypatch.setattr(run_all, "_drawings", lambda _found: {})
+    monkeypatch.setattr(pipeline, "_drawings", lambda _found: {})
 
 
 def digests(path):
@@ -59,7 +59,7 @@ def test_everything_the_design_names_is_written(analysed):
 def test_repeating_the_analysis_gives_the_same_bytes_and_leaves_the_data_alone(analysed):
     path, _ = analysed
     before, data = digests(path), (path / records.COORDINATOR_FILE).read_bytes()
-    run_all.run_all(path)
+    pipeline.run_all(path)
     assert digests(path) == before
     assert (path / records.COORDINATOR_FILE).read_bytes() == data
 
@@ -95,13 +95,13 @@ def test_the_report_counts_what_is_missing_and_shows_every_figure(analysed):
     assert "b received 90.0 % of the events, needed are 98 %" in text
     for figure in re.findall(r"\(\.\./(figures/.*?)\)", text):
         assert (path / figure).is_file()
-    assert text.count("![") == len(run_all.figures.DRAW)
+    assert text.count("![") == len(pipeline.figures.DRAW)
 
 
 def test_the_verdict_comes_first_and_what_disqualifies_it_before_that(tmp_path, undrawn):
     """Two events share an id in the worker's file: whatever is an error stands above the hypotheses, in words."""
     path = write(Folder({"a": Clock(), "b": Clock(wall_error_ns=-5 * MS, ntp_error_ns=-5 * MS)}), tmp_path / "r")
-    outcome = run_all.run_all(path)
+    outcome = pipeline.run_all(path)
     text = outcome.report.read_text()
     places = [text.index(part) for part in ("## Verdict", "| hypothesis |", "## Reference", "## The run", "## Nodes")]
     assert places == sorted(places)
@@ -122,7 +122,7 @@ def test_the_documents_name_only_macros_that_an_analysis_writes(analysed, tmp_pa
     simulated = simulate("honest", 3, 60, results=tmp_path)
     written = set()
     for folder in (path, simulated):
-        run_all.run_all(folder)
+        pipeline.run_all(folder)
         written |= set(re.findall(r"newcommand\{\\(res[A-Za-z]+)\}", (folder / "report" / "results.tex").read_text()))
     waits = {name for name in named if name.startswith("resCommitWaitCommitWaits")}  # no wait is simulated
     assert len(named) > 40
@@ -137,7 +137,7 @@ def test_the_headlines_tell_what_was_missed_from_what_nobody_can_decide(tmp_path
     for node in data["nodes"].values():
         node["virtual_clock"] = None
     file.write_text(json.dumps(data))
-    table = run_all.run_all(folder).table
+    table = pipeline.run_all(folder).table
     tick = dict(zip(table.columns, next(row for row in table.rows if row[0] == "chronotick"), strict=True))
     contained, missed, undecided = (float(one) for one in re.findall(r"[\d.]+", tick[table.columns[-1]])[:3])
     assert table.columns[-1] == "contained / missed / undecided"
@@ -152,7 +152,7 @@ def test_a_degraded_run_says_so_on_top_with_its_reasons(tmp_path, undrawn):
     path = write(folder, tmp_path / "r")
     broken = manifest(folder, outcome=records.RUN_DEGRADED, problems=["a: ntp was unavailable for 7 readings"])
     (path / records.MANIFEST_FILE).write_text(broken.to_json())
-    run_all.run_all(path)
+    pipeline.run_all(path)
     head = (path / records.REPORT_FILE).read_text().splitlines()[:8]
     assert any("DEGRADED" in line for line in head)
     assert any("ntp was unavailable for 7 readings" in line for line in head)
@@ -171,7 +171,7 @@ def test_a_degraded_run_says_so_on_top_with_its_reasons(tmp_path, undrawn):
 )
 def test_odd_runs_are_analysed_to_the_end_without_invented_numbers(tmp_path, folder):
     path = write(folder, tmp_path / "r")
-    outcome = run_all.run_all(path, (100,))
+    outcome = pipeline.run_all(path, (100,))
     assert outcome.errors == []
     text = outcome.report.read_text()
     assert "nan" not in text.lower()
@@ -182,7 +182,7 @@ def test_the_window_widths_asked_for_are_the_ones_judged(analysed, undrawn):
     path, _ = analysed
     copy = path.parent / "copy"
     shutil.copytree(path, copy)
-    run_all.run_all(copy, (70, 250))
+    pipeline.run_all(copy, (70, 250))
     windows = json.loads((copy / "statistics" / "window_stats.json").read_text())["sources"]
     assert list(windows["ntp"]) == ["70", "250"]
     coordination = json.loads((copy / "statistics" / "coordination_stats.json").read_text())
@@ -192,7 +192,7 @@ def test_the_window_widths_asked_for_are_the_ones_judged(analysed, undrawn):
 def test_all_figures_can_be_drawn_elsewhere(analysed, tmp_path):
     path, _ = analysed
     drawn = generate_all_figures.generate_figure(path, tmp_path / "out")
-    assert len(drawn) == 2 * (len(run_all.figures.DRAW) + 1)  # and the dashboard
+    assert len(drawn) == 2 * (len(pipeline.figures.DRAW) + 1)  # and the dashboard
     assert all(file.stat().st_size > 5_000 for file in drawn)
 
 
@@ -202,8 +202,8 @@ def test_a_figure_that_cannot_be_drawn_costs_neither_the_others_nor_the_report(a
     def fails(_result):
         raise RuntimeError("no ink")
 
-    monkeypatch.setitem(run_all.figures.DRAW, "commit_wait", fails)
-    outcome = run_all.run_all(path)
+    monkeypatch.setitem(pipeline.figures.DRAW, "commit_wait", fails)
+    outcome = pipeline.run_all(path)
     assert outcome.errors == ["figure commit_wait: RuntimeError: no ink"]
     assert outcome.report.is_file()
     assert command.tell(outcome) == 7
@@ -270,7 +270,7 @@ def test_findings_that_are_errors_are_named_on_the_terminal_and_leave_the_exit_c
 
 
 def test_every_colour_and_font_holds_for_a_paper():
-    from analysis import style
+    from analysis.figures import style
 
     assert len({style.colour(source) for source in ("system", "ntp", "chronotick", "chrony")}) == 4
     assert min(size for key, size in style.RC.items() if key.endswith("size")) >= 7
@@ -307,5 +307,5 @@ def test_rows_that_do_not_say_whose_or_when_are_left_out(simulated, tmp_path, na
         row[place] = wrong
     with file.open("w", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows(rows)
-    (damage,) = run_all.run_all(path).errors
+    (damage,) = pipeline.run_all(path).errors
     assert f"{name} is not what the node wrote" in damage

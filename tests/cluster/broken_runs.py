@@ -8,8 +8,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.table_checks import ERROR
-from analysis.validate import validate
+from analysis.checks.contract.tables import ERROR
+from analysis.checks.validate import validate
 
 if TYPE_CHECKING:
     import subprocess

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from mutations import TOKENS, spoilt, spoilt_json
 from run_folder import MS, Clock, Folder, write
 
-from analysis import load, validate
+from analysis.checks import validate
 from analysis.errors import AnalysisError
+from analysis.run import load
 from node_agent import records
 
 if TYPE_CHECKING:

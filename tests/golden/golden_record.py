@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis import cli, published, results, run_all
+from analysis import command, pipeline, results
+from analysis.imported import older_format
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.simulate import simulate
 from node_agent import records
@@ -63,7 +64,7 @@ def make(name: str, results_dir: Path) -> Path:
         source = published_data()
         if source is None:
             raise FileNotFoundError(PUBLISHED_RUN)
-        return _timeless(published.import_published(source, name, results_dir))
+        return _timeless(older_format.import_published(source, name, results_dir))
     return _timeless(simulate(scenarios.read(name), NODES, EVENTS, seed=SEED, results=results_dir))
 
 
@@ -80,19 +81,19 @@ def _timeless(folder: Path) -> Path:
 
 def digests(folder: Path) -> dict[str, str]:
     """Analyse a run folder, drawing nothing into files; return a digest per output and per figure."""
-    found = results.compute(cli.table_of(folder))
-    drawings = run_all._drawings(found)
-    run_all._drawings = lambda _found: {}
+    found = results.compute(command.table_of(folder))
+    drawings = pipeline._drawings(found)
+    pipeline._drawings = lambda _found: {}
     try:
-        run_all.run_all(folder)
+        pipeline.run_all(folder)
     finally:
-        run_all._drawings = _DRAWINGS
+        pipeline._drawings = _DRAWINGS
     texts = sorted(path for pattern in TEXTS for path in folder.glob(pattern))
     said = {str(path.relative_to(folder)): _digest(path.read_text(encoding="utf-8")) for path in texts}
     return said | {f"figure {name}": _digest("\n".join(_drawn(draw()))) for name, draw in drawings.items()}
 
 
-_DRAWINGS: Final = run_all._drawings
+_DRAWINGS: Final = pipeline._drawings
 
 
 def _digest(text: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import load
+from analysis.run import load
 from node_agent import records
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -5,8 +5,9 @@ import hashlib
 
 import pytest
 
-from analysis import load, published, published_comparison
 from analysis.errors import AnalysisError
+from analysis.imported import comparison, older_format
+from analysis.run import load
 from node_agent import records
 
 
@@ -27,7 +28,7 @@ def results(tmp_path):
 
 def test_every_cell_of_the_same_meaning_is_kept_character_by_character(source, results):
     """Offsets are not re-rounded on their way through the importer, nor are instants."""
-    path = published.import_published(source, "x", results)
+    path = older_format.import_published(source, "x", results)
     for file in ("coordinator.csv", "worker_a1.csv", "worker_b2.csv"):
         before, after = rows_of(source / file), rows_of(path / file)
         shared = set(before[0]) & set(after[0])
@@ -39,14 +40,14 @@ def test_every_cell_of_the_same_meaning_is_kept_character_by_character(source, r
 
 def test_columns_are_the_contracts_in_order(source, results):
     """Imported tables have the columns of a run of our own, so that one reader reads both."""
-    path = published.import_published(source, "x", results)
+    path = older_format.import_published(source, "x", results)
     assert tuple(rows_of(path / "worker_a1.csv")[0]) == records.worker_columns(())
     assert tuple(rows_of(path / "coordinator.csv")[0]) == records.events_columns("coordinator")
 
 
 def test_what_the_older_format_does_not_record_stays_empty(source, results):
     """No raw stamp, no origin, and no bound, kind or reference for NTP: it is a point."""
-    row = rows_of(published.import_published(source, "x", results) / "worker_a1.csv")[0]
+    row = rows_of(older_format.import_published(source, "x", results) / "worker_a1.csv")[0]
     empty = ["receive_raw_ns", "receive_raw_error_ns", "receive_origin", "ct_level", "ct_reference", "ct_sample_id"]
     empty += [f"ntp_{name}" for name in ("lower_bound_ns", "upper_bound_ns", "kind", "level", "reference", "age_ms")]
     assert {column: row[column] for column in empty} == dict.fromkeys(empty, "")
@@ -58,7 +59,7 @@ def test_absent_readings_have_a_status_and_no_number(older, tmp_path, results):
     for row in older.coordinator:
         row["ct_timestamp_ns"] = row["ct_offset_ms"] = ""
     older.workers["a1"][3]["ntp_timestamp_ns"] = "nan"
-    path = published.import_published(older.write(tmp_path / "older"), "x", results)
+    path = older_format.import_published(older.write(tmp_path / "older"), "x", results)
     coordinator, worker = rows_of(path / "coordinator.csv"), rows_of(path / "worker_a1.csv")
     assert {row["ct_status"] for row in coordinator} == {"not_configured"}
     assert {row[f"ct_{name}"] for row in coordinator for name in ("offset_ms", "timestamp_ns", "uncertainty_ms")} == {
@@ -74,25 +75,25 @@ def test_a_run_without_chronotick_imports(older, tmp_path, results):
         for row in rows:
             for column in [column for column in row if column.startswith("ct_")]:
                 del row[column]
-    run = load.load(published.import_published(older.write(tmp_path / "older"), "x", results))
-    (one, _) = published_comparison.compare(run).workers
+    run = load.load(older_format.import_published(older.write(tmp_path / "older"), "x", results))
+    (one, _) = comparison.compare(run).workers
     assert one.chronotick_against_uncorrected.hits is None
     assert one.mean_abs_difference_ms is None
-    assert any("not evaluable" in line for line in published.comparison_lines(run))
+    assert any("not evaluable" in line for line in older_format.comparison_lines(run))
 
 
 def test_re_measured_uncertainties_are_kept(older, tmp_path, results):
     """Older agents with commit-wait wrote ct_uncertainty_30s_ms; the column keeps its name."""
     for row in older.workers["a1"]:
         row["ct_uncertainty_30s_ms"] = "0.25"
-    path = published.import_published(older.write(tmp_path / "older"), "x", results)
+    path = older_format.import_published(older.write(tmp_path / "older"), "x", results)
     assert {row["ct_uncertainty_30s_ms"] for row in rows_of(path / "worker_a1.csv")} == {"0.25"}
 
 
 def test_originals_are_kept_byte_by_byte_with_their_checksums(source, results):
     """raw/imported/ holds what was given, and the manifest says what it was."""
     (source / "README.md").write_text("what it is\n", encoding="utf-8")
-    path = published.import_published(source, "x", results)
+    path = older_format.import_published(source, "x", results)
     manifest = records.Manifest.from_json((path / "manifest.json").read_text(encoding="utf-8"))
     names = {"coordinator.csv", "worker_a1.csv", "worker_b2.csv", "README.md"}
     assert set(manifest.imported["sha256"]) == names
@@ -106,7 +107,7 @@ def test_the_manifest_says_imported_and_what_is_missing(older, tmp_path, results
     """Phase, source, format, and the list of what a reader must not expect."""
     for row in older.coordinator:
         row["ct_timestamp_ns"] = ""
-    path = published.import_published(older.write(tmp_path / "older"), "x", results)
+    path = older_format.import_published(older.write(tmp_path / "older"), "x", results)
     manifest = records.Manifest.from_json((path / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest.phase, manifest.outcome, manifest.worker_ids) == ("imported", None, ["a1", "b2"])
     assert manifest.nodes["a1"].host == "host-a1"
@@ -119,10 +120,10 @@ def test_the_manifest_says_imported_and_what_is_missing(older, tmp_path, results
 
 def test_an_experiment_that_exists_is_left_as_it_is(source, results):
     """The second import of a name is refused with exit code 2 and changes nothing."""
-    path = published.import_published(source, "x", results)
+    path = older_format.import_published(source, "x", results)
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
-    with pytest.raises(published.ExperimentExists, match="experiment x: expected a new name") as refused:
-        published.import_published(source, "x", results)
+    with pytest.raises(older_format.ExperimentExists, match="experiment x: expected a new name") as refused:
+        older_format.import_published(source, "x", results)
     assert refused.value.exit_code == 2
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
     assert [entry.name for entry in results.iterdir()] == ["x"]
@@ -132,7 +133,7 @@ def test_an_experiment_that_exists_is_left_as_it_is(source, results):
 def test_a_name_that_is_none_is_refused(source, results, name):
     """Exit code 2, one line, nothing made."""
     with pytest.raises(AnalysisError, match="experiment name: expected") as refused:
-        published.import_published(source, name, results)
+        older_format.import_published(source, name, results)
     assert refused.value.exit_code == 2
     assert not results.exists()
 
@@ -177,8 +178,8 @@ def spoil_our_format(run):
 def test_a_bad_source_is_one_clear_line(older, tmp_path, results, spoil, message):
     """File, line, column, expected, got; exit code 2; nothing made."""
     spoil(older)
-    with pytest.raises(published.UnusableSource, match=message) as refused:
-        published.import_published(older.write(tmp_path / "older"), "x", results)
+    with pytest.raises(older_format.UnusableSource, match=message) as refused:
+        older_format.import_published(older.write(tmp_path / "older"), "x", results)
     assert refused.value.exit_code == 2
     assert "\n" not in str(refused.value)
     assert not results.exists()
@@ -200,8 +201,8 @@ def test_a_source_that_is_no_published_folder_is_one_clear_line(older, tmp_path,
         folder.mkdir()
         for name in names:
             (folder / name).write_bytes((full / name).read_bytes())
-    with pytest.raises(published.UnusableSource, match=message):
-        published.import_published(folder, "x", results)
+    with pytest.raises(older_format.UnusableSource, match=message):
+        older_format.import_published(folder, "x", results)
     assert not results.exists()
 
 
@@ -218,8 +219,8 @@ def test_a_source_that_is_no_published_folder_is_one_clear_line(older, tmp_path,
 def test_a_file_that_is_no_table_is_one_clear_line(source, results, content, message):
     """Whatever stands in coordinator.csv, the answer is one line."""
     (source / "coordinator.csv").write_bytes(content)
-    with pytest.raises(published.UnusableSource, match=message):
-        published.import_published(source, "x", results)
+    with pytest.raises(older_format.UnusableSource, match=message):
+        older_format.import_published(source, "x", results)
     assert not results.exists()
 
 
@@ -241,8 +242,8 @@ def test_the_comparison_counts_by_hand(older, tmp_path, results):
     for row in rows[5:7]:
         row["ct_timestamp_ns"] = 2**62
     del rows[-1]
-    run = load.load(published.import_published(older.write(tmp_path / "older"), "x", results))
-    one = next(worker for worker in published_comparison.compare(run).workers if worker.node_id == "a1")
+    run = load.load(older_format.import_published(older.write(tmp_path / "older"), "x", results))
+    one = next(worker for worker in comparison.compare(run).workers if worker.node_id == "a1")
     assert (one.sent, one.received) == (60, 59)
     assert (one.chronotick_against_uncorrected.hits, one.chronotick_against_uncorrected.of) == (3, 59)
     assert (one.system.hits, one.ntp.hits, one.ntp.of) == (1, 2, 59)
@@ -251,5 +252,5 @@ def test_the_comparison_counts_by_hand(older, tmp_path, results):
 def test_a_run_of_our_own_has_no_published_comparison(native, tmp_path):
     """The section belongs to imported runs."""
     run = native.load(tmp_path)
-    assert published.comparison(run) is None
-    assert published.comparison_lines(run) == []
+    assert older_format.comparison(run) is None
+    assert older_format.comparison_lines(run) == []

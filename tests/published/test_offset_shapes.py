@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis import offset_shapes
+from analysis.checks.data import offsets as offset_shapes
 
 
 def levels_of(offsets, resolution_ms=0.0):

@@ -2,13 +2,19 @@
 
 import pytest
 
-from analysis import figures, load, published, run_all, validity
-from analysis.published_comparison import compare
+from analysis import pipeline
+from analysis.checks import validity
+from analysis.figures import panels
+from analysis.imported import older_format
+from analysis.imported.comparison import compare
+from analysis.run import load
 
 
 @pytest.fixture(scope="module")
 def run(published_data, tmp_path_factory):
-    return load.load(published.import_published(published_data, "ares-published", tmp_path_factory.mktemp("results")))
+    return load.load(
+        older_format.import_published(published_data, "ares-published", tmp_path_factory.mktemp("results"))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +58,7 @@ def test_the_published_violations_are_labelled_as_mixing_clocks(run, workers):
         assert "corrected" in worker.chronotick_against_uncorrected.label
         assert "uncorrected" in worker.chronotick_against_uncorrected.label
         assert worker.chronotick.hits is None
-    row = next(line for line in published.comparison_lines(run) if "122" in line)
+    row = next(line for line in older_format.comparison_lines(run) if "122" in line)
     assert "155" in row
     assert "mixes a corrected clock (worker) with an uncorrected one (coordinator)" in row
 
@@ -114,7 +120,7 @@ def test_nothing_else_is_found(findings):
 
 def test_import_and_the_whole_analysis_tell_it_all(published_data, tmp_path):
     """The report has the labelled numbers, and every figure is drawn."""
-    outcome = run_all.run_all(published.import_published(published_data, "again", tmp_path))
+    outcome = pipeline.run_all(older_format.import_published(published_data, "again", tmp_path))
     assert outcome.errors == []
     text = outcome.report.read_text(encoding="utf-8")
     for number in (
@@ -136,5 +142,5 @@ def test_import_and_the_whole_analysis_tell_it_all(published_data, tmp_path):
     ):
         assert words in text
     assert len([path for path in outcome.paths if path.suffix == ".png" and path.stat().st_size]) == 1 + len(
-        figures.DRAW
+        panels.DRAW
     )  # and the dashboard

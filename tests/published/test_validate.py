@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from analysis import published
+from analysis.checks.validate import validate
 from analysis.errors import NoSuchRun
-from analysis.validate import validate
+from analysis.imported import older_format
 
 
 def lines(problems):
@@ -25,12 +25,12 @@ def test_a_clean_run_has_no_problem(native, tmp_path):
 
 def test_a_clean_import_has_no_problem(older, tmp_path):
     """An imported folder is judged by what it can have."""
-    assert validate(published.import_published(older.write(tmp_path / "older"), "x", tmp_path / "results")) == []
+    assert validate(older_format.import_published(older.write(tmp_path / "older"), "x", tmp_path / "results")) == []
 
 
 def test_the_published_run_is_whole_but_for_its_lost_events(published_data, tmp_path):
     """Five and four events are missing; nothing is an error."""
-    problems = validate(published.import_published(published_data, "x", tmp_path))
+    problems = validate(older_format.import_published(published_data, "x", tmp_path))
     assert errors(problems) == []
     assert [problem.where for problem in problems] == ["worker_comp11.csv", "worker_comp12.csv"]
 
@@ -124,7 +124,7 @@ def test_a_file_changed_after_it_left_the_node_is_found(native, tmp_path):
 
 def test_a_changed_original_of_an_import_is_found(older, tmp_path):
     """The copies under raw/imported/ are checked against the manifest."""
-    path = published.import_published(older.write(tmp_path / "older"), "x", tmp_path / "results")
+    path = older_format.import_published(older.write(tmp_path / "older"), "x", tmp_path / "results")
     (path / "raw" / "imported" / "worker_a1.csv").write_text("", encoding="utf-8")
     (path / "raw" / "imported" / "worker_b2.csv").unlink()
     found = lines(errors(validate(path)))

@@ -5,7 +5,9 @@ import json
 
 import pytest
 
-from analysis import load, published, validity
+from analysis.checks import validity
+from analysis.imported import older_format
+from analysis.run import load
 
 START = 1_700_000_000_000_000_000
 
@@ -27,7 +29,7 @@ def test_clean_native_data_raises_no_finding(native, tmp_path):
 
 def test_clean_older_data_raises_no_finding(older, tmp_path):
     """The older format alone is no fault of the data."""
-    run = load.load(published.import_published(older.write(tmp_path / "older"), "x", tmp_path / "results"))
+    run = load.load(older_format.import_published(older.write(tmp_path / "older"), "x", tmp_path / "results"))
     assert validity.find(run) == []
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis import judges, verdicts, window_assignment
-from analysis.dependence import Dependence
-from analysis.readings import table
+from analysis.questions import judges, verdicts, windows
+from analysis.run.readings import table
 from analysis.simulation.simulate import simulate
+from analysis.stats.dependence import Dependence
 
 
 class Named:
@@ -38,17 +38,18 @@ def test_known_and_open_is_a_share_of_0():
 
 def test_a_clock_that_decides_nothing_is_not_right_of_all(tmp_path):
     """NTP's intervals leave every receipt open: nothing was decided, so nothing can be told of how much was wrong."""
-    from analysis import load, ordering_consensus
+    from analysis.questions import ordering
+    from analysis.run import load
 
     run = table(load.load(simulate("honest", 3, 60, seed=2, results=tmp_path)))
-    for one in ordering_consensus.compute(run).who_first:
+    for one in ordering.compute(run).who_first:
         assert one.wrong.denominator <= one.decided.numerator
         if not one.decided.numerator:
             assert one.as_dict()["correctness"]["value"] is None
 
 
 def test_windows_of_a_judge_without_lags_are_not_evaluable(tmp_path):
-    from analysis import load
+    from analysis.run import load
 
     class Silent(Named):
         def receipts(self, _first, _second):
@@ -56,7 +57,7 @@ def test_windows_of_a_judge_without_lags_are_not_evaluable(tmp_path):
             return judges.Lag(nothing, nothing, nothing.astype(np.bool_))
 
     run = table(load.load(simulate("honest", 3, 60, seed=2, results=tmp_path)))
-    found = window_assignment.compute(run, (100,), [Silent()])
+    found = windows.compute(run, (100,), [Silent()])
     assert {one.reason for cell in found.cells for one in cell.point_against} == {judges.KNOWS_NOTHING}
     for cell in found.cells:
         assert cell.point_rounds.judge in {judges.TRUTH, judges.REFERENCE}

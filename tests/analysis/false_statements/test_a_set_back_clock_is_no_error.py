@@ -7,7 +7,8 @@ import hashlib
 
 import pytest
 
-from analysis import load, validate, validity
+from analysis.checks import validate, validity
+from analysis.run import load
 from analysis.simulation import scenario
 from analysis.simulation.scenario import Jump
 from analysis.simulation.simulate import simulate

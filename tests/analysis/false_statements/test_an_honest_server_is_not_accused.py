@@ -10,17 +10,11 @@ import numpy as np
 import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
-from analysis import (
-    cli,
-    clock_quality,
-    clock_quality_tables,
-    commit_wait,
-    load,
-    report,
-    results,
-    utc,
-    window_assignment,
-)
+from analysis import command, commit_wait, results, window_assignment
+from analysis.clocks import quality
+from analysis.report import clock_quality as clock_quality_tables
+from analysis.report import markdown
+from analysis.run import load, utc
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
 from node_agent import records
@@ -31,7 +25,7 @@ RATE_HZ = 37.0  # events fall everywhere in a window, not on a few of its phases
 
 
 def judged(path):
-    found = results.compute(cli.table_of(path))
+    found = results.compute(command.table_of(path))
     return found, {(one.source, one.node_id): one for one in found.clocks.clocks}
 
 
@@ -78,7 +72,7 @@ def test_its_windows_are_not_wrong_and_its_releases_not_early(honest_run):
 
 def test_the_report_says_what_was_judged(honest_run):
     found, clocks = honest_run
-    text = report.render(found, [])
+    text = markdown.render(found, [])
     assert "Judged was ntp as reading, with the server's root distance" in text
     assert clocks["ntp", "comp11"].as_dict()["judged"] == "reading, with the server's root distance"
     assert clocks["chronotick", "comp11"].as_dict()["judged"] == "reading"
@@ -133,10 +127,10 @@ def test_between_nodes_of_one_server_nothing_is_added(tmp_path):
     """No virtual clock: the difference of two readings, with the server's error in both, is as sharp as it was."""
     lag = type("Lag", (), {})()
     path = write(Folder({"w": HONEST}, coordinator=HONEST, truth=False), tmp_path / "r")
-    table = cli.table_of(path)
+    table = command.table_of(path)
     lag.low = lag.high = np.full(10, 100 * US)
     lag.known = np.ones(10, dtype=bool)
-    found = {(one.source, one.node_id): one for one in clock_quality.compute(table, lambda _worker: lag).clocks}
+    found = {(one.source, one.node_id): one for one in quality.compute(table, lambda _worker: lag).clocks}
     ntp = found["ntp", "w"]
     assert (ntp.coverage.contained.value, ntp.judged_width_us.median, ntp.judged_as) == (1.0, 200.0, "")
 
@@ -174,7 +168,7 @@ def test_a_certain_window_is_wrong_only_if_the_root_distance_does_not_excuse_it(
     found = window_assignment.analyze(write(folder, tmp_path / "r"), (WINDOW_MS,))["sources"]["ntp"]["50"]
     assert found["truth"]["wrong_certain"] == wrong
     assert found["truth"].get("certain_left_open_by_root_distance", 0) == open_
-    cells = window_assignment.compute(cli.table_of(tmp_path / "r"), (WINDOW_MS,)).cells
+    cells = window_assignment.compute(command.table_of(tmp_path / "r"), (WINDOW_MS,)).cells
     rounds = next(one for one in cells if one.source == "ntp").interval_rounds
     assert (rounds.at_least.numerator, rounds.at_most.numerator) == (wrong, wrong + open_)
 

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
-from analysis import cli, clock_quality, commit_wait, report, results, scopes, validate
+from analysis import command, commit_wait, results
+from analysis.checks import validate
+from analysis.clocks import quality as clock_quality
+from analysis.report import markdown
+from analysis.run import scopes
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
 from node_agent import records
@@ -24,7 +28,7 @@ def simulated(results_dir, from_):
 
 
 def quality(path, flights=None):
-    found = clock_quality.compute(cli.table_of(path), flights)
+    found = clock_quality.compute(command.table_of(path), flights)
     return {(one.source, one.node_id): one for one in found.clocks}
 
 
@@ -50,7 +54,7 @@ def nothing_judged(one):
 @pytest.fixture(scope="module")
 def plain_run(tmp_path_factory):
     path = simulated(tmp_path_factory.mktemp("plain"), 0.0)
-    return path, results.compute(cli.table_of(path))
+    return path, results.compute(command.table_of(path))
 
 
 def test_a_plain_servers_answers_judge_no_clock_and_the_reason_is_the_standard(plain_run):
@@ -79,7 +83,7 @@ def test_a_finding_per_node_says_what_it_means_with_counts(plain_run):
         assert "predict the server's clock, not this node's" in one.message
         assert "releases too early are not evaluable" in one.message
         assert "\n" not in one.message
-        assert one.message in report.render(found, [])
+        assert one.message in markdown.render(found, [])
 
 
 def test_labels_stay_and_releases_are_not_judged(plain_run):
@@ -110,7 +114,7 @@ def test_a_scope_that_is_none_is_an_error_of_the_folder(plain_run, tmp_path):
 
 
 def test_of_a_run_that_mixes_scopes_only_those_events_are_left_out(tmp_path):
-    found = results.compute(cli.table_of(simulated(tmp_path, 0.5)))
+    found = results.compute(command.table_of(simulated(tmp_path, 0.5)))
     for one in found.clocks.clocks:
         if one.source == "chronotick":
             left, judged = one.left_out[scopes.ABOUT_THE_SERVER], one.coverage.contained.denominator
@@ -120,14 +124,14 @@ def test_of_a_run_that_mixes_scopes_only_those_events_are_left_out(tmp_path):
             assert one.standard == "injected truth"
             assert one.as_dict()["not_judged"] == one.left_out
     assert len(findings(found)) == 3
-    assert "Not judged: chronotick at comp18" in report.render(found, [])
+    assert "Not judged: chronotick at comp18" in markdown.render(found, [])
 
 
 @pytest.mark.parametrize("scope", ["node", ""])
 def test_answers_about_the_node_and_older_ones_without_a_scope_are_judged(tmp_path, scope):
     path = write(Folder({"w": Clock(ct_error_ns=9 * MS, ct_scope=scope)}), tmp_path / "r")
     assert quality(path)["chronotick", "w"].coverage.missed.value == 1.0
-    assert findings(results.compute(cli.table_of(path))) == []
+    assert findings(results.compute(command.table_of(path))) == []
 
 
 @pytest.mark.parametrize("older", ["no column", "no file"])

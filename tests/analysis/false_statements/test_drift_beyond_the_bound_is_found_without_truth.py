@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis import drift_findings, load, reference
+from analysis import reference
+from analysis.checks.data import drift
+from analysis.run import load
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
 
@@ -21,7 +23,7 @@ def blind(folder):
 
 
 def found(folder):
-    return list(drift_findings.find(*blind(folder)))
+    return list(drift.find(*blind(folder)))
 
 
 def with_clock(name="honest", **changes):
@@ -37,7 +39,7 @@ def test_oscillators_of_150_ppm_are_found_where_100_are_allowed(tmp_path, seed):
     """Each node draws +150 or -150 ppm: two that differ are apart by 300, and all are by 150 from the NTP server."""
     told = with_clock(drift_ppm=150.0, least_drift_ppm=150.0)
     findings = found(simulate(told, 3, 1200, rate_hz=20.0, seed=seed, results=tmp_path))
-    assert all((finding.code, finding.severity) == (drift_findings.CODE, "error") for finding in findings)
+    assert all((finding.code, finding.severity) == (drift.CODE, "error") for finding in findings)
     assert {finding.node for finding in findings if finding.source == "ntp"} == {"comp18", "comp11", "comp12"}
     for finding in findings:
         least = finding.numbers["at_least_ppm"]
@@ -48,7 +50,7 @@ def test_two_that_run_apart_are_found_by_the_probes_alone(tmp_path):
     told = with_clock(drift_ppm=150.0, least_drift_ppm=150.0)
     for seed in range(310, 316):
         run, built = blind(simulate(told, 3, 600, rate_hz=20.0, seed=seed, results=tmp_path))
-        by_probes = [one for one in drift_findings.find(run, built) if one.numbers["by"] == "probes"]
+        by_probes = [one for one in drift.find(run, built) if one.numbers["by"] == "probes"]
         drifts = {name: node.virtual_clock["drift_ppm"] for name, node in load.load(run.path).manifest.nodes.items()}
         apart = {pair for pair in built.joined if np.sign(drifts[pair[0]]) != np.sign(drifts[pair[1]])}
         assert {tuple(one.numbers["nodes"]) for one in by_probes} == apart
@@ -70,13 +72,13 @@ def test_oscillators_at_the_limit_that_wander_are_not_accused(tmp_path, seed):
 def limits(theta_ns, half_ns):
     at = np.arange(len(theta_ns)) * 100_000_000
     theta = np.asarray(theta_ns, dtype=np.int64)
-    return drift_findings.Limits(at, theta + half_ns, at, theta - half_ns)
+    return drift.Limits(at, theta + half_ns, at, theta - half_ns)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_rate_that_is_told_is_a_lower_limit_of_the_true_one(sign):
     at_s = np.arange(600) * 0.1
-    rate = drift_findings.least_rate(limits(sign * at_s * 250e3, 40_000), 200_000)
+    rate = drift.least_rate(limits(sign * at_s * 250e3, 40_000), 200_000)
     assert 200 < rate <= 250
 
 
@@ -85,10 +87,10 @@ def test_steps_are_no_drift_however_large(places):
     theta = np.zeros(600)
     for place in places:
         theta[place:] += 5e6
-    assert drift_findings.least_rate(limits(theta, 40_000), 200_000) is None
+    assert drift.least_rate(limits(theta, 40_000), 200_000) is None
 
 
 def test_an_instance_of_too_few_bounds_tells_nothing():
     nothing = np.zeros(0, dtype=np.int64)
-    assert drift_findings.least_rate(drift_findings.Limits(nothing, nothing, nothing, nothing), 1) is None
-    assert drift_findings.least_rate(limits([0, 10**9], 1), 1) is None
+    assert drift.least_rate(drift.Limits(nothing, nothing, nothing, nothing), 1) is None
+    assert drift.least_rate(limits([0, 10**9], 1), 1) is None

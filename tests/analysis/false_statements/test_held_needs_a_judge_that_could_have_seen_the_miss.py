@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from analysis import clock_quality, judges, load, readings, reference
-from analysis import clock_quality_calibration as calibration
-from analysis import clock_quality_standards as standards
-from analysis.dependence import dependence
+from analysis import reference
+from analysis.clocks import calibration, quality, standards
+from analysis.questions import judges
+from analysis.run import load, readings
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
+from analysis.stats.dependence import dependence
 
 
 def errors(error_ns, half_ns, *, level, independent_ns=None, blur_ns=0, standard=standards.INJECTED):
@@ -72,7 +73,7 @@ def by_the_reference(folder):
     nodes = {name: replace(node, virtual_clock=None) for name, node in run.manifest.nodes.items()}
     table = readings.table(replace(run, manifest=replace(run.manifest, nodes=nodes)))
     probed = judges.Probed(table, reference.build(table.run))
-    return clock_quality.compute(table, None if probed.reason else probed.flights).clocks
+    return quality.compute(table, None if probed.reason else probed.flights).clocks
 
 
 @pytest.mark.parametrize("seed", [201, 202, 203])

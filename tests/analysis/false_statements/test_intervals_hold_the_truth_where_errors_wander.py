@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from analysis import statistics, statistics_calibration
-from analysis.dependence import Latent, dependence
+from analysis.simulation import statistics_calibration
+from analysis.stats import rates
+from analysis.stats.dependence import Latent, dependence
 
 RUNS = 150
 
@@ -25,7 +26,7 @@ def held_and_given(make, rate):
         values, segments = make(np.random.default_rng(seed))
         every = np.ones(len(values), dtype=np.bool_)
         shared = dependence(segments, Latent(values, every))
-        found = statistics.rate_of(values > float(ndtri(1 - rate)), every, shared)
+        found = rates.rate_of(values > float(ndtri(1 - rate)), every, shared)
         if found.low is not None:
             given += 1
             held += found.low <= rate <= found.high
@@ -69,7 +70,7 @@ def test_errors_that_swing_are_held():
     for seed in range(RUNS):
         values, segments = periodic(np.random.default_rng(seed))
         every = np.ones(len(values), dtype=np.bool_)
-        found = statistics.rate_of(values > limit, every, dependence(segments, Latent(values, every)))
+        found = rates.rate_of(values > limit, every, dependence(segments, Latent(values, every)))
         if found.low is not None:
             given, held = given + 1, held + (found.low <= rate <= found.high)
     assert held >= 0.9 * given
@@ -83,7 +84,7 @@ def test_errors_that_switch_are_held():
     for seed in range(RUNS):
         values, segments = switching(np.random.default_rng(seed))
         every = np.ones(len(values), dtype=np.bool_)
-        found = statistics.rate_of(values > 2.0, every, dependence(segments, Latent(values, every)))
+        found = rates.rate_of(values > 2.0, every, dependence(segments, Latent(values, every)))
         if found.low is not None:
             given, held = given + 1, held + (found.low <= rate <= found.high)
     assert held >= 0.9 * given
@@ -107,5 +108,5 @@ def test_one_gap_of_readings_is_one_event():
     there = np.ones(1000, dtype=np.bool_)
     there[300:500] = False
     segments = np.arange(1000) // 10
-    found = statistics.rate_of(there, np.ones(1000, dtype=np.bool_), dependence(segments))
+    found = rates.rate_of(there, np.ones(1000, dtype=np.bool_), dependence(segments))
     assert (found.numerator, found.low) == (800, None)

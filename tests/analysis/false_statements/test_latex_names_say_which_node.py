@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import latex
+from analysis.report import latex
 
 RATE = {"numerator": 1, "denominator": 2, "value": 0.5, "interval": [0.1, 0.9]}
 

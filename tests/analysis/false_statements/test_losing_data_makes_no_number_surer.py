@@ -7,7 +7,9 @@ import csv
 import numpy as np
 import pytest
 
-from analysis import causality_analysis, cli, load, readings
+from analysis import command
+from analysis.questions import causality
+from analysis.run import load, readings
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
 from node_agent import records
@@ -58,7 +60,7 @@ def samples_behind(folder, source):
 
 def rates(folder):
     """Yield every rate of causality with its source."""
-    found = causality_analysis.compute(cli.table_of(folder))
+    found = causality.compute(command.table_of(folder))
     for cell in (*found.cells, *found.totals):
         if cell.source == records.SYSTEM:
             continue
@@ -85,10 +87,10 @@ def test_no_rate_is_worth_more_than_the_samples_behind_it_however_much_was_lost(
 def test_an_absent_worker_adds_no_trial(whole, tmp_path):
     folder = rewritten(whole, tmp_path / "r", lambda node, _: node == "comp11")
     alone = {key: rate for key, rate in rates(folder) if key[1] == "comp11"}
-    together = {key: rate for key, rate in rates(folder) if key[1] == causality_analysis.ALL}
+    together = {key: rate for key, rate in rates(folder) if key[1] == causality.ALL}
     assert alone
     for (source, _, name), rate in alone.items():
-        pooled = together[source, causality_analysis.ALL, name]
+        pooled = together[source, causality.ALL, name]
         assert (pooled.numerator, pooled.denominator) == (rate.numerator, rate.denominator)
         assert pooled.effective == pytest.approx(rate.effective) if rate.effective else pooled.effective is None
 

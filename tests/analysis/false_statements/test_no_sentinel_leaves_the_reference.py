@@ -7,7 +7,10 @@ import math
 
 import pytest
 
-from analysis import cli, load, reference, reference_figure, report, results, run_all
+from analysis import command, pipeline, reference, results
+from analysis.figures import reference as reference_figure
+from analysis.report import markdown
+from analysis.run import load
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
 
@@ -74,16 +77,16 @@ def test_every_number_is_of_something_known(tmp_path, name, seed):
 
 def test_a_stepped_pair_says_of_which_share_of_the_time_its_width_is(tmp_path):
     folder = simulate(CLUSTERS["a step of one"], 3, 200, rate_hz=20.0, seed=503, results=tmp_path)
-    found = results.compute(cli.table_of(folder))
-    grid = report.tables_of(found, [])["reference_pairs"]
+    found = results.compute(command.table_of(folder))
+    grid = markdown.tables_of(found, [])["reference_pairs"]
     shares = [row[grid.columns.index("known of the probed time")] for row in grid.rows]
     assert any(share != "100.0 %" for share in shares)
     assert all(share.endswith(" %") for share in shares)
 
 
 def test_the_whole_report_of_a_star_has_no_number_beyond_its_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_all, "_drawings", lambda _found: {})
+    monkeypatch.setattr(pipeline, "_drawings", lambda _found: {})
     folder = simulate(CLUSTERS["star with a step"], 4, 200, rate_hz=20.0, seed=504, results=tmp_path)
-    run_all.run_all(folder)
+    pipeline.run_all(folder)
     data = json.loads((folder / "statistics" / results.REFERENCE_FILE).read_text())
     assert max(abs(value) for _, value in numbers(data)) < FAR_US

@@ -9,10 +9,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from analysis import clock_quality, drift_limits, judges, load, readings, reference
-from analysis import clock_quality_calibration as calibration
+from analysis import reference
+from analysis.clocks import calibration, quality
 from analysis.errors import AnalysisError
+from analysis.questions import judges
 from analysis.reference import drift
+from analysis.run import drift_limits, load, readings
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
 from node_agent import records
@@ -43,7 +45,7 @@ def test_honest_clocks_of_such_nodes_are_not_called_too_narrow(tmp_path, seed):
     nodes = {name: replace(node, virtual_clock=None) for name, node in run.manifest.nodes.items()}
     table = readings.table(replace(run, manifest=replace(run.manifest, nodes=nodes)))
     probed = judges.Probed(table, reference.build(table.run))
-    for one in clock_quality.compute(table, probed.flights).clocks:
+    for one in quality.compute(table, probed.flights).clocks:
         assert one.kappa is None or one.kappa.claims != calibration.TOO_NARROW
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis import clock_quality_calibration as calibration
-from analysis import clock_quality_coverage as coverages
-from analysis import clock_quality_standards as standards
-from analysis import clock_quality_tables as tables
-from analysis.dependence import dependence
+from analysis.clocks import calibration, standards
+from analysis.clocks import coverage as coverages
+from analysis.report import clock_quality as tables
+from analysis.stats.dependence import dependence
 
 
 def errors(error_ns, half_ns):

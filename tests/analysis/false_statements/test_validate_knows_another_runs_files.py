@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from analysis import replay, validate
+from analysis.checks import replay, validate
 from analysis.simulation.simulate import simulate
 from node_agent import records
 

@@ -12,19 +12,13 @@ from dataclasses import replace
 
 import pytest
 
-from analysis import (
-    causality_analysis,
-    clock_quality,
-    clock_quality_tables,
-    judgement_tables,
-    judges,
-    load,
-    ordering_consensus,
-    readings,
-    reference,
-    window_assignment,
-)
+from analysis import reference
+from analysis.clocks import quality
+from analysis.questions import causality, judges, ordering, windows
+from analysis.report import clock_quality as clock_quality_tables
+from analysis.report import judgements
 from analysis.results import Results
+from analysis.run import load, readings
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
 
@@ -78,12 +72,12 @@ def results_of(table, judge):
     return Results(
         table=table,
         reference=None,
-        causality=causality_analysis.compute(table, found),
-        ordering=ordering_consensus.compute(table, found),
-        windows=window_assignment.compute(table, known=found),
+        causality=causality.compute(table, found),
+        ordering=ordering.compute(table, found),
+        windows=windows.compute(table, known=found),
         coordination=None,
         commit_wait=None,
-        clocks=clock_quality.compute(table, judge.flights),
+        clocks=quality.compute(table, judge.flights),
         findings=(),
     )
 
@@ -93,10 +87,10 @@ def grids(results):
         "clocks": clock_quality_tables.clocks(results.clocks),
         "calibration": clock_quality_tables.calibration(results.clocks),
         "stability": clock_quality_tables.deviations(results.clocks),
-        "causality": judgement_tables.causality(results),
-        "ordering": judgement_tables.ordering(results),
-        "disagreements": judgement_tables.disagreements(results),
-        "windows": judgement_tables.windows(results),
+        "causality": judgements.causality(results),
+        "ordering": judgements.ordering(results),
+        "disagreements": judgements.disagreements(results),
+        "windows": judgements.windows(results),
     }
 
 

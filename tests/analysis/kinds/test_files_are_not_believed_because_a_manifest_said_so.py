@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from analysis import __main__ as command
-from analysis import drawing, integrity, run_all
+from analysis import pipeline
+from analysis.checks import integrity
+from analysis.figures import drawing
 from analysis.simulation.simulate import simulate
 from node_agent import records
 
@@ -22,7 +24,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setattr(run_all, "_drawings", lambda _found: {})
+    monkeypatch.setattr(pipeline, "_drawings", lambda _found: {})
     assert drawing is not None
 
 
@@ -144,7 +146,7 @@ def test_a_status_that_is_not_what_the_agent_wrote_is_an_error(run, capsys):
 def test_a_nodes_folder_that_is_gone_is_a_finding(run):
     """Its rows are in the assembled tables still, so that nothing else would say so."""
     shutil.rmtree(run / records.RAW_DIR)
-    text = run_all.run_all(run).report.read_text()
+    text = pipeline.run_all(run).report.read_text()
     assert integrity.UNVOUCHED in text
     assert "of comp18, comp11, comp12: nothing vouches" in text
 
@@ -177,12 +179,12 @@ def test_an_older_manifest_without_sums_of_the_tables_has_their_rows_held_agains
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_whole_run_is_whole_and_one_without_sums_says_that_nothing_vouches_for_it(run):
-    outcome = run_all.run_all(run)
+    outcome = pipeline.run_all(run)
     assert outcome.errors == []
     text = outcome.report.read_text()
     assert text.count("| yes |") == 3
     (run / "raw" / "comp12" / records.CHECKSUMS_FILE).unlink()
-    outcome = run_all.run_all(run)
+    outcome = pipeline.run_all(run)
     assert outcome.errors == []
     assert f"{integrity.UNVOUCHED}" in outcome.report.read_text()
 

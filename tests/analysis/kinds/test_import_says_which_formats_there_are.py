@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tasks
-from analysis import published
+from analysis.imported import older_format
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMATS = (published.FORMAT, "coordinator.csv", "worker_<node>.csv", "receive_time_ns", "manifest.json")
+FORMATS = (older_format.FORMAT, "coordinator.csv", "worker_<node>.csv", "receive_time_ns", "manifest.json")
 COORDINATOR = "event_id,sequence_number,send_time_ns\n1,0,5\n"
 
 
 def refusal(source: Path, tmp_path: Path) -> str:
-    with pytest.raises(published.UnusableSource) as caught:
-        published.import_published(source, "x", tmp_path / "results")
+    with pytest.raises(older_format.UnusableSource) as caught:
+        older_format.import_published(source, "x", tmp_path / "results")
     assert caught.value.exit_code == 2
     assert not (tmp_path / "results").exists()
     line = str(caught.value)
@@ -89,7 +89,7 @@ def test_one_nodes_own_files_are_said_to_be_that(tmp_path: Path) -> None:
     (source / "events.csv").write_text("event_id\n")
     line = refusal(source, tmp_path)
     assert "one node's own files; fab collect makes a run folder of them" in line
-    assert published.FORMAT in line
+    assert older_format.FORMAT in line
 
 
 def test_a_folder_that_may_not_be_read_is_said_to_be_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_the_task_ends_with_that_line_and_exit_2(tmp_path: Path) -> None:
     with pytest.raises(tasks.Exit) as caught:
         tasks.import_.body(None, str(source), "never-made")
     assert caught.value.code == 2
-    assert published.FORMAT in str(caught.value.message)
+    assert older_format.FORMAT in str(caught.value.message)
 
 
 WORKER_COLUMNS = "event_id,node_id,sequence_number,receive_time_ns,coordinator_send_time_ns"
@@ -150,5 +150,5 @@ def test_an_event_without_its_time_is_refused(tmp_path: Path, cell: str) -> None
 
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
     source = pair(tmp_path, f"\ufeff{WORKER_COLUMNS}\n1,a,0,{SECOND_NS},{SECOND_NS}\n")
-    folder = published.import_published(source, "x", tmp_path / "results")
+    folder = older_format.import_published(source, "x", tmp_path / "results")
     assert (folder / "worker_a.csv").read_text().startswith("event_id,")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis import load
+from analysis.run import load
 from node_agent import records
 
 SECOND = 1_000_000_000

@@ -1,0 +1,1 @@
+"""What is wrong with a run: with its files (``contract``), and with what they say (``data``)."""

@@ -1,0 +1,73 @@
+"""The baseline every source must beat: the last sample held.
+
+At each event take the sample that served the source's reading, and nothing but that sample: the estimate is the node's
+wall stamp plus the sample's own offset (reference - wall clock when it was taken), and the interval is the sample's own
+bound (``bound_ns``, with root delay / 2 and root dispersion where readings refer to UTC; else the source's multiplier
+times ``sigma_ns``). One that refers to a server is judged to UTC as the readings are: with root distance (``utc``).
+Nothing ages, nothing is predicted, nothing is intersected with older samples,
+and the oscillator is not consulted: it is what a program does that sets its clock by every answer and looks no further.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.run import utc
+from node_agent import records
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from analysis.clocks.claims import SourceRows
+    from analysis.run.readings import Instants, Readings
+
+
+def held(
+    readings: Readings,
+    rows: SourceRows,
+    stamps: Instants,
+    samples: pd.DataFrame | None,
+) -> Readings | None:
+    """Return the readings of the last sample held, or None where the run has no samples of the source."""
+    if samples is None or not rows.sample.words or "offset_ns" not in samples:
+        return None
+    chosen = samples[(samples["source"] == readings.source) & samples["offset_ns"].notna()]
+    place = chosen.drop_duplicates("sample_id").set_index("sample_id").reindex(list(rows.sample.words))
+    offset = _int64(place["offset_ns"])
+    lacks_root = readings.source != records.CHRONY  # whose own bound has the root distance inside
+    to_utc = lacks_root and bool((readings.reference == utc.UTC_LABEL).any())
+    half = _half_ns(place, _multiplier(readings.level), to_utc=to_utc)
+    there = np.append(np.asarray(place["offset_ns"].notna()), values=False)[rows.sample.codes]
+    known = readings.known & there & stamps.known
+    est = np.where(known, stamps.ns + np.append(offset, 0)[rows.sample.codes], 0)
+    arm = np.append(half, -1)[rows.sample.codes]
+    bounded = known & readings.bounded & (arm >= 0)
+    arm = np.where(bounded, arm, 0)
+    return replace(readings, known=known, bounded=bounded, est=est, earliest=est - arm, latest=est + arm)
+
+
+def _multiplier(level: float | None) -> float:
+    """Return how many sigmas make an interval of a level (0 < level < 1), were errors normal."""
+    from scipy.special import ndtri  # noqa: PLC0415 - 0.4 s that only sources with samples are worth
+
+    return float(ndtri(0.5 + level / 2.0)) if level is not None and 0.0 < level < 1.0 else 0.0
+
+
+def _half_ns(samples: pd.DataFrame, multiplier: float, *, to_utc: bool) -> NDArray[np.int64]:
+    """Return the half-width every sample claims for itself, in ns; -1 where it claims none."""
+    bound = _int64(samples["bound_ns"], -1) if "bound_ns" in samples else np.full(len(samples), -1)
+    if to_utc:
+        root = utc.of_samples(samples)
+        bound = np.where((bound >= 0) & root.known, bound + root.ns, -1)
+    if "sigma_ns" in samples:
+        sigma = _int64(samples["sigma_ns"], -1)
+        bound = np.where(sigma >= 0, np.ceil(multiplier * sigma).astype(np.int64), bound)
+    return bound.astype(np.int64)
+
+
+def _int64(column: pd.Series[Any], missing: int = 0) -> NDArray[np.int64]:
+    return np.asarray(column.fillna(missing).to_numpy(dtype=np.int64))

@@ -1,0 +1,304 @@
+"""Clock quality: how often a source answers, how wrong it is, and whether its claims about itself hold.
+
+Per source and node, over the events of a run. Errors are estimate - truth: against the injected truth where the node
+has a virtual clock (absolute), else against the probe reference (relative to the coordinator, at the instants the event
+was sent to this node and received by it), else there are none, and what needs them says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.clocks import baseline, calibration, standards
+from analysis.clocks import claims as row_data
+from analysis.clocks import coverage as coverages
+from analysis.clocks import stability as stabilities
+from analysis.questions import verdicts
+from analysis.run import scopes, utc
+from analysis.run.scopes import ABOUT_THE_SERVER
+from analysis.stats import rates
+from analysis.stats.dependence import Dependence, dependence, segments_of
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from analysis.clocks.standards import Errors
+    from analysis.run.event_rows import Rows
+    from analysis.run.readings import Readings, Table
+
+STATISTICS_FILE = "clock_quality_stats.json"
+TRUTH_FILE = "clock_truth_stats.json"
+FIGURE = "clock_quality"
+US = 1_000.0
+TRACE_POINTS = 800
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Evenly picked events for a figure: seconds since the run's first event, errors and interval arms in us."""
+
+    at_s: NDArray[np.float64]
+    low_us: NDArray[np.float64]
+    high_us: NDArray[np.float64]
+    below_us: NDArray[np.float64]
+    above_us: NDArray[np.float64]
+    bounded: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What is known of one source on one node. What could not be judged is None or empty; ``standard`` says why.
+
+    ``width_us``: of the whole interval of one reading. ``judged_width_us``: of the interval that was judged, which is
+    that of the difference of two readings where the standard is the reference (``relative``). ``abs_error_us``: the
+    greatest error the standard allows, ``least_error_us`` the smallest. ``provable_misses``: events whose readings
+    here and at the coordinator cannot both be right. ``judged_as``: what was judged, where not the reading as it is.
+    ``left_out``: what could not be judged for what it is about, by reason.
+    """
+
+    source: str
+    node_id: str
+    kind: str
+    level: float | None
+    claimed_level: float | None
+    standard: str
+    stamps: int
+    unavailable: dict[str, int]
+    availability: rates.Rate
+    width_us: rates.Spread
+    relative: bool
+    judged_width_us: rates.Spread
+    abs_error_us: rates.Spread
+    least_error_us: rates.Spread
+    coverage: coverages.Coverage
+    kappa: calibration.Kappa | None
+    skill: calibration.Skill | None
+    reliability: tuple[coverages.Rung, ...]
+    by_age: tuple[coverages.AgeBin, ...]
+    stability: stabilities.Deviations | None
+    provable_misses: rates.Rate | None
+    less_error_than: dict[str, rates.Mean]
+    trace: Trace
+    judged_as: str
+    left_out: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON-serialisable data; plain numbers under the plain names, what they rest on beside them."""
+        contained = self.coverage.contained
+        low, high = contained.low, self.coverage.not_missed.high
+        ci = None if low is None or high is None else [low, high]
+        bounds = self.coverage.bounds
+        return {
+            "judged_against": self.standard,
+            "kind": self.kind,
+            "level": self.level,
+            "claimed_level": self.claimed_level,
+            "stamps": self.stamps,
+            "availability": self.availability.value,
+            "availability_rate": self.availability.as_dict(),
+            "unavailable": self.unavailable,
+            "coverage": contained.value if bounds is not None and bounds[0] == bounds[1] else None,
+            "coverage_bounds": None if bounds is None else list(bounds),
+            "coverage_ci": ci,
+            "coverage_rates": self.coverage.as_dict(),
+            "provable_misses": None if self.provable_misses is None else self.provable_misses.as_dict(),
+            "width_us": self.width_us.as_dict(),
+            "judged": self.judged_as or ("difference to the coordinator's reading" if self.relative else "reading"),
+            "not_judged": dict(self.left_out),
+            "judged_width_us": self.judged_width_us.as_dict(),
+            "abs_error_us": self.abs_error_us.as_dict(),
+            "abs_error_at_least_us": self.least_error_us.as_dict(),
+            "kappa": self.kappa.value if self.kappa is not None and self.kappa.value == self.kappa.least else None,
+            "kappa_bounds": None if self.kappa is None else [self.kappa.least, self.kappa.value],
+            "kappa_detail": None if self.kappa is None else self.kappa.as_dict(),
+            "skill": None if self.skill is None else calibration.exactly(self.skill.value),
+            "skill_bounds": None if self.skill is None else calibration.bounds(self.skill.value),
+            "skill_detail": None if self.skill is None else self.skill.as_dict(),
+            "reliability": [{"claimed": rung.claimed} | rung.coverage.as_dict() for rung in self.reliability],
+            "coverage_by_age": [
+                {"from_ms": bin_.from_ms, "to_ms": bin_.to_ms} | bin_.coverage.as_dict() for bin_ in self.by_age
+            ],
+            "stability": None if self.stability is None else self.stability.as_dict(),
+            "abs_error_minus_us": {other: mean.as_dict() for other, mean in self.less_error_than.items()},
+        }
+
+
+@dataclass(frozen=True)
+class ClockQuality:
+    """Every source on every node, by source and then by node."""
+
+    clocks: tuple[Quality, ...]
+
+    def as_statistics(self) -> dict[str, Any]:
+        """Return ``{source: {node: …}}``."""
+        sources: dict[str, dict[str, Any]] = {}
+        for one in self.clocks:
+            sources.setdefault(one.source, {})[one.node_id] = one.as_dict()
+        return sources
+
+    def against_truth(self) -> dict[str, Any]:
+        """Return what ``clock_truth_stats.json`` promises: the same, as far as the injected truth alone tells."""
+        known = any(one.standard == standards.INJECTED.name for one in self.clocks)
+        sources: dict[str, dict[str, Any]] = {}
+        for one in self.clocks:
+            absolute = one.standard == standards.INJECTED.name
+            sources.setdefault(one.source, {})[one.node_id] = {
+                "kind": one.kind,
+                "level": one.level,
+                "stamps": one.stamps,
+                "unavailable": sum(one.unavailable.values()),
+                "contained": (one.coverage.contained if absolute else rates.rate(0, 0)).as_dict(),
+                "half_width_us": half(one.width_us).as_dict(),
+                "abs_error_us": (one.abs_error_us if absolute else rates.Spread(0, None, None, None)).as_dict(),
+            }
+        reference = "injected truth of virtual clocks" if known else "none: no node of this run had a virtual clock"
+        return {"reference": reference, "sources": sources}
+
+
+def half(width: rates.Spread) -> rates.Spread:
+    """Return the spread of half-widths, given that of widths."""
+    values = (None if one is None else one / 2 for one in (width.median, width.p95, width.maximum, width.p99))
+    return rates.Spread(width.count, *values)
+
+
+def compute(table: Table, flights: standards.Flights | None = None) -> ClockQuality:
+    """Judge every source on every node of a run; ``flights``: how long each worker's events were under way for sure."""
+    found: dict[tuple[str, str], Quality] = {}
+    for node_id in table.nodes:
+        rows = row_data.node_rows(table, node_id)
+        data = {source: _Data.of(table, node_id, source, rows, flights) for source in table.sources}
+        for source, one in data.items():
+            found[source, node_id] = _quality(table, one, data)
+    return ClockQuality(tuple(found[source, node_id] for source in table.sources for node_id in table.nodes))
+
+
+@dataclass(frozen=True)
+class _Data:
+    """One source on one node: its readings, what its rows say, its errors, and those of the last sample held."""
+
+    readings: Readings
+    rows: row_data.SourceRows
+    errors: Errors
+    held: Errors | None
+    sigma_ns: NDArray[np.float64]
+    segments: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: Table, node_id: str, source: str, rows: Rows, flights: standards.Flights | None) -> _Data:
+        readings = table.readings(node_id, source)
+        mine = row_data.source_rows(rows, source)
+        served = row_data.served(readings, mine, table.stamps[node_id])
+        runs = segments_of(served)
+        samples = table.run.samples.get(node_id)
+        held = baseline.held(readings, mine, table.stamps[node_id], samples)
+        true = table.truth(node_id)
+        if true is not None:
+            root = utc.of(table, node_id, source)
+            errors = standards.against_true_time(readings, true, root)
+            held_errors = None if held is None else standards.against_true_time(held, true, root)
+            judged = standards.without(errors, scopes.about_the_server(table, node_id, source), ABOUT_THE_SERVER)
+            return cls(readings, mine, judged, held_errors, mine.claimed_ns, runs)
+        if node_id == table.coordinator_id:
+            standard = standards.NOTHING if flights is None else standards.ORIGIN
+            return cls(readings, mine, standards.unjudged(readings, standard), None, mine.claimed_ns, runs)
+        lag = None if flights is None else flights(node_id)
+        if lag is None or not lag.known.any():
+            nothing = standards.unjudged(readings, standards.NOTHING)
+            return cls(readings, mine, nothing, None, mine.claimed_ns, runs)
+        here = table.sends(node_id, source)
+        strange = (scopes.about_the_server(table, one, source) for one in (node_id, table.coordinator_id))
+        errors = standards.against_lag(readings, here, lag)
+        errors = standards.without(errors, np.logical_or(*strange), ABOUT_THE_SERVER)
+        theirs = row_data.source_rows(row_data.node_rows(table, table.coordinator_id), source)
+        here_held = baseline.held(here, theirs, table.own_sends[node_id], table.run.samples.get(table.coordinator_id))
+        both_held = None if held is None or here_held is None else standards.against_lag(held, here_held, lag)
+        sigma = mine.claimed_ns + theirs.claimed_ns
+        return cls(readings, mine, errors, both_held, sigma, segments_of(served, here.sample))
+
+
+def _quality(table: Table, one: _Data, beside: dict[str, _Data]) -> Quality:
+    readings, errors = one.readings, one.errors
+    judged, shared = errors.judged, dependence(one.segments, errors.latent)
+    coverage = coverages.coverage(errors, shared)
+    greatest = np.maximum(np.abs(errors.low), np.abs(errors.high))
+    least = np.where((errors.low <= 0) & (errors.high >= 0), 0, np.minimum(np.abs(errors.low), np.abs(errors.high)))
+    probabilistic = readings.kind == records.PROBABILISTIC and readings.level is not None
+    raw = table.raw_stamps[readings.node_id]
+    instants = raw if raw.known.any() else table.stamps[readings.node_id]
+    timed = judged & instants.known
+    worst = rates.spread(greatest[judged], US)
+    return Quality(
+        source=readings.source,
+        node_id=readings.node_id,
+        kind=readings.kind,
+        level=readings.level,
+        claimed_level=errors.level,
+        standard=errors.standard.name,
+        stamps=int(readings.stamped.sum()),
+        unavailable=readings.statuses(readings.stamped & ~readings.known),
+        availability=rates.rate_of(readings.known, readings.stamped, Dependence(one.segments, None)),
+        width_us=rates.spread((readings.latest - readings.earliest)[readings.bounded], US),
+        relative=errors.relative,
+        judged_width_us=rates.spread((errors.below + errors.above)[errors.bounded], US),
+        abs_error_us=worst,
+        least_error_us=worst if errors.exact else rates.spread(least[judged], US),
+        coverage=coverage,
+        kappa=calibration.kappa(errors, shared),
+        skill=calibration.skill(errors, one.held, coverage),
+        reliability=coverages.reliability(errors, one.sigma_ns, readings.level or 0.0, shared) if probabilistic else (),
+        by_age=coverages.by_age(errors, one.rows.age_ms, shared),
+        stability=stabilities.stability(
+            instants.ns[timed], errors.low[timed].astype(np.float64), errors.high[timed].astype(np.float64)
+        ),
+        provable_misses=_provable_misses(table, readings),
+        less_error_than={
+            other: _less_error(errors, them.errors, segments_of(one.segments, them.segments))
+            for other, them in beside.items()
+            if other != readings.source and (judged & them.errors.judged).any()
+        },
+        trace=_trace(table, errors),
+        judged_as=errors.judged_as,
+        left_out=errors.left_out,
+    )
+
+
+def _less_error(mine: Errors, theirs: Errors, segments: NDArray[np.int64]) -> rates.Mean:
+    """Return the mean of |error| minus that of another source at the same events, in us.
+
+    Both errors are of the same true instant, and as that moves through the standard's bounds the difference only grows,
+    or only falls: its limits are at the bounds'.
+    """
+    at_first = (np.abs(mine.low) - np.abs(theirs.low)) / US
+    at_last = (np.abs(mine.high) - np.abs(theirs.high)) / US
+    least, most = np.minimum(at_first, at_last), np.maximum(at_first, at_last)
+    return rates.mean_of(least, most, mine.judged & theirs.judged, Dependence(segments, None))
+
+
+def _provable_misses(table: Table, receive: Readings) -> rates.Rate | None:
+    """Return how often the reading of a receipt ends before that of its sending begins: one of the two is wrong.
+
+    It takes no standard, for no packet arrives before it left. None for the coordinator and for point clocks; readings
+    about a server's clock are left out.
+    """
+    if receive.node_id == table.coordinator_id or receive.source == records.SYSTEM:
+        return None
+    send = table.sends(receive.node_id, receive.source)
+    labels = verdicts.intervals(send, receive)
+    strange = (scopes.about_the_server(table, node, receive.source) for node in (receive.node_id, table.coordinator_id))
+    evaluable = (labels != verdicts.NOT_EVALUABLE) & ~np.logical_or(*strange)
+    shared = dependence(segments_of(send.sample, receive.sample), *verdicts.interval_latents(send, receive))
+    return rates.rate_of(labels == verdicts.AFTER, evaluable, shared)
+
+
+def _trace(table: Table, errors: Errors) -> Trace:
+    chosen = np.flatnonzero(errors.judged & table.sent.known)
+    chosen = chosen[:: max(1, -(-len(chosen) // TRACE_POINTS))]
+    start = int(table.sent.ns[table.sent.known].min()) if table.sent.known.any() else 0
+    low, high, below, above = (getattr(errors, name)[chosen] / US for name in ("low", "high", "below", "above"))
+    return Trace((table.sent.ns[chosen] - start) / 1e9, low, high, below, above, errors.bounded[chosen])

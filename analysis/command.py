@@ -1,0 +1,103 @@
+"""What every analysis does when run by hand: find the run, print its statistics as JSON, draw its figure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from analysis.errors import AnalysisError
+from analysis.run import load
+from analysis.run.readings import Table, table
+from node_agent import records, streams
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE_ERROR = 2
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong; argparse puts the whole usage in front."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong on standard error and end with exit code 2."""
+        self.exit(USAGE_ERROR, f"error: {message}\n")
+
+
+def table_of(experiment: str | Path) -> Table:
+    """Return the readings of a run given by name or path. Raises AnalysisError where it cannot be judged."""
+    return table(load.load(load.resolve(experiment)))
+
+
+def draw(figure: str, result: Any, output_dir: str | Path) -> list[Path]:
+    """Draw one typed result as ``figure`` into ``output_dir`` (made if missing); return the paths."""
+    from analysis.figures import panels, style  # noqa: PLC0415 - matplotlib is slow to import; statistics do not need it
+
+    return style.save(panels.DRAW[figure](result), Path(output_dir), figure)
+
+
+def window_sizes(text: str) -> tuple[int, ...]:
+    """Read window widths like "50,100,500" (ms); raises argparse.ArgumentTypeError for anything else."""
+    parts = text.replace(",", " ").split()
+    if not parts or not all(part.isascii() and part.isdigit() and 0 < int(part) <= 86_400_000 for part in parts):
+        raise argparse.ArgumentTypeError(f"window sizes: expected whole milliseconds like 50,100,500, got {text!r}")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def parser(description: str | None, *, windows: bool) -> argparse.ArgumentParser:
+    """Return the options that all analyses share."""
+    options = _OneLineParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    options.add_argument("--experiment", help="a name under the results folder, or a path; default: the latest run")
+    options.add_argument("--results-dir", type=Path, default=load.RESULTS_DIR, help="default: %(default)s")
+    if windows:
+        options.add_argument("--window-sizes", type=window_sizes, help="in ms, like 50,100,500,1000")
+    return options
+
+
+class Door:
+    """One analysis run by hand. ``windows``: it takes the widths of stream windows, in ms."""
+
+    def __init__(self, analysis: Any, *, windows: bool = False) -> None:
+        self._analysis, self._windows = analysis, windows
+
+    def analyze(self, experiment_dir: str | Path, *window_sizes_ms: Sequence[int]) -> dict[str, Any]:
+        """Return the statistics of a run folder. Raises AnalysisError where it cannot be judged."""
+        statistics: dict[str, Any] = self._result(experiment_dir, *window_sizes_ms).as_statistics()
+        return statistics
+
+    def generate_figure(
+        self, experiment_dir: str | Path, output_dir: str | Path, *window_sizes_ms: Sequence[int]
+    ) -> list[Path]:
+        """Draw the figure of a run folder as PNG and PDF; return their paths."""
+        return draw(self._analysis.FIGURE, self._result(experiment_dir, *window_sizes_ms), output_dir)
+
+    def main(self, argv: list[str] | None = None) -> int:
+        """Print the statistics of one experiment as JSON and draw its figure.
+
+        Returns the exit code: 2 no such run, 7 not to be analysed.
+        """
+        streams.install()
+        arguments = parser(self._analysis.__doc__, windows=self._windows).parse_args(argv)
+        sizes = (arguments.window_sizes,) if self._windows and arguments.window_sizes else ()
+        try:
+            path = load.resolve(arguments.experiment, arguments.results_dir)
+            print_json(self.analyze(path, *sizes))
+            for figure in self.generate_figure(path, path / records.FIGURES_DIR, *sizes):
+                sys.stderr.write(f"{figure}\n")
+        except AnalysisError as error:
+            sys.stderr.write(f"error: {error}\n")
+            return error.exit_code
+        return 0
+
+    def _result(self, experiment_dir: str | Path, *window_sizes_ms: Sequence[int]) -> Any:
+        return self._analysis.compute(table_of(experiment_dir), *window_sizes_ms)
+
+
+def print_json(data: dict[str, Any]) -> None:
+    """Print statistics on standard output."""
+    sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=False) + "\n")

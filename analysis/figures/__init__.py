@@ -1,0 +1,1 @@
+"""Figures: panels of typed results, one look, equal bytes for equal data."""

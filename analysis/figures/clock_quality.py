@@ -1,0 +1,213 @@
+"""The figure of clock quality: errors over time against what was claimed, reliability, coverage by age, width."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from analysis.figures import style
+from analysis.figures.bars import PERCENT, legend
+from analysis.figures.plotting import Line2D, Patch
+from analysis.run.readings import POINT as POINT_CLOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from analysis.clocks.coverage import Coverage
+    from analysis.clocks.quality import ClockQuality, Quality
+
+MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
+CLAIMED_ALPHA: Final = 0.18
+BAND_ALPHA: Final = 0.25
+ASIDE: Final = 1.025
+YOUNGEST_S: Final = 1e-6  # a logarithmic axis has no 0
+OF_PAIRS: Final = "\nof differences of readings"
+ARROW: Final = 0.5  # of the greatest error: how far an arrow points that means "at most"
+MOST_NODES: Final = 3  # error panels in a row; the statistics have all nodes
+
+
+def errors_over_time(axes: Axes, clocks: Sequence[Quality], node_id: str) -> None:
+    """Draw one node's errors (a line, as wide as the standard) over the range its intervals claim (shaded)."""
+    axes.set_title(node_id)
+    mine = [one for one in clocks if one.node_id == node_id and one.kind != POINT_CLOCK and len(one.trace.at_s)]
+    if not mine:
+        why = next((one.standard for one in clocks if one.node_id == node_id), "no readings")
+        style.say(axes, f"no errors: {why.removeprefix('none: ')}".replace("; ", ";\n").replace(" and ", "\nand "))
+        return
+    for one in sorted(mine, key=lambda clock: -(clock.width_us.median or 0.0)):  # the widest claim lies at the back
+        trace, colour = one.trace, style.colour(one.source)
+        claimed = trace.bounded
+        axes.fill_between(
+            trace.at_s[claimed],
+            -trace.above_us[claimed],
+            trace.below_us[claimed],
+            color=colour,
+            alpha=CLAIMED_ALPHA,
+            linewidth=0,
+        )
+        axes.fill_between(trace.at_s, trace.low_us, trace.high_us, color=colour, alpha=0.5, linewidth=0)
+        axes.plot(trace.at_s, (trace.low_us + trace.high_us) / 2, color=colour, linewidth=0.7)
+    axes.axhline(0, color="black", linewidth=0.5)
+    axes.set_xlabel("time (s)")
+    axes.set_ylabel("error of estimate (µs)")
+
+
+def reliability(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> None:
+    """Draw how many intervals held the truth over how many claimed to, at every level.
+
+    Where the standard has a width too, it is a band: from those that held it for certain to all that did not miss it.
+    """
+    axes.set_title("Reliability")
+    shown = [one for one in clocks if one.reliability]
+    if not shown:
+        style.say(axes, "no probabilistic source\ncould be judged")
+        return
+    axes.plot([0, 100], [0, 100], color="black", linewidth=0.5, linestyle=":")
+    for one in shown:
+        rungs = [rung for rung in one.reliability if rung.claimed]  # a difference of two may claim nothing at all
+        _shares(axes, [PERCENT * rung.claimed for rung in rungs], [rung.coverage for rung in rungs], one, markers)
+    axes.set_xlim(0, 102)
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("claimed (%)")
+    axes.set_ylabel("observed (%)")
+    axes.grid(visible=True)
+
+
+def coverage_by_age(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> None:
+    """Draw the share of intervals that held the truth over the age of the sample they rest on, as in ``reliability``.
+
+    The axis is logarithmic: one source is asked every second, another one every minute.
+    """
+    axes.set_title("Coverage by age of sample")
+    shown = [one for one in clocks if one.by_age]
+    if not shown:
+        style.say(axes, "no interval with an age\ncould be judged")
+        return
+    for place, one in enumerate(shown):
+        bins = [bin_ for bin_ in one.by_age if bin_.coverage.contained.denominator]
+        aside = ASIDE ** (place - (len(shown) - 1) / 2)  # so that equal shares do not hide each other
+        ages = [max((bin_.from_ms + bin_.to_ms) / 2e3, YOUNGEST_S) * aside for bin_ in bins]
+        _shares(axes, ages, [bin_.coverage for bin_ in bins], one, markers)
+    levels = {one.claimed_level for one in shown if one.claimed_level is not None}
+    for level in sorted(levels):
+        axes.axhline(PERCENT * level, color="black", linewidth=0.5, linestyle=":")
+    axes.set_ylim(*_room([bin_.coverage for one in shown for bin_ in one.by_age]))
+    style.readable_log(axes.xaxis)
+    axes.set_xlabel("age (s), logarithmic")
+    axes.set_ylabel("contains the truth (%)")
+    axes.grid(axis="y")
+
+
+def widths(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> None:
+    """Draw the half-width of what was judged, median and a bar to its 99th percentile, beside the median error.
+
+    An error that is known between limits is a bar between them, and one that may be 0 an arrow from the greatest.
+    Where the reference judges, both are of the difference of two readings. Where nobody judges, the width is of one.
+    """
+    relative = any(one.relative and one.judged_width_us.median for one in clocks)
+    axes.set_title(f"Half-width, and error (black){OF_PAIRS if relative else ''}")
+    judged = [(one, one.judged_width_us) for one in clocks if one.judged_width_us.median]
+    shown = judged or [(one, one.width_us) for one in clocks if one.width_us.median]
+    if not shown:
+        style.say(axes, "no source with intervals\nin this run")
+        return
+    sources = list(dict.fromkeys(one.source for one, _ in shown))
+    nodes = list(dict.fromkeys(one.node_id for one, _ in shown))
+    for one, width in shown:
+        group, count = sources.index(one.source), len(nodes)
+        place = group + 0.7 * ((nodes.index(one.node_id) + 0.5) / count - 0.5)
+        median, high = (width.median or 0.0) / 2, (width.p99 or 0.0) / 2
+        colour = style.colour(one.source)
+        axes.errorbar(
+            place, median, yerr=[[0.0], [high - median]], color=colour, marker=markers[one.node_id], markersize=3,
+            capsize=1.5, elinewidth=0.8,
+        )  # fmt: skip
+        if one.abs_error_us.median:
+            low_us, high_us = one.least_error_us.median or 0.0, one.abs_error_us.median
+            if one.relative:  # from the least to the greatest that the standard allows
+                down_us = high_us - low_us if low_us > 0 else ARROW * high_us
+                axes.errorbar(
+                    place, high_us, yerr=[[down_us], [0.0]], uplims=low_us == 0, color="black", elinewidth=1.2,
+                    capsize=2, fmt="none",
+                )  # fmt: skip
+            else:
+                axes.plot(place, high_us, color="black", marker=markers[one.node_id], markersize=2.5)
+    style.readable_log(axes.yaxis)
+    axes.set_xticks(range(len(sources)), [style.label(source) for source in sources])
+    axes.set_xlim(-0.6, len(sources) - 0.4)
+    axes.set_ylabel("median, bar to p99 (µs)")
+    axes.grid(axis="y")
+
+
+def draw(result: ClockQuality) -> Figure:
+    """Draw the figure ``clock_quality``."""
+    clocks = result.clocks
+    nodes = list(dict.fromkeys(one.node_id for one in clocks))
+    judged = [node for node in nodes if any(one.node_id == node and one.abs_error_us.count for one in clocks)]
+    above = (judged or nodes)[:MOST_NODES]
+    markers = {node: MARKERS[place % len(MARKERS)] for place, node in enumerate(nodes)}
+    with style.context():
+        figure = style.canvas(style.PAGE_IN, 4.6)
+        grid = figure.add_gridspec(2, 6)
+        wide = 6 // len(above)
+        for place, node in enumerate(above):
+            errors_over_time(figure.add_subplot(grid[0, wide * place : wide * (place + 1)]), clocks, node)
+        left, middle, right = (figure.add_subplot(grid[1, 2 * place : 2 * place + 2]) for place in range(3))
+        reliability(left, clocks, markers)
+        coverage_by_age(middle, clocks, markers)
+        widths(right, clocks, markers)
+        legend(figure, _handles(clocks, markers))
+    return figure
+
+
+def _shares(axes: Axes, places: list[float], coverages: list[Coverage], one: Quality, markers: dict[str, str]) -> None:
+    """Draw coverages with their intervals: one line, or, where some are undecided, a band from contained to not missed.
+
+    The band's lower edge has the interval's lower half, its upper edge the upper half.
+    """
+    colour = style.colour(one.source)
+    certain = [found.contained for found in coverages]
+    possible = [found.not_missed for found in coverages]
+    low, high = ([PERCENT * (rate.value or 0.0) for rate in edge] for edge in (certain, possible))
+    # a share whose interval nobody can tell has no whiskers
+    down = [0.0 if rate.low is None else value - PERCENT * rate.low for value, rate in zip(low, certain, strict=True)]
+    up = [0.0 if rate.high is None else PERCENT * rate.high - value for value, rate in zip(high, possible, strict=True)]
+    none = [0.0] * len(places)
+    looks: dict[str, Any] = {
+        "color": colour, "marker": markers[one.node_id], "markersize": 3, "markerfacecolor": "white", "linewidth": 0.8,
+        "elinewidth": 0.5, "capsize": 1.5,
+    }  # fmt: skip
+    if low == high:
+        axes.errorbar(places, low, yerr=[down, up], **looks)
+        return
+    axes.fill_between(places, low, high, color=colour, alpha=BAND_ALPHA, linewidth=0)
+    axes.errorbar(places, low, yerr=[down, none], **looks)
+    axes.errorbar(places, high, yerr=[none, up], **looks, linestyle=":")
+
+
+def _room(coverages: Sequence[Coverage]) -> tuple[float, float]:
+    """Return limits in percent that show every interval, and 100."""
+    certain = [one.contained for one in coverages if one.contained.value is not None]
+    lowest = min((PERCENT * ((one.value or 0.0) if one.low is None else one.low) for one in certain), default=0.0)
+    down = float(np.floor(max(0.0, lowest - 3.0) / 10.0) * 10.0)
+    return down, 100.0 + 0.04 * (100.0 - down)
+
+
+def _handles(clocks: Sequence[Quality], markers: dict[str, str]) -> list[Any]:
+    sources = list(dict.fromkeys(one.source for one in clocks if one.kind != POINT_CLOCK))
+    lines: list[Any] = [Line2D([], [], color=style.colour(source), label=style.label(source)) for source in sources]
+    nodes = [
+        Line2D([], [], color="#444444", marker=marker, markersize=3, linestyle="none", label=node)
+        for node, marker in markers.items()
+    ]
+    claimed = Patch(facecolor="#444444", alpha=CLAIMED_ALPHA, label="claimed")
+    bands = (
+        [Patch(facecolor="#444444", alpha=BAND_ALPHA, label="from contained (solid) to not missed (dotted)")]
+        if any(one.relative and one.coverage.undecided.numerator for one in clocks)
+        else []
+    )
+    return [*lines, claimed, *bands, *nodes]

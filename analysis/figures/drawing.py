@@ -1,0 +1,78 @@
+"""Draw a run's figures in two processes: the second begins while the first still writes statistics.
+
+Drawing is half of the time a short run takes to analyse. Which of them draws a figure makes no difference to its bytes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import TYPE_CHECKING, Self
+
+from analysis.errors import AnalysisError
+from analysis.figures import style
+from analysis.second_process import Beside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from matplotlib.figure import Figure
+
+_Drawn = tuple[list["Path"], str]  # the files of a figure, or why there are none
+
+
+class Drawing:
+    """Figures being drawn into ``directory``; ``finish`` helps and waits until all are, leaving the block does not."""
+
+    def __init__(self, drawings: Mapping[str, Callable[[], Figure]], directory: Path) -> None:
+        self._drawings = dict(drawings)
+        self._directory = directory
+        self._turn = multiprocessing.Value("i", 0)
+        self._helper = Beside("the figures", self._draw)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the drawing, if it still goes on."""
+        self._helper.__exit__(kind, error, trace)
+
+    def finish(self) -> tuple[list[Path], list[str]]:
+        """Draw what is left; return the paths of all files in the figures' order, and why those that failed did."""
+        drawn = self._draw()
+        missing = ""
+        try:
+            drawn |= self._helper.result()
+        except AnalysisError as error:
+            missing = str(error)
+        paths: list[Path] = []
+        errors = []
+        for name in self._drawings:
+            files, problem = drawn.get(name, ([], f"figure {name}: {missing}"))
+            paths += files
+            errors += [problem] if problem else []
+        return paths, errors
+
+    def _draw(self) -> dict[str, _Drawn]:
+        """Draw the figures nobody else took."""
+        drawn: dict[str, _Drawn] = {}
+        for place, (name, drawing) in enumerate(self._drawings.items()):
+            if not self._mine(place):
+                continue
+            try:
+                drawn[name] = style.save(drawing(), self._directory, name), ""
+            except Exception as error:  # noqa: BLE001 - one figure that cannot be drawn must not cost the report
+                drawn[name] = [], f"figure {name}: {type(error).__name__}: {error}"
+        return drawn
+
+    def _mine(self, place: int) -> bool:
+        """Take a figure, if it is the next one that nobody took."""
+        with self._turn.get_lock():
+            if self._turn.value != place:
+                return False
+            self._turn.value += 1
+            return True

@@ -1,0 +1,239 @@
+"""Who knows how much later one event was than another: the reference, the injected truth, a worker's own oscillator.
+
+A judge gives a *lag*: an interval [low, high] that is certain to contain how much later the second instant was. No
+source under test has a hand in it. Where a judge cannot say anything, the lag is not known, and where it can say
+nothing at all (no probes, a self-check that failed, no truth injected) it has a reason, and every verdict against it
+is not evaluable for that reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from analysis import reference
+from analysis.questions import verdicts
+from analysis.stats import rates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from analysis.reference import Reference
+    from analysis.run.readings import Instants, RawStamps, Table
+    from analysis.stats.dependence import Dependence
+
+REFERENCE: Final = "reference"
+TRUTH: Final = "injected_truth"
+OSCILLATOR: Final = "own_oscillator"
+ORDER_OF_SENDING: Final = "order_of_sending"  # of causality: no packet arrives before it left
+
+NO_TRUTH: Final = "no truth was injected"
+KNOWS_NOTHING: Final = "this judge knows nothing of these events"
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How much later one instant was than another, event by event, in ns; 0 where not ``known``."""
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    known: NDArray[np.bool_]
+
+    @property
+    def order(self) -> NDArray[np.int8]:
+        """Return whether the first instant was before the second, after it, or the lag may have either sign."""
+        return verdicts.order(self.low, self.high, self.known)
+
+
+class Judge(Protocol):
+    """Knows lags between nodes, or has a ``reason`` why it knows none."""
+
+    name: str
+    reason: str
+
+    def receipts(self, first: str, second: str) -> Lag:
+        """Return how much later the second worker received each event than the first."""
+
+    def flights(self, worker: str) -> Lag:
+        """Return how much later a worker received each event than it was sent to it."""
+
+
+class Probed:
+    """The reference of the probe mesh. It is silent where there were no probes, or where a self-check of it failed."""
+
+    name = REFERENCE
+
+    def __init__(self, table: Table, reference: Reference) -> None:
+        self._table = table
+        self._reference = reference
+        self._flights: dict[str, Lag] = {}  # every analysis asks for them; receipts are kept by none, of n² pairs
+        self.reason = "" if reference.evaluable else reference.reason
+
+    def receipts(self, first: str, second: str) -> Lag:
+        """Return how much later the second worker received each event than the first."""
+        stamps = self._table.raw_stamps
+        return self.lag(first, stamps[first], second, stamps[second])
+
+    def flights(self, worker: str) -> Lag:
+        """Return how much later a worker received each event than it was sent to it."""
+        if worker not in self._flights:
+            table = self._table
+            sent, received = table.raw_sends[worker], table.raw_stamps[worker]
+            self._flights[worker] = self.lag(table.coordinator_id, sent, worker, received)
+        return self._flights[worker]
+
+    def lag(self, first: str, one: RawStamps, second: str, other: RawStamps) -> Lag:
+        """Return how much later raw stamps of one node are than those of another, one by one."""
+        lags = self._reference.lag(first, one.ns, second, other.ns, one.error_ns, other.error_ns)
+        known = lags.known & one.known & other.known
+        return Lag(np.where(known, lags.low_ns, 0), np.where(known, lags.high_ns, 0), known)
+
+
+class TrueTime:
+    """The injected truth of virtual clocks: lags of no width."""
+
+    name = TRUTH
+
+    def __init__(self, table: Table) -> None:
+        self._receipts = {worker: table.truth(worker) for worker in table.present}
+        self._sends = {worker: table.true_sends(worker) for worker in table.present}
+        self._count = len(table.event_ids)
+        self.reason = "" if any(one is not None for one in self._receipts.values()) else NO_TRUTH
+
+    def receipts(self, first: str, second: str) -> Lag:
+        """Return how much later the second worker received each event than the first."""
+        return self._lag(self._receipts[first], self._receipts[second])
+
+    def flights(self, worker: str) -> Lag:
+        """Return how much later a worker received each event than it was sent to it."""
+        return self._lag(self._sends[worker], self._receipts[worker])
+
+    def _lag(self, first: Instants | None, second: Instants | None) -> Lag:
+        if first is None or second is None:  # one of the nodes has no virtual clock
+            nothing = np.zeros(self._count, dtype=np.int64)
+            return Lag(nothing, nothing, nothing.astype(np.bool_))
+        known = first.known & second.known
+        lag = np.where(known, second.ns - first.ns, 0)
+        return Lag(lag, lag, known)
+
+
+def own_order(
+    stamps: RawStamps, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+    """Label the order of two receipts of one worker by its own raw oscillator, and say where it has both stamps.
+
+    However fast or slow it is: as long as it runs forward, a later reading of it is a later instant.
+    """
+    one, other = stamps.take(first), stamps.take(second)
+    lag, error = other.ns - one.ns, one.error_ns + other.error_ns
+    known = one.known & other.known
+    return verdicts.order(lag - error, lag + error, known), known
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one judge says of a source's decisions.
+
+    ``decisions``: what the source was asked and had readings for. ``judge_decided``: of these, how many the judge can
+    tell. ``right``, ``wrong`` and ``unknown`` share out what the source decided; ``needless`` are the decisions the
+    source left open and the judge can tell, among those left open. All None where there is a ``reason``.
+    """
+
+    judge: str
+    reason: str = ""
+    judge_decided: rates.Rate | None = None
+    right: rates.Rate | None = None
+    wrong: rates.Rate | None = None
+    unknown: rates.Rate | None = None
+    needless: rates.Rate | None = None
+
+    @property
+    def rates(self) -> Iterator[tuple[str, rates.Rate]]:
+        """Yield the rates by the names they have in the statistics."""
+        named = {
+            "decided_by_judge": self.judge_decided,
+            "right": self.right,
+            "wrong": self.wrong,
+            "unknown": self.unknown,
+            "left_open_but_decided_by_judge": self.needless,
+        }
+        return ((name, rate) for name, rate in named.items() if rate is not None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the judgement as JSON-serialisable data."""
+        if self.reason:
+            return {"status": "not_evaluable", "reason": self.reason}
+        return {"status": "evaluated"} | {name: rate.as_dict() for name, rate in self.rates} | self._bounds()
+
+    def _bounds(self) -> dict[str, list[float]]:
+        """Return between which shares right and wrong lie: what the judge cannot tell may be either."""
+        if self.right is None or self.wrong is None or self.right.value is None or self.wrong.value is None:
+            return {}
+        right, wrong = self.right.value, self.wrong.value
+        return {"right_bounds": [right, 1.0 - wrong], "wrong_bounds": [wrong, 1.0 - right]}
+
+
+def judge(
+    one: Judge,
+    labels: NDArray[np.int8],
+    truth: NDArray[np.int8] | None,
+    dependence: Dependence,
+    *,
+    blocks: bool = True,
+) -> Judgement:
+    """Compare a source's labels with a judge's (None where the judge has a reason to say nothing)."""
+    if one.reason or truth is None:
+        return Judgement(one.name, one.reason or "nothing to judge")
+    evaluable = labels != verdicts.NOT_EVALUABLE
+    if evaluable.any() and not (evaluable & (truth != verdicts.NOT_EVALUABLE)).any():
+        return Judgement(one.name, KNOWS_NOTHING)
+    return compare(one.name, labels, truth, dependence, blocks=blocks)
+
+
+def as_dict(found: Iterable[Judgement]) -> dict[str, Any]:
+    """Return judgements by the judge's name, as JSON-serialisable data."""
+    return {one.judge: one.as_dict() for one in found}
+
+
+def of(table: Table, known: Reference | None = None) -> tuple[Judge, ...]:
+    """Return the judges of a run: the reference first, then the injected truth; each may have a reason to be silent.
+
+    The reference is built where it is not given.
+    """
+    return (Probed(table, reference.build(table.run) if known is None else known), TrueTime(table))
+
+
+def compare(
+    judge: str,
+    labels: NDArray[np.int8],
+    truth: NDArray[np.int8],
+    dependence: Dependence,
+    *,
+    blocks: bool = True,
+) -> Judgement:
+    """Compare a source's labels with a judge's, which share their two decided values; arrays in order of time.
+
+    ``blocks``: with intervals; else mere counts, which is quicker.
+    """
+    evaluable = labels != verdicts.NOT_EVALUABLE
+    decided, clear = verdicts.decided(labels), verdicts.decided(truth)
+    same = labels == truth
+
+    def rate(hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> rates.Rate:
+        if blocks:
+            return rates.rate_of(hits, of, dependence)
+        return rates.rate(int((hits & of).sum()), int(of.sum()))
+
+    return Judgement(
+        judge,
+        "",
+        rate(clear, evaluable),
+        rate(clear & same, decided),
+        rate(clear & ~same, decided),
+        rate(~clear, decided),
+        rate(clear, labels == verdicts.AMBIGUOUS),
+    )

@@ -1,0 +1,194 @@
+"""The uncertainties re-measured some time after each event: what sources claim then, and how wide readings become."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from analysis.questions import held_events
+from analysis.questions.windows import MS_NS
+from analysis.run.readings import NO_STATUS
+from analysis.stats import rates
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from analysis.run.readings import Readings, Table
+
+
+@dataclass(frozen=True)
+class Width:
+    """What a source claimed as its uncertainty (as claimed) over the events: at the event and at each delay.
+
+    ``half_width_ms`` is the same times what the configuration multiplies it by, and ``claim`` says what that is.
+    ``read_half_width_ms`` is that of the readings at the events: the claim, aged, and the stamp's error besides. At a
+    delay only the claim was taken.
+    """
+
+    source: str
+    delay_s: float
+    due: int
+    available: int
+    reasons: dict[str, int]
+    uncertainty_ms: rates.Spread
+    half_width_ms: rates.Spread
+    read_half_width_ms: rates.Spread
+    claim: str
+    late_ms: rates.Spread
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """One node's rows of one source and delay, the first of each event. ``claimed_ms``: event by event, NaN for none.
+
+    ``good_ms`` are the claims of the rows whose status is ok; ``statuses`` counts all rows.
+    """
+
+    claimed_ms: NDArray[np.float64]
+    good_ms: NDArray[np.float64]
+    late_ns: NDArray[np.int64]
+    statuses: dict[str, int]
+
+
+class Remeasured:
+    """The re-measured rows of all nodes, looked up by (node, source, delay).
+
+    A long run has millions of them; they are kept as the arrays that are asked for, one node's table at a time.
+    ``looks`` are the rows of real commit-waits, by node, which are in the same file.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._groups: dict[tuple[str, str, float], _Rows] = {}
+        self.looks: dict[str, pd.DataFrame] = {}
+        for node_id, frame in table.run.commit_wait.items():
+            if len(looks := held_events.looks(frame)):
+                self.looks[node_id] = looks
+            for (source, delay), rows in _groups(frame, table.event_ids):
+                self._groups[node_id, source, delay] = rows
+
+    def delays(self, source: str) -> list[float]:
+        """Return the delays at which a source was re-measured on any worker, in s."""
+        present = self._table.present
+        return sorted({delay for node, name, delay in self._groups if name == source and node in present})
+
+    def growth_ns(self, node_id: str, source: str, delay: float, factor: float) -> NDArray[np.float64] | None:
+        """Return how much wider the claimed half-width is than at the event, in ns; negative where it is narrower.
+
+        NaN where either claim is missing, None if the node never measured again. Only the change of the claim counts:
+        what else widens a reading (ageing, the stamp's error) is the same before and after, so like stands with like.
+        """
+        group, rows = self._groups.get((node_id, source, delay)), self._table.rows.get(node_id)
+        if group is None or rows is None:
+            return None
+        first_ms = rows.floats(f"{records.COLUMN_PREFIX.get(source, source)}_uncertainty_ms")
+        return np.asarray(np.ceil((group.claimed_ms - first_ms) * factor * 1e6))
+
+    def width(self, source: str, delay: float) -> Width:
+        """Return what the workers' source claimed at one delay."""
+        found = [self._groups.get((worker, source, delay)) for worker in self._table.present]
+        groups = [group for group in found if group is not None]
+        return self._width(
+            source,
+            delay,
+            [group.statuses for group in groups],
+            np.concatenate([group.good_ms for group in groups]),
+            np.concatenate([group.late_ns for group in groups]),
+        )
+
+    def first_width(self, source: str) -> Width:
+        """Return what the workers' source claimed at the events themselves (delay 0), and how wide it read."""
+        prefix = records.COLUMN_PREFIX.get(source, source)
+        statuses, claims, half_widths_ms = [], [], []
+        for worker in self._table.present:
+            readings, rows = self._table.readings(worker, source), self._table.rows[worker]
+            statuses.append(readings.statuses(rows.there))
+            claimed_ms = rows.floats(f"{prefix}_uncertainty_ms")[rows.there & (readings.status == records.OK)]
+            claims.append(claimed_ms[~np.isnan(claimed_ms)])
+            half_widths_ms.append((readings.latest - readings.earliest)[rows.there & readings.bounded] / (2 * MS_NS))
+        claimed = self._width(source, 0.0, statuses, np.concatenate(claims), np.zeros(0, dtype=np.int64))
+        return replace(claimed, read_half_width_ms=rates.spread(np.concatenate(half_widths_ms)))
+
+    def _width(
+        self,
+        source: str,
+        delay: float,
+        statuses: Sequence[Mapping[str, int]],
+        claimed_ms: NDArray[np.float64],
+        late_ns: NDArray[np.int64],
+    ) -> Width:
+        counts: Counter[str] = Counter()
+        for one in statuses:
+            counts.update(one)
+        return Width(
+            source=source,
+            delay_s=delay,
+            due=counts.total(),
+            available=counts[records.OK],
+            reasons={reason: counts[reason] for reason in sorted(counts) if reason != records.OK},
+            uncertainty_ms=rates.spread(claimed_ms),
+            half_width_ms=self._half_width(source, claimed_ms),
+            read_half_width_ms=rates.spread(claimed_ms[:0]),
+            claim=held_events.claim(self._table.run, source),
+            late_ms=rates.spread(late_ns, MS_NS),
+        )
+
+    def _half_width(self, source: str, claimed: NDArray[np.float64]) -> rates.Spread:
+        """Return the claims as half-widths; of none, where nobody says how many sigmas they are."""
+        factor = held_events.half_width_per_uncertainty(self._table.run, source)
+        return rates.spread(claimed[:0] if factor is None else factor * claimed)
+
+
+def again_as_wide(readings: Readings, growth_ns: NDArray[np.float64] | None) -> Readings:
+    """Return the readings as wide as the re-measured claim makes them; unmeasured ones lose their interval."""
+    if growth_ns is None:
+        return readings
+    measured = ~np.isnan(growth_ns)
+    growth = np.where(measured, growth_ns, 0.0).astype(np.int64)
+    return replace(
+        readings,
+        bounded=readings.bounded & measured,
+        earliest=np.minimum(readings.earliest - growth, readings.est),
+        latest=np.maximum(readings.latest + growth, readings.est),
+    )
+
+
+def _groups(frame: pd.DataFrame, events: NDArray[np.int64]) -> Iterator[tuple[tuple[str, float], _Rows]]:
+    """Yield a commit_wait.csv's re-measurements by source and delay."""
+    told = frame["event_id"].notna() & frame["delay_s"].notna()  # the last row of a file that was cut off may not say
+    wanted = ((frame["kind"] == records.REMEASURE) & told).to_numpy(dtype=np.bool_)
+    ids: NDArray[np.int64] = frame["event_id"].to_numpy(dtype=np.int64, na_value=0)
+    claimed_ms, delays = frame["uncertainty_ms"].to_numpy(), frame["delay_s"].to_numpy()
+    late = frame["done_raw_ns"] - frame["due_raw_ns"]
+    sources, names = pd.factorize(frame["source"])
+    codes, said = pd.factorize(frame["status"])
+    words = np.array([*said, NO_STATUS], dtype=object)
+    statuses = np.where(codes < 0, len(said), codes)
+    for code, name in enumerate(names):
+        mine = np.flatnonzero(wanted & (sources == code))
+        for delay in np.unique(delays[mine]):
+            rows = mine[delays[mine] == delay]
+            named, first = np.unique(ids[rows], return_index=True)
+            rows = rows[first]
+            counts = np.bincount(statuses[rows], minlength=len(words))
+            good_ms = claimed_ms[rows[np.isin(statuses[rows], np.flatnonzero(words == records.OK))]]
+            at = np.searchsorted(events, named)
+            known = np.flatnonzero((at < len(events)) & (events[np.minimum(at, len(events) - 1)] == named))
+            by_event = np.full(len(events), np.nan)
+            by_event[at[known]] = claimed_ms[rows[known]]
+            yield (
+                (str(name), float(delay)),
+                _Rows(
+                    claimed_ms=by_event,
+                    good_ms=good_ms[~np.isnan(good_ms)],
+                    late_ns=late.iloc[rows].dropna().to_numpy(dtype=np.int64),
+                    statuses={str(word): int(count) for word, count in zip(words, counts, strict=True) if count},
+                ),
+            )

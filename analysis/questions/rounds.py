@@ -1,0 +1,125 @@
+"""Which of the decisions that were due need a round, counted event by event: at least, and at most.
+
+A decision needs one where it is left open, has no reading, or is wrong as far as a judge can tell. Where no judge can
+tell whether a confident decision is right, nobody knows whether it needs one: the two counts then differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from analysis.questions import traffic
+from analysis.stats import rates
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from analysis.stats.dependence import Dependence
+
+MESSAGES_PER_ROUND: Final = 2
+MESSAGE_BYTES: Final = traffic.PROBE_BYTES + traffic.HEADERS_BYTES  # of one message of a round: 64 and its headers
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """The rounds per decision due, and their messages. ``judge``: who tells right from wrong, if anybody."""
+
+    judge: str
+    at_least: rates.Rate
+    at_most: rates.Rate
+    messages_at_least: int
+    messages_at_most: int
+
+    @property
+    def decisions(self) -> int:
+        """Return how many decisions were due."""
+        return self.at_least.denominator
+
+    @property
+    def unknown(self) -> int:
+        """Return how many decisions may need a round for all that a judge can tell."""
+        return self.at_most.numerator - self.at_least.numerator
+
+
+def count(
+    judge: str,
+    due: NDArray[np.bool_],
+    needed: NDArray[np.bool_],
+    doubtful: NDArray[np.bool_],
+    dependence: Dependence,
+    messages: NDArray[np.int64] | None = None,
+) -> Rounds:
+    """Count the decisions that need a round, and those that may (``doubtful``); arrays in order of time.
+
+    ``messages``: what the round about each decision sends; None: a question and an answer.
+    """
+    least, most = due & needed, due & (needed | doubtful)
+    at_least = rates.rate_of(least, due, dependence)
+    at_most = rates.rate_of(most, due, dependence) if (most & ~least).any() else at_least
+    sent = (
+        MESSAGES_PER_ROUND * int(one.sum()) if messages is None else int(messages[one].sum()) for one in (least, most)
+    )
+    return Rounds(judge, at_least, at_most, *sent)
+
+
+@dataclass(frozen=True)
+class Total:
+    """The rounds of several tasks taken together, and their messages, each at least and at most."""
+
+    decisions: int
+    at_least: int
+    at_most: int
+    messages_at_least: int
+    messages_at_most: int
+
+    @property
+    def exact(self) -> bool:
+        """Tell whether a judge can tell of every decision whether it needs a round."""
+        return self.at_least == self.at_most
+
+    @property
+    def words(self) -> str:
+        """Return the rounds as "12", or as "12 to 34" where nobody knows better."""
+        return f"{self.at_least}" if self.exact else f"{self.at_least} to {self.at_most}"
+
+
+def total(parts: Sequence[Rounds]) -> Total:
+    """Add up the rounds of several tasks."""
+    return Total(
+        sum(one.decisions for one in parts),
+        sum(one.at_least.numerator for one in parts),
+        sum(one.at_most.numerator for one in parts),
+        sum(one.messages_at_least for one in parts),
+        sum(one.messages_at_most for one in parts),
+    )
+
+
+def fewer(mine: Total, theirs: Total) -> tuple[float | None, float | None]:
+    """Return by which share one clock needs fewer rounds per decision than another: at least, and at most.
+
+    None where the other clock needs no round at all, or, of the least, where it may need none.
+    """
+    if not mine.decisions or not theirs.decisions:
+        return None, None
+
+    def share_less(own: int, others: int) -> float | None:
+        return 1 - (own / mine.decisions) / (others / theirs.decisions) if others else None
+
+    return share_less(mine.at_most, theirs.at_least), share_less(mine.at_least, theirs.at_most)
+
+
+def fewer_in_words(least: float | None, most: float | None) -> str:
+    """Return such a share as "12.3 % fewer", "4.5 to 12.3 % fewer" or "4.5 % more to 12.3 % fewer"; empty if none."""
+    if most is None:
+        return ""
+    percent, way = f"{100 * abs(most):.1f}", "fewer" if most >= 0 else "more"
+    if least is None:
+        return f"at {'most' if most >= 0 else 'least'} {percent} % {way}"
+    other = f"{100 * abs(least):.1f}"
+    if (least >= 0) != (most >= 0):
+        return f"{other} % more to {percent} % {way}"
+    return f"{percent} % {way}" if other == percent else " to ".join(sorted((other, percent), key=float)) + f" % {way}"

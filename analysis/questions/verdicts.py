@@ -1,0 +1,114 @@
+"""One relation for every source: A before B is proved iff A.latest < B.earliest.
+
+Two readings are compared only if they come from the same source and refer to the same reference; everything else is
+not evaluable, with its reason. Labels are small integers in numpy arrays, so that millions cost little.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.stats.dependence import Latent
+from node_agent import records
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analysis.run.readings import Readings
+
+NOT_EVALUABLE: Final = 0
+BEFORE: Final = 1  # proved
+AFTER: Final = 2  # the opposite is proved: violated, where before was the truth
+AMBIGUOUS: Final = 3
+
+OTHER_REFERENCE: Final = "other_reference"
+NO_BOUND: Final = "no_bound"
+
+
+def intervals(first: Readings, second: Readings) -> NDArray[np.int8]:
+    """Label, event by event, whether the first reading is provably before or after the second."""
+    comparable = _comparable(first, second) & first.bounded & second.bounded
+    return _labels(comparable, first.latest < second.earliest, second.latest < first.earliest)
+
+
+def points(first: Readings, second: Readings) -> NDArray[np.int8]:
+    """Label, event by event, the order of the two best estimates; equal ones are ambiguous."""
+    comparable = _comparable(first, second) & first.known & second.known
+    return _labels(comparable, first.est < second.est, second.est < first.est)
+
+
+def point_latents(first: Readings, second: Readings) -> tuple[Latent, ...]:
+    """Return what is behind the labels of ``points``: by how much the second estimate is later, in ns."""
+    known = _comparable(first, second) & first.known & second.known
+    return (Latent((second.est - first.est).astype(np.float64), known),)
+
+
+def interval_latents(first: Readings, second: Readings) -> tuple[Latent, ...]:
+    """Return what is behind the labels of ``intervals``: by how much the second is later, at least and at most."""
+    known = _comparable(first, second) & first.bounded & second.bounded
+    gaps = (second.earliest - first.latest, second.latest - first.earliest)
+    return tuple(Latent(gap.astype(np.float64), known) for gap in gaps)
+
+
+def reasons(first: Readings, second: Readings, labels: NDArray[np.int8]) -> dict[str, int]:
+    """Count why pairs of readings are not evaluable; the second reading's reason is named first, as ``second:``.
+
+    ``lost`` stands alone: a packet that never came has no reading to miss.
+    """
+    missing = labels == NOT_EVALUABLE
+    columns = {"its": second.status, "others": first.status, "to": second.reference, "and_to": first.reference}
+    rows = pd.DataFrame({name: column[missing] for name, column in columns.items()})
+    counts: dict[str, int] = {}
+    for combination, number in rows.groupby(list(columns), observed=True).size().items():
+        one, other, its, others = cast("tuple[str, str, str, str]", combination)
+        if one == "lost":
+            reason = "lost"
+        elif one != records.OK:
+            reason = f"{second.node_id}: {one}"
+        elif other != records.OK:
+            reason = f"{first.node_id}: {other}"
+        else:
+            reason = NO_BOUND if its == others else OTHER_REFERENCE
+        counts[reason] = counts.get(reason, 0) + int(number)
+    return dict(sorted(counts.items()))
+
+
+def count(labels: NDArray[np.int8], label: int) -> int:
+    """Return how many events carry a label."""
+    return int((labels == label).sum())
+
+
+def order(low: NDArray[np.int64], high: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Label the order of two instants by how much later the second is: a lag certain to lie in [low, high]."""
+    return _labels(known, low > 0, high < 0)
+
+
+def decided(labels: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Tell which labels say before or after."""
+    clear: NDArray[np.bool_] = (labels == BEFORE) | (labels == AFTER)
+    return clear
+
+
+def wrong(labels: NDArray[np.int8], truth: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Tell which decided labels contradict the true order; where the truth is unknown or a tie, none does."""
+    contradicts: NDArray[np.bool_] = decided(labels) & decided(truth) & (labels != truth)
+    return contradicts
+
+
+def _comparable(first: Readings, second: Readings) -> NDArray[np.bool_]:
+    if first.source != second.source:
+        raise AnalysisError(
+            f"{first.node_id} and {second.node_id}: expected readings of one source, got {first.source!r} and "
+            f"{second.source!r}; corrected and uncorrected clocks have no common order"
+        )
+    same: NDArray[np.bool_] = first.reference == second.reference
+    return same
+
+
+def _labels(known: NDArray[np.bool_], before: NDArray[np.bool_], after: NDArray[np.bool_]) -> NDArray[np.int8]:
+    labels = np.where(before, BEFORE, np.where(after, AFTER, AMBIGUOUS))
+    return np.where(known, labels, NOT_EVALUABLE).astype(np.int8)

@@ -1,0 +1,75 @@
+"""Markdown tables and numbers as a reader wants them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from analysis.stats.rates import Rate
+
+NONE = "–"  # noqa: RUF001 - a dash in a table is an en dash
+
+
+class Grid(str):
+    """A Markdown table that remembers its cells, so that the same table can be set in LaTeX; ``rows`` may be empty."""
+
+    __slots__ = ("columns", "rows")
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "Nothing to list.") -> Grid:
+    """Return a Markdown table; the text ``empty`` where there is no row."""
+    cells = tuple(tuple(_cell(value) for value in row) for row in rows)
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    grid = Grid("\n".join(lines) if cells else empty)
+    grid.columns, grid.rows = tuple(columns), cells
+    return grid
+
+
+def share(rate: Rate | None) -> str:
+    """Return a rate as "97.50 % (195/200; 94.28 to 98.93)", or why there is none; without an interval without it."""
+    return "not evaluable" if rate is None else share_between(rate, rate)
+
+
+def share_between(least: Rate, most: Rate) -> str:
+    """Return a share that is no less than one rate and no more than another of the same denominator.
+
+    As "90.00 to 97.50 % (180 to 195/200; 81.30 to 98.93)": the interval is from the one's lower to the other's upper
+    limit.
+    """
+    if least.value is None or most.value is None:
+        return "not evaluable (0 events)"
+    percent = between(100 * least.value, 100 * most.value, 2)
+    hits = between(least.numerator, most.numerator, 0, separator="")
+    beside = ""
+    if least.low is not None and most.high is not None:
+        beside = f"; {100 * least.low:.2f} to {100 * most.high:.2f}"
+    return f"{percent} % ({hits}/{least.denominator}{beside})"
+
+
+def between(least: float | None, most: float | None, digits: int = 1, *, separator: str = ",") -> str:
+    """Return a number between two limits as "1.2 to 3.4", or as "1.2" where they are the same; a dash for none."""
+    if least is None or most is None:
+        return NONE
+    low, high = (f"{value:{separator}.{digits}f}" for value in (least, most))
+    return low if low == high else f"{low} to {high}"
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """Return a number with so many decimals, or a dash where there is none."""
+    return NONE if value is None else f"{value:,.{digits}f}"
+
+
+def counted(counts: dict[str, int]) -> str:
+    """Return counts by reason in words."""
+    return ", ".join(f"{reason}: {number_}" for reason, number_ in counts.items() if number_) or NONE
+
+
+def _cell(value: Any) -> str:
+    text = NONE if value is None or value == "" else str(value)
+    return " ".join(text.split())

@@ -1,0 +1,198 @@
+"""The report's tables of clock quality."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analysis.clocks import standards
+from analysis.clocks.calibration import HELD, NOT_CONTRADICTED
+from analysis.clocks.quality import half
+from analysis.report.cells import NONE, Grid, between, markdown, number, share, share_between
+from analysis.run import utc
+from analysis.run.readings import POINT as POINT_CLOCK
+
+if TYPE_CHECKING:
+    from analysis.clocks.calibration import Between, Kappa
+    from analysis.clocks.quality import ClockQuality, Quality
+    from analysis.clocks.stability import Bounded
+
+TAUS_SHOWN = (0.1, 1.0, 10.0, 100.0)
+
+
+def judged_against(result: ClockQuality) -> str:
+    """Return, in a sentence per standard, which nodes were judged against what."""
+    by_standard: dict[str, dict[str, None]] = {}
+    for one in result.clocks:
+        by_standard.setdefault(one.standard, {})[one.node_id] = None
+    parts = [f"{', '.join(nodes)}: {standard}" for standard, nodes in by_standard.items()]
+    return f"What each node's clocks were judged against: {'; '.join(parts)}.{_what_was_judged(result)}"
+
+
+def _what_was_judged(result: ClockQuality) -> str:
+    """Return, in sentences, which readings were judged as something else than they are, and which were not judged."""
+    other: dict[str, dict[str, None]] = {}
+    for one in result.clocks:
+        if one.judged_as:
+            other.setdefault(f"{one.source} as {one.judged_as}", {})[one.node_id] = None
+    left = [
+        f"{one.source} at {one.node_id} {count:,} ({standards.IN_WORDS[reason]})"
+        for one in result.clocks
+        for reason, count in one.left_out.items()
+    ]
+    said = [f" Judged was {what} ({', '.join(nodes)})." for what, nodes in other.items()]
+    return "".join(said) + (f" Not judged: {'; '.join(left)}." if left else "")
+
+
+def clocks(result: ClockQuality) -> Grid:
+    """Return coverage, width and error of every source on every node.
+
+    Beside the coverage stands the width of what was judged: where the reference judges, of the difference of two
+    readings, which is about twice as wide as one of them. What the judge's own width leaves open is a range.
+    """
+    rows = []
+    for one in result.clocks:
+        width, judged, error, least = (
+            half(one.width_us),
+            half(one.judged_width_us),
+            one.abs_error_us,
+            one.least_error_us,
+        )
+        point = one.kind == POINT_CLOCK
+        misses = "" if one.provable_misses is None else share(one.provable_misses)
+        rows.append(
+            (
+                one.source,
+                one.node_id,
+                _claim(one),
+                share(one.availability),
+                "point clock" if point else share_between(one.coverage.contained, one.coverage.not_missed),
+                "point clock" if point else _undecided(one),
+                number(judged.median) + _judged_as(one),
+                number(width.median),
+                number(width.p99),
+                between(least.median, error.median),
+                between(least.p95, error.p95),
+                between(least.p99, error.p99),
+                between(least.maximum, error.maximum),
+                misses,
+            )
+        )
+    head = ("source", "node", "claims", "available", "contains the truth", "undecided")
+    widths = ("half-width judged, median (µs)", "half-width of one reading, median (µs)", "p99")
+    return markdown((*head, *widths, "error median (µs)", "p95", "p99", "max", "cannot both be right"), rows)
+
+
+def calibration(result: ClockQuality) -> Grid:
+    """Return calibration factor, interval score and skill of every source whose intervals could be judged."""
+    rows = []
+    for one in result.clocks:
+        if one.kappa is None or one.skill is None:
+            continue
+        skill = one.skill
+        held, value = skill.baseline_us, skill.value
+        rows.append(
+            (
+                one.source,
+                one.node_id,
+                f"{100 * one.kappa.level:g} %",
+                _kappa(one.kappa),
+                _claims(one.kappa),
+                between(*skill.score_us),
+                NONE if held is None else between(*held),
+                "no samples to hold" if value is None else between(*value, 3) + _sign(value),
+                share_between(skill.penalised, skill.may_be_penalised),
+                one.kappa.count,
+            )
+        )
+    head = ("source", "node", "claimed level", "κ (95 % interval)", "claims are", "interval score (µs)")
+    beside = ("of the last sample held", "skill", "penalised as missed", "events")
+    return markdown((*head, *beside), rows, "No interval could be judged.")
+
+
+def stability(result: ClockQuality) -> str:
+    """Return how errors wander, in words and a table."""
+    table = deviations(result)
+    if not table:
+        return "Stability (ADEV, TDEV, MTIE) is not evaluable: no node has errors enough."
+    note = (
+        "How the errors wander. ADEV is overlapping; MTIE is the largest change of the error within τ. Events are not "
+        "evenly spaced: each slot takes its first error, none is averaged or filled in, and only the longest run of "
+        "filled slots is used. All τ are in `statistics/clock_quality_stats.json`."
+    )
+    return f"{note}\n\n{table}"
+
+
+def deviations(result: ClockQuality) -> Grid:
+    """Return how errors wander, at a few averaging times; all of them are in the statistics."""
+    rows = []
+    for one in result.clocks:
+        found = one.stability
+        if found is None:
+            continue
+        for wanted in TAUS_SHOWN:
+            places = [place for place, tau in enumerate(found.tau_s) if wanted <= tau < 2 * wanted]
+            if places:
+                place = places[0]
+                rows.append(
+                    (
+                        one.source,
+                        one.node_id,
+                        f"{found.tau_s[place]:g}",
+                        _scientific(found.adev[place]),
+                        _us(found.tdev_s[place]),
+                        _us(found.mtie_s[place]),
+                        f"{found.points} of {found.slots} at {found.tau0_s:g} s",
+                    )
+                )
+    head = ("source", "node", "τ (s)", "ADEV", "TDEV (µs)", "MTIE (µs)", "slots used")
+    return markdown(head, rows, "")
+
+
+def _judged_as(one: Quality) -> str:
+    if not one.judged_width_us.count:
+        return ""
+    return f" ({utc.WITH_ROOT_DISTANCE})" if one.judged_as else " (difference)" if one.relative else ""
+
+
+def _claim(one: Quality) -> str:
+    return one.kind if one.level is None or one.level == 1 else f"{one.kind}, level {one.level:g}"
+
+
+def _undecided(one: Quality) -> str:
+    """Return the share nobody can decide; against an exact truth there is none by definition."""
+    return share(one.coverage.undecided) if one.relative or not one.coverage.undecided.denominator else "0"
+
+
+def _kappa(kappa: Kappa) -> str:
+    """Return the factor, or its range where the standard's width leaves one, with the 95 % interval of the whole."""
+    if kappa.least is None or kappa.least_low is None:
+        return "no finite factor: intervals without width miss"
+    if kappa.value is None:
+        return f"{kappa.least:.3g} or more (from {kappa.least_low:.3g}): intervals without width may miss"
+    factor = f"{kappa.value:.3g}" if kappa.value == kappa.least else f"{kappa.least:.3g} to {kappa.value:.3g}"
+    return f"{factor} ({kappa.least_low:.3g} {'or more' if kappa.high is None else f'to {kappa.high:.3g}'})"
+
+
+def _claims(kappa: Kappa) -> str:
+    """Return how the claims did, and what would have shown had they been too narrow."""
+    if kappa.claims not in {HELD, NOT_CONTRADICTED}:
+        return kappa.claims
+    if kappa.could_see is None:
+        return f"{kappa.claims} (too few independent trials to see any κ)"
+    rare = "" if kappa.unseen_share is None else f" in more than {100 * kappa.unseen_share:.1f} % of the events"
+    return f"{kappa.claims} (κ > {kappa.could_see:.2g}{rare} would have shown)"
+
+
+def _sign(value: Between) -> str:
+    return "" if value.least > 0 or value.most < 0 or value.least == value.most else " (sign unknown)"
+
+
+def _scientific(found: Bounded | None) -> str | None:
+    if found is None:
+        return None
+    low, high = (f"{value:.2e}" for value in found)
+    return low if low == high else f"{low} to {high}"
+
+
+def _us(found_s: Bounded | None) -> str:
+    return NONE if found_s is None else between(1e6 * found_s[0], 1e6 * found_s[1], 3)

@@ -1,0 +1,244 @@
+"""The hypotheses of ``configs/hypotheses.yaml`` against the numbers of a run: supported, not supported, not evaluable.
+
+A hypothesis is supported iff the measured number meets its threshold; the number's interval is printed beside it, so
+that a reader sees how sure that is. Nothing is evaluable without a number, nor without the evidence a hypothesis asks
+for: "never wrong" is also true of a clock that never decides, of one that seldom answers, and of a run that lost nearly
+everything. So each piece of evidence is a rate that must reach a share, nine tenths where nothing else is said. Where
+the interval of the number does not clear the threshold, the status is the number's, and the reason beside it says so.
+
+Beside a number that is no rate, ``in_words`` of the same mapping says it with its unit and its counts, and ``remark``
+what a reader must know of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+from analysis.errors import AnalysisError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+FILE: Final = Path(__file__).resolve().parents[2] / "configs" / "hypotheses.yaml"
+SUPPORTED: Final = "supported"
+NOT_SUPPORTED: Final = "not supported"
+NOT_EVALUABLE: Final = "not evaluable"
+KEYS: Final = {"name", "source", "statement", "metric", "comparison", "threshold"}
+OPTIONAL: Final = {"unit", "evidence"}
+EVIDENCE_KEYS: Final = {"metric", "otherwise"}  # and at_least_share
+MOST: Final = 0.9  # the share that evidence must reach where a hypothesis names none
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The rate that must be at least ``at_least_share``, which is above 0; ``otherwise`` says what the rest is."""
+
+    metric: str
+    otherwise: str
+    at_least_share: float = MOST
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One claim about one number. ``low`` and ``high`` bound the values that support it (None: no bound)."""
+
+    name: str
+    source: str
+    statement: str
+    metric: str
+    comparison: str
+    low: float | None
+    high: float | None
+    unit: str = ""  # one that begins with % shows the number times 100
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def threshold(self) -> str:
+        """Return the threshold in words, with its unit."""
+        scale = 100 if self.unit.startswith("%") else 1
+        low, high = (None if bound is None else f"{scale * bound:g}" for bound in (self.low, self.high))
+        words = {"between": f"between {low} and {high}", "at_least": f"at least {low}", "at_most": f"at most {high}"}
+        return f"{words[self.comparison]} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A hypothesis with what was measured: ``value`` is None where there is no such number in this run.
+
+    ``reason``, where there is one, stands beside the status; ``method`` says how the measured interval was taken.
+    """
+
+    hypothesis: Hypothesis
+    status: str
+    value: float | None
+    measured: str
+    reason: str = ""
+    method: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the judgement as JSON-serialisable data."""
+        return {
+            "name": self.hypothesis.name,
+            "statement": self.hypothesis.statement,
+            "metric": self.hypothesis.metric,
+            "threshold": self.hypothesis.threshold,
+            "status": self.status,
+            "reason": self.reason,
+            "value": self.value,
+            "measured": self.measured,
+            "method": self.method,
+        }
+
+
+def read(file: Path = FILE) -> list[Hypothesis]:
+    """Read the hypotheses file. Raises AnalysisError naming file, key, expected and got."""
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise AnalysisError(f"{file}: expected hypotheses in YAML, got: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict) or not isinstance(data.get("hypotheses"), list):
+        raise AnalysisError(f"{file}: expected a list under the key 'hypotheses', got {data!r:.80}")
+    return [_hypothesis(file, entry) for entry in data["hypotheses"]]
+
+
+def demand_topics(hypotheses: Sequence[Hypothesis], topics: Collection[str]) -> None:
+    """Raise AnalysisError for a metric of a topic that no run has: a slip of the pen, not a number that is missing."""
+    for hypothesis in hypotheses:
+        for metric in (hypothesis.metric, *(evidence.metric for evidence in hypothesis.evidence)):
+            if metric.partition("/")[0] not in topics:
+                wanted = f"a metric that begins with one of {', '.join(topics)}"
+                raise AnalysisError(f"hypothesis {hypothesis.name!r}: expected {wanted}, got {metric!r}")
+
+
+def judge(hypotheses: list[Hypothesis], statistics: Mapping[str, Any]) -> list[Judged]:
+    """Judge each hypothesis by the number its metric names in the statistics of one run."""
+    return [_judge(one, statistics) for one in hypotheses]
+
+
+def _judge(one: Hypothesis, statistics: Mapping[str, Any]) -> Judged:
+    found, beside = _at(statistics, one.metric)
+    value, reason, method = found, str(beside.get("remark") or ""), ""
+    interval: list[float] | None = None
+    measured = str(beside.get("in_words") or "no such number in this run")
+    if isinstance(found, dict) and "denominator" in found:
+        value = found["value"]
+        measured = "no event to judge"
+        if value is not None:
+            interval, method = found["interval"], str(found["method"])
+            counts = f"{found['numerator']} of {found['denominator']}"
+            beside_counts = "" if interval is None else f"; {100 * interval[0]:.2f} to {100 * interval[1]:.2f}"
+            measured = f"{100 * value:.2f} % ({counts}{beside_counts})"
+    elif isinstance(value, (int, float)) and "in_words" not in beside:
+        measured = f"{'/'.join(one.metric.split('/')[-2:])} = {value:.4g}"
+    bounds = beside.get(f"{one.metric.split('/')[-1]}_bounds")
+    if isinstance(bounds, list) and bounds[0] != bounds[1]:  # the judge's own width leaves it open between these
+        value, beside = None, {"at_least": bounds[0], "at_most": bounds[1]}
+        measured = f"{measured}; between {bounds[0]:.4g} and {bounds[1]:.4g} by a judge with a width of its own"
+    between = _between(one, beside) if value is None else None
+    if not isinstance(value, (int, float)) and between is None:
+        return Judged(one, NOT_EVALUABLE, None, measured, reason)
+    missing = [why for evidence in one.evidence if (why := _missing(evidence, statistics)) is not None]
+    if missing:
+        return Judged(one, NOT_EVALUABLE, value, measured, "; ".join(missing), method)
+    if between is not None:
+        return Judged(one, between[0], None, measured, "; ".join(part for part in (reason, between[1]) if part))
+    meets = (one.low is None or value >= one.low) and (one.high is None or value <= one.high)
+    sure = _sureness(one, interval, meets=meets)
+    reason = "; ".join(part for part in (reason, sure) if part)
+    return Judged(one, SUPPORTED if meets else NOT_SUPPORTED, float(value), measured, reason, method)
+
+
+def _between(one: Hypothesis, beside: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return status and reason of a number known to lie from ``at_least`` (None: no limit) to ``at_most``."""
+    low, high = beside.get("at_least"), beside.get("at_most")
+    if not isinstance(high, (int, float)):
+        return None
+    least = float("-inf") if low is None else float(low)
+    if (one.low is not None and high < one.low) or (one.high is not None and least > one.high):
+        return NOT_SUPPORTED, "wherever between the two it is"
+    if (one.low is None or least >= one.low) and (one.high is None or high <= one.high):
+        return SUPPORTED, "wherever between the two it is"
+    return NOT_EVALUABLE, "the threshold lies between the two"
+
+
+def _sureness(one: Hypothesis, interval: list[float] | None, *, meets: bool) -> str:
+    """Return, in words, how far a number's interval lies on the other side of the threshold; "" where it does not."""
+    if interval is None:
+        return "no interval tells how sure this number is: no proof" if meets else ""
+    low, high = interval
+    if meets:
+        beyond = [low] if one.low is not None and low < one.low else []
+        beyond += [high] if one.high is not None and high > one.high else []
+        edges = " and ".join(f"{100 * edge:.2f} %" for edge in beyond)
+        return f"the 95 % interval reaches {edges}: consistent with, not proof" if beyond else ""
+    if (one.low is None or high >= one.low) and (one.high is None or low <= one.high):
+        edge = f"{100 * low:.2f} to {100 * high:.2f} %"
+        return f"the 95 % interval, {edge}, reaches the threshold: not refuted either"
+    return ""
+
+
+def _at(statistics: Mapping[str, Any], metric: str) -> tuple[Any, Mapping[str, Any]]:
+    """Return what a metric names, and the mapping it is in (empty where there is none)."""
+    found: Any = statistics
+    beside: Any = {}
+    for key in metric.split("/"):
+        beside = found if isinstance(found, dict) else {}
+        found = beside.get(key)
+    return found, beside
+
+
+def _missing(evidence: Evidence, statistics: Mapping[str, Any]) -> str | None:
+    """Return why the evidence does not suffice, or None where it does."""
+    found, _ = _at(statistics, evidence.metric)
+    name = evidence.metric.split("/")[-1]
+    if not isinstance(found, dict) or not found.get("denominator"):
+        return f"nothing says how much was {name}"
+    count, of = found["numerator"], found["denominator"]
+    if count == 0:
+        return f"nothing was {name}: {of} of {of} {evidence.otherwise}"
+    if count < evidence.at_least_share * of:
+        rest = f"the other {of - count} {evidence.otherwise}"
+        return f"too little was {name}: {count} of {of} ({rest}), needed are {100 * evidence.at_least_share:g} %"
+    return None
+
+
+def _hypothesis(file: Path, entry: Any) -> Hypothesis:
+    if not isinstance(entry, dict) or set(entry) - OPTIONAL != KEYS:
+        raise AnalysisError(
+            f"{file}: expected the keys {', '.join(sorted(KEYS))} in each hypothesis "
+            f"(and, if wanted, {', '.join(sorted(OPTIONAL))}), got {entry!r:.120}"
+        )
+    where = f"{file}: hypothesis {entry['name']!r}"
+    comparison, threshold = entry["comparison"], entry["threshold"]
+    bounds: tuple[float | None, float | None]
+    if comparison == "between" and _numbers(threshold, 2) and threshold[0] <= threshold[1]:
+        bounds = (float(threshold[0]), float(threshold[1]))
+    elif comparison == "at_least" and _numbers([threshold], 1):
+        bounds = (float(threshold), None)
+    elif comparison == "at_most" and _numbers([threshold], 1):
+        bounds = (None, float(threshold))
+    else:
+        wanted = "at_least or at_most with a number, or between with two"
+        raise AnalysisError(f"{where}: expected {wanted}, got {comparison!r} with {threshold!r}")
+    words = {key: str(entry[key]) for key in ("name", "source", "statement", "metric")}
+    asked = entry.get("evidence", [])
+    evidence = tuple(_evidence(where, one) for one in (asked if isinstance(asked, list) else [asked]))
+    unit = str(entry.get("unit", ""))
+    return Hypothesis(comparison=comparison, low=bounds[0], high=bounds[1], unit=unit, evidence=evidence, **words)
+
+
+def _evidence(where: str, entry: Any) -> Evidence:
+    if not isinstance(entry, dict) or set(entry) - {"at_least_share"} != EVIDENCE_KEYS:
+        raise AnalysisError(f"{where}: expected evidence with metric and otherwise (and at_least_share), got {entry!r}")
+    share = entry.get("at_least_share", MOST)
+    if not _numbers([share], 1) or not 0 < share <= 1:
+        raise AnalysisError(f"{where}: expected at_least_share above 0 and at most 1, got {share!r}")
+    return Evidence(str(entry["metric"]), str(entry["otherwise"]), float(share))
+
+
+def _numbers(value: Any, count: int) -> bool:
+    return isinstance(value, list) and len(value) == count and all(type(one) in {int, float} for one in value)

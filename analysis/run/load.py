@@ -1,0 +1,371 @@
+"""Read a run folder into typed frames, as written: nothing joined, nothing dropped, nothing filled in.
+
+Every ``_ns`` column is read as a nullable 64-bit integer and never passes through a float, which would round an instant
+to 256 ns. Text is categorical, as a million rows say the same few words (an absent cell is ``NA``); everything else is
+a float with ``NaN`` for an absent cell.
+
+pyarrow reads the files, ten times as fast as pandas; a file it refuses (a
+torn last line, an integer written as a float) is read by pandas, which bears with more and says more clearly what is
+wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
+
+from analysis.checks.integrity import HashedFile, Seen
+from analysis.errors import AnalysisError, NoSuchRun
+from analysis.run import memory
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+RESULTS_DIR: Final = Path("results")
+LATEST: Final = "latest"
+EXPERIMENT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+INTEGER_COLUMNS: Final = {"event_id", "sequence_number", "stratum", "spins", "sequence"}
+FLOAT_SUFFIXES: Final = ("_ms", "_s", "_level")
+
+KEPT_BYTES: Final = 32 << 20  # a bigger commit_wait.csv is read again each time it is asked for, not kept
+COMMIT_WAIT: Final = (  # what is judged; the offset and the number of looks are for replay and for people
+    "event_id", "source", "kind", "due_raw_ns", "done_raw_ns", "delay_s", "status", "uncertainty_ms", "sample_id",
+    "assigned_ns",
+)  # fmt: skip
+TEXT: Final = "category"
+_ARROW: Final = {"Int64": pa.int64(), "float64": pa.float64(), TEXT: pa.dictionary(pa.int32(), pa.string())}
+_PANDAS: Final = {pa.int64(): pd.Int64Dtype()}
+
+NEEDED_RECEIVE: Final = ("event_id", "node_id", "receive_time_ns")
+NEEDED_SEND: Final = ("event_id", "send_time_ns")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder. Frames hold the files' rows in file order, duplicates included.
+
+    ``workers``, ``samples``, ``commit_wait``, ``clock_pairs`` and ``probes`` are keyed by node id; a node without the
+    file has no key, and its path (relative to the run folder) is in ``absent``. ``sends`` holds the coordinator's
+    per-worker transmit stamps, empty where there is no such file. ``commit_wait``, the longest of them (a row per
+    event, source and delay), is read when it is asked for, in the columns of ``COMMIT_WAIT``. ``seen``: what was seen
+    of the files while they were read (see ``integrity``).
+    """
+
+    path: Path
+    manifest: records.Manifest
+    coordinator: pd.DataFrame
+    workers: Mapping[str, pd.DataFrame]
+    sends: pd.DataFrame
+    samples: Mapping[str, pd.DataFrame]
+    commit_wait: Mapping[str, pd.DataFrame]
+    clock_pairs: Mapping[str, pd.DataFrame]
+    probes: Mapping[str, pd.DataFrame]
+    absent: tuple[str, ...] = field(default=())
+    seen: Seen = field(default_factory=Seen, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Return the experiment's name."""
+        return self.manifest.experiment
+
+    @property
+    def worker_ids(self) -> list[str]:
+        """Return all configured workers in configured order, with data or without."""
+        return self.manifest.worker_ids
+
+
+def resolve(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> Path:
+    """Return the run folder, with its manifest, of an experiment given by name, by path, or by None for the latest.
+
+    Raises NoSuchRun (exit 2) where there is none, or the name is not one.
+    """
+    path = folder(experiment, results_dir)
+    if not (path / records.MANIFEST_FILE).is_file():
+        raise NoSuchRun(f"{path}: expected {records.MANIFEST_FILE}, found none; is it a run folder?")
+    return path
+
+
+def folder(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> Path:
+    """Return the folder of an experiment, whatever is in it; otherwise like ``resolve``."""
+    if experiment is None:
+        path = results_dir / LATEST
+        if not path.is_dir():
+            raise NoSuchRun(f"no latest run: expected {path}; run an experiment, or name one with --experiment")
+        return _real(path)
+    path = Path(experiment)
+    if isinstance(experiment, str) and not any(separator in experiment for separator in "/\\"):
+        if not EXPERIMENT_NAME.fullmatch(experiment):
+            raise NoSuchRun(f"experiment name: expected letters, digits, '_', '.', '-', got {experiment!r}")
+        if not (path / records.MANIFEST_FILE).is_file():
+            path = results_dir / experiment
+    if not path.is_dir():
+        known = ", ".join(names) if (names := _experiments(results_dir)) else "none yet"
+        raise NoSuchRun(f"no experiment {str(experiment)!r}: expected a folder {path}; in {results_dir}/ are: {known}")
+    return _real(path)
+
+
+def load(path: Path) -> Run:
+    """Read the run folder at ``path``.
+
+    A worker without data is noted in ``absent``: one node failing is data. Raises AnalysisError where nothing can be
+    judged: no readable manifest, no coordinator file, no worker file at all, a file without its columns, or less
+    memory than the run needs.
+    """
+    manifest = read_manifest(path)
+    memory.require(path, manifest)
+    absent: list[str] = []
+    seen = Seen()
+    coordinator_file = path / records.COORDINATOR_FILE
+    if not coordinator_file.is_file():
+        raise AnalysisError(
+            f"{coordinator_file}: expected the coordinator's events, found no such file; {_collect(manifest)}"
+        )
+    workers: dict[str, pd.DataFrame] = {}
+    for node_id in manifest.worker_ids:
+        name = records.worker_file(node_id)
+        if (path / name).is_file():
+            workers[node_id] = read_table(path / name, NEEDED_RECEIVE, seen=seen)
+        else:
+            absent.append(name)
+    if not workers:
+        expected = ", ".join(absent) or "at least one worker in the manifest"
+        raise AnalysisError(f"{path}: expected {expected}, found no worker file; {_collect(manifest)}")
+    raw = path / records.RAW_DIR
+    sends_file = raw / manifest.coordinator_id / records.SENDS_FILE
+    if not sends_file.is_file():
+        absent.append(str(sends_file.relative_to(path)))
+    of_nodes = partial(_per_node, path, manifest, seen)
+    samples, absent_samples = of_nodes(records.SAMPLES_FILE, ("sample_id", "source", "outcome"))
+    commit_wait = NodeTables(path, manifest, seen, records.COMMIT_WAIT_FILE, COMMIT_WAIT)
+    clock_pairs, absent_pairs = of_nodes(records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
+    probes, absent_probes = of_nodes(records.PROBES_FILE, records.PROBES_COLUMNS)
+    return Run(
+        path=path,
+        manifest=manifest,
+        coordinator=read_table(coordinator_file, NEEDED_SEND, seen=seen),
+        workers=workers,
+        sends=_sends(sends_file, seen),
+        samples=samples,
+        commit_wait=commit_wait,
+        clock_pairs=clock_pairs,
+        probes=probes,
+        absent=(*absent, *absent_samples, *commit_wait.absent, *absent_pairs, *absent_probes),
+        seen=seen,
+    )
+
+
+class NodeTables(Mapping[str, pd.DataFrame]):
+    """Some columns of one file of every node, by node id, read when asked for; big ones are not kept in memory.
+
+    ``absent`` names the files that are not there. Raises AnalysisError at once if a needed column is missing.
+    """
+
+    def __init__(self, path: Path, manifest: records.Manifest, seen: Seen, name: str, needed: Sequence[str]) -> None:
+        files = {node_id: path / records.RAW_DIR / node_id / name for node_id in manifest.nodes}
+        self._files = {node_id: file for node_id, file in files.items() if file.is_file()}
+        self._needed = needed
+        self._seen = seen
+        self._kept: dict[str, pd.DataFrame] = {}
+        self.absent = tuple(str(file.relative_to(path)) for node, file in files.items() if node not in self._files)
+        for file in self._files.values():
+            _header(file, needed)
+
+    def __getitem__(self, node_id: str) -> pd.DataFrame:
+        """Return a node's table."""
+        if node_id in self._kept:
+            return self._kept[node_id]
+        file = self._files[node_id]
+        table = read_table(file, self._needed, only=True, seen=self._seen)
+        if file.stat().st_size <= KEPT_BYTES:
+            self._kept[node_id] = table
+        return table
+
+    def __iter__(self) -> Iterator[str]:
+        """Name the nodes that have the file."""
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        """Return how many nodes have the file."""
+        return len(self._files)
+
+
+def read_table(path: Path, needed: Sequence[str] = (), *, only: bool = False, seen: Seen | None = None) -> pd.DataFrame:
+    """Read one CSV file of a run by the house's column names; raises AnalysisError if a needed column is missing.
+
+    ``only``: the needed columns and no others. ``seen`` is told the file's digest, and of whole numbers that are
+    written as fractions.
+    """
+    header = _header(path, needed)
+    types = {column: column_type(column) for column in header if column in needed or not only}
+    options = arrow_csv.ConvertOptions(
+        column_types={column: _ARROW[kind] for column, kind in types.items()},
+        include_columns=list(types),
+        null_values=[""],
+        strings_can_be_null=True,
+    )
+    parsing = arrow_csv.ParseOptions(newlines_in_values=True)
+    try:
+        if len(set(header)) == len(header):
+            with HashedFile(path) as file:
+                rows = arrow_csv.read_csv(file, parse_options=parsing, convert_options=options)
+                if seen is not None:
+                    seen.digests[path] = file.sha256()
+            frame: pd.DataFrame = rows.to_pandas(types_mapper=_PANDAS.get, split_blocks=True, self_destruct=True)
+            del rows
+            pa.default_memory_pool().release_unused()  # or what reading a long file took is kept for the next one
+            return frame
+    except (pa.ArrowInvalid, pa.ArrowKeyError):
+        pass  # pandas bears with it, or says what is wrong
+    try:
+        with np.errstate(invalid="ignore"):  # an infinity among whole numbers: pandas then finds that it does not fit
+            frame = pd.read_csv(
+                path, dtype=types, usecols=list(types) if only else None, keep_default_na=False, na_values=[""]
+            )
+        if seen is not None:
+            _note(path, [column for column, kind in types.items() if kind == "Int64"], seen)
+    except (OSError, ValueError, TypeError, OverflowError) as error:  # the last two: fractions, or more than 64 bits
+        raise _unreadable(path, needed, error) from error
+    return frame
+
+
+def _note(path: Path, whole: Sequence[str], seen: Seen) -> None:
+    """Note the digest of a file that only pandas could read, and which cells of whole numbers are written as none."""
+    with HashedFile(path) as file:
+        seen.digests[path] = file.sha256()
+    cells = pd.read_csv(path, dtype="string", usecols=list(whole), keep_default_na=False)
+    odd = {column: int((~cells[column].str.fullmatch(r"-?[0-9]*").fillna(value=True)).sum()) for column in whole}
+    if found := {column: count for column, count in odd.items() if count}:
+        seen.odd_cells[path] = found
+
+
+def _header(path: Path, needed: Sequence[str]) -> list[str]:
+    """Return a table's columns; raises AnalysisError if there are none or a needed one is missing."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            header = next(csv.reader(stream), [])
+    except (OSError, ValueError, csv.Error) as error:
+        raise _unreadable(path, needed, error) from error
+    if not header:
+        raise _unreadable(path, needed, ValueError("no columns to parse from file"))
+    if "" in header or len(set(header)) < len(header):  # which of two a reader gets is anyone's guess
+        wrong = next(column for column in header if not column or header.count(column) > 1)
+        raise AnalysisError(f"{path}: expected every column named once, got {wrong!r}; collect the run again")
+    missing = [column for column in needed if column not in header]
+    if missing:
+        got = " ".join(", ".join(header[:8]).split())
+        raise AnalysisError(f"{path}: expected the column {missing[0]!r}, got {got} ...; is it a file of this version?")
+    return header
+
+
+def _unreadable(path: Path, needed: Sequence[str], error: Exception) -> AnalysisError:
+    return AnalysisError(
+        f"{path}: expected a table of {len(needed)} or more columns, got: {_one_line(error)}; collect the run again"
+    )
+
+
+def column_type(column: str) -> str:
+    """Return the pandas type of a column, by its name."""
+    if column.endswith("_ns") or column in INTEGER_COLUMNS:
+        return "Int64"
+    return "float64" if column.endswith(FLOAT_SUFFIXES) else TEXT
+
+
+def plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its categorical columns as plain texts, which can be filled and joined."""
+    return frame.astype({name: "string" for name, kind in frame.dtypes.items() if kind == TEXT})
+
+
+def prefixes(frames: Iterable[pd.DataFrame]) -> list[str]:
+    """Return the prefixes of the sources that have columns in any of the frames, in the order met."""
+    found: dict[str, None] = {}
+    for frame in frames:
+        for column in frame.columns:
+            if column.endswith("_timestamp_ns") and f"{column.removesuffix('_timestamp_ns')}_status" in frame.columns:
+                found[column.removesuffix("_timestamp_ns")] = None
+    return list(found)
+
+
+def source_name(prefix: str) -> str:
+    """Return the source's name for a column prefix: ``ct`` -> ``chronotick``; a new source goes by its prefix."""
+    return next((name for name, known in records.COLUMN_PREFIX.items() if known == prefix), prefix)
+
+
+def _real(path: Path) -> Path:
+    """Return the run folder itself, not the link ``latest`` to it; relative where it lies below the current folder."""
+    real, here = path.resolve(), Path.cwd()
+    return real.relative_to(here) if real.is_relative_to(here) else real
+
+
+def _experiments(results_dir: Path) -> list[str]:
+    if not results_dir.is_dir():
+        return []
+    return sorted(
+        entry.name
+        for entry in results_dir.iterdir()
+        if entry.name != LATEST and (entry / records.MANIFEST_FILE).is_file()
+    )
+
+
+def read_manifest(path: Path) -> records.Manifest:
+    """Read a run folder's manifest. Raises AnalysisError where there is none, or none of this version."""
+    file = path / records.MANIFEST_FILE
+    try:
+        manifest = records.Manifest.from_json(file.read_text(encoding="utf-8"))
+        _ = manifest.coordinator_id
+    except OSError as error:
+        raise NoSuchRun(
+            f"{file}: expected a run's manifest, got: {_one_line(error)}; name a run with --experiment"
+        ) from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise AnalysisError(f"{file}: expected a manifest of this version, got: {_one_line(error)}") from error
+    except StopIteration as error:
+        raise AnalysisError(f"{file}: expected one node with the role 'coordinator', got none") from error
+    return manifest
+
+
+def min_received_share(manifest: records.Manifest) -> float | None:
+    """Return the share of its events that a run demands of each worker; None where the manifest does not say."""
+    try:
+        return float(manifest.config["coordinator"]["experiment"]["min_received_share"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _collect(manifest: records.Manifest) -> str:
+    return f"if it has run, bring it home: fab {manifest.cluster} collect --experiment {manifest.experiment}"
+
+
+def _per_node(
+    path: Path, manifest: records.Manifest, seen: Seen, name: str, needed: Sequence[str]
+) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    tables: dict[str, pd.DataFrame] = {}
+    absent: list[str] = []
+    for node_id in manifest.nodes:
+        file = path / records.RAW_DIR / node_id / name
+        if file.is_file():
+            tables[node_id] = read_table(file, needed, seen=seen)
+        else:
+            absent.append(str(file.relative_to(path)))
+    return tables, absent
+
+
+def _sends(file: Path, seen: Seen) -> pd.DataFrame:
+    if file.is_file():
+        return read_table(file, ("event_id", "worker_id", "send_time_ns"), seen=seen)
+    return pd.DataFrame({column: pd.Series(dtype=column_type(column)) for column in records.SENDS_COLUMNS})
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

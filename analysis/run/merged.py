@@ -1,0 +1,135 @@
+"""The wide table for other people's tools: one row per (event, worker), both ends, all sources; loss stays visible.
+
+Up to ``CSV_ROWS`` rows it is CSV, above that Parquet, which takes a tenth of the space and keeps the types; either can
+be asked for. It is written a piece at a time: in memory a whole one is several times as large as the run itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
+from pyarrow import parquet
+
+from analysis import output
+from analysis.run.event_rows import Rows, align_some
+from analysis.run.load import plain, prefixes
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from analysis.run.readings import Instants, Table
+
+CSV: Final = "csv"
+PARQUET: Final = "parquet"
+FORMATS: Final = (CSV, PARQUET)
+CSV_ROWS: Final = 200_000
+PIECE_EVENTS: Final = 100_000
+
+
+def merge(table: Table) -> pd.DataFrame:
+    """Return every event of the run at every worker (outer join), the first copy where there are several.
+
+    ``received_copies`` is 0 for a lost packet and more than 1 for duplicates. The columns of coordinator.csv and
+    worker_<id>.csv keep their names, source columns get ``send_`` or ``receive_`` in front, the worker's own row of
+    sends.csv ``own_``; ``true_send_ns`` and ``true_receive_ns`` are there where truth was injected.
+    """
+    return pd.concat(pieces(table), ignore_index=True)
+
+
+def write(table: Table, folder: Path, form: str | None = None) -> Path:
+    """Write the wide table of a run folder in a form of ``FORMATS``, None: by its length; return its path.
+
+    What an earlier analysis wrote in the other form is removed, so that there is one wide table.
+    """
+    rows = len(table.event_ids) * len(table.workers)
+    wanted = form or (CSV if rows <= CSV_ROWS else PARQUET)
+    paths = {CSV: folder / records.MERGED_FILE, PARQUET: (folder / records.MERGED_FILE).with_suffix(".parquet")}
+    path = paths.pop(wanted)
+    with output.replacing(path) as partial:
+        (_write_csv if wanted == CSV else _write_parquet)(table, partial)
+    for other in paths.values():
+        other.unlink(missing_ok=True)
+    return path
+
+
+def pieces(table: Table, events: int = PIECE_EVENTS) -> Iterator[pd.DataFrame]:
+    """Yield the wide table so many events at a time, in order of event and worker."""
+    run = table.run
+    known = prefixes([run.coordinator, *run.workers.values()])
+    sources = {column for prefix in known for column in records.source_columns(prefix)}
+    named = run.sends["event_id"].notna().to_numpy(dtype=np.bool_)
+    to = pd.Categorical(run.sends["worker_id"])
+    workers = sorted(table.workers)
+    own = {one: align_some(run.sends, named & np.asarray(to == one), table.event_ids) for one in workers}
+    copies = {one: _copies(table, one) for one in workers}
+    for start in range(0, max(len(table.event_ids), 1), events):
+        part = slice(start, start + events)
+        blocks = [_block(table, worker, part, sources, own[worker], copies[worker]) for worker in workers]
+        count = len(blocks[0])
+        by_event = np.arange(count * len(blocks)).reshape(len(blocks), count).T.ravel()
+        yield pd.concat(blocks, ignore_index=True).take(by_event).reset_index(drop=True)
+
+
+def _block(
+    table: Table, worker: str, part: slice, sources: set[str], own: Rows, copies: np.ndarray[Any, Any]
+) -> pd.DataFrame:
+    """Return some events at one worker."""
+    sent = table.rows[table.coordinator_id].piece(part).drop(columns="event_id")
+    mine = own.piece(part).drop(columns=["event_id", "worker_id", "sequence_number"], errors="ignore")
+    parts = [sent.rename(columns=_prefixed("send_", sources)), mine.add_prefix("own_")]
+    if worker in table.rows:
+        received = table.rows[worker].piece(part).drop(columns=["event_id", "node_id"])
+        names = _prefixed("receive_", {*sources, "sequence_number"})
+        parts.append(received.rename(columns=names))
+    for name, true in (("true_send_ns", table.true_sends(worker)), ("true_receive_ns", table.truth(worker))):
+        if true is not None:
+            parts.append(pd.DataFrame({name: _masked(true, part)}))
+    block = plain(pd.concat(parts, axis=1))
+    block.insert(0, "event_id", table.event_ids[part])
+    block.insert(1, "worker_id", pd.Series([worker] * len(block), dtype="string"))
+    block.insert(2, "received_copies", copies[part])
+    return block
+
+
+def _prefixed(prefix: str, columns: set[str]) -> dict[str, str]:
+    return {column: f"{prefix}{column}" for column in columns}
+
+
+def _masked(instants: Instants, part: slice) -> Any:
+    return pd.arrays.IntegerArray(instants.ns[part].copy(), ~instants.known[part])
+
+
+def _copies(table: Table, worker: str) -> np.ndarray[Any, Any]:
+    """Return how many rows of each event a worker has."""
+    if worker not in table.rows:
+        return np.zeros(len(table.event_ids), dtype=np.int64)
+    ids = table.rows[worker].frame["event_id"].to_numpy(dtype=np.int64)
+    return np.bincount(np.searchsorted(table.event_ids, ids), minlength=len(table.event_ids))
+
+
+def _write_csv(table: Table, path: Path) -> None:
+    with path.open("wb") as file:
+        for number, piece in enumerate(pieces(table)):
+            if not number:
+                file.write((",".join(piece.columns) + "\n").encode())
+            options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
+            arrow_csv.write_csv(pa.Table.from_pandas(piece, preserve_index=False), file, options)
+
+
+def _write_parquet(table: Table, path: Path) -> None:
+    writer: parquet.ParquetWriter | None = None
+    try:
+        for piece in pieces(table):
+            if writer is None:
+                schema = pa.Schema.from_pandas(piece, preserve_index=False)
+                writer = parquet.ParquetWriter(path, schema)
+            writer.write_table(pa.Table.from_pandas(piece, schema=schema, preserve_index=False))
+    finally:
+        if writer is not None:
+            writer.close()

@@ -1,0 +1,91 @@
+"""The payload's send stamp against the stamp of the send: it was read before, by a wall clock that may have been set.
+
+Only the wall half of the payload's stamp travels. Where the coordinator's wall clock stepped around the send, as its
+clock pairs and its other sends show by the raw oscillator, the payload may be off by as much as that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+
+from analysis.run import wall_clock
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+
+FOREIGN_NS: Final = 1_000_000_000  # a payload stamp further from the send stamp is of another run
+
+
+@dataclass(frozen=True)
+class Sends:
+    """A coordinator's events, each once: when sent (wall), and by how much a payload's stamp may be later or earlier.
+
+    Indexed by event id; ns. ``set_back`` and ``set_forward`` are 0 where no step of the wall clock was seen.
+    """
+
+    sent: pd.Series[int]
+    set_back: pd.Series[int]
+    set_forward: pd.Series[int]
+
+    def judge(self, events: pd.Series[int], payload: pd.Series[int]) -> Payloads:
+        """Judge the payload stamps of a worker's rows; rows of events that were not sent say nothing."""
+        rows = pd.DataFrame(
+            {
+                "late": payload - events.map(self.sent),
+                "set_back": events.map(self.set_back),
+                "set_forward": events.map(self.set_forward),
+            }
+        )
+        rows = rows.dropna().astype("int64")
+        late, set_back, set_forward = (rows[name].to_numpy(dtype=np.int64) for name in rows)
+        return Payloads(late, late > set_back, late < -FOREIGN_NS - set_forward, (late > 0) & (late <= set_back))
+
+
+@dataclass(frozen=True)
+class Payloads:
+    """How much later than its send each payload stamp is (ns), and what that is: impossible, or by a clock set back."""
+
+    late_ns: Ints
+    after_send: NDArray[np.bool_]
+    long_before: NDArray[np.bool_]
+    set_back: NDArray[np.bool_]
+
+
+def of(sent: pd.DataFrame, pairs: pd.DataFrame | None) -> Sends:
+    """Return what a coordinator's table and its clock pairs say about its sends."""
+    first = sent.dropna(subset=["event_id", "send_time_ns"]).drop_duplicates("event_id")
+    back, forward = around_sends(first, wall_clock.of_sends(pairs, first))
+    index = first["event_id"].astype("int64")
+    return Sends(
+        pd.Series(first["send_time_ns"].to_numpy(dtype=np.int64), index=index),
+        pd.Series(back, index=index),
+        pd.Series(forward, index=index),
+    )
+
+
+def around_sends(sent: pd.DataFrame, clock: wall_clock.WallClock) -> tuple[Ints, Ints]:
+    """Return by how much, at most, the wall clock was set back and forward around each send, in ns; 0 for no step.
+
+    Around a send is from the last instant known before the send before it to the first one known after it.
+    """
+    nothing = np.zeros(len(sent), dtype=np.int64)
+    if not len(clock) or "send_raw_ns" not in sent:
+        return nothing, nothing
+    raw = sent["send_raw_ns"].astype("Int64")
+    known = raw.notna().to_numpy(dtype=np.bool_)
+    if not known.any():
+        return nothing, nothing
+    before = raw.shift().ffill().fillna(int(clock.raw[0])).to_numpy(dtype=np.int64)
+    after = raw.bfill().fillna(int(clock.raw[-1])).to_numpy(dtype=np.int64)
+    seen = clock.around(np.minimum(before, after), np.maximum(before, after))
+    own = np.where(
+        known, sent["send_time_ns"].to_numpy(dtype=np.int64) - raw.fillna(0).to_numpy(dtype=np.int64), seen.low
+    )
+    highest = np.where(known, own, seen.high)
+    return np.where(seen.stepped, seen.high - own, 0), np.where(seen.stepped, highest - seen.low, 0)

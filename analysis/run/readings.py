@@ -1,0 +1,401 @@
+"""The run as arrays: per node and source, one reading per event of the run, in event order, loss included.
+
+This is the tidy form every verdict is computed from: `Table.readings` and `Table.sends` are its blocks, `tidy` is the
+same as one long frame, one row per (event, node, source). A reading that is not there has a status that says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.run import drift_limits, load, truth
+from analysis.run.event_rows import (
+    Instants,
+    RawStamps,
+    Rows,
+    Text,
+    align,
+    align_some,
+    different,
+    event_ids,
+    no_raw,
+    nothing,
+    shared,
+)
+from node_agent import records
+from node_agent.clocks.base import drift_per_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = ["Instants", "RawStamps", "Readings", "Table", "table", "tidy"]
+
+# Statuses the analysis adds to the agents' own; each says why there is no reading.
+LOST: Final = "lost"
+NO_DATA: Final = "no_data"
+NOT_SENT: Final = "not_in_coordinator_csv"
+NO_RAW_STAMP: Final = "no_raw_stamp"
+NO_STATUS: Final = "no_status"
+LOCAL: Final = "local"  # what a system clock refers to: itself
+
+POINT: Final = "point"
+UNSTATED: Final = "unstated"
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What one source says on one node, event by event.
+
+    ``stamped``: the node has a stamp of the event. ``known``: there is a best estimate ``est``. ``bounded``: there is
+    an interval [``earliest``, ``latest``]. Numbers are 0 where the mask says no. A point clock is never bounded.
+    ``status`` and ``reference`` are words with categories common to the run, so that millions of them cost little.
+    ``sample``: the number of the sample that served, -1 for none; a clock without samples is one anew at every event.
+    """
+
+    node_id: str
+    source: str
+    kind: str
+    level: float | None
+    stamped: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    bounded: NDArray[np.bool_]
+    est: NDArray[np.int64]
+    earliest: NDArray[np.int64]
+    latest: NDArray[np.int64]
+    status: pd.Categorical
+    reference: pd.Categorical
+    sample: NDArray[np.int64]
+
+    def take(self, positions: NDArray[np.int64]) -> Readings:
+        """Return the readings of some events, in the order given."""
+        chosen: dict[str, Any] = {
+            spec.name: array[positions]
+            for spec in fields(self)
+            if isinstance(array := getattr(self, spec.name), (np.ndarray, pd.Categorical))
+        }
+        return replace(self, **chosen)
+
+    def statuses(self, events: NDArray[np.bool_]) -> dict[str, int]:
+        """Return how many of some events have which status, by name."""
+        counts = np.bincount(self.status.codes[events], minlength=len(self.status.categories))
+        return {str(word): int(count) for word, count in zip(self.status.categories, counts, strict=True) if count}
+
+
+@dataclass(frozen=True)
+class Table:
+    """All readings of a run. ``workers`` are all configured workers; ``present`` those that left data."""
+
+    run: load.Run
+    event_ids: NDArray[np.int64]
+    sequence: Instants
+    sent: Instants
+    sources: tuple[str, ...]
+    workers: tuple[str, ...]
+    present: tuple[str, ...]
+    received: Mapping[str, NDArray[np.bool_]]
+    duplicates: Mapping[str, int]
+    stamps: Mapping[str, Instants]
+    own_sends: Mapping[str, Instants]
+    raw_stamps: Mapping[str, RawStamps]  # by node: of the receipts, at the coordinator of the first transmits
+    raw_sends: Mapping[str, RawStamps]  # by worker: of the transmits to it, like own_sends
+    rows: Mapping[str, Rows]  # by node that left data
+    _true: Mapping[str, Instants | None]
+    _true_sends: Mapping[str, Instants | None]
+    _receive: Mapping[tuple[str, str], Readings]
+    _send: Mapping[tuple[str, str], Readings]
+
+    @property
+    def coordinator_id(self) -> str:
+        """Return the coordinator's node id."""
+        return self.run.manifest.coordinator_id
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Return the coordinator and the workers that left data."""
+        return (self.coordinator_id, *self.present)
+
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """Return the workers that left at least one row: whoever is silent can neither agree nor disagree."""
+        return tuple(worker for worker in self.present if self.received[worker].any())
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Return the configured workers without any row."""
+        return tuple(worker for worker in self.workers if worker not in self.heard)
+
+    def readings(self, node_id: str, source: str) -> Readings:
+        """Return a node's readings: a worker's of its receipts, the coordinator's of its earliest transmit stamps."""
+        return self._receive[node_id, source]
+
+    def sends(self, worker: str, source: str) -> Readings:
+        """Return the coordinator's readings of the sends to one worker (its own transmit stamp where there is one)."""
+        return self._send[worker, source]
+
+    def truth(self, node_id: str) -> Instants | None:
+        """Return the true instants of a node's stamps, or None where no truth was injected.
+
+        A stamp that a clock set back shows twice has none.
+        """
+        return self._true[node_id]
+
+    def true_sends(self, worker: str) -> Instants | None:
+        """Return the true instants of the sends to one worker, or None where no truth was injected."""
+        return self._true_sends[worker]
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The categories that all statuses of a run share, and all references."""
+
+    status: pd.CategoricalDtype
+    reference: pd.CategoricalDtype
+
+    def all_of(self, word: str, count: int) -> pd.Categorical:
+        """Return so many times the same reference."""
+        return Text(np.full(count, -1), ()).within(self.reference, word)
+
+
+def table(run: load.Run) -> Table:
+    """Align all nodes of a run on the union of their events, sorted by event id. The first of duplicates counts."""
+    frames = {run.manifest.coordinator_id: run.coordinator, **run.workers}
+    named = {node_id: event_ids(node_id, frame) for node_id, frame in frames.items()}
+    events = different(np.concatenate(list(named.values())))
+    aligned = {node_id: align(frame, named[node_id], events) for node_id, frame in frames.items()}
+    coordinator, count = run.manifest.coordinator_id, len(events)
+    prefixes = load.prefixes(frames.values())
+    texts = {
+        (node_id, f"{prefix}_{name}"): rows.text(f"{prefix}_{name}")
+        for node_id, rows in aligned.items()
+        for prefix in prefixes
+        for name in ("status", "reference")
+        if f"{prefix}_status" in rows
+    }
+    words = _words(texts)
+    sources = (records.SYSTEM, *(load.source_name(prefix) for prefix in prefixes))
+
+    receive: dict[tuple[str, str], Readings] = {}
+    stamps: dict[str, Instants] = {}
+    raw_stamps: dict[str, RawStamps] = {}
+    for node_id in (coordinator, *run.worker_ids):
+        kind = "send" if node_id == coordinator else "receive"
+        rows = aligned.get(node_id)
+        stamps[node_id] = nothing(count) if rows is None else rows.instants(f"{kind}_time_ns")
+        raw_stamps[node_id] = no_raw(count) if rows is None else rows.raw(kind)
+        missing = NO_DATA if rows is None else NOT_SENT if node_id == coordinator else LOST
+        for source in sources:
+            receive[node_id, source] = _readings(node_id, source, rows, stamps[node_id], missing, words, texts)
+    sent = aligned[coordinator]
+    own_rows = _own_rows(run, events)
+    send, own = _send_readings(run, sources, sent, own_rows, stamps[coordinator], receive)
+    return Table(
+        run=run,
+        event_ids=events,
+        sequence=sent.instants("sequence_number") if "sequence_number" in sent else nothing(count),
+        sent=stamps[coordinator],
+        sources=sources,
+        workers=tuple(run.worker_ids),
+        present=tuple(run.workers),
+        received={node_id: aligned[node_id].there for node_id in run.workers},
+        duplicates={node_id: len(rows.frame) - int(rows.there.sum()) for node_id, rows in aligned.items()},
+        stamps=stamps,
+        own_sends=own,
+        raw_stamps=raw_stamps,
+        raw_sends={worker: _raw_sends(rows, raw_stamps[coordinator]) for worker, rows in own_rows.items()},
+        rows=aligned,
+        _true={node_id: _true(run, node_id, of) for node_id, of in stamps.items()},
+        _true_sends={worker: _true(run, coordinator, of) for worker, of in own.items()},
+        _receive=receive,
+        _send=send,
+    )
+
+
+def tidy(data: Table) -> pd.DataFrame:
+    """Return the long form: one row per (event, node, source), with ``true_ns`` where truth was injected."""
+    blocks = []
+    for node_id in (data.coordinator_id, *data.workers):
+        true = data.truth(node_id)
+        for source in data.sources:
+            block = data.readings(node_id, source)
+            frame = {
+                "event_id": data.event_ids,
+                "node_id": node_id,
+                "source": source,
+                "kind": block.kind,
+                "status": block.status,
+                "local_ns": _masked(data.stamps[node_id].ns, data.stamps[node_id].known),
+                "est_ns": _masked(block.est, block.known),
+                "earliest_ns": _masked(block.earliest, block.bounded),
+                "latest_ns": _masked(block.latest, block.bounded),
+            }
+            if true is not None:
+                frame["true_ns"] = _masked(true.ns, true.known)
+            blocks.append(pd.DataFrame(frame))
+    return pd.concat(blocks, ignore_index=True)
+
+
+def _masked(values: NDArray[np.int64], known: NDArray[np.bool_]) -> Any:
+    return pd.array(values, dtype="Int64").copy() if known.all() else pd.arrays.IntegerArray(values.copy(), ~known)
+
+
+def _words(texts: Mapping[tuple[str, str], Text]) -> _Words:
+    statuses = [text for (_, column), text in texts.items() if column.endswith("_status")]
+    references = [text for (_, column), text in texts.items() if column.endswith("_reference")]
+    ours = (records.OK, records.NOT_CONFIGURED, LOST, NO_DATA, NOT_SENT, NO_RAW_STAMP, NO_STATUS)
+    return _Words(shared(statuses, ours), shared(references, ("", LOCAL)))
+
+
+def _true(run: load.Run, node_id: str, stamps: Instants) -> Instants | None:
+    """Return the true instants of a node's stamps; a stamp that a clock set back shows twice has none."""
+    clock = truth.clock_of(run.manifest.nodes[node_id].virtual_clock)
+    if clock is None:
+        return None
+    local = np.where(stamps.known, stamps.ns, np.int64(clock.epoch_ns))
+    known = stamps.known & truth.told_apart(clock, local)
+    return Instants(np.where(known, truth.true_from_wall(clock, local), 0), known)
+
+
+def _own_rows(run: load.Run, events: NDArray[np.int64]) -> dict[str, Rows]:
+    """Return, per worker, its own rows of sends.csv: the first of each event that has a transmit stamp."""
+    stamped = (run.sends["event_id"].notna() & run.sends["send_time_ns"].notna()).to_numpy(dtype=np.bool_)
+    to = pd.Categorical(run.sends["worker_id"])
+    return {
+        worker: align_some(run.sends, stamped & np.asarray(to == worker, dtype=np.bool_), events)
+        for worker in run.worker_ids
+    }
+
+
+def _raw_sends(rows: Rows, first: RawStamps) -> RawStamps:
+    """Return the raw stamps of the transmits to a worker; of the first ones where it has none of its own."""
+    own = rows.raw("send")
+    return RawStamps(
+        np.where(rows.there, own.ns, first.ns),
+        np.where(rows.there, own.error_ns, first.error_ns),
+        np.where(rows.there, own.known, first.known),
+    )
+
+
+def _readings(
+    node_id: str,
+    source: str,
+    rows: Rows | None,
+    stamps: Instants,
+    missing: str,
+    words: _Words,
+    texts: Mapping[tuple[str, str], Text],
+) -> Readings:
+    """Return one node's block of one source; ``missing`` is the status of events the node has no row of."""
+    count = len(stamps.ns)
+    none, unserved = np.zeros(count, dtype=np.bool_), np.full(count, -1)
+    there = none if rows is None else rows.there
+    if source == records.SYSTEM:
+        status = Text(np.where(stamps.known, 0, -1), (records.OK,)).within(words.status, missing)
+        numbers = (stamps.known, stamps.known, none, stamps.ns, stamps.ns, stamps.ns)
+        served = np.where(stamps.known, np.arange(count), -1)
+        return Readings(node_id, source, POINT, None, *numbers, status, words.all_of(LOCAL, count), served)
+    prefix = records.COLUMN_PREFIX.get(source, source)
+    if rows is None or f"{prefix}_status" not in rows:
+        status = Text(np.where(there, 0, -1), (records.NOT_CONFIGURED,)).within(words.status, missing)
+        empty = nothing(count).ns
+        numbers = (stamps.known, none, none, empty, empty, empty)
+        return Readings(node_id, source, UNSTATED, None, *numbers, status, words.all_of("", count), unserved)
+    est = rows.instants(f"{prefix}_timestamp_ns")
+    low, high = rows.instants(f"{prefix}_lower_bound_ns"), rows.instants(f"{prefix}_upper_bound_ns")
+    status = texts[node_id, f"{prefix}_status"].within(words.status, NO_STATUS)
+    status[~there] = missing
+    kinds, levels = rows.distinct(f"{prefix}_kind"), rows.distinct(f"{prefix}_level")
+    return Readings(
+        node_id=node_id,
+        source=source,
+        kind=str(kinds[0]) if len(kinds) == 1 else UNSTATED if len(kinds) == 0 else "mixed",
+        level=float(levels[0]) if len(levels) == 1 else None,
+        stamped=stamps.known,
+        known=est.known,
+        bounded=est.known & low.known & high.known,
+        est=est.ns,
+        earliest=low.ns,
+        latest=high.ns,
+        status=status,
+        reference=texts[node_id, f"{prefix}_reference"].within(words.reference, ""),
+        sample=_served(rows, prefix),
+    )
+
+
+def _served(rows: Rows, prefix: str) -> NDArray[np.int64]:
+    """Return which sample served every event; where none is named (older formats), each new offset is a new one."""
+    named = rows.text(f"{prefix}_sample_id").codes
+    if (named >= 0).any() or f"{prefix}_offset_ms" not in rows:
+        return named
+    offset = rows.floats(f"{prefix}_offset_ms")
+    there = np.flatnonzero(np.isfinite(offset))
+    served = np.full(len(offset), -1)
+    served[there] = np.cumsum(np.diff(offset[there], prepend=np.nan) != 0)
+    return served
+
+
+def _send_readings(
+    run: load.Run,
+    sources: tuple[str, ...],
+    sent: Rows,
+    own_rows: Mapping[str, Rows],
+    stamps: Instants,
+    receive: Mapping[tuple[str, str], Readings],
+) -> tuple[dict[tuple[str, str], Readings], dict[str, Instants]]:
+    """Carry the coordinator's readings from its earliest transmit stamp to each worker's own.
+
+    The way is the raw oscillator's between the two stamps; the bound grows by its drift and, where the own stamp is
+    less sure than the first, by the difference.
+    """
+    readings: dict[tuple[str, str], Readings] = {}
+    own_sends: dict[str, Instants] = {}
+    coordinator = run.manifest.coordinator_id
+    for worker, rows in own_rows.items():
+        own = rows.instants("send_time_ns")
+        has_own = own.known & stamps.known
+        own_sends[worker] = Instants(np.where(has_own, own.ns, stamps.ns), stamps.known)
+        if not has_own.any():
+            readings |= {(worker, source): receive[coordinator, source] for source in sources}
+            continue
+        raw, first_raw = rows.instants("send_raw_ns"), sent.instants("send_raw_ns")
+        error, first_error = rows.instants("send_raw_error_ns"), sent.instants("send_raw_error_ns")
+        both_raw = raw.known & first_raw.known
+        shift = np.where(has_own & both_raw, raw.ns - first_raw.ns, 0)
+        grown = np.where(shift == 0, 0, _drift_bound(shift, run, coordinator))
+        grown = grown + np.where(has_own & both_raw, np.maximum(error.ns - first_error.ns, 0), 0)
+        for source in sources:
+            block = receive[coordinator, source]
+            if source == records.SYSTEM:
+                wall = own_sends[worker].ns
+                readings[worker, source] = replace(block, est=wall, earliest=wall, latest=wall)
+                continue
+            carried = ~has_own | both_raw
+            status = block.status.copy()
+            status[~carried & block.known] = NO_RAW_STAMP
+            readings[worker, source] = replace(
+                block,
+                known=block.known & carried,
+                bounded=block.bounded & carried,
+                est=block.est + shift,
+                earliest=block.earliest + shift - grown,
+                latest=block.latest + shift + grown,
+                status=status,
+            )
+    return readings, own_sends
+
+
+def _drift_bound(elapsed_ns: NDArray[np.int64], run: load.Run, node: str) -> NDArray[np.int64]:
+    """Return node_agent.clocks.base.drift_bound_ns for arrays (elapsed up to an hour)."""
+    ppm = drift_limits.of_node(run, node)
+    if ppm is None:
+        where = f"{run.path / records.MANIFEST_FILE}: config.worker.clocks.{drift_limits.KEY}"
+        raise AnalysisError(f"{where}: expected a number to carry send stamps by, got none")
+    rate, per = drift_per_ns(ppm)
+    bound: NDArray[np.int64] = -(-np.abs(elapsed_ns) * rate // per)
+    return bound

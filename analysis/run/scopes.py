@@ -1,0 +1,52 @@
+"""Whose clock an answer is about: the node's that asked, or the server's own (``scope`` in ``samples.csv``).
+
+ChronoTick predicts the clock it measured. An answer that does not echo the ``node_id`` of the question was made for
+whoever asks, and so predicts the server's clock (scope ``server``). Added to the node's stamp it is a reading of
+neither clock; only where both are one clock would it be the node's. No run says so: a loopback address may be the near
+end of a tunnel, and a node of a test cluster has a clock of its own. So such readings are never judged as the node's.
+An older ``samples.csv`` without the column, or with an empty cell, says nothing about scope and is taken as the node's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from analysis.run import serving_samples
+from node_agent import records
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from analysis.run.readings import Table
+
+NODE: Final = "node"
+SERVER: Final = "server"
+ABOUT_THE_SERVER: Final = "about_the_server"
+IN_WORDS: Final = "are about the server's own clock (scope server), not the node's"
+
+
+def about_the_server(table: Table, node_id: str, source: str) -> NDArray[np.bool_]:
+    """Tell, event by event, which readings of a node rest on an answer about the server's clock."""
+    ids = serving_samples.sample_ids(table.rows.get(node_id), source, len(table.event_ids))
+    found = serving_samples.named(table.run.samples.get(node_id), source, ids.words)
+    said: NDArray[np.bool_] = serving_samples.by_event(serving_samples.says(found, "scope", SERVER), ids)
+    return said
+
+
+def of_samples(samples: pd.DataFrame | None, source: str, ids: pd.Series[str]) -> NDArray[np.bool_]:
+    """Tell which of some samples, named by their ids, are about the server's clock."""
+    found = serving_samples.named(samples, source, [str(one) for one in ids.fillna("")])
+    return serving_samples.says(found, "scope", SERVER)
+
+
+def counts(samples: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """Return, by source, how many of its good samples are about the server's clock, and of how many; only if any is."""
+    good = samples[samples["outcome"] == records.OK]
+    found: dict[str, tuple[int, int]] = {}
+    for source in good["source"].dropna().unique():
+        mine = good[good["source"] == source]
+        if about := int(serving_samples.says(mine, "scope", SERVER).sum()):
+            found[str(source)] = (about, len(mine))
+    return found

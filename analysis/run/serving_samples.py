@@ -1,0 +1,64 @@
+"""The sample that served each reading: what ``samples.csv`` says of it, event by event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.run.event_rows import Text
+from node_agent import records
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from analysis.run.event_rows import Rows
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """One whole number per event, with a mask of those that are known; 0 elsewhere."""
+
+    ns: NDArray[np.int64]
+    known: NDArray[np.bool_]
+
+
+def sample_ids(rows: Rows | None, source: str, count: int) -> Text:
+    """Return the id of the sample that served each of ``count`` events; without rows, or without the column, none."""
+    name = f"{records.COLUMN_PREFIX.get(source, source)}_sample_id"
+    return Text(np.full(count, -1), ()) if rows is None or name not in rows else rows.text(name)
+
+
+def named(samples: pd.DataFrame | None, source: str, ids: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of ``samples.csv`` of some sample ids, in their order; a sample that is not there has no cell."""
+    if samples is None:
+        return pd.DataFrame(index=list(ids))
+    mine = samples[samples["source"] == source].drop_duplicates("sample_id")
+    return mine.set_index(mine["sample_id"].astype("object")).reindex(list(ids))
+
+
+def numbers(found: pd.DataFrame, column: str) -> Numbers:
+    """Return a column of integers of some samples; of a file without that column, none is known."""
+    if column not in found:
+        return Numbers(np.zeros(len(found), dtype=np.int64), np.zeros(len(found), dtype=np.bool_))
+    cells: pd.Series[Any] = found[column]
+    return Numbers(
+        np.asarray(cells.fillna(0).to_numpy(dtype=np.int64)), np.asarray(cells.notna().to_numpy(dtype=np.bool_))
+    )
+
+
+def says(found: pd.DataFrame, column: str, word: str) -> NDArray[np.bool_]:
+    """Tell which samples have a word in a column of text; of a file without that column, none has."""
+    if column not in found:
+        return np.zeros(len(found), dtype=np.bool_)
+    said: NDArray[np.bool_] = (found[column] == word).fillna(value=False).to_numpy(dtype=np.bool_)
+    return said
+
+
+def by_event(of_samples: NDArray[Any], ids: Text) -> NDArray[Any]:
+    """Spread what is known of each sample over the events it served; events without a sample get 0 or False."""
+    return np.append(of_samples, np.zeros(1, dtype=of_samples.dtype))[ids.codes]

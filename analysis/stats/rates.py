@@ -1,0 +1,247 @@
+"""Rates with their denominators and intervals, means of differences, and summaries of widths and errors.
+
+Wilson's score interval: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209. Exact limits: Clopper and Pearson, Biometrika
+26 (1934) 404; for no (or only) hits out of n the one-sided 95 % limit is 1 - 0.05^(1/n) (or 0.05^(1/n)).
+Both are about independent trials, and events are worth fewer than they are many. ``worth_of`` says how many: the least
+of what the segments of their samples, the autocorrelation of what is behind the hits (``dependence``) and the block
+bootstrap of the hits themselves (``bootstrap``) leave. Both intervals are taken for that number (as E. L. Korn and B.
+I. Graubard, Survey Methodology 24 (1998) 193, do for the exact one), with Student's quantile for as many. Fewer than
+five, or a dependence that nobody can tell, give no interval: only repeats of the run can tell then. A mere count has
+none either.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from analysis.stats import bootstrap
+from analysis.stats.dependence import FEWEST_TRIALS, autocorrelation_time, binned
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analysis.stats.dependence import Dependence
+
+CONFIDENCE: Final = 0.95
+Z_95: Final = 1.959963984540054  # standard normal quantile at 0.975
+WILSON: Final = "Wilson 95 % at the effective number of trials"
+EXACT: Final = "exact one-sided 95 % (Clopper-Pearson) at the effective number of trials"
+STUDENT: Final = "mean ± Student 95 % · standard error at the effective number of trials"
+TOO_FEW: Final = f"no interval: worth fewer than {FEWEST_TRIALS:g} independent trials, only repeats of the run can tell"
+NOTHING_VARIED: Final = "no interval: nothing varied that could tell what the trials share, only repeats of the run can"
+COUNTED: Final = "no interval: a count"
+NO_TRIALS: Final = "no trials"
+
+
+@dataclass(frozen=True)
+class Worth:
+    """How many independent trials dependent ones are worth, and the degrees of freedom of their variance.
+
+    ``trials`` is None where nothing varied that could tell.
+    """
+
+    trials: float | None
+    freedom: int = 1
+
+    @property
+    def enough(self) -> bool:
+        """Tell whether an interval can be taken."""
+        return self.trials is not None and self.trials >= FEWEST_TRIALS
+
+
+@dataclass(frozen=True)
+class Rate:
+    """``numerator`` of ``denominator``, with a 95 % interval where there can be one; no trials, no value.
+
+    ``effective``: how many independent trials the denominator is worth; None where nobody can tell.
+    """
+
+    numerator: int
+    denominator: int
+    low: float | None
+    high: float | None
+    method: str
+    effective: float | None = None
+
+    @property
+    def value(self) -> float | None:
+        """Return the share, or None where there was nothing to count."""
+        return self.numerator / self.denominator if self.denominator else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the rate as JSON-serialisable data."""
+        interval = None if self.low is None else [self.low, self.high]
+        return {
+            "numerator": self.numerator,
+            "denominator": self.denominator,
+            "value": self.value,
+            "interval": interval,
+            "method": self.method,
+            "effective_trials": self.effective,
+        }
+
+
+def rate(numerator: int, denominator: int, worth: Worth | None = None) -> Rate:
+    """Return a rate, with its interval where ``worth`` says what its trials are worth (None: a mere count).
+
+    Raises ValueError unless 0 <= numerator <= denominator.
+    """
+    hits, trials = int(numerator), int(denominator)
+    if not 0 <= hits <= trials:
+        raise ValueError(f"rate: expected 0 <= numerator <= denominator, got {hits} of {trials}")
+    if trials == 0:
+        return Rate(0, 0, None, None, NO_TRIALS)
+    if worth is None:
+        return Rate(hits, trials, None, None, COUNTED)
+    if worth.trials is None:
+        return Rate(hits, trials, None, None, NOTHING_VARIED)
+    if not worth.enough:
+        return Rate(hits, trials, None, None, TOO_FEW, worth.trials)
+    edge = (1.0 - CONFIDENCE) ** (1.0 / worth.trials)
+    if hits == 0:
+        return Rate(0, trials, 0.0, 1.0 - edge, EXACT, worth.trials)
+    if hits == trials:
+        return Rate(hits, trials, edge, 1.0, EXACT, worth.trials)
+    low, high = wilson(hits / trials, worth.trials, student(worth.freedom))
+    return Rate(hits, trials, low, high, WILSON, worth.trials)
+
+
+def rate_of(hits: NDArray[np.bool_], judged: NDArray[np.bool_], dependence: Dependence) -> Rate:
+    """Return the rate of the hits among the judged events, which are in the order they happened."""
+    both = hits & judged
+    return rate(int(both.sum()), int(judged.sum()), worth_of(both, judged, dependence))
+
+
+def worth_of(hits: NDArray[np.bool_], judged: NDArray[np.bool_], dependence: Dependence) -> Worth:
+    """Return what the judged events are worth for the rate of the hits among them.
+
+    The least of: the judged segments over the autocorrelation time of the latent quantities, and over that of the hits;
+    and what the block bootstrap leaves (Kish's design effect: the variance of the rate over the replicates by that of
+    independent trials).
+    """
+    series = binned(hits, judged, dependence.segments)
+    trials = float(series.counts.sum())
+    own = autocorrelation_time(series.segment_means)
+    taus = [tau for tau in (dependence.tau, own) if tau is not None]
+    if not trials or not taus:
+        return Worth(None)
+    share = float(series.sums.sum()) / trials
+    error, block = bootstrap.standard_error(series)
+    independent = share * (1.0 - share) / trials
+    effect = max(1.0, error * error / independent) if independent > 0 else 1.0
+    worth = max(1.0, min(series.equal_segments / max(taus), trials / effect))
+    blocks = math.ceil(len(series.sums) / block)
+    return Worth(worth, max(1, math.floor(min(worth, blocks)) - 1))
+
+
+def opposite(one: Rate) -> Rate:
+    """Return the rate of what was not counted, with the mirrored interval."""
+    low, high = (None if edge is None else 1.0 - edge for edge in (one.high, one.low))
+    return Rate(one.denominator - one.numerator, one.denominator, low, high, one.method, one.effective)
+
+
+def wilson(share: float, trials: float, quantile: float) -> tuple[float, float]:
+    """Return Wilson's score interval of a share of so many trials."""
+    z2 = quantile * quantile
+    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = quantile / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def student(freedom: int) -> float:
+    """Return the 0.975 quantile of Student's distribution; 1 degree of freedom where there is none."""
+    from scipy.special import stdtrit  # noqa: PLC0415 - 0.4 s that only dependent trials are worth
+
+    return float(stdtrit(max(1, freedom), 1.0 - (1.0 - CONFIDENCE) / 2.0))
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of ``count`` dependent values, in the unit the key says; None of no values.
+
+    ``value`` to ``most``: where the values are known as intervals, the least and the greatest that their mean can be.
+    ``low`` and ``high``: the 95 % interval of all that, where there can be one.
+    """
+
+    count: int
+    value: float | None
+    most: float | None
+    low: float | None
+    high: float | None
+    method: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the mean as JSON-serialisable data; ``value`` is None where only ``bounds`` are known."""
+        return {
+            "count": self.count,
+            "value": self.value if self.value == self.most else None,
+            "bounds": None if self.value is None else [self.value, self.most],
+            "interval": None if self.low is None else [self.low, self.high],
+            "method": self.method,
+        }
+
+
+def mean_of(
+    least: NDArray[np.float64], most: NDArray[np.float64], judged: NDArray[np.bool_], dependence: Dependence
+) -> Mean:
+    """Return the mean of the judged events' values, each between ``least`` and ``most``; of paired differences too."""
+    count = int(judged.sum())
+    if not count:
+        return Mean(0, None, None, None, None, NO_TRIALS)
+    low = _mean(least, judged, dependence)
+    high = low if most is least else _mean(most, judged, dependence)
+    if low.half is None or high.half is None:
+        return Mean(count, low.mean, high.mean, None, None, low.method if low.half is None else high.method)
+    return Mean(count, low.mean, high.mean, low.mean - low.half, high.mean + high.half, STUDENT)
+
+
+@dataclass(frozen=True)
+class _Half:
+    mean: float
+    half: float | None
+    method: str
+
+
+def _mean(values: NDArray[np.float64], judged: NDArray[np.bool_], dependence: Dependence) -> _Half:
+    series = binned(values, judged, dependence.segments)
+    mean = float(series.sums.sum() / series.counts.sum())
+    own = autocorrelation_time(series.segment_means)
+    taus = [tau for tau in (dependence.tau, own) if tau is not None]
+    if not taus:
+        return _Half(mean, None, NOTHING_VARIED)
+    tau = max(taus)
+    if series.equal_segments / tau < FEWEST_TRIALS:
+        return _Half(mean, None, TOO_FEW)
+    drawn, block = bootstrap.standard_error(series)
+    deviations = series.segment_sums - mean * series.segment_counts
+    spread = math.sqrt(float(np.sum(deviations * deviations)) * tau) / float(series.counts.sum())
+    freedom = min(series.equal_segments / tau, math.ceil(len(series.sums) / block)) - 1
+    return _Half(mean, student(math.floor(freedom)) * max(drawn, spread), STUDENT)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, 95th and 99th percentile and maximum of ``count`` values, in the unit the key says; None of no values."""
+
+    count: int
+    median: float | None
+    p95: float | None
+    maximum: float | None
+    p99: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the spread as JSON-serialisable data."""
+        return {"count": self.count, "median": self.median, "p95": self.p95, "p99": self.p99, "max": self.maximum}
+
+
+def spread(values: NDArray[Any], unit: float = 1.0) -> Spread:
+    """Return the spread of ``values`` divided by ``unit``; values that are not finite are the caller's business."""
+    if len(values) == 0:
+        return Spread(0, None, None, None)
+    scaled = np.asarray(values, dtype=np.float64) / unit
+    median, p95, p99, top = (float(value) for value in np.percentile(scaled, [50, 95, 99, 100]))
+    return Spread(len(values), median, p95, top, p99)
