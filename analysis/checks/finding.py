@@ -9,10 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    import pandas as pd
-
-    from analysis.run.load import Run
-
 Severity = Literal["error", "warning", "note"]
 SHOWN: Final = 4
 
@@ -37,16 +33,6 @@ class Finding:
         """Return JSON-serialisable data."""
         names = ("code", "severity", "node", "source", "message")
         return {name: getattr(self, name) for name in names} | {"numbers": dict(self.numbers)}
-
-
-def frames(run: Run) -> dict[str, pd.DataFrame]:
-    """Return the rows of every node that left data, by node id, the coordinator first."""
-    return {run.manifest.coordinator_id: run.coordinator, **run.workers}
-
-
-def stamp_column(run: Run, node: str) -> str:
-    """Return the name of the column that holds a node's own wall stamp."""
-    return "send_time_ns" if node == run.manifest.coordinator_id else "receive_time_ns"
 
 
 def reasons(counts: Mapping[str, int]) -> str:

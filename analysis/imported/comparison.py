@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis.checks.data import offsets as offset_shapes
+from analysis.clocks import offset_levels
 from node_agent import records
 
 if TYPE_CHECKING:
@@ -221,8 +221,8 @@ def _lead(worker: WorkerComparison) -> str:
 
 def _at_clamp(offsets: pd.Series[Any], all_offsets: pd.Series[Any]) -> int:
     """Count the offsets that lie on a limit the source is held at, or within 2 us of it."""
-    limits = [clamp.limit for clamp in offset_shapes.clamps(all_offsets.to_numpy(dtype=np.float64))]
-    return sum(any(abs(abs(value) - limit) <= offset_shapes.NEAR_MS for limit in limits) for value in offsets)
+    limits = [clamp.limit for clamp in offset_levels.clamps(all_offsets.to_numpy(dtype=np.float64))]
+    return sum(any(abs(abs(value) - limit) <= offset_levels.NEAR_MS for limit in limits) for value in offsets)
 
 
 def _range(worker: WorkerComparison) -> str:

@@ -27,10 +27,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.checks.contract.tables import EARLIEST_NS, LATEST_NS
 from analysis.errors import AnalysisError
 from analysis.imported.comparison import comparison, comparison_lines
 from analysis.run.load import EXPERIMENT_NAME, LATEST
+from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
 from node_agent import plan, records
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.checks import finding
 from analysis.questions import external_consistency
 from analysis.questions.windows import MS_NS
 from analysis.run import load, scopes, truth, utc
@@ -128,7 +127,7 @@ def _one_row_per_wait(run: Run, node_id: str, rows: pd.DataFrame) -> pd.DataFram
 def _beside(run: Run, node_id: str, source: str, last: pd.DataFrame) -> pd.DataFrame:
     """Add what the samples say of the looks of one source: the root distance (NA where unknown), and whose clock."""
     samples, prefix = run.samples.get(node_id), records.COLUMN_PREFIX.get(source, source)
-    root = utc.of_waits(finding.frames(run)[node_id], prefix, samples, source, last["sample_id"])
+    root = utc.of_waits(run.rows_by_node()[node_id], prefix, samples, source, last["sample_id"])
     about = scopes.of_samples(samples, source, last["sample_id"]) | scopes.of_samples(
         samples, source, last["first_sample_id"]
     )

@@ -24,9 +24,9 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from analysis.checks.integrity import HashedFile, Seen
 from analysis.errors import AnalysisError, NoSuchRun
 from analysis.run import memory
+from analysis.run.hashing import HashedFile, Seen
 from node_agent import records
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Run:
     file has no key, and its path (relative to the run folder) is in ``absent``. ``sends`` holds the coordinator's
     per-worker transmit stamps, empty where there is no such file. ``commit_wait``, the longest of them (a row per
     event, source and delay), is read when it is asked for, in the columns of ``COMMIT_WAIT``. ``seen``: what was seen
-    of the files while they were read (see ``integrity``).
+    of the files while they were read (see ``hashing``).
     """
 
     path: Path
@@ -84,6 +84,14 @@ class Run:
     def worker_ids(self) -> list[str]:
         """Return all configured workers in configured order, with data or without."""
         return self.manifest.worker_ids
+
+    def rows_by_node(self) -> dict[str, pd.DataFrame]:
+        """Return the rows of every node that left data, by node id, the coordinator first."""
+        return {self.manifest.coordinator_id: self.coordinator, **self.workers}
+
+    def stamp_column(self, node_id: str) -> str:
+        """Return the name of the column that holds a node's own wall stamp."""
+        return "send_time_ns" if node_id == self.manifest.coordinator_id else "receive_time_ns"
 
 
 def resolve(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> Path:

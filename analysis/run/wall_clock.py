@@ -7,12 +7,16 @@ what is judged of a wall instant is judged with the offsets (wall - raw) that we
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from node_agent import records
 from node_agent.clocks.base import SLEW_PPM
+
+# Instants of a wall clock: 2000-01-01 to 2100-01-01, in ns since 1970. Seconds, ms or us in their place fall outside.
+EARLIEST_NS: Final = 946_684_800_000_000_000
+LATEST_NS: Final = 4_102_444_800_000_000_000
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.checks.contract.tables import EARLIEST_NS, ERROR, LATEST_NS, WARNING, Problem, check_columns, read
+from analysis.checks.contract.tables import ERROR, WARNING, Problem, check_columns, read
 from analysis.errors import AnalysisError
 from analysis.run import load, wall_clock
+from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
 from node_agent import records
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.checks.finding import ids
 from analysis.errors import AnalysisError
 from analysis.run import load, payload_stamps, wall_clock
+from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
 from node_agent import records
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 ERROR: Final = "error"
 WARNING: Final = "warning"
 
-# Instants of a wall clock: 2000-01-01 to 2100-01-01, in ns since 1970. Seconds, ms or us in their place fall outside.
-EARLIEST_NS: Final = 946_684_800_000_000_000
-LATEST_NS: Final = 4_102_444_800_000_000_000
 ORIGINS: Final = {records.KERNEL_TX, records.KERNEL_RX, records.USER}
 KINDS: Final = {records.GUARANTEED, records.PROBABILISTIC}
 NUMBERS: Final = ("offset_ms", "uncertainty_ms", "timestamp_ns", "lower_bound_ns", "upper_bound_ns", "age_ms")
@@ -108,7 +106,7 @@ def _stamps(where: str, frame: pd.DataFrame, stamp: str, *, imported: bool) -> I
     for column in (wall, "planned_send_time_ns", "coordinator_send_time_ns"):
         if column in frame:
             yield from _rows(
-                WARNING, where, (frame[column] < EARLIEST_NS) | (frame[column] > LATEST_NS), frame,
+                WARNING, where, ~frame[column].between(EARLIEST_NS, LATEST_NS).fillna(value=True), frame,
                 f"{column} is not in ns since 1970 between 2000 and 2100",
             )  # fmt: skip
     if imported:

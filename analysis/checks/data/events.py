@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from analysis.checks.finding import Finding, frames, ids, reasons
+from analysis.checks.finding import Finding, ids, reasons
 from analysis.run import payload_stamps
 from analysis.run.event_rows import different
 from node_agent import records
@@ -97,7 +97,7 @@ def _missing_events(run: Run) -> Iterator[Finding]:
 
 
 def _duplicates(run: Run) -> Iterator[Finding]:
-    for node, frame in frames(run).items():
+    for node, frame in run.rows_by_node().items():
         copies = frame.loc[frame["event_id"].duplicated(), "event_id"].dropna()
         if len(copies):
             text = f"{len(copies):,} rows repeat an event (the first copy counts): event {ids(sorted(set(copies)))}"
@@ -120,7 +120,7 @@ def _negative_delays(run: Run) -> Iterator[Finding]:
 
 
 def _mixed_origins(run: Run) -> Iterator[Finding]:
-    for node, frame in frames(run).items():
+    for node, frame in run.rows_by_node().items():
         column = "send_origin" if node == run.manifest.coordinator_id else "receive_origin"
         origins = (
             {str(name): int(count) for name, count in frame[column].value_counts().items()} if column in frame else {}

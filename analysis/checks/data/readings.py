@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from analysis.checks.data import offsets as offset_shapes
-from analysis.checks.finding import SHOWN, Finding, clock, frames, reasons, stamp_column
+from analysis.checks.finding import SHOWN, Finding, clock, reasons
+from analysis.clocks import offset_levels
 from analysis.run import load
 from analysis.run.readings import NO_STATUS
 from node_agent import records
@@ -56,13 +56,13 @@ class _Series:
 
     @property
     def first_rows(self) -> NDArray[np.intp]:
-        return offset_shapes.answers(self.offsets, self.sample_ids)
+        return offset_levels.answers(self.offsets, self.sample_ids)
 
 
 def _mixed_domains(run: Run) -> Iterator[Finding]:
     coordinator = run.manifest.coordinator_id
-    for prefix in load.prefixes(frames(run).values()):
-        counts = {node: _available(frame, prefix) for node, frame in frames(run).items()}
+    for prefix in load.prefixes(run.rows_by_node().values()):
+        counts = {node: _available(frame, prefix) for node, frame in run.rows_by_node().items()}
         have = [node for node, count in counts.items() if count and node != coordinator]
         if have and not counts[coordinator]:
             text = (
@@ -74,8 +74,8 @@ def _mixed_domains(run: Run) -> Iterator[Finding]:
 
 
 def _never_ready(run: Run) -> Iterator[Finding]:
-    for prefix in load.prefixes(frames(run).values()):
-        for node, frame in frames(run).items():
+    for prefix in load.prefixes(run.rows_by_node().values()):
+        for node, frame in run.rows_by_node().items():
             statuses = _statuses(frame, prefix)
             if statuses and records.OK not in statuses and set(statuses) != {records.NOT_CONFIGURED}:
                 source = load.source_name(prefix)
@@ -84,8 +84,8 @@ def _never_ready(run: Run) -> Iterator[Finding]:
 
 
 def _unavailable(run: Run) -> Iterator[Finding]:
-    for prefix in load.prefixes(frames(run).values()):
-        for node, frame in frames(run).items():
+    for prefix in load.prefixes(run.rows_by_node().values()):
+        for node, frame in run.rows_by_node().items():
             statuses = _statuses(frame, prefix)
             why = {name: count for name, count in statuses.items() if name not in {records.OK, records.NOT_CONFIGURED}}
             if why and records.OK in statuses:
@@ -129,13 +129,13 @@ def _placeholder_uncertainty(numbers_of: Sequence[_Series]) -> Iterator[Finding]
 
 def _clamps(numbers_of: Sequence[_Series]) -> Iterator[Finding]:
     for series in numbers_of:
-        clamps = offset_shapes.clamps(series.offsets)
+        clamps = offset_levels.clamps(series.offsets)
         for clamp in clamps:
             text = (
                 f"{series.prefix}_offset_ms is exactly {clamp.limit:+g} in {clamp.plus.rows:,} and exactly "
                 f"{-clamp.limit:+g} in {clamp.minus.rows:,} of {len(series.offsets):,} rows (in {clamp.plus.spells} "
                 f"and {clamp.minus.spells} separate stretches), {clamp.near:,} more lie within "
-                f"{offset_shapes.NEAR_MS * 1000:g} us of them: a clamp at ±{clamp.limit:g} ms, not a prediction"
+                f"{offset_levels.NEAR_MS * 1000:g} us of them: a clamp at ±{clamp.limit:g} ms, not a prediction"
             )
             numbers = {
                 "limit_ms": clamp.limit,
@@ -146,7 +146,7 @@ def _clamps(numbers_of: Sequence[_Series]) -> Iterator[Finding]:
             }
             yield Finding("clamped-offset", "error", series.node, series.source, text, numbers)
         limits = {clamp.limit for clamp in clamps}
-        again = [spike for spike in offset_shapes.spikes(series.offsets) if abs(spike.value) not in limits]
+        again = [spike for spike in offset_levels.spikes(series.offsets) if abs(spike.value) not in limits]
         if again:
             shown = ", ".join(f"{spike.value:.6g} ({spike.rows:,} rows)" for spike in again[:SHOWN])
             text = (
@@ -161,10 +161,10 @@ def _levels(numbers_of: Sequence[_Series]) -> Iterator[Finding]:
     for series in numbers_of:
         widths = series.half_widths_ms[~np.isnan(series.half_widths_ms)]
         resolution_ms = 2.0 * float(np.median(widths)) if len(widths) else 0.0
-        levels = offset_shapes.levels(series.offsets, series.first_rows, resolution_ms)
+        levels = offset_levels.levels(series.offsets, series.first_rows, resolution_ms)
         if len(levels) < 2:
             continue
-        stretches = offset_shapes.stretches(series.offsets, series.first_rows, levels)
+        stretches = offset_levels.stretches(series.offsets, series.first_rows, levels)
         known = [f"{level.median:.2f} ms ({level.rows:,} rows)" for level in levels]
         shown = [
             f"{levels[stretch.level].median:.1f} from {clock(series.stamps[stretch.first])} "
@@ -219,8 +219,8 @@ def _one_sign(run: Run, numbers_of: Sequence[_Series]) -> Iterator[Finding]:
 
 
 def _disagreeing_columns(run: Run) -> Iterator[Finding]:
-    for node, frame in frames(run).items():
-        stamp = frame[stamp_column(run, node)]
+    for node, frame in run.rows_by_node().items():
+        stamp = frame[run.stamp_column(node)]
         for prefix in load.prefixes([frame]):
             rows = frame[f"{prefix}_offset_ms"].notna() & frame[f"{prefix}_timestamp_ns"].notna() & stamp.notna()
             if not rows.any():
@@ -239,7 +239,7 @@ def _disagreeing_columns(run: Run) -> Iterator[Finding]:
 
 
 def _disordered_bounds(run: Run) -> Iterator[Finding]:
-    for node, frame in frames(run).items():
+    for node, frame in run.rows_by_node().items():
         for prefix in load.prefixes([frame]):
             low, est, high = (frame[f"{prefix}_{name}_ns"] for name in ("lower_bound", "timestamp", "upper_bound"))
             wrong = int(((low > est) | (est > high)).fillna(value=False).sum())
@@ -249,9 +249,9 @@ def _disordered_bounds(run: Run) -> Iterator[Finding]:
 
 
 def _series(run: Run) -> Iterator[_Series]:
-    for node, frame in frames(run).items():
+    for node, frame in run.rows_by_node().items():
         for prefix in load.prefixes([frame]):
-            stamp, offset = frame[stamp_column(run, node)], frame[f"{prefix}_offset_ms"]
+            stamp, offset = frame[run.stamp_column(node)], frame[f"{prefix}_offset_ms"]
             rows = np.flatnonzero(offset.notna().to_numpy() & stamp.notna().to_numpy())
             if not len(rows):
                 continue

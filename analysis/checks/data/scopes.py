@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analysis.checks.finding import Finding, frames
+from analysis.checks.finding import Finding
 from analysis.run import load, scopes
 from node_agent import records
 
@@ -24,7 +24,7 @@ CODE: Final = "server-scope"
 
 def find(run: Run) -> Iterator[Finding]:
     """Yield one finding per node and source that has answers about the server's clock."""
-    rows = frames(run)
+    rows = run.rows_by_node()
     for node, samples in run.samples.items():
         for source, (about, good) in scopes.counts(samples).items():
             served, of = _readings(rows.get(node), samples, source)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from analysis.checks.finding import Finding, frames, stamp_column
+from analysis.checks.finding import Finding
 from analysis.run import load
 from node_agent import records
 
@@ -30,7 +30,7 @@ def find(run: Run) -> Iterator[Finding]:
 
 
 def _overused(run: Run) -> Iterator[Finding]:
-    for node, frame in frames(run).items():
+    for node, frame in run.rows_by_node().items():
         for prefix in load.prefixes([frame]):
             codes, names = pd.factorize(frame[f"{prefix}_sample_id"])
             served = codes[codes >= 0]
@@ -41,7 +41,7 @@ def _overused(run: Run) -> Iterator[Finding]:
             rows, share = int(counts[most]), float(counts[most] / len(served))
             if rows < SHARED_ROWS or share <= SHARE_NOTED:
                 continue
-            stamps = frame[stamp_column(run, node)].to_numpy(dtype=np.int64, na_value=0)[codes == most]
+            stamps = frame[run.stamp_column(node)].to_numpy(dtype=np.int64, na_value=0)[codes == most]
             text = (
                 f"one sample ({names[most]}) served {rows:,} of {len(served):,} rows, over "
                 f"{float(np.ptp(stamps)) / 1e9:.1f} s, and all rows rest on {len(counts):,} samples: "
@@ -54,7 +54,7 @@ def _overused(run: Run) -> Iterator[Finding]:
 
 def _warm_up(run: Run) -> Iterator[Finding]:
     """Find the rows before a source had its first answer: events that were sent before the node was ready for them."""
-    for node, frame in frames(run).items():
+    for node, frame in run.rows_by_node().items():
         for prefix in load.prefixes([frame]):
             status = frame[f"{prefix}_status"]
             ready = (status == records.OK).fillna(value=False).to_numpy(dtype=np.bool_)

@@ -13,6 +13,7 @@ from analysis import __main__ as command
 from analysis import pipeline
 from analysis.checks import integrity
 from analysis.figures import drawing
+from analysis.run.hashing import HashedFile
 from analysis.simulation.simulate import simulate
 from node_agent import records
 
@@ -158,7 +159,7 @@ def test_sums_that_were_made_anew_do_not_hide_what_the_cells_say(run, capsys):
     by_a_spreadsheet(file)
     sums = file.parent / records.CHECKSUMS_FILE
     lines = [line for line in sums.read_text().splitlines() if not line.endswith("probes.csv")]
-    with integrity.HashedFile(file) as hashed:
+    with HashedFile(file) as hashed:
         lines.append(f"{hashed.sha256()}  probes.csv")
     sums.write_text("\n".join(lines) + "\n")
     assert command.main(["--experiment", str(run)]) == 7
@@ -194,7 +195,7 @@ def test_the_digest_of_a_file_read_in_pieces_is_its_digest(tmp_path):
 
     file = tmp_path / "f"
     file.write_bytes(b"abc" * 1_000_000)
-    with integrity.HashedFile(file) as hashed:
+    with HashedFile(file) as hashed:
         hashed.read(10)
         hashed.read(70_000)
         assert hashed.sha256() == hashlib.sha256(b"abc" * 1_000_000).hexdigest()

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from analysis.checks.data import offsets as offset_shapes
+from analysis.clocks import offset_levels
 
 
 def levels_of(offsets, resolution_ms=0.0):
     values = np.asarray(offsets, dtype=float)
-    return offset_shapes.levels(values, offset_shapes.answers(values), resolution_ms)
+    return offset_levels.levels(values, offset_levels.answers(values), resolution_ms)
 
 
 def noise(seed, count, middle, spread):
@@ -56,15 +56,15 @@ def test_levels_within_what_the_source_does_not_know_are_one():
 def test_answers_count_once():
     """Two samples that serve a hundred events each are two answers, too few for a regime."""
     assert len(levels_of([1.0] * 100 + [9.0] * 100)) == 1
-    assert offset_shapes.answers(np.array([1.0, 1.0, 2.0, 2.0, 1.0])).tolist() == [0, 2, 4]
+    assert offset_levels.answers(np.array([1.0, 1.0, 2.0, 2.0, 1.0])).tolist() == [0, 2, 4]
 
 
 def test_short_excursions_are_no_stretch():
     """A single answer on the other level does not cut a stretch in two."""
     offsets = np.concatenate([noise(1, 100, 0.0, 0.02), noise(2, 2, 9.0, 0.02), noise(3, 100, 0.0, 0.02),
                               noise(4, 100, 9.0, 0.02)])  # fmt: skip
-    first_rows = offset_shapes.answers(offsets)
-    stretches = offset_shapes.stretches(offsets, first_rows, offset_shapes.levels(offsets, first_rows, 0.0))
+    first_rows = offset_levels.answers(offsets)
+    stretches = offset_levels.stretches(offsets, first_rows, offset_levels.levels(offsets, first_rows, 0.0))
     assert [(one.level, one.first, one.last) for one in stretches] == [(0, 0, 201), (1, 202, 301)]
 
 
@@ -72,10 +72,10 @@ def test_spikes_need_separate_stretches():
     """A value that stays is one answer that stays; a value that comes back exactly is a spike."""
     wandering = noise(1, 400, 0.0, 1.0)
     wandering[100:140] = 0.5
-    assert offset_shapes.spikes(wandering) == []
+    assert offset_levels.spikes(wandering) == []
     wandering = noise(2, 400, 0.0, 1.0)
     wandering[::10] = 0.25
-    (spike,) = offset_shapes.spikes(wandering)
+    (spike,) = offset_levels.spikes(wandering)
     assert (spike.value, spike.rows, spike.spells) == (0.25, 40, 40)
 
 
@@ -83,8 +83,8 @@ def test_a_clamp_needs_both_sides():
     """One spike may be anything; two opposite ones are a limit."""
     values = noise(1, 400, 0.0, 1.0)
     values[::10] = 1.5
-    assert offset_shapes.clamps(values) == []
+    assert offset_levels.clamps(values) == []
     values[5::10] = -1.5
     values[7::10] = -1.501
-    (clamp,) = offset_shapes.clamps(values)
+    (clamp,) = offset_levels.clamps(values)
     assert (clamp.limit, clamp.plus.rows, clamp.minus.rows, clamp.near) == (1.5, 40, 40, 40)
