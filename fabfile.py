@@ -18,7 +18,7 @@ import fabric.main
 from invoke import Collection, Context, Exit
 from invoke.tasks import Task
 
-from harness import cluster_names, command_line, config, fabric_settings, runs, upkeep, waiting
+from harness import cluster_names, command_line, config, fabric_settings, interrupts, runs, upkeep
 from harness import experiment as experiments
 from harness.errors import (
     EXIT_ANALYSIS,
@@ -244,7 +244,7 @@ class ChainExecutor(fabric.Executor):  # type: ignore[misc]  # fabric publishes 
             message = f"internal error:\n{traceback.format_exc()}"
             session.note(EXIT_INTERNAL)
         finally:
-            with waiting.uninterrupted(lambda _: None):
+            with interrupts.uninterrupted(lambda _: None):
                 session.close()
         if failure := session.console.failure:
             told = streams.unheard(failure)

@@ -219,7 +219,7 @@ def lint(_: Context) -> None:
 @task(help={"upgrade": "take the newest versions instead of keeping those pinned"})
 def lock(_: Context, upgrade: bool = False) -> None:
     """Pin the exact versions of the project's and of the agent's libraries."""
-    from harness.locking import lock as write_pins  # noqa: PLC0415 - only this task needs it
+    from harness.pins import lock as write_pins  # noqa: PLC0415 - only this task needs it
 
     try:
         files = write_pins(ROOT, upgrade=upgrade)

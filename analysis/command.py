@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from analysis.errors import AnalysisError
 from analysis.run import load
 from analysis.run.readings import Table, table
-from node_agent import records, streams
+from node_agent import streams
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

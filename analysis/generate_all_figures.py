@@ -10,7 +10,8 @@ from analysis.errors import AnalysisError
 from analysis.pipeline import draw
 from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.run import load
-from node_agent import records, streams
+from node_agent import streams
+from node_agent.contract import records
 
 
 def generate_figure(experiment_dir: str | Path, output_dir: str | Path) -> list[Path]:

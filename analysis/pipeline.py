@@ -20,7 +20,7 @@ from analysis.report import cells, hypotheses, latex, markdown
 from analysis.run import load, merged
 from analysis.run.readings import table
 from analysis.second_process import Beside
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

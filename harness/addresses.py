@@ -11,15 +11,15 @@ import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from harness import shell
-from harness.again import again
 from harness.errors import PreflightError
 from harness.remote_python import ISOLATED, MARK, answer
-from node_agent.servers import is_ipv6, no_ipv6
+from harness.retry import again
+from node_agent.contract.servers import is_ipv6, no_ipv6
 
 if TYPE_CHECKING:
-    from harness.channels import Result
-    from harness.cluster import Cluster
     from harness.config import NodeConfig
+    from harness.ssh.channels import Result
+    from harness.ssh.cluster import Cluster
 
 # Prints all IPv4 addresses of a name, in the name service's order; "ipv6" where it has IPv6 addresses alone.
 _RESOLVE: Final = f"""

@@ -11,13 +11,13 @@ from harness.bundle import BUNDLE_NAME
 from harness.errors import PreflightError, RemoteCommandError
 from harness.planning import remote_base
 from harness.remote_python import ISOLATED, ISOLATED_ANY_VERSION, MARK, answer
-from node_agent.plan import KEY_FILE, PLAN_FILE, NodePlan, to_json
-from node_agent.records import STATUS_FILE, NodeStatus
+from node_agent.contract.plan import KEY_FILE, PLAN_FILE, NodePlan, to_json
+from node_agent.contract.records import STATUS_FILE, NodeStatus
 
 if TYPE_CHECKING:
     from harness.bundle import Bundle
     from harness.config import ClusterConfig
-    from harness.host import Host
+    from harness.ssh.host import Host
 
 OLDEST_PYTHON: Final = (3, 9)
 CHECK_TIMEOUT_S: Final = 60.0

@@ -8,7 +8,7 @@ import io
 from typing import TYPE_CHECKING
 
 from harness.runs import RunFolder, write_atomically
-from node_agent.records import (
+from node_agent.contract.records import (
     COMMIT_WAIT_FILE,
     COORDINATOR_FILE,
     EVENTS_FILE,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import PreflightError
-from harness.locking import AGENT_REQUIREMENTS, OLDEST_AGENT_PYTHON, find_uv, isolate
+from harness.pins import AGENT_REQUIREMENTS, OLDEST_AGENT_PYTHON, find_uv, isolate
 
 BUNDLE_NAME: Final = "agent.pyz"
 MAX_BUNDLE_BYTES: Final = 1_000_000

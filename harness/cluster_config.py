@@ -11,15 +11,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from harness.strict import Port, Positive, Strict
 from harness.yaml_files import problem
-from node_agent.plan import (
-    COORDINATOR,
-    NODE_ID_PATTERN,
-    WORKER,
-    PlanError,
-    VirtualClock,
-    virtual_clock_from,
-)
-from node_agent.servers import URL_PATTERN, Ipv6Error, is_ipv6, split_address
+from node_agent.contract.plan import COORDINATOR, NODE_ID_PATTERN, WORKER, PlanError, VirtualClock, virtual_clock_from
+from node_agent.contract.servers import URL_PATTERN, Ipv6Error, is_ipv6, split_address
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.:-]*[A-Za-z0-9_.])?")
 _NO_IPV6: Final = "an IPv4 address or a name that has one (IPv6 is not supported yet)"
@@ -29,7 +22,7 @@ _REMOTE_PATH: Final = re.compile(r"(~/|/)?[A-Za-z0-9_./+@-]+")
 class VirtualClockConfig(Strict):
     """The clock of a test node by its error = local - true. ``epoch_ns`` is set when the embedded cluster starts.
 
-    What the nested keys may hold is said once, by ``node_agent.plan.VirtualClock``, and checked by it.
+    What the nested keys may hold is said once, by ``node_agent.contract.plan.VirtualClock``, and checked by it.
     """
 
     error_ms: float = 0.0

@@ -17,22 +17,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness import rsync
-from harness.again import again
 from harness.assembly import assemble
 from harness.errors import CollectionError, NothingRecordedError, UnreachableError
 from harness.planning import run_dir
+from harness.retry import again
 from harness.runs import told_of_disk
-from node_agent.records import CHECKSUMS_FILE, STATUS_FILE, NodeStatus
+from harness.ssh import rsync
+from node_agent.contract.records import CHECKSUMS_FILE, STATUS_FILE, NodeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.agent import Agent
-    from harness.cluster import Cluster
     from harness.errors import HarnessError
-    from harness.host import Host
     from harness.runs import RunFolder
+    from harness.ssh.cluster import Cluster
+    from harness.ssh.host import Host
 
 RSYNC: Final = "rsync"
 SFTP: Final = "sftp"

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from harness.cluster_config import ClusterConfig, NodeConfig, SshConfig, VirtualClockConfig, split_host_port, split_url
 from harness.strict import NotNegative, Positive, Strict
 from harness.yaml_files import load, problem
-from node_agent.plan import MAX_STRATUM
+from node_agent.contract.plan import MAX_STRATUM
 
 __all__ = [
     "CLUSTERS", "CONFIGS", "COORDINATOR_CONFIG", "WORKER_CONFIG", "ClusterConfig", "CoordinatorConfig", "NodeConfig",

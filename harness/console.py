@@ -19,13 +19,13 @@ from rich.text import Text
 
 from node_agent import streams
 from node_agent.clocks.self_report import is_unfit
-from node_agent.records import BROADCASTING, CHRONOTICK, NTP, OK, SourceStatus
+from node_agent.contract.records import BROADCASTING, CHRONOTICK, NTP, OK, SourceStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from harness.monitor import NodeView
     from harness.preflight import ChronoTickCheck, ChronyCheck, NodeCheck, NtpCheck, Preflight
-    from harness.watching import NodeView
 
 COUNTED: Final = ("sent", "received", "lost")
 PLAIN_WIDTH: Final = 160

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from harness import waiting
+from harness import interrupts
 from harness.errors import DeadlineError, RunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from harness.monitor import NodeView, Watch
     from harness.planning import RunSpec
-    from harness.watching import NodeView, Watch
 
 GONE_AFTER_S: Final = 20.0  # a node that cannot be reached for so long is not waited for
 UNTOLD_S: Final = 10.0  # beyond drain and tail: so long after the coordinator's end a worker was not told of it
@@ -44,7 +44,7 @@ def await_end(
         return ", ".join(f"{name} ({views[name].problem or views[name].phase})" for name in still) or None
 
     try:
-        waiting.until("end of the run", missing, spec.run_timeout_s, poll_s=1.0)
+        interrupts.until("end of the run", missing, spec.run_timeout_s, poll_s=1.0)
     except DeadlineError:
         if not _sent(watch.views[coordinator_id]):
             raise

@@ -9,22 +9,22 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from harness import collect, ending, launch, outcome, phases, runs, waiting
-from harness.again import again
+from harness import collect, ending, interrupts, launch, outcome, phases, runs
 from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, HarnessError, NothingRecordedError
+from harness.monitor import Watch
 from harness.planning import RunSpec, new_run_id, new_run_key, node_plans, run_dir
-from harness.watching import Watch
-from node_agent.records import COLLECTED, DEPLOYED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
+from harness.retry import again
+from node_agent.contract.records import COLLECTED, DEPLOYED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from harness.agent import Agent
-    from harness.cluster import Cluster
     from harness.console import Console
     from harness.runs import RunFolder
     from harness.session import Configs, Session
-    from node_agent.plan import NodePlan
+    from harness.ssh.cluster import Cluster
+    from node_agent.contract.plan import NodePlan
 
 INTERRUPTED: Final = "interrupted"
 
@@ -97,7 +97,7 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
         run.cluster, run.agent, run.spec.run_id, {node_id: plan.run_dir for node_id, plan in run.plans.items()}
     )
     session.begun = True
-    with waiting.told_of_interrupt(run.console.say):
+    with interrupts.told_of_interrupt(run.console.say):
         failure: str | None = None
         try:
             _carry_out(run, watch)
@@ -111,7 +111,7 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
             failure = f"internal error: {type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
             raise
         finally:
-            with waiting.uninterrupted(run.console.say):
+            with interrupts.uninterrupted(run.console.say):
                 _bring_home(session, run, watch, configs, failure)
 
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness import shell, waiting
-from harness.again import again
+from harness import interrupts, shell
 from harness.ending import last_words
 from harness.errors import RemoteCommandError, RunError
 from harness.planning import run_dir
-from node_agent.records import STARTING
+from harness.retry import again
+from node_agent.contract.records import STARTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from harness.agent import Agent, Stopped
     from harness.answers import Answers
-    from harness.cluster import Cluster
-    from harness.host import Host
-    from harness.watching import NodeView, Watch
-    from node_agent.plan import NodePlan
+    from harness.monitor import NodeView, Watch
+    from harness.ssh.cluster import Cluster
+    from harness.ssh.host import Host
+    from node_agent.contract.plan import NodePlan
 
 
 def make_run_folders(cluster: Cluster, experiment: str) -> None:
@@ -79,7 +79,7 @@ def await_ready(watch: Watch, nodes: Iterable[str], timeout_s: float, show: Call
             raise RunError("; ".join(failed))
         return "; ".join(filter(None, (_waits(name, views[name]) for name in names))) or None
 
-    waiting.until("nodes ready", missing, timeout_s)
+    interrupts.until("nodes ready", missing, timeout_s)
 
 
 def stop(cluster: Cluster, agent: Agent, experiment: str, nodes: Iterable[str] | None = None) -> Answers[Stopped]:

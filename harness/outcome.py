@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import EXIT_COLLECTION, EXIT_DEGRADED, EXIT_OK, EXIT_RUN
-from node_agent.plan import COORDINATOR
-from node_agent.records import (
+from node_agent.contract.plan import COORDINATOR
+from node_agent.contract.records import (
     COLUMN_PREFIX,
     FINISHED_OK,
     RUN_DEGRADED,

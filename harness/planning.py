@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
-from node_agent.plan import (
+from node_agent.contract.plan import (
     COORDINATOR,
     BroadcastPlan,
     ChronoTickPlan,
@@ -20,7 +20,7 @@ from node_agent.plan import (
     VirtualClock,
     WorkerAddress,
 )
-from node_agent.records import CHRONOTICK, CHRONY, NTP
+from node_agent.contract.records import CHRONOTICK, CHRONY, NTP
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

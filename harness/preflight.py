@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness import rehearsal
 from harness.addresses import resolve
-from harness.again import again
 from harness.errors import HarnessError, PreflightError, RemoteCommandError
 from harness.planning import RunSpec, new_run_id, node_plans
-from node_agent.records import CHRONOTICK, CHRONY, NO_TLS, NTP, OK, UNTRUSTED_CERTIFICATE
+from harness.retry import again
+from node_agent.contract.records import CHRONOTICK, CHRONY, NO_TLS, NTP, OK, UNTRUSTED_CERTIFICATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from harness.agent import Agent
     from harness.bundle import Bundle
-    from harness.cluster import Cluster
     from harness.config import ClusterConfig, CoordinatorConfig, WorkerConfig
-    from harness.host import Host
-    from node_agent.plan import NodePlan
+    from harness.ssh.cluster import Cluster
+    from harness.ssh.host import Host
+    from node_agent.contract.plan import NodePlan
 
 LEAST_FREE_BYTES: Final = 200_000_000
 _NO_HTTP: Final = {"ReadError", "RemoteProtocolError", "http_400"}

@@ -16,7 +16,7 @@ from harness.planning import remote_base
 
 if TYPE_CHECKING:
     from harness.config import ClusterConfig
-    from harness.host import Host
+    from harness.ssh.host import Host
 
 _GUARD: Final = "case $- in *i*) ;; *) return;; esac"
 _NOT_WRITABLE: Final = 3  # exit code of our own

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import CollectionError, ConfigError, ExperimentExistsError, cause
-from node_agent.records import CONFIGS_DIR, MANIFEST_FILE, RAW_DIR, Manifest
+from node_agent.contract.records import CONFIGS_DIR, MANIFEST_FILE, RAW_DIR, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any, Final
 from harness import bundle as bundles
 from harness import config, localcluster, preflight, runs
 from harness.agent import Agent
-from harness.cluster import Cluster, with_ssh_config
 from harness.console import Console
 from harness.errors import ConfigError, PreflightError, cause
 from harness.planning import RunSpec, require_services, require_two_ports
-from harness.route import given_by
+from harness.ssh.cluster import Cluster, with_ssh_config
+from harness.ssh.route import given_by
 from harness.testbed import state as testbeds
-from node_agent.records import DEPLOYED
+from node_agent.contract.records import DEPLOYED
 
 if TYPE_CHECKING:
     from harness.config import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
     from harness.localcluster import LocalCluster
     from harness.preflight import Preflight
     from harness.runs import RunFolder
-    from node_agent.records import Manifest
+    from node_agent.contract.records import Manifest
 
 DEFAULT_CLUSTER: Final = "ares"
 

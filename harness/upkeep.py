@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from harness import launch, shell, waiting
-from harness.again import again
+from harness import interrupts, launch, shell
 from harness.errors import ConfigError, RunError
+from harness.monitor import Watch
 from harness.planning import remote_base, run_dir
-from harness.watching import Watch
-from node_agent.records import COLLECTED, DEPLOYED, LOG_FILE, RUN_RUNNING
+from harness.retry import again
+from node_agent.contract.records import COLLECTED, DEPLOYED, LOG_FILE, RUN_RUNNING
 
 if TYPE_CHECKING:
-    from harness.host import Host
     from harness.runs import RunFolder
     from harness.session import Session
+    from harness.ssh.host import Host
 
 STATUS_COLUMNS: Final = ("node", "role", "agent", "phase", "outcome", "counts", "remark")
 
@@ -111,7 +111,7 @@ def _follow(session: Session, folder: RunFolder, logs: dict[str, _Log]) -> None:
         return ", ".join(node_id for node_id, view in views.items() if not view.over) or None
 
     spec = session.spec(folder, session.kept_configs(folder))
-    waiting.until("end of the run", still, spec.lease_s, poll_s=1.0)
+    interrupts.until("end of the run", still, spec.lease_s, poll_s=1.0)
 
 
 def _news(host: Host, folder: str, log: _Log) -> str:

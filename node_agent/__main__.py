@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from node_agent import lifecycle, options, streams
-from node_agent import plan as plans
+from node_agent.contract import plan as plans
 from node_agent.lifecycle import EXIT_USAGE, AgentError, expand
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Final
 
-from node_agent import mmsg
+from node_agent.contract.servers import is_ipv6, no_ipv6
+from node_agent.datagrams import mmsg
 from node_agent.lifecycle import EXIT_USAGE, AgentError
 from node_agent.resolver import RESOLVER, UNRESOLVED, LookUpError, udp_addresses
-from node_agent.servers import is_ipv6, no_ipv6
 
 if TYPE_CHECKING:
     from typing import Union
 
-    from node_agent.plan import ProbePeer, WorkerAddress
+    from node_agent.contract.plan import ProbePeer, WorkerAddress
 
     Place = Union[WorkerAddress, ProbePeer]
 

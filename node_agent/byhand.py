@@ -8,10 +8,10 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from node_agent import lifecycle, records, serve
+from node_agent import lifecycle, serve
 from node_agent.clocks.sources import column_prefixes
-from node_agent.lifecycle import EXIT_USAGE, AgentError
-from node_agent.plan import (
+from node_agent.contract import records
+from node_agent.contract.plan import (
     WORKER,
     BroadcastPlan,
     ChronoTickPlan,
@@ -21,8 +21,9 @@ from node_agent.plan import (
     NtpPlan,
     WorkerAddress,
 )
-from node_agent.seen import MOST_RANGES
-from node_agent.servers import is_ipv6, no_ipv6, split_address
+from node_agent.contract.servers import is_ipv6, no_ipv6, split_address
+from node_agent.duplicates import MOST_RANGES
+from node_agent.lifecycle import EXIT_USAGE, AgentError
 from node_agent.worker import MOST_SENDERS
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from node_agent.records import NodeStatus
+    from node_agent.contract.records import NodeStatus
 
 _DELAYS_S = (30.0, 60.0)
 

@@ -13,19 +13,19 @@ from node_agent import addresses, machine
 from node_agent.clocks import chrony, ntp_packet, self_report
 from node_agent.clocks.base import good
 from node_agent.clocks.self_report import limits_of
+from node_agent.contract.plan import COORDINATOR, ChronyPlan, NtpPlan
+from node_agent.contract.records import OK
 from node_agent.exchange import chrony as chrony_exchange
 from node_agent.exchange.chronotick import ChronoTickClient
 from node_agent.exchange.ntp import NtpServer
 from node_agent.instants import LocalClock
 from node_agent.lifecycle import expand
-from node_agent.plan import COORDINATOR, ChronyPlan, NtpPlan
-from node_agent.records import OK
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from node_agent.plan import NodePlan
-    from node_agent.records import Sample
+    from node_agent.contract.plan import NodePlan
+    from node_agent.contract.records import Sample
 
 _NTP_SAMPLES: Final = 4  # so that a server that predicts from a node's samples has some
 _NTP_TRIES: Final = 12  # a busy node is woken too late for some of its own stamps

@@ -13,17 +13,17 @@ from collections import deque
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-from node_agent.holds import Holds
+from node_agent.contract.records import NOT_CONFIGURED, OK, REMEASURE, Available, Reading, Unavailable
+from node_agent.held_events import Holds
 from node_agent.instants import user_stamp
-from node_agent.records import NOT_CONFIGURED, OK, REMEASURE, Available, Reading, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from node_agent.contract.records import Stamp
     from node_agent.instants import LocalClock
     from node_agent.journal import Journal
     from node_agent.readings import Readings
-    from node_agent.records import Stamp
     from node_agent.sampler import Sampler
 
 _BATCH: Final = 256  # events that share one reading of the clocks when many are due at once

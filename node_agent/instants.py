@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from node_agent.clocks.base import NARROW_NS, SLEW_PPM
 from node_agent.clocks.virtual import error_at, raw_segments, wall_segments
-from node_agent.records import CLOCK_STEP, STAMP_GAP, USER, Stamp
+from node_agent.contract.records import CLOCK_STEP, STAMP_GAP, USER, Stamp
 
 if TYPE_CHECKING:
-    from node_agent.plan import VirtualClock
+    from node_agent.contract.plan import VirtualClock
 
 MAX_GAP_NS: Final = 50_000_000  # a kernel stamp further from its clock pair has no defensible raw instant
 _ROUNDING_NS: Final = 1_000

@@ -10,25 +10,25 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from node_agent import machine, records, reserve
+from node_agent import machine, reserve
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.sources import column_prefixes, configured
 from node_agent.commit_wait import CommitWait
+from node_agent.contract import records
+from node_agent.contract.plan import PER_EVENT
+from node_agent.contract.records import Available, NodeStatus, SourceStatus, Unavailable
 from node_agent.exchange.chronotick import ChronoTickClient
 from node_agent.instants import ClockPair, LocalClock, user_stamp
 from node_agent.journal import FLUSH_EVERY_S, Journal
 from node_agent.per_event import PerEvent
-from node_agent.plan import PER_EVENT
 from node_agent.readings import Readings
-from node_agent.records import Available, NodeStatus, SourceStatus, Unavailable
 from node_agent.sampler import Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from node_agent.plan import NodePlan
-    from node_agent.probes import ProbeMesh
+    from node_agent.contract.plan import NodePlan
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ _PER_EVENT_TAIL_S = 10.0
 
 
 class Part(Protocol):
-    """The data path of a node: the worker's receiving or the coordinator's broadcasting."""
+    """What a node runs beside its clocks: the worker's receiving, the coordinator's broadcasting, the probe mesh."""
 
     def start(self) -> None:
         """Start its threads; the socket is bound already."""
@@ -47,6 +47,14 @@ class Part(Protocol):
 
     def counts(self) -> dict[str, int]:
         """Return its counters."""
+
+
+class Mesh(Part, Protocol):
+    """The probe mesh: a part that has something to do after the last event."""
+
+    @property
+    def pending(self) -> int:
+        """Return how much is left to do."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ class Node:
             commit_waits,
         )
         self._per_event = self._ask_per_event(commit_waits)
-        self.mesh: ProbeMesh | None = None
+        self.mesh: Mesh | None = None
         self.listen = ""
         self.held_by: tuple[str, ...] = ()  # what keeps it from the next phase, once it has started
         self.phase = records.STARTING

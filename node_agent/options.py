@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from node_agent.plan import WORKER
+from node_agent.contract.plan import WORKER
 
 if TYPE_CHECKING:
     import argparse

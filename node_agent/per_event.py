@@ -11,13 +11,13 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Final
 
-from node_agent.records import per_event_row
+from node_agent.contract.records import per_event_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from node_agent.contract.records import Sample
     from node_agent.journal import Journal
-    from node_agent.records import Sample
     from node_agent.sampler import Sampler
 
 _MOST_WAITING: Final = 10_000  # beyond that the server cannot keep up with the events, and more would only be later

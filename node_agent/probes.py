@@ -16,13 +16,15 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from node_agent import addresses, kernel_stamps, mmsg, records, wire
-from node_agent.departures import Departures
+from node_agent import addresses
+from node_agent.contract import records
+from node_agent.contract.plan import KERNEL_STAMPS
+from node_agent.contract.records import KERNEL_RX, KERNEL_TX, PROBE_RX, PROBE_TX, USER, Stamp
+from node_agent.datagrams import kernel_stamps, mmsg, wire
+from node_agent.datagrams.probe import PROBE_SIZE, ProbeWire
+from node_agent.datagrams.transmit_stamps import Departures
+from node_agent.duplicates import Seen, SequenceSpan
 from node_agent.instants import Anchor, ClockPair, anchor, anchored, kernel_stamp, user_stamp
-from node_agent.plan import KERNEL_STAMPS
-from node_agent.probe_datagram import PROBE_SIZE, ProbeWire
-from node_agent.records import KERNEL_RX, KERNEL_TX, PROBE_RX, PROBE_TX, USER, Stamp
-from node_agent.seen import Seen, SequenceSpan
 
 if TYPE_CHECKING:
     import socket

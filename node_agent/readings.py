@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from node_agent.clocks.base import evaluate
-from node_agent.records import ALWAYS_IN_ROWS, COLUMN_PREFIX, NOT_CONFIGURED, Reading, Stamp, Unavailable, reading_cells
+from node_agent.contract.records import (
+    ALWAYS_IN_ROWS,
+    COLUMN_PREFIX,
+    NOT_CONFIGURED,
+    Reading,
+    Stamp,
+    Unavailable,
+    reading_cells,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

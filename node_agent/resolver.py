@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent.servers import is_ipv6, no_ipv6
+from node_agent.contract.servers import is_ipv6, no_ipv6
 
 if TYPE_CHECKING:
     from collections.abc import Callable

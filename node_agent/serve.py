@@ -14,13 +14,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent import addresses, kernel_stamps, lifecycle, machine, records
+from node_agent import addresses, lifecycle, machine
 from node_agent.check import bind_problem
 from node_agent.clocks.sources import column_prefixes
+from node_agent.contract import records
+from node_agent.contract.plan import COORDINATOR, KERNEL_STAMPS, WORKER, NodePlan
 from node_agent.coordinator import Coordinator
+from node_agent.datagrams import kernel_stamps
 from node_agent.lifecycle import EXIT_FAILED, EXIT_UNFIT, EXIT_USAGE, AgentError
 from node_agent.node import Node
-from node_agent.plan import COORDINATOR, KERNEL_STAMPS, WORKER, NodePlan
 from node_agent.probes import PROBE_BUFFER_BYTES, ProbeMesh
 from node_agent.worker import Worker
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from node_agent.records import NodeStatus
+    from node_agent.contract.records import NodeStatus
 
 log = logging.getLogger(__name__)
 

@@ -10,15 +10,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from node_agent import kernel_stamps, mmsg, records, wire
+from node_agent.contract import records
+from node_agent.contract.records import KERNEL_RX, USER, Stamp
+from node_agent.datagrams import kernel_stamps, mmsg, wire
+from node_agent.duplicates import Seen, SequenceRanges, SequenceSpan
 from node_agent.instants import Anchor, ClockPair, anchor, anchored, user_stamp
-from node_agent.records import KERNEL_RX, USER, Stamp
-from node_agent.seen import Seen, SequenceRanges, SequenceSpan
 
 if TYPE_CHECKING:
     import socket
 
-    from node_agent.kernel_stamps import Datagram
+    from node_agent.datagrams.kernel_stamps import Datagram
     from node_agent.node import Node
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from analysis.checks.finding import Finding
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -20,11 +20,11 @@ from analysis.checks.contract import commit_waits, identity, raw_files
 from analysis.checks.contract import samples as sample_checks
 from analysis.errors import AnalysisError
 from analysis.run import load, wall_clock
-from node_agent import plan as plans
-from node_agent import records
 from node_agent.clocks.base import KEEP, evaluate, good
 from node_agent.clocks.sources import configured
-from node_agent.records import COLUMN_PREFIX, Sample, Stamp, per_event_row, reading_cells
+from node_agent.contract import plan as plans
+from node_agent.contract import records
+from node_agent.contract.records import COLUMN_PREFIX, Sample, Stamp, per_event_row, reading_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -18,7 +18,7 @@ from analysis.checks.contract.scopes import check_scopes
 from analysis.checks.contract.tables import ERROR, WARNING, Problem, check_columns, check_table, read
 from analysis.errors import AnalysisError, NoSuchRun
 from analysis.run import load
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

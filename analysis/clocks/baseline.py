@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.run import utc
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     import pandas as pd

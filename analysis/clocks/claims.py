@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.run import event_rows
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -21,7 +21,7 @@ from analysis.run import scopes, utc
 from analysis.run.scopes import ABOUT_THE_SERVER
 from analysis.stats import rates
 from analysis.stats.dependence import Dependence, dependence, segments_of
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,7 @@ import numpy as np
 from analysis.errors import AnalysisError
 from analysis.run import scopes, utc
 from analysis.stats.dependence import Latent
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.clocks import offset_levels
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from analysis.run.load import Run

@@ -31,7 +31,7 @@ from analysis.errors import AnalysisError
 from analysis.imported.comparison import comparison, comparison_lines
 from analysis.run.load import EXPERIMENT_NAME, LATEST
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
-from node_agent import plan, records
+from node_agent.contract import plan, records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,7 +16,7 @@ import numpy as np
 from analysis.run.readings import RawStamps
 from analysis.stats import rates
 from analysis.stats.dependence import Latent, dependence, segments_of_named
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

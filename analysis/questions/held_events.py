@@ -21,8 +21,8 @@ from analysis.questions import external_consistency
 from analysis.questions.windows import MS_NS
 from analysis.run import load, scopes, truth, utc
 from analysis.stats import rates
-from node_agent import records
-from node_agent.hold_rule import WAITING
+from node_agent.contract import records
+from node_agent.contract.hold_rule import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

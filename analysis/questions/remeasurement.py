@@ -13,7 +13,7 @@ from analysis.questions import held_events
 from analysis.questions.windows import MS_NS
 from analysis.run.readings import NO_STATUS
 from analysis.stats import rates
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.stats.dependence import Latent
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

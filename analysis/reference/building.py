@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from analysis.reference.bounds import Joined, NodeStamps
     from analysis.reference.doubtful import Doubtful
     from analysis.run.load import Run
-    from node_agent.records import NodeManifest
+    from node_agent.contract.records import NodeManifest
 
 SLEW_PPB: Final = 1_000 * SLEW_PPM  # a wall clock that is slewed faster is known in short pieces, as if stepped
 _SUMMARY_INSTANTS: Final = 2_000

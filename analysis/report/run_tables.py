@@ -9,7 +9,7 @@ from analysis.clocks import standards
 from analysis.questions import ordering, rounds
 from analysis.report.cells import counted, markdown, number, share
 from analysis.stats import rates
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.errors import AnalysisError
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from analysis.run.load import Run

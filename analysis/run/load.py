@@ -27,7 +27,7 @@ from pyarrow import csv as arrow_csv
 from analysis.errors import AnalysisError, NoSuchRun
 from analysis.run import memory
 from analysis.run.hashing import HashedFile, Seen
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

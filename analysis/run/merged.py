@@ -17,7 +17,7 @@ from pyarrow import parquet
 from analysis import output
 from analysis.run.event_rows import Rows, align_some
 from analysis.run.load import plain, prefixes
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

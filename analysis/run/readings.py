@@ -27,8 +27,8 @@ from analysis.run.event_rows import (
     nothing,
     shared,
 )
-from node_agent import records
 from node_agent.clocks.base import drift_per_ns
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

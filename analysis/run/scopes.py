@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from analysis.run import serving_samples
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     import numpy as np

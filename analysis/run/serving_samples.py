@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.run.event_rows import Text
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

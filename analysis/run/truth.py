@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from node_agent.clocks import virtual
-from node_agent.plan import VirtualClock, virtual_clock_from
+from node_agent.contract.plan import VirtualClock, virtual_clock_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

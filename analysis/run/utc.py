@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.run import serving_samples
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

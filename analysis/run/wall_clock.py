@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from node_agent import records
 from node_agent.clocks.base import SLEW_PPM
+from node_agent.contract import records
 
 # Instants of a wall clock: 2000-01-01 to 2100-01-01, in ns since 1970. Seconds, ms or us in their place fall outside.
 EARLIEST_NS: Final = 946_684_800_000_000_000

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from analysis.simulation.files import Table
-from node_agent import records
-from node_agent.hold_rule import GAVE_UP, MAX_LOOKS, MIN_LOOK_NS, WAITING
+from node_agent.contract import records
+from node_agent.contract.hold_rule import GAVE_UP, MAX_LOOKS, MIN_LOOK_NS, WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    from node_agent.plan import VirtualClock
+    from node_agent.contract.plan import VirtualClock
 
     Ints = NDArray[np.int64]
 

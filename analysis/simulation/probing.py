@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.simulation.files import Table
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ import numpy as np
 
 from node_agent.clocks.base import drift_per_ns, good
 from node_agent.clocks.ntp import WINDOW
-from node_agent.plan import valid_for_ns
-from node_agent.records import (
+from node_agent.contract.plan import valid_for_ns
+from node_agent.contract.records import (
     CHRONOTICK,
     GUARANTEED,
     INCONSISTENT,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from node_agent.plan import ClocksPlan
+    from node_agent.contract.plan import ClocksPlan
 
     Ints = NDArray[np.int64]
 

@@ -17,7 +17,7 @@ from analysis.simulation.readings import Source, sources
 from analysis.simulation.samples import samples
 from analysis.simulation.status import agent_log, node_status
 from analysis.simulation.world import EPOCH_NS, START_NS, World
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.simulation.world import CHRONOTICK_SERVER, EPOCH_NS, START_NS, delay_of
 from node_agent.clocks import chronotick, ntp_packet
-from node_agent.records import CHRONOTICK, CLOCK_STEP, NTP, OK, Sample
+from node_agent.contract.records import CHRONOTICK, CLOCK_STEP, NTP, OK, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,8 +19,8 @@ from analysis.run.load import EXPERIMENT_NAME, LATEST, RESULTS_DIR
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.recording import record
 from analysis.simulation.world import CHRONOTICK_SERVER, EVENT_PORT, Size, World
-from node_agent import records
-from node_agent.plan import to_json
+from node_agent.contract import records
+from node_agent.contract.plan import to_json
 
 if TYPE_CHECKING:
     from analysis.simulation.scenario import Scenario

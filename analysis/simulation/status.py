@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.simulation.world import EPOCH_NS, EVENT_PORT, READY_NS, START_NS
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from analysis.simulation.readings import Source
     from analysis.simulation.world import World
-    from node_agent.records import Sample
+    from node_agent.contract.records import Sample
 
 MACHINE: Final = "simulated"
 

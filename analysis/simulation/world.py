@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.errors import UsageError
 from analysis.simulation.oscillator import Oscillator
-from node_agent.plan import (
+from node_agent.contract.plan import (
     COORDINATOR,
     WORKER,
     BroadcastPlan,
@@ -27,7 +27,7 @@ from node_agent.plan import (
     VirtualClock,
     WorkerAddress,
 )
-from node_agent.records import CHRONOTICK, NTP
+from node_agent.contract.records import CHRONOTICK, NTP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from harness.bench.crew import WORKERS, Crew, Services, all_clocks
 from harness.bench.results import Results
 from harness.bench.scale import QUICK, WHOLE, Scale
 from harness.errors import HarnessError
-from node_agent.plan import ClocksPlan, NtpPlan, VirtualClock
+from node_agent.contract.plan import ClocksPlan, NtpPlan, VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

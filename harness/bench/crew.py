@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import RunError
-from node_agent import plan as plans
-from node_agent import records
+from node_agent.contract import plan as plans
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import IO
 
-    from node_agent.plan import ClocksPlan, NodePlan, VirtualClock
+    from node_agent.contract.plan import ClocksPlan, NodePlan, VirtualClock
 
 SERVICES_HOST: Final = "127.0.78.1"
 HOSTS: Final = {"comp11": "127.0.78.11", "comp12": "127.0.78.12", "comp18": "127.0.78.18"}

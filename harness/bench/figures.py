@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from node_agent import records
 from node_agent.clocks.virtual import true_from_wall, wall_from_true
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from node_agent.plan import VirtualClock
+    from node_agent.contract.plan import VirtualClock
 
 
 @dataclass(frozen=True)

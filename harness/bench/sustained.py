@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from harness.bench import crew, figures
 from harness.bench.crew import COORDINATOR, Crew, all_clocks
 from harness.bench.trial import Trial
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import asyncssh
 
-from harness.localcluster.host import EmbeddedHost
+from harness.localcluster.embedded_host import EmbeddedHost
 from harness.localcluster.keys import make_key, write_key, write_known_hosts
 from harness.localcluster.messages import Failed, Host, Order, Ready
 from harness.localcluster.processes import Children, become_subreaper

@@ -1,105 +1,152 @@
-"""The first process of one testbed host: it makes its mounts, runs sshd, reaps, and takes everything along at its end.
-
-Started by the supervisor in network, UTS, mount and PID namespaces of its own, with the words NAME FOLDER USER USER_ID
-SSHD. ``FOLDER`` holds the host's own /etc files, /etc/ssh and /home. It says ``mounted`` once its mounts stand, is told
-``go`` when its network does, and ends when standard input does; the kernel then ends every other process of the host.
-"""
+"""One host of a running testbed, as faults and questions reach it from outside."""
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
+import itertools
 import os
-import select
-import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
+from signal import SIGKILL
+from typing import TYPE_CHECKING, Final
 
-MS_BIND, MS_REC, MS_PRIVATE, MS_NOSUID, MS_NODEV = 0x1000, 0x4000, 0x40000, 2, 4  # linux/mount.h
-TMP_MB = 256
-SHARED = "/srv"  # one folder for all hosts, as a file server would give them
-OWN_FILES = ("passwd", "group", "shadow", "hosts", "hostname")
+from harness.environment import known_environment
+from harness.testbed import topology
+from harness.testbed.line import Line
+from harness.testbed.namespaces import enter_all, enter_network, socket_in
+from harness.testbed.needs import program
 
-_libc = ctypes.CDLL(None, use_errno=True)
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator, Sequence
 
-
-def attach(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
-    """Attach a file system to a place. Raises OSError naming the place."""
-    words = [word.encode() or None for word in (source, target, kind)]
-    if _libc.mount(*words, ctypes.c_ulong(flags), options.encode() or None) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), target)
-
-
-def make_mounts(folder: Path, user: str, user_id: int) -> None:
-    """Give the host its own /etc files, /home, /tmp, /run and /dev/shm. Everything else is the machine's, as it is."""
-    attach("none", "/", flags=MS_REC | MS_PRIVATE)
-    attach("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
-    for name in OWN_FILES:
-        if Path("/etc", name).exists():
-            attach(str(folder / "etc" / name), f"/etc/{name}", flags=MS_BIND)
-    attach(str(folder / "ssh"), "/etc/ssh", flags=MS_BIND)
-    if Path(SHARED).is_dir():
-        attach(str(folder.parent.parent / "shared"), SHARED, flags=MS_BIND)
-    homes = folder / "homes"
-    attach(str(homes), "/home", flags=MS_BIND)
-    os.chown(homes / user, user_id, user_id)
-    for place, mode in (("/run", "755"), ("/dev/shm", "1777"), ("/var/tmp", "1777"), ("/tmp", "1777")):  # noqa: S108 - the host's own; /tmp last, the folder may lie there
-        attach("tmpfs", place, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode},size={TMP_MB}m")
-    Path("/run/sshd").mkdir(mode=0o755)
+RUN_TIMEOUT_S: Final = 30.0
+_tables = itertools.count(1)
 
 
-def serve(sshd: str, log_descriptor: int) -> None:
-    """Run sshd and reap everybody's orphans until standard input ends; start sshd again if it was killed."""
-    wake, waker = os.pipe()
-    os.set_blocking(waker, False)
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    signal.set_wakeup_fd(waker)
+class TestHost:
+    """A host: its first process (``pid``, as this process sees it), its folder, its line to the others."""
 
-    def start() -> int:
-        # The hosts' processes get no environment of ours.
+    __test__ = False  # pytest takes the name for a test
+
+    def __init__(self, spec: topology.HostSpec, folder: Path, pid: int) -> None:
+        self.name = spec.name
+        self.address = spec.address
+        self.pid = pid
+        self.folder = folder
+        self.home = folder / "homes" / topology.USER
+        self.line = Line(pid, topology.INSIDE)
+        self._relays: list[contextlib.ExitStack] = []
+
+    def run(
+        self, argv: Sequence[str], *, as_user: bool = False, check: bool = True, timeout_s: float = RUN_TIMEOUT_S
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program on the host, as root or as the one who logs in. Raises CalledProcessError if it fails."""
+        return subprocess.run(
+            [*self.words(as_user=as_user), *argv],
+            env=self.environment(as_user=as_user),
+            check=check,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+
+    def start(self, argv: Sequence[str], *, as_user: bool = False) -> subprocess.Popen[str]:
+        """Start a program on the host, with pipes; it ends with the host at the latest."""
         return subprocess.Popen(
-            [sshd, "-D", "-e"],
-            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=log_descriptor,
-            stderr=log_descriptor,
-            start_new_session=True,
-        ).pid
+            [*self.words(as_user=as_user), *argv],
+            env=self.environment(as_user=as_user),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
-    running = start()
-    while True:
-        ready, _, _ = select.select([sys.stdin.fileno(), wake], [], [])
-        if sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 1):
-            return
-        if wake in ready:
-            os.read(wake, 4096)
-        while True:
+    def words(self, *, as_user: bool) -> list[str]:
+        """Return the words that run what follows on the host."""
+        user_id = topology.USER_ID if as_user else None
+        return enter_all(self.pid, user_id=user_id, home=topology.HOME if as_user else "/")
+
+    @staticmethod
+    def environment(*, as_user: bool) -> dict[str, str]:
+        """Return the environment of a login there."""
+        who = (topology.USER, topology.HOME) if as_user else ("root", "/root")
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        return {"PATH": path, "USER": who[0], "HOME": who[1], "LANG": "C.UTF-8"}
+
+    def processes(self) -> dict[int, list[str]]:
+        """Return the command line of every process of the host, by its id as this process sees it."""
+        namespace = os.stat(f"/proc/{self.pid}/ns/pid").st_ino  # noqa: PTH116 - follows the link, as is wanted
+        found = {}
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):  # it ended while we looked
+                if entry.name.isdecimal() and (entry / "ns/pid").stat().st_ino == namespace:
+                    words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+                    if words:
+                        found[int(entry.name)] = words
+        return found
+
+    def agents(self) -> list[int]:
+        """Return the ids of the host's running agents, checks aside (kill them with ``os.kill``)."""
+        return [
+            pid
+            for pid, words in self.processes().items()
+            if any(word.endswith("agent.pyz") for word in words) and {"worker", "coordinator"} & set(words)
+        ]
+
+    def socket(self) -> socket.socket:
+        """Return a UDP socket in the host's network."""
+        return socket_in(self.pid)
+
+    @contextlib.contextmanager
+    def relay(self, host: str, port: int, *, forward_s: float = 0.0, back_s: float = 0.0) -> Iterator[None]:
+        """Let this host's datagrams to ``host:port`` take ``forward_s`` longer, and the answers ``back_s``."""
+        with contextlib.ExitStack() as undo:
+            words = [sys.executable, "-m", "harness.testbed.relay", self.address, host, str(port)]
+            process = subprocess.Popen(
+                [*enter_network(self.pid), *words, f"{forward_s:.9f}", f"{back_s:.9f}"],
+                env=known_environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            undo.callback(_end, process)
+            if process.stdout is None:
+                raise AssertionError("started with pipes")
+            at = int(process.stdout.readline())
+            table = f"relay{next(_tables)}"
+            undo.callback(self._nft, f"delete table ip {table}", check=False)
+            self._nft(
+                f"table ip {table} {{\n  chain leaving {{ type nat hook output priority -100; policy accept; }}\n}}\n"
+                f"add rule ip {table} leaving ip daddr {host} udp dport {port} meta mark != {topology.RELAY_MARK}"
+                f" dnat to {self.address}:{at}"
+            )
+            self._relays.append(undo)
             try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                pid = 0
-            if pid == 0:
-                break
-            if pid == running:
-                running = start()
+                yield
+            finally:
+                self._relays.remove(undo)
+
+    def repair(self) -> None:
+        """Undo every fault of this host's line, and end agents that a test left."""
+        self.line.restore()
+        self.forget()
+        for pid in self.agents():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, SIGKILL)
+
+    def forget(self) -> None:
+        """End what faults left running."""
+        for undo in self._relays:
+            undo.close()
+        self._relays.clear()
+
+    def _nft(self, commands: str, *, check: bool = True) -> None:
+        argv = [program("nsenter"), f"--target={self.pid}", "--net", program("nft"), "-f", "-"]
+        subprocess.run(argv, input=f"{commands}\n", check=check, capture_output=True, text=True, timeout=20)
 
 
-def main() -> None:
-    """Become the host that the command line names."""
-    name, folder, user, user_id, sshd = sys.argv[1:6]
-    os.umask(0o022)
-    socket.sethostname(name)
-    log = os.open(Path(folder, "sshd.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    make_mounts(Path(folder), user, int(user_id))
-    for name_, value in (("ip_forward", "0"), ("conf/all/accept_redirects", "0")):
-        Path("/proc/sys/net/ipv4", name_).write_text(value, encoding="ascii")
-    print("mounted", flush=True)  # noqa: T201 - the supervisor waits for this line
-    if sys.stdin.readline() == "go\n":
-        serve(sshd, log)
-
-
-if __name__ == "__main__":
-    main()
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a relay by ending its input."""
+    process.communicate()

@@ -39,7 +39,7 @@ class Supervised:
         own = ["--net", "--uts", "--mount", "--pid", "--fork", "--kill-child"]
         words = [spec.name, str(self.folder), topology.USER, str(topology.USER_ID), program("sshd")]
         self._popen = subprocess.Popen(
-            [program("unshare"), *own, sys.executable, "-m", "harness.testbed.host", *words],
+            [program("unshare"), *own, sys.executable, "-m", "harness.testbed.first_process", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(self.folder / "host.log").open("wb"),

@@ -24,7 +24,7 @@ from harness.errors import PreflightError
 from harness.localcluster.keys import known_host_line, make_key, write_key, write_private
 from harness.localcluster.processes import read_process
 from harness.testbed import pipe, topology
-from harness.testbed.host_handle import TestHost
+from harness.testbed.host import TestHost
 from harness.testbed.line import Line
 from harness.testbed.namespaces import enter_network
 from harness.testbed.needs import program, why_not

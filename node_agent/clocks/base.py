@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
-from node_agent.records import NEVER_SAMPLED, OK, Reading, Sample, Stamp, Unavailable
+from node_agent.contract.records import NEVER_SAMPLED, OK, Reading, Sample, Stamp, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks.base import aged_bound_ns, stamp_bound_ns
-from node_agent.records import (
+from node_agent.contract.records import (
     CHRONOTICK,
     NOT_YET_VALID,
     PROBABILISTIC,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from node_agent.clocks.base import aged_bound_ns, stamp_bound_ns
 from node_agent.clocks.self_report import SelfReport
-from node_agent.records import CHRONY, GUARANTEED, STALE, Available, Reading, Sample, Stamp, Unavailable
+from node_agent.contract.records import CHRONY, GUARANTEED, STALE, Available, Reading, Sample, Stamp, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from node_agent.clocks.base import aged_bound_ns, drift_per_ns, stamp_bound_ns
 from node_agent.clocks.ntp_packet import serves_host_clock
-from node_agent.records import (
+from node_agent.contract.records import (
     GUARANTEED,
     INCONSISTENT,
     NTP,

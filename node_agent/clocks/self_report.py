@@ -13,8 +13,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from node_agent.plan import ClocksPlan
-    from node_agent.records import Sample
+    from node_agent.contract.plan import ClocksPlan
+    from node_agent.contract.records import Sample
 
 LOCAL_CLOCK: Final = "local_clock"
 ORPHAN: Final = "orphan"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from node_agent.clocks.chronotick import ChronoTickSource
 from node_agent.clocks.chrony import ChronySource
 from node_agent.clocks.ntp import NtpSource
-from node_agent.plan import ClocksPlan, valid_for_ns
-from node_agent.records import ALWAYS_IN_ROWS, CHRONOTICK, CHRONY, COLUMN_PREFIX, NTP
+from node_agent.contract.plan import ClocksPlan, valid_for_ns
+from node_agent.contract.records import ALWAYS_IN_ROWS, CHRONOTICK, CHRONY, COLUMN_PREFIX, NTP
 
 if TYPE_CHECKING:
     from node_agent.clocks.base import ClockSource

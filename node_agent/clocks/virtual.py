@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from node_agent.plan import VirtualClock
+    from node_agent.contract.plan import VirtualClock
 
 _S: Final = 1_000_000_000
 _STILL: Final = -_S  # ppb: a clock that stands still loses a second per second

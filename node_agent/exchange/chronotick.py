@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from node_agent.clocks import chronotick
+from node_agent.contract.records import CHRONOTICK, CLOCK_STEP, NO_TLS, OK, UNTRUSTED_CERTIFICATE, Sample
 from node_agent.instants import ClockPair, stepped
-from node_agent.records import CHRONOTICK, CLOCK_STEP, NO_TLS, OK, UNTRUSTED_CERTIFICATE, Sample
 from node_agent.resolver import LookUpError, tcp_addresses
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks import chrony, self_report
+from node_agent.contract.records import CHRONY, CLOCK_STEP, OK, Sample
 from node_agent.instants import moved_ns, stepped
-from node_agent.records import CHRONY, CLOCK_STEP, OK, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,12 +10,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from node_agent import kernel_stamps
 from node_agent.clocks import ntp_packet, self_report
+from node_agent.contract.records import CLOCK_STEP, KERNEL_RX, KERNEL_TX, NTP, OK, Sample, Stamp
+from node_agent.contract.servers import split_address
+from node_agent.datagrams import kernel_stamps
 from node_agent.instants import ClockPair, LocalClock, kernel_stamp, stepped, user_stamp
-from node_agent.records import CLOCK_STEP, KERNEL_RX, KERNEL_TX, NTP, OK, Sample, Stamp
 from node_agent.resolver import UNRESOLVED, LookUpError, udp_addresses
-from node_agent.servers import split_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

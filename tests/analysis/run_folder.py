@@ -6,8 +6,8 @@ import csv
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from node_agent import records
-from node_agent.plan import VirtualClock
+from node_agent.contract import records
+from node_agent.contract.plan import VirtualClock
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import pytest
 from run_folder import MS, US, Clock, Folder, without, write
 
 from analysis import causality_analysis
-from node_agent import records
+from node_agent.contract import records
 
 
 def cells(path):

@@ -17,7 +17,7 @@ from analysis.figures import clock_quality as clock_quality_figure
 from analysis.report import clock_quality as clock_quality_tables
 from analysis.run import load, readings
 from analysis.stats.dependence import Dependence
-from node_agent import records
+from node_agent.contract import records
 
 KEYS = {"availability", "coverage", "coverage_ci", "width_us", "abs_error_us", "kappa", "skill"}
 

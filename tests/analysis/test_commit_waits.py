@@ -10,7 +10,7 @@ import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
 from analysis import commit_wait
-from node_agent import records
+from node_agent.contract import records
 
 
 def test_a_smaller_uncertainty_later_makes_ambiguous_events_certain(tmp_path):

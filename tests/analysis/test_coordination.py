@@ -12,7 +12,8 @@ from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, wr
 from analysis import command, coordination_cost, results
 from analysis.questions import traffic as polling
 from analysis.run import load
-from node_agent import probe_datagram, records
+from node_agent.contract import records
+from node_agent.datagrams import probe
 from node_agent.exchange import chronotick
 from node_agent.instants import LocalClock
 
@@ -210,7 +211,7 @@ def test_chronoticks_question_is_rebuilt_byte_by_byte(tmp_path):
 
 
 def test_what_is_known_of_the_agent_is_the_agents_own():
-    assert polling.PROBE_BYTES == probe_datagram.PROBE_SIZE
+    assert polling.PROBE_BYTES == probe.PROBE_SIZE
     assert polling.NTP_IN_QUESTION == chronotick.MAX_NTP_SAMPLES
 
 

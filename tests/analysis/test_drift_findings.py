@@ -12,7 +12,7 @@ from run_folder import RAW_BEHIND_NS, START_NS, Clock, Folder, write
 from analysis.checks.data import drift
 from analysis.run import load
 from node_agent.clocks.virtual import wall_from_true
-from node_agent.plan import VirtualClock
+from node_agent.contract.plan import VirtualClock
 
 TENTH_NS = 100_000_000
 

@@ -8,7 +8,7 @@ from run_folder import Clock, Folder, manifest, write
 
 from analysis.errors import AnalysisError, NoSuchRun
 from analysis.run import load, merged, readings
-from node_agent import records
+from node_agent.contract import records
 
 
 @pytest.fixture

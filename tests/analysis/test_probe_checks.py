@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analysis.checks.contract.probes import check_probes
-from node_agent import records
+from node_agent.contract import records
 
 NOW = 1_700_000_000_000_000_000
 ROWS = [

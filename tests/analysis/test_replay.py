@@ -16,11 +16,11 @@ from run_folder import RAW_BEHIND_NS
 
 from analysis.checks import replay, validate
 from analysis.errors import AnalysisError
-from node_agent import plan as plans
-from node_agent import records
 from node_agent.clocks.base import drift_bound_ns, evaluate
 from node_agent.clocks.sources import configured
-from node_agent.records import CHRONOTICK, COLUMN_PREFIX, NTP, OK, USER, Sample, Stamp, reading_cells
+from node_agent.contract import plan as plans
+from node_agent.contract import records
+from node_agent.contract.records import CHRONOTICK, COLUMN_PREFIX, NTP, OK, USER, Sample, Stamp, reading_cells
 from node_agent.sampler import row as sample_row
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from run_folder import MS, START_NS, US, Clock, Folder, write
 
 from analysis.run import load, readings, truth
 from node_agent.clocks import virtual
-from node_agent.plan import Freeze, Step, VirtualClock
+from node_agent.contract.plan import Freeze, Step, VirtualClock
 
 DAY_NS = 86_400_000_000_000
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from analysis.run import truth
 from node_agent.clocks import virtual
-from node_agent.plan import Freeze, RandomWalk, Slew, Step, VirtualClock
+from node_agent.contract.plan import Freeze, RandomWalk, Slew, Step, VirtualClock
 
 EPOCH_NS = 1_795_465_420_000_000_000
 

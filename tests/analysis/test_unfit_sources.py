@@ -14,8 +14,8 @@ from analysis.checks.data import samples as sample_findings
 from analysis.run import load
 from node_agent.clocks import ntp_packet
 from node_agent.clocks.base import drift_bound_ns
-from node_agent.plan import ChronyPlan, ClocksPlan, NodePlan, NtpPlan, from_json, to_json
-from node_agent.records import CHRONY, NTP, OK, SAMPLES_COLUMNS, Sample
+from node_agent.contract.plan import ChronyPlan, ClocksPlan, NodePlan, NtpPlan, from_json, to_json
+from node_agent.contract.records import CHRONY, NTP, OK, SAMPLES_COLUMNS, Sample
 
 SERVER = "10.0.0.1:123"
 S = 1_000_000_000

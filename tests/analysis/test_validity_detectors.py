@@ -11,7 +11,7 @@ from run_folder import MS, START_NS, US, Clock, Folder, write, write_csv
 
 from analysis.checks import validity
 from analysis.run import load
-from node_agent import records
+from node_agent.contract import records
 from node_agent.lifecycle import checksum
 
 S = 1_000_000_000

@@ -18,7 +18,7 @@ from run_folder import MS, Clock, Folder, manifest, write
 from analysis import __main__ as command
 from analysis import generate_all_figures, pipeline
 from analysis.simulation.simulate import simulate
-from node_agent import records
+from node_agent.contract import records
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ("causality_violations", "commit_wait", "coordination_cost", "ordering_consensus", "window_assignment")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from conftest import Project
 
-    from harness.testbed.host_handle import TestHost
+    from harness.testbed.host import TestHost
     from harness.testbed.testbed import Testbed
 
 HOSTS: Final = {"comp18": "ares-comp-18", "comp11": "ares-comp-11", "comp12": "ares-comp-12"}

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import known_hosts, rsync
-from harness.cluster import Cluster, with_ssh_config
 from harness.errors import HarnessError
-from harness.ssh_options import in_force
-from harness.ssh_question import Question, under_home
+from harness.ssh import known_hosts, rsync
+from harness.ssh.cluster import Cluster, with_ssh_config
+from harness.ssh.config.options import in_force
+from harness.ssh.config.question import Question, under_home
 from harness.testbed.topology import USER
 
 if TYPE_CHECKING:

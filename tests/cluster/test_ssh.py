@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import fabric
 import pytest
 
-from harness import channels
-from harness import host as hosts_module
-from harness.cluster import Cluster
 from harness.errors import LostError, UnreachableError
+from harness.ssh import channels
+from harness.ssh import host as hosts_module
+from harness.ssh.cluster import Cluster
 from harness.testbed.topology import HOME, USER
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_proxy_jump_over_one_and_two_hops(ares, ssh):
 
 def test_rsync_takes_the_same_way(ares, ssh, tmp_path):
     """What fabric reads from ``fab -S``, rsync's ssh reads too: two hops, keys and known hosts."""
-    from harness import rsync
+    from harness.ssh import rsync
 
     settings = ssh("Host ares-comp-12\n    ProxyJump ares,ares-comp-11\n")
     with Cluster(direct(ares), settings) as cluster:

@@ -6,8 +6,8 @@ import pytest
 
 from node_agent.clocks.base import drift_bound_ns, evaluate
 from node_agent.clocks.sources import configured
-from node_agent.plan import ChronoTickPlan, ChronyPlan, ClocksPlan, NtpPlan
-from node_agent.records import (
+from node_agent.contract.plan import ChronoTickPlan, ChronyPlan, ClocksPlan, NtpPlan
+from node_agent.contract.records import (
     CHRONOTICK,
     CHRONY,
     CLOCK_STEP,

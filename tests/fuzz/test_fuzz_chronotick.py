@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from mutations import spoilt, spoilt_json
 
 from node_agent.clocks import chronotick
+from node_agent.contract.records import OK
 from node_agent.exchange.chronotick import ChronoTickClient
 from node_agent.instants import LocalClock
-from node_agent.records import OK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

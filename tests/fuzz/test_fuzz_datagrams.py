@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutations import spoilt, spoilt_json
 
-from node_agent import records, wire
+from node_agent.contract import records
+from node_agent.datagrams import wire
+from node_agent.datagrams.kernel_stamps import Datagram
+from node_agent.datagrams.mmsg import socket_address
+from node_agent.datagrams.probe import Probe, ProbeWire
+from node_agent.datagrams.wire import Control, Event, Refused, Wire
+from node_agent.duplicates import Seen
 from node_agent.instants import LocalClock, anchor
-from node_agent.kernel_stamps import Datagram
-from node_agent.mmsg import socket_address
-from node_agent.probe_datagram import Probe, ProbeWire
-from node_agent.seen import Seen
-from node_agent.wire import Control, Event, Refused, Wire
 from node_agent.worker import Worker
 
 FUZZ = settings.get_profile("fuzz")

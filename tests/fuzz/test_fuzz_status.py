@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from mutations import spoilt_json
 
 from node_agent import lifecycle
-from node_agent.records import NodeStatus, SourceStatus
+from node_agent.contract.records import NodeStatus, SourceStatus
 
 FUZZ = settings.get_profile("fuzz")
 SOURCE = SourceStatus("ok", -1.5, 0.25, 120.0, 40, 1, "ok")

@@ -16,7 +16,7 @@ from run_folder import MS, Clock, Folder, write
 from analysis.checks import validate
 from analysis.errors import AnalysisError
 from analysis.run import load
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from pathlib import Path

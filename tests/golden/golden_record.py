@@ -23,7 +23,7 @@ from analysis import command, pipeline, results
 from analysis.imported import older_format
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.simulate import simulate
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

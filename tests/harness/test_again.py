@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness import again as module
-from harness.again import again
+from harness import retry as module
 from harness.errors import LostError, RemoteCommandError, UnreachableError
+from harness.retry import again
 
 
 @pytest.fixture(autouse=True)

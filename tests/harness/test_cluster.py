@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import asyncssh
 import pytest
 
-from harness import rsync
 from harness.addresses import resolve
-from harness.cluster import Cluster
 from harness.config import ClusterConfig, SshConfig
-from harness.connection import Connection
 from harness.errors import DeadlineError, PreflightError, RemoteCommandError, UnreachableError
+from harness.ssh import rsync
+from harness.ssh.cluster import Cluster
+from harness.ssh.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

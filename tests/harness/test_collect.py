@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import assembly, collect, rsync
-from harness.cluster import Cluster
+from harness import assembly, collect
 from harness.errors import CollectionError, UnreachableError
 from harness.runs import RunFolder
-from node_agent.records import CHECKSUMS_FILE, events_columns, worker_columns
+from harness.ssh import rsync
+from harness.ssh.cluster import Cluster
+from node_agent.contract.records import CHECKSUMS_FILE, events_columns, worker_columns
 from tests.harness.test_runs import manifest
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import pytest
 from harness import ending
 from harness.config import load_cluster, load_coordinator, load_worker
 from harness.errors import RunError
+from harness.monitor import NodeView
 from harness.planning import RunSpec
-from harness.watching import NodeView
-from node_agent.records import NodeStatus
+from node_agent.contract.records import NodeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

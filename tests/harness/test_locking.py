@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tomllib
 
-from harness import locking
+from harness import pins
 from harness.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_projects_pins_replace_the_old_ones_and_nothing_else(project: Path) -> None:
     before = tomllib.loads((project / "pyproject.toml").read_text())
-    locking.lock_project(project)
+    pins.lock_project(project)
     after = tomllib.loads((project / "pyproject.toml").read_text())
     assert after["tool"]["uv"].pop("constraint-dependencies") == [
         "numpy==2.0 ; python_full_version < '3.12'",
@@ -47,13 +47,13 @@ def test_a_failed_resolution_leaves_the_project_as_it_was(project: Path, monkeyp
     monkeypatch.setenv("FAIL", "1")
     before = (project / "pyproject.toml").read_text()
     with pytest.raises(ConfigError, match="uv lock failed"):
-        locking.lock_project(project)
+        pins.lock_project(project)
     assert (project / "pyproject.toml").read_text() == before
 
 
 def test_an_agents_pin_loses_its_marker_and_keeps_its_hashes() -> None:
     resolved = f"anyio==4.12.1 ; python_version >= '3.9' \\\n    {HASH}\nidna==3 \\\n    {HASH}\n"
-    lines = locking.render_requirements(resolved).splitlines()
+    lines = pins.render_requirements(resolved).splitlines()
     assert lines[1:] == ["anyio==4.12.1 \\", f"    {HASH}", "idna==3 \\", f"    {HASH}"]
 
 
@@ -62,4 +62,4 @@ def test_an_agents_pin_loses_its_marker_and_keeps_its_hashes() -> None:
 )
 def test_an_agents_pin_without_a_hash_is_refused(line: str) -> None:
     with pytest.raises(ConfigError, match="with hashes"):
-        locking.render_requirements(line)
+        pins.render_requirements(line)

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from harness import waiting
+from harness import interrupts
 
 
 class Hides:
@@ -30,9 +30,9 @@ def test_an_interrupt_lost_in_a_destructor_ends_the_wait():
         return "the end"
 
     said = []
-    with pytest.raises(KeyboardInterrupt), waiting.told_of_interrupt(said.append):
-        waiting.until("the end", missing, timeout_s=60, poll_s=0.001)
-    assert said == [waiting.INTERRUPTED]
+    with pytest.raises(KeyboardInterrupt), interrupts.told_of_interrupt(said.append):
+        interrupts.until("the end", missing, timeout_s=60, poll_s=0.001)
+    assert said == [interrupts.INTERRUPTED]
     assert len(asked) <= 3
 
 
@@ -48,9 +48,9 @@ def test_an_interrupt_that_was_heard_does_not_cut_what_follows_short():
         try:
             os.kill(os.getpid(), signal.SIGINT)
         finally:
-            with waiting.uninterrupted(said.append):
-                waiting.until("it", missing, timeout_s=60, poll_s=0.001)
+            with interrupts.uninterrupted(said.append):
+                interrupts.until("it", missing, timeout_s=60, poll_s=0.001)
 
-    with pytest.raises(KeyboardInterrupt), waiting.told_of_interrupt(said.append):
+    with pytest.raises(KeyboardInterrupt), interrupts.told_of_interrupt(said.append):
         begin_and_bring_home()
     assert len(asked) == 5

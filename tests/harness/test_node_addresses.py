@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from harness import addresses
-from harness.channels import Result
 from harness.errors import PreflightError
 from harness.remote_python import answer
+from harness.ssh.channels import Result
 
 
 def asked(said: str, code: int = 0, *, name: str = "node-b", own: str = "") -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 
 from harness import outcome
 from harness.config import load_coordinator, load_worker
-from node_agent.records import Manifest, NodeStatus
+from node_agent.contract.records import Manifest, NodeStatus
 from tests.harness.test_runs import manifest
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -11,7 +11,7 @@ from harness import planning
 from harness.config import ChronyConfig, load_cluster, load_coordinator, load_worker
 from harness.errors import ConfigError
 from harness.planning import RunSpec
-from node_agent.plan import from_json, to_json
+from node_agent.contract.plan import from_json, to_json
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ADDRESSES = {"comp18": "10.0.0.18", "comp11": "10.0.0.11", "comp12": "10.0.0.12"}

@@ -9,7 +9,7 @@ import pytest
 
 from harness import runs
 from harness.errors import ConfigError, ExperimentExistsError
-from node_agent.records import DEPLOYED, Manifest, NodeManifest
+from node_agent.contract.records import DEPLOYED, Manifest, NodeManifest
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from harness import bundle as bundles
 from harness import planning, yaml_files
 from harness.agent import Agent
-from harness.cluster import Cluster
 from harness.config import ClusterConfig
 from harness.errors import ConfigError, RemoteCommandError
 from harness.runs import valid_name
-from node_agent.plan import KEY_FILE, NodePlan
+from harness.ssh.cluster import Cluster
+from node_agent.contract.plan import KEY_FILE, NodePlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

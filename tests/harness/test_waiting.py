@@ -7,26 +7,26 @@ import signal
 
 import pytest
 
-from harness import waiting
+from harness import interrupts
 from harness.errors import DeadlineError
 
 
 def test_waiting_ends_when_nothing_is_missing() -> None:
     answers = iter(["two", "one", None])
-    waiting.until("numbers", lambda: next(answers), timeout_s=30, poll_s=0.001)
+    interrupts.until("numbers", lambda: next(answers), timeout_s=30, poll_s=0.001)
     assert list(answers) == []
 
 
 def test_a_deadline_names_what_was_still_missing() -> None:
     with pytest.raises(DeadlineError, match=r"ready: expected within 0\.05 s, still missing: comp11: ntp: timeout"):
-        waiting.until("nodes ready", lambda: "comp11: ntp: timeout", timeout_s=0.05, poll_s=0.01)
+        interrupts.until("nodes ready", lambda: "comp11: ntp: timeout", timeout_s=0.05, poll_s=0.01)
 
 
 def test_an_interrupt_waits_until_results_are_home() -> None:
     done: list[str] = []
 
     def bring_home() -> None:
-        with waiting.uninterrupted(done.append):
+        with interrupts.uninterrupted(done.append):
             os.kill(os.getpid(), signal.SIGINT)
             done.append("collected")
 

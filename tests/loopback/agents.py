@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from awaiting import until
 
-from node_agent import lifecycle, records
-from node_agent.plan import (
+from node_agent import lifecycle
+from node_agent.contract import records
+from node_agent.contract.plan import (
     COORDINATOR,
     KEY_FILE,
     PLAN_FILE,

@@ -15,7 +15,7 @@ import pytest
 from agents import free_port, run_agent, service
 from awaiting import until
 
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

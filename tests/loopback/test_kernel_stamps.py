@@ -9,8 +9,8 @@ import time
 import pytest
 from awaiting import until
 
-from node_agent import kernel_stamps, mmsg
-from node_agent.departures import Departures
+from node_agent.datagrams import kernel_stamps, mmsg
+from node_agent.datagrams.transmit_stamps import Departures
 
 HOST = "127.0.66.41"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from agents import Crew, service
 
-from node_agent import records
-from node_agent.plan import PER_EVENT, ChronoTickPlan, ClocksPlan, NtpPlan
+from node_agent.contract import records
+from node_agent.contract.plan import PER_EVENT, ChronoTickPlan, ClocksPlan, NtpPlan
 
 EVENTS = 40
 

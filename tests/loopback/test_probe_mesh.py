@@ -15,9 +15,9 @@ import pytest
 from agents import RUN_ID, Agent, Crew, VirtualClock, free_port
 from awaiting import until
 
-from node_agent import records
 from node_agent.clocks.virtual import true_from_wall
-from node_agent.plan import (
+from node_agent.contract import records
+from node_agent.contract.plan import (
     COORDINATOR,
     KERNEL_STAMPS,
     PLAN_FILE,
@@ -27,7 +27,7 @@ from node_agent.plan import (
     ProbesPlan,
     WorkerAddress,
 )
-from node_agent.probe_datagram import ProbeWire
+from node_agent.datagrams.probe import ProbeWire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ import pytest
 from agents import Crew, service
 from awaiting import until
 
-from node_agent import records
-from node_agent.plan import ChronoTickPlan, ClocksPlan, NtpPlan
+from node_agent.contract import records
+from node_agent.contract.plan import ChronoTickPlan, ClocksPlan, NtpPlan
 
 EVENTS = 300
 DELAYS_MS = (10.0,)

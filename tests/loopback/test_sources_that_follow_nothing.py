@@ -14,11 +14,11 @@ import pytest
 from agents import Crew, free_port, run_agent, service
 from awaiting import until
 
-from node_agent import records
+from node_agent.contract import records
+from node_agent.contract.plan import ChronyPlan, ClocksPlan, NtpPlan, to_json
 from node_agent.exchange import chrony as chrony_exchange
 from node_agent.exchange import ntp as ntp_exchange
 from node_agent.instants import LocalClock
-from node_agent.plan import ChronyPlan, ClocksPlan, NtpPlan, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

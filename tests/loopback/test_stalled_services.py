@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 from agents import HOST, Crew
 
-from node_agent import records
-from node_agent.plan import ChronoTickPlan, ClocksPlan, NtpPlan
+from node_agent.contract import records
+from node_agent.contract.plan import ChronoTickPlan, ClocksPlan, NtpPlan
 
 EVENTS = 1_000
 STALL_S = 2.5  # longer than the broadcast

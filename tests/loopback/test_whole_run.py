@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 from agents import RUN_ID, Agent, Crew, VirtualClock, run_agent, service
 
-from node_agent import records
 from node_agent.clocks.virtual import true_from_wall
-from node_agent.plan import KEY_FILE, ChronoTickPlan, ClocksPlan, NtpPlan
-from node_agent.wire import Wire
+from node_agent.contract import records
+from node_agent.contract.plan import KEY_FILE, ChronoTickPlan, ClocksPlan, NtpPlan
+from node_agent.datagrams.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

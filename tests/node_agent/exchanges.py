@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from hypothesis import strategies as st
 
 from node_agent.clocks import ntp_packet
+from node_agent.contract.records import KERNEL_RX, KERNEL_TX, OK, Stamp
 from node_agent.exchange import ntp as ntp_exchange
-from node_agent.records import KERNEL_RX, KERNEL_TX, OK, Stamp
 
 NTP_UNIX_S = 2_208_988_800
 S = 1_000_000_000

@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from node_agent import mmsg
 from node_agent.addresses import look_up
+from node_agent.contract.plan import ProbePeer, WorkerAddress
+from node_agent.datagrams import mmsg
 from node_agent.lifecycle import AgentError
-from node_agent.plan import ProbePeer, WorkerAddress
 
 
 @pytest.mark.parametrize("place", [WorkerAddress("b", "127.0.90.7", 9000), ProbePeer("b", "127.0.90.7", 9000, 3)])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from node_agent.clocks.base import aged_bound_ns, drift_bound_ns, evaluate
 from node_agent.clocks.ntp import NtpSource
-from node_agent.records import CLOCK_STEP, NEVER_SAMPLED, USER, Available, Stamp, Unavailable
+from node_agent.contract.records import CLOCK_STEP, NEVER_SAMPLED, USER, Available, Stamp, Unavailable
 
 AGES = st.integers(min_value=-(10**15), max_value=10**15)
 BOUNDS = st.integers(min_value=0, max_value=10**9)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent import records
-from node_agent.records import (
+from node_agent.contract import records
+from node_agent.contract.records import (
     GUARANTEED,
     Available,
     Manifest,

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.plan import BroadcastPlan, WorkerAddress
+from node_agent.contract.plan import BroadcastPlan, WorkerAddress
 
 WORKERS = (WorkerAddress("a", "127.0.0.1", 1),)
 MS = 1_000_000

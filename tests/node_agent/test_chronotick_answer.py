@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.chronotick import BadAnswer, ChronoTickSource, Prediction, parse
-from node_agent.records import CHRONOTICK, NOT_YET_VALID, OK, PROBABILISTIC, STALE, USER, Sample, Stamp, Unavailable
+from node_agent.contract.records import (
+    CHRONOTICK,
+    NOT_YET_VALID,
+    OK,
+    PROBABILISTIC,
+    STALE,
+    USER,
+    Sample,
+    Stamp,
+    Unavailable,
+)
 
 S = 1_000_000_000
 GOOD = {"offset_ms": -12.5, "uncertainty_ms": 0.25, "node_id": "comp11", "prediction_time_ns": 1_800_000_000 * S}

@@ -11,8 +11,15 @@ import tracemalloc
 import pytest
 
 from node_agent.commit_wait import CommitWait
+from node_agent.contract.records import (
+    COMMIT_WAIT_COLUMNS,
+    NOT_CONFIGURED,
+    PROBABILISTIC,
+    STALE,
+    Available,
+    Unavailable,
+)
 from node_agent.instants import ClockPair
-from node_agent.records import COMMIT_WAIT_COLUMNS, NOT_CONFIGURED, PROBABILISTIC, STALE, Available, Unavailable
 
 S = 1_000_000_000
 MS = 1_000_000

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from node_agent import kernel_stamps, mmsg
-from node_agent.departures import Departures
+from node_agent.datagrams import kernel_stamps, mmsg
+from node_agent.datagrams.transmit_stamps import Departures
 
 TARGET = mmsg.socket_address("127.0.0.1", 9)
 
@@ -128,7 +128,7 @@ def test_a_stamp_that_nobody_waits_for_any_more_is_not_given_to_a_later_send(mon
 
 def test_what_is_forgotten_stays_out_of_the_way_and_is_bounded(monkeypatch, sock):
     """Where no stamp ever comes, giving up the oldest ticket is one step, and memory does not grow."""
-    monkeypatch.setattr("node_agent.departures._MOST_FORGOTTEN", 10)
+    monkeypatch.setattr("node_agent.datagrams.transmit_stamps._MOST_FORGOTTEN", 10)
     Kernel(monkeypatch)
     departures = Departures(sock)
     for ticket in range(100):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.ntp import NtpSource
-from node_agent.records import (
+from node_agent.contract.records import (
     GUARANTEED,
     INCONSISTENT,
     KERNEL_RX,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent import plan as plans
-from node_agent.plan import (
+from node_agent.contract import plan as plans
+from node_agent.contract.plan import (
     INTERVAL,
     PER_EVENT,
     BroadcastPlan,

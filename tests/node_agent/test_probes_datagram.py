@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.probe_datagram import PROBE_SIZE, Probe, ProbeWire
-from node_agent.wire import BAD_TAG, FOREIGN, MALFORMED, Refused, Wire
+from node_agent.datagrams.probe import PROBE_SIZE, Probe, ProbeWire
+from node_agent.datagrams.wire import BAD_TAG, FOREIGN, MALFORMED, Refused, Wire
 
 RUN, KEY = "ab" * 16, bytes(range(32))
 INDICES = st.integers(min_value=0, max_value=65_535)

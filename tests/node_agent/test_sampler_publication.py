@@ -12,10 +12,10 @@ from exchanges import EPOCH_NS, Exchange, Oscillator
 
 from node_agent.clocks.base import KEEP
 from node_agent.clocks.ntp import NtpSource
+from node_agent.contract.plan import ClocksPlan
+from node_agent.contract.records import NTP, OK, SAMPLES_COLUMNS, SOURCE_FIELDS, SOURCE_PREFIXES
 from node_agent.instants import LocalClock, user_stamp
-from node_agent.plan import ClocksPlan
 from node_agent.readings import Readings
-from node_agent.records import NTP, OK, SAMPLES_COLUMNS, SOURCE_FIELDS, SOURCE_PREFIXES
 from node_agent.sampler import Sampler, row
 
 GOOD = Exchange(EPOCH_NS, 1_000, 0, 1_000).sample(Oscillator(0), 100)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.seen import Seen, SequenceSpan
+from node_agent.duplicates import Seen, SequenceSpan
 
 IDS = (
     st.integers(min_value=0, max_value=40)

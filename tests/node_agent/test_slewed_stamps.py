@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node_agent.contract.records import KERNEL_RX
 from node_agent.instants import ClockPair, kernel_stamp
-from node_agent.records import KERNEL_RX
 
 S = 1_000_000_000
 MS = 1_000_000

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent import wire
-from node_agent.wire import Control, Event, Refused, Wire
+from node_agent.datagrams import wire
+from node_agent.datagrams.wire import Control, Event, Refused, Wire
 
 KEY = bytes(range(32))
 RUN = "0123456789abcdef" * 2

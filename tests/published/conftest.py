@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from analysis.run import load
-from node_agent import records
+from node_agent.contract import records
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PUBLISHED = "ares-2025-10-25"

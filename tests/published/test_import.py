@@ -8,7 +8,7 @@ import pytest
 from analysis.errors import AnalysisError
 from analysis.imported import comparison, older_format
 from analysis.run import load
-from node_agent import records
+from node_agent.contract import records
 
 
 def rows_of(path):

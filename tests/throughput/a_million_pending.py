@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from node_agent.commit_wait import CommitWait
+from node_agent.contract.records import PROBABILISTIC, Available
 from node_agent.instants import LocalClock
-from node_agent.records import PROBABILISTIC, Available
 
 PENDING, EVERY_NS, WATCHED_S = 1_000_000, 100_000, 3
 LEAD_NS = 500_000_000

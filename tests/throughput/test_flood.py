@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from harness.bench.crew import COORDINATOR, WORKERS, Crew
-from node_agent import records, wire
-from node_agent.plan import ClocksPlan
+from node_agent.contract import records
+from node_agent.contract.plan import ClocksPlan
+from node_agent.datagrams import wire
 
 HOSTS = {"comp11": "127.0.91.11", "comp12": "127.0.91.12", "comp18": "127.0.91.18"}
 FLOOD_FROM = "127.0.91.66"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from node_agent.clocks.base import aged_bound_ns
 from node_agent.clocks.ntp import WINDOW, NtpSource
-from node_agent.records import INCONSISTENT, NTP, OK, STALE, Available, Sample, Stamp, Unavailable
+from node_agent.contract.records import INCONSISTENT, NTP, OK, STALE, Available, Sample, Stamp, Unavailable
 
 SERVER = "127.0.80.1:123"
 

@@ -14,8 +14,8 @@ import pytest
 from capture import capture, events
 
 from harness.bench.crew import Crew
-from node_agent import records
-from node_agent.plan import ChronoTickPlan, ClocksPlan, NtpPlan
+from node_agent.contract import records
+from node_agent.contract.plan import ChronoTickPlan, ClocksPlan, NtpPlan
 
 HOSTS = {"comp11": "127.0.79.11", "comp12": "127.0.79.12", "comp18": "127.0.79.18"}
 SERVICES = "127.0.79.1"

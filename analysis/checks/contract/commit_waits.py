@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from node_agent import records
 from node_agent.clocks.base import NARROW_NS, evaluate, stamp_bound_ns
-from node_agent.hold_rule import GAVE_UP, MAX_LOOKS, WAITING, next_look_ns
-from node_agent.records import CHRONOTICK, OK, Available, Reading, Sample, Stamp
+from node_agent.contract import records
+from node_agent.contract.hold_rule import GAVE_UP, MAX_LOOKS, WAITING, next_look_ns
+from node_agent.contract.records import CHRONOTICK, OK, Available, Reading, Sample, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from analysis.run.wall_clock import WallClock
     from node_agent.clocks.base import ClockSource
-    from node_agent.plan import NodePlan
+    from node_agent.contract.plan import NodePlan
 
     class Published(Protocol):
         """One source's good samples in the order of their publication."""

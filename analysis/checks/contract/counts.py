@@ -8,7 +8,7 @@ from analysis.checks.contract import ties
 from analysis.checks.contract.tables import ERROR, WARNING, Problem, read
 from analysis.checks.finding import ids
 from analysis.run import load, payload_stamps
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

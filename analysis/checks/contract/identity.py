@@ -6,8 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent import records
-from node_agent.plan import PLAN_FILE
+from node_agent.contract import records
+from node_agent.contract.plan import PLAN_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

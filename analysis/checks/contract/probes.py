@@ -10,7 +10,7 @@ from analysis.checks.contract.tables import ERROR, WARNING, Problem, check_colum
 from analysis.errors import AnalysisError
 from analysis.run import load, wall_clock
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

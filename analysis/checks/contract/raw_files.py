@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from analysis.checks.contract.tables import ERROR, Problem, read
 from analysis.checks.integrity import CHECKSUM_LINE, expected_sums
 from analysis.imported.older_format import IMPORTED_DIR
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

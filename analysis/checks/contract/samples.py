@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 from node_agent.clocks import chronotick, chrony, ntp_packet
 from node_agent.clocks.base import drift_bound_ns
 from node_agent.clocks.self_report import limits_of, unfit
-from node_agent.records import CHRONOTICK, CHRONY, NTP, OK, Sample
+from node_agent.contract.records import CHRONOTICK, CHRONY, NTP, OK, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from node_agent.plan import NodePlan
+    from node_agent.contract.plan import NodePlan
 
 Wrong = tuple[str, str, Any, Any]  # sample_id, column, recorded, recomputed
 

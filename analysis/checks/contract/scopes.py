@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from analysis.checks.contract.tables import ERROR, WARNING, Problem, read
 from analysis.run import scopes
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

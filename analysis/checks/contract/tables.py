@@ -15,7 +15,7 @@ from analysis.checks.finding import ids
 from analysis.errors import AnalysisError
 from analysis.run import load, payload_stamps, wall_clock
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

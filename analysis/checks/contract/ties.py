@@ -17,9 +17,9 @@ from analysis.checks.contract import identity
 from analysis.checks.contract.tables import ERROR, WARNING, Problem
 from analysis.errors import AnalysisError
 from analysis.run import load, wall_clock
-from node_agent import plan as plans
-from node_agent import records
 from node_agent.clocks.base import drift_per_ns
+from node_agent.contract import plan as plans
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -20,7 +20,7 @@ import numpy as np
 from analysis.checks.finding import Finding
 from analysis.reference import drift
 from analysis.run import drift_limits, truth
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.checks.finding import Finding, ids, reasons
 from analysis.run import payload_stamps
 from analysis.run.event_rows import different
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from analysis.checks.finding import SHOWN, Finding, clock, reasons
 from analysis.clocks import offset_levels
 from analysis.run import load
 from analysis.run.readings import NO_STATUS
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

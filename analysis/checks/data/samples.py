@@ -14,7 +14,7 @@ from analysis.run import drift_limits
 from node_agent.clocks.base import drift_per_ns
 from node_agent.clocks.ntp import falsetickers
 from node_agent.clocks.self_report import KISS_ENDS, KISS_RATE, describe, is_unfit
-from node_agent.records import CHRONOTICK, NTP, OK
+from node_agent.contract.records import CHRONOTICK, NTP, OK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from analysis.checks.finding import Finding
 from analysis.run import load, scopes
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

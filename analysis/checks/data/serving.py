@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.checks.finding import Finding
 from analysis.run import load
-from node_agent import records
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from analysis.run import load
 from analysis.simulation import scenario
 from analysis.simulation.scenario import Jump
 from analysis.simulation.simulate import simulate
-from node_agent import records
+from node_agent.contract import records
 
 YEARS_MS = 28 * 365 * 86_400_000.0
 

@@ -17,7 +17,7 @@ from analysis.report import markdown
 from analysis.run import load, utc
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
-from node_agent import records
+from node_agent.contract import records
 
 HONEST = Clock(ntp_error_ns=5 * MS, root_dispersion_ns=8 * MS)  # a reading 5 ms off, half-width 50 us
 WINDOW_MS = 50

@@ -15,7 +15,7 @@ from analysis.report import markdown
 from analysis.run import scopes
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
-from node_agent import records
+from node_agent.contract import records
 
 PLAIN = Clock(ct_error_ns=9 * MS, ct_scope="server")  # the node is 9 ms off, and the server does not know of it
 

@@ -12,7 +12,7 @@ from analysis.questions import causality
 from analysis.run import load, readings
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
-from node_agent import records
+from node_agent.contract import records
 
 EVENTS = 1200
 

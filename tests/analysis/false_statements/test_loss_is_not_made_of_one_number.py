@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent import records, seen
-from node_agent.seen import SequenceRanges
+from node_agent import duplicates
+from node_agent.contract import records
+from node_agent.duplicates import SequenceRanges
 
 HOST = "127.0.66.61"
 HUGE = 10**15
@@ -102,8 +103,8 @@ def test_ranges_say_what_was_seen_in_any_order(numbers):
 
 def test_numbers_that_join_nothing_take_no_memory_without_end():
     ranges = SequenceRanges()
-    for number in range(0, 6 * seen.MOST_RANGES, 2):
+    for number in range(0, 6 * duplicates.MOST_RANGES, 2):
         ranges.add(number)
     counts = ranges.counts()
-    assert counts["sequence_ranges"] == counts["sequence_distinct"] == seen.MOST_RANGES
-    assert counts["sequence_last"] == 6 * seen.MOST_RANGES - 2
+    assert counts["sequence_ranges"] == counts["sequence_distinct"] == duplicates.MOST_RANGES
+    assert counts["sequence_last"] == 6 * duplicates.MOST_RANGES - 2

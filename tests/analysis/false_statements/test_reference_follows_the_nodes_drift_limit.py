@@ -17,7 +17,7 @@ from analysis.reference import drift
 from analysis.run import drift_limits, load, readings
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
-from node_agent import records
+from node_agent.contract import records
 
 
 def of_limit(ppm, **clock):

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.checks import replay, validate
 from analysis.simulation.simulate import simulate
-from node_agent import records
+from node_agent.contract import records
 
 NODE = "comp11"
 

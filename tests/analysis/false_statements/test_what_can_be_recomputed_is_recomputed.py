@@ -10,8 +10,8 @@ import pytest
 
 from analysis.checks import replay, validate
 from analysis.simulation.simulate import simulate
-from node_agent import records
-from node_agent.records import CHRONOTICK, COMMIT, NTP, OK, REMEASURE
+from node_agent.contract import records
+from node_agent.contract.records import CHRONOTICK, COMMIT, NTP, OK, REMEASURE
 
 NODE = "comp11"
 RAW = f"{records.RAW_DIR}/{NODE}"

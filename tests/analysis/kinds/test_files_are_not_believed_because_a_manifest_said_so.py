@@ -15,7 +15,7 @@ from analysis.checks import integrity
 from analysis.figures import drawing
 from analysis.run.hashing import HashedFile
 from analysis.simulation.simulate import simulate
-from node_agent import records
+from node_agent.contract import records
 
 
 @pytest.fixture(scope="module")

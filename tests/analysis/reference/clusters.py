@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.run import load
-from node_agent import records
+from node_agent.contract import records
 
 SECOND = 1_000_000_000
 MS = 1_000_000

@@ -11,7 +11,7 @@ from clusters import MS, SECOND, Cluster, Oscillator, random_cluster
 
 from analysis import reference
 from analysis.reference import checks
-from node_agent.plan import VirtualClock
+from node_agent.contract.plan import VirtualClock
 
 
 def as_in_a_manifest(clock):

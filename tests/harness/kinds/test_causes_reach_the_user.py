@@ -19,7 +19,7 @@ import pytest
 from harness import bundle, cluster_names, command_line, runs
 from harness.config import load_worker
 from harness.errors import ConfigError, cause
-from node_agent.records import DEPLOYED, Manifest
+from node_agent.contract.records import DEPLOYED, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import paramiko
 import pytest
 
-from harness import channels, rehearsal
-from harness.cluster import Cluster
-from harness.connection import _Transport
+from harness import rehearsal
 from harness.errors import PreflightError
+from harness.ssh import channels
+from harness.ssh.cluster import Cluster
+from harness.ssh.connection import _Transport
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,11 +11,11 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from harness import known_hosts
-from harness.cluster import Cluster, with_ssh_config
 from harness.errors import UnreachableError
-from harness.host_keys import HostKeyError, HostKeys, Trust
-from harness.ssh_options import SshOptions
+from harness.ssh import known_hosts
+from harness.ssh.cluster import Cluster, with_ssh_config
+from harness.ssh.config.options import SshOptions
+from harness.ssh.host_keys import HostKeyError, HostKeys, Trust
 
 needs_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen on this machine")
 

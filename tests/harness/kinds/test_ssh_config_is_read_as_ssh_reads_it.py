@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import openssh, ssh_config, ssh_options
-from harness.cluster import Cluster, with_ssh_config
 from harness.errors import ConfigError
-from harness.ssh_options import Hop, hop_of, in_force
-from harness.ssh_question import Question
+from harness.ssh.cluster import Cluster, with_ssh_config
+from harness.ssh.config import openssh
+from harness.ssh.config import options as ssh_options
+from harness.ssh.config import reader as ssh_config
+from harness.ssh.config.options import Hop, hop_of, in_force
+from harness.ssh.config.question import Question
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -299,12 +301,12 @@ def test_what_is_in_force_and_cannot_be_given_is_named(tmp_path: Path) -> None:
 @needs_ssh
 @pytest.mark.parametrize("reader", ["ssh", "ours"])
 def test_a_match_that_does_not_end_has_a_deadline(tmp_path: Path, monkeypatch, reader: str) -> None:
-    from harness import ssh_match
+    from harness.ssh.config import match
 
     if reader == "ours":
         monkeypatch.setattr(openssh, "client", lambda: None)
     monkeypatch.setattr(openssh, "ANSWER_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(ssh_match, "EXEC_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(match, "EXEC_TIMEOUT_S", 0.5)
     path = tmp_path / "config"
     path.write_text('Match exec "sleep 61.8"\n    User y\n')
     begin = time.monotonic()

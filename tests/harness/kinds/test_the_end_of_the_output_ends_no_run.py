@@ -16,7 +16,7 @@ from outputs import NOBODY_LISTENS, Ended, closed_terminal, head
 from harness import experiment
 from harness.console import Console
 from harness.errors import CollectionError, RunError
-from node_agent.records import COLLECTED, RUN_OK, RUN_RUNNING
+from node_agent.contract.records import COLLECTED, RUN_OK, RUN_RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,11 +18,11 @@ from node_agent.check import check
 from node_agent.clocks import ntp_packet, self_report
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.ntp import NtpSource
+from node_agent.contract.plan import ChronyPlan, ClocksPlan, NodePlan, NtpPlan, from_json, to_json
+from node_agent.contract.records import NEVER_SAMPLED, NTP, OK, Unavailable
 from node_agent.exchange import chrony as chrony_exchange
 from node_agent.exchange import ntp as ntp_exchange
 from node_agent.instants import LocalClock, user_stamp
-from node_agent.plan import ChronyPlan, ClocksPlan, NodePlan, NtpPlan, from_json, to_json
-from node_agent.records import NEVER_SAMPLED, NTP, OK, Unavailable
 from node_agent.sampler import Sampler
 
 PATIENT_S = 10.0

@@ -20,14 +20,14 @@ from node_agent.__main__ import main
 from node_agent.addresses import bind, look_up
 from node_agent.check import check
 from node_agent.clocks.ntp import NtpSource
+from node_agent.contract.plan import ClocksPlan, NodePlan, NtpPlan, PlanError, ProbePeer, WorkerAddress
+from node_agent.contract.records import NTP, OK
+from node_agent.contract.servers import split_address
 from node_agent.exchange import ntp as ntp_exchange
 from node_agent.exchange.chronotick import ChronoTickClient
 from node_agent.instants import LocalClock
 from node_agent.lifecycle import AgentError
-from node_agent.plan import ClocksPlan, NodePlan, NtpPlan, PlanError, ProbePeer, WorkerAddress
-from node_agent.records import NTP, OK
 from node_agent.sampler import Sampler
-from node_agent.servers import split_address
 
 PATIENT_S = 20.0
 NAME = "time.example"

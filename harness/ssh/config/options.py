@@ -1,7 +1,7 @@
 """What is in force for one host: one frozen value, whoever read the ssh_config.
 
-OpenSSH's client is asked where there is one (:mod:`harness.openssh`), else the files are read here
-(:mod:`harness.ssh_config`). Keywords: ssh_config(5).
+OpenSSH's client is asked where there is one (:mod:`harness.ssh.config.openssh`), else the files are read here
+(:mod:`harness.ssh.config.reader`). Keywords: ssh_config(5).
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from harness import openssh, ssh_config
 from harness.errors import ConfigError
-from harness.openssh import first
-from harness.ssh_question import NO_FILE, under_home
-from harness.ssh_tokens import expanded, tokens
+from harness.ssh.config import openssh, reader
+from harness.ssh.config.openssh import first
+from harness.ssh.config.question import NO_FILE, under_home
+from harness.ssh.config.tokens import expanded, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.ssh_question import Question
+    from harness.ssh.config.question import Question
 
 NONE: Final = "none"
 SSH_PORT: Final = 22
@@ -114,15 +114,15 @@ def in_force(question: Question) -> tuple[SshOptions, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     said: Mapping[str, Sequence[str]]
     if question.config_file == NO_FILE:
-        said, notes = ssh_config.read(question)
+        said, notes = reader.read(question)
     elif program is None:
-        said, notes = ssh_config.read(question)
+        said, notes = reader.read(question)
         notes = ("ssh_config: no ssh on this machine to ask; its files are read here", *notes)
     else:
         try:
             said = openssh.ask(program, question)
         except openssh.CannotAnswerError as error:
-            said, notes = ssh_config.read(question)
+            said, notes = reader.read(question)
             notes = (f"ssh_config: cannot ask ssh ({error}); its files are read here", *notes)
     options = options_from(question.host, said)
     return options, notes + options.not_obeyed

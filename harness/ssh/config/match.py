@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
-from harness.ssh_tokens import expanded, tokens
+from harness.ssh.config.tokens import expanded, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ import hmac
 import struct
 from typing import Final, NamedTuple
 
-from node_agent.wire import BAD_TAG, FOREIGN, KEY_SIZE, MALFORMED, TAG_SIZE, Refused
+from node_agent.datagrams.wire import BAD_TAG, FOREIGN, KEY_SIZE, MALFORMED, TAG_SIZE, Refused
 
 PROBE_SIZE: Final = 64
 _MAGIC: Final = b"CTPB"

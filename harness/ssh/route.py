@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.channels import CONNECT_TIMEOUT_S
 from harness.errors import ConfigError
-from harness.host_keys import ACCEPT_NEW, Trust
-from harness.identities import Secrets
-from harness.ssh_options import Hop, SshOptions, in_force
-from harness.ssh_question import NO_FILE, Question, quoted
+from harness.ssh.channels import CONNECT_TIMEOUT_S
+from harness.ssh.config.options import Hop, SshOptions, in_force
+from harness.ssh.config.question import NO_FILE, Question, quoted
+from harness.ssh.host_keys import ACCEPT_NEW, Trust
+from harness.ssh.identities import Secrets
 
 if TYPE_CHECKING:
     from harness.config import ClusterConfig, SshConfig

@@ -18,7 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from harness.ssh_options import SshOptions
+    from harness.ssh.config.options import SshOptions
 
 AGENT_TIMEOUT_S: Final = 10.0
 CERTIFICATE_END: Final = "-cert.pub"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Optional, Union, get_args, get_origin, get_type_hints
 
-from node_agent.servers import HOST_PORT_PATTERN, MAX_PORT, URL_PATTERN, split_address
+from node_agent.contract.servers import HOST_PORT_PATTERN, MAX_PORT, URL_PATTERN, split_address
 
 PLAN_SCHEMA: Final = 1
 PLAN_FILE: Final = "plan.json"

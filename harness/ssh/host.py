@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Final
 
 import paramiko
 
-from harness import remote_files, shell
-from harness.channels import (
+from harness import shell
+from harness.errors import DeadlineError, HarnessError, LostError, RemoteCommandError, UnreachableError
+from harness.ssh import shell_files
+from harness.ssh.channels import (
     ALIVE_TIMEOUT_S,
     COMMAND_TIMEOUT_S,
     SSH_ERRORS,
@@ -33,15 +35,14 @@ from harness.channels import (
     run_command,
     sftp_over,
 )
-from harness.errors import DeadlineError, HarnessError, LostError, RemoteCommandError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from harness.config import NodeConfig
-    from harness.connection import Connection
-    from harness.route import Route
+    from harness.ssh.connection import Connection
+    from harness.ssh.route import Route
 
 FILE_TIMEOUT_S: Final = 60.0  # for a small file
 
@@ -99,7 +100,7 @@ class Host:
         scratch = f"{path}.{secrets.token_hex(4)}"
         with self._files(f"writing {path}") as sftp:
             if sftp is None:
-                remote_files.write(self._run, scratch, path, content, mode)
+                shell_files.write(self._run, scratch, path, content, mode)
                 return
             try:
                 with sftp.open(_sftp_path(scratch), "wb") as file:
@@ -119,7 +120,7 @@ class Host:
         """Return a small file's bytes, or None if there is none."""
         with self._files(f"reading {path}") as sftp:
             if sftp is None:
-                return remote_files.read(self._run, path)
+                return shell_files.read(self._run, path)
             try:
                 with sftp.open(_sftp_path(path), "rb") as file:
                     return bytes(file.read())
@@ -130,7 +131,7 @@ class Host:
         """Return the names and sizes (bytes) of a folder's plain files, or None if there is no such folder."""
         with self._files(f"listing {folder}") as sftp:
             if sftp is None:
-                return remote_files.listing(self._run, folder)
+                return shell_files.listing(self._run, folder)
             try:
                 entries = sftp.listdir_attr(_sftp_path(folder))
             except FileNotFoundError:
@@ -141,7 +142,7 @@ class Host:
         """Copy a file of any size from the node to ``target``; it must keep moving (``TRANSFER_STALL_S``)."""
         with self._files(f"fetching {path}", limited=False) as sftp:
             if sftp is None:
-                remote_files.fetch(self._run, path, target)
+                shell_files.fetch(self._run, path, target)
                 return
             stalled = Stall(TRANSFER_STALL_S, self._connection.hang_up)
             with stalled:

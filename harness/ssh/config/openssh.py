@@ -17,7 +17,7 @@ from harness.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.ssh_question import Question
+    from harness.ssh.config.question import Question
 
 ANSWER_TIMEOUT_S: Final = 20.0  # a Match exec runs a program, CanonicalizeHostname asks a name server
 LISTS_OF_FILES: Final = ("userknownhostsfile", "globalknownhostsfile")

@@ -6,7 +6,7 @@ import select
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from node_agent import kernel_stamps, mmsg
+from node_agent.datagrams import kernel_stamps, mmsg
 
 if TYPE_CHECKING:
     import socket

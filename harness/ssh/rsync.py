@@ -6,7 +6,7 @@ import shlex
 import shutil
 from typing import TYPE_CHECKING
 
-from harness.channels import TRANSFER_STALL_S
+from harness.ssh.channels import TRANSFER_STALL_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

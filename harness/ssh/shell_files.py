@@ -12,7 +12,7 @@ from harness.errors import RemoteCommandError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.channels import Ran
+    from harness.ssh.channels import Ran
 
 NONE: Final = 44  # exit code of our own for "there is none"
 CHUNK: Final = 8 << 20

@@ -10,7 +10,7 @@ from harness.errors import LostError, UnreachableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.host import Host
+    from harness.ssh.host import Host
 
 T = TypeVar("T")
 

@@ -7,16 +7,16 @@ import hashlib
 import subprocess
 from typing import TYPE_CHECKING, Final
 
-from harness import known_hosts
 from harness.errors import ConfigError
-from harness.ssh_tokens import expanded, tokens
-from harness.ssh_words import BadLineError, words
+from harness.ssh import known_hosts
+from harness.ssh.config.tokens import expanded, tokens
+from harness.ssh.config.words import BadLineError, words
 
 if TYPE_CHECKING:
     import paramiko
 
-    from harness.known_hosts import Known
-    from harness.ssh_options import SshOptions
+    from harness.ssh.config.options import SshOptions
+    from harness.ssh.known_hosts import Known
 
 COMMAND_TIMEOUT_S: Final = 10.0
 _NONE: Final = "NONE"

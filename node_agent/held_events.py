@@ -10,13 +10,13 @@ import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from node_agent.hold_rule import GAVE_UP, MAX_LOOKS, WAITING, next_look_ns
-from node_agent.records import COMMIT, OK, Available
+from node_agent.contract.hold_rule import GAVE_UP, MAX_LOOKS, WAITING, next_look_ns
+from node_agent.contract.records import COMMIT, OK, Available
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from node_agent.records import Reading, Stamp
+    from node_agent.contract.records import Reading, Stamp
 
 
 @dataclass

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.ssh_match import list_fits
+from harness.ssh.config.match import list_fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

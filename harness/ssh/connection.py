@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import paramiko
 
-from harness import ssh_socket
-from harness.channels import ALIVE_TIMEOUT_S, CONNECT_TIMEOUT_S, SSH_ERRORS, calling_after, end
-from harness.host_keys import HostKeys
-from harness.identities import Secrets, log_in
-from harness.proxy_command import ProxySocket
+from harness.ssh import sockets
+from harness.ssh.channels import ALIVE_TIMEOUT_S, CONNECT_TIMEOUT_S, SSH_ERRORS, calling_after, end
+from harness.ssh.host_keys import HostKeys
+from harness.ssh.identities import Secrets, log_in
+from harness.ssh.proxy_command import ProxySocket
 
 if TYPE_CHECKING:
     import socket
 
-    from harness.host_keys import Trust
-    from harness.route import Route
-    from harness.ssh_options import SshOptions
+    from harness.ssh.config.options import SshOptions
+    from harness.ssh.host_keys import Trust
+    from harness.ssh.route import Route
 
 KEEPALIVE_S: Final = 10
 _NO_REASON: Final = "Unable to open channel."  # paramiko's
@@ -133,7 +133,7 @@ class Connection:
                 return transport.open_channel("direct-tcpip", target, ("", 0), timeout=self._timeout_s)
         if self._options.proxy_command is not None:
             return ProxySocket(self._options.proxy_command)
-        return ssh_socket.connect(self._options, self._timeout_s)
+        return sockets.connect(self._options, self._timeout_s)
 
     def _address(self, sock: socket.socket) -> str | None:
         """Return the address that was reached, where it was reached directly."""

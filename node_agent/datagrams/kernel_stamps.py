@@ -10,7 +10,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from node_agent import mmsg
+from node_agent.datagrams import mmsg
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
-from harness.ssh_question import home, local_user
+from harness.ssh.config.question import home, local_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

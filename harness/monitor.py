@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from harness.agent import Agent, read_status
-from node_agent.records import FINISHED, FINISHED_OK, NodeStatus
+from node_agent.contract.records import FINISHED, FINISHED_OK, NodeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from harness.cluster import Cluster
-    from harness.host import Host
+    from harness.ssh.cluster import Cluster
+    from harness.ssh.host import Host
 
 SILENT_AFTER_S: Final = 5.0
 

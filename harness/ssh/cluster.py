@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import paramiko
 
 from harness.answers import Answers
-from harness.connection import Connection
 from harness.errors import HarnessError
 from harness.fabric_settings import FabricSettings, demand_local_user
-from harness.host import Host
-from harness.route import Routes, given_by, ssh_argv
+from harness.ssh.connection import Connection
+from harness.ssh.host import Host
+from harness.ssh.route import Routes, given_by, ssh_argv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from harness.config import ClusterConfig
-    from harness.route import Route
+    from harness.ssh.route import Route
 
 # Logins at once: OpenSSH's MaxStartups begins to refuse at 10 that are not through yet, and others log in as well.
 LOGINS_AT_ONCE: Final = 8

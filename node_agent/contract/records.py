@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Union
 
-from node_agent import shapes
+from node_agent.contract import json_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -344,7 +344,7 @@ class NodeStatus:
     @classmethod
     def from_json(cls, text: str) -> NodeStatus:
         """Read a status; raises ValueError on anything else, so that a torn or foreign file is never half believed."""
-        data = shapes.read_status(text)
+        data = json_types.read_status(text)
         sources = {name: SourceStatus(**said) for name, said in data.pop("sources").items()}
         return cls(sources=sources, **data)
 
@@ -409,6 +409,6 @@ class Manifest:
     @classmethod
     def from_json(cls, text: str) -> Manifest:
         """Read a manifest; raises ValueError or TypeError where keys are missing or unknown."""
-        data = shapes.read_manifest(text)
+        data = json_types.read_manifest(text)
         nodes = {node_id: NodeManifest(**node) for node_id, node in data.pop("nodes").items()}
         return cls(nodes=nodes, **data)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import paramiko
 
 if TYPE_CHECKING:
-    from harness.ssh_options import SshOptions
+    from harness.ssh.config.options import SshOptions
 
 _FAMILIES: Final = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
