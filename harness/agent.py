@@ -27,7 +27,8 @@ CHECKSUM_TIMEOUT_S: Final = 300.0
 
 _LOOK_FOR_PYTHONS: Final = (
     "for p in $(ls -d /usr/bin/python3.* /usr/local/bin/python3.* /opt/*/bin/python3 2>/dev/null);"
-    f" do f=$(command -v $p) && $f {ISOLATED_ANY_VERSION} -c 'import sys; sys.exit(sys.version_info < (3, 9))'"
+    " do case ${p##*/} in python3|python3.[0-9]|python3.[0-9][0-9]) ;; *) continue;; esac;"  # not python3.11-config
+    f" f=$(command -v $p) && $f {ISOLATED_ANY_VERSION} -c 'import sys; sys.exit(sys.version_info < (3, 9))'"
     " >/dev/null 2>&1 && echo $f; done | sort -u"
 )
 _VERSION: Final = f"import sys; sys.stdout.write('{MARK}%d.%d.%d ' % sys.version_info[:3])"

@@ -97,6 +97,9 @@ def require_services(cluster: ClusterConfig, worker: WorkerConfig) -> None:
         CHRONY: ("worker configuration: clocks.chrony", worker.clocks.chrony),
     }
     for source in worker.clocks.required:
+        if source not in places:
+            known = ", ".join(places)
+            raise ConfigError(f"clocks.required: expected of {known}, got {source}: nothing here plans it")
         key, place = places[source]
         if not place:
             raise ConfigError(f"{key}: expected one, since clocks.required names {source}, got none")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import secrets
 import shutil
 import subprocess
@@ -16,15 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import CollectionError, ConfigError, ExperimentExistsError, cause
+from node_agent.contract.experiment_name import FORM, LATEST, is_experiment_name
 from node_agent.contract.records import CONFIGS_DIR, MANIFEST_FILE, RAW_DIR, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 RESULTS: Final = "results"
-LATEST: Final = "latest"
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SOURCES: Final = ("fabfile.py", "harness", "node_agent", "analysis", "time_services")
 
 
@@ -56,9 +54,8 @@ def new_name() -> str:
 
 def valid_name(name: str, what: str = "experiment name") -> str:
     """Return ``name`` if it can be an experiment's (or a testbed's). Raises ConfigError that says ``what`` it is."""
-    if not _NAME.fullmatch(name) or name == LATEST:
-        wanted = "up to 64 letters, digits, '_', '.', '-', starting with a letter or digit, and not 'latest'"
-        raise ConfigError(f"{what}: expected {wanted}, got {name!r}")
+    if not is_experiment_name(name):
+        raise ConfigError(f"{what}: expected {FORM}, got {name!r}")
     return name
 
 

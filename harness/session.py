@@ -20,6 +20,7 @@ from harness.planning import RunSpec, require_services, require_two_ports
 from harness.ssh.cluster import Cluster, with_ssh_config
 from harness.ssh.route import given_by
 from harness.testbed import state as testbeds
+from node_agent.contract.experiment_name import LATEST
 from node_agent.contract.records import DEPLOYED
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class Session:
 
     def waiting(self) -> RunFolder | None:
         """Return the experiment that is deployed on the selected cluster and waits for its run, if the latest does."""
-        if self.deployed is None and not (self.results / runs.LATEST).exists():
+        if self.deployed is None and not (self.results / LATEST).exists():
             return None
         folder = runs.find(self.results, self.deployed)
         there = folder.manifest.cluster == self.cluster_name

@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis.errors import AnalysisError
 from analysis.imported.comparison import comparison, comparison_lines
-from analysis.run.load import EXPERIMENT_NAME, LATEST
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
 from node_agent.contract import plan, records
+from node_agent.contract.experiment_name import FORM, is_experiment_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,9 +98,8 @@ def import_published(source: Path, experiment: str, results_dir: Path) -> Path:
 
     The folder appears whole or not at all. Raises UnusableSource or ExperimentExists (exit code 2), in one line each.
     """
-    if not EXPERIMENT_NAME.fullmatch(experiment) or experiment == LATEST:
-        wanted = f"letters, digits, '_', '.', '-', starting with a letter or digit, and not '{LATEST}'"
-        raise ExperimentExists(f"experiment name: expected {wanted}, got {experiment!r}")
+    if not is_experiment_name(experiment):
+        raise ExperimentExists(f"experiment name: expected {FORM}, got {experiment!r}")
     target = results_dir / experiment
     if target.exists() or target.is_symlink():
         raise ExperimentExists(f"experiment {experiment}: expected a new name, got one that has {target}")

@@ -33,6 +33,7 @@ NOT_SENT: Final = frozenset(
 )
 NOT_ANSWERED: Final = NOT_SENT | {"timeout"}
 NOT_RECORDED: Final = "chronyd asks its servers by itself, and nobody counts here"
+NOT_KNOWN: Final = "nothing here knows what a question of this source is on the wire"
 NO_SAMPLES: Final = "no samples.csv of this source"
 
 
@@ -73,6 +74,8 @@ def of(run: Run, source: str) -> Polling:
         return Polling(source, 0, 0, 0, 0)
     if source == records.CHRONY:
         return Polling(source, 0, 0, 0, 0, NOT_RECORDED)
+    if source not in {records.NTP, records.CHRONOTICK}:
+        return Polling(source, 0, 0, 0, 0, NOT_KNOWN)
     parts = [(node, frame[frame["source"] == source], frame) for node, frame in run.samples.items()]
     if not any(len(rows) for _, rows, _ in parts):
         return Polling(source, 0, 0, 0, 0, NO_SAMPLES)

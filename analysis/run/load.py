@@ -12,7 +12,6 @@ wrong.
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,13 +27,12 @@ from analysis.errors import AnalysisError, NoSuchRun
 from analysis.run import memory
 from analysis.run.hashing import HashedFile, Seen
 from node_agent.contract import records
+from node_agent.contract.experiment_name import FORM, LATEST, is_experiment_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 RESULTS_DIR: Final = Path("results")
-LATEST: Final = "latest"
-EXPERIMENT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 INTEGER_COLUMNS: Final = {"event_id", "sequence_number", "stratum", "spins", "sequence"}
 FLOAT_SUFFIXES: Final = ("_ms", "_s", "_level")
@@ -114,8 +112,8 @@ def folder(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> Pa
         return _real(path)
     path = Path(experiment)
     if isinstance(experiment, str) and not any(separator in experiment for separator in "/\\"):
-        if not EXPERIMENT_NAME.fullmatch(experiment):
-            raise NoSuchRun(f"experiment name: expected letters, digits, '_', '.', '-', got {experiment!r}")
+        if not is_experiment_name(experiment) and experiment != LATEST:
+            raise NoSuchRun(f"experiment name: expected {FORM}, got {experiment!r}; name an older folder by its path")
         if not (path / records.MANIFEST_FILE).is_file():
             path = results_dir / experiment
     if not path.is_dir():

@@ -23,6 +23,7 @@ from node_agent.contract.records import (
     OK,
     PROBABILISTIC,
     STALE,
+    TOO_FEW_SERVERS,
     Sample,
 )
 
@@ -217,6 +218,7 @@ class Ntp:
     def __init__(self, servers: Sequence[_Server], clocks: ClocksPlan, valid: int) -> None:
         self._servers, self._clocks, self._valid = servers, clocks, valid
         names = clocks.ntp.servers if clocks.ntp is not None else ()
+        self._wrong = (len(names) - 1) // 2  # so many of the configured ones may be
         self._reference = "utc" if len(names) > 1 else f"server:{names[0]}"
         self._first = min((int(server.published[0]) for server in servers if len(server.published)), default=_FAR)
 
@@ -227,10 +229,12 @@ class Ntp:
             best = intervals[0]
             low, high, joint = best.low, best.high, best.low <= best.high
         else:
-            low, high, joint = _marzullo(intervals)
+            low, high, joint = _marzullo(intervals, self._wrong)
             best = _narrowest(intervals, low, high)
+        answering = np.sum([interval.found for interval in intervals], axis=0)
         status = np.where(joint, OK, INCONSISTENT).astype(object)
-        status[~np.any([interval.found for interval in intervals], axis=0)] = STALE
+        status[answering <= self._wrong] = TOO_FEW_SERVERS
+        status[answering == 0] = STALE
         status[raw < self._first] = NEVER_SAMPLED
         wide = _aged(error, error, self._clocks)
         return Answers(
@@ -239,12 +243,12 @@ class Ntp:
         )  # fmt: skip
 
 
-def _marzullo(intervals: Sequence[_Interval]) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+def _marzullo(intervals: Sequence[_Interval], wrong: int) -> tuple[Ints, Ints, NDArray[np.bool_]]:
     """Return ``clocks.ntp.marzullo`` at each instant: low, high, and whether there is a joint interval."""
     found = np.array([interval.found for interval in intervals])
     valid = np.array([interval.found & (interval.low <= interval.high) for interval in intervals])
     given = found.sum(axis=0)
-    needed = given - (given - 1) // 2
+    needed = np.maximum(given - wrong, 1)
     lows = np.where(valid, np.array([interval.low for interval in intervals]), _FAR)
     highs = np.where(valid, np.array([interval.high for interval in intervals]), _FAR)
     edges = np.concatenate([2 * lows, 2 * highs + 1])  # a point that opens comes before one that closes there

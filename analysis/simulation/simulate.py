@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from analysis.errors import UsageError
-from analysis.run.load import EXPERIMENT_NAME, LATEST, RESULTS_DIR
+from analysis.run.load import RESULTS_DIR
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.recording import record
 from analysis.simulation.world import CHRONOTICK_SERVER, EVENT_PORT, Size, World
 from node_agent.contract import records
+from node_agent.contract.experiment_name import FORM, is_experiment_name
 from node_agent.contract.plan import to_json
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def simulate(
     told = scenarios.read(scenario) if isinstance(scenario, str) else scenario
     size = Size(nodes, events, told.rate_hz if rate_hz is None else rate_hz, seed)
     name = experiment or f"{SIMULATED}-{told.name}-{events}x{nodes - 1}-{seed}"
-    if not EXPERIMENT_NAME.fullmatch(name) or name == LATEST:
-        raise UsageError(f"experiment name: expected letters, digits, '_', '.', '-', and not '{LATEST}', got {name!r}")
+    if not is_experiment_name(name):
+        raise UsageError(f"experiment name: expected {FORM}, got {name!r}")
     path = results / name
     if path.exists():
         raise UsageError(f"experiment {name}: expected a new name, got one that has {path}")

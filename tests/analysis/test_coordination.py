@@ -229,3 +229,10 @@ def test_every_sample_of_a_run_is_a_question_or_a_reason(tmp_path):
     samples(path, "a", [sample(number, "ntp", "ok", **NTP_NUMBERS) for number in range(5)])
     recorded = pd.read_csv(path / records.RAW_DIR / "a" / records.SAMPLES_FILE)
     assert polling.of(load.load(path), "ntp").questions == len(recorded)
+
+
+def test_a_source_that_nobody_knows_on_the_wire_is_not_billed_as_ntp(tmp_path):
+    path = write(Folder({"a": Clock()}, samples=False), tmp_path / "r")
+    samples(path, "a", [sample(number, "gnss", "ok", **NTP_NUMBERS) for number in range(5)])
+    told = polling.of(load.load(path), "gnss").as_dict()
+    assert told == {"status": "not_evaluable", "reason": polling.NOT_KNOWN}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -152,3 +153,11 @@ def test_the_limits_of_what_a_source_says_of_itself_are_the_configurations(spec:
 def test_a_servers_own_clock_is_the_truth_only_where_the_cluster_file_says_so(spec: RunSpec) -> None:
     own = replace(spec, cluster=spec.cluster.model_copy(update={"ntp_own_clock": True}))
     assert planning.node_plans(own, ADDRESSES)["comp11"].clocks.ntp.own_clock
+
+
+def test_a_required_source_that_nothing_plans_is_one_line() -> None:
+    """The configuration's models may know one that planning does not."""
+    worker = SimpleNamespace(clocks=SimpleNamespace(required=["gnss"], chrony=None))
+    cluster = SimpleNamespace(name="c", ntp_server=["a:123"], chronotick_server=None)
+    with pytest.raises(ConfigError, match=r"clocks.required: expected of ntp, chronotick, chrony, got gnss"):
+        planning.require_services(cluster, worker)
