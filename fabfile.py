@@ -18,8 +18,10 @@ import fabric.main
 from invoke import Collection, Context, Exit
 from invoke.tasks import Task
 
-from harness import cluster_names, command_line, config, fabric_settings, interrupts, runs, upkeep
 from harness import experiment as experiments
+from harness import interrupts, operations, results
+from harness.configuration import experiment as config
+from harness.configuration import names as cluster_names
 from harness.errors import (
     EXIT_ANALYSIS,
     EXIT_INTERNAL,
@@ -31,7 +33,8 @@ from harness.errors import (
     HarnessError,
     cause,
 )
-from harness.options import whole_number
+from harness.invocation import command_line, fabric_settings
+from harness.invocation.numbers import whole_number
 from harness.session import Configs, Session
 from harness.testbed import keeper, state
 from node_agent import streams
@@ -39,7 +42,7 @@ from node_agent import streams
 if TYPE_CHECKING:
     from invoke.exceptions import ParseError
 
-    from harness.runs import RunFolder
+    from harness.results import RunFolder
 
 ROOT = Path(__file__).parent
 DEMO_CONFIGS = ROOT / config.CONFIGS / "demo"
@@ -104,7 +107,7 @@ def collect(_: Context, experiment: str | None = None) -> None:
 @fabric.task(help=KNOWN_NAME)
 def status(_: Context, experiment: str | None = None) -> None:
     """Show what every node says of its agent."""
-    upkeep.status(session, session.find(experiment))
+    operations.status(session, session.find(experiment))
 
 
 @fabric.task(
@@ -113,19 +116,19 @@ def status(_: Context, experiment: str | None = None) -> None:
 )
 def logs(_: Context, experiment: str | None = None, lines: str = "40", follow: bool = False) -> None:
     """Show the agents' logs."""
-    upkeep.logs(session, session.find(experiment), whole_number("lines", lines, 0), follow=follow)
+    operations.logs(session, session.find(experiment), whole_number("lines", lines, 0), follow=follow)
 
 
 @fabric.task(help=KNOWN_NAME)
 def stop(_: Context, experiment: str | None = None) -> None:
     """Stop the agents of an experiment, each by its recorded process."""
-    upkeep.stop(session, session.find(experiment))
+    operations.stop(session, session.find(experiment))
 
 
 @fabric.task(help=KNOWN_NAME | {"yes": "remove it", "force": "remove it even if it was not collected"})
 def clean(_: Context, experiment: str | None = None, yes: bool = False, force: bool = False) -> None:
     """Say what of an experiment can go from the nodes, with --yes remove it; results at home stay."""
-    upkeep.clean(session, session.find(experiment), force=force, yes=yes)
+    operations.clean(session, session.find(experiment), force=force, yes=yes)
 
 
 @fabric.task(help=NEW_NAME | CONFIG_HELP)
@@ -150,7 +153,7 @@ def demo(_: Context, experiment: str | None = None) -> None:
 @fabric.task(name="testbed-up", help=TESTBED_NAME)
 def bring_testbed_up(_: Context, name: str = state.DEFAULT_NAME) -> None:
     """Bring up real hosts in network namespaces of this machine (needs root); they stay until testbed-down."""
-    up = keeper.up(state.place(runs.valid_name(name, "testbed name")))
+    up = keeper.up(state.place(results.valid_name(name, "testbed name")))
     session.console.say(f"testbed up: {', '.join(up.hosts)}; ssh_config={up.ssh_config}")
     session.console.say(
         f"fab -S {up.ssh_config} ares check deploy run collect; with virtual clocks: "
@@ -161,7 +164,7 @@ def bring_testbed_up(_: Context, name: str = state.DEFAULT_NAME) -> None:
 @fabric.task(name="testbed-down", help=TESTBED_NAME)
 def take_testbed_down(_: Context, name: str = state.DEFAULT_NAME) -> None:
     """End the testbed with all its processes, namespaces, keys and files."""
-    was_up = keeper.down(state.place(runs.valid_name(name, "testbed name")))
+    was_up = keeper.down(state.place(results.valid_name(name, "testbed name")))
     session.console.say("testbed down" if was_up else "testbed down: there was none")
 
 
@@ -201,7 +204,7 @@ def _deployed(name: str | None, *, given: bool) -> RunFolder | None:
     """
     folder = session.waiting()
     if name is not None:
-        folder = session.find(name) if runs.exists(session.results, name) else None
+        folder = session.find(name) if results.exists(session.results, name) else None
     if folder is not None and given:
         told = "expected no configuration, since it is deployed with one; leave it out, or name a new experiment"
         raise ConfigError(f"experiment {folder.name}: {told}")

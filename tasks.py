@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import invoke.tasks
 from invoke.exceptions import Exit
 
-from harness import settings
 from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError, cause
-from harness.options import positive_number, whole_number
+from harness.invocation import settings
+from harness.invocation.numbers import positive_number, whole_number
 from node_agent import streams
 
 if TYPE_CHECKING:

@@ -6,17 +6,17 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from harness import shell
 from harness.bundle import BUNDLE_NAME
 from harness.errors import PreflightError, RemoteCommandError
 from harness.planning import remote_base
 from harness.remote_python import ISOLATED, ISOLATED_ANY_VERSION, MARK, answer
+from harness.ssh import shell
 from node_agent.contract.plan import KEY_FILE, PLAN_FILE, NodePlan, to_json
 from node_agent.contract.records import STATUS_FILE, NodeStatus
 
 if TYPE_CHECKING:
     from harness.bundle import Bundle
-    from harness.config import ClusterConfig
+    from harness.configuration.experiment import ClusterConfig
     from harness.ssh.host import Host
 
 OLDEST_PYTHON: Final = (3, 9)

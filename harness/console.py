@@ -24,8 +24,8 @@ from node_agent.contract.records import BROADCASTING, CHRONOTICK, NTP, OK, Sourc
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from harness.monitor import NodeView
-    from harness.preflight import ChronoTickCheck, ChronyCheck, NodeCheck, NtpCheck, Preflight
+    from harness.check.preflight import ChronoTickCheck, ChronyCheck, NodeCheck, NtpCheck, Preflight
+    from harness.run.monitor import NodeView
 
 COUNTED: Final = ("sent", "received", "lost")
 PLAIN_WIDTH: Final = 160

@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from harness import collect, ending, interrupts, launch, outcome, phases, runs
+from harness import interrupts, results
 from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, HarnessError, NothingRecordedError
-from harness.monitor import Watch
 from harness.planning import RunSpec, new_run_id, new_run_key, node_plans, run_dir
 from harness.retry import again
+from harness.run import collect, ending, launch, outcome, phases
+from harness.run.monitor import Watch
 from node_agent.contract.records import COLLECTED, DEPLOYED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from harness.agent import Agent
     from harness.console import Console
-    from harness.runs import RunFolder
+    from harness.results import RunFolder
     from harness.session import Configs, Session
     from harness.ssh.cluster import Cluster
     from node_agent.contract.plan import NodePlan
@@ -62,12 +63,12 @@ class Run:
 
 def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
     """Check the cluster, then make the results folder, the agent's place on every node and the run folders there."""
-    name = runs.new_name() if name is None else runs.valid_name(name)
-    if runs.exists(session.results, name):
+    name = results.new_name() if name is None else results.valid_name(name)
+    if results.exists(session.results, name):
         raise ExperimentExistsError(
             f"experiment {name}: expected a new name, got one that has {session.results / name}"
         )
-    runs.demand_writable(session.results)
+    results.demand_writable(session.results)
     checked = session.check(configs)
     checked.demand()
     begin = time.monotonic()
@@ -78,7 +79,7 @@ def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
     launch.make_run_folders(session.cluster(), name)
     manifest.phase_seconds = {"check": round(session.check_s, 3), "deploy": round(time.monotonic() - begin, 3)}
     try:
-        folder = runs.create(session.results, manifest, configs.files)
+        folder = results.create(session.results, manifest, configs.files)
     except ConfigError:
         launch.remove_run_folders(session.cluster(), name)
         raise
@@ -199,7 +200,7 @@ def _keep_plan(node: NodeManifest, plan: NodePlan) -> None:
 
 
 def _manifest(session: Session, spec: RunSpec) -> Manifest:
-    version = runs.code_version(session.root) | {"agent_sha256": session.bundle().sha256}
+    version = results.code_version(session.root) | {"agent_sha256": session.bundle().sha256}
     hosts = session.cluster().hosts
     return Manifest(
         run_id=spec.run_id,
@@ -207,7 +208,7 @@ def _manifest(session: Session, spec: RunSpec) -> Manifest:
         cluster=spec.cluster.name,
         phase=DEPLOYED,
         outcome=None,
-        created_utc=runs.utc_now(),
+        created_utc=results.utc_now(),
         code_version=version,
         argv=sys.argv,
         config={

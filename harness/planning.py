@@ -25,7 +25,7 @@ from node_agent.contract.records import CHRONOTICK, CHRONY, NTP
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from harness.config import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
+    from harness.configuration.experiment import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
 
 # Until it is ready an agent waits for good samples: start-up, and ChronoTick's warm-up of a few NTP samples.
 READY_SLACK_S: Final = 30.0

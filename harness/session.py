@@ -12,8 +12,10 @@ from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Any, Final
 
 from harness import bundle as bundles
-from harness import config, localcluster, preflight, runs
+from harness import localcluster, results
 from harness.agent import Agent
+from harness.check import preflight
+from harness.configuration import experiment
 from harness.console import Console
 from harness.errors import ConfigError, PreflightError, cause
 from harness.planning import RunSpec, require_services, require_two_ports
@@ -24,10 +26,10 @@ from node_agent.contract.experiment_name import LATEST
 from node_agent.contract.records import DEPLOYED
 
 if TYPE_CHECKING:
-    from harness.config import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
+    from harness.check.preflight import Preflight
+    from harness.configuration.experiment import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
     from harness.localcluster import LocalCluster
-    from harness.preflight import Preflight
-    from harness.runs import RunFolder
+    from harness.results import RunFolder
     from node_agent.contract.records import Manifest
 
 DEFAULT_CLUSTER: Final = "ares"
@@ -48,7 +50,7 @@ class Session:
     def __init__(self, root: Path, console: Console | None = None) -> None:
         """Start with the default cluster selected and nothing connected. ``root`` is the folder of the fabfile."""
         self.root = root
-        self.results = _short(root / runs.RESULTS)
+        self.results = _short(root / results.RESULTS)
         self.console = console or Console()
         self.exit_code = 0
         self.begun = False  # whether a run was begun, so that something was started
@@ -90,7 +92,7 @@ class Session:
 
     def cluster_config(self) -> ClusterConfig:
         """Return the selected cluster as its file says. Raises ConfigError."""
-        read = config.load_cluster(_short(self.root / config.CLUSTERS / f"{self.cluster_name}.yaml"))
+        read = experiment.load_cluster(_short(self.root / experiment.CLUSTERS / f"{self.cluster_name}.yaml"))
         return read.model_copy(update={"gateway": None}) if self._direct else read
 
     def cluster(self) -> Cluster:
@@ -120,27 +122,27 @@ class Session:
 
     def configs(self, folder: str | None = None, coordinator: str | None = None, worker: str | None = None) -> Configs:
         """Read the experiment's configuration files, from ``configs/`` unless told. Raises ConfigError."""
-        base = Path(folder) if folder else _short(self.root / config.CONFIGS)
-        coordinator_path = Path(coordinator) if coordinator else base / config.COORDINATOR_CONFIG
-        worker_path = Path(worker) if worker else base / config.WORKER_CONFIG
-        read = (config.load_coordinator(coordinator_path), config.load_worker(worker_path))
+        base = Path(folder) if folder else _short(self.root / experiment.CONFIGS)
+        coordinator_path = Path(coordinator) if coordinator else base / experiment.COORDINATOR_CONFIG
+        worker_path = Path(worker) if worker else base / experiment.WORKER_CONFIG
+        read = (experiment.load_coordinator(coordinator_path), experiment.load_worker(worker_path))
         require_services(self.cluster_config(), read[1])
         require_two_ports(*read)
-        cluster_path = _short(self.root / config.CLUSTERS / f"{self.cluster_name}.yaml")
+        cluster_path = _short(self.root / experiment.CLUSTERS / f"{self.cluster_name}.yaml")
         return Configs(*read, (coordinator_path, worker_path, cluster_path))
 
     def kept_configs(self, folder: RunFolder) -> Configs:
         """Return the configuration an experiment was deployed with."""
         kept = folder.manifest.config
         return Configs(
-            config.CoordinatorConfig.model_validate(kept["coordinator"]),
-            config.WorkerConfig.model_validate(kept["worker"]),
+            experiment.CoordinatorConfig.model_validate(kept["coordinator"]),
+            experiment.WorkerConfig.model_validate(kept["worker"]),
             (),
         )
 
     def find(self, name: str | None) -> RunFolder:
         """Return the experiment a task means: the named, else this chain's, else the latest. Selects its cluster."""
-        folder = runs.find(self.results, self.deployed if name is None else name)
+        folder = results.find(self.results, self.deployed if name is None else name)
         self.select_for(folder.manifest)
         return folder
 
@@ -153,7 +155,7 @@ class Session:
         """Return the experiment that is deployed on the selected cluster and waits for its run, if the latest does."""
         if self.deployed is None and not (self.results / LATEST).exists():
             return None
-        folder = runs.find(self.results, self.deployed)
+        folder = results.find(self.results, self.deployed)
         there = folder.manifest.cluster == self.cluster_name
         return folder if there and folder.manifest.phase == DEPLOYED and not self.gone(folder) else None
 

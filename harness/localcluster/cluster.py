@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from harness.config import split_host_port, split_url
+from harness.configuration.experiment import split_host_port, split_url
 from harness.environment import known_environment
 from harness.errors import ConfigError, PreflightError
 from harness.localcluster.claims import claim
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO
 
-    from harness.config import ClusterConfig, NodeConfig
+    from harness.configuration.experiment import ClusterConfig, NodeConfig
     from harness.localcluster.messages import Service
 
 START_DEADLINE_S = 30.0

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import paramiko
 
-from harness.answers import Answers
 from harness.errors import HarnessError
-from harness.fabric_settings import FabricSettings, demand_local_user
+from harness.invocation.fabric_settings import FabricSettings, demand_local_user
+from harness.ssh.answers import Answers
 from harness.ssh.connection import Connection
 from harness.ssh.host import Host
 from harness.ssh.route import Routes, given_by, ssh_argv
@@ -18,7 +18,7 @@ from harness.ssh.route import Routes, given_by, ssh_argv
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from harness.config import ClusterConfig
+    from harness.configuration.experiment import ClusterConfig
     from harness.ssh.route import Route
 
 # Logins at once: OpenSSH's MaxStartups begins to refuse at 10 that are not through yet, and others log in as well.

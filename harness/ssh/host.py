@@ -1,7 +1,7 @@
 """One node over SSH: commands and files.
 
 Every action has a deadline and fails as an UnreachableError, RemoteCommandError or DeadlineError that names the node.
-Remote paths may start with ``~/``; they hold no character a shell would look at (``harness.config`` sees to that).
+Remote paths may start with ``~/``; they hold no character a shell would look at (``configuration`` sees to that).
 What a login prints by itself, a banner or an ``echo`` in some profile, is never taken for an answer: commands begin to
 speak after a mark, and where such words spoil SFTP, files go by the shell.
 """
@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import paramiko
 
-from harness import shell
 from harness.errors import DeadlineError, HarnessError, LostError, RemoteCommandError, UnreachableError
-from harness.ssh import shell_files
+from harness.ssh import shell, shell_files
 from harness.ssh.channels import (
     ALIVE_TIMEOUT_S,
     COMMAND_TIMEOUT_S,
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness.config import NodeConfig
+    from harness.configuration.experiment import NodeConfig
     from harness.ssh.connection import Connection
     from harness.ssh.route import Route
 

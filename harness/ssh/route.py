@@ -11,11 +11,11 @@ from harness.errors import ConfigError
 from harness.ssh.channels import CONNECT_TIMEOUT_S
 from harness.ssh.config.options import Hop, SshOptions, in_force
 from harness.ssh.config.question import NO_FILE, Question, quoted
-from harness.ssh.host_keys import ACCEPT_NEW, Trust
 from harness.ssh.identities import Secrets
+from harness.ssh.trust.host_keys import ACCEPT_NEW, Trust
 
 if TYPE_CHECKING:
-    from harness.config import ClusterConfig, SshConfig
+    from harness.configuration.experiment import ClusterConfig, SshConfig
 
 MAX_HOPS: Final = 16  # a way that is longer leads in a circle
 

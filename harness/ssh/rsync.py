@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from harness.config import NodeConfig
+    from harness.configuration.experiment import NodeConfig
 
 
 def missing_here() -> str | None:

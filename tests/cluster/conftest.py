@@ -17,7 +17,7 @@ import fabric
 import pytest
 import yaml
 
-from harness.config import ClusterConfig, load_cluster
+from harness.configuration.experiment import ClusterConfig, load_cluster
 from harness.testbed.needs import why_not
 from harness.testbed.testbed import start
 

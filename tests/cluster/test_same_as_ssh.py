@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.errors import HarnessError
-from harness.ssh import known_hosts, rsync
+from harness.ssh import rsync
 from harness.ssh.cluster import Cluster, with_ssh_config
 from harness.ssh.config.options import in_force
 from harness.ssh.config.question import Question, under_home
+from harness.ssh.trust import known_hosts
 from harness.testbed.topology import USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.config import ClusterConfig
+    from harness.configuration.experiment import ClusterConfig
     from harness.testbed.testbed import Testbed
 
 NODE = "ares-comp-11"

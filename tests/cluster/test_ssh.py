@@ -24,7 +24,7 @@ from harness.testbed.topology import HOME, USER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness.config import ClusterConfig
+    from harness.configuration.experiment import ClusterConfig
     from harness.testbed.testbed import Testbed
 
 TMP = "/tmp"  # noqa: S108 - the hosts' own

@@ -8,7 +8,7 @@ from analysis.errors import AnalysisError
 from analysis.imported import older_format
 from analysis.run import load
 from analysis.simulation.simulate import simulate
-from harness import runs
+from harness import results as runs
 from harness.errors import ConfigError
 from node_agent.contract.experiment_name import FORM
 

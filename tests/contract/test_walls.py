@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("node_agent", "harness", "analysis", "time_services")
@@ -35,6 +36,8 @@ PACKAGES = ("node_agent", "harness", "analysis", "time_services")
             "from analysis.questions import causality",
             "analysis: a floor imports only lower ones",
         ),
+        ("harness/new.py", "import json", "harness: a floor imports only lower ones"),
+        ("harness/ssh/new.py", "from harness.run import launch", "harness: a floor imports only lower ones"),
         ("analysis/new.py", "import json", "analysis: a floor imports only lower ones"),
         ("harness/new.py", "from analysis.run import load", "harness and analysis do not know each other"),
     ],
@@ -49,3 +52,9 @@ def test_a_new_file_cannot_escape(tmp_path: Path, place: str, line: str, contrac
     assert done.returncode == 1, done.stdout + done.stderr
     broken = " ".join(" ".join(done.stdout.split()).partition("Broken contracts")[2].split())
     assert contract in broken
+
+
+def test_not_every_command_tells_what_it_compiled() -> None:
+    """With it, every `uv run` says how many files it compiled."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]
+    assert "compile-bytecode" not in settings

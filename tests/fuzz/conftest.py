@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +14,6 @@ if TYPE_CHECKING:
 
 CASES = int(os.environ.get("FUZZ_CASES", "0"))
 _COUNTED: dict[str, Counter[str]] = {}
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "analysis"))  # run folders are made by the code that tests analysis
 
 settings.register_profile(
     "fuzz",

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from harness import localcluster
-from harness.config import ClusterConfig, load_cluster
+from harness.configuration.experiment import ClusterConfig, load_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

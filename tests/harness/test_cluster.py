@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import asyncssh
 import pytest
 
-from harness.addresses import resolve
-from harness.config import ClusterConfig, SshConfig
+from harness.check.addresses import resolve
+from harness.configuration.experiment import ClusterConfig, SshConfig
 from harness.errors import DeadlineError, PreflightError, RemoteCommandError, UnreachableError
 from harness.ssh import rsync
 from harness.ssh.cluster import Cluster

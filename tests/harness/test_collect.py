@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import assembly, collect
 from harness.errors import CollectionError, UnreachableError
-from harness.runs import RunFolder
+from harness.results import RunFolder
+from harness.run import assembly, collect
 from harness.ssh import rsync
 from harness.ssh.cluster import Cluster
 from node_agent.contract.records import CHECKSUMS_FILE, events_columns, worker_columns
-from tests.harness.test_runs import manifest
+from tests.harness.test_results import manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.config import ClusterConfig
+    from harness.configuration.experiment import ClusterConfig
     from harness.errors import HarnessError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.config import load_cluster, load_coordinator, load_worker
+from harness.configuration.experiment import load_cluster, load_coordinator, load_worker
 from harness.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import ending
-from harness.config import load_cluster, load_coordinator, load_worker
+from harness.configuration.experiment import load_cluster, load_coordinator, load_worker
 from harness.errors import RunError
-from harness.monitor import NodeView
 from harness.planning import RunSpec
+from harness.run import ending
+from harness.run.monitor import NodeView
 from node_agent.contract.records import NodeStatus
 
 if TYPE_CHECKING:

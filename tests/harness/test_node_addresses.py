@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness import addresses
+from harness.check import addresses
 from harness.errors import PreflightError
 from harness.remote_python import answer
 from harness.ssh.channels import Result

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import outcome
-from harness.config import load_coordinator, load_worker
+from harness.configuration.experiment import load_coordinator, load_worker
+from harness.run import outcome
 from node_agent.contract.records import Manifest, NodeStatus
-from tests.harness.test_runs import manifest
+from tests.harness.test_results import manifest
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 COORDINATOR = load_coordinator(CONFIGS / "coordinator_config.yaml")

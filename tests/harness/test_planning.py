@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness import planning
-from harness.config import ChronyConfig, load_cluster, load_coordinator, load_worker
+from harness.configuration.experiment import ChronyConfig, load_cluster, load_coordinator, load_worker
 from harness.errors import ConfigError
 from harness.planning import RunSpec
 from node_agent.contract.plan import from_json, to_json

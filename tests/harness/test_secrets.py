@@ -10,11 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from harness import bundle as bundles
-from harness import planning, yaml_files
+from harness import planning
 from harness.agent import Agent
-from harness.config import ClusterConfig
+from harness.configuration import yaml_files
+from harness.configuration.experiment import ClusterConfig
 from harness.errors import ConfigError, RemoteCommandError
-from harness.runs import valid_name
+from harness.results import valid_name
 from harness.ssh.cluster import Cluster
 from node_agent.contract.plan import KEY_FILE, NodePlan
 

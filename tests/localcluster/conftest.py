@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import paramiko
 import pytest
 
-from harness.config import ClusterConfig, load_cluster
+from harness.configuration.experiment import ClusterConfig, load_cluster
 from harness.localcluster import LocalCluster, start
 
 if TYPE_CHECKING:

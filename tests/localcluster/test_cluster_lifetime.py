@@ -25,7 +25,7 @@ PARENT = """
 import json, sys
 from pathlib import Path
 import paramiko
-from harness.config import load_cluster
+from harness.configuration.experiment import load_cluster
 from harness.localcluster import start
 
 with start(load_cluster(Path(sys.argv[1]))) as local:

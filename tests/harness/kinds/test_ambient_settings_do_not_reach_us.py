@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness import environment, localcluster
-from harness.config import load_cluster
+from harness.configuration.experiment import load_cluster
 
 if TYPE_CHECKING:
-    from harness.config import ClusterConfig
+    from harness.configuration.experiment import ClusterConfig
     from tests.harness.conftest import Project
 
 BIN = Path(sys.executable).parent
@@ -245,9 +245,9 @@ def test_our_own_programs_start_in_a_known_environment(
 
 
 def test_the_code_version_is_of_this_tree_inside_a_git_hook_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness import runs
+    from harness import results
 
-    expected = runs.code_version(ROOT)
+    expected = results.code_version(ROOT)
     monkeypatch.setenv("GIT_DIR", "/nonexistent")
     monkeypatch.setenv("GIT_WORK_TREE", "/")
-    assert runs.code_version(ROOT) == expected
+    assert results.code_version(ROOT) == expected

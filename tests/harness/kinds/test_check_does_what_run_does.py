@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import paramiko
 import pytest
 
-from harness import rehearsal
+from harness.check import rehearsal
 from harness.errors import PreflightError
 from harness.ssh import channels
 from harness.ssh.cluster import Cluster
@@ -17,7 +17,7 @@ from harness.ssh.connection import _Transport
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.config import ClusterConfig
+    from harness.configuration.experiment import ClusterConfig
     from tests.harness.conftest import Project
 
 

@@ -12,10 +12,10 @@ import paramiko
 import pytest
 
 from harness.errors import UnreachableError
-from harness.ssh import known_hosts
 from harness.ssh.cluster import Cluster, with_ssh_config
 from harness.ssh.config.options import SshOptions
-from harness.ssh.host_keys import HostKeyError, HostKeys, Trust
+from harness.ssh.trust import known_hosts
+from harness.ssh.trust.host_keys import HostKeyError, HostKeys, Trust
 
 needs_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen on this machine")
 

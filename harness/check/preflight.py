@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from harness import rehearsal
-from harness.addresses import resolve
+from harness.check import rehearsal
+from harness.check.addresses import resolve
 from harness.errors import HarnessError, PreflightError, RemoteCommandError
 from harness.planning import RunSpec, new_run_id, node_plans
 from harness.retry import again
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from harness.agent import Agent
     from harness.bundle import Bundle
-    from harness.config import ClusterConfig, CoordinatorConfig, WorkerConfig
+    from harness.configuration.experiment import ClusterConfig, CoordinatorConfig, WorkerConfig
     from harness.ssh.cluster import Cluster
     from harness.ssh.host import Host
     from node_agent.contract.plan import NodePlan

@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.assembly import assemble
 from harness.errors import CollectionError, NothingRecordedError, UnreachableError
 from harness.planning import run_dir
+from harness.results import told_of_disk
 from harness.retry import again
-from harness.runs import told_of_disk
+from harness.run.assembly import assemble
 from harness.ssh import rsync
 from node_agent.contract.records import CHECKSUMS_FILE, STATUS_FILE, NodeStatus
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from harness.agent import Agent
     from harness.errors import HarnessError
-    from harness.runs import RunFolder
+    from harness.results import RunFolder
     from harness.ssh.cluster import Cluster
     from harness.ssh.host import Host
 

@@ -23,7 +23,7 @@ from node_agent.contract import records
 from node_agent.contract.records import CHRONOTICK, COLUMN_PREFIX, NTP, OK, USER, Sample, Stamp, reading_cells
 from node_agent.sampler import row as sample_row
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MS, S = 1_000_000, 1_000_000_000
 SERVER, TICK = "10.0.0.1:123", "http://10.0.0.1:8124"
 CLOCKS = plans.ClocksPlan(plans.NtpPlan((SERVER,), query_interval_s=1.0), plans.ChronoTickPlan(TICK))

@@ -12,7 +12,7 @@ from typing import Final
 
 import paramiko
 
-from harness.ssh.host_certificates import read
+from harness.ssh.trust.host_certificates import read
 
 SSH_KEYGEN_TIMEOUT_S: Final = 10.0
 _KRL: Final = b"SSHKRL\n\0"

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from harness.strict import Port, Positive, Strict
-from harness.yaml_files import problem
+from harness.configuration.base import Port, Positive, Strict
+from harness.configuration.yaml_files import problem
 from node_agent.contract.plan import COORDINATOR, NODE_ID_PATTERN, WORKER, PlanError, VirtualClock, virtual_clock_from
 from node_agent.contract.servers import URL_PATTERN, Ipv6Error, is_ipv6, split_address
 

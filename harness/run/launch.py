@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness import interrupts, shell
-from harness.ending import last_words
+from harness import interrupts
 from harness.errors import RemoteCommandError, RunError
 from harness.planning import run_dir
 from harness.retry import again
+from harness.run.ending import last_words
+from harness.ssh import shell
 from node_agent.contract.records import STARTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from harness.agent import Agent, Stopped
-    from harness.answers import Answers
-    from harness.monitor import NodeView, Watch
+    from harness.run.monitor import NodeView, Watch
+    from harness.ssh.answers import Answers
     from harness.ssh.cluster import Cluster
     from harness.ssh.host import Host
     from node_agent.contract.plan import NodePlan

@@ -10,12 +10,12 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from harness import shell
 from harness.errors import PreflightError
 from harness.planning import remote_base
+from harness.ssh import shell
 
 if TYPE_CHECKING:
-    from harness.config import ClusterConfig
+    from harness.configuration.experiment import ClusterConfig
     from harness.ssh.host import Host
 
 _GUARD: Final = "case $- in *i*) ;; *) return;; esac"

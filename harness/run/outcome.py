@@ -19,7 +19,7 @@ from node_agent.contract.records import (
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from harness.config import CoordinatorConfig, WorkerConfig
+    from harness.configuration.experiment import CoordinatorConfig, WorkerConfig
 
 
 NOTHING_SENT: Final = "no event was sent"

@@ -7,7 +7,7 @@ import hashlib
 import io
 from typing import TYPE_CHECKING
 
-from harness.runs import RunFolder, write_atomically
+from harness.results import RunFolder, write_atomically
 from node_agent.contract.records import (
     COMMIT_WAIT_FILE,
     COORDINATOR_FILE,

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from harness import interrupts, launch, shell
+from harness import interrupts
 from harness.errors import ConfigError, RunError
-from harness.monitor import Watch
 from harness.planning import remote_base, run_dir
 from harness.retry import again
+from harness.run import launch
+from harness.run.monitor import Watch
+from harness.ssh import shell
 from node_agent.contract.records import COLLECTED, DEPLOYED, LOG_FILE, RUN_RUNNING
 
 if TYPE_CHECKING:
-    from harness.runs import RunFolder
+    from harness.results import RunFolder
     from harness.session import Session
     from harness.ssh.host import Host
 

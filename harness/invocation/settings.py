@@ -14,8 +14,8 @@ import invoke.config
 import invoke.main
 from invoke.exceptions import Exit
 
-from harness import command_line
 from harness.errors import EXIT_USAGE
+from harness.invocation import command_line
 
 if TYPE_CHECKING:
     from invoke.program import Program

@@ -11,8 +11,8 @@ from harness.errors import DeadlineError, RunError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from harness.monitor import NodeView, Watch
     from harness.planning import RunSpec
+    from harness.run.monitor import NodeView, Watch
 
 GONE_AFTER_S: Final = 20.0  # a node that cannot be reached for so long is not waited for
 UNTOLD_S: Final = 10.0  # beyond drain and tail: so long after the coordinator's end a worker was not told of it

@@ -1,4 +1,4 @@
-"""What ``fab`` and every connection start from: fabric's defaults, see ``harness.settings``."""
+"""What ``fab`` and every connection start from: fabric's defaults, see ``harness.invocation.settings``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import fabric.config
 import fabric.main
 
 from harness.errors import ConfigError
-from harness.settings import KnownState, start
+from harness.invocation.settings import KnownState, start
 
 
 class FabricSettings(KnownState, fabric.config.Config):  # type: ignore[misc]  # fabric publishes no types

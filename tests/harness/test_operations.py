@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import shell
+from harness.ssh import shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from harness.config import ClusterConfig
+    from harness.configuration.experiment import ClusterConfig
     from tests.harness.conftest import Project
 
 NASTY = [

@@ -1,6 +1,6 @@
 """What the configuration files may say: strict models, one per file of ``configs/``.
 
-Unknown keys, wrong types and impossible values are refused (``harness.yaml_files`` says how). The models are frozen;
+Unknown keys, wrong types and impossible values are refused (``yaml_files`` says how). The models are frozen;
 the embedded cluster returns a changed copy (``ClusterConfig.model_copy(update=...)``) with real ports and epochs in it.
 """
 
@@ -11,9 +11,16 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.cluster_config import ClusterConfig, NodeConfig, SshConfig, VirtualClockConfig, split_host_port, split_url
-from harness.strict import NotNegative, Positive, Strict
-from harness.yaml_files import load, problem
+from harness.configuration.base import NotNegative, Positive, Strict
+from harness.configuration.cluster import (
+    ClusterConfig,
+    NodeConfig,
+    SshConfig,
+    VirtualClockConfig,
+    split_host_port,
+    split_url,
+)
+from harness.configuration.yaml_files import load, problem
 from node_agent.contract.plan import MAX_STRATUM
 
 __all__ = [

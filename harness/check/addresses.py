@@ -10,14 +10,14 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
-from harness import shell
 from harness.errors import PreflightError
 from harness.remote_python import ISOLATED, MARK, answer
 from harness.retry import again
+from harness.ssh import shell
 from node_agent.contract.servers import is_ipv6, no_ipv6
 
 if TYPE_CHECKING:
-    from harness.config import NodeConfig
+    from harness.configuration.experiment import NodeConfig
     from harness.ssh.channels import Result
     from harness.ssh.cluster import Cluster
 

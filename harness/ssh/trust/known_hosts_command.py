@@ -8,15 +8,15 @@ import subprocess
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
-from harness.ssh import known_hosts
 from harness.ssh.config.tokens import expanded, tokens
 from harness.ssh.config.words import BadLineError, words
+from harness.ssh.trust import known_hosts
 
 if TYPE_CHECKING:
     import paramiko
 
     from harness.ssh.config.options import SshOptions
-    from harness.ssh.known_hosts import Known
+    from harness.ssh.trust.known_hosts import Known
 
 COMMAND_TIMEOUT_S: Final = 10.0
 _NONE: Final = "NONE"

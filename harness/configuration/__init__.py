@@ -1,0 +1,1 @@
+"""What the files of ``configs/`` may say: strict models, one per file, and what is wrong with one in a line."""

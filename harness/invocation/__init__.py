@@ -1,0 +1,1 @@
+"""What ``fab`` and ``invoke`` themselves take from a command line and from their surroundings."""

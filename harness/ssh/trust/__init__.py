@@ -1,0 +1,1 @@
+"""Which host keys are believed, as ssh believes them."""
