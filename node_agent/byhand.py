@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import sys
 from typing import TYPE_CHECKING
@@ -105,6 +106,8 @@ def _broadcast(arguments: argparse.Namespace) -> BroadcastPlan:
     workers = []
     for address in arguments.workers.split(","):
         host, port = split_address(address)
+        if not re.search(r":[0-9]+$", address):  # where it is left out, that of NTP is meant
+            raise ValueError(f"--workers: expected H:P,H:P, got {address!r}")
         workers.append(WorkerAddress(address.replace(":", "-"), host, port))
     return BroadcastPlan(tuple(workers), arguments.num_events, (arguments.delay_ms,))
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from harness.agent import Agent, Stopped
     from harness.run.monitor import NodeView, Watch
-    from harness.ssh.answers import Answers
     from harness.ssh.cluster import Cluster
     from harness.ssh.host import Host
+    from harness.ssh.per_node import Answers
     from node_agent.contract.plan import NodePlan
 
 

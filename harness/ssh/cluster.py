@@ -10,9 +10,9 @@ import paramiko
 
 from harness.errors import HarnessError
 from harness.invocation.fabric_settings import FabricSettings, demand_local_user
-from harness.ssh.answers import Answers
 from harness.ssh.connection import Connection
 from harness.ssh.host import Host
+from harness.ssh.per_node import Answers
 from harness.ssh.route import Routes, given_by, ssh_argv
 
 if TYPE_CHECKING:

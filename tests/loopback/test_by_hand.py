@@ -174,6 +174,10 @@ def test_a_port_in_use_is_one_line_and_leaves_nothing_behind(tmp_path):
         (["worker", "--output", "x.csv", "--ntp-server", "host:ntp"], "expected host:port, got 'host:ntp'"),
         (["worker", "--output", "x.csv", "--chronotick-server", "host"], "expected http://HOST:PORT, got 'host'"),
         (["coordinator", "--output", "x.csv"], "--workers: expected H:P,H:P"),
+        (
+            ["coordinator", "--output", "x.csv", "--workers", "h:1,127.0.0.1"],
+            "--workers: expected H:P,H:P, got '127.0.0.1'",
+        ),
         (["coordinator", "--output", "x.csv", "--workers", "h:0"], "expected host:port, got 'h:0'"),
         (["coordinator", "--output", "x.csv", "--workers", "h:1", "--num-events", "0"], "--num-events: expected 1"),
     ],

@@ -208,7 +208,7 @@ def test_a_user_without_a_name_is_no_error(project: Project, error: str) -> None
         "import pwd, runpy, sys\n"
         f"def nobody(uid): raise {error}(uid)\n"
         f"pwd.getpwuid = nobody; sys.argv[0] = {str(BIN / 'fab')!r}\n"
-        f"from harness import fabric_settings; fabric_settings.begin()\n"
+        f"from harness.invocation import fabric_settings; fabric_settings.begin()\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     named_by = ("USER", "LOGNAME", "LNAME", "USERNAME")

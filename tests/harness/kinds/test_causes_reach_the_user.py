@@ -102,7 +102,7 @@ def test_settings_that_cannot_be_read_are_named(project: Project, name: str, con
 
 def begun_early(project: Project, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run fab as it is begun where the project is installed (begin.pth): before it reads anything."""
-    words = "from harness import fabric_settings as f; f.begin(); import fabric.main as m; m.program.run()"
+    words = "from harness.invocation import fabric_settings as f; f.begin(); import fabric.main as m; m.program.run()"
     return subprocess.run(
         [sys.executable, "-c", words, *arguments], cwd=cwd or project.path, capture_output=True, text=True, timeout=90,
         check=False,
