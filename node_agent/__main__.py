@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from node_agent import lifecycle, options, streams
+from node_agent import lifecycle, streams
+from node_agent.by_hand import options
 from node_agent.contract import plan as plans
 from node_agent.lifecycle import EXIT_USAGE, AgentError, expand
 
@@ -73,12 +74,13 @@ def _read_plan(path: str) -> plans.NodePlan:
 
 
 def _work(arguments: argparse.Namespace) -> int:
-    from node_agent import byhand, serve  # noqa: PLC0415 - httpx takes a quarter of a second that `status` should not
+    from node_agent import serve  # noqa: PLC0415 - httpx takes a quarter of a second that `status` should not
+    from node_agent.by_hand import runs  # noqa: PLC0415 - httpx takes a quarter of a second that `status` should not
 
     if arguments.plan is None:
         if arguments.detach:
             raise AgentError("--detach: expected together with --plan", EXIT_USAGE)
-        return byhand.work(arguments)
+        return runs.work(arguments)
     plan = _read_plan(arguments.plan)
     if plan.role != arguments.role:
         raise AgentError(f"plan {arguments.plan}: expected one of a {arguments.role}, got a {plan.role}'s", EXIT_USAGE)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from node_agent.contract.servers import is_ipv6, no_ipv6
 from node_agent.datagrams import mmsg
 from node_agent.lifecycle import EXIT_USAGE, AgentError
-from node_agent.resolver import RESOLVER, UNRESOLVED, LookUpError, udp_addresses
+from node_agent.local.resolver import RESOLVER, UNRESOLVED, LookUpError, udp_addresses
 
 if TYPE_CHECKING:
     from typing import Union

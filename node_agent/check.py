@@ -9,7 +9,7 @@ import shutil
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent import addresses, machine
+from node_agent import addresses
 from node_agent.clocks import chrony, ntp_packet, self_report
 from node_agent.clocks.base import good
 from node_agent.clocks.self_report import limits_of
@@ -18,8 +18,9 @@ from node_agent.contract.records import OK
 from node_agent.exchange import chrony as chrony_exchange
 from node_agent.exchange.chronotick import ChronoTickClient
 from node_agent.exchange.ntp import NtpServer
-from node_agent.instants import LocalClock
 from node_agent.lifecycle import expand
+from node_agent.local import machine
+from node_agent.local.instants import LocalClock
 
 if TYPE_CHECKING:
     from pathlib import Path

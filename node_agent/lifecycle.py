@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent import machine, reserve
 from node_agent.contract import plan, records
 from node_agent.datagrams.wire import KEY_SIZE
+from node_agent.local import machine, reserve
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,17 +10,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from node_agent import machine, reserve
+from node_agent.after_events.commit_wait import CommitWait
+from node_agent.after_events.per_event import PerEvent
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.sources import column_prefixes, configured
-from node_agent.commit_wait import CommitWait
 from node_agent.contract import records
 from node_agent.contract.plan import PER_EVENT
 from node_agent.contract.records import Available, NodeStatus, SourceStatus, Unavailable
 from node_agent.exchange.chronotick import ChronoTickClient
-from node_agent.instants import ClockPair, LocalClock, user_stamp
-from node_agent.journal import FLUSH_EVERY_S, Journal
-from node_agent.per_event import PerEvent
+from node_agent.local import machine, reserve
+from node_agent.local.instants import ClockPair, LocalClock, user_stamp
+from node_agent.local.journal import FLUSH_EVERY_S, Journal
 from node_agent.readings import Readings
 from node_agent.sampler import Sampler
 

@@ -24,7 +24,7 @@ from node_agent.datagrams import kernel_stamps, mmsg, wire
 from node_agent.datagrams.probe import PROBE_SIZE, ProbeWire
 from node_agent.datagrams.transmit_stamps import Departures
 from node_agent.duplicates import Seen, SequenceSpan
-from node_agent.instants import Anchor, ClockPair, anchor, anchored, kernel_stamp, user_stamp
+from node_agent.local.instants import Anchor, ClockPair, anchor, anchored, kernel_stamp, user_stamp
 
 if TYPE_CHECKING:
     import socket

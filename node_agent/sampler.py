@@ -18,15 +18,15 @@ from node_agent.contract.records import NTP, SAMPLES_COLUMNS, Sample
 from node_agent.exchange import chrony as chrony_exchange
 from node_agent.exchange.chronotick import MAX_NTP_SAMPLES, ChronoTickClient
 from node_agent.exchange.ntp import NtpServer
-from node_agent.journal import cell
+from node_agent.local.journal import cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from node_agent.clocks.base import ClockSource
     from node_agent.contract.plan import ClocksPlan
-    from node_agent.instants import LocalClock
-    from node_agent.journal import Journal
+    from node_agent.local.instants import LocalClock
+    from node_agent.local.journal import Journal
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent import addresses, lifecycle, machine
+from node_agent import addresses, lifecycle
 from node_agent.check import bind_problem
 from node_agent.clocks.sources import column_prefixes
 from node_agent.contract import records
@@ -22,6 +22,7 @@ from node_agent.contract.plan import COORDINATOR, KERNEL_STAMPS, WORKER, NodePla
 from node_agent.coordinator import Coordinator
 from node_agent.datagrams import kernel_stamps
 from node_agent.lifecycle import EXIT_FAILED, EXIT_UNFIT, EXIT_USAGE, AgentError
+from node_agent.local import machine
 from node_agent.node import Node
 from node_agent.probes import PROBE_BUFFER_BYTES, ProbeMesh
 from node_agent.worker import Worker

@@ -14,7 +14,7 @@ from node_agent.contract import records
 from node_agent.contract.records import KERNEL_RX, USER, Stamp
 from node_agent.datagrams import kernel_stamps, mmsg, wire
 from node_agent.duplicates import Seen, SequenceRanges, SequenceSpan
-from node_agent.instants import Anchor, ClockPair, anchor, anchored, user_stamp
+from node_agent.local.instants import Anchor, ClockPair, anchor, anchored, user_stamp
 
 if TYPE_CHECKING:
     import socket

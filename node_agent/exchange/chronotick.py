@@ -15,13 +15,13 @@ import httpx
 
 from node_agent.clocks import chronotick
 from node_agent.contract.records import CHRONOTICK, CLOCK_STEP, NO_TLS, OK, UNTRUSTED_CERTIFICATE, Sample
-from node_agent.instants import ClockPair, stepped
-from node_agent.resolver import LookUpError, tcp_addresses
+from node_agent.local.instants import ClockPair, stepped
+from node_agent.local.resolver import LookUpError, tcp_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from node_agent.instants import LocalClock
+    from node_agent.local.instants import LocalClock
 
 MAX_NTP_SAMPLES = 16
 TIMEOUT = "timeout"

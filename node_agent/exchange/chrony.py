@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks import chrony, self_report
 from node_agent.contract.records import CHRONY, CLOCK_STEP, OK, Sample
-from node_agent.instants import moved_ns, stepped
+from node_agent.local.instants import moved_ns, stepped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from node_agent.instants import LocalClock
+    from node_agent.local.instants import LocalClock
 
 
 def sample(

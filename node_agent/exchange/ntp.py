@@ -14,13 +14,13 @@ from node_agent.clocks import ntp_packet, self_report
 from node_agent.contract.records import CLOCK_STEP, KERNEL_RX, KERNEL_TX, NTP, OK, Sample, Stamp
 from node_agent.contract.servers import split_address
 from node_agent.datagrams import kernel_stamps
-from node_agent.instants import ClockPair, LocalClock, kernel_stamp, stepped, user_stamp
-from node_agent.resolver import UNRESOLVED, LookUpError, udp_addresses
+from node_agent.local.instants import ClockPair, LocalClock, kernel_stamp, stepped, user_stamp
+from node_agent.local.resolver import UNRESOLVED, LookUpError, udp_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from node_agent.resolver import Address
+    from node_agent.local.resolver import Address
 
 __all__ = ["NtpServer", "sample", "split_address"]
 

@@ -18,7 +18,7 @@ from mutations import spoilt, spoilt_json
 from node_agent.clocks import chronotick
 from node_agent.contract.records import OK
 from node_agent.exchange.chronotick import ChronoTickClient
-from node_agent.instants import LocalClock
+from node_agent.local.instants import LocalClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

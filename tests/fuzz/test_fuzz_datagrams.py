@@ -17,7 +17,7 @@ from node_agent.datagrams.mmsg import socket_address
 from node_agent.datagrams.probe import Probe, ProbeWire
 from node_agent.datagrams.wire import Control, Event, Refused, Wire
 from node_agent.duplicates import Seen
-from node_agent.instants import LocalClock, anchor
+from node_agent.local.instants import LocalClock, anchor
 from node_agent.worker import Worker
 
 FUZZ = settings.get_profile("fuzz")

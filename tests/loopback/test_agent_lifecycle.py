@@ -15,10 +15,11 @@ import pytest
 from agents import HOST, Crew, run_agent
 from awaiting import until
 
-from node_agent import lifecycle, machine
+from node_agent import lifecycle
 from node_agent.contract import records
 from node_agent.contract.plan import KEY_FILE, ChronoTickPlan, ClocksPlan, NtpPlan
 from node_agent.datagrams.wire import Wire
+from node_agent.local import machine
 
 
 def events_to(worker, sender, ids):

@@ -14,7 +14,7 @@ import pytest
 
 from node_agent.contract.records import CLOCK_STEP, OK, Sample
 from node_agent.exchange.chronotick import ChronoTickClient
-from node_agent.instants import LocalClock
+from node_agent.local.instants import LocalClock
 
 HOST = "127.0.66.124"
 TIMEOUT_S = 0.4  # for an answer that never comes

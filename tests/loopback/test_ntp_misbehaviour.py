@@ -13,7 +13,7 @@ import pytest
 
 from node_agent.contract.records import OK
 from node_agent.exchange import ntp as ntp_exchange
-from node_agent.instants import LocalClock
+from node_agent.local.instants import LocalClock
 
 HOST = "127.0.66.123"
 S = 1_000_000_000

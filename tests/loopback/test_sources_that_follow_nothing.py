@@ -18,7 +18,7 @@ from node_agent.contract import records
 from node_agent.contract.plan import ChronyPlan, ClocksPlan, NtpPlan, to_json
 from node_agent.exchange import chrony as chrony_exchange
 from node_agent.exchange import ntp as ntp_exchange
-from node_agent.instants import LocalClock
+from node_agent.local.instants import LocalClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

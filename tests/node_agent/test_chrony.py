@@ -13,7 +13,7 @@ from node_agent.clocks.chrony import ChronySource, NotTracking, Tracking, parse
 from node_agent.contract.plan import ClocksPlan, NodePlan
 from node_agent.contract.records import CLOCK_STEP, OK, Stamp
 from node_agent.exchange import chrony
-from node_agent.instants import LocalClock
+from node_agent.local.instants import LocalClock
 
 NORMAL = (
     f"7F000001,127.0.0.1,2,{time.time():.9f},-0.000016840,-0.000000859,0.000006314,0.554,-0.039,2.339,"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from node_agent.clocks.chrony import NotTracking, Tracking, parse
 from node_agent.contract.records import OK
 from node_agent.exchange import chrony as chrony_exchange
-from node_agent.instants import LocalClock
+from node_agent.local.instants import LocalClock
 
 # As chrony 4.3 prints it: reference id, name, stratum, time, system time, last offset, RMS offset, frequency, residual
 # frequency, skew, root delay, root dispersion, update interval, leap status.

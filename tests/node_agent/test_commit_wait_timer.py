@@ -10,7 +10,7 @@ import tracemalloc
 
 import pytest
 
-from node_agent.commit_wait import CommitWait
+from node_agent.after_events.commit_wait import CommitWait
 from node_agent.contract.records import (
     COMMIT_WAIT_COLUMNS,
     NOT_CONFIGURED,
@@ -19,7 +19,7 @@ from node_agent.contract.records import (
     Available,
     Unavailable,
 )
-from node_agent.instants import ClockPair
+from node_agent.local.instants import ClockPair
 
 S = 1_000_000_000
 MS = 1_000_000

@@ -8,8 +8,8 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node_agent.after_events.held_events import Holds
 from node_agent.contract.records import COMMIT_WAIT_COLUMNS, GUARANTEED, STALE, USER, Available, Stamp, Unavailable
-from node_agent.held_events import Holds
 
 MS = 1_000_000
 AHEAD = 1_800_000_000_000_000_000

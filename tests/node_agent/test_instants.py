@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.ntp import NtpSource
 from node_agent.contract.records import CLOCK_STEP, KERNEL_RX, STAMP_GAP, USER, Available, Stamp, Unavailable
-from node_agent.instants import MAX_GAP_NS, ClockPair, kernel_stamp, stepped, user_stamp
+from node_agent.local.instants import MAX_GAP_NS, ClockPair, kernel_stamp, stepped, user_stamp
 
 MS = 1_000_000
 SOURCE = NtpSource(("s:1",), 100, 1 << 62)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent import journal as journals
-from node_agent.journal import Journal, cell, number
+from node_agent.local import journal as journals
+from node_agent.local.journal import Journal, cell, number
 
 
 @pytest.fixture

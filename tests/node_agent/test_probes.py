@@ -14,7 +14,7 @@ from node_agent.contract import records
 from node_agent.contract.plan import KERNEL_STAMPS, USER_STAMPS, WORKER, NodePlan, ProbePeer, ProbesPlan
 from node_agent.datagrams import kernel_stamps, mmsg
 from node_agent.datagrams.probe import ProbeWire
-from node_agent.instants import ClockPair, LocalClock, anchor
+from node_agent.local.instants import ClockPair, LocalClock, anchor
 from node_agent.probes import ProbeMesh
 
 HOSTS = {"a": "127.0.90.1", "b": "127.0.90.2", "c": "127.0.90.3"}

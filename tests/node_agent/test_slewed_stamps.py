@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.contract.records import KERNEL_RX
-from node_agent.instants import ClockPair, kernel_stamp
+from node_agent.local.instants import ClockPair, kernel_stamp
 
 S = 1_000_000_000
 MS = 1_000_000

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent import instants
 from node_agent.clocks.virtual import true_from_wall, true_interval, wall_from_true
 from node_agent.contract.plan import Freeze, RandomWalk, Sine, Slew, Step, VirtualClock
-from node_agent.instants import LocalClock
+from node_agent.local import instants
+from node_agent.local.instants import LocalClock
 
 S = 1_000_000_000
 EPOCH = 1_800_000_000 * S

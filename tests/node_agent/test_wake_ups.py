@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from node_agent import worker as workers
-from node_agent.instants import ClockPair
+from node_agent.local.instants import ClockPair
 from node_agent.worker import Worker
 
 

@@ -6,9 +6,9 @@ import threading
 import time
 from pathlib import Path
 
-from node_agent.commit_wait import CommitWait
+from node_agent.after_events.commit_wait import CommitWait
 from node_agent.contract.records import PROBABILISTIC, Available
-from node_agent.instants import LocalClock
+from node_agent.local.instants import LocalClock
 
 PENDING, EVERY_NS, WATCHED_S = 1_000_000, 100_000, 3
 LEAD_NS = 500_000_000

@@ -12,7 +12,7 @@ from node_agent.clocks.virtual import true_from_wall, wall_from_true
 from node_agent.contract.plan import VirtualClock
 from node_agent.contract.records import OK
 from node_agent.exchange import ntp
-from node_agent.instants import LocalClock
+from node_agent.local.instants import LocalClock
 
 FORWARD_S, BACK_S = 0.0047, 0.0233
 SAMPLES = 12

@@ -15,7 +15,7 @@ import pytest
 
 from node_agent.contract.records import OK
 from node_agent.exchange import ntp as ntp_exchange
-from node_agent.instants import LocalClock
+from node_agent.local.instants import LocalClock
 from time_services import listening
 from time_services.listening import bound_socket
 from time_services.ntp_proxy import SILENT, NtpProxy, connected_sockets

@@ -3,7 +3,7 @@
 import sys
 
 from node_agent.__main__ import main
-from node_agent.instants import user_stamp
+from node_agent.local.instants import user_stamp
 from node_agent.worker import Worker
 
 Worker._stamp = lambda _self, _datagram, pair, _by: user_stamp(pair)

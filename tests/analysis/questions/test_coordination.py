@@ -15,7 +15,7 @@ from analysis.run import load
 from node_agent.contract import records
 from node_agent.datagrams import probe
 from node_agent.exchange import chronotick
-from node_agent.instants import LocalClock
+from node_agent.local.instants import LocalClock
 
 
 def cost(folder, path):

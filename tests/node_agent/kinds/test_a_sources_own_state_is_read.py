@@ -22,7 +22,7 @@ from node_agent.contract.plan import ChronyPlan, ClocksPlan, NodePlan, NtpPlan, 
 from node_agent.contract.records import NEVER_SAMPLED, NTP, OK, Unavailable
 from node_agent.exchange import chrony as chrony_exchange
 from node_agent.exchange import ntp as ntp_exchange
-from node_agent.instants import LocalClock, user_stamp
+from node_agent.local.instants import LocalClock, user_stamp
 from node_agent.sampler import Sampler
 
 PATIENT_S = 10.0

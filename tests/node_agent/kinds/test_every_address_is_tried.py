@@ -15,7 +15,6 @@ from typing import ClassVar
 import pytest
 from played_server import PlayedServer, answer
 
-from node_agent import resolver
 from node_agent.__main__ import main
 from node_agent.addresses import bind, look_up
 from node_agent.check import check
@@ -25,8 +24,9 @@ from node_agent.contract.records import NTP, OK
 from node_agent.contract.servers import split_address
 from node_agent.exchange import ntp as ntp_exchange
 from node_agent.exchange.chronotick import ChronoTickClient
-from node_agent.instants import LocalClock
 from node_agent.lifecycle import AgentError
+from node_agent.local import resolver
+from node_agent.local.instants import LocalClock
 from node_agent.sampler import Sampler
 
 PATIENT_S = 20.0

@@ -68,8 +68,9 @@ def agent_sha256() -> str:
     if program.suffix == ".pyz" and program.is_file():
         return hashlib.sha256(program.read_bytes()).hexdigest()
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.relative_to(Path(__file__).parent).as_posix().encode())
+    package = Path(__file__).parents[1]
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

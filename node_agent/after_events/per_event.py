@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from node_agent.contract.records import Sample
-    from node_agent.journal import Journal
+    from node_agent.local.journal import Journal
     from node_agent.sampler import Sampler
 
 _MOST_WAITING: Final = 10_000  # beyond that the server cannot keep up with the events, and more would only be later

@@ -13,16 +13,16 @@ from collections import deque
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
+from node_agent.after_events.held_events import Holds
 from node_agent.contract.records import NOT_CONFIGURED, OK, REMEASURE, Available, Reading, Unavailable
-from node_agent.held_events import Holds
-from node_agent.instants import user_stamp
+from node_agent.local.instants import user_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from node_agent.contract.records import Stamp
-    from node_agent.instants import LocalClock
-    from node_agent.journal import Journal
+    from node_agent.local.instants import LocalClock
+    from node_agent.local.journal import Journal
     from node_agent.readings import Readings
     from node_agent.sampler import Sampler
 

@@ -1,0 +1,1 @@
+"""Agents started by hand: their options, and what these mean."""
