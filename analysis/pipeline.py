@@ -86,7 +86,7 @@ def run_all(
             paths = [*_write_statistics(found, numbers, judged, experiment_dir), merging.result()]
             figure_paths, errors = figures_drawn.finish()
     paths += figure_paths
-    for_latex = numbers | {"hypotheses": [one.as_dict() for one in judged], "findings": _counted(found)}
+    for_latex = numbers | {"hypotheses": [judgement.as_dict() for judgement in judged], "findings": _counted(found)}
     text = latex.render(readings.run.name, for_latex, markdown.tables_of(found, judged))
     paths.append(output.write_text(experiment_dir / latex.FILE, text))
     written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(found, judged))
@@ -105,8 +105,10 @@ def _write_statistics(
 ) -> list[Path]:
     directory = experiment_dir / records.STATISTICS_DIR
     paths = [output.write_json(directory / name, numbers[topic]) for topic, name in results.FILES.items()]
-    paths.append(output.write_json(directory / HYPOTHESES_FILE, {"hypotheses": [one.as_dict() for one in judged]}))
-    found_data = {"findings": [one.as_dict() for one in found.findings]}
+    paths.append(
+        output.write_json(directory / HYPOTHESES_FILE, {"hypotheses": [judgement.as_dict() for judgement in judged]})
+    )
+    found_data = {"findings": [finding.as_dict() for finding in found.findings]}
     paths.append(output.write_json(directory / VALIDITY_FILE, found_data))
     if (comparison := older_format.comparison(found.table.run)) is not None:
         paths.append(output.write_json(directory / PUBLISHED_FILE, comparison))
@@ -155,7 +157,7 @@ def _headlines(found: Results, judged: Sequence[Judged]) -> HeadlineTable:
                 cells.NONE if clock is None or point_clock else _coverage(clock.coverage),
             ]
         )
-    supported = sum(one.status == hypotheses.SUPPORTED for one in judged)
+    supported = sum(judgement.status == hypotheses.SUPPORTED for judgement in judged)
     not_evaluable = sum(one.status == hypotheses.NOT_EVALUABLE for one in judged)
     title = (
         f"{found.table.run.name}: causality of {len(found.table.event_ids)} events at each worker; "
@@ -165,11 +167,11 @@ def _headlines(found: Results, judged: Sequence[Judged]) -> HeadlineTable:
 
 
 def _counted(found: Results) -> dict[str, int]:
-    return {kind: sum(one.severity == kind for one in found.findings) for kind in ("error", "warning", "note")}
+    return {kind: sum(finding.severity == kind for finding in found.findings) for kind in ("error", "warning", "note")}
 
 
 def _errors_found(found: Results) -> int:
-    return sum(one.severity == "error" for one in found.findings)
+    return sum(finding.severity == "error" for finding in found.findings)
 
 
 def _half_width(clock: quality.Quality) -> str:
@@ -189,7 +191,7 @@ def _coverage(found: Coverage) -> str:
     shares = [rate.value for rate in (found.contained, found.missed, found.undecided)]
     if None in shares:
         return "not evaluable"
-    return f"{' / '.join(f'{100 * (one or 0.0):.1f}' for one in shares)} % of {found.contained.denominator}"
+    return f"{' / '.join(f'{100 * (share or 0.0):.1f}' for share in shares)} % of {found.contained.denominator}"
 
 
 def _percent(rate: rates.Rate) -> str:

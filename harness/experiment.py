@@ -172,10 +172,10 @@ def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: 
     begin = time.monotonic()
     wrong = collect.collect(cluster, session.agent(), folder, configs.worker.timing.commit_wait_delays)
     manifest.phase_seconds["collect"] = round(time.monotonic() - begin, 3)
-    unborn = {node_id for node_id, error in wrong.items() if isinstance(error, NothingRecordedError)}
+    without_records = {node_id for node_id, error in wrong.items() if isinstance(error, NothingRecordedError)}
     if failure is None:  # else it failed before an agent there could record anything, and all there is came home
-        unborn = set()
-    complete = all(node.checksums_verified or node_id in unborn for node_id, node in manifest.nodes.items())
+        without_records = set()
+    complete = all(node.checksums_verified or node_id in without_records for node_id, node in manifest.nodes.items())
     manifest.phase = COLLECTED if complete else RUN_FINISHED
     manifest.outcome, problems = outcome.judge(manifest, configs.coordinator, configs.worker, failure)
     manifest.problems = list(dict.fromkeys([*problems, *(f"collect: {error}" for error in wrong.values())]))
@@ -190,7 +190,9 @@ def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: 
     if unheard := session.console.failure:  # which is no fault of the run
         manifest.notes = [f"nobody listened to the end: standard output: {unheard}"]
         folder.save()
-    session.note(max(outcome.exit_code(manifest, unborn), EXIT_COLLECTION if wrong.keys() - unborn else 0))
+    session.note(
+        max(outcome.exit_code(manifest, without_records), EXIT_COLLECTION if wrong.keys() - without_records else 0)
+    )
 
 
 def _keep_plan(node: NodeManifest, plan: NodePlan) -> None:

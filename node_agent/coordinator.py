@@ -14,7 +14,7 @@ from node_agent import addresses
 from node_agent.contract import records
 from node_agent.contract.records import KERNEL_TX, USER, Stamp
 from node_agent.datagrams import kernel_stamps, wire
-from node_agent.datagrams.transmit_stamps import Departures
+from node_agent.datagrams.transmit_stamps import TransmitStamps
 from node_agent.local import machine
 from node_agent.local.instants import ClockPair, anchor, anchored, user_stamp
 from node_agent.local.journal import cell
@@ -80,7 +80,7 @@ class Coordinator:
         self._plan = node.plan.broadcast
         self._wire = wire.Wire(node.plan.run_id, key)
         self._by_hand = key is None
-        self._departures: Departures[_Send] = Departures(sock)
+        self._departures: TransmitStamps[_Send] = TransmitStamps(sock)
         self._targets = {worker.node_id: addresses.look_up(worker) for worker in self._plan.workers}
         self._everyone = ";".join(self._targets)
         self._sends = node.add_journal(records.SENDS_FILE, records.SENDS_COLUMNS)

@@ -22,7 +22,7 @@ from node_agent.contract.plan import KERNEL_STAMPS
 from node_agent.contract.records import KERNEL_RX, KERNEL_TX, PROBE_RX, PROBE_TX, USER, Stamp
 from node_agent.datagrams import kernel_stamps, mmsg, wire
 from node_agent.datagrams.probe import PROBE_SIZE, ProbeWire
-from node_agent.datagrams.transmit_stamps import Departures
+from node_agent.datagrams.transmit_stamps import TransmitStamps
 from node_agent.duplicates import Seen, SequenceSpan
 from node_agent.local.instants import Anchor, ClockPair, anchor, anchored, kernel_stamp, user_stamp
 
@@ -77,9 +77,9 @@ class ProbeMesh:
         self._sock = sock
         self._wire = ProbeWire(node.plan.run_id, key, plan.index)
         self._peers = {peer.index: _Peer(peer.node_id, peer.index, addresses.look_up(peer)) for peer in plan.peers}
-        self._departures: Departures[_Departure] | None = None
+        self._departures: TransmitStamps[_Departure] | None = None
         if plan.stamps == KERNEL_STAMPS:
-            self._departures = Departures(sock)
+            self._departures = TransmitStamps(sock)
         self._waiting: deque[_Departure] = deque()
         self._lines: list[str] = []
         self._journal = node.add_journal(records.PROBES_FILE, records.PROBES_COLUMNS)

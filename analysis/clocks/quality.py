@@ -138,13 +138,13 @@ class ClockQuality:
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{source: {node: …}}``."""
         sources: dict[str, dict[str, Any]] = {}
-        for one in self.clocks:
-            sources.setdefault(one.source, {})[one.node_id] = one.as_dict()
+        for clock in self.clocks:
+            sources.setdefault(clock.source, {})[clock.node_id] = clock.as_dict()
         return sources
 
     def against_truth(self) -> dict[str, Any]:
         """Return what ``clock_truth_stats.json`` promises: the same, as far as the injected truth alone tells."""
-        known = any(one.standard == standards.INJECTED.name for one in self.clocks)
+        known = any(clock.standard == standards.INJECTED.name for clock in self.clocks)
         sources: dict[str, dict[str, Any]] = {}
         for one in self.clocks:
             absolute = one.standard == standards.INJECTED.name

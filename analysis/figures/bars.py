@@ -105,7 +105,7 @@ def legend(figure: Figure, handles: Sequence[Any]) -> None:
     if any(patch.get_gid() == NO_INTERVAL for axes in figure.axes for patch in axes.patches):
         entries.append(Patch(facecolor="none", edgecolor="none", label="no whiskers: only repeats of the run can tell"))
     if entries:
-        letters = sum(len(str(one.get_label())) + 5 for one in entries)  # 5: the patch and the gaps
+        letters = sum(len(str(entry.get_label())) + 5 for entry in entries)  # 5: the patch and the gaps
         columns = -(-len(entries) // -(-letters // LEGEND_LETTERS))
         figure.legend(handles=entries, loc="outside lower center", ncols=columns, handlelength=1.5, columnspacing=1.2)
 

@@ -62,7 +62,7 @@ def reliability(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) 
     Where the standard has a width too, it is a band: from those that held it for certain to all that did not miss it.
     """
     axes.set_title("Reliability")
-    shown = [one for one in clocks if one.reliability]
+    shown = [clock for clock in clocks if clock.reliability]
     if not shown:
         style.say(axes, "no probabilistic source\ncould be judged")
         return
@@ -83,7 +83,7 @@ def coverage_by_age(axes: Axes, clocks: Sequence[Quality], markers: dict[str, st
     The axis is logarithmic: one source is asked every second, another one every minute.
     """
     axes.set_title("Coverage by age of sample")
-    shown = [one for one in clocks if one.by_age]
+    shown = [clock for clock in clocks if clock.by_age]
     if not shown:
         style.say(axes, "no interval with an age\ncould be judged")
         return
@@ -108,7 +108,7 @@ def widths(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> No
     An error that is known between limits is a bar between them, and one that may be 0 an arrow from the greatest.
     Where the reference judges, both are of the difference of two readings. Where nobody judges, the width is of one.
     """
-    relative = any(one.relative and one.judged_width_us.median for one in clocks)
+    relative = any(clock.relative and clock.judged_width_us.median for clock in clocks)
     axes.set_title(f"Half-width, and error (black){OF_PAIRS if relative else ''}")
     judged = [(one, one.judged_width_us) for one in clocks if one.judged_width_us.median]
     shown = judged or [(one, one.width_us) for one in clocks if one.width_us.median]
@@ -146,7 +146,7 @@ def widths(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> No
 def draw(result: ClockQuality) -> Figure:
     """Draw the figure ``clock_quality``."""
     clocks = result.clocks
-    nodes = list(dict.fromkeys(one.node_id for one in clocks))
+    nodes = list(dict.fromkeys(clock.node_id for clock in clocks))
     judged = [node for node in nodes if any(one.node_id == node and one.abs_error_us.count for one in clocks)]
     above = (judged or nodes)[:MOST_NODES]
     markers = {node: MARKERS[place % len(MARKERS)] for place, node in enumerate(nodes)}
@@ -191,14 +191,14 @@ def _shares(axes: Axes, places: list[float], coverages: list[Coverage], one: Qua
 
 def _room(coverages: Sequence[Coverage]) -> tuple[float, float]:
     """Return limits in percent that show every interval, and 100."""
-    certain = [one.contained for one in coverages if one.contained.value is not None]
+    certain = [coverage.contained for coverage in coverages if coverage.contained.value is not None]
     lowest = min((PERCENT * ((one.value or 0.0) if one.low is None else one.low) for one in certain), default=0.0)
     down = float(np.floor(max(0.0, lowest - 3.0) / 10.0) * 10.0)
     return down, 100.0 + 0.04 * (100.0 - down)
 
 
 def _handles(clocks: Sequence[Quality], markers: dict[str, str]) -> list[Any]:
-    sources = list(dict.fromkeys(one.source for one in clocks if one.kind != POINT_CLOCK))
+    sources = list(dict.fromkeys(clock.source for clock in clocks if clock.kind != POINT_CLOCK))
     lines: list[Any] = [Line2D([], [], color=style.colour(source), label=style.label(source)) for source in sources]
     nodes = [
         Line2D([], [], color="#444444", marker=marker, markersize=3, linestyle="none", label=node)

@@ -95,7 +95,7 @@ def _spreads(axes: Axes, places: Sequence[float], spreads: Sequence[Spread], **l
 def commit_wait_ratios(axes: Axes, result: CommitWait) -> None:
     """Draw the distribution of the time real commit-waits took, over twice the bound."""
     axes.set_title("Commit-wait: time held")
-    if not any(len(one.ratios) for one in result.waits):
+    if not any(len(wait.ratios) for wait in result.waits):
         style.say(axes, "no real commit-wait\nwas released in this run")
         return
     for one in result.waits:

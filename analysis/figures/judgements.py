@@ -52,7 +52,7 @@ def causes(cell: Cell, judge: str) -> Row | None:
     return Row(f"{style.label(cell.source)}, {cell.width_ms} ms", cell.source, True, parts)
 
 
-def ablest(found: Iterable[Judgement]) -> str:
+def most_decisive(found: Iterable[Judgement]) -> str:
     """Return the judge to draw: who leaves least unknown, the reference before its equals; empty if none can judge."""
     unknown: dict[str, int] = {}
     for one in found:

@@ -107,7 +107,7 @@ def causality_points(axes: Axes, result: Causality) -> None:
     series = []
     for source in result.sources:
         by_worker = {cell.worker: cell for cell in result.of(source)}
-        rates = [by_worker[one].point_rates["violated"] for one in workers]
+        rates = [by_worker[worker].point_rates["violated"] for worker in workers]
         series.append((source, True, rates))
     grouped(axes, workers, series)
     percent_axis(axes, "events violated")
@@ -115,7 +115,7 @@ def causality_points(axes: Axes, result: Causality) -> None:
 
 def causality_judged(axes: Axes, result: Causality) -> None:
     """Draw, of what every clock decided, what the judge calls right, cannot tell, or calls wrong."""
-    judge = judgements.ablest(one for cell in result.totals for one in cell.point_against)
+    judge = judgements.most_decisive(judgement for cell in result.totals for judgement in cell.point_against)
     axes.set_title(f"What was decided, by {judgements.WORDS[judge]}" if judge else "What was decided")
     rows = []
     for cell in result.totals:
@@ -126,7 +126,7 @@ def causality_judged(axes: Axes, result: Causality) -> None:
 
 
 def _judged_row(label: str, source: str, clock: str, against: Sequence[Judgement], judge: str) -> list[judgements.Row]:
-    told = next((one for one in against if one.judge == judge), None)
+    told = next((judgement for judgement in against if judgement.judge == judge), None)
     row = None if told is None else judgements.judged(label, source, clock, told)
     return [] if row is None else [row]
 
@@ -154,7 +154,10 @@ def ordering_agreement(axes: Axes, result: Ordering) -> None:
     if not result.agreement:
         style.say(axes, f"not evaluable: agreement needs two workers with data, this run has {len(result.workers)}")
         return
-    series = [(one.source, one.clock == POINT, [one.same, one.same_decided]) for one in result.agreement]
+    series = [
+        (agreement.source, agreement.clock == POINT, [agreement.same, agreement.same_decided])
+        for agreement in result.agreement
+    ]
     grouped(axes, ["same label", "same label, decided"], series)
     percent_axis(axes, "pairs within 1 s")
     if result.pairs_judged < result.pairs_total:
@@ -169,10 +172,10 @@ def ordering_who_first(axes: Axes, result: Ordering) -> None:
         return
     judge = _judge_of(result)
     series = []
-    for one in result.totals:
-        told = next((by for by in one.against if by.judge == judge), None)
+    for total in result.totals:
+        told = next((by for by in total.against if by.judge == judge), None)
         wrong = None if told is None else told.wrong
-        series.append((one.source, one.clock == POINT, [one.decided, wrong] if judge else [one.decided]))
+        series.append((total.source, total.clock == POINT, [total.decided, wrong] if judge else [total.decided]))
     by = f"of these provably wrong\n(by {judgements.WORDS[judge]})" if judge else ""
     groups = ["decided", by] if judge else ["decided (nobody judges)"]
     grouped(axes, groups, series)
@@ -180,7 +183,7 @@ def ordering_who_first(axes: Axes, result: Ordering) -> None:
 
 
 def _judge_of(result: Ordering) -> str:
-    return judgements.ablest(by for one in result.totals for by in one.against)
+    return judgements.most_decisive(by for total in result.totals for by in total.against)
 
 
 def ordering_judged(axes: Axes, result: Ordering) -> None:
@@ -190,8 +193,10 @@ def ordering_judged(axes: Axes, result: Ordering) -> None:
         f"Who received first: what was decided, by {judgements.WORDS[judge]}" if judge else "Who received first"
     )
     rows = []
-    for one in result.totals:
-        rows += _judged_row(f"{style.label(one.source)} {one.clock}", one.source, one.clock, one.against, judge)
+    for total in result.totals:
+        rows += _judged_row(
+            f"{style.label(total.source)} {total.clock}", total.source, total.clock, total.against, judge
+        )
     judgements.draw(axes, rows, "decided (event, pair of workers) (%)", NO_JUDGE)
 
 
@@ -204,7 +209,7 @@ def draw_ordering(result: Ordering) -> Figure:
         ordering_agreement(left, result)
         ordering_who_first(right, result)
         ordering_judged(bottom, result)
-        clocks = clock_handles([(one.source, one.clock == POINT) for one in result.totals])
+        clocks = clock_handles([(total.source, total.clock == POINT) for total in result.totals])
         legend(figure, [*clocks, *judgements.handles("right", "unknown", "wrong")])
     return figure
 
@@ -249,7 +254,7 @@ def _windows(axes: Axes, result: Windows, title: str, *, point: bool) -> None:
 
 def windows_causes(axes: Axes, result: Windows) -> None:
     """Draw why point indices differ, by the judge: the windows really do, nobody knows, or the clocks caused it."""
-    judge = judgements.ablest(by for cell in result.cells for by in cell.point_against)
+    judge = judgements.most_decisive(by for cell in result.cells for by in cell.point_against)
     axes.set_title(f"Why windows differ, by {judgements.WORDS[judge]}" if judge else "Why windows differ")
     found = [row for cell in result.cells if (row := judgements.causes(cell, judge)) is not None]
     some = [row for row in found if any(number for number, _ in row.parts)]
@@ -272,7 +277,7 @@ def draw_windows(result: Windows) -> Figure:
         windows_causes(bottom, result)
         sources = list(dict.fromkeys(cell.source for cell in result.cells))
         bounded = [one for one in sources if any(cell.source == one and cell.bounded for cell in result.cells)]
-        clocks = clock_handles([*((one, True) for one in sources), *((one, False) for one in bounded)])
+        clocks = clock_handles([*((source, True) for source in sources), *((one, False) for one in bounded)])
         legend(figure, [*clocks, *judgements.handles("truly different", "unknown", "caused by the clocks")])
     return figure
 
@@ -283,7 +288,7 @@ def draw_windows(result: Windows) -> Figure:
 def coordination(axes: Axes, result: Coordination, tasks: Sequence[str] | None = None) -> None:
     """Draw the rounds per decision of every task, point clocks hatched; dotted what no judge can tell."""
     axes.set_title("Rounds of coordination per decision")
-    shown = list(tasks or dict.fromkeys(one.task for one in result.costs))
+    shown = list(tasks or dict.fromkeys(cost.task for cost in result.costs))
     by_key: dict[tuple[str, str], dict[str, Cost]] = {}
     for one in result.costs:
         by_key.setdefault((one.source, one.clock), {})[one.task] = one
@@ -326,7 +331,7 @@ def coordination_handles(result: Coordination) -> list[Patch]:
     """Return the legend of the rounds: the clocks, and what dotted means where anything is."""
     clocks = clock_handles([(one.source, one.clock == POINT) for one in result.costs])
     dotted = Patch(linestyle=":", label="dotted: no judge can tell", **MAY_NEED)
-    return [*clocks, *([dotted] if any(one.unknown for one in result.costs) else [])]
+    return [*clocks, *([dotted] if any(cost.unknown for cost in result.costs) else [])]
 
 
 def coordination_messages(axes: Axes, result: Coordination) -> None:
@@ -337,7 +342,7 @@ def coordination_messages(axes: Axes, result: Coordination) -> None:
     names = [task_label(task).replace("\n", " ") for task in result.common_tasks]
     axes.set_title(f"Messages of {', '.join(names) or 'no task'}; pale: the clock's own")
     labels, tallest = [], 1
-    for place, (source, clock) in enumerate(dict.fromkeys((one.source, one.clock) for one in result.costs)):
+    for place, (source, clock) in enumerate(dict.fromkeys((cost.source, cost.clock) for cost in result.costs)):
         told, colour = result.traffic(source, clock), style.colour(source)
         labels.append(f"{style.label(source)}\n{clock}")
         least, most = (told["rounds_only"][f"messages_at_{end}"] for end in ("least", "most"))

@@ -77,8 +77,8 @@ def known_half_widths(one: Envelope) -> tuple[NDArray[np.int64], NDArray[np.floa
 def widths(axes: Axes, reference: Reference) -> None:
     """Draw, pair by pair, in which share of the time the half-width is at most that."""
     axes.set_title("All pairs", loc="left")
-    for one in reference.envelopes.values():
-        _, half = known_half_widths(one)
+    for envelope in reference.envelopes.values():
+        _, half = known_half_widths(envelope)
         if len(half):
             share = PERCENT * np.arange(1, len(half) + 1) / len(half)
             axes.plot(np.sort(half), share, color=_INK, alpha=0.6, linewidth=0.8)

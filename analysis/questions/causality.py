@@ -271,7 +271,7 @@ def _cell(source: str, worker: str, kind: str, level: float | None, found: Label
         return rate_of(labels != verdicts.NOT_EVALUABLE, found.received, of_gaps)
 
     def against(labels: NDArray[np.int8], shared: Dependence) -> tuple[Judgement, ...]:
-        return tuple(judges.judge(one, labels, found.by_judge.get(one.name), shared) for one in known)
+        return tuple(judges.judge(judge, labels, found.by_judge.get(judge.name), shared) for judge in known)
 
     def needed(labels: NDArray[np.int8], shared: Dependence) -> Rounds:
         nothing = np.zeros(len(labels), dtype=np.bool_)

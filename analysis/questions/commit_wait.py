@@ -127,7 +127,7 @@ class CommitWait:
                 "claim": width.claim,
                 "lateness_ms": width.late_ms.as_dict(),
             }
-        return {"sources": sources, "commit_waits": {one.source: one.as_dict() for one in self.waits}}
+        return {"sources": sources, "commit_waits": {wait.source: wait.as_dict() for wait in self.waits}}
 
 
 def compute(
@@ -198,7 +198,9 @@ def _causality(
     cell = _cell(source, CAUSALITY, delay, parts, verdicts_known=True)
     labels, shared = _labels(parts), _dependence(parts)
     by_judge = {name: np.column_stack([of[worker] for worker in table.present]).ravel() for name, of in flights.items()}
-    return replace(cell, against=tuple(judges.judge(one, labels, by_judge.get(one.name), shared) for one in known))
+    return replace(
+        cell, against=tuple(judges.judge(judge, labels, by_judge.get(judge.name), shared) for judge in known)
+    )
 
 
 def _window(
@@ -229,7 +231,7 @@ def _window(
         wide = Latent((first.latest - first.earliest).astype(np.float64), first.bounded)
         segments = segments_of(first.sample)
         parts.append(_Pairs(first.bounded, unclear, judged, labels, right, wrong, inside, told, segments, (wide,)))
-    silent = tuple(Judgement(one.name, one.reason or ABSOLUTE) for one in known if one.name == judges.REFERENCE)
+    silent = tuple(Judgement(judge.name, judge.reason or ABSOLUTE) for judge in known if judge.name == judges.REFERENCE)
     return _cell(source, f"window_{width_ms}ms", delay, parts, verdicts_known=told_all, against=silent)
 
 
@@ -245,7 +247,7 @@ def _cell(
     """Take all workers' pairs together, in order of time."""
 
     def together(name: str) -> NDArray[Any]:
-        return np.column_stack([getattr(one, name) for one in parts]).ravel()
+        return np.column_stack([getattr(part, name) for part in parts]).ravel()
 
     judged = together("judged")
     labels, shared = _labels(parts), _dependence(parts)
@@ -269,7 +271,7 @@ def _cell(
 
 def _labels(parts: Sequence[_Pairs]) -> NDArray[np.int8]:
     """Return the labels of all workers' re-measured pairs, in order of time."""
-    labels = [np.where(one.judged, one.again, verdicts.NOT_EVALUABLE).astype(np.int8) for one in parts]
+    labels = [np.where(part.judged, part.again, verdicts.NOT_EVALUABLE).astype(np.int8) for part in parts]
     return np.column_stack(labels).ravel()
 
 

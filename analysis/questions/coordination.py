@@ -114,9 +114,9 @@ class Coordination:
 
     def total(self, source: str, clock: str, tasks: Sequence[str]) -> rounds.Total | None:
         """Return the costs of some tasks taken together, or None if one of them is not evaluable."""
-        parts = [one for one in self.costs if one.source == source and one.clock == clock and one.task in tasks]
+        parts = [cost for cost in self.costs if cost.source == source and cost.clock == clock and cost.task in tasks]
         found = [one.counted for one in parts if one.counted is not None]
-        if {one.task for one in parts} != set(tasks) or not tasks or len(found) < len(parts):
+        if {part.task for part in parts} != set(tasks) or not tasks or len(found) < len(parts):
             return None
         return rounds.total(found)
 
@@ -128,7 +128,7 @@ class Coordination:
     @property
     def common_tasks(self) -> tuple[str, ...]:
         """Return those of the totals' tasks that came up: with one worker nobody asks who was first."""
-        there = {one.task for one in self.costs if one.counted is not None}
+        there = {cost.task for cost in self.costs if cost.counted is not None}
         return tuple(task for task in self.total_tasks if task in there)
 
     def traffic(self, source: str, clock: str) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class Coordination:
         fed = [own, *([by_source[own.rests_on]] if own.rests_on in by_source else [])]
         result: dict[str, Any] = {"tasks": list(self.common_tasks), "decisions": total.decisions if total else None}
         for name, questions in (("rounds_only", []), ("own", [own]), ("with_what_it_rests_on", fed)):
-            known = total if not any(one.reason for one in questions) else None
+            known = total if not any(question.reason for question in questions) else None
             polled, polled_bytes = (sum(getattr(one, unit) for one in questions) for unit in ("messages", "bytes"))
             result[name] = {
                 "messages_at_least": polled + known.messages_at_least if known else None,
@@ -199,9 +199,9 @@ class Coordination:
 
     def _read(self, source: str, clock: str, tasks: Sequence[str]) -> dict[str, Any]:
         """Return for how many decisions of some tasks the clock has a reading: a round without one tells nothing."""
-        parts = [one for one in self.costs if one.source == source and one.clock == clock and one.task in tasks]
+        parts = [cost for cost in self.costs if cost.source == source and cost.clock == clock and cost.task in tasks]
         due = sum(one.decisions for one in parts)
-        return rates.rate(due - sum(one.unread for one in parts), due).as_dict()
+        return rates.rate(due - sum(part.unread for part in parts), due).as_dict()
 
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{tasks: {task: {source: {clock: …}}}, reductions: {source: {clock_vs_ntp_clock: …}}}``."""
@@ -209,7 +209,7 @@ class Coordination:
         for one in self.costs:
             tasks.setdefault(one.task, {}).setdefault(one.source, {})[one.clock] = one.as_dict()
         traffic: dict[str, Any] = {}
-        for source, clock in dict.fromkeys((one.source, one.clock) for one in self.costs):
+        for source, clock in dict.fromkeys((cost.source, cost.clock) for cost in self.costs):
             traffic.setdefault(source, {})[clock] = self.traffic(source, clock)
         sources = list(dict.fromkeys(one.source for one in self.costs if one.clock == INTERVAL))
         reductions: dict[str, Any] = {}
@@ -278,12 +278,12 @@ def _causality(causality: causality_analysis.Causality, bounded: set[str]) -> li
 def _who_first(ordering: ordering_consensus.Ordering) -> list[Cost]:
     """Who received first per (event, pair of workers): repairs are known only where a judge knows the order."""
     costs = []
-    for one in ordering.totals:
-        if one.rounds is None:
+    for total in ordering.totals:
+        if total.rounds is None:
             continue
-        told = next((by for by in one.against if by.judge == one.rounds.judge), None)
+        told = next((by for by in total.against if by.judge == total.rounds.judge), None)
         wrong = told.wrong.numerator if told and told.wrong else None
-        costs.append(_cost(WHO_FIRST, one.source, one.clock, one.rounds, one.evaluable, one.ambiguous, wrong))
+        costs.append(_cost(WHO_FIRST, total.source, total.clock, total.rounds, total.evaluable, total.ambiguous, wrong))
     return costs
 
 
@@ -303,7 +303,7 @@ def _windows(windows: window_assignment.Windows, bounded: set[str]) -> list[Cost
 
 def _wrong(absolute: int | None, found: Rounds, against: Sequence[Judgement]) -> int | None:
     """Return how many windows are wrong: by true time where it is known, else by the judge of the rounds."""
-    told = next((one for one in against if one.judge == found.judge), None)
+    told = next((judgement for judgement in against if judgement.judge == found.judge), None)
     return told.wrong.numerator if absolute is None and told and told.wrong else absolute
 
 

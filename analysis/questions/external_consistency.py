@@ -93,7 +93,7 @@ def rate(hits: NDArray[np.bool_], margins_ns: NDArray[np.float64], *samples: NDA
 
 def named(node_id: str, samples: pd.Series[Any]) -> NDArray[np.object_]:
     """Return sample ids that tell nodes apart; empty where there is none."""
-    return np.array([f"{node_id}/{one}" if one else "" for one in samples.fillna("")], dtype=object)
+    return np.array([f"{node_id}/{sample}" if sample else "" for sample in samples.fillna("")], dtype=object)
 
 
 def _held(node_id: str, frame: pd.DataFrame, source: str) -> _Held | None:

@@ -102,7 +102,7 @@ class TrueTime:
         self._receipts = {worker: table.truth(worker) for worker in table.present}
         self._sends = {worker: table.true_sends(worker) for worker in table.present}
         self._count = len(table.event_ids)
-        self.reason = "" if any(one is not None for one in self._receipts.values()) else NO_TRUTH
+        self.reason = "" if any(receipt is not None for receipt in self._receipts.values()) else NO_TRUTH
 
     def receipts(self, first: str, second: str) -> Lag:
         """Return how much later the second worker received each event than the first."""

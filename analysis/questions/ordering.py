@@ -155,8 +155,8 @@ class Ordering:
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{sources: {source: {clock: {agreement, decided, …, who_first}}}}`` and the differences."""
         sources: dict[str, dict[str, Any]] = {}
-        for one in self.agreement:
-            sources.setdefault(one.source, {})[one.clock] = one.as_dict() | {"who_first": {}}
+        for agreement in self.agreement:
+            sources.setdefault(agreement.source, {})[agreement.clock] = agreement.as_dict() | {"who_first": {}}
         for first in (*self.totals, *self.who_first):
             name = ALL_PAIRS[0] if first.pair == ALL_PAIRS else first.name
             sources[first.source][first.clock]["who_first"][name] = first.as_dict()
@@ -235,7 +235,7 @@ def _agreement(
     came = [table.received[worker] for worker in table.heard]
     received = np.all([one[first] & one[second] for one in came], axis=0)
     same = judged & np.all([one == labels[0] for one in labels], axis=0)
-    decided = judged & np.all([one != verdicts.AMBIGUOUS for one in labels], axis=0)
+    decided = judged & np.all([label != verdicts.AMBIGUOUS for label in labels], axis=0)
     segments = segments_of(*(block.sample[first] for block in blocks))
     shared = dependence(segments, *_pair_latents(blocks, clock, first, second, judged))
     known = np.all([verdicts.decided(one) for one in own], axis=0)
@@ -310,7 +310,7 @@ def _own_labels(own: Readings, clock: str, first: NDArray[np.int64], second: NDA
 def _who_first(table: Table, known: Sequence[Judge]) -> tuple[tuple[WhoFirst, ...], tuple[WhoFirst, ...]]:
     """Judge every pair of workers with every clock, and all pairs together; a lag is asked for once per pair."""
     pairs = list(combinations(table.heard, 2))
-    told = {pair: {one.name: one.receipts(*pair).order for one in known if not one.reason} for pair in pairs}
+    told = {pair: {judge.name: judge.receipts(*pair).order for judge in known if not judge.reason} for pair in pairs}
     due = np.column_stack([table.received[one] & table.received[other] for one, other in pairs]).ravel()
     found: list[WhoFirst] = []
     totals: list[WhoFirst] = []
@@ -379,7 +379,7 @@ def _pair(
         second_before=verdicts.count(labels, verdicts.AFTER),
         decided=rate(verdicts.decided(labels), evaluable),
         ambiguous_share=rate(labels == verdicts.AMBIGUOUS, evaluable),
-        against=tuple(judges.judge(one, labels, told.get(one.name), shared, blocks=blocks) for one in known),
+        against=tuple(judges.judge(judge, labels, told.get(judge.name), shared, blocks=blocks) for judge in known),
         wrong=None
         if truth is None
         else rate(verdicts.wrong(labels, truth), verdicts.decided(labels) & (truth != verdicts.NOT_EVALUABLE)),

@@ -125,8 +125,8 @@ class Remeasured:
         late_ns: NDArray[np.int64],
     ) -> Width:
         counts: Counter[str] = Counter()
-        for one in statuses:
-            counts.update(one)
+        for status in statuses:
+            counts.update(status)
         return Width(
             source=source,
             delay_s=delay,

@@ -90,7 +90,7 @@ class Total:
 def total(parts: Sequence[Rounds]) -> Total:
     """Add up the rounds of several tasks."""
     return Total(
-        sum(one.decisions for one in parts),
+        sum(part.decisions for part in parts),
         sum(one.at_least.numerator for one in parts),
         sum(one.at_most.numerator for one in parts),
         sum(one.messages_at_least for one in parts),

@@ -139,7 +139,7 @@ class Cell:
             "provable_agreement": self.provable_agreement.as_dict(),
             "contradictions": self.contradiction.as_dict(),
             "not_evaluable_events": self.shared - self.evaluable,
-            "disagreements": {one.judge: one.as_dict() for one in self.splits},
+            "disagreements": {split.judge: split.as_dict() for split in self.splits},
             "points_against": judges.as_dict(self.point_against),
             "intervals_against": judges.as_dict(self.interval_against),
             "truth": truth,
@@ -234,7 +234,7 @@ def _cell(
     shared = received.sum(axis=0) >= 2
     evaluable = shared & (known_here | ~received).all(axis=0) & _one_reference(table, source, received & known_here)
     provable_here = evaluable & (bounded | ~received).all(axis=0)
-    index = np.array([one.est for one in blocks]) // width
+    index = np.array([block.est for block in blocks]) // width
     low = np.array([one.earliest for one in blocks]) // width
     high = np.array([one.latest for one in blocks]) // width
     certain = (low == high) & bounded

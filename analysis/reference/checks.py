@@ -64,9 +64,9 @@ def self_checks(reference: Reference, run: Run) -> tuple[Check, ...]:
 
 def _ordered(reference: Reference) -> Check:
     held = checked_knots = 0
-    for one in reference.envelopes.values():
-        held += int((one.low <= one.high).sum())
-        checked_knots += len(one.at)
+    for envelope in reference.envelopes.values():
+        held += int((envelope.low <= envelope.high).sum())
+        checked_knots += len(envelope.at)
     return Check(ORDERED, "the lower bound is not above the upper one, at every probe", held, checked_knots)
 
 

@@ -1,4 +1,4 @@
-"""Stretches of one oscillator whose instants may have been shown at two true times: what is stamped there is nobody's.
+"""Stretches of one oscillator whose instants may have been shown at two true times: what is stamped there is not known.
 
 An oscillator that is set back shows again what it has shown. By more than a pause between two of the node's sends, and
 these decrease: the stretch is known from them, up to a pause on either side. By less, and it lies within a pause of the

@@ -354,7 +354,7 @@ def left_out(found: Envelope, bounds: Bounds) -> tuple[Doubtful, Doubtful]:
     pause = longest_pause(bounds.at)
     at = bounds.at[found.segment_at(bounds.at) < 0]
     shown = (bounds.at + bounds.value)[found.segment_at(bounds.at) < 0]
-    first, second = (doubtful([(one - pause, one + pause) for one in stamps.tolist()]) for stamps in (at, shown))
+    first, second = (doubtful([(stamp - pause, stamp + pause) for stamp in stamps.tolist()]) for stamps in (at, shown))
     return first, second
 
 
@@ -395,4 +395,4 @@ def apart(groups: list[Group], dead: Sequence[tuple[int, int]]) -> list[Group]:
             parts.append(Group(bounds.take(bounds.at < start), begin, min(end, start)))
             parts.append(Group(bounds.take(bounds.at > stop), max(begin, stop), end))
         groups = [part for part in parts if len(part.bounds.at)]
-    return sorted((one for one in groups if len(one.bounds.at)), key=lambda one: int(one.bounds.at[0]))
+    return sorted((group for group in groups if len(group.bounds.at)), key=lambda one: int(one.bounds.at[0]))

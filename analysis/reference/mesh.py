@@ -2,7 +2,7 @@
 
 At one true instant let r_i be what node i's oscillator shows. Each pair bounds r_j - r_i from above and from below: a
 system of difference constraints, edge i -> j of weight U_ij, edge j -> i of weight -L_ij. The tightest bounds are the
-shortest paths; a negative cycle says that no set of clocks satisfies all of them, and that instant is nobody's.
+shortest paths; a negative cycle says that no set of clocks satisfies all of them, and nothing is known of that instant.
 (R. Bellman, Quart. Appl. Math. 16 (1958) 87; for drifting clocks: Ostrovsky and Patt-Shamir, PODC 1999.)
 
 A pair's envelope is told in its first node's own time. The instant is fixed on one node, the hub (of most probes); what

@@ -22,8 +22,8 @@ TAUS_SHOWN = (0.1, 1.0, 10.0, 100.0)
 def judged_against(result: ClockQuality) -> str:
     """Return, in a sentence per standard, which nodes were judged against what."""
     by_standard: dict[str, dict[str, None]] = {}
-    for one in result.clocks:
-        by_standard.setdefault(one.standard, {})[one.node_id] = None
+    for clock in result.clocks:
+        by_standard.setdefault(clock.standard, {})[clock.node_id] = None
     parts = [f"{', '.join(nodes)}: {standard}" for standard, nodes in by_standard.items()]
     return f"What each node's clocks were judged against: {'; '.join(parts)}.{_what_was_judged(result)}"
 
@@ -31,9 +31,9 @@ def judged_against(result: ClockQuality) -> str:
 def _what_was_judged(result: ClockQuality) -> str:
     """Return, in sentences, which readings were judged as something else than they are, and which were not judged."""
     other: dict[str, dict[str, None]] = {}
-    for one in result.clocks:
-        if one.judged_as:
-            other.setdefault(f"{one.source} as {one.judged_as}", {})[one.node_id] = None
+    for clock in result.clocks:
+        if clock.judged_as:
+            other.setdefault(f"{clock.source} as {clock.judged_as}", {})[clock.node_id] = None
     left = [
         f"{one.source} at {one.node_id} {count:,} ({standards.IN_WORDS[reason]})"
         for one in result.clocks
@@ -50,24 +50,24 @@ def clocks(result: ClockQuality) -> Grid:
     readings, which is about twice as wide as one of them. What the judge's own width leaves open is a range.
     """
     rows = []
-    for one in result.clocks:
+    for clock in result.clocks:
         width, judged, error, least = (
-            half(one.width_us),
-            half(one.judged_width_us),
-            one.abs_error_us,
-            one.least_error_us,
+            half(clock.width_us),
+            half(clock.judged_width_us),
+            clock.abs_error_us,
+            clock.least_error_us,
         )
-        point = one.kind == POINT_CLOCK
-        misses = "" if one.provable_misses is None else share(one.provable_misses)
+        point = clock.kind == POINT_CLOCK
+        misses = "" if clock.provable_misses is None else share(clock.provable_misses)
         rows.append(
             (
-                one.source,
-                one.node_id,
-                _claim(one),
-                share(one.availability),
-                "point clock" if point else share_between(one.coverage.contained, one.coverage.not_missed),
-                "point clock" if point else _undecided(one),
-                number(judged.median) + _judged_as(one),
+                clock.source,
+                clock.node_id,
+                _claim(clock),
+                share(clock.availability),
+                "point clock" if point else share_between(clock.coverage.contained, clock.coverage.not_missed),
+                "point clock" if point else _undecided(clock),
+                number(judged.median) + _judged_as(clock),
                 number(width.median),
                 number(width.p99),
                 between(least.median, error.median),
@@ -85,23 +85,23 @@ def clocks(result: ClockQuality) -> Grid:
 def calibration(result: ClockQuality) -> Grid:
     """Return calibration factor, interval score and skill of every source whose intervals could be judged."""
     rows = []
-    for one in result.clocks:
-        if one.kappa is None or one.skill is None:
+    for clock in result.clocks:
+        if clock.kappa is None or clock.skill is None:
             continue
-        skill = one.skill
+        skill = clock.skill
         held, value = skill.baseline_us, skill.value
         rows.append(
             (
-                one.source,
-                one.node_id,
-                f"{100 * one.kappa.level:g} %",
-                _kappa(one.kappa),
-                _claims(one.kappa),
+                clock.source,
+                clock.node_id,
+                f"{100 * clock.kappa.level:g} %",
+                _kappa(clock.kappa),
+                _claims(clock.kappa),
                 between(*skill.score_us),
                 NONE if held is None else between(*held),
                 "no samples to hold" if value is None else between(*value, 3) + _sign(value),
                 share_between(skill.penalised, skill.may_be_penalised),
-                one.kappa.count,
+                clock.kappa.count,
             )
         )
     head = ("source", "node", "claimed level", "κ (95 % interval)", "claims are", "interval score (µs)")
@@ -125,8 +125,8 @@ def stability(result: ClockQuality) -> str:
 def deviations(result: ClockQuality) -> Grid:
     """Return how errors wander, at a few averaging times; all of them are in the statistics."""
     rows = []
-    for one in result.clocks:
-        found = one.stability
+    for clock in result.clocks:
+        found = clock.stability
         if found is None:
             continue
         for wanted in TAUS_SHOWN:
@@ -135,8 +135,8 @@ def deviations(result: ClockQuality) -> Grid:
                 place = places[0]
                 rows.append(
                     (
-                        one.source,
-                        one.node_id,
+                        clock.source,
+                        clock.node_id,
                         f"{found.tau_s[place]:g}",
                         _scientific(found.adev[place]),
                         _us(found.tdev_s[place]),

@@ -116,7 +116,7 @@ def demand_topics(hypotheses: Sequence[Hypothesis], topics: Collection[str]) -> 
 
 def judge(hypotheses: list[Hypothesis], statistics: Mapping[str, Any]) -> list[Judged]:
     """Judge each hypothesis by the number its metric names in the statistics of one run."""
-    return [_judge(one, statistics) for one in hypotheses]
+    return [_judge(hypothesis, statistics) for hypothesis in hypotheses]
 
 
 def _judge(one: Hypothesis, statistics: Mapping[str, Any]) -> Judged:

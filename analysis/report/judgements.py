@@ -43,19 +43,19 @@ def reference_pairs(results: Results) -> Grid:
     """Return what the reference of every pair of nodes rests on, and how wide it is."""
     rows = [
         (
-            f"{one.first} / {one.second}",
-            one.joined,
-            one.lost,
-            number(one.rho_ppm, 3),
-            one.segments,
-            NONE if one.known_share is None else f"{100 * one.known_share:.1f} %",
-            number(one.half_width_us.median, 2),
-            number(one.half_width_us.p95, 2),
-            number(one.half_width_us.maximum, 2),
-            number(one.support_age_ms.p95, 1),
-            number(one.hidden_step_us.maximum, 1),
+            f"{pair.first} / {pair.second}",
+            pair.joined,
+            pair.lost,
+            number(pair.rho_ppm, 3),
+            pair.segments,
+            NONE if pair.known_share is None else f"{100 * pair.known_share:.1f} %",
+            number(pair.half_width_us.median, 2),
+            number(pair.half_width_us.p95, 2),
+            number(pair.half_width_us.maximum, 2),
+            number(pair.support_age_ms.p95, 1),
+            number(pair.hidden_step_us.maximum, 1),
         )
-        for one in results.reference.pairs
+        for pair in results.reference.pairs
     ]
     head = (
         *("nodes", "probes joined", "lost", "relative drift at most (ppm)", "segments", "known of the probed time"),
@@ -77,8 +77,8 @@ def causality(results: Results) -> Grid:
 def ordering(results: Results) -> Grid:
     """Return what the judges say of who received first (all pairs), and of every worker's own order of two events."""
     rows = []
-    for one in results.ordering.totals:
-        rows += _rows(("who received first", one.source, one.clock), one.against)
+    for total in results.ordering.totals:
+        rows += _rows(("who received first", total.source, total.clock), total.against)
     for agreed in results.ordering.agreement:
         rows += _rows(("own order of two events", agreed.source, agreed.clock), [agreed.against])
     return markdown(("question", "source", "clock", *HEAD), rows, "")
@@ -99,20 +99,20 @@ def windows_all_right(results: Results) -> str:
     clean: dict[tuple[str, str, str], list[str]] = {}
     for cell in results.windows.cells:
         for clock, against in ((POINT, cell.point_against), (INTERVAL, cell.interval_against if cell.bounded else ())):
-            for one in against:
-                if not one.reason and not _not_all_right([one]):
-                    clean.setdefault((cell.source, clock, WORDS[one.judge]), []).append(f"{cell.width_ms}")
+            for judgement in against:
+                if not judgement.reason and not _not_all_right([judgement]):
+                    clean.setdefault((cell.source, clock, WORDS[judgement.judge]), []).append(f"{cell.width_ms}")
     parts = [f"{source} {clock} by the {judge} ({', '.join(of)} ms)" for (source, clock, judge), of in clean.items()]
     return f"Every event decided, and every decision right: {'; '.join(parts)}." if parts else ""
 
 
 def _not_all_right(against: Iterable[Judgement]) -> list[Judgement]:
     return [
-        one
-        for one in against
-        if one.right is None
-        or one.judge_decided is None
-        or not (one.right.numerator == one.right.denominator == one.judge_decided.denominator > 0)
+        judgement
+        for judgement in against
+        if judgement.right is None
+        or judgement.judge_decided is None
+        or not (judgement.right.numerator == judgement.right.denominator == judgement.judge_decided.denominator > 0)
     ]
 
 
@@ -120,12 +120,12 @@ def disagreements(results: Results) -> Grid:
     """Return why workers disagree: about windows by each judge that can judge, about order by their own oscillators."""
     rows: list[tuple[object, ...]] = []
     for cell in results.windows.cells:
-        for one in cell.splits:
-            if one.reason:
+        for split in cell.splits:
+            if split.reason:
                 continue
-            rest = one.disagreements - one.truly_differ - one.by_clocks
-            counts = (one.disagreements, _more(one.truly_differ, rest), _more(one.by_clocks, rest), rest)
-            rows.append((f"window {cell.width_ms} ms", cell.source, POINT, WORDS[one.judge], *counts))
+            rest = split.disagreements - split.truly_differ - split.by_clocks
+            counts = (split.disagreements, _more(split.truly_differ, rest), _more(split.by_clocks, rest), rest)
+            rows.append((f"window {cell.width_ms} ms", cell.source, POINT, WORDS[split.judge], *counts))
     for agreed in results.ordering.agreement:
         unequal = agreed.evaluable - agreed.same.numerator
         rest = unequal - agreed.truly_differ - agreed.by_clocks
@@ -155,7 +155,7 @@ def traffic(results: Results) -> Grid:
     rows = []
     for source, clock in dict.fromkeys((one.source, one.clock) for one in cost.costs):
         told = cost.traffic(source, clock)
-        polled = next(one for one in cost.pollings if one.source == source)
+        polled = next(polling for polling in cost.pollings if polling.source == source)
         questions = (polled.messages, polled.bytes) if not polled.reason else (polled.reason, None)
         rounds, total = told["rounds_only"], told["with_what_it_rests_on"]
         rows.append(
@@ -164,7 +164,10 @@ def traffic(results: Results) -> Grid:
                 clock,
                 told["decisions"],
                 *(between(rounds, unit) for unit in ("messages", "bytes")),
-                *(one if one is None or isinstance(one, str) else _count(one) for one in questions),
+                *(
+                    question if question is None or isinstance(question, str) else _count(question)
+                    for question in questions
+                ),
                 polled.rests_on,
                 *(between(total, unit) for unit in ("messages", "bytes")),
             )
@@ -194,13 +197,13 @@ def _rows(head: Sequence[object], against: Iterable[Judgement]) -> list[tuple[ob
     return [
         (
             *head,
-            WORDS[one.judge],
-            share(one.judge_decided),
-            _up_to(one.right, one.wrong),
-            _up_to(one.wrong, one.right),
-            share(one.unknown),
-            share(one.needless),
+            WORDS[judgement.judge],
+            share(judgement.judge_decided),
+            _up_to(judgement.right, judgement.wrong),
+            _up_to(judgement.wrong, judgement.right),
+            share(judgement.unknown),
+            share(judgement.needless),
         )
-        for one in against
-        if not one.reason
+        for judgement in against
+        if not judgement.reason
     ]

@@ -34,7 +34,7 @@ def render(results: Results, judged: Sequence[Judged]) -> str:
         name=run.name,
         outcome=manifest.outcome if manifest.imported is None else "ok",
         reasons=reasons(results),
-        errors=[one for one in results.findings if one.severity == "error"],
+        errors=[finding for finding in results.findings if finding.severity == "error"],
         judges_note=_judges_note(results),
         simulated=results.table.run.manifest.cluster == "simulated",
         hypotheses_note=run_tables.methods(judged),
@@ -95,7 +95,12 @@ def _judges_note(results: Results) -> str:
         )
     else:
         parts.append(f"The reference is **not evaluable** ({reference.reason}), nor is any verdict against it")
-    true = any(not one.reason for cell in results.causality.totals for one in cell.point_against if one.judge == TRUTH)
+    true = any(
+        not judgement.reason
+        for cell in results.causality.totals
+        for judgement in cell.point_against
+        if judgement.judge == TRUTH
+    )
     parts.append(
         "The injected truth of the virtual clocks judges beside it."
         if true

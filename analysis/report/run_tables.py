@@ -137,7 +137,7 @@ def agreement(results: Results) -> str:
 def who_first(results: Results) -> str:
     """Return which worker received first by each source's labels: per pair, or all together where pairs are many."""
     pairs = results.ordering.who_first
-    shown = pairs if len({one.pair for one in pairs}) <= ordering.MOST_PAIRS_ALONE else results.ordering.totals
+    shown = pairs if len({pair.pair for pair in pairs}) <= ordering.MOST_PAIRS_ALONE else results.ordering.totals
     rows = [
         (
             one.source,
@@ -184,19 +184,19 @@ def coordination(results: Results) -> str:
     """Return the rounds of every task with every clock."""
     rows = [
         (
-            one.task.replace("_", " "),
-            one.source,
-            one.clock,
-            _rounds(one),
-            one.unread,
-            one.undecided,
-            "not evaluable" if one.wrong is None else one.wrong,
-            one.wrong_by.replace("_", " "),
-            one.unknown,
-            number(one.messages, 0),
-            number(one.bytes, 0),
+            cost.task.replace("_", " "),
+            cost.source,
+            cost.clock,
+            _rounds(cost),
+            cost.unread,
+            cost.undecided,
+            "not evaluable" if cost.wrong is None else cost.wrong,
+            cost.wrong_by.replace("_", " "),
+            cost.unknown,
+            number(cost.messages, 0),
+            number(cost.bytes, 0),
         )
-        for one in results.coordination.costs
+        for cost in results.coordination.costs
     ]
     head = ("task", "source", "clock", "rounds per decision", "of them without reading", "undecided")
     return markdown((*head, "wrong decisions", "by", "no judge can tell", "messages", "bytes"), rows)
@@ -223,18 +223,20 @@ def reductions(results: Results) -> str:
 def waits(results: Results) -> str:
     """Return how long real commit-waits took and how they ended."""
     rows = []
-    for one in results.commit_wait.waits:
-        ratio = rates.spread(one.ratios)
-        early = "not evaluable" if one.violations is None else share(one.violations)
+    for wait in results.commit_wait.waits:
+        ratio = rates.spread(wait.ratios)
+        early = "not evaluable" if wait.violations is None else share(wait.violations)
         early += "".join(
-            f"; {count:,} not judged, for they {standards.IN_WORDS[reason]}" for reason, count in one.left_out.items()
+            f"; {count:,} not judged, for they {standards.IN_WORDS[reason]}" for reason, count in wait.left_out.items()
         )
-        waited = (number(one.waited_ms.median, 3), number(one.waited_ms.p95, 3))
+        waited = (number(wait.waited_ms.median, 3), number(wait.waited_ms.p95, 3))
         ratios = (number(ratio.median, 2), number(ratio.p95, 2))
         order = (
-            share(one.consistency.violated) if one.consistency.violated else f"not evaluable: {one.consistency.reason}"
+            share(wait.consistency.violated)
+            if wait.consistency.violated
+            else f"not evaluable: {wait.consistency.reason}"
         )
-        rows.append((one.source, counted(one.outcomes), *waited, *ratios, early, order))
+        rows.append((wait.source, counted(wait.outcomes), *waited, *ratios, early, order))
     head = ("source", "outcomes", "waited, median (ms)", "p95", "waited / (2 · bound), median", "p95")
     return markdown(
         (*head, "released before its time", "began after a release elsewhere, timestamp not later"), rows, ""
@@ -243,7 +245,7 @@ def waits(results: Results) -> str:
 
 def commit_wait_clear(results: Results) -> str:
     """Return, in a sentence, the questions that were clear at first for every event and so wait for nothing."""
-    clear = {(one.source, one.question): one.evaluable for one in results.commit_wait.cells if not one.ambiguous}
+    clear = {(cell.source, cell.question): cell.evaluable for cell in results.commit_wait.cells if not cell.ambiguous}
     if not clear:
         return ""
     parts = [f"{source} {question.replace('_', ' ')} ({events})" for (source, question), events in clear.items()]
@@ -288,23 +290,23 @@ def hypotheses(judged: Sequence[Judged]) -> str:
     """Return what each hypothesis says, what was measured, and what follows; ``methods`` says how."""
     rows = [
         (
-            one.hypothesis.statement,
-            one.hypothesis.threshold,
-            one.measured,
-            f"**{one.status}**: {one.reason}" if one.reason else f"**{one.status}**",
+            judgement.hypothesis.statement,
+            judgement.hypothesis.threshold,
+            judgement.measured,
+            f"**{judgement.status}**: {judgement.reason}" if judgement.reason else f"**{judgement.status}**",
         )
-        for one in judged
+        for judgement in judged
     ]
     return markdown(("hypothesis", "threshold", "measured", "status"), rows)
 
 
 def methods(judged: Sequence[Judged]) -> str:
     """Return, in a sentence, how the intervals of the hypotheses' rates were taken, each way once."""
-    used = dict.fromkeys(one.method for one in judged if one.method)
+    used = dict.fromkeys(judgement.method for judgement in judged if judgement.method)
     return f"About the 95 % intervals: {'; '.join(used)}." if used else ""
 
 
 def findings(results: Results) -> str:
     """Return what the detectors found in the data."""
-    rows = [(one.severity, one.code, one.where, one.message) for one in results.findings]
+    rows = [(finding.severity, finding.code, finding.where, finding.message) for finding in results.findings]
     return markdown(("severity", "finding", "where", "what"), rows, "No detector found anything.")

@@ -37,7 +37,7 @@ def about_the_server(table: Table, node_id: str, source: str) -> NDArray[np.bool
 
 def of_samples(samples: pd.DataFrame | None, source: str, ids: pd.Series[str]) -> NDArray[np.bool_]:
     """Tell which of some samples, named by their ids, are about the server's clock."""
-    found = serving_samples.named(samples, source, [str(one) for one in ids.fillna("")])
+    found = serving_samples.named(samples, source, [str(name) for name in ids.fillna("")])
     return serving_samples.says(found, "scope", SERVER)
 
 

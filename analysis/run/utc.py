@@ -73,7 +73,7 @@ def of_waits(
     ``rows`` is the node's own table: commit_wait.csv does not say what a reading refers to, and no source changes that
     within a run.
     """
-    stated = _stated(samples, source, [str(one) for one in ids.fillna("")])
+    stated = _stated(samples, source, [str(name) for name in ids.fillna("")])
     label, kind = f"{prefix}_reference", f"{prefix}_kind"
     labels = set(rows[label].dropna().unique()) if label in rows else set()
     kinds = set(rows[kind].dropna().unique()) if kind in rows else set()

@@ -279,7 +279,7 @@ def _narrowest(intervals: Sequence[_Interval], low: Ints, high: Ints) -> _Interv
     chosen = widths.argmin(axis=0)
 
     def pick(name: str) -> NDArray[np.generic]:
-        columns = np.array([getattr(one, name) for one in intervals])
+        columns = np.array([getattr(interval, name) for interval in intervals])
         picked: NDArray[np.generic] = np.take_along_axis(columns, chosen[None, :], axis=0)[0]
         return picked
 

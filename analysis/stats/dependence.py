@@ -108,7 +108,7 @@ def segments_of_named(*samples: NDArray[np.object_]) -> NDArray[np.int64]:
 
 def dependence(segments: NDArray[np.int64], *latents: Latent) -> Dependence:
     """Return what events share that are of these segments, by the latent quantity that forgets most slowly."""
-    taus = [tau for one in latents if (tau := tau_of_events(one, segments)) is not None]
+    taus = [tau for latent in latents if (tau := tau_of_events(latent, segments)) is not None]
     return Dependence(segments, max(taus) if taus else None)
 
 
@@ -173,7 +173,7 @@ def centred(parts: Sequence[Latent]) -> Latent:
     What is the same at all times on one node tells nothing of how long its error lasts.
     """
     columns = [one.values - (float(np.median(one.values[one.known])) if one.known.any() else 0.0) for one in parts]
-    return Latent(np.column_stack(columns).ravel(), np.column_stack([one.known for one in parts]).ravel())
+    return Latent(np.column_stack(columns).ravel(), np.column_stack([part.known for part in parts]).ravel())
 
 
 def _tau(series: NDArray[np.float64], sigmas: float) -> float:

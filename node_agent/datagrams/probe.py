@@ -40,7 +40,7 @@ class ProbeWire:
         return self._tag(body) + body
 
     def open(self, datagram: bytes) -> Probe | Refused:
-        """Check and read a datagram. One for another node is foreign: nobody's probe comes back to its sender."""
+        """Check and read a datagram. One for another node is foreign, and none comes back to its sender."""
         if len(datagram) != PROBE_SIZE:
             return Refused(MALFORMED)
         body = datagram[TAG_SIZE:]

@@ -10,7 +10,7 @@ import pytest
 from awaiting import until
 
 from node_agent.datagrams import kernel_stamps, mmsg
-from node_agent.datagrams.transmit_stamps import Departures
+from node_agent.datagrams.transmit_stamps import TransmitStamps
 
 HOST = "127.0.66.41"
 
@@ -101,31 +101,31 @@ def test_an_empty_datagram_is_a_datagram(pair):
 
 def test_departures_are_stamped_each_with_its_own_ticket(pair):
     here, there = pair
-    departures = Departures(there)
+    departures = TransmitStamps(there)
     assert departures.stamped
     before = time.time_ns()
     for i in range(100):
-        departures.send(b"x", target(here), f"ticket {i}")
+        departures.send(b"x", target(here), f"token {i}")
     after = time.time_ns()
     stamps = {}
     until(lambda: stamps.update(departures.collect()) or len(stamps) == 100, "a hundred stamps")
-    ordered = [stamps[f"ticket {i}"] for i in range(100)]
+    ordered = [stamps[f"token {i}"] for i in range(100)]
     assert [before, *ordered, after] == sorted([before, *ordered, after])
 
 
 def test_sends_without_a_ticket_take_a_number_but_give_no_stamp(pair):
     here, there = pair
-    departures = Departures(there)
+    departures = TransmitStamps(there)
     departures.send(b"x", target(here))
     departures.send(b"x", target(here), "second")
     stamps = []
     until(lambda: stamps.extend(departures.collect()) or stamps, "a stamp")
-    assert [ticket for ticket, _ in stamps] == ["second"]
+    assert [token for token, _ in stamps] == ["second"]
 
 
 def test_after_a_send_that_failed_tickets_still_match(pair):
     here, there = pair
-    departures = Departures(there)
+    departures = TransmitStamps(there)
     departures.send(b"x", target(here), "first")
     departures.collect()
     with pytest.raises(OSError) as failure:  # noqa: PT011 - any refusal of a datagram that is too large will do

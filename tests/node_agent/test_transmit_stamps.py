@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from node_agent.datagrams import kernel_stamps, mmsg
-from node_agent.datagrams.transmit_stamps import Departures
+from node_agent.datagrams.transmit_stamps import TransmitStamps
 
 TARGET = mmsg.socket_address("127.0.0.1", 9)
 
@@ -55,7 +55,7 @@ class Kernel:
 def test_a_full_buffer_does_not_shift_the_stamps_to_the_next_send(monkeypatch, sock):
     """The try that found the buffer full took a number: the stamps that follow are still each send's own."""
     kernel = Kernel(monkeypatch)
-    departures = Departures(sock)
+    departures = TransmitStamps(sock)
     kernel.failures = [BlockingIOError()]
     departures.send(b"x", TARGET, "first")
     departures.send(b"x", TARGET, "second")
@@ -69,13 +69,13 @@ def test_a_stamp_from_before_a_failed_send_is_not_given_to_a_later_one(monkeypat
     Which of the two stamps of a number is whose is anyone's guess, so neither gets one.
     """
     kernel = Kernel(monkeypatch)
-    departures = Departures(sock)
-    departures.send(b"x", TARGET)  # one without a ticket, as a hello is
+    departures = TransmitStamps(sock)
+    departures.send(b"x", TARGET)  # one without a token, as a hello is
     departures.send(b"x", TARGET, "old")
     kernel.failures = [OSError(105, "No buffer space available")]
     with pytest.raises(OSError, match="No buffer space"):
         departures.send(b"x", TARGET, "failed")
-    assert [departures.send(b"x", TARGET, ticket) for ticket in ("new 0", "new 1", "new 2")] == [False, False, True]
+    assert [departures.send(b"x", TARGET, token) for token in ("new 0", "new 1", "new 2")] == [False, False, True]
     kernel.leave()
     assert departures.collect() == [("new 2", 1_050)]
 
@@ -88,9 +88,9 @@ def fail(kernel, departures):
 
 def test_a_number_owed_twice_gives_no_stamp(monkeypatch, sock):
     kernel = Kernel(monkeypatch)
-    departures = Departures(sock)
-    for ticket in ("first", "second"):
-        departures.send(b"x", TARGET, ticket)
+    departures = TransmitStamps(sock)
+    for token in ("first", "second"):
+        departures.send(b"x", TARGET, token)
         fail(kernel, departures)
     departures.send(b"x", TARGET, "third")
     kernel.leave()
@@ -100,7 +100,7 @@ def test_a_number_owed_twice_gives_no_stamp(monkeypatch, sock):
 def test_a_later_datagram_that_leaves_first_gets_no_stamp_of_an_earlier_one(monkeypatch, sock):
     """The earlier one waits for its neighbour's address; its stamp comes long after the later one's, same number."""
     kernel = Kernel(monkeypatch)
-    departures = Departures(sock)
+    departures = TransmitStamps(sock)
     departures.send(b"x", TARGET, "held")
     held, kernel.held = kernel.held, []
     fail(kernel, departures)
@@ -117,7 +117,7 @@ def test_a_later_datagram_that_leaves_first_gets_no_stamp_of_an_earlier_one(monk
 
 def test_a_stamp_that_nobody_waits_for_any_more_is_not_given_to_a_later_send(monkeypatch, sock):
     kernel = Kernel(monkeypatch)
-    departures = Departures(sock)
+    departures = TransmitStamps(sock)
     departures.send(b"x", TARGET, "forgotten")
     departures.forget("forgotten")
     fail(kernel, departures)
@@ -127,20 +127,20 @@ def test_a_stamp_that_nobody_waits_for_any_more_is_not_given_to_a_later_send(mon
 
 
 def test_what_is_forgotten_stays_out_of_the_way_and_is_bounded(monkeypatch, sock):
-    """Where no stamp ever comes, giving up the oldest ticket is one step, and memory does not grow."""
+    """Where no stamp ever comes, giving up the oldest token is one step, and memory does not grow."""
     monkeypatch.setattr("node_agent.datagrams.transmit_stamps._MOST_FORGOTTEN", 10)
     Kernel(monkeypatch)
-    departures = Departures(sock)
-    for ticket in range(100):
-        departures.send(b"x", TARGET, ticket)
-        departures.forget(ticket)
+    departures = TransmitStamps(sock)
+    for token in range(100):
+        departures.send(b"x", TARGET, token)
+        departures.forget(token)
         assert not departures._waiting
     assert list(departures._forgotten) == list(range(90, 100))
 
 
 def test_without_transmit_stamps_no_ticket_is_kept(monkeypatch, sock):
     monkeypatch.setattr(kernel_stamps, "stamp_departures", lambda _sock: False)
-    departures = Departures(sock)
+    departures = TransmitStamps(sock)
     for number in range(10):
         departures.send(b"x", TARGET, number)
     assert departures._waiting == {}
