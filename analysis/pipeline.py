@@ -16,7 +16,7 @@ from analysis.figures import dashboard, drawing, panels, reference
 from analysis.imported import older_format
 from analysis.questions import causality, commit_wait, coordination, ordering, windows
 from analysis.questions.windows import WINDOW_SIZES_MS
-from analysis.report import cells, hypotheses, latex, markdown
+from analysis.report import cells, hypotheses, latex, markdown, rates_table
 from analysis.run import load, merged
 from analysis.run.readings import table
 from analysis.second_process import Beside
@@ -110,6 +110,9 @@ def _write_statistics(
     )
     found_data = {"findings": [finding.as_dict() for finding in found.findings]}
     paths.append(output.write_json(directory / VALIDITY_FILE, found_data))
+    paths.append(output.write_text(directory / rates_table.RATES_FILE, rates_table.as_csv(numbers)))
+    summary = rates_table.summary(numbers, judged, _counted(found))
+    paths.append(output.write_json(directory / rates_table.SUMMARY_FILE, summary))
     if (comparison := older_format.comparison(found.table.run)) is not None:
         paths.append(output.write_json(directory / PUBLISHED_FILE, comparison))
     return paths

@@ -36,7 +36,7 @@ EXPECTED: Final = HERE / "expected.json"
 DEMO: Final = HERE / "demo.tar.xz"  # `fab demo`, 40 events, recorded on 2026-11-28
 PUBLISHED_RUN: Final = "ares-2025-10-25"
 NODES, EVENTS, SEED = 3, 300, 7
-TEXTS: Final = ("statistics/*.json", "report/*.md", "report/*.tex")
+TEXTS: Final = ("statistics/*.json", "statistics/*.csv", "report/*.md", "report/*.tex")
 
 _FRACTION: Final = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?")
 

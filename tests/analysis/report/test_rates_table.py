@@ -1,0 +1,76 @@
+"""rates.csv has every rate of the statistics, once, as it stands there; the summary repeats some of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+
+import pytest
+
+from analysis import pipeline
+from analysis.errors import AnalysisError
+from analysis.report import rates_table
+from analysis.results import FILES
+from analysis.simulation import scenario as scenarios
+from analysis.simulation.simulate import simulate
+from node_agent.contract import records
+
+KEY = ("question", "subject", "source", "clock", "ground_truth", "metric")
+
+
+def rates_in(data):
+    if isinstance(data, dict) and "numerator" in data and "denominator" in data:
+        return [data]
+    items = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    return [rate for item in items for rate in rates_in(item)]
+
+
+@pytest.fixture(scope="module", params=["honest", "lossy", "lying-server", "two-coordinators"])
+def analysed(request, tmp_path_factory):
+    folder = simulate(scenarios.read(request.param), 3, 200, seed=3, results=tmp_path_factory.mktemp("results"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "_drawings", lambda _found: {})
+        pipeline.run_all(folder)
+    statistics = folder / records.STATISTICS_DIR
+    with (statistics / rates_table.RATES_FILE).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return statistics, rows
+
+
+def test_every_rate_has_its_row_and_no_two_have_one_key(analysed):
+    statistics, rows = analysed
+    rates = [rate for name in FILES.values() for rate in rates_in(json.loads((statistics / name).read_text()))]
+    assert len(rows) == len(rates) > 500
+    assert Counter(tuple(row[name] for name in KEY) for row in rows).most_common(1)[0][1] == 1
+    counted = Counter((rate["numerator"], rate["denominator"], rate["method"]) for rate in rates)
+    assert counted == Counter((int(row["numerator"]), int(row["denominator"]), row["method"]) for row in rows)
+
+
+def test_columns_say_what_a_rate_is_about(analysed):
+    _, rows = analysed
+    assert {row["clock"] for row in rows} == {"", "point", "interval"}
+    assert {row["unit"] for row in rows} == {"share", "rounds per decision"}
+    assert {row["ground_truth"] for row in rows} <= {"", "reference", "injected_truth", "own_oscillator"}
+    assert {row["source"] for row in rows} <= {"", "system", "ntp", "chronotick"}
+    assert not any("sources" in row["metric"] or "against" in row["metric"] for row in rows)
+    proved = [row for row in rows if row["question"] == "causality" and row["metric"] == "proved"]
+    assert {row["subject"] for row in proved} >= {"all"}
+
+
+def test_the_summary_repeats_what_stands_in_the_statistics(analysed):
+    statistics, _ = analysed
+    summary = json.loads((statistics / rates_table.SUMMARY_FILE).read_text())
+    causality = json.loads((statistics / "causality_stats.json").read_text())
+    assert summary["received"] == causality["received"]
+    for source, said in summary["sources"].items():
+        assert said["proved"] == causality["sources"][source]["all"]["intervals"]["proved"]
+        assert said["violated_as_points"] == causality["sources"][source]["all"]["points"]["violated"]
+    hypotheses = json.loads((statistics / "hypotheses.json").read_text())["hypotheses"]
+    assert [one["status"] for one in summary["hypotheses"]] == [one["status"] for one in hypotheses]
+
+
+def test_a_rate_that_no_form_describes_is_an_error_and_not_left_out():
+    rate = {"numerator": 1, "denominator": 2, "interval": None, "method": "m", "effective_trials": None}
+    with pytest.raises(AnalysisError, match=r"expected a form for the rate causality/odd/one, got none"):
+        rates_table.rows({"causality": {"odd": {"one": rate}}})
