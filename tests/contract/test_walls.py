@@ -23,7 +23,7 @@ PACKAGES = ("node_agent", "harness", "analysis", "time_services")
         ("harness/new.py", "import numpy", "only analysis knows pandas, numpy and matplotlib"),
         (
             "node_agent/contract/new.py",
-            "from node_agent import instants",
+            "from node_agent.local import instants",
             "node_agent: a floor imports only lower ones",
         ),
         (
