@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 LATEST = "latest"  # the link to the newest experiment
-FORM = f"up to 64 letters, digits, '_', '.', '-', starting with a letter or digit, and not '{LATEST}'"
+FORM = f"letters, digits, '_', '.', '-', at most 64, starting with a letter or digit, and not '{LATEST}'"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
