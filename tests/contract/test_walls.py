@@ -17,7 +17,7 @@ PACKAGES = ("node_agent", "harness", "analysis", "time_services")
 @pytest.mark.parametrize(
     ("place", "line", "contract"),
     [
-        ("harness/new.py", "from node_agent.local import reserve", "of the agent, harness and analysis see the contract"),
+        ("harness/new.py", "from node_agent.local import reserve", "of the agent, harness and analysis see the"),
         ("harness/ssh/new.py", "import node_agent.exchange.ntp", "of the agent, harness and analysis see the contract"),
         ("analysis/run/new.py", "from node_agent.datagrams import wire", "of the agent, harness and analysis see the"),
         ("harness/new.py", "import numpy", "only analysis knows pandas, numpy and matplotlib"),
