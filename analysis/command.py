@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, UsageError
 from analysis.run import load
 from analysis.run.readings import Table, table
 from node_agent import streams
@@ -66,16 +66,16 @@ class Door:
     def __init__(self, analysis: Any, *, windows: bool = False) -> None:
         self._analysis, self._windows = analysis, windows
 
-    def analyze(self, experiment_dir: str | Path, *window_sizes_ms: Sequence[int]) -> dict[str, Any]:
+    def analyze(self, experiment_dir: str | Path, window_sizes_ms: Sequence[int] | None = None) -> dict[str, Any]:
         """Return the statistics of a run folder. Raises AnalysisError where it cannot be judged."""
-        statistics: dict[str, Any] = self._result(experiment_dir, *window_sizes_ms).as_statistics()
+        statistics: dict[str, Any] = self._result(experiment_dir, window_sizes_ms).as_statistics()
         return statistics
 
     def generate_figure(
-        self, experiment_dir: str | Path, output_dir: str | Path, *window_sizes_ms: Sequence[int]
+        self, experiment_dir: str | Path, output_dir: str | Path, window_sizes_ms: Sequence[int] | None = None
     ) -> list[Path]:
         """Draw the figure of a run folder as PNG and PDF; return their paths."""
-        return draw(self._analysis.FIGURE, self._result(experiment_dir, *window_sizes_ms), output_dir)
+        return draw(self._analysis.FIGURE, self._result(experiment_dir, window_sizes_ms), output_dir)
 
     def main(self, argv: list[str] | None = None) -> int:
         """Print the statistics of one experiment as JSON and draw its figure.
@@ -84,19 +84,22 @@ class Door:
         """
         streams.install()
         arguments = parser(self._analysis.__doc__, windows=self._windows).parse_args(argv)
-        sizes = (arguments.window_sizes,) if self._windows and arguments.window_sizes else ()
+        sizes = arguments.window_sizes if self._windows else None
         try:
             path = load.resolve(arguments.experiment, arguments.results_dir)
-            print_json(self.analyze(path, *sizes))
-            for figure in self.generate_figure(path, path / records.FIGURES_DIR, *sizes):
+            print_json(self.analyze(path, sizes))
+            for figure in self.generate_figure(path, path / records.FIGURES_DIR, sizes):
                 sys.stderr.write(f"{figure}\n")
         except AnalysisError as error:
             sys.stderr.write(f"error: {error}\n")
             return error.exit_code
         return 0
 
-    def _result(self, experiment_dir: str | Path, *window_sizes_ms: Sequence[int]) -> Any:
-        return self._analysis.compute(table_of(experiment_dir), *window_sizes_ms)
+    def _result(self, experiment_dir: str | Path, window_sizes_ms: Sequence[int] | None) -> Any:
+        if window_sizes_ms is not None and not self._windows:
+            raise UsageError("window_sizes_ms: expected none, for this analysis has no windows")
+        sizes = {} if window_sizes_ms is None else {"window_sizes_ms": window_sizes_ms}
+        return self._analysis.compute(table_of(experiment_dir), **sizes)
 
 
 def print_json(data: dict[str, Any]) -> None:

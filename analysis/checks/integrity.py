@@ -144,8 +144,7 @@ def _damage(run: Run, node_id: str, path: Path, what: str) -> Finding:
 
 def _table(run: Run, node_id: str) -> Path:
     """Return where the node's assembled table is, or would be."""
-    coordinator = run.manifest.nodes[node_id].role == "coordinator"
-    return run.path / (records.COORDINATOR_FILE if coordinator else records.worker_file(node_id))
+    return run.path / records.table_file(node_id, run.manifest.nodes[node_id].role)
 
 
 def _shown(run: Run, path: Path) -> str:
@@ -153,6 +152,5 @@ def _shown(run: Run, path: Path) -> str:
 
 
 def _node_of(run: Run, path: Path) -> str:
-    by_table = {run.path / records.worker_file(node): node for node in run.manifest.worker_ids}
-    by_table[run.path / records.COORDINATOR_FILE] = run.manifest.coordinator_id
+    by_table = {_table(run, node_id): node_id for node_id in run.manifest.nodes}
     return by_table.get(path, path.parent.name)

@@ -152,7 +152,7 @@ def _clock(raw: Path) -> wall_clock.WallClock:
 
 def _not_assembled_of(path: Path, node_id: str, plan: plans.NodePlan, raw: Path, every: int) -> list[Difference]:
     """Put a node's table together again, re-measured uncertainties and all, and compare it cell by cell."""
-    name = records.COORDINATOR_FILE if plan.role == plans.COORDINATOR else records.worker_file(node_id)
+    name = records.table_file(node_id, plan.role)
     if not (path / name).is_file():
         return []
     rows: Iterable[dict[str, str]] = _rows(raw / records.EVENTS_FILE, every)

@@ -45,7 +45,7 @@ def validate(experiment_dir: Path) -> list[Problem]:
     imported = manifest is not None and manifest.imported is not None
     tables: dict[str, pd.DataFrame] = {}
     for node_id, role in roles.items():
-        name = records.COORDINATOR_FILE if role == "coordinator" else records.worker_file(node_id)
+        name = records.table_file(node_id, role)
         table = read(experiment_dir, name, problems)
         if table is None:
             continue

@@ -195,17 +195,20 @@ def _read(file: Path, role: str, node_id: str | None = None) -> _Table:
 
 
 def _check_readings(table: _Table) -> None:
-    """Raise UnusableSource where a reading would be lost, for want of the column that says when it was."""
+    """Raise UnusableSource where a reading, or a part of it, would be lost for want of a column of the right name."""
     for prefix in records.SOURCE_PREFIXES:
-        instant = f"{prefix}_timestamp_ns"
-        others = table.of_source(prefix)
-        if not others or instant in table.columns:
-            continue
-        near = difflib.get_close_matches(instant, others, 1, 0.8)
-        got = f"{near[0]}; rename it" if near else f"none; add it, or leave the columns {prefix}_... out"
-        raise UnusableSource(
-            f"{table.file}: expected {instant} beside {others[0]} (a reading has an instant), got {got}"
-        )
+        instant, others = f"{prefix}_timestamp_ns", table.of_source(prefix)
+        known = [f"{prefix}_{name}" for name in (*_POINT, *_INTERVAL)]
+        strange = [column for column in others if column not in known and not _DELAY_COLUMN.fullmatch(column)]
+        for column in known:
+            near = [] if column in table.columns else difflib.get_close_matches(column, strange, 1, 0.85)
+            if near:
+                raise UnusableSource(f"{table.file}: expected {column}, got {near[0]}; rename it")
+        if others and instant not in table.columns:
+            got = f"none; add it, or leave the columns {prefix}_... out"
+            raise UnusableSource(
+                f"{table.file}: expected {instant} beside {others[0]} (a reading has an instant), got {got}"
+            )
 
 
 def _check_columns(file: Path, role: str, columns: tuple[str, ...]) -> None:

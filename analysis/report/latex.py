@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from analysis.report.cells import Grid
+from analysis.stats.rates import is_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -170,7 +171,7 @@ def _kind(cells: list[str]) -> str:
 
 def _leaves(path: tuple[str, ...], data: Any) -> Iterator[tuple[tuple[str, ...], str]]:
     if isinstance(data, dict):
-        if {"numerator", "denominator", "value", "interval"} <= set(data):
+        if is_rate(data):
             yield from _rate(path, data)
             return
         if len(data) > MOST_ENTRIES:

@@ -13,6 +13,7 @@ import io
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.errors import AnalysisError
+from analysis.stats.rates import is_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -135,7 +136,7 @@ def _of_source(source: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rates(data: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
     """Yield every rate below ``data`` with the keys that lead to it; the place in a list counts as a key."""
-    if isinstance(data, dict) and "numerator" in data and "denominator" in data:
+    if is_rate(data):
         yield path, data
     elif isinstance(data, (dict, list)):
         items = data.items() if isinstance(data, dict) else enumerate(data)

@@ -85,6 +85,11 @@ class Rate:
         }
 
 
+def is_rate(data: object) -> bool:
+    """Return whether JSON data is what ``Rate.as_dict`` returns."""
+    return isinstance(data, dict) and {"numerator", "denominator", "value", "interval"} <= set(data)
+
+
 def rate(numerator: int, denominator: int, worth: Worth | None = None) -> Rate:
     """Return a rate, with its interval where ``worth`` says what its trials are worth (None: a mere count).
 

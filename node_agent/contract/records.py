@@ -72,6 +72,11 @@ def worker_file(node_id: str) -> str:
     return f"worker_{node_id}.csv"
 
 
+def table_file(node_id: str, role: str) -> str:
+    """Return the name of a node's assembled file in the run folder."""
+    return COORDINATOR_FILE if role == "coordinator" else worker_file(node_id)
+
+
 # --- columns -------------------------------------------------------------------------------------------------------
 
 SOURCE_FIELDS: Final = (

@@ -16,7 +16,8 @@ import pytest
 from run_folder import MS, Clock, Folder, manifest, write
 
 from analysis import __main__ as command
-from analysis import generate_all_figures, pipeline
+from analysis import causality_analysis, generate_all_figures, pipeline, window_assignment
+from analysis.errors import AnalysisError
 from analysis.figures import panels
 from analysis.simulation.simulate import simulate
 from node_agent.contract import records
@@ -310,3 +311,11 @@ def test_rows_that_do_not_say_whose_or_when_are_left_out(simulated, tmp_path, na
         csv.writer(stream, lineterminator="\n").writerows(rows)
     (damage,) = pipeline.run_all(path).errors
     assert f"{name} is not what the node wrote" in damage
+
+
+def test_a_door_takes_windows_by_name_or_not_at_all(analysed):
+    path, _ = analysed
+    said = window_assignment.analyze(path, window_sizes_ms=(70,))
+    assert set(said["sources"]["ntp"]) == {"70"}
+    with pytest.raises(AnalysisError, match="this analysis has no windows"):
+        causality_analysis.analyze(path, (70,))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis import command, pipeline, results
+from analysis import pipeline, results
 from analysis.imported import older_format
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.simulate import simulate
@@ -81,19 +81,21 @@ def _timeless(folder: Path) -> Path:
 
 def digests(folder: Path) -> dict[str, str]:
     """Analyse a run folder, drawing nothing into files; return a digest per output and per figure."""
-    found = results.compute(command.table_of(folder))
-    drawings = pipeline._drawings(found)
-    pipeline._drawings = lambda _found: {}
+    drawings: dict[str, Any] = {}
+
+    def keep(found: results.Results) -> dict[str, Any]:
+        drawings.update(drawings_of(found))
+        return {}
+
+    drawings_of = pipeline._drawings
+    pipeline._drawings = keep
     try:
         pipeline.run_all(folder)
     finally:
-        pipeline._drawings = _DRAWINGS
+        pipeline._drawings = drawings_of
     texts = sorted(path for pattern in TEXTS for path in folder.glob(pattern))
     said = {str(path.relative_to(folder)): _digest(path.read_text(encoding="utf-8")) for path in texts}
     return said | {f"figure {name}": _digest("\n".join(_drawn(draw()))) for name, draw in drawings.items()}
-
-
-_DRAWINGS: Final = pipeline._drawings
 
 
 def _digest(text: str) -> str:

@@ -125,14 +125,17 @@ def pair(tmp_path: Path, worker: str, send: object = SECOND_NS) -> Path:
     ("columns", "said"),
     [
         ("ntp_offset_ms,ntp_uncertainty_ms", "beside ntp_offset_ms (a reading has an instant), got none; add it"),
-        ("ntp_offset_ms,ntp_timestamp", "got ntp_timestamp; rename it"),
-        ("ct_offset_ms,ct_time_stamp", "got ct_time_stamp; rename it"),
+        ("ntp_offset_ms,ntp_timestamp", "expected ntp_timestamp_ns, got ntp_timestamp; rename it"),
+        ("ct_offset_ms,ct_time_stamp", "expected ct_timestamp_ns, got ct_time_stamp; rename it"),
+        ("ntp_timestamp_ns,ntp_offset", "expected ntp_offset_ms, got ntp_offset; rename it"),
+        ("ct_timestamp_ns,ct_lower_bound", "expected ct_lower_bound_ns, got ct_lower_bound; rename it"),
+        ("ct_timestamp_ns,ct_uncertainity_ms", "expected ct_uncertainty_ms, got ct_uncertainity_ms; rename it"),
     ],
 )  # fmt: skip
-def test_no_reading_is_lost_for_want_of_its_instant(tmp_path: Path, columns: str, said: str) -> None:
-    assert said in refusal(
-        pair(tmp_path, f"{WORKER_COLUMNS},{columns}\n1,a,0,{SECOND_NS},{SECOND_NS},1.5,2.5\n"), tmp_path
-    )
+def test_no_part_of_a_reading_is_lost_for_want_of_its_name(tmp_path: Path, columns: str, said: str) -> None:
+    cells = ",".join(str(SECOND_NS) if column.endswith("_ns") else "1.5" for column in columns.split(","))
+    row = f"1,a,0,{SECOND_NS},{SECOND_NS},{cells}"
+    assert said in refusal(pair(tmp_path, f"{WORKER_COLUMNS},{columns}\n{row}\n"), tmp_path)
 
 
 @pytest.mark.parametrize(("scale", "unit"), [(10**3, "µs"), (10**6, "ms"), (10**9, "s")])

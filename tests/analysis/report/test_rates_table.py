@@ -14,6 +14,7 @@ from analysis.report import rates_table
 from analysis.results import FILES
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.simulate import simulate
+from analysis.stats import rates
 from node_agent.contract import records
 
 KEY = ("question", "subject", "source", "clock", "ground_truth", "metric")
@@ -71,6 +72,6 @@ def test_the_summary_repeats_what_stands_in_the_statistics(analysed):
 
 
 def test_a_rate_that_no_form_describes_is_an_error_and_not_left_out():
-    rate = {"numerator": 1, "denominator": 2, "interval": None, "method": "m", "effective_trials": None}
+    rate = rates.rate(1, 2).as_dict()
     with pytest.raises(AnalysisError, match=r"expected a form for the rate causality/odd/one, got none"):
         rates_table.rows({"causality": {"odd": {"one": rate}}})
