@@ -127,7 +127,7 @@ def ssh_argv(route: Route, trust: Trust) -> list[str]:
     words += ["-o", f"ConnectTimeout={options.connect_timeout_s or CONNECT_TIMEOUT_S}"]
     words += ["-o", f"ServerAliveInterval={_KEEP_ALIVE_S}", "-o", "ClearAllForwardings=yes"]
     words += [word for keyword, value in options.commands_run for word in ("-o", f"{keyword}={value}")]
-    return ["ssh", *words]
+    return ["ssh", "-T", *words]  # -T: the question is asked with it too, so that no answer tells of RequestTTY
 
 
 def _proxy_command(hop: Route, trust: Trust) -> str:

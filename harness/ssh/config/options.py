@@ -50,7 +50,6 @@ _NOT_OURS: Final = (
 _COMMANDS_RUN: Final = (
     ("remotecommand", NONE),
     ("sessiontype", "default"),
-    ("requesttty", "false"),
     ("stdinnull", "no"),
     ("forkafterauthentication", "no"),
     ("permitlocalcommand", "no"),

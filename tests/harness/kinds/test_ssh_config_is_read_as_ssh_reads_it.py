@@ -354,7 +354,11 @@ def test_what_is_set_for_sessions_does_not_reach_rsync(hosts, tmp_path: Path, se
     with Cluster(hosts, with_ssh_config(None, str(tmp_path / "config"))) as cluster:
         words = [*cluster.ssh_argv(cluster.hosts["comp11"]), node.host, "cat"]
         said = subprocess.run(words, input=b"as sent\r\n\xff", capture_output=True, timeout=60, check=False)
+        in_force_there = subprocess.run([*words[:-1], "-G", "cat"], capture_output=True, text=True, check=True).stdout
     assert (said.returncode, said.stdout) == (0, b"as sent\r\n\xff"), said.stderr
+    for usual in ("requesttty false", "sessiontype default", "stdinnull no", "forkafterauthentication no"):
+        assert usual in in_force_there.splitlines()
+    assert "remotecommand" not in in_force_there
 
 
 @needs_ssh
