@@ -6,10 +6,10 @@ import os
 import shutil
 import signal
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ssh_agents import ssh_agent
 
 from harness.errors import HarnessError
 from harness.ssh import rsync
@@ -21,6 +21,7 @@ from harness.testbed.topology import USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from harness.configuration.experiment import ClusterConfig
     from harness.testbed.testbed import Testbed
@@ -299,24 +300,17 @@ def test_a_login_certificate_is_used(ares, lab: Lab, testbed) -> None:
     "way", ["IdentityAgent {}", "IdentityAgent $CHRONOTICK_TEST_AGENT", "IdentityAgent SSH_AUTH_SOCK"]
 )
 def test_the_agent_that_ssh_config_names_is_asked(ares, lab: Lab, testbed, monkeypatch, way: str) -> None:
-    path = str(lab.folder / "agent")
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
-    try:
-        while not Path(path).exists():
-            assert agent.poll() is None
-        environment = {**os.environ, "SSH_AUTH_SOCK": path}
+    path = lab.folder / "agent"
+    with ssh_agent(path):
+        environment = {**os.environ, "SSH_AUTH_SOCK": str(path)}
         subprocess.run(["ssh-add", "-q", testbed.identity_file], check=True, capture_output=True, env=environment)
-        monkeypatch.setenv("CHRONOTICK_TEST_AGENT", path)
-        monkeypatch.setenv("SSH_AUTH_SOCK", path if "SOCK" in way else "/none")
+        monkeypatch.setenv("CHRONOTICK_TEST_AGENT", str(path))
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(path) if "SOCK" in way else "/none")
         config = lab.config("Host lab\n    IdentitiesOnly no\n    " + way.format(path), GOOD_KEY.format(**lab.keys))
         config.write_text(config.read_text().replace(f"    IdentityFile {testbed.identity_file}\n", "", 1))
         assert (with_ssh(config), with_us(ares, config)) == (True, "")
         config.write_text(f"Host lab\n    IdentityAgent none\n{config.read_text()}")
         assert (with_ssh(config), with_us(ares, config) == "") == (False, False)
-    finally:
-        agent.terminate()
-        agent.wait(10)
-        Path(path).unlink(missing_ok=True)
 
 
 def test_rsync_goes_the_same_way(ares, lab: Lab, testbed) -> None:

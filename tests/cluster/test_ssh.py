@@ -9,11 +9,11 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fabric
 import pytest
+from ssh_agents import ssh_agent
 
 from harness.errors import LostError, UnreachableError
 from harness.ssh import channels
@@ -23,6 +23,7 @@ from harness.testbed.topology import HOME, USER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from harness.configuration.experiment import ClusterConfig
     from harness.testbed.testbed import Testbed
@@ -110,20 +111,13 @@ def test_the_agent_signs_for_a_key_with_a_passphrase(ares, ssh, testbed, tmp_pat
     key.with_name("locked.pub").write_text(public)
     subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "a phrase", "-f", key], check=True, capture_output=True)
     text = testbed.ssh_config.read_text().replace(str(testbed.identity_file), str(key))
-    socket_path = str(tmp_path / "agent")
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket_path], stdout=subprocess.DEVNULL)
-    try:
-        while not Path(socket_path).exists():
-            assert agent.poll() is None
-        monkeypatch.setenv("SSH_AUTH_SOCK", socket_path)
+    with ssh_agent(tmp_path / "agent"):
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
         with Cluster(ares, ssh(text, rest=False)) as cluster, pytest.raises(UnreachableError, match="login refused"):
             cluster.hosts["comp11"].ask("true")
         subprocess.run(["ssh-add", "-q", testbed.identity_file], check=True, capture_output=True)
         with Cluster(ares, ssh(text, rest=False)) as cluster:
             assert cluster.hosts["comp11"].ask("hostname") == "ares-comp-11\n"
-    finally:
-        agent.terminate()
-        agent.wait(10)
 
 
 def test_unknown_keys_are_refused_and_accept_new_believes_them_once(ares, ssh, testbed, tmp_path):
