@@ -18,6 +18,7 @@ from analysis.clocks import coverage as coverages
 from analysis.clocks import stability as stabilities
 from analysis.questions import verdicts
 from analysis.run import scopes, utc
+from analysis.run.readings import INTERVAL
 from analysis.run.scopes import ABOUT_THE_SERVER
 from analysis.stats import rates
 from analysis.stats.dependence import Dependence, dependence, segments_of
@@ -292,7 +293,7 @@ def _provable_misses(table: Table, receive: Readings) -> rates.Rate | None:
     labels = verdicts.intervals(send, receive)
     strange = (scopes.about_the_server(table, node, receive.source) for node in (receive.node_id, table.coordinator_id))
     evaluable = (labels != verdicts.NOT_EVALUABLE) & ~np.logical_or(*strange)
-    shared = dependence(segments_of(send.sample, receive.sample), *verdicts.interval_latents(send, receive))
+    shared = dependence(segments_of(send.sample, receive.sample), *verdicts.latents(INTERVAL, send, receive))
     return rates.rate_of(labels == verdicts.AFTER, evaluable, shared)
 
 

@@ -8,115 +8,63 @@ configured multiplier), at the coordinator as well where it re-measured. Real co
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.questions import held_events, judges, verdicts
-from analysis.questions.judges import Judgement
+from analysis.questions import answers, decisions, held_events, judges, verdicts
+from analysis.questions.answers import Answer, Answers, Judgement
+from analysis.questions.causality import QUESTION as CAUSALITY
+from analysis.questions.decisions import Decisions
 from analysis.questions.remeasurement import Remeasured, Width, again_as_wide
+from analysis.questions.true_windows import DIFFER, SAME
 from analysis.questions.windows import MS_NS, WINDOW_SIZES_MS
 from analysis.run import scopes, utc
+from analysis.run.readings import INTERVAL
 from analysis.stats import rates
-from analysis.stats.dependence import Latent, centred, dependence, segments_of
+from analysis.stats.counts import first_served
+from analysis.stats.dependence import Latent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
     from analysis.run.readings import Readings, Table
-    from analysis.stats.dependence import Dependence
+    from analysis.stats.counts import Counts, Outcomes
+    from analysis.stats.rates import Rate
 
-STATISTICS_FILE = "commit_wait_stats.json"
-FIGURE = "commit_wait"
-CAUSALITY: Final = "causality"
+    Growth = NDArray[np.float64] | None  # how much wider a node's claim became, in ns; None: it never measured again
+
+QUESTION: Final = "commit_wait"
+STATISTICS_FILE: Final = "commit_wait_stats.json"
 ABSOLUTE: Final = "which window it was is absolute, and the reference knows lags only"
+CERTAIN: Final = "certain_is_right"  # ground truths: whether what became certain is right,
+CONTAINED: Final = "contains_truth"  # and whether the re-measured receive interval has the true time in it
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One source, question and delay: of the (event, worker) pairs ambiguous at first, those re-measured later.
+class CommitWait(Answers):
+    """All results; empty tuples where nothing was re-measured, or nothing waited.
 
-    ``certain`` of those are decided with the re-measured width: ``proved`` rightly, ``violated`` wrongly. Causality is
-    violated whatever the truth; a window only where a truth is known (else both are None). ``contained``: of the
-    re-measured receive intervals, those with the true time in them. Both know the server's root distance (see ``utc``):
-    a certain window may be neither, and where the root distance is not known nothing is told. ``against``: each judge
-    of what was ambiguous.
+    An answer's subject is ``subject(question, delay)``. Of what was ambiguous at first, and re-measured, ``certain`` is
+    decided with the re-measured width: ``proved`` rightly, ``violated`` wrongly. Causality is violated whatever the
+    truth; a window only where a truth is known. Both know the server's root distance (see ``utc``): a certain window
+    may be neither, and where the root distance is not known nothing is said.
     """
 
-    source: str
-    question: str
-    delay_s: float
-    at_first: rates.Rate
-    certain_after: rates.Rate
-    proved_after: rates.Rate | None
-    violated_after: rates.Rate | None
-    contained_after: rates.Rate | None
-    against: tuple[Judgement, ...]
-
-    @property
-    def evaluable(self) -> int:
-        """Return how many pairs there were to judge."""
-        return self.at_first.denominator
-
-    @property
-    def ambiguous(self) -> int:
-        """Return how many pairs were ambiguous at first."""
-        return self.at_first.numerator
-
-    @property
-    def remeasured(self) -> int:
-        """Return how many of these have a re-measured claim."""
-        return self.certain_after.denominator
-
-    @property
-    def certain(self) -> int:
-        """Return how many of these the re-measured width decides."""
-        return self.certain_after.numerator
-
-    @property
-    def violated(self) -> int | None:
-        """Return how many of these it decides wrongly, None where nobody knows."""
-        return None if self.violated_after is None else self.violated_after.numerator
-
-    @property
-    def proved(self) -> int | None:
-        """Return how many of these it decides rightly, None where nobody knows."""
-        return None if self.proved_after is None else self.proved_after.numerator
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-serialisable data."""
-        proved, violated, contained = (
-            None if rate is None else rate.as_dict()
-            for rate in (self.proved_after, self.violated_after, self.contained_after)
-        )
-        return {
-            "ambiguous_at_first": self.at_first.as_dict(),
-            "certain_after": self.certain_after.as_dict(),
-            "proved_after": proved,
-            "violated_after": violated,
-            "receive_interval_contains_truth": contained,
-            "not_remeasured": self.ambiguous - self.remeasured,
-            "against": judges.as_dict(self.against),
-        }
-
-
-@dataclass(frozen=True)
-class CommitWait:
-    """All results; empty tuples where nothing was re-measured, or nothing waited."""
-
-    cells: tuple[Cell, ...]
     widths: tuple[Width, ...]
     waits: tuple[held_events.Waits, ...]
 
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{sources: {source: {question: {delay: …}, uncertainty: {delay: …}}}, commit_waits: …}``."""
         sources: dict[str, Any] = {}
-        for cell in self.cells:
-            sources.setdefault(cell.source, {}).setdefault(cell.question, {})[f"{cell.delay_s:g}s"] = cell.as_dict()
+        for answer in self:
+            question, delay_s = asked(answer)
+            sources.setdefault(answer.source, {}).setdefault(question, {})[f"{delay_s:g}s"] = _as_dict(answer)
         for width in self.widths:
             sources.setdefault(width.source, {}).setdefault("uncertainty", {})[f"{width.delay_s:g}s"] = {
                 "available": rates.rate(width.available, width.due).as_dict(),
@@ -138,160 +86,190 @@ def compute(
 ) -> CommitWait:
     """Judge causality and windows again with every re-measured uncertainty, beside the judges (None: all there are)."""
     found = judges.of(table) if known is None else known
-    flights = {one.name: {w: one.flights(w).order for w in table.present} for one in found if not one.reason}
     measured = Remeasured(table) if remeasured is None else remeasured
-    cells: list[Cell] = []
-    widths: list[Width] = []
+    widths = [width for source in table.sources for width in measured.widths(source)]
+    probed = next((judge for judge in found if isinstance(judge, judges.Probed)), None)
+    waits = held_events.judge(table.run, probed, measured.looks)
+    return CommitWait(answer(count(table, found, measured, window_sizes_ms), found), tuple(widths), waits)
+
+
+def count(
+    table: Table, known: Sequence[Judge], measured: Remeasured, window_sizes_ms: Sequence[int]
+) -> dict[Key, Counts]:
+    """Return the counts of every source, question and delay, of all workers together."""
+    return {parts[0].key: decisions.count(parts) for parts in decide(table, known, measured, window_sizes_ms)}
+
+
+def answer(counts: Mapping[Key, Counts], known: Sequence[Judge]) -> tuple[Answer, ...]:
+    """Return the answers that are in the counts."""
+    return tuple(_answer(key, part, known) for key, part in counts.items())
+
+
+def decide(
+    table: Table, known: Sequence[Judge], measured: Remeasured, window_sizes_ms: Sequence[int]
+) -> Iterator[list[Decisions]]:
+    """Yield, per source, delay and question, the decisions of all workers.
+
+    What they are due for is what was ambiguous at first; labels are those of what was re-measured of it.
+    """
+    flights = {
+        worker: {judge.name: judge.flights(worker).order for judge in known if not judge.reason}
+        for worker in table.present
+    }
     for source in table.sources:
-        delays = measured.delays(source)
-        if not delays:
+        factor = held_events.half_width_per_uncertainty(table.run, source)
+        if factor is None:
             continue
-        widths += [measured.first_width(source), *(measured.width(source, delay) for delay in delays)]
-        if (factor := held_events.half_width_per_uncertainty(table.run, source)) is None:
-            continue
-        for delay in delays:
+        for delay in measured.delays(source):
             grown = {node: measured.growth_ns(node, source, delay, factor) for node in table.nodes}
-            cells.append(_causality(table, source, delay, grown, found, flights))
-            cells += [_window(table, source, delay, grown, found, width) for width in window_sizes_ms]
-    probed = next((one for one in found if isinstance(one, judges.Probed)), None)
-    return CommitWait(tuple(cells), tuple(widths), held_events.judge(table.run, probed, measured.looks))
+            yield [_flight(table, source, delay, worker, grown, flights[worker]) for worker in table.present]
+            for width_ms in window_sizes_ms:
+                yield [_window(table, source, delay, worker, grown[worker], width_ms) for worker in table.present]
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    """One worker's pairs of one question, event by event; labels are ``verdicts``'."""
-
-    evaluable: NDArray[np.bool_]
-    ambiguous: NDArray[np.bool_]
-    judged: NDArray[np.bool_]  # ambiguous at first, and measured again
-    again: NDArray[np.int8]
-    proved: NDArray[np.bool_]
-    violated: NDArray[np.bool_]
-    contained: NDArray[np.bool_]
-    truth_known: NDArray[np.bool_]
-    segments: NDArray[np.int64]
-    latents: tuple[Latent, ...]
-
-
-def _causality(
+def _flight(
     table: Table,
     source: str,
     delay: float,
-    grown: dict[str, NDArray[np.float64] | None],
-    known: Sequence[Judge],
-    flights: Mapping[str, Mapping[str, NDArray[np.int8]]],
-) -> Cell:
-    parts = []
-    for worker in table.present:
-        send, receive = table.sends(worker, source), table.readings(worker, source)
-        first = verdicts.intervals(send, receive)
-        unclear = first == verdicts.AMBIGUOUS
-        received = again_as_wide(receive, grown[worker])
-        again = verdicts.intervals(again_as_wide(send, grown[table.coordinator_id]), received)
-        judged = unclear & (again != verdicts.NOT_EVALUABLE) & (grown[worker] is not None)
-        segments = segments_of(send.sample, receive.sample)
-        latents = verdicts.interval_latents(send, receive)
-        inside, told = _contained(table, worker, received, judged)
-        proved, violated = again == verdicts.BEFORE, again == verdicts.AFTER
-        evaluable = first != verdicts.NOT_EVALUABLE
-        parts.append(_Pairs(evaluable, unclear, judged, again, proved, violated, inside, told, segments, latents))
-    cell = _cell(source, CAUSALITY, delay, parts, verdicts_known=True)
-    labels, shared = _labels(parts), _dependence(parts)
-    by_judge = {name: np.column_stack([of[worker] for worker in table.present]).ravel() for name, of in flights.items()}
-    return replace(
-        cell, against=tuple(judges.judge(judge, labels, by_judge.get(judge.name), shared) for judge in known)
-    )
-
-
-def _window(
-    table: Table,
-    source: str,
-    delay: float,
-    grown: dict[str, NDArray[np.float64] | None],
-    known: Sequence[Judge],
-    width_ms: int,
-) -> Cell:
-    """Ambiguous at first means here: the worker was not certain of the receipt's window."""
-    parts, told_all = [], True
-    width = width_ms * MS_NS
-    for worker in table.present:
-        first = table.readings(worker, source)
-        unclear = first.bounded & (first.earliest // width != first.latest // width)
-        again = again_as_wide(first, grown[worker])
-        judged = unclear & again.bounded & (grown[worker] is not None)
-        decided = judged & (again.earliest // width == again.latest // width)
-        true, root = table.truth(worker), utc.of(table, worker, source)
-        right = wrong = np.zeros(len(decided), dtype=np.bool_)
-        if true is None or not (true.known & root.known)[decided].all():
-            told_all = False
-        else:
-            right, wrong = utc.window_verdicts(again, root, true, width)
-        labels = np.where(decided, verdicts.BEFORE, verdicts.AMBIGUOUS).astype(np.int8)
-        inside, told = _contained(table, worker, again, judged)
-        wide = Latent((first.latest - first.earliest).astype(np.float64), first.bounded)
-        segments = segments_of(first.sample)
-        parts.append(_Pairs(first.bounded, unclear, judged, labels, right, wrong, inside, told, segments, (wide,)))
-    silent = tuple(Judgement(judge.name, judge.reason or ABSOLUTE) for judge in known if judge.name == judges.REFERENCE)
-    return _cell(source, f"window_{width_ms}ms", delay, parts, verdicts_known=told_all, against=silent)
-
-
-def _cell(
-    source: str,
-    question: str,
-    delay: float,
-    parts: Sequence[_Pairs],
-    *,
-    verdicts_known: bool,
-    against: tuple[Judgement, ...] = (),
-) -> Cell:
-    """Take all workers' pairs together, in order of time."""
-
-    def together(name: str) -> NDArray[Any]:
-        return np.column_stack([getattr(part, name) for part in parts]).ravel()
-
-    judged = together("judged")
-    labels, shared = _labels(parts), _dependence(parts)
-
-    def rate(hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> rates.Rate:
-        return rates.rate_of(hits, of, shared)
-
-    truth_known = together("truth_known")
-    return Cell(
+    worker: str,
+    grown: Mapping[str, Growth],
+    by_judge: Mapping[str, NDArray[np.int8]],
+) -> Decisions:
+    """Judge one worker's flights again."""
+    send, receive = table.sends(worker, source), table.readings(worker, source)
+    first = verdicts.intervals(send, receive)
+    wider = again_as_wide(receive, grown[worker])
+    labels = verdicts.intervals(again_as_wide(send, grown[table.coordinator_id]), wider)
+    judged = (first == verdicts.AMBIGUOUS) & (labels != verdicts.NOT_EVALUABLE) & (grown[worker] is not None)
+    return Decisions(
+        question=QUESTION,
         source=source,
-        question=question,
-        delay_s=delay,
-        at_first=rate(together("ambiguous"), together("evaluable")),
-        certain_after=rate(verdicts.decided(labels), judged),
-        proved_after=rate(together("proved"), judged) if verdicts_known else None,
-        violated_after=rate(together("violated"), judged) if verdicts_known else None,
-        contained_after=rate(together("contained"), truth_known) if truth_known.any() else None,
-        against=against,
+        clock=INTERVAL,
+        subject=subject(CAUSALITY, delay),
+        labels=_kept(labels, judged),
+        received=first != verdicts.NOT_EVALUABLE,
+        due=first == verdicts.AMBIGUOUS,
+        samples=(first_served(send.sample), first_served(receive.sample)),
+        latents=verdicts.latents(INTERVAL, send, receive),
+        by_ground_truth={CERTAIN: labels, CONTAINED: _contained(table, worker, wider, judged), **by_judge},
     )
 
 
-def _labels(parts: Sequence[_Pairs]) -> NDArray[np.int8]:
-    """Return the labels of all workers' re-measured pairs, in order of time."""
-    labels = [np.where(part.judged, part.again, verdicts.NOT_EVALUABLE).astype(np.int8) for part in parts]
-    return np.column_stack(labels).ravel()
+def _window(table: Table, source: str, delay: float, worker: str, grown: Growth, width_ms: int) -> Decisions:
+    """Judge one worker's windows again. Ambiguous means here: it is not certain of the receipt's window."""
+    width, first = width_ms * MS_NS, table.readings(worker, source)
+    unclear = first.bounded & (first.earliest // width != first.latest // width)
+    wider = again_as_wide(first, grown)
+    judged = unclear & wider.bounded & (grown is not None)
+    decided = judged & (wider.earliest // width == wider.latest // width)
+    true, root = table.truth(worker), utc.of(table, worker, source)
+    right = wrong = np.zeros(len(decided), dtype=np.bool_)
+    untold = decided
+    if true is not None:
+        right, wrong = utc.window_verdicts(wider, root, true, width)
+        untold = decided & ~(true.known & root.known)
+    certain = np.where(right, SAME, np.where(wrong, DIFFER, verdicts.AMBIGUOUS)).astype(np.int8)
+    return Decisions(
+        question=QUESTION,
+        source=source,
+        clock=INTERVAL,
+        subject=subject(f"window_{width_ms}ms", delay),
+        labels=_kept(np.where(decided, verdicts.BEFORE, verdicts.AMBIGUOUS), judged),
+        received=first.bounded,
+        due=unclear,
+        samples=(first_served(first.sample),),
+        latents=(Latent(first.latest - first.earliest, first.bounded),),
+        by_ground_truth={CERTAIN: certain, CONTAINED: _contained(table, worker, wider, judged)},
+        tallies={"untold": int(untold.sum()), "truthless": int(true is None)},
+    )
 
 
-def _dependence(parts: Sequence[_Pairs]) -> Dependence:
-    """Return what all workers' pairs share, in order of time."""
-    segments = np.repeat(segments_of(*(part.segments for part in parts)), len(parts))
-    return dependence(segments, *(centred(columns) for columns in zip(*(part.latents for part in parts), strict=True)))
+def _kept(labels: NDArray[Any], judged: NDArray[np.bool_]) -> NDArray[np.int8]:
+    return np.where(judged, labels, verdicts.NOT_EVALUABLE).astype(np.int8)
 
 
-def _contained(
-    table: Table, worker: str, readings: Readings, judged: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which of a worker's intervals contain the true time, and of which that can be told.
+def _contained(table: Table, worker: str, readings: Readings, judged: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Label which of a worker's intervals contain the true time (SAME), and which do not, where that can be told.
 
     Of readings of a server's time with its root distance added; not of those that are about the server's own clock.
     """
     true = table.truth(worker)
     if true is None:
-        nothing = np.zeros(len(judged), dtype=np.bool_)
-        return nothing, nothing
+        return np.zeros(len(judged), dtype=np.int8)
     to_utc = utc.absolute(readings, utc.of(table, worker, readings.source))
     known = judged & true.known & to_utc.bounded & ~scopes.about_the_server(table, worker, readings.source)
-    return known & (to_utc.earliest <= true.ns) & (true.ns <= to_utc.latest), known
+    return _kept(np.where((to_utc.earliest <= true.ns) & (true.ns <= to_utc.latest), SAME, DIFFER), known)
+
+
+def subject(question: str, delay_s: float) -> str:
+    """Return the subject of an answer about a question after a delay."""
+    return f"{question} after {delay_s:g}s"
+
+
+def asked(answer: Answer) -> tuple[str, float]:
+    """Return the question and the delay (s) that an answer is about."""
+    question, _, delay = answer.subject.partition(" after ")
+    return question, float(delay.removesuffix("s"))
+
+
+def _at_first(outcomes: Outcomes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    return outcomes.due, outcomes.received
+
+
+def _certainly(label: int) -> answers.Metric:
+    """Return the metric of what became certain and is right (SAME) or wrong, among what was re-measured."""
+    return lambda outcomes: (
+        answers.decided(outcomes) & (outcomes.by_truth[CERTAIN] == label),
+        answers.evaluable(outcomes),
+    )
+
+
+def _contains(outcomes: Outcomes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    inside = outcomes.by_truth[CONTAINED]
+    return inside == SAME, inside != verdicts.NOT_EVALUABLE
+
+
+def _answer(key: Key, counts: Counts, known: Sequence[Judge]) -> Answer:
+    found = {
+        "ambiguous_at_first": answers.rate(counts, _at_first),
+        "certain_after": answers.rate(counts, answers.share_of(verdicts.BEFORE, verdicts.AFTER)),
+    }
+    if not counts.tallies.get("untold") and not counts.tallies.get("truthless"):
+        found["proved_after"] = answers.rate(counts, _certainly(SAME))
+        found["violated_after"] = answers.rate(counts, _certainly(DIFFER))
+    contained = answers.rate(counts, _contains)
+    if contained.denominator:
+        found["receive_interval_contains_truth"] = contained
+    if key[3].startswith(CAUSALITY):
+        judged = tuple(answers.judged(counts, judge.name, judge.reason) for judge in known)
+    else:
+        judged = tuple(
+            Judgement(judge.name, judge.reason or ABSOLUTE) for judge in known if judge.name == judges.REFERENCE
+        )
+    return Answer(*key, counts=counts, rates=found, judgements=judged)
+
+
+def ambiguous(answer: Answer) -> int:
+    """Return how many pairs were ambiguous at first."""
+    return answer.rates["ambiguous_at_first"].numerator
+
+
+def not_remeasured(answer: Answer) -> int:
+    """Return how many of these have no re-measured claim."""
+    return ambiguous(answer) - answer.rates["certain_after"].denominator
+
+
+def _as_dict(answer: Answer) -> dict[str, Any]:
+    def optional(name: str) -> dict[str, Any] | None:
+        rate: Rate | None = answer.rates.get(name)
+        return None if rate is None else rate.as_dict()
+
+    return {
+        "ambiguous_at_first": answer.rates["ambiguous_at_first"].as_dict(),
+        "certain_after": answer.rates["certain_after"].as_dict(),
+        "proved_after": optional("proved_after"),
+        "violated_after": optional("violated_after"),
+        "receive_interval_contains_truth": optional("receive_interval_contains_truth"),
+        "not_remeasured": not_remeasured(answer),
+        "against": {judgement.judge: judgement.as_dict() for judgement in answer.judgements},
+    }

@@ -8,7 +8,7 @@ two numbers, and not evaluable as one.
 
 A round is a question and an answer: between the worker and the coordinator (causality), the two workers (who first), or
 one worker and each other one that received (windows). Its messages carry what a probe carries and no more. A source's
-own questions to its server come on top, as counted (``polling``).
+own questions to its server come on top, as counted (``traffic``).
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.questions import causality as causality_analysis
-from analysis.questions import judges, rounds
+from analysis.questions import judges, who_first
 from analysis.questions import ordering as ordering_consensus
 from analysis.questions import traffic as polling
 from analysis.questions import windows as window_assignment
-from analysis.run.readings import POINT
+from analysis.questions.decisions import ALL
+from analysis.questions.rounds import Total, fewer, fewer_in_words, total
+from analysis.run.readings import INTERVAL, POINT
 from analysis.stats import rates
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from analysis.questions.judges import Judgement
-    from analysis.questions.rounds import Rounds
+    from analysis.questions.answers import Answer, Rounds
     from analysis.run.readings import Table
+    from analysis.stats.rates import Rate
 
-STATISTICS_FILE = "coordination_stats.json"
-FIGURE = "coordination_cost"
+STATISTICS_FILE: Final = "coordination_stats.json"
+MESSAGE_BYTES: Final = polling.PROBE_BYTES + polling.HEADERS_BYTES  # of one message of a round: 64 and its headers
 
-CAUSALITY: Final = "causality"
-WHO_FIRST: Final = "who_first"
+CAUSALITY: Final = causality_analysis.QUESTION
+WHO_FIRST: Final = who_first.QUESTION
 TOTAL_WIDTH_MS: Final = 100  # the window width that stands for windows in the totals, where it was analysed
-INTERVAL: Final = ordering_consensus.INTERVAL
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,26 @@ class Cost:
     wrong: int | None
     wrong_by: str
 
+    @classmethod
+    def of(cls, task: str, answer: Answer) -> Cost:
+        """Return the cost of a task, of its answer; without anything evaluable there is none."""
+        found = answer.rounds
+        if found is None or not found.evaluable:
+            due = 0 if found is None else found.decisions
+            return cls(task, answer.source, answer.clock, due, None, due, 0, None, "")
+        unread = found.decisions - found.evaluable
+        numbers = (found.decisions, found, unread, found.undecided, found.wrong, found.judge)
+        return cls(task, answer.source, answer.clock, *numbers)
+
     @property
     def unknown(self) -> int:
         """Return how many decisions may need a round for all that the judge can tell."""
         return 0 if self.counted is None else self.counted.unknown
 
     @property
-    def per_decision(self) -> rates.Rate | None:
+    def per_decision(self) -> Rate | None:
         """Return the rounds per decision, or None where they are not evaluable, or not as one number."""
         return None if self.counted is None or self.unknown else self.counted.at_least
-
-    @property
-    def rounds(self) -> int | None:
-        """Return the rounds, or None where they are not evaluable, or not as one number."""
-        return None if self.per_decision is None else self.per_decision.numerator
 
     @property
     def messages(self) -> int | None:
@@ -82,17 +89,17 @@ class Cost:
     @property
     def bytes(self) -> int | None:
         """Return the bytes of the rounds' messages, headers included."""
-        return None if self.messages is None else self.messages * rounds.MESSAGE_BYTES
+        return None if self.messages is None else self.messages * MESSAGE_BYTES
 
     def as_dict(self) -> dict[str, Any]:
         """Return the cost as JSON-serialisable data."""
-        found = self.counted
+        found, exact = self.counted, self.per_decision
         return {
-            "rounds_per_decision": None if self.per_decision is None else self.per_decision.as_dict(),
+            "rounds_per_decision": None if exact is None else exact.as_dict(),
             "rounds_at_least": None if found is None else found.at_least.as_dict(),
             "rounds_at_most": None if found is None else found.at_most.as_dict(),
             "decisions": self.decisions,
-            "rounds": self.rounds,
+            "rounds": None if exact is None else exact.numerator,
             "without_reading": self.unread,
             "undecided": self.undecided,
             "wrong_confident": self.wrong,
@@ -112,18 +119,23 @@ class Coordination:
     pollings: tuple[polling.Polling, ...]
     probes: dict[str, int]
 
-    def total(self, source: str, clock: str, tasks: Sequence[str]) -> rounds.Total | None:
+    @property
+    def clocks(self) -> list[tuple[str, str]]:
+        """Return every (source, clock), in order."""
+        return list(dict.fromkeys((cost.source, cost.clock) for cost in self.costs))
+
+    def total(self, source: str, clock: str, tasks: Sequence[str]) -> Total | None:
         """Return the costs of some tasks taken together, or None if one of them is not evaluable."""
-        parts = [cost for cost in self.costs if cost.source == source and cost.clock == clock and cost.task in tasks]
-        found = [one.counted for one in parts if one.counted is not None]
+        parts = [cost for cost in self.costs if (cost.source, cost.clock) == (source, clock) and cost.task in tasks]
+        found = [cost.counted for cost in parts if cost.counted is not None]
         if {part.task for part in parts} != set(tasks) or not tasks or len(found) < len(parts):
             return None
-        return rounds.total(found)
+        return total(found)
 
     def exact(self, source: str, clock: str, task: str) -> bool:
         """Tell whether the rounds of a task are known as one number."""
-        total = self.total(source, clock, [task])
-        return total is not None and total.exact
+        found = self.total(source, clock, [task])
+        return found is not None and found.exact
 
     @property
     def common_tasks(self) -> tuple[str, ...]:
@@ -148,8 +160,8 @@ class Coordination:
             result[name] = {
                 "messages_at_least": polled + known.messages_at_least if known else None,
                 "messages_at_most": polled + known.messages_at_most if known else None,
-                "bytes_at_least": polled_bytes + known.messages_at_least * rounds.MESSAGE_BYTES if known else None,
-                "bytes_at_most": polled_bytes + known.messages_at_most * rounds.MESSAGE_BYTES if known else None,
+                "bytes_at_least": polled_bytes + known.messages_at_least * MESSAGE_BYTES if known else None,
+                "bytes_at_most": polled_bytes + known.messages_at_most * MESSAGE_BYTES if known else None,
             }
         return result
 
@@ -170,8 +182,8 @@ class Coordination:
         least, most, words, remark = None, None, "not evaluable", None
         enough = needed <= set(tasks)
         if mine and theirs:
-            least, most = rounds.fewer(mine, theirs) if enough else (None, None)
-            less = rounds.fewer_in_words(least, most)
+            least, most = fewer(mine, theirs) if enough else (None, None)
+            less = fewer_in_words(least, most)
             counts = (
                 f"{mine.words} of {mine.decisions} decisions; NTP {against[1]} {theirs.words} of {theirs.decisions}"
             )
@@ -209,7 +221,7 @@ class Coordination:
         for one in self.costs:
             tasks.setdefault(one.task, {}).setdefault(one.source, {})[one.clock] = one.as_dict()
         traffic: dict[str, Any] = {}
-        for source, clock in dict.fromkeys((cost.source, cost.clock) for cost in self.costs):
+        for source, clock in self.clocks:
             traffic.setdefault(source, {})[clock] = self.traffic(source, clock)
         sources = list(dict.fromkeys(one.source for one in self.costs if one.clock == INTERVAL))
         reductions: dict[str, Any] = {}
@@ -222,7 +234,7 @@ class Coordination:
             "total_tasks": list(self.total_tasks),
             "tasks": tasks,
             "reductions": reductions,
-            "message_bytes": rounds.MESSAGE_BYTES,
+            "message_bytes": MESSAGE_BYTES,
             "polling": {one.source: one.as_dict() for one in self.pollings},
             "traffic": traffic,
             "probes": self.probes,
@@ -241,75 +253,28 @@ def compute(
         causality = causality or causality_analysis.compute(table, known)
         ordering = ordering or ordering_consensus.compute(table, known)
         windows = windows or window_assignment.compute(table, known=known)
-    bounded = {source for source, clock in ordering_consensus.clocks(table) if clock == INTERVAL}
-    costs = [*_causality(causality, bounded), *_who_first(ordering), *_windows(windows, bounded)]
-    widths = list(dict.fromkeys(cell.width_ms for cell in windows.cells))
-    width = TOTAL_WIDTH_MS if TOTAL_WIDTH_MS in widths else widths[0] if widths else None
-    window = () if width is None else (window_task(width),)
+    widths = windows.subjects
+    width = str(TOTAL_WIDTH_MS) if str(TOTAL_WIDTH_MS) in widths else next(iter(widths), None)
+    costs = [
+        *_costs(table, [(CAUSALITY, answer) for answer in causality.of(subject=ALL)]),
+        *_costs(table, [(WHO_FIRST, answer) for answer in ordering.who_first.of(subject=ALL)]),
+        *_costs(table, [(window_task(answer.subject), answer) for answer in windows]),
+    ]
+    tasks = (CAUSALITY, WHO_FIRST, *(() if width is None else (window_task(width),)))
     pollings = tuple(polling.of(table.run, source) for source in table.sources)
-    return Coordination(tuple(costs), (CAUSALITY, WHO_FIRST, *window), pollings, polling.probes(table.run))
+    return Coordination(tuple(costs), tasks, pollings, polling.probes(table.run))
 
 
-def _words(tasks: Sequence[str]) -> str:
-    return ", ".join(task.replace("_", " ") for task in tasks) or "no task"
+def _costs(table: Table, answers: Iterable[tuple[str, Answer]]) -> list[Cost]:
+    """Return the cost of every task with every clock there is."""
+    clocks = set(table.clocks)
+    return [Cost.of(task, answer) for task, answer in answers if (answer.source, answer.clock) in clocks]
 
 
-def window_task(width_ms: int) -> str:
+def window_task(width_ms: str) -> str:
     """Return the task name of one window width."""
     return f"window_{width_ms}ms"
 
 
-def _causality(causality: causality_analysis.Causality, bounded: set[str]) -> list[Cost]:
-    """Causality per (event, worker): a violation shows by itself, so repairs are known without a judge."""
-    costs = []
-    for cell in causality.totals:
-        if cell.point_evaluable == 0:
-            due = cell.point_rounds.decisions
-            costs.append(Cost(CAUSALITY, cell.source, POINT, due, None, due, 0, None, ""))
-            continue
-        counts = (cell.point_evaluable, cell.point_equal, cell.point_violated)
-        costs.append(_cost(CAUSALITY, cell.source, POINT, cell.point_rounds, *counts))
-        if cell.source in bounded:
-            counts = (cell.interval_evaluable, cell.ambiguous, cell.violated)
-            costs.append(_cost(CAUSALITY, cell.source, INTERVAL, cell.interval_rounds, *counts))
-    return costs
-
-
-def _who_first(ordering: ordering_consensus.Ordering) -> list[Cost]:
-    """Who received first per (event, pair of workers): repairs are known only where a judge knows the order."""
-    costs = []
-    for total in ordering.totals:
-        if total.rounds is None:
-            continue
-        told = next((by for by in total.against if by.judge == total.rounds.judge), None)
-        wrong = told.wrong.numerator if told and told.wrong else None
-        costs.append(_cost(WHO_FIRST, total.source, total.clock, total.rounds, total.evaluable, total.ambiguous, wrong))
-    return costs
-
-
-def _windows(windows: window_assignment.Windows, bounded: set[str]) -> list[Cost]:
-    """Windows per event: indices that differ show when workers compare them; one that is wrong everywhere does not."""
-    costs = []
-    for cell in windows.cells:
-        task = window_task(cell.width_ms)
-        wrong = _wrong(cell.wrong_points, cell.point_rounds, cell.point_against)
-        costs.append(_cost(task, cell.source, POINT, cell.point_rounds, cell.evaluable, 0, wrong))
-        if cell.source in bounded:
-            open_ = cell.bounded - cell.provable - cell.contradictions
-            wrong = _wrong(cell.wrong_certain, cell.interval_rounds, cell.interval_against)
-            costs.append(_cost(task, cell.source, INTERVAL, cell.interval_rounds, cell.bounded, open_, wrong))
-    return costs
-
-
-def _wrong(absolute: int | None, found: Rounds, against: Sequence[Judgement]) -> int | None:
-    """Return how many windows are wrong: by true time where it is known, else by the judge of the rounds."""
-    told = next((judgement for judgement in against if judgement.judge == found.judge), None)
-    return told.wrong.numerator if absolute is None and told and told.wrong else absolute
-
-
-def _cost(task: str, source: str, clock: str, found: Rounds, evaluable: int, undecided: int, wrong: int | None) -> Cost:
-    """Return a task's cost; without anything evaluable there is none."""
-    counted = found if evaluable else None
-    return Cost(
-        task, source, clock, found.decisions, counted, found.decisions - evaluable, undecided, wrong, found.judge
-    )
+def _words(tasks: Sequence[str]) -> str:
+    return ", ".join(task.replace("_", " ") for task in tasks) or "no task"

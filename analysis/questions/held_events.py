@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.questions import external_consistency
-from analysis.questions.windows import MS_NS
 from analysis.run import load, scopes, truth, utc
 from analysis.stats import rates
 from node_agent.contract import records
@@ -169,7 +168,7 @@ def _of(run: Run, source: str, group: pd.DataFrame, consistency: external_consis
     return Waits(
         source=source,
         outcomes={str(name): int(number) for name, number in status.value_counts().sort_index().items()},
-        waited_ms=rates.spread(done["delay_s"].dropna().to_numpy(dtype=np.float64) * 1e9, MS_NS),
+        waited_ms=rates.spread(done["delay_s"].dropna().to_numpy(dtype=np.float64) * 1e3),
         ratios=ratios,
         violations=violations,
         left_out={reason: count for reason, count in reasons.items() if count},

@@ -9,22 +9,18 @@ is not evaluable for that reason.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from analysis import reference
 from analysis.questions import verdicts
-from analysis.stats import rates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from numpy.typing import NDArray
 
     from analysis.reference import Reference
     from analysis.run.readings import Instants, RawStamps, Table
-    from analysis.stats.dependence import Dependence
 
 REFERENCE: Final = "reference"
 TRUTH: Final = "injected_truth"
@@ -32,7 +28,6 @@ OSCILLATOR: Final = "own_oscillator"
 ORDER_OF_SENDING: Final = "order_of_sending"  # of causality: no packet arrives before it left
 
 NO_TRUTH: Final = "no truth was injected"
-KNOWS_NOTHING: Final = "this judge knows nothing of these events"
 
 
 @dataclass(frozen=True)
@@ -134,106 +129,9 @@ def own_order(
     return verdicts.order(lag - error, lag + error, known), known
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """What one judge says of a source's decisions.
-
-    ``decisions``: what the source was asked and had readings for. ``judge_decided``: of these, how many the judge can
-    tell. ``right``, ``wrong`` and ``unknown`` share out what the source decided; ``needless`` are the decisions the
-    source left open and the judge can tell, among those left open. All None where there is a ``reason``.
-    """
-
-    judge: str
-    reason: str = ""
-    judge_decided: rates.Rate | None = None
-    right: rates.Rate | None = None
-    wrong: rates.Rate | None = None
-    unknown: rates.Rate | None = None
-    needless: rates.Rate | None = None
-
-    @property
-    def rates(self) -> Iterator[tuple[str, rates.Rate]]:
-        """Yield the rates by the names they have in the statistics."""
-        named = {
-            "decided_by_judge": self.judge_decided,
-            "right": self.right,
-            "wrong": self.wrong,
-            "unknown": self.unknown,
-            "left_open_but_decided_by_judge": self.needless,
-        }
-        return ((name, rate) for name, rate in named.items() if rate is not None)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the judgement as JSON-serialisable data."""
-        if self.reason:
-            return {"status": "not_evaluable", "reason": self.reason}
-        return {"status": "evaluated"} | {name: rate.as_dict() for name, rate in self.rates} | self._bounds()
-
-    def _bounds(self) -> dict[str, list[float]]:
-        """Return between which shares right and wrong lie: what the judge cannot tell may be either."""
-        if self.right is None or self.wrong is None or self.right.value is None or self.wrong.value is None:
-            return {}
-        right, wrong = self.right.value, self.wrong.value
-        return {"right_bounds": [right, 1.0 - wrong], "wrong_bounds": [wrong, 1.0 - right]}
-
-
-def judge(
-    one: Judge,
-    labels: NDArray[np.int8],
-    truth: NDArray[np.int8] | None,
-    dependence: Dependence,
-    *,
-    blocks: bool = True,
-) -> Judgement:
-    """Compare a source's labels with a judge's (None where the judge has a reason to say nothing)."""
-    if one.reason or truth is None:
-        return Judgement(one.name, one.reason or "nothing to judge")
-    evaluable = labels != verdicts.NOT_EVALUABLE
-    if evaluable.any() and not (evaluable & (truth != verdicts.NOT_EVALUABLE)).any():
-        return Judgement(one.name, KNOWS_NOTHING)
-    return compare(one.name, labels, truth, dependence, blocks=blocks)
-
-
-def as_dict(found: Iterable[Judgement]) -> dict[str, Any]:
-    """Return judgements by the judge's name, as JSON-serialisable data."""
-    return {one.judge: one.as_dict() for one in found}
-
-
 def of(table: Table, known: Reference | None = None) -> tuple[Judge, ...]:
     """Return the judges of a run: the reference first, then the injected truth; each may have a reason to be silent.
 
     The reference is built where it is not given.
     """
     return (Probed(table, reference.build(table.run) if known is None else known), TrueTime(table))
-
-
-def compare(
-    judge: str,
-    labels: NDArray[np.int8],
-    truth: NDArray[np.int8],
-    dependence: Dependence,
-    *,
-    blocks: bool = True,
-) -> Judgement:
-    """Compare a source's labels with a judge's, which share their two decided values; arrays in order of time.
-
-    ``blocks``: with intervals; else mere counts, which is quicker.
-    """
-    evaluable = labels != verdicts.NOT_EVALUABLE
-    decided, clear = verdicts.decided(labels), verdicts.decided(truth)
-    same = labels == truth
-
-    def rate(hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> rates.Rate:
-        if blocks:
-            return rates.rate_of(hits, of, dependence)
-        return rates.rate(int((hits & of).sum()), int(of.sum()))
-
-    return Judgement(
-        judge,
-        "",
-        rate(clear, evaluable),
-        rate(clear & same, decided),
-        rate(clear & ~same, decided),
-        rate(~clear, decided),
-        rate(clear, labels == verdicts.AMBIGUOUS),
-    )

@@ -1,7 +1,5 @@
-"""Ordering: which worker received first, and whether all workers put two events in the same order.
+"""Ordering: which worker received first (``who_first``), and whether all workers put two events in the same order.
 
-Who first: per event and pair of workers, the relation of their two receipts; right or wrong only against a judge (the
-reference, or the injected truth), and unknown where the judge cannot tell either.
 Agreement: for events i, j sent within 1 s of each other, each worker labels its own two receipts (before, after,
 ambiguous); agreement is the share of pairs on which all workers give the same label, with the decided share beside it.
 Where labels differ, each worker's own oscillator says whether the workers did receive the two in different orders.
@@ -9,137 +7,50 @@ Where labels differ, each worker's own oscillator says whether the workers did r
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.questions import judges, rounds, verdicts
-from analysis.run.readings import POINT
-from analysis.stats import rates
-from analysis.stats.dependence import Dependence, Latent, centred, dependence, segments_of
+from analysis.questions import answers, decisions, judges, pairs, verdicts, who_first
+from analysis.questions.answers import Answer, Answers
+from analysis.questions.decisions import ALL, Decisions
+from analysis.run.readings import INTERVAL, POINT
+from analysis.stats.counts import first_served
+from analysis.stats.dependence import Latent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from analysis.questions.judges import Judge, Judgement
-    from analysis.questions.rounds import Rounds
+    from analysis.questions.decisions import Key
+    from analysis.questions.judges import Judge
+    from analysis.questions.pairs import Pairs
     from analysis.run.readings import Readings, Table
+    from analysis.stats.counts import Counts, Outcomes
+    from analysis.stats.rates import Rate
 
-STATISTICS_FILE = "ordering_stats.json"
-FIGURE = "ordering_consensus"
+QUESTION: Final = "ordering"
+OWN_ORDER: Final = "own_order"  # every worker's own labels, judged by its own oscillator
+STATISTICS_FILE: Final = "ordering_stats.json"
 
-PAIR_SPAN_NS: Final = 1_000_000_000
-MAX_PAIRS: Final = 1_000_000  # beyond it a stratified sample is judged, and the report says how many of how many
-SAMPLE_SEED: Final = 20251025
+# labels of agreement: all workers say the same and decide, all decide and differ, or not all decide
+SAME: Final = verdicts.BEFORE
+DIFFER: Final = verdicts.AFTER
+OPEN: Final = verdicts.AMBIGUOUS
+ALIKE_OPEN: Final = 4  # all workers say ambiguous: the same label, and no decision
 
-INTERVAL: Final = "interval"
-ALL_PAIRS: Final = ("all", "all")
-MOST_PAIRS_ALONE: Final = 45  # ten workers'; of more pairs, only all together get intervals from the block bootstrap
-
-
-@dataclass(frozen=True)
-class WhoFirst:
-    """One source's labels of which of two workers received first (or of all pairs together: ``pair`` is ALL_PAIRS).
-
-    ``decided`` and ``ambiguous`` are shares of what is evaluable; equal point estimates are ambiguous. ``against``:
-    what each judge says. ``wrong``: of what is decided and the truth is known of, None where none is.
-    ``rounds``, of all pairs together: of what both received, what is left open, has no reading, or was decided wrongly
-    as the truth knows, or else the reference.
-    """
-
-    source: str
-    clock: str  # POINT or INTERVAL
-    pair: tuple[str, str]
-    events: int
-    evaluable: int
-    first_before: int
-    second_before: int
-    decided: rates.Rate
-    ambiguous_share: rates.Rate
-    against: tuple[Judgement, ...]
-    wrong: rates.Rate | None
-    rounds: Rounds | None = None
-
-    @property
-    def ambiguous(self) -> int:
-        """Return how many events the source leaves open."""
-        return self.ambiguous_share.numerator
-
-    @property
-    def name(self) -> str:
-        """Return the pair as it is written."""
-        return "/".join(self.pair)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the labels of the pair as JSON-serialisable data."""
-        names = ("source", "clock", "pair", "events", "evaluable", "first_before", "second_before", "ambiguous")
-        return {name: getattr(self, name) for name in names} | {
-            "decided": self.decided.as_dict(),
-            "against": judges.as_dict(self.against),
-            "correctness": "not_evaluable" if self.wrong is None else self.wrong.as_dict(),
-        }
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """One source's agreement of all workers on the order of pairs of events.
-
-    ``received_share``: of the pairs sent, those that every worker received both of; ``evaluable_share``: of these,
-    those it has labels of.
-    ``same``: all labels equal (all ambiguous is equal, too); ``decided``: no label ambiguous; ``same_decided``: both.
-    ``wrong``: of pairs that some worker decided, those that one decided against the true order of its own receipts,
-    None without truth.
-    Of the pairs whose labels differ, ``truly_differ``: the workers did receive the two in different orders by their own
-    oscillators; ``by_clocks``: they received them in the same order, so the clocks caused it; the rest is unknown.
-    ``against``: every worker's own labels against its own oscillator, (pair, worker) by (pair, worker).
-    """
-
-    source: str
-    clock: str
-    pairs: int
-    received_share: rates.Rate
-    evaluable_share: rates.Rate
-    same: rates.Rate
-    decided: rates.Rate
-    same_decided: rates.Rate
-    wrong: rates.Rate | None
-    truly_differ: int
-    by_clocks: int
-    against: Judgement
-
-    @property
-    def evaluable(self) -> int:
-        """Return how many pairs every worker has labels of."""
-        return self.same.denominator
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the agreement as JSON-serialisable data."""
-        differ = self.evaluable - self.same.numerator
-        return {
-            "agreement": self.same.as_dict(),
-            "received": self.received_share.as_dict(),
-            "evaluable": self.evaluable_share.as_dict(),
-            "decided": self.decided.as_dict(),
-            "agreement_decided": self.same_decided.as_dict(),
-            "wrong_decided": None if self.wrong is None else self.wrong.as_dict(),
-            "disagreements": {
-                "pairs": differ,
-                "true_orders_differ": self.truly_differ,
-                "caused_by_clocks": self.by_clocks,
-                "unknown": differ - self.truly_differ - self.by_clocks,
-            },
-            "against": judges.as_dict([self.against]),
-            "not_evaluable_pairs": self.pairs - self.evaluable,
-        }
+METRICS: Final = {
+    "agreement": answers.share_of(SAME, ALIKE_OPEN),
+    "decided": answers.share_of(SAME, DIFFER),
+    "agreement_decided": answers.share_of(SAME),
+}
 
 
 @dataclass(frozen=True)
 class Ordering:
-    """Both questions' answers. ``pairs_judged`` of ``pairs_total`` pairs were judged (all, or a stratified sample).
+    """The answers to both questions. ``pairs_judged`` of ``pairs_total`` pairs were judged (all, or a sample).
 
     ``workers`` are those that left at least one row; the ``silent_workers`` left none and have no part in any number.
     """
@@ -148,266 +59,217 @@ class Ordering:
     silent_workers: tuple[str, ...]
     pairs_total: int
     pairs_judged: int
-    who_first: tuple[WhoFirst, ...]
-    totals: tuple[WhoFirst, ...]
-    agreement: tuple[Agreement, ...]
+    who_first: Answers
+    agreement: Answers
 
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{sources: {source: {clock: {agreement, decided, …, who_first}}}}`` and the differences."""
         sources: dict[str, dict[str, Any]] = {}
-        for agreement in self.agreement:
-            sources.setdefault(agreement.source, {})[agreement.clock] = agreement.as_dict() | {"who_first": {}}
-        for first in (*self.totals, *self.who_first):
-            name = ALL_PAIRS[0] if first.pair == ALL_PAIRS else first.name
-            sources[first.source][first.clock]["who_first"][name] = first.as_dict()
+        for agreed in self.agreement:
+            found = self.who_first.of(source=agreed.source, clock=agreed.clock)
+            first = {answer.subject: who_first.as_dict(answer) for answer in (*found[-1:], *found[:-1])}
+            sources.setdefault(agreed.source, {})[agreed.clock] = _as_dict(agreed) | {"who_first": first}
         return {
             "workers": list(self.workers),
             "silent_workers": list(self.silent_workers),
-            "pair_span_ms": PAIR_SPAN_NS // 1_000_000,
+            "pair_span_ms": pairs.SPAN_NS // 1_000_000,
             "pairs_total": self.pairs_total,
             "pairs_judged": self.pairs_judged,
             "sampling": "all pairs" if self.pairs_judged == self.pairs_total else "stratified sample, fixed seed",
             "sources": sources,
-            "differences": _differences(sources),
+            "differences": _differences(self.agreement),
         }
 
 
 def compute(table: Table, known: Sequence[Judge] | None = None) -> Ordering:
     """Judge who received first and whether the workers agree on the order of nearby events (judges: see ``judges``)."""
-    first, second, total = nearby_pairs(table.sent.ns, table.sent.known)
-    if len(table.heard) < 2:
-        return Ordering(table.heard, table.silent, total, len(first), (), (), ())
     found = judges.of(table) if known is None else known
-    own = [judges.own_order(table.raw_stamps[worker], first, second)[0] for worker in table.heard]
-    agreement = tuple(_agreement(table, source, clock, first, second, own) for source, clock in clocks(table))
-    who_first, totals = _who_first(table, found)
-    return Ordering(table.heard, table.silent, total, len(first), who_first, totals, agreement)
+    nearby = pairs.nearby(table.sent.ns, table.sent.known)
+    return answer(table, nearby, count_pairs(table, nearby), who_first.count(table, found), found)
 
 
-def clocks(table: Table) -> list[tuple[str, str]]:
-    """Return every (source, clock) to judge: each source as a point, and as an interval where it has any."""
-    found = []
-    for source in table.sources:
-        found.append((source, POINT))
-        if any(table.readings(node, source).bounded.any() for node in table.nodes):
-            found.append((source, INTERVAL))
-    return found
+def count_pairs(table: Table, nearby: Pairs) -> dict[Key, Counts]:
+    """Return the counts of agreement on these pairs of events, and of every worker's own order of them."""
+    counts: dict[Key, Counts] = {}
+    for agreed, own in decide(table, nearby):
+        counts |= answers.counted([agreed])
+        counts[OWN_ORDER, agreed.source, agreed.clock, ALL] = decisions.count(own)
+    return counts
 
 
-def nearby_pairs(
-    sent_ns: NDArray[np.int64], known: NDArray[np.bool_], span_ns: int = PAIR_SPAN_NS, most: int = MAX_PAIRS
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Return positions (i, j) of events sent within ``span_ns`` of each other, i before j, and how many there are.
-
-    Beyond ``most`` pairs, one pair is drawn from each of ``most`` equal stretches of the list of all pairs (ordered by
-    time, then by distance), with a fixed seed; time and memory then stay bounded.
-    """
-    positions = np.flatnonzero(known)
-    positions = positions[np.argsort(sent_ns[positions], kind="stable")]
-    times = sent_ns[positions]
-    followers = np.searchsorted(times, times + span_ns, side="right") - np.arange(len(times)) - 1
-    ends = np.cumsum(followers)
-    total = int(ends[-1]) if len(ends) else 0
-    if total <= most:
-        numbers = np.arange(total)
-    else:
-        edges = np.arange(most + 1) * (total / most)
-        low = np.floor(edges[:-1]).astype(np.int64)
-        high = np.maximum(np.floor(edges[1:]).astype(np.int64), low + 1)
-        numbers = np.random.default_rng(SAMPLE_SEED).integers(low, high)
-    first = np.searchsorted(ends, numbers, side="right")
-    second = first + 1 + numbers - (ends[first] - followers[first])
-    return positions[first], positions[second], total
-
-
-def _agreement(
+def answer(
     table: Table,
-    source: str,
-    clock: str,
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    own: Sequence[NDArray[np.int8]],
-) -> Agreement:
-    """Judge one source's labels of the pairs; ``own`` are each worker's by its own oscillator."""
-    blocks = [table.readings(worker, source) for worker in table.heard]
-    labels = [_own_labels(block, clock, first, second) for block in blocks]
-    judged = np.all([one != verdicts.NOT_EVALUABLE for one in labels], axis=0)
-    came = [table.received[worker] for worker in table.heard]
-    received = np.all([one[first] & one[second] for one in came], axis=0)
-    same = judged & np.all([one == labels[0] for one in labels], axis=0)
-    decided = judged & np.all([label != verdicts.AMBIGUOUS for label in labels], axis=0)
-    segments = segments_of(*(block.sample[first] for block in blocks))
-    shared = dependence(segments, *_pair_latents(blocks, clock, first, second, judged))
-    known = np.all([verdicts.decided(one) for one in own], axis=0)
-    alike = np.all([one == own[0] for one in own], axis=0)
-    labels_all, own_all = (np.column_stack(columns).ravel() for columns in (labels, own))
-    return Agreement(
-        source=source,
-        clock=clock,
-        pairs=len(first),
-        received_share=rates.rate_of(received, np.ones(len(first), dtype=np.bool_), dependence(segments)),
-        evaluable_share=rates.rate_of(judged, received, dependence(segments)),
-        same=rates.rate_of(same, judged, shared),
-        decided=rates.rate_of(decided, judged, shared),
-        same_decided=rates.rate_of(same & decided, judged, shared),
-        wrong=_wrong(table, labels, judged, shared, first, second),
-        truly_differ=int((judged & ~same & known & ~alike).sum()),
-        by_clocks=int((judged & ~same & known & alike).sum()),
-        against=judges.compare(judges.OSCILLATOR, labels_all, own_all, _repeated(shared, len(blocks))),
+    nearby: Pairs,
+    counts: Mapping[Key, Counts],
+    first: Mapping[Key, Counts],
+    known: Sequence[Judge],
+) -> Ordering:
+    """Return the answers that are in the counts."""
+    agreed = tuple(
+        _answer(key, part, counts[(OWN_ORDER, *key[1:])]) for key, part in counts.items() if key[0] == QUESTION
     )
+    found = tuple(who_first.answer(first, known))
+    return Ordering(table.heard, table.silent, nearby.total, len(nearby), Answers(found), Answers(agreed))
 
 
-def _pair_latents(
-    blocks: Sequence[Readings],
-    clock: str,
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    judged: NDArray[np.bool_],
+def decide(table: Table, nearby: Pairs) -> Iterator[tuple[Decisions, list[Decisions]]]:
+    """Yield, per source and clock, the decisions of all workers together, and each one's own."""
+    workers, first, second = table.heard, nearby.first, nearby.second
+    if len(workers) < 2:
+        return
+    own_true = [judges.own_order(table.raw_stamps[worker], first, second)[0] for worker in workers]
+    came = np.all([table.received[worker][first] & table.received[worker][second] for worker in workers], axis=0)
+    lags = {worker: _true_order(table, worker, nearby) for worker in workers}
+    for source, clock in table.clocks:
+        blocks = [table.readings(worker, source) for worker in workers]
+        labels = [verdicts.labels(clock, block.take(first), block.take(second)) for block in blocks]
+        judged = np.all([label != verdicts.NOT_EVALUABLE for label in labels], axis=0)
+        truths = {judges.OSCILLATOR: _agreement(own_true)}
+        if any(true is not None for true in lags.values()):
+            truths[judges.TRUTH] = _right(labels, lags.values())
+        agreed = Decisions(
+            question=QUESTION,
+            source=source,
+            clock=clock,
+            subject=ALL,
+            labels=np.where(judged, _agreement(labels), verdicts.NOT_EVALUABLE).astype(np.int8),
+            received=came,
+            due=came,
+            samples=tuple(first_served(block.sample[first]) for block in blocks),
+            latents=_latents(blocks, clock, nearby, judged),
+            by_ground_truth=truths,
+        )
+        own = [
+            Decisions(
+                question=OWN_ORDER,
+                source=source,
+                clock=clock,
+                subject=worker,
+                labels=label,
+                received=came,
+                due=came,
+                samples=agreed.samples,
+                by_ground_truth={judges.OSCILLATOR: true},
+            )
+            for worker, label, true in zip(workers, labels, own_true, strict=True)
+        ]
+        yield agreed, own
+
+
+def _agreement(labels: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
+    """Label whether all workers say the same; of what one of them has no label of, nothing."""
+    same = np.all([label == labels[0] for label in labels], axis=0)
+    decided = np.all([verdicts.decided(label) for label in labels], axis=0)
+    closed = np.where(same, SAME, DIFFER)
+    return np.where(decided, closed, np.where(same, ALIKE_OPEN, OPEN)).astype(np.int8)
+
+
+def _true_order(table: Table, worker: str, nearby: Pairs) -> NDArray[np.int8] | None:
+    true = table.truth(worker)
+    if true is None:
+        return None
+    lag = true.ns[nearby.second] - true.ns[nearby.first]
+    return verdicts.order(lag, lag, true.known[nearby.first] & true.known[nearby.second])
+
+
+def _right(labels: Sequence[NDArray[np.int8]], truths: Iterable[NDArray[np.int8] | None]) -> NDArray[np.int8]:
+    """Label whether what workers decided is in the true order of their receipts; nothing where none is known of."""
+    wrong, decided = np.zeros(len(labels[0]), dtype=np.bool_), np.zeros(len(labels[0]), dtype=np.bool_)
+    for label, true in zip(labels, truths, strict=True):
+        if true is not None:
+            wrong |= verdicts.wrong(label, true)
+            decided |= verdicts.decided(label) & (true != verdicts.NOT_EVALUABLE)
+    return np.where(decided, np.where(wrong, DIFFER, SAME), verdicts.NOT_EVALUABLE).astype(np.int8)
+
+
+def _latents(
+    blocks: Sequence[Readings], clock: str, nearby: Pairs, judged: NDArray[np.bool_]
 ) -> tuple[Latent, ...]:
     """Return what is behind agreement on the order of two events: by how much the workers' lags between them differ.
 
     And, of intervals, how wide the widest pair of them is.
     """
-    differ = np.ptp(np.array([block.est[second] - block.est[first] for block in blocks]), axis=0)
+    first, second = nearby.first, nearby.second
+    differ = Latent(np.ptp(np.array([block.est[second] - block.est[first] for block in blocks]), axis=0), judged)
     if clock == POINT:
-        return (Latent(differ.astype(np.float64), judged),)
+        return (differ,)
     widths = [block.latest - block.earliest for block in blocks]
     widest = np.max(np.array([width[first] + width[second] for width in widths]), axis=0)
-    return Latent(differ.astype(np.float64), judged), Latent(widest.astype(np.float64), judged)
+    return differ, Latent(widest, judged)
 
 
-def _repeated(shared: Dependence, times: int) -> Dependence:
-    """Return what events share of which each stands so many times in a row."""
-    return Dependence(np.repeat(shared.segments, times), shared.tau)
+def _wrong(outcomes: Outcomes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return the metric of pairs that some worker decided wrongly, among those some worker decided."""
+    true = outcomes.by_truth[judges.TRUTH]
+    return true == DIFFER, answers.evaluable(outcomes) & (true != verdicts.NOT_EVALUABLE)
 
 
-def _wrong(
-    table: Table,
-    labels: Sequence[NDArray[np.int8]],
-    judged: NDArray[np.bool_],
-    shared: Dependence,
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-) -> rates.Rate | None:
-    """Return how many of the pairs some worker decided are against the injected truth, None where there is none."""
-    wrong, decided, told = np.zeros(len(first), dtype=np.bool_), np.zeros(len(first), dtype=np.bool_), False
-    for worker, own in zip(table.heard, labels, strict=True):
-        true = table.truth(worker)
-        if true is not None:
-            told, lag = True, true.ns[second] - true.ns[first]
-            truth = verdicts.order(lag, lag, true.known[first] & true.known[second])
-            wrong |= verdicts.wrong(own, truth)
-            decided |= verdicts.decided(own) & (truth != verdicts.NOT_EVALUABLE)
-    return rates.rate_of(wrong, judged & decided, shared) if told else None
+def _answer(key: Key, counts: Counts, own: Counts) -> Answer:
+    rates = {name: answers.rate(counts, metric) for name, metric in METRICS.items()}
+    rates["received"] = answers.rate(counts, lambda found: (found.received, found.label >= 0), latent=False)
+    rates["evaluable"] = answers.rate(counts, answers.read, latent=False)
+    if judges.TRUTH in counts.truths:
+        rates["wrong_decided"] = answers.rate(counts, _wrong)
+    own = own.with_tau_of(counts)
+    return Answer(*key, counts=counts, rates=rates, judgements=(answers.judged(own, judges.OSCILLATOR),))
 
 
-def _own_labels(own: Readings, clock: str, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int8]:
-    """Return one worker's own labels of its two receipts, pair by pair."""
-    relation = verdicts.points if clock == POINT else verdicts.intervals
-    return relation(own.take(first), own.take(second))
+def disagreements(answer: Answer) -> dict[str, int]:
+    """Return why workers disagree: they received the two in different orders, or in the same and the clocks caused it.
 
-
-def _who_first(table: Table, known: Sequence[Judge]) -> tuple[tuple[WhoFirst, ...], tuple[WhoFirst, ...]]:
-    """Judge every pair of workers with every clock, and all pairs together; a lag is asked for once per pair."""
-    pairs = list(combinations(table.heard, 2))
-    told = {pair: {judge.name: judge.receipts(*pair).order for judge in known if not judge.reason} for pair in pairs}
-    due = np.column_stack([table.received[one] & table.received[other] for one, other in pairs]).ravel()
-    found: list[WhoFirst] = []
-    totals: list[WhoFirst] = []
-    for source, clock in clocks(table):
-        columns, latents = [], []
-        relation = verdicts.points if clock == POINT else verdicts.intervals
-        behind = verdicts.point_latents if clock == POINT else verdicts.interval_latents
-        for pair in pairs:
-            one, other = (table.readings(worker, source) for worker in pair)
-            labels = relation(one, other)
-            latents.append(behind(one, other))
-            shared = dependence(segments_of(one.sample, other.sample), *latents[-1])
-            alone = len(pairs) <= MOST_PAIRS_ALONE
-            found.append(_pair(source, clock, pair, labels, told[pair], shared, known, blocks=alone))
-            columns.append(labels)
-        segments = segments_of(*(table.readings(worker, source).sample for worker in table.heard))
-        together = {
-            one.name: np.column_stack([told[pair][one.name] for pair in pairs]).ravel()
-            for one in known
-            if not one.reason
-        }
-        labels = np.column_stack(columns).ravel()
-        behind_all = (centred(columns) for columns in zip(*latents, strict=True))
-        shared = dependence(np.repeat(segments, len(pairs)), *behind_all)
-        total = _pair(source, clock, ALL_PAIRS, labels, together, shared, known, blocks=True)
-        totals.append(replace(total, rounds=_rounds(labels, due, together, shared)))
-    return tuple(found), tuple(totals)
-
-
-def _rounds(
-    labels: NDArray[np.int8], due: NDArray[np.bool_], told: dict[str, NDArray[np.int8]], shared: Dependence
-) -> Rounds:
-    judge = next((one for one in (judges.TRUTH, judges.REFERENCE) if one in told), "")
-    by_judge = told.get(judge, np.full(len(labels), verdicts.AMBIGUOUS, dtype=np.int8))
-    confident = verdicts.decided(labels)
-    needed = ~confident | verdicts.wrong(labels, by_judge)
-    return rounds.count(judge, due, needed, confident & ~verdicts.decided(by_judge), shared)
-
-
-def _pair(
-    source: str,
-    clock: str,
-    pair: tuple[str, str],
-    labels: NDArray[np.int8],
-    told: dict[str, NDArray[np.int8]],
-    shared: Dependence,
-    known: Sequence[Judge],
-    *,
-    blocks: bool,
-) -> WhoFirst:
-    evaluable = labels != verdicts.NOT_EVALUABLE
-
-    def rate(hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> rates.Rate:
-        if blocks:
-            return rates.rate_of(hits, of, shared)
-        return rates.rate(int((hits & of).sum()), int(of.sum()))
-
-    truth = told.get(judges.TRUTH)
-    return WhoFirst(
-        source=source,
-        clock=clock,
-        pair=pair,
-        events=len(labels),
-        evaluable=int(evaluable.sum()),
-        first_before=verdicts.count(labels, verdicts.BEFORE),
-        second_before=verdicts.count(labels, verdicts.AFTER),
-        decided=rate(verdicts.decided(labels), evaluable),
-        ambiguous_share=rate(labels == verdicts.AMBIGUOUS, evaluable),
-        against=tuple(judges.judge(judge, labels, told.get(judge.name), shared, blocks=blocks) for judge in known),
-        wrong=None
-        if truth is None
-        else rate(verdicts.wrong(labels, truth), verdicts.decided(labels) & (truth != verdicts.NOT_EVALUABLE)),
+    The rest is unknown: not all their oscillators can tell.
+    """
+    outcomes = answer.counts.outcomes
+    unequal = np.isin(outcomes.label, (DIFFER, OPEN))
+    own = outcomes.by_truth[judges.OSCILLATOR]
+    pairs_of, differ, by_clocks = (
+        answer.counts.number(unequal & chosen) for chosen in (own >= 0, own == DIFFER, own == SAME)
     )
+    return {
+        "pairs": pairs_of,
+        "true_orders_differ": differ,
+        "caused_by_clocks": by_clocks,
+        "unknown": pairs_of - differ - by_clocks,
+    }
 
 
-def _differences(sources: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _as_dict(answer: Answer) -> dict[str, Any]:
+    rates = {name: rate.as_dict() for name, rate in answer.rates.items()}
+    return {
+        **{name: rates[name] for name in ("agreement", "received", "evaluable", "decided", "agreement_decided")},
+        "wrong_decided": rates.get("wrong_decided"),
+        "disagreements": disagreements(answer),
+        "against": {judgement.judge: judgement.as_dict() for judgement in answer.judgements},
+        "not_evaluable_pairs": int(answer.counts.total.sum()) - answer.evaluable,
+    }
+
+
+def _differences(agreement: Answers) -> dict[str, Any]:
     """Return, per source but ntp, its agreement minus NTP's, like with like, in percentage points.
 
     Agreement that counts is the same label and a decided one: workers that all say *ambiguous* agree on nothing.
     ``same_label_minus_ntp_points`` counts that as well, as the share ``agreement`` does.
     """
     result: dict[str, Any] = {}
-    for source, clocks_of in sources.items():
+    for source in agreement.sources:
         for clock in (POINT, INTERVAL):
-            same, theirs_same = clocks_of.get(clock, {}), sources.get("ntp", {}).get(clock, {})
-            mine, theirs = (one.get("agreement_decided", {}) for one in (same, theirs_same))
-            if source != "ntp" and mine.get("value") is not None and theirs.get("value") is not None:
-                points = 100 * (mine["value"] - theirs["value"])
-                own, ntp = (f"{one['numerator']} of {one['denominator']}" for one in (mine, theirs))
-                remark = None
-                if theirs["value"] == 1:
-                    remark = f"no room to improve ({f'{own} with both' if own == ntp else f'NTP agrees on {ntp}'})"
-                result.setdefault(source, {})[clock] = {
-                    "agreement_minus_ntp_points": points,
-                    "same_label_minus_ntp_points": 100
-                    * (same["agreement"]["value"] - theirs_same["agreement"]["value"]),
-                    "in_words": f"{points:+.2f} percentage points ({own} pairs of events; NTP {ntp})",
-                    "remark": remark,
-                }
+            own, ntp = agreement.at(source, clock, ALL), agreement.at("ntp", clock, ALL)
+            if source == "ntp" or own is None or ntp is None:
+                continue
+            decided, same = ((own.rates[name], ntp.rates[name]) for name in ("agreement_decided", "agreement"))
+            points, alike = (_points(*rates) for rates in (decided, same))
+            if points is None:
+                continue
+            words, ntp_words = (f"{rate.numerator} of {rate.denominator}" for rate in decided)
+            with_both = f"{words} with both" if words == ntp_words else f"NTP agrees on {ntp_words}"
+            result.setdefault(source, {})[clock] = {
+                "agreement_minus_ntp_points": points,
+                "same_label_minus_ntp_points": alike,
+                "in_words": f"{points:+.2f} percentage points ({words} pairs of events; NTP {ntp_words})",
+                "remark": f"no room to improve ({with_both})" if decided[1].value == 1 else None,
+            }
     return result
+
+
+def _points(own: Rate, other: Rate) -> float | None:
+    return None if own.value is None or other.value is None else 100 * (own.value - other.value)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
 
 from analysis.questions import held_events
-from analysis.questions.windows import MS_NS
 from analysis.run.readings import NO_STATUS
 from analysis.stats import rates
 from node_agent.contract import records
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.run.readings import Readings, Table
+
+MS_NS: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,21 @@ class Remeasured:
         first_ms = rows.floats(f"{records.COLUMN_PREFIX.get(source, source)}_uncertainty_ms")
         return np.asarray(np.ceil((group.claimed_ms - first_ms) * factor * 1e6))
 
-    def width(self, source: str, delay: float) -> Width:
+    def widths(self, source: str) -> list[Width]:
+        """Return what the workers' source claimed at the events and at every delay; none if it never measured again."""
+        delays = self.delays(source)
+        return [self._first_width(source), *(self._width_at(source, delay) for delay in delays)] if delays else []
+
+    def part(self, table: Table, begin: int, end: int) -> Remeasured:
+        """Return the claims about some consecutive events, whose ``table`` is given; without looks."""
+        some = copy(self)
+        some._table, some.looks = table, {}  # noqa: SLF001 - its own class
+        some._groups = {  # noqa: SLF001
+            key: replace(rows, claimed_ms=rows.claimed_ms[begin:end]) for key, rows in self._groups.items()
+        }
+        return some
+
+    def _width_at(self, source: str, delay: float) -> Width:
         """Return what the workers' source claimed at one delay."""
         found = [self._groups.get((worker, source, delay)) for worker in self._table.present]
         groups = [group for group in found if group is not None]
@@ -103,7 +119,7 @@ class Remeasured:
             np.concatenate([group.late_ns for group in groups]),
         )
 
-    def first_width(self, source: str) -> Width:
+    def _first_width(self, source: str) -> Width:
         """Return what the workers' source claimed at the events themselves (delay 0), and how wide it read."""
         prefix = records.COLUMN_PREFIX.get(source, source)
         statuses, claims, half_widths_ms = [], [], []

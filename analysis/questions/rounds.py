@@ -1,69 +1,14 @@
-"""Which of the decisions that were due need a round, counted event by event: at least, and at most.
-
-A decision needs one where it is left open, has no reading, or is wrong as far as a judge can tell. Where no judge can
-tell whether a confident decision is right, nobody knows whether it needs one: the two counts then differ.
-"""
+"""Rounds of several tasks added up, and by how much fewer one clock needs than another: at least, and at most."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-from analysis.questions import traffic
-from analysis.stats import rates
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from analysis.stats.dependence import Dependence
-
-MESSAGES_PER_ROUND: Final = 2
-MESSAGE_BYTES: Final = traffic.PROBE_BYTES + traffic.HEADERS_BYTES  # of one message of a round: 64 and its headers
-
-
-@dataclass(frozen=True)
-class Rounds:
-    """The rounds per decision due, and their messages. ``judge``: who tells right from wrong, if anybody."""
-
-    judge: str
-    at_least: rates.Rate
-    at_most: rates.Rate
-    messages_at_least: int
-    messages_at_most: int
-
-    @property
-    def decisions(self) -> int:
-        """Return how many decisions were due."""
-        return self.at_least.denominator
-
-    @property
-    def unknown(self) -> int:
-        """Return how many decisions may need a round for all that a judge can tell."""
-        return self.at_most.numerator - self.at_least.numerator
-
-
-def count(
-    judge: str,
-    due: NDArray[np.bool_],
-    needed: NDArray[np.bool_],
-    doubtful: NDArray[np.bool_],
-    dependence: Dependence,
-    messages: NDArray[np.int64] | None = None,
-) -> Rounds:
-    """Count the decisions that need a round, and those that may (``doubtful``); arrays in order of time.
-
-    ``messages``: what the round about each decision sends; None: a question and an answer.
-    """
-    least, most = due & needed, due & (needed | doubtful)
-    at_least = rates.rate_of(least, due, dependence)
-    at_most = rates.rate_of(most, due, dependence) if (most & ~least).any() else at_least
-    sent = (
-        MESSAGES_PER_ROUND * int(one.sum()) if messages is None else int(messages[one].sum()) for one in (least, most)
-    )
-    return Rounds(judge, at_least, at_most, *sent)
+    from analysis.questions.answers import Rounds
 
 
 @dataclass(frozen=True)

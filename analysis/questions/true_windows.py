@@ -13,9 +13,10 @@ import numpy as np
 
 from analysis.questions import verdicts
 from analysis.run import utc
+from analysis.run.readings import INTERVAL, POINT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 SAME: Final = verdicts.BEFORE  # the two decided labels, as the judges compare them
 DIFFER: Final = verdicts.AFTER
 UNKNOWN: Final = verdicts.AMBIGUOUS
+TRUE_WINDOWS: Final = "true_windows"
+WRONG: Final = {POINT: "wrong_points", INTERVAL: "wrong_certain"}  # names of tallies
 
 
 @dataclass(frozen=True)
@@ -49,78 +52,106 @@ def of(
     received: NDArray[np.bool_],
 ) -> TrueWindows | None:
     """Return the windows of true time, None where no truth was injected, or not at every worker."""
-    true = [table.truth(worker) for worker in table.heard]
-    told = [one for one in true if one is not None]
-    if not told or len(told) < len(true):
+    true = [instants for worker in table.heard if (instants := table.truth(worker)) is not None]
+    if not true or len(true) < len(blocks):
         return None
-    index = np.array([one.ns for one in told]) // width
-    judged = [utc.window_verdicts(*parts, width) for parts in zip(blocks, roots, told, strict=True)]
+    index = np.array([instants.ns for instants in true]) // width
+    judged = [utc.window_verdicts(*parts, width) for parts in zip(blocks, roots, true, strict=True)]
     return TrueWindows(
         index=index,
-        known=np.all(np.array([one.known for one in told]) | ~received, axis=0),
+        known=np.all(np.array([instants.known for instants in true]) | ~received, axis=0),
         right=np.array([right for right, _wrong in judged]),
         wrong=np.array([wrong for _right, wrong in judged]),
         bare=np.array([~root.known for root in roots]),
     )
 
 
-def _wrong(true: TrueWindows, indices: NDArray[np.int64], told: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which events some worker puts into a wrong window, of the indices told."""
-    wrong: NDArray[np.bool_] = true.known & (told & (indices != true.index)).any(axis=0)
-    return wrong
-
-
 def right_points(
-    true: TrueWindows | None, received: NDArray[np.bool_], indices: NDArray[np.int64]
-) -> NDArray[np.int8] | None:
+    true: TrueWindows | None, evaluable: NDArray[np.bool_], received: NDArray[np.bool_], index: NDArray[np.int64]
+) -> dict[str, NDArray[np.int8]]:
     """Label events by whether every receiving worker's window is the one of true time: SAME, DIFFER, or UNKNOWN."""
     if true is None:
-        return None
-    return np.where(true.known, np.where(_wrong(true, indices, received), DIFFER, SAME), UNKNOWN).astype(np.int8)
+        return {}
+    wrong = evaluable & (received & (index != true.index)).any(axis=0)
+    return {TRUE_WINDOWS: np.where(true.known, np.where(wrong, DIFFER, SAME), UNKNOWN).astype(np.int8)}
 
 
 def right_intervals(
     true: TrueWindows | None, received: NDArray[np.bool_], certain: NDArray[np.bool_]
-) -> NDArray[np.int8] | None:
-    """Label events likewise by the windows that workers are certain of; None where no root distance is known at all."""
-    there = certain & received
-    if true is None or (there.any() and not (there & ~true.bare).any()):
-        return None
-    right, wrong = (true.right | ~there).all(axis=0), (true.wrong & there).any(axis=0)
-    return np.where(true.known & wrong, DIFFER, np.where(true.known & right, SAME, UNKNOWN)).astype(np.int8)
-
-
-def counts(
-    true: TrueWindows | None,
-    received: NDArray[np.bool_],
-    evaluable: NDArray[np.bool_],
-    agree: NDArray[np.bool_],
-    certain: NDArray[np.bool_],
-    index: NDArray[np.int64],
-) -> dict[str, int | None]:
-    """Return what the injected truth says of the windows of true time itself, None where there is none."""
+) -> dict[str, NDArray[np.int8]]:
+    """Label events likewise by the windows that workers are certain of."""
     if true is None:
-        names = ("truth_known", "true_windows_differ", "clock_disagreements", "wrong_points")
-        return dict.fromkeys((*names, "wrong_certain", "certain_open"))
+        return {}
+    there = certain & received
+    right, wrong = (true.right | ~there).all(axis=0), (true.wrong & there).any(axis=0)
+    labels = np.where(true.known & wrong, DIFFER, np.where(true.known & right, SAME, UNKNOWN))
+    return {TRUE_WINDOWS: labels.astype(np.int8)}
+
+
+def count_points(
+    true: TrueWindows | None, evaluable: NDArray[np.bool_], received: NDArray[np.bool_], index: NDArray[np.int64]
+) -> dict[str, int]:
+    """Count the evaluable events whose true windows are known; of them those whose true windows differ (agreement would
+    be wrong there), those whose true windows are equal and the point indices are not, and those with a wrong index.
+    """  # noqa: D205 - one sentence
+    if true is None:
+        return {}
     known, same = true.known & evaluable, all_equal(true.index, received)
-    there = known & certain & received
-    wrong = (there & true.wrong).any(axis=0)
-    open_ = (there & ~true.right & ~true.wrong).any(axis=0) & ~wrong
-    judged = not (there & true.bare).any()
+    wrong = (received & (index != true.index)).any(axis=0)
     return {
         "truth_known": int(known.sum()),
         "true_windows_differ": int((known & ~same).sum()),
-        "clock_disagreements": int((known & same & ~agree).sum()),
-        "wrong_certain": int(wrong.sum()) if judged else None,
-        "certain_open": int(open_.sum()) if judged else None,
-        "wrong_points": int((known & _wrong(true, index, received)).sum()),
+        "clock_disagreements": int((known & same & ~all_equal(index, received)).sum()),
+        WRONG[POINT]: int((known & wrong).sum()),
     }
 
 
-def all_equal(values: np.ndarray[Any, Any], there: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def count_certain(
+    true: TrueWindows | None, received: NDArray[np.bool_], certain: NDArray[np.bool_]
+) -> dict[str, int]:
+    """Count the events that a worker was certain about, wrongly even with its server's root distance, and those that
+    this leaves open; how many certain windows have a root distance, and how many have none.
+    """  # noqa: D205 - one sentence
+    if true is None:
+        return {}
+    there = true.known & certain & received
+    wrong = (there & true.wrong).any(axis=0)
+    open_ = (there & ~true.right & ~true.wrong).any(axis=0) & ~wrong
+    return {
+        WRONG[INTERVAL]: int(wrong.sum()),
+        "certain_open": int(open_.sum()),
+        "bare": int((there & true.bare).sum()),
+        "certain": int((certain & received).sum()),
+        "certain_to_utc": int((certain & received & ~true.bare).sum()),
+    }
+
+
+def known(tallies: Mapping[str, int]) -> bool:
+    """Tell whether anything can be said of windows of true time: of certain ones not, if no root distance is known."""
+    return not tallies.get("certain") or tallies["certain_to_utc"] > 0
+
+
+def as_dict(points: Mapping[str, int], certain: Mapping[str, int]) -> dict[str, Any] | None:
+    """Return these counts as JSON-serialisable data, None where no truth was injected."""
+    if not points:
+        return None
+    wrong: dict[str, Any] = {"wrong_certain": certain[WRONG[INTERVAL]]}
+    if certain["bare"]:
+        wrong = {"wrong_certain": None, "wrong_certain_reason": utc.NO_ROOT_DISTANCE}
+    elif certain["certain_open"]:
+        wrong["certain_left_open_by_root_distance"] = certain["certain_open"]
+    return {
+        "events": points["truth_known"],
+        "true_windows_differ": points["true_windows_differ"],
+        "disagreements_caused_by_clocks": points["clock_disagreements"],
+        **wrong,
+    }
+
+
+def all_equal(values: NDArray[np.int64], there: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Tell, column by column, whether all values that are there are equal (no value or one is equal to itself)."""
     limits = np.iinfo(np.int64)
     highest = np.where(there, values, limits.min).max(axis=0)
     lowest = np.where(there, values, limits.max).min(axis=0)
-    equal: np.ndarray[Any, Any] = (highest == lowest) | ~there.any(axis=0)
+    equal: NDArray[np.bool_] = (highest == lowest) | ~there.any(axis=0)
     return equal

@@ -6,12 +6,13 @@ not evaluable, with its reason. Labels are small integers in numpy arrays, so th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
+from analysis.run.readings import POINT
 from analysis.stats.dependence import Latent
 from node_agent.contract import records
 
@@ -41,17 +42,17 @@ def points(first: Readings, second: Readings) -> NDArray[np.int8]:
     return _labels(comparable, first.est < second.est, second.est < first.est)
 
 
-def point_latents(first: Readings, second: Readings) -> tuple[Latent, ...]:
-    """Return what is behind the labels of ``points``: by how much the second estimate is later, in ns."""
-    known = _comparable(first, second) & first.known & second.known
-    return (Latent((second.est - first.est).astype(np.float64), known),)
+def labels(clock: str, first: Readings, second: Readings) -> NDArray[np.int8]:
+    """Label the order by this clock: ``POINT`` or ``INTERVAL``."""
+    return points(first, second) if clock == POINT else intervals(first, second)
 
 
-def interval_latents(first: Readings, second: Readings) -> tuple[Latent, ...]:
-    """Return what is behind the labels of ``intervals``: by how much the second is later, at least and at most."""
+def latents(clock: str, first: Readings, second: Readings) -> tuple[Latent, ...]:
+    """Return what is behind these labels, in ns: by how much the second is later; of intervals at least and at most."""
+    if clock == POINT:
+        return (Latent(second.est - first.est, _comparable(first, second) & first.known & second.known),)
     known = _comparable(first, second) & first.bounded & second.bounded
-    gaps = (second.earliest - first.latest, second.latest - first.earliest)
-    return tuple(Latent(gap.astype(np.float64), known) for gap in gaps)
+    return Latent(second.earliest - first.latest, known), Latent(second.latest - first.earliest, known)
 
 
 def reasons(first: Readings, second: Readings, labels: NDArray[np.int8]) -> dict[str, int]:
@@ -77,23 +78,18 @@ def reasons(first: Readings, second: Readings, labels: NDArray[np.int8]) -> dict
     return dict(sorted(counts.items()))
 
 
-def count(labels: NDArray[np.int8], label: int) -> int:
-    """Return how many events carry a label."""
-    return int((labels == label).sum())
-
-
 def order(low: NDArray[np.int64], high: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.int8]:
     """Label the order of two instants by how much later the second is: a lag certain to lie in [low, high]."""
     return _labels(known, low > 0, high < 0)
 
 
-def decided(labels: NDArray[np.int8]) -> NDArray[np.bool_]:
+def decided(labels: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
     """Tell which labels say before or after."""
     clear: NDArray[np.bool_] = (labels == BEFORE) | (labels == AFTER)
     return clear
 
 
-def wrong(labels: NDArray[np.int8], truth: NDArray[np.int8]) -> NDArray[np.bool_]:
+def wrong(labels: NDArray[np.integer[Any]], truth: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
     """Tell which decided labels contradict the true order; where the truth is unknown or a tie, none does."""
     contradicts: NDArray[np.bool_] = decided(labels) & decided(truth) & (labels != truth)
     return contradicts

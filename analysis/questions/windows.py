@@ -8,173 +8,88 @@ Where indices differ, a judge says whether the windows had differed with one clo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.questions import judges, rounds, true_windows, verdicts
-from analysis.questions.true_windows import DIFFER, SAME, UNKNOWN
+from analysis.questions import answers, judges, true_windows, verdicts
+from analysis.questions.answers import Answer, Answers
+from analysis.questions.decisions import MESSAGES_PER_ROUND, Decisions
+from analysis.questions.true_windows import DIFFER, SAME, TRUE_WINDOWS, UNKNOWN
 from analysis.run import utc
-from analysis.stats import rates
-from analysis.stats.dependence import Latent, dependence, segments_of
+from analysis.run.readings import INTERVAL, POINT
+from analysis.stats.counts import first_served
+from analysis.stats.dependence import Latent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from analysis.questions.judges import Judge, Judgement
-    from analysis.questions.rounds import Rounds
+    from analysis.questions.decisions import Key
+    from analysis.questions.judges import Judge
     from analysis.run.readings import Readings, Table
-    from analysis.stats.dependence import Dependence
+    from analysis.stats.counts import Counts
 
-STATISTICS_FILE = "window_stats.json"
-FIGURE = "window_assignment"
+QUESTION: Final = "windows"
+STATISTICS_FILE: Final = "window_stats.json"
 WINDOW_SIZES_MS: Final = (50, 100, 500, 1000)
 MS_NS: Final = 1_000_000
+METRICS: Final = {
+    POINT: {"agreement": answers.share_of(SAME)},
+    INTERVAL: {"provable_agreement": answers.share_of(SAME), "contradictions": answers.share_of(DIFFER)},
+}
 
 
 @dataclass(frozen=True)
-class Split:
-    """Why point indices differ, by one judge: of ``disagreements``, the windows really do, or the clocks caused it.
+class Windows(Answers):
+    """The answers by source, clock and width in ms (the subject). They count events that two workers received at least.
 
-    The rest is unknown. None of it where the judge has a ``reason``.
+    ``workers`` are those that left at least one row; the ``silent_workers`` left none and have no part in any number.
     """
-
-    judge: str
-    reason: str
-    disagreements: int
-    truly_differ: int
-    by_clocks: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the split as JSON-serialisable data."""
-        if self.reason:
-            return {"status": "not_evaluable", "reason": self.reason}
-        return {
-            "status": "evaluated",
-            "disagreements": self.disagreements,
-            "true_windows_differ": self.truly_differ,
-            "caused_by_clocks": self.by_clocks,
-            "unknown": self.disagreements - self.truly_differ - self.by_clocks,
-        }
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One source's windows of one width. Rates count events received by at least two workers (``shared``).
-
-    ``agreement``: equal point indices, of events where every receiving worker has a reading.
-    ``provable`` and ``contradictions``: of events where every receiving worker has an interval.
-    ``point_against``, ``interval_against`` and ``splits``: by each judge, with one clock for all (see ``windows_of``).
-    With the absolute truth known: ``true_windows_differ`` counts evaluable events whose true windows differ (agreement
-    would be wrong there), ``clock_disagreements`` those whose true windows are equal and the point indices are not,
-    ``wrong_certain`` those a worker was certain about, wrongly even with its server's root distance (see ``utc``; None
-    where that is not known), ``certain_open`` those about which that leaves open whether a certain worker is right, and
-    ``wrong_points`` those a worker's point index is wrong for. ``point_rounds`` and ``interval_rounds``: of the shared
-    events those not (provably) agreed on, or agreed on wrongly, by the absolute truth or else by the first judge that
-    can judge; each asks every other receiving worker.
-    """
-
-    source: str
-    width_ms: int
-    shared: int
-    agreement: rates.Rate
-    provable_agreement: rates.Rate
-    contradiction: rates.Rate
-    point_against: tuple[Judgement, ...]
-    interval_against: tuple[Judgement, ...]
-    splits: tuple[Split, ...]
-    truth_known: int | None
-    true_windows_differ: int | None
-    clock_disagreements: int | None
-    wrong_certain: int | None
-    certain_open: int | None
-    wrong_points: int | None
-    point_rounds: Rounds
-    interval_rounds: Rounds
-
-    @property
-    def evaluable(self) -> int:
-        """Return how many shared events every receiving worker has a reading of."""
-        return self.agreement.denominator
-
-    @property
-    def bounded(self) -> int:
-        """Return how many shared events every receiving worker has an interval of."""
-        return self.provable_agreement.denominator
-
-    @property
-    def agree(self) -> int:
-        """Return how many events have equal point indices."""
-        return self.agreement.numerator
-
-    @property
-    def provable(self) -> int:
-        """Return how many events all receiving workers provably put into the same window."""
-        return self.provable_agreement.numerator
-
-    @property
-    def contradictions(self) -> int:
-        """Return about how many events two workers are certain of different windows."""
-        return self.contradiction.numerator
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the cell as JSON-serialisable data."""
-        truth: dict[str, Any] | None = None
-        if self.truth_known is not None:
-            truth = {
-                "events": self.truth_known,
-                "true_windows_differ": self.true_windows_differ,
-                "disagreements_caused_by_clocks": self.clock_disagreements,
-                "wrong_certain": self.wrong_certain,
-            }
-            if self.wrong_certain is None:
-                truth["wrong_certain_reason"] = utc.NO_ROOT_DISTANCE
-            if self.certain_open:
-                truth["certain_left_open_by_root_distance"] = self.certain_open
-        return {
-            "agreement": self.agreement.as_dict(),
-            "provable_agreement": self.provable_agreement.as_dict(),
-            "contradictions": self.contradiction.as_dict(),
-            "not_evaluable_events": self.shared - self.evaluable,
-            "disagreements": {split.judge: split.as_dict() for split in self.splits},
-            "points_against": judges.as_dict(self.point_against),
-            "intervals_against": judges.as_dict(self.interval_against),
-            "truth": truth,
-        }
-
-
-@dataclass(frozen=True)
-class Windows:
-    """All cells, by source and then by width; the ``silent_workers`` left no row and have no part in any number."""
 
     workers: tuple[str, ...]
     silent_workers: tuple[str, ...]
-    cells: tuple[Cell, ...]
 
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{sources: {source: {"50": {agreement, provable, contradictions, …}}}}``, widths in ms."""
-        sources: dict[str, dict[str, Any]] = {}
-        for cell in self.cells:
-            sources.setdefault(cell.source, {})[str(cell.width_ms)] = cell.as_dict()
+        sources = {
+            source: {width: self._of(source, width) for width in self.subjects} for source in self.sources
+        }  # fmt: skip
         return {"workers": list(self.workers), "silent_workers": list(self.silent_workers), "sources": sources}
+
+    def _of(self, source: str, width: str) -> dict[str, Any]:
+        points, intervals = (self.at(source, clock, width) for clock in (POINT, INTERVAL))
+        if points is None or intervals is None:
+            return {}
+        return {
+            **{name: rate.as_dict() for answer in (points, intervals) for name, rate in answer.rates.items()},
+            "not_evaluable_events": shared(points) - points.evaluable,
+            "disagreements": {judgement.judge: _split(points, judgement.judge) for judgement in points.judgements},
+            "points_against": {judgement.judge: judgement.as_dict() for judgement in points.judgements},
+            "intervals_against": {judgement.judge: judgement.as_dict() for judgement in intervals.judgements},
+            "truth": true_windows.as_dict(points.counts.tallies, intervals.counts.tallies),
+        }
 
 
 def compute(
     table: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, known: Sequence[Judge] | None = None
 ) -> Windows:
     """Assign every receipt to windows of every width, by every source, and compare the workers and the judges."""
-    if not table.heard:
-        return Windows((), table.silent, ())
     found = judges.of(table) if known is None else known
-    told = {one.name: windows_of(table, one, window_sizes_ms) for one in found if not one.reason}
-    cells = []
-    for source in table.sources:
-        roots = [utc.of(table, worker, source) for worker in table.heard]
-        cells += [_cell(table, source, width, found, told, roots) for width in window_sizes_ms]
-    return Windows(table.heard, table.silent, tuple(cells))
+    return answer(table, count(table, found, window_sizes_ms), found)
+
+
+def count(table: Table, known: Sequence[Judge], window_sizes_ms: Sequence[int]) -> dict[Key, Counts]:
+    """Return the counts of every source, clock and width."""
+    return answers.counted(list(decide(table, known, window_sizes_ms)))
+
+
+def answer(table: Table, counts: Mapping[Key, Counts], known: Sequence[Judge]) -> Windows:
+    """Return the answers that are in the counts."""
+    found = tuple(_answer(key, part, known) for key, part in counts.items())
+    return Windows(found, table.heard, table.silent)
 
 
 def windows_of(table: Table, judge: Judge, window_sizes_ms: Sequence[int]) -> dict[tuple[str, int], NDArray[np.int8]]:
@@ -207,104 +122,155 @@ def windows_of(table: Table, judge: Judge, window_sizes_ms: Sequence[int]) -> di
         for key in keys:
             same[key] &= ~received[anchor] | all_same[key]
             differ[key] &= ~received[anchor] | any_differ[key]
-    shared = received.sum(axis=0) >= 2
-    return {key: _labels(shared & known, shared, same[key], differ[key]) for key in keys}
+    pairs = received.sum(axis=0) >= 2
+    return {key: _labels(pairs & known, pairs & same[key], pairs & differ[key]) for key in keys}
 
 
-def _labels(
-    judged: NDArray[np.bool_], decided: NDArray[np.bool_], same: NDArray[np.bool_], differ: NDArray[np.bool_]
-) -> NDArray[np.int8]:
-    told = np.where(decided & same, SAME, np.where(decided & differ, DIFFER, UNKNOWN))
-    return np.where(judged, told, verdicts.NOT_EVALUABLE).astype(np.int8)
+def decide(table: Table, known: Sequence[Judge], window_sizes_ms: Sequence[int]) -> Iterator[Decisions]:
+    """Yield, per source, width and clock, whether the workers' windows are the same."""
+    if not table.heard:
+        return
+    by_judge = {judge.name: windows_of(table, judge, window_sizes_ms) for judge in known if not judge.reason}
+    for source in table.sources:
+        roots = [utc.of(table, worker, source) for worker in table.heard]
+        samples = tuple(first_served(table.readings(worker, source).sample) for worker in table.heard)
+        for width_ms in window_sizes_ms:
+            truths = {name: labels[source, width_ms] for name, labels in by_judge.items()}
+            for part in _of_width(table, source, width_ms * MS_NS, roots):
+                yield replace(
+                    part,
+                    subject=str(width_ms),
+                    samples=samples,
+                    by_ground_truth={**truths, **part.by_ground_truth},
+                )
 
 
-def _cell(
-    table: Table,
-    source: str,
-    width_ms: int,
-    known: Sequence[Judge],
-    told: Mapping[str, Mapping[tuple[str, int], NDArray[np.int8]]],
-    roots: Sequence[utc.RootDistance],
-) -> Cell:
-    """Compare all workers' windows of one width; lists hold one array per worker."""
-    width = width_ms * MS_NS
+def _of_width(table: Table, source: str, width: int, roots: Sequence[utc.RootDistance]) -> Iterator[Decisions]:
+    """Compare all workers' windows of one width (ns), as points and as intervals; lists hold one array per worker."""
     blocks = [table.readings(worker, source) for worker in table.heard]
     received = np.array([table.received[worker] for worker in table.heard])
-    known_here, bounded = np.array([one.known for one in blocks]), np.array([one.bounded for one in blocks])
+    known, bounded = np.array([block.known for block in blocks]), np.array([block.bounded for block in blocks])
     shared = received.sum(axis=0) >= 2
-    evaluable = shared & (known_here | ~received).all(axis=0) & _one_reference(table, source, received & known_here)
-    provable_here = evaluable & (bounded | ~received).all(axis=0)
+    evaluable = shared & (known | ~received).all(axis=0) & _one_reference(blocks, received & known)
+    provable = evaluable & (bounded | ~received).all(axis=0)
     index = np.array([block.est for block in blocks]) // width
-    low = np.array([one.earliest for one in blocks]) // width
-    high = np.array([one.latest for one in blocks]) // width
+    low = np.array([block.earliest for block in blocks]) // width
+    high = np.array([block.latest for block in blocks]) // width
     certain = (low == high) & bounded
-    agree = evaluable & true_windows.all_equal(index, received)
-    all_certain = provable_here & (certain | ~received).all(axis=0)
-    provable = all_certain & true_windows.all_equal(low, received)
-    contradiction = provable_here & ~true_windows.all_equal(low, certain & received)
-    points = _labels(evaluable, evaluable, agree, ~agree)
-    intervals = _labels(provable_here, provable | contradiction, provable, contradiction)
-    of_points, of_intervals = _dependence(blocks, received, evaluable, provable_here)
-    messages = rounds.MESSAGES_PER_ROUND * (received.sum(axis=0, dtype=np.int64) - 1)
-    by_judge = {name: labels[source, width_ms] for name, labels in told.items()}
+    same = true_windows.all_equal(index, received)
+    all_certain = (certain | ~received).all(axis=0)
+    proved = all_certain & true_windows.all_equal(low, received)
+    contradiction = ~true_windows.all_equal(low, certain & received)
     true = true_windows.of(table, blocks, roots, width, received)
-
-    def needed(alike: NDArray[np.bool_], told_by_truth: NDArray[np.int8] | None, shared_by: Dependence) -> Rounds:
-        judge, right = judges.TRUTH, told_by_truth
-        if right is None:  # nobody knows the windows of true time: had they been alike with one clock for all?
-            judge, right = next(iter(by_judge.items()), ("", np.full(len(shared), UNKNOWN, dtype=np.int8)))
-        return rounds.count(judge, shared, ~alike | (right == DIFFER), ~verdicts.decided(right), shared_by, messages)
-
-    return Cell(
-        source=source,
-        width_ms=width_ms,
-        shared=int(shared.sum()),
-        agreement=rates.rate_of(agree, evaluable, of_points),
-        provable_agreement=rates.rate_of(provable, provable_here, of_intervals),
-        contradiction=rates.rate_of(contradiction, provable_here, of_intervals),
-        point_against=tuple(judges.judge(one, points, by_judge.get(one.name), of_points) for one in known),
-        interval_against=tuple(judges.judge(one, intervals, by_judge.get(one.name), of_intervals) for one in known),
-        splits=tuple(_split(one, points, by_judge.get(one.name)) for one in known),
-        point_rounds=needed(agree, true_windows.right_points(true, received, index), of_points),
-        interval_rounds=needed(provable, true_windows.right_intervals(true, received, certain), of_intervals),
-        **true_windows.counts(true, received, evaluable, agree, certain, index),
+    reach = _reach(blocks, received, evaluable, POINT)
+    common: dict[str, Any] = {
+        "question": QUESTION,
+        "source": source,
+        "subject": "",
+        "received": shared,
+        "due": shared,
+        "samples": (),
+        "messages": MESSAGES_PER_ROUND * (received.sum(axis=0, dtype=np.int64) - 1),
+    }
+    yield Decisions(
+        clock=POINT,
+        labels=_labels(evaluable, same, ~same),
+        latents=(reach,),
+        by_ground_truth=true_windows.right_points(true, evaluable, received, index),
+        tallies=true_windows.count_points(true, evaluable, received, index),
+        **common,
+    )
+    yield Decisions(
+        clock=INTERVAL,
+        labels=_labels(provable, proved, contradiction),
+        latents=(reach, _reach(blocks, received, provable, INTERVAL)),
+        by_ground_truth=true_windows.right_intervals(true, received, certain),
+        tallies=true_windows.count_certain(true, received, certain),
+        **common,
     )
 
 
-def _dependence(
-    blocks: Sequence[Readings],
-    received: NDArray[np.bool_],
-    evaluable: NDArray[np.bool_],
-    provable: NDArray[np.bool_],
-) -> tuple[Dependence, Dependence]:
-    """Return what events share for the windows of points, and of intervals: how far the receipts' readings reach."""
+def _labels(judged: NDArray[np.bool_], same: NDArray[np.bool_], differ: NDArray[np.bool_]) -> NDArray[np.int8]:
+    label = np.where(same, SAME, np.where(differ, DIFFER, UNKNOWN))
+    return np.where(judged, label, verdicts.NOT_EVALUABLE).astype(np.int8)
+
+
+def _reach(
+    blocks: Sequence[Readings], received: NDArray[np.bool_], known: NDArray[np.bool_], clock: str
+) -> Latent:
+    """Return what is behind equal windows: how far the receipts' readings reach."""
     limits = np.iinfo(np.int64)
-
-    def reach(highs: list[NDArray[np.int64]], lows: list[NDArray[np.int64]], known: NDArray[np.bool_]) -> Latent:
-        highest = np.max(np.where(received, np.array(highs), limits.min), axis=0)
-        lowest = np.min(np.where(received, np.array(lows), limits.max), axis=0)
-        return Latent(np.where(known, highest - lowest, 0).astype(np.float64), known)
-
-    segments = segments_of(*(block.sample for block in blocks))
-    points = reach([block.est for block in blocks], [block.est for block in blocks], evaluable)
-    intervals = reach([block.latest for block in blocks], [block.earliest for block in blocks], provable)
-    return dependence(segments, points), dependence(segments, points, intervals)
+    highs, lows = (
+        [block.est if clock == POINT else getattr(block, end) for block in blocks] for end in ("latest", "earliest")
+    )
+    highest = np.max(np.where(received, np.array(highs), limits.min), axis=0)
+    lowest = np.min(np.where(received, np.array(lows), limits.max), axis=0)
+    return Latent(np.where(known, highest - lowest, 0), known)
 
 
-def _split(judge: Judge, points: NDArray[np.int8], told: NDArray[np.int8] | None) -> Split:
-    if judge.reason or told is None:
-        return Split(judge.name, judge.reason, 0, 0, 0)
-    unequal = points == DIFFER
-    return Split(
-        judge.name,
-        "",
-        int(unequal.sum()),
-        int((unequal & (told == DIFFER)).sum()),
-        int((unequal & (told == SAME)).sum()),
+def _one_reference(blocks: Sequence[Readings], there: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell, event by event, whether all readings that are there refer to the same reference."""
+    return true_windows.all_equal(np.array([block.reference.codes for block in blocks], dtype=np.int64), there)
+
+
+def _answer(key: Key, counts: Counts, known: Sequence[Judge]) -> Answer:
+    clock = key[2]
+    truth, judge = _who_knows(counts, known)
+    found = answers.rounds(counts, truth, judge, kept=(SAME,))
+    if judge == judges.TRUTH:  # windows of true time themselves, whether or not the workers agree
+        found = replace(found, wrong=counts.tallies.get(true_windows.WRONG[clock]))
+        if clock == INTERVAL and counts.tallies["bare"]:
+            found = replace(found, wrong=_wrong_by(counts, judge))
+    return Answer(
+        *key,
+        counts=counts,
+        rates={name: answers.rate(counts, metric) for name, metric in METRICS[clock].items()},
+        judgements=tuple(answers.judged(counts, judge.name, judge.reason) for judge in known),
+        rounds=found,
     )
 
 
-def _one_reference(table: Table, source: str, there: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Tell, event by event, whether all readings that are there refer to the same reference."""
-    coded = np.array([table.readings(worker, source).reference.codes for worker in table.heard], dtype=np.int64)
-    return true_windows.all_equal(coded, there)
+def _who_knows(counts: Counts, known: Sequence[Judge]) -> tuple[str, str]:
+    """Return whose labels say which windows are wrong: of true time, or had they been alike with one clock for all."""
+    if TRUE_WINDOWS in counts.truths and true_windows.known(counts.tallies):
+        return TRUE_WINDOWS, judges.TRUTH
+    first = next((judge.name for judge in known if not judge.reason), "")
+    return first, first
+
+
+def _wrong_by(counts: Counts, judge: str) -> int | None:
+    """Return how many decisions a judge of lags calls wrong."""
+    told = answers.judged(counts, judge)
+    return None if told.reason else told.rates["wrong"].numerator
+
+
+def shared(answer: Answer) -> int:
+    """Return how many events at least two workers received."""
+    return answer.counts.number(answer.counts.outcomes.received)
+
+
+def disagreements(answer: Answer, judge: str) -> tuple[int, int, int]:
+    """Return how many point indices differ; of them, how often the windows really do, and how often clocks caused it.
+
+    By one judge; the rest is unknown.
+    """
+    outcomes = answer.counts.outcomes
+    unequal, true = outcomes.label == DIFFER, outcomes.by_truth[judge]
+    total, differ, by_clocks = (
+        answer.counts.number(unequal & chosen) for chosen in (true >= 0, true == DIFFER, true == SAME)
+    )
+    return total, differ, by_clocks
+
+
+def _split(answer: Answer, judge: str) -> dict[str, Any]:
+    if judge not in answer.counts.truths:
+        judgement = answer.judged_by(judge)
+        return {"status": "not_evaluable", "reason": judgement.reason if judgement else ""}
+    total, differ, by_clocks = disagreements(answer, judge)
+    return {
+        "status": "evaluated",
+        "disagreements": total,
+        "true_windows_differ": differ,
+        "caused_by_clocks": by_clocks,
+        "unknown": total - differ - by_clocks,
+    }

@@ -46,6 +46,7 @@ NO_STATUS: Final = "no_status"
 LOCAL: Final = "local"  # what a system clock refers to: itself
 
 POINT: Final = "point"
+INTERVAL: Final = "interval"
 UNSTATED: Final = "unstated"
 
 
@@ -90,7 +91,11 @@ class Readings:
 
 @dataclass(frozen=True)
 class Table:
-    """All readings of a run. ``workers`` are all configured workers; ``present`` those that left data."""
+    """All readings of a run. ``workers`` are all configured workers; ``present`` those that left data.
+
+    ``heard``: those that left at least one row; whoever is silent can neither agree nor disagree. ``clocks``: every
+    (source, clock) to judge, each source as a point, and as an interval where it has any.
+    """
 
     run: load.Run
     event_ids: NDArray[np.int64]
@@ -106,6 +111,8 @@ class Table:
     raw_stamps: Mapping[str, RawStamps]  # by node: of the receipts, at the coordinator of the first transmits
     raw_sends: Mapping[str, RawStamps]  # by worker: of the transmits to it, like own_sends
     rows: Mapping[str, Rows]  # by node that left data
+    heard: tuple[str, ...]
+    clocks: tuple[tuple[str, str], ...]
     _true: Mapping[str, Instants | None]
     _true_sends: Mapping[str, Instants | None]
     _receive: Mapping[tuple[str, str], Readings]
@@ -122,14 +129,14 @@ class Table:
         return (self.coordinator_id, *self.present)
 
     @property
-    def heard(self) -> tuple[str, ...]:
-        """Return the workers that left at least one row: whoever is silent can neither agree nor disagree."""
-        return tuple(worker for worker in self.present if self.received[worker].any())
-
-    @property
     def silent(self) -> tuple[str, ...]:
         """Return the configured workers without any row."""
         return tuple(worker for worker in self.workers if worker not in self.heard)
+
+    def part(self, begin: int, end: int) -> Table:
+        """Return the table of some consecutive events; who was heard, and which clocks there are, stays the run's."""
+        whole = {spec.name: getattr(self, spec.name) for spec in fields(self)}
+        return replace(self, **{name: _part(value, slice(begin, end)) for name, value in whole.items()})
 
     def readings(self, node_id: str, source: str) -> Readings:
         """Return a node's readings: a worker's of its receipts, the coordinator's of its earliest transmit stamps."""
@@ -149,6 +156,20 @@ class Table:
     def true_sends(self, worker: str) -> Instants | None:
         """Return the true instants of the sends to one worker, or None where no truth was injected."""
         return self._true_sends[worker]
+
+
+def _part(value: Any, events: slice) -> Any:
+    """Return what is by event, of some consecutive ones; anything else as it is."""
+    if isinstance(value, (np.ndarray, pd.Categorical)):
+        return value[events]
+    if isinstance(value, (Instants, RawStamps, Readings)):
+        return replace(value, **{spec.name: _part(getattr(value, spec.name), events) for spec in fields(value)})
+    if isinstance(value, Rows):
+        place = np.arange(len(value.there)) if value.place is None else value.place
+        return Rows(value.frame, place[events], value.there[events])
+    if isinstance(value, dict):
+        return {key: _part(one, events) for key, one in value.items()}
+    return value
 
 
 @dataclass(frozen=True)
@@ -192,6 +213,11 @@ def table(run: load.Run) -> Table:
         missing = NO_DATA if rows is None else NOT_SENT if node_id == coordinator else LOST
         for source in sources:
             receive[node_id, source] = _readings(node_id, source, rows, stamps[node_id], missing, words, texts)
+    received = {node_id: aligned[node_id].there for node_id in run.workers}
+    clocks = []
+    for source in sources:
+        bounded = any(receive[node_id, source].bounded.any() for node_id in (coordinator, *run.workers))
+        clocks += [(source, POINT), (source, INTERVAL)] if bounded else [(source, POINT)]
     sent = aligned[coordinator]
     own_rows = _own_rows(run, events)
     send, own = _send_readings(run, sources, sent, own_rows, stamps[coordinator], receive)
@@ -203,13 +229,15 @@ def table(run: load.Run) -> Table:
         sources=sources,
         workers=tuple(run.worker_ids),
         present=tuple(run.workers),
-        received={node_id: aligned[node_id].there for node_id in run.workers},
+        received=received,
         duplicates={node_id: len(rows.frame) - int(rows.there.sum()) for node_id, rows in aligned.items()},
         stamps=stamps,
         own_sends=own,
         raw_stamps=raw_stamps,
         raw_sends={worker: _raw_sends(rows, raw_stamps[coordinator]) for worker, rows in own_rows.items()},
         rows=aligned,
+        heard=tuple(worker for worker in run.workers if received[worker].any()),
+        clocks=tuple(clocks),
         _true={node_id: _true(run, node_id, of) for node_id, of in stamps.items()},
         _true_sends={worker: _true(run, coordinator, of) for worker, of in own.items()},
         _receive=receive,

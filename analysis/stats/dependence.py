@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -43,7 +43,7 @@ FEWEST_TRIALS: Final = 5.0  # a rate that is worth fewer has no interval
 class Latent(NamedTuple):
     """A quantity whose crossing of a limit is what is counted, event by event; meaningful where ``known``."""
 
-    values: NDArray[np.float64]
+    values: NDArray[Any]
     known: NDArray[np.bool_]
 
 
@@ -158,7 +158,11 @@ def binned(
     values: NDArray[np.bool_] | NDArray[np.float64], judged: NDArray[np.bool_], segments: NDArray[np.int64]
 ) -> Bins:
     """Add up the judged events of every segment, and segments of more than ``MOST_BINS`` in equal groups."""
-    sums, lengths = _segment_sums(values, judged, segments)
+    return bins_of(*_segment_sums(values, judged, segments))
+
+
+def bins_of(sums: NDArray[np.float64], lengths: NDArray[np.float64]) -> Bins:
+    """Return segments' sums, and how many events each is of (none is of 0), in at most ``MOST_BINS`` equal groups."""
     count = len(sums)
     if not count:
         return Bins(sums, lengths, sums, lengths)

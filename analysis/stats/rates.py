@@ -24,7 +24,7 @@ from analysis.stats.dependence import FEWEST_TRIALS, autocorrelation_time, binne
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from analysis.stats.dependence import Dependence
+    from analysis.stats.dependence import Bins, Dependence
 
 CONFIDENCE: Final = 0.95
 Z_95: Final = 1.959963984540054  # standard normal quantile at 0.975
@@ -122,25 +122,28 @@ def rate_of(hits: NDArray[np.bool_], judged: NDArray[np.bool_], dependence: Depe
 
 
 def worth_of(hits: NDArray[np.bool_], judged: NDArray[np.bool_], dependence: Dependence) -> Worth:
-    """Return what the judged events are worth for the rate of the hits among them.
+    """Return what the judged events are worth for the rate of the hits among them (see ``worth``)."""
+    return worth(binned(hits, judged, dependence.segments), dependence.tau)
 
-    The least of: the judged segments over the autocorrelation time of the latent quantities, and over that of the hits;
-    and what the block bootstrap leaves (Kish's design effect: the variance of the rate over the replicates by that of
-    independent trials).
+
+def worth(series: Bins, tau: float | None) -> Worth:
+    """Return what a series of hits is worth, ``tau`` the autocorrelation time of the latent quantities in segments.
+
+    The least of: the judged segments over that time, and over that of the hits; and what the block bootstrap leaves
+    (Kish's design effect: the variance of the rate over the replicates by that of independent trials).
     """
-    series = binned(hits, judged, dependence.segments)
     trials = float(series.counts.sum())
     own = autocorrelation_time(series.segment_means)
-    taus = [tau for tau in (dependence.tau, own) if tau is not None]
+    taus = [time for time in (tau, own) if time is not None]
     if not trials or not taus:
         return Worth(None)
     share = float(series.sums.sum()) / trials
     error, block = bootstrap.standard_error(series)
     independent = share * (1.0 - share) / trials
     effect = max(1.0, error * error / independent) if independent > 0 else 1.0
-    worth = max(1.0, min(series.equal_segments / max(taus), trials / effect))
+    effective = max(1.0, min(series.equal_segments / max(taus), trials / effect))
     blocks = math.ceil(len(series.sums) / block)
-    return Worth(worth, max(1, math.floor(min(worth, blocks)) - 1))
+    return Worth(effective, max(1, math.floor(min(effective, blocks)) - 1))
 
 
 def opposite(one: Rate) -> Rate:

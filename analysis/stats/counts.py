@@ -1,0 +1,315 @@
+"""Counts of decisions that add up: those of consecutive parts of a run are those of the whole, to the last digit.
+
+A decision has an *outcome*: its label, whether it was received, whether it was due, and the label of each ground truth.
+There are few different outcomes, so how often each occurs says everything that a rate counts. For the intervals the
+same is kept per segment of shared samples, with the sums of the latent quantities (see ``dependence``).
+
+A segment begins with a decision that one of the samples serves for the first time. A part of a run cannot know what
+was served before it, so it keeps which samples it saw first, and where; where two parts are added, what begins in the
+second with samples of the first joins the segment before it. All sums are of integers, and so exact.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from analysis.stats import rates
+from analysis.stats.dependence import autocorrelation_time, bins_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from analysis.stats.rates import Rate
+
+FirstServed = tuple["NDArray[np.int64]", "NDArray[np.int64]"]  # samples, and the event, or row, each served first
+LABELS: Final = 8  # a label is a number below it
+_LOW_BITS: Final = 32
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Outcomes of decisions, one per place of the arrays: different ones of ``Counts``, or one per decision."""
+
+    label: NDArray[np.integer[Any]]
+    received: NDArray[np.bool_]
+    due: NDArray[np.bool_]
+    by_truth: Mapping[str, NDArray[np.integer[Any]]]
+
+    @property
+    def codes(self) -> NDArray[np.int64]:
+        """Return one number per outcome, from which ``decoded`` gets it back."""
+        codes: NDArray[np.int64] = self.label.astype(np.int64) + LABELS * self.received + 2 * LABELS * self.due
+        scale = 4 * LABELS
+        for labels in self.by_truth.values():
+            codes += scale * labels.astype(np.int64)
+            scale *= LABELS
+        return codes
+
+
+def decoded(codes: NDArray[np.int64], truths: Sequence[str]) -> Outcomes:
+    """Return the outcomes of their numbers, given the names of the ground truths in their order."""
+    rest, by_truth = codes // (4 * LABELS), {}
+    for truth in truths:
+        by_truth[truth] = rest % LABELS
+        rest //= LABELS
+    return Outcomes(codes % LABELS, (codes // LABELS) % 2 == 1, (codes // (2 * LABELS)) % 2 == 1, by_truth)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums of a latent integer quantity per segment, exact in two halves, and of how many values each is.
+
+    ``values`` are all of them, sorted, where their median is needed.
+    """
+
+    high: NDArray[np.int64]
+    low: NDArray[np.int64]
+    count: NDArray[np.int64]
+    values: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, values: NDArray[np.int64], known: NDArray[np.bool_], begins: NDArray[np.int64], *, keep: bool
+    ) -> Sums:
+        """Add up the known values from each beginning to the next."""
+        some = np.where(known, values, 0)
+        halves = (some >> _LOW_BITS, some & ((1 << _LOW_BITS) - 1), known.astype(np.int64))
+        high, low, count = (_added(half, begins) for half in halves)
+        return cls(high, low, count, np.sort(values[known]) if keep else values[:0])
+
+    def joined(self, other: Sums, begins: NDArray[np.bool_]) -> Sums:
+        """Add sums of a following part, of which these segments begin anew."""
+        pairs = ((self.high, other.high), (self.low, other.low), (self.count, other.count))
+        high, low, count = (_joined(first, second, begins) for first, second in pairs)
+        return Sums(high, low, count, _merged(self.values, other.values))
+
+    @property
+    def centred(self) -> NDArray[np.float64]:
+        """Return the sums of the values less their median, which is 0 where values are not kept."""
+        total = self.high * float(1 << _LOW_BITS) + self.low
+        return total - self.count * (float(np.median(self.values)) if len(self.values) else 0.0)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often which outcome occurred, per segment, of decisions in order of time.
+
+    ``codes`` names the outcomes, ``table`` counts them: one row per segment, one column per code. ``begins`` tells
+    which rows begin with a sample served for the first time (all but a first one, before any sample served).
+    ``first_seen``: per stream of samples, those that served and the row each of them began in.
+    ``latents``: per latent quantity its sums, one per node that has it. ``messages``: per code, what the rounds about
+    these decisions would send. ``values``: what is summarised by quantiles, sorted. ``reasons``, ``tallies``: plain
+    counts.
+    """
+
+    truths: tuple[str, ...]
+    codes: NDArray[np.int64]
+    table: NDArray[np.int64]
+    begins: NDArray[np.bool_]
+    first_seen: tuple[FirstServed, ...]
+    latents: tuple[tuple[Sums, ...], ...]
+    messages: NDArray[np.int64]
+    values: Mapping[str, NDArray[np.int64]]
+    reasons: Mapping[str, int]
+    tallies: Mapping[str, int]
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """Return the different outcomes, in the order of ``codes``."""
+        return decoded(self.codes, self.truths)
+
+    @cached_property
+    def total(self) -> NDArray[np.int64]:
+        """Return how often each outcome occurred."""
+        total: NDArray[np.int64] = self.table.sum(axis=0)
+        return total
+
+    def number(self, chosen: NDArray[np.bool_]) -> int:
+        """Return how many decisions have one of the chosen outcomes."""
+        return int(self.total[chosen].sum())
+
+    def rate(self, hits: NDArray[np.bool_], of: NDArray[np.bool_], *, latent: bool = True) -> Rate:
+        """Return the rate of the outcomes that are ``hits`` among those it is ``of``, with its interval.
+
+        ``latent``: what is behind the labels decides whether it is a hit; else only the hits themselves tell how long
+        they last.
+        """
+        lengths = self.table[:, of].sum(axis=1)
+        sums = self.table[:, of & hits].sum(axis=1)
+        some = self._whole(lengths) > 0
+        series = bins_of(*(self._whole(part)[some].astype(np.float64) for part in (sums, lengths)))
+        worth = rates.worth(series, self.tau if latent else None)
+        return rates.rate(int(sums.sum()), int(lengths.sum()), worth)
+
+    def count(self, hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> Rate:
+        """Return the same rate as a mere count, which is quicker."""
+        return rates.rate(self.number(of & hits), self.number(of))
+
+    def with_tau_of(self, other: Counts) -> Counts:
+        """Return the same counts, of decisions that the latent quantities of others are behind."""
+        return replace(self, latents=other.latents)
+
+    @cached_property
+    def tau(self) -> float | None:
+        """Return the autocorrelation time, in segments, of the latent quantity that forgets most slowly."""
+        taus = []
+        for parts in self.latents:
+            sums = self._whole(np.sum([part.centred for part in parts], axis=0))
+            lengths = self._whole(np.sum([part.count for part in parts], axis=0))
+            some = lengths > 0
+            taus.append(autocorrelation_time(sums[some] / lengths[some]))
+        known = [tau for tau in taus if tau is not None]
+        return max(known) if known else None
+
+    def _whole(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return sums by segment: what no sample served yet joins the first."""
+        if len(rows) < 2 or self.begins[0]:
+            return rows
+        return np.concatenate([rows[:1] + rows[1:2], rows[2:]])
+
+    def __add__(self, other: Counts) -> Counts:
+        """Return the counts of both, ``other`` those of decisions that follow."""
+        if not len(other.table) or not len(self.table):
+            first, second = (self, other) if len(self.table) else (other, self)
+            return replace(first, **_plain(first, second))
+        seen = [np.isin(new[0], old[0]) for old, new in zip(self.first_seen, other.first_seen, strict=True)]
+        begins = np.zeros(len(other.table), dtype=np.bool_)
+        for known, (_, rows) in zip(seen, other.first_seen, strict=True):
+            begins[rows[~known]] = True
+        rows = len(self.table) - 1 + np.cumsum(begins)
+        codes = np.union1d(self.codes, other.codes)
+        tables, messages = [], np.zeros(len(codes), dtype=np.int64)
+        for part in (self, other):
+            columns = np.searchsorted(codes, part.codes)
+            table = np.zeros((len(part.table), len(codes)), dtype=np.int64)
+            table[:, columns] = part.table
+            tables.append(table)
+            messages[columns] += part.messages
+        return Counts(
+            truths=self.truths,
+            codes=codes,
+            table=_joined(tables[0], tables[1], begins),
+            begins=np.concatenate([self.begins, begins[begins]]),
+            first_seen=tuple(
+                (np.concatenate([old[0], new[0][~known]]), np.concatenate([old[1], rows[new[1][~known]]]))
+                for known, old, new in zip(seen, self.first_seen, other.first_seen, strict=True)
+            ),
+            latents=tuple(
+                tuple(sums.joined(following, begins) for sums, following in zip(*nodes, strict=True))
+                for nodes in zip(self.latents, other.latents, strict=True)
+            ),
+            messages=messages,
+            **_plain(self, other),
+        )
+
+
+def counts(
+    parts: Sequence[Outcomes],
+    samples: Sequence[FirstServed],
+    latents: Sequence[Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]]],
+    *,
+    messages: Sequence[NDArray[np.int64]] | int,
+    values: Mapping[str, NDArray[np.int64]],
+    reasons: Mapping[str, int],
+    tallies: Mapping[str, int],
+) -> Counts:
+    """Count the outcomes of several nodes' decisions about the same events, in order of time.
+
+    ``parts``: one per node. ``samples``: per clock that has a part in any of them, see ``first_served``. ``latents``:
+    per quantity, one (values, known) per node. ``messages``: what a round about each decision sends, per part, or
+    about any.
+    """
+    events = len(parts[0].label)
+    begins, first_seen = _rows(samples, events)
+    codes = [part.codes for part in parts]
+    most = max((int(code.max()) for code in codes if len(code)), default=0)
+    names = np.flatnonzero(np.sum([np.bincount(code, minlength=most + 1) for code in codes], axis=0))
+    column = np.zeros(most + 1, dtype=np.int64)
+    column[names] = np.arange(len(names))
+    row = len(names) * np.repeat(np.arange(len(begins)), np.diff(begins, append=events))
+    table = np.zeros(len(begins) * len(names), dtype=np.int64)
+    sent = np.zeros(len(names), dtype=np.int64)
+    for place, code in enumerate(codes):
+        cell = column[code]
+        table += np.bincount(row + cell, minlength=len(table))
+        sent += np.bincount(cell, None if isinstance(messages, int) else messages[place], len(names)).astype(np.int64)
+    began = np.zeros(len(begins), dtype=np.bool_)
+    for _, rows in first_seen:
+        began[rows] = True
+    return Counts(
+        truths=tuple(parts[0].by_truth),
+        codes=names,
+        table=table.reshape(len(begins), len(names)),
+        begins=began,
+        first_seen=first_seen,
+        latents=tuple(
+            tuple(Sums.of(value, known, begins, keep=len(nodes) > 1) for value, known in nodes) for nodes in latents
+        ),
+        messages=messages * sent if isinstance(messages, int) else sent,
+        values={name: np.sort(value) for name, value in values.items()},
+        reasons=dict(sorted(reasons.items())),
+        tallies=dict(tallies),
+    )
+
+
+def first_served(served: NDArray[np.int64]) -> FirstServed:
+    """Return which samples served, and the event that each served first; ``served``: by event, negative for none."""
+    events = np.arange(len(served))
+    if not len(served) or int(served.max()) > 4 * len(served):
+        names, first = np.unique(served, return_index=True)
+        return names[names >= 0], first[names >= 0]
+    first = np.full(max(int(served.max()), -1) + 1, -1)
+    some = served >= 0
+    first[served[some][::-1]] = events[some][::-1]  # of several events the last one written stays: the first
+    names = np.flatnonzero(first >= 0)
+    return names, first[names]
+
+
+def _rows(
+    first: Sequence[FirstServed], events: int
+) -> tuple[NDArray[np.int64], tuple[FirstServed, ...]]:
+    """Return the events that begin a row, and per stream its samples with the row that each began."""
+    begins = np.zeros(events, dtype=np.bool_)
+    begins[:1] = True
+    for _, at in first:
+        begins[at] = True
+    row = np.cumsum(begins) - 1
+    return np.flatnonzero(begins), tuple((names, row[at]) for names, at in first)
+
+
+def _added(values: NDArray[np.int64], begins: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.add.reduceat(values, begins) if len(begins) else values[:0]
+
+
+def _joined(first: NDArray[np.int64], second: NDArray[np.int64], begins: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Append rows, each that does not begin a segment added to the row before it."""
+    starts = np.flatnonzero(np.concatenate([[True], begins[1:]]))
+    sums: NDArray[np.int64] = np.add.reduceat(second, starts, axis=0)
+    if begins[0]:
+        return np.concatenate([first, sums])
+    return np.concatenate([first[:-1], first[-1:] + sums[:1], sums[1:]])
+
+
+def _merged(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    values = np.concatenate([first, second])
+    values.sort(kind="stable")  # two sorted runs: one pass
+    return values
+
+
+def _plain(first: Counts, second: Counts) -> dict[str, Any]:
+    """Return what needs no segments of both."""
+    reasons, tallies = Counter(first.reasons), Counter(first.tallies)
+    reasons.update(second.reasons)
+    tallies.update(second.tallies)
+    return {
+        "values": {name: _merged(first.values[name], second.values[name]) for name in first.values},
+        "reasons": dict(sorted(reasons.items())),
+        "tallies": dict(tallies),
+    }
