@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from analysis.clocks import quality
-from analysis.clocks.quality import FIGURE, STATISTICS_FILE, compute
+from analysis.analyses.clock_quality import ANALYSIS
+from analysis.clocks.quality import compute
 from analysis.command import Door
 
 __all__ = ["FIGURE", "STATISTICS_FILE", "analyze", "compute", "generate_figure", "main"]
 
-_DOOR = Door(quality)
+FIGURE, STATISTICS_FILE = ANALYSIS.figure, ANALYSIS.file
+_DOOR = Door(ANALYSIS, __doc__)
 analyze, generate_figure, main = _DOOR.analyze, _DOOR.generate_figure, _DOOR.main
 
 

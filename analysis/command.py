@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from analysis import results
 from analysis.errors import AnalysisError, UsageError
+from analysis.figures import style
+from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.run import load
 from analysis.run.readings import Table, table
 from node_agent import streams
@@ -16,6 +19,8 @@ from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from analysis.analyses.analysis import Analysis
 
 USAGE_ERROR = 2
 
@@ -31,13 +36,6 @@ class _OneLineParser(argparse.ArgumentParser):
 def table_of(experiment: str | Path) -> Table:
     """Return the readings of a run given by name or path. Raises AnalysisError where it cannot be judged."""
     return table(load.load(load.resolve(experiment)))
-
-
-def draw(figure: str, result: Any, output_dir: str | Path) -> list[Path]:
-    """Draw one typed result as ``figure`` into ``output_dir`` (made if missing); return the paths."""
-    from analysis.figures import panels, style  # noqa: PLC0415 - matplotlib is slow to import; statistics do not need it
-
-    return style.save(panels.DRAW[figure](result), Path(output_dir), figure)
 
 
 def window_sizes(text: str) -> tuple[int, ...]:
@@ -61,21 +59,23 @@ def parser(description: str | None, *, windows: bool) -> argparse.ArgumentParser
 
 
 class Door:
-    """One analysis run by hand. ``windows``: it takes the widths of stream windows, in ms."""
+    """One analysis run by hand, described by the text of its module."""
 
-    def __init__(self, analysis: Any, *, windows: bool = False) -> None:
-        self._analysis, self._windows = analysis, windows
+    def __init__(self, analysis: Analysis, description: str | None) -> None:
+        self._analysis, self._description = analysis, description
 
     def analyze(self, experiment_dir: str | Path, window_sizes_ms: Sequence[int] | None = None) -> dict[str, Any]:
         """Return the statistics of a run folder. Raises AnalysisError where it cannot be judged."""
-        statistics: dict[str, Any] = self._result(experiment_dir, window_sizes_ms).as_statistics()
-        return statistics
+        return self._analysis.statistics(self._result(experiment_dir, window_sizes_ms))
 
     def generate_figure(
         self, experiment_dir: str | Path, output_dir: str | Path, window_sizes_ms: Sequence[int] | None = None
     ) -> list[Path]:
         """Draw the figure of a run folder as PNG and PDF; return their paths."""
-        return draw(self._analysis.FIGURE, self._result(experiment_dir, window_sizes_ms), output_dir)
+        if self._analysis.draw is None:
+            return []
+        figure = self._analysis.draw(self._result(experiment_dir, window_sizes_ms))
+        return style.save(figure, Path(output_dir), self._analysis.figure)
 
     def main(self, argv: list[str] | None = None) -> int:
         """Print the statistics of one experiment as JSON and draw its figure.
@@ -83,8 +83,8 @@ class Door:
         Returns the exit code: 2 no such run, 7 not to be analysed.
         """
         streams.install()
-        arguments = parser(self._analysis.__doc__, windows=self._windows).parse_args(argv)
-        sizes = arguments.window_sizes if self._windows else None
+        arguments = parser(self._description, windows=self._analysis.windows).parse_args(argv)
+        sizes = arguments.window_sizes if self._analysis.windows else None
         try:
             path = load.resolve(arguments.experiment, arguments.results_dir)
             print_json(self.analyze(path, sizes))
@@ -96,10 +96,10 @@ class Door:
         return 0
 
     def _result(self, experiment_dir: str | Path, window_sizes_ms: Sequence[int] | None) -> Any:
-        if window_sizes_ms is not None and not self._windows:
+        if window_sizes_ms is not None and not self._analysis.windows:
             raise UsageError("window_sizes_ms: expected none, for this analysis has no windows")
-        sizes = {} if window_sizes_ms is None else {"window_sizes_ms": window_sizes_ms}
-        return self._analysis.compute(table_of(experiment_dir), **sizes)
+        sizes = WINDOW_SIZES_MS if window_sizes_ms is None else window_sizes_ms
+        return results.only(self._analysis, table_of(experiment_dir), sizes)
 
 
 def print_json(data: dict[str, Any]) -> None:

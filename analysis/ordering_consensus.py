@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from analysis.analyses.ordering import ANALYSIS
 from analysis.command import Door
-from analysis.questions import ordering
-from analysis.questions.ordering import FIGURE, STATISTICS_FILE, compute
+from analysis.questions.ordering import compute
 
 __all__ = ["FIGURE", "STATISTICS_FILE", "analyze", "compute", "generate_figure", "main"]
 
-_DOOR = Door(ordering)
+FIGURE, STATISTICS_FILE = ANALYSIS.figure, ANALYSIS.file
+_DOOR = Door(ANALYSIS, __doc__)
 analyze, generate_figure, main = _DOOR.analyze, _DOOR.generate_figure, _DOOR.main
 
 

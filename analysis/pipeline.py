@@ -10,16 +10,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import output, results
+from analysis.analyses import causality, dashboard
 from analysis.checks import integrity
-from analysis.clocks import quality
-from analysis.figures import dashboard, drawing, panels, reference
+from analysis.figures import drawing
 from analysis.imported import older_format
-from analysis.questions import causality, commit_wait, coordination, ordering, windows
 from analysis.questions.windows import WINDOW_SIZES_MS
-from analysis.report import cells, hypotheses, latex, markdown, rates_table
+from analysis.report import hypotheses, latex, markdown, rates_table
 from analysis.run import load, merged
 from analysis.run.readings import table
 from analysis.second_process import Beside
+from analysis.tables import NONE, NOT_EVALUABLE
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from analysis.clocks.coverage import Coverage
+    from analysis.clocks.quality import Quality
     from analysis.report.hypotheses import Judged
     from analysis.results import Results
     from analysis.stats import rates
@@ -86,12 +87,11 @@ def run_all(
             paths = [*_write_statistics(found, numbers, judged, experiment_dir), merging.result()]
             figure_paths, errors = figures_drawn.finish()
     paths += figure_paths
-    for_latex = numbers | {"hypotheses": [judgement.as_dict() for judgement in judged], "findings": _counted(found)}
-    text = latex.render(readings.run.name, for_latex, markdown.tables_of(found, judged))
+    text = latex.render(readings.run.name, _cited(found, numbers, judged), markdown.tables_of(found, judged))
     paths.append(output.write_text(experiment_dir / latex.FILE, text))
     written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(found, judged))
     errors += [finding.message for finding in found.findings if finding.code == integrity.CODE]
-    return Outcome(written, (*paths, written), _headlines(found, judged), errors, _errors_found(found))
+    return Outcome(written, (*paths, written), _headlines(found, judged), errors, _counted(found)["error"])
 
 
 def draw(found: Results, directory: Path) -> tuple[list[Path], list[str]]:
@@ -104,64 +104,54 @@ def _write_statistics(
     found: Results, numbers: dict[str, dict[str, Any]], judged: Sequence[Judged], experiment_dir: Path
 ) -> list[Path]:
     directory = experiment_dir / records.STATISTICS_DIR
-    paths = [output.write_json(directory / name, numbers[topic]) for topic, name in results.FILES.items()]
-    paths.append(
-        output.write_json(directory / HYPOTHESES_FILE, {"hypotheses": [judgement.as_dict() for judgement in judged]})
-    )
-    found_data = {"findings": [finding.as_dict() for finding in found.findings]}
-    paths.append(output.write_json(directory / VALIDITY_FILE, found_data))
-    paths.append(output.write_text(directory / rates_table.RATES_FILE, rates_table.as_csv(numbers)))
-    summary = rates_table.summary(numbers, judged, _counted(found))
-    paths.append(output.write_json(directory / rates_table.SUMMARY_FILE, summary))
+    data = {
+        **{analysis.file: numbers[analysis.name] for analysis in found.analyses},
+        HYPOTHESES_FILE: {"hypotheses": [judgement.as_dict() for judgement in judged]},
+        VALIDITY_FILE: {"findings": [finding.as_dict() for finding in found.findings]},
+        rates_table.SUMMARY_FILE: rates_table.summary(numbers, judged, _counted(found)),
+    }
     if (comparison := older_format.comparison(found.table.run)) is not None:
-        paths.append(output.write_json(directory / PUBLISHED_FILE, comparison))
-    return paths
+        data[PUBLISHED_FILE] = comparison
+    paths = [output.write_json(directory / name, content) for name, content in data.items()]
+    return [*paths, output.write_text(directory / rates_table.RATES_FILE, rates_table.as_csv(found.analyses, numbers))]
+
+
+def _cited(found: Results, numbers: dict[str, dict[str, Any]], judged: Sequence[Judged]) -> dict[str, Any]:
+    """Return what a paper would cite: of every analysis what it says, the hypotheses, and how many findings."""
+    cited = {analysis.name: latex.chosen(numbers[analysis.name], analysis.cited) for analysis in found.analyses}
+    names = ("name", "threshold", "status", "reason", "measured")
+    claims = [{name: judgement.as_dict()[name] for name in names} for judgement in judged]
+    return {**cited, "hypotheses": claims, "findings": _counted(found)}
 
 
 def _drawings(found: Results) -> dict[str, Callable[[], Figure]]:
-    parts: dict[str, Any] = {
-        causality.FIGURE: found.causality,
-        ordering.FIGURE: found.ordering,
-        windows.FIGURE: found.windows,
-        coordination.FIGURE: found.coordination,
-        commit_wait.FIGURE: found.commit_wait,
-        quality.FIGURE: found.clocks,
-        reference.FIGURE: found.reference,
+    drawings: dict[str, Callable[[], Figure]] = {
+        analysis.figure: partial(analysis.draw, found.done[analysis.name])
+        for analysis in found.analyses
+        if analysis.draw is not None
     }
-    drawings: dict[str, Callable[[], Figure]] = {name: partial(panels.DRAW[name], part) for name, part in parts.items()}
-    drawings[dashboard.FIGURE] = partial(
-        dashboard.draw,
-        causality=found.causality,
-        ordering=found.ordering,
-        windows=found.windows,
-        coordination=found.coordination,
-        commit_wait=found.commit_wait,
-    )
-    return drawings
+    return {**drawings, dashboard.FIGURE: partial(dashboard.draw, found.done)}
 
 
 def _headlines(found: Results, judged: Sequence[Judged]) -> HeadlineTable:
-    clocks = {(one.source, one.node_id): one for one in found.clocks.clocks}
+    clocks = {(clock.source, clock.node_id): clock for clock in found.done["clock_quality"].clocks}
     rows = []
-    for cell in found.causality.cells:
-        clock = clocks.get((cell.source, cell.worker))
-        point_clock = cell.source == records.SYSTEM
-        intervals = [
-            cells.NONE if point_clock else _percent(cell.interval_rates[verdict])
-            for verdict in ("proved", "ambiguous", "violated")
-        ]
+    for points, intervals in causality.by_worker(found.done["causality"]):
+        clock = clocks.get((points.source, points.subject))
+        point_clock = points.source == records.SYSTEM
+        verdicts = [NONE if point_clock else _percent(intervals.rates[verdict]) for verdict in causality.VERDICTS]
         rows.append(
             [
-                cell.source,
-                cell.worker,
-                _percent(cell.point_rates["violated"]),
-                *intervals,
-                cells.NONE if clock is None else _half_width(clock),
-                cells.NONE if clock is None or point_clock else _coverage(clock.coverage),
+                points.source,
+                points.subject,
+                _percent(points.rates["violated"]),
+                *verdicts,
+                NONE if clock is None else _half_width(clock),
+                NONE if clock is None or point_clock else _coverage(clock.coverage),
             ]
         )
     supported = sum(judgement.status == hypotheses.SUPPORTED for judgement in judged)
-    not_evaluable = sum(one.status == hypotheses.NOT_EVALUABLE for one in judged)
+    not_evaluable = sum(judgement.status == hypotheses.NOT_EVALUABLE for judgement in judged)
     title = (
         f"{found.table.run.name}: causality of {len(found.table.event_ids)} events at each worker; "
         f"{supported} of {len(judged)} hypotheses supported, {not_evaluable} not evaluable"
@@ -173,11 +163,7 @@ def _counted(found: Results) -> dict[str, int]:
     return {kind: sum(finding.severity == kind for finding in found.findings) for kind in ("error", "warning", "note")}
 
 
-def _errors_found(found: Results) -> int:
-    return sum(finding.severity == "error" for finding in found.findings)
-
-
-def _half_width(clock: quality.Quality) -> str:
+def _half_width(clock: Quality) -> str:
     """Return the half-width of what the coverage beside it is about: the reading, or a difference of two.
 
     Where a server's root distance was added to judge the reading, both are told.
@@ -186,16 +172,16 @@ def _half_width(clock: quality.Quality) -> str:
     if judged is not None and clock.relative:
         return f"{judged / 2:.1f} µs (difference)"
     to_utc = f" ({judged / 2:.1f} to UTC)" if judged is not None and clock.judged_as and judged != median else ""
-    return cells.NONE if median is None else f"{median / 2:.1f} µs{to_utc}"
+    return NONE if median is None else f"{median / 2:.1f} µs{to_utc}"
 
 
 def _coverage(found: Coverage) -> str:
     """Return the three shares of a coverage: what nobody can decide is no miss."""
     shares = [rate.value for rate in (found.contained, found.missed, found.undecided)]
     if None in shares:
-        return "not evaluable"
+        return NOT_EVALUABLE
     return f"{' / '.join(f'{100 * (share or 0.0):.1f}' for share in shares)} % of {found.contained.denominator}"
 
 
 def _percent(rate: rates.Rate) -> str:
-    return "not evaluable" if rate.value is None else f"{100 * rate.value:.1f} % of {rate.denominator}"
+    return NOT_EVALUABLE if rate.value is None else f"{100 * rate.value:.1f} % of {rate.denominator}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from analysis.analyses.windows import ANALYSIS
 from analysis.command import Door
-from analysis.questions import windows
-from analysis.questions.windows import FIGURE, STATISTICS_FILE, compute
+from analysis.questions.windows import compute
 
 __all__ = ["FIGURE", "STATISTICS_FILE", "analyze", "compute", "generate_figure", "main"]
 
-_DOOR = Door(windows, windows=True)
+FIGURE, STATISTICS_FILE = ANALYSIS.figure, ANALYSIS.file
+_DOOR = Door(ANALYSIS, __doc__)
 analyze, generate_figure, main = _DOOR.analyze, _DOOR.generate_figure, _DOOR.main
 
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from analysis.stats.counts import Counts, Outcomes
     from analysis.stats.rates import Rate
 
-    Metric = Callable[[Outcomes], tuple[NDArray[np.bool_], NDArray[np.bool_]]]  # outcomes that are hits, and among which
+    Metric = Callable[
+        [Outcomes], tuple[NDArray[np.bool_], NDArray[np.bool_]]
+    ]  # outcomes that are hits, and among which
 
 KNOWS_NOTHING: Final = "this judge knows nothing of these events"
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
+    from analysis.run.event_rows import Instants
     from analysis.run.readings import Readings, Table
     from analysis.stats.counts import Counts, Outcomes
     from analysis.stats.rates import Rate
@@ -58,6 +59,7 @@ class CommitWait(Answers):
 
     widths: tuple[Width, ...]
     waits: tuple[held_events.Waits, ...]
+    planned_share: float | None  # of the events, to be held by real commit-waits; None where the manifest does not say
 
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{sources: {source: {question: {delay: …}, uncertainty: {delay: …}}}, commit_waits: …}``."""
@@ -90,7 +92,10 @@ def compute(
     widths = [width for source in table.sources for width in measured.widths(source)]
     probed = next((judge for judge in found if isinstance(judge, judges.Probed)), None)
     waits = held_events.judge(table.run, probed, measured.looks)
-    return CommitWait(answer(count(table, found, measured, window_sizes_ms), found), tuple(widths), waits)
+    worker = table.run.manifest.config.get("worker") or {}
+    planned = (worker.get("timing") or {}).get("commit_wait_share")
+    answered = answer(count(table, found, measured, window_sizes_ms), found)
+    return CommitWait(answered, tuple(widths), waits, None if planned is None else float(planned))
 
 
 def count(
@@ -120,11 +125,46 @@ def decide(
         factor = held_events.half_width_per_uncertainty(table.run, source)
         if factor is None:
             continue
+        true = {worker: _True.of(table, worker, source) for worker in table.present}
         for delay in measured.delays(source):
             grown = {node: measured.growth_ns(node, source, delay, factor) for node in table.nodes}
-            yield [_flight(table, source, delay, worker, grown, flights[worker]) for worker in table.present]
+            yield [
+                _flight(table, source, delay, worker, grown, true[worker], flights[worker]) for worker in table.present
+            ]
             for width_ms in window_sizes_ms:
-                yield [_window(table, source, delay, worker, grown[worker], width_ms) for worker in table.present]
+                yield [
+                    _window(table.readings(worker, source), delay, grown[worker], true[worker], width_ms)
+                    for worker in table.present
+                ]
+
+
+@dataclass(frozen=True)
+class _True:
+    """What readings of one source on one worker are judged by: the true instants, None where there are none.
+
+    ``root``: the root distance of their server. ``about_the_server``: which of them are about its own clock.
+    """
+
+    instants: Instants | None
+    root: utc.RootDistance
+    about_the_server: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, table: Table, worker: str, source: str) -> _True:
+        root, strange = utc.of(table, worker, source), scopes.about_the_server(table, worker, source)
+        return cls(table.truth(worker), root, strange)
+
+    def contained(self, readings: Readings, judged: NDArray[np.bool_]) -> NDArray[np.int8]:
+        """Label which intervals contain the true time (SAME), and which do not, where that can be told.
+
+        Of readings of a server's time with its root distance added; not of those that are about the server's own clock.
+        """
+        if self.instants is None:
+            return np.zeros(len(judged), dtype=np.int8)
+        to_utc = utc.absolute(readings, self.root)
+        known = judged & self.instants.known & to_utc.bounded & ~self.about_the_server
+        inside = (to_utc.earliest <= self.instants.ns) & (self.instants.ns <= to_utc.latest)
+        return _kept(np.where(inside, SAME, DIFFER), known)
 
 
 def _flight(
@@ -133,6 +173,7 @@ def _flight(
     delay: float,
     worker: str,
     grown: Mapping[str, Growth],
+    true: _True,
     by_judge: Mapping[str, NDArray[np.int8]],
 ) -> Decisions:
     """Judge one worker's flights again."""
@@ -151,27 +192,26 @@ def _flight(
         due=first == verdicts.AMBIGUOUS,
         samples=(first_served(send.sample), first_served(receive.sample)),
         latents=verdicts.latents(INTERVAL, send, receive),
-        by_ground_truth={CERTAIN: labels, CONTAINED: _contained(table, worker, wider, judged), **by_judge},
+        by_ground_truth={CERTAIN: labels, CONTAINED: true.contained(wider, judged), **by_judge},
     )
 
 
-def _window(table: Table, source: str, delay: float, worker: str, grown: Growth, width_ms: int) -> Decisions:
+def _window(first: Readings, delay: float, grown: Growth, true: _True, width_ms: int) -> Decisions:
     """Judge one worker's windows again. Ambiguous means here: it is not certain of the receipt's window."""
-    width, first = width_ms * MS_NS, table.readings(worker, source)
+    width = width_ms * MS_NS
     unclear = first.bounded & (first.earliest // width != first.latest // width)
     wider = again_as_wide(first, grown)
     judged = unclear & wider.bounded & (grown is not None)
     decided = judged & (wider.earliest // width == wider.latest // width)
-    true, root = table.truth(worker), utc.of(table, worker, source)
     right = wrong = np.zeros(len(decided), dtype=np.bool_)
     untold = decided
-    if true is not None:
-        right, wrong = utc.window_verdicts(wider, root, true, width)
-        untold = decided & ~(true.known & root.known)
+    if true.instants is not None:
+        right, wrong = utc.window_verdicts(wider, true.root, true.instants, width)
+        untold = decided & ~(true.instants.known & true.root.known)
     certain = np.where(right, SAME, np.where(wrong, DIFFER, verdicts.AMBIGUOUS)).astype(np.int8)
     return Decisions(
         question=QUESTION,
-        source=source,
+        source=first.source,
         clock=INTERVAL,
         subject=subject(f"window_{width_ms}ms", delay),
         labels=_kept(np.where(decided, verdicts.BEFORE, verdicts.AMBIGUOUS), judged),
@@ -179,26 +219,13 @@ def _window(table: Table, source: str, delay: float, worker: str, grown: Growth,
         due=unclear,
         samples=(first_served(first.sample),),
         latents=(Latent(first.latest - first.earliest, first.bounded),),
-        by_ground_truth={CERTAIN: certain, CONTAINED: _contained(table, worker, wider, judged)},
-        tallies={"untold": int(untold.sum()), "truthless": int(true is None)},
+        by_ground_truth={CERTAIN: certain, CONTAINED: true.contained(wider, judged)},
+        tallies={"untold": int(untold.sum()), "truthless": int(true.instants is None)},
     )
 
 
 def _kept(labels: NDArray[Any], judged: NDArray[np.bool_]) -> NDArray[np.int8]:
     return np.where(judged, labels, verdicts.NOT_EVALUABLE).astype(np.int8)
-
-
-def _contained(table: Table, worker: str, readings: Readings, judged: NDArray[np.bool_]) -> NDArray[np.int8]:
-    """Label which of a worker's intervals contain the true time (SAME), and which do not, where that can be told.
-
-    Of readings of a server's time with its root distance added; not of those that are about the server's own clock.
-    """
-    true = table.truth(worker)
-    if true is None:
-        return np.zeros(len(judged), dtype=np.int8)
-    to_utc = utc.absolute(readings, utc.of(table, worker, readings.source))
-    known = judged & true.known & to_utc.bounded & ~scopes.about_the_server(table, worker, readings.source)
-    return _kept(np.where((to_utc.earliest <= true.ns) & (true.ns <= to_utc.latest), SAME, DIFFER), known)
 
 
 def subject(question: str, delay_s: float) -> str:

@@ -215,6 +215,16 @@ class Coordination:
         due = sum(one.decisions for one in parts)
         return rates.rate(due - sum(part.unread for part in parts), due).as_dict()
 
+    def reductions(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return the reductions of every bounded clock against NTP, by source and by what is compared."""
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        for source in dict.fromkeys(cost.source for cost in self.costs if cost.clock == INTERVAL):
+            others = [POINT] if source == "ntp" else [POINT, INTERVAL]
+            found[source] = {
+                f"{INTERVAL}_vs_ntp_{other}": self.reduction(source, INTERVAL, ("ntp", other)) for other in others
+            }
+        return found
+
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{tasks: {task: {source: {clock: …}}}, reductions: {source: {clock_vs_ntp_clock: …}}}``."""
         tasks: dict[str, Any] = {}
@@ -223,17 +233,10 @@ class Coordination:
         traffic: dict[str, Any] = {}
         for source, clock in self.clocks:
             traffic.setdefault(source, {})[clock] = self.traffic(source, clock)
-        sources = list(dict.fromkeys(one.source for one in self.costs if one.clock == INTERVAL))
-        reductions: dict[str, Any] = {}
-        for source in sources:
-            pairs = [(POINT, INTERVAL)] if source == "ntp" else [(POINT, INTERVAL), (INTERVAL, INTERVAL)]
-            reductions[source] = {
-                f"{mine}_vs_ntp_{theirs}": self.reduction(source, mine, ("ntp", theirs)) for theirs, mine in pairs
-            }
         return {
             "total_tasks": list(self.total_tasks),
             "tasks": tasks,
-            "reductions": reductions,
+            "reductions": self.reductions(),
             "message_bytes": MESSAGE_BYTES,
             "polling": {one.source: one.as_dict() for one in self.pollings},
             "traffic": traffic,

@@ -182,9 +182,7 @@ def _right(labels: Sequence[NDArray[np.int8]], truths: Iterable[NDArray[np.int8]
     return np.where(decided, np.where(wrong, DIFFER, SAME), verdicts.NOT_EVALUABLE).astype(np.int8)
 
 
-def _latents(
-    blocks: Sequence[Readings], clock: str, nearby: Pairs, judged: NDArray[np.bool_]
-) -> tuple[Latent, ...]:
+def _latents(blocks: Sequence[Readings], clock: str, nearby: Pairs, judged: NDArray[np.bool_]) -> tuple[Latent, ...]:
     """Return what is behind agreement on the order of two events: by how much the workers' lags between them differ.
 
     And, of intervals, how wide the widest pair of them is.

@@ -106,9 +106,7 @@ def count_points(
     }
 
 
-def count_certain(
-    true: TrueWindows | None, received: NDArray[np.bool_], certain: NDArray[np.bool_]
-) -> dict[str, int]:
+def count_certain(true: TrueWindows | None, received: NDArray[np.bool_], certain: NDArray[np.bool_]) -> dict[str, int]:
     """Count the events that a worker was certain about, wrongly even with its server's root distance, and those that
     this leaves open; how many certain windows have a root distance, and how many have none.
     """  # noqa: D205 - one sentence

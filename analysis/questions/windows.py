@@ -195,9 +195,7 @@ def _labels(judged: NDArray[np.bool_], same: NDArray[np.bool_], differ: NDArray[
     return np.where(judged, label, verdicts.NOT_EVALUABLE).astype(np.int8)
 
 
-def _reach(
-    blocks: Sequence[Readings], received: NDArray[np.bool_], known: NDArray[np.bool_], clock: str
-) -> Latent:
+def _reach(blocks: Sequence[Readings], received: NDArray[np.bool_], known: NDArray[np.bool_], clock: str) -> Latent:
     """Return what is behind equal windows: how far the receipts' readings reach."""
     limits = np.iinfo(np.int64)
     highs, lows = (

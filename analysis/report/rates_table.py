@@ -18,6 +18,7 @@ from analysis.stats.rates import is_rate
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from analysis.analyses.analysis import Analysis
     from analysis.report.hypotheses import Judged
 
 RATES_FILE: Final = "rates.csv"
@@ -27,68 +28,27 @@ COLUMNS: Final = (
     "method", "effective_trials", "unit",
 )  # fmt: skip
 SHARE: Final = "share"
-ROUNDS: Final = "rounds per decision"
-
-# Where a rate stands in its topic, key by key: "{column}" takes a key into that column, "{column=key}"
-# that one alone, and the last part all keys that are left. The first form that fits counts; it may add columns.
-_INTERVAL: Final = {"clock": "interval"}
-_JUDGED: Final = ("against", "{ground_truth}", "{metric}")
-_FORMS: Final[Mapping[str, Sequence[tuple[tuple[str, ...], Mapping[str, str]]]]] = {
-    "causality": [
-        (("{metric=received}",), {}),
-        (("sources", "{source}", "{subject=all}", "{clock}", *_JUDGED), {}),
-        (("sources", "{source}", "{subject=all}", "{clock}", "{metric}"), {}),
-        (("sources", "{source}", "workers", "{subject}", "{clock}", *_JUDGED), {}),
-        (("sources", "{source}", "workers", "{subject}", "{clock}", "{metric}"), {}),
-    ],
-    "ordering": [
-        (("sources", "{source}", "{clock}", "who_first", "{subject}", *_JUDGED), {"question": "who_first"}),
-        (("sources", "{source}", "{clock}", "who_first", "{subject}", "{metric}"), {"question": "who_first"}),
-        (("sources", "{source}", "{clock}", *_JUDGED), {}),
-        (("sources", "{source}", "{clock}", "{metric}"), {}),
-    ],
-    "windows": [
-        (("sources", "{source}", "{subject}", "points_against", "{ground_truth}", "{metric}"), {"clock": "point"}),
-        (
-            ("sources", "{source}", "{subject}", "intervals_against", "{ground_truth}", "{metric}"),
-            {"clock": "interval"},
-        ),
-        (("sources", "{source}", "{subject}", "{metric=agreement}"), {"clock": "point"}),
-        (("sources", "{source}", "{subject}", "{metric}"), _INTERVAL),
-    ],
-    "coordination": [
-        (("tasks", "{subject}", "{source}", "{clock}", "{metric}"), {"unit": ROUNDS}),
-        (("reductions", "{source}", "{subject}", "{metric}"), {}),
-    ],
-    "commit_wait": [
-        (("commit_waits", "{source}", "{metric}"), {"question": "held_events"}),
-        (("sources", "{source}", "{subject}", "{subject}", *_JUDGED), _INTERVAL),
-        (("sources", "{source}", "{subject}", "{subject}", "{metric}"), _INTERVAL),
-    ],
-    "clock_quality": [(("{source}", "{subject}", "{metric}"), {})],
-    "clock_truth": [(("sources", "{source}", "{subject}", "{metric}"), {"ground_truth": "injected_truth"})],
-}
 _CLOCKS: Final = {"points": "point", "intervals": "interval"}
 
 
-def rows(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return one row per rate of the statistics (topic -> statistics), in their order.
+def rows(analyses: Sequence[Analysis], numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return one row per rate of the statistics (by analysis), in their order.
 
-    Raises AnalysisError for a rate whose place no form describes.
+    Raises AnalysisError for a rate whose place its analysis does not know.
     """
     return [
-        _row(topic, path, rate)
-        for topic, statistics in numbers.items()
-        for path, rate in _rates(statistics, ())
+        _row(analysis, path, rate)
+        for analysis in analyses
+        for path, rate in _rates(numbers[analysis.name], ())
     ]  # fmt: skip
 
 
-def as_csv(numbers: Mapping[str, Any]) -> str:
+def as_csv(analyses: Sequence[Analysis], numbers: Mapping[str, Any]) -> str:
     """Return ``rates.csv``."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows(numbers))
+    writer.writerows(rows(analyses, numbers))
     return text.getvalue()
 
 
@@ -144,34 +104,34 @@ def _rates(data: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], 
             yield from _rates(value, (*path, str(key)))
 
 
-def _row(topic: str, path: tuple[str, ...], rate: Mapping[str, Any]) -> dict[str, Any]:
-    for form, added in _FORMS.get(topic, ()):
-        place = _placed(form, path)
-        if place is not None:
+def _row(analysis: Analysis, path: tuple[str, ...], rate: Mapping[str, Any]) -> dict[str, Any]:
+    for place in analysis.rates:
+        columns = _columns(place.path.split("/"), path)
+        if columns is not None:
             low, high = rate["interval"] or (None, None)
-            place |= added
-            return {
-                "question": place.pop("question", topic),
-                **place,
-                "clock": _CLOCKS.get(place.get("clock", ""), place.get("clock", "")),
+            clock = place.clock or columns.get("clock", "")
+            return columns | {
+                "question": place.question or analysis.name,
+                "clock": _CLOCKS.get(clock, clock),
+                "ground_truth": place.ground_truth or columns.get("ground_truth", ""),
                 "numerator": rate["numerator"],
                 "denominator": rate["denominator"],
                 "low": low,
                 "high": high,
                 "method": rate["method"],
                 "effective_trials": rate["effective_trials"],
-                "unit": place.get("unit", SHARE),
+                "unit": place.unit or SHARE,
             }
-    raise AnalysisError(f"{RATES_FILE}: expected a form for the rate {'/'.join((topic, *path))}, got none")
+    raise AnalysisError(f"{RATES_FILE}: expected a place of the rate {'/'.join((analysis.name, *path))}, got none")
 
 
-def _placed(form: tuple[str, ...], path: tuple[str, ...]) -> dict[str, str] | None:
-    """Return which key goes into which column, None if the path is not of this form."""
-    if len(path) < len(form):
+def _columns(place: Sequence[str], path: tuple[str, ...]) -> dict[str, str] | None:
+    """Return which key goes into which column, None if the path is not one of this place."""
+    if len(path) < len(place):
         return None
-    place: dict[str, str] = {}
-    keys = (*path[: len(form) - 1], "/".join(path[len(form) - 1 :]))
-    for part, key in zip(form, keys, strict=True):
+    columns: dict[str, str] = {}
+    keys = (*path[: len(place) - 1], "/".join(path[len(place) - 1 :]))
+    for part, key in zip(place, keys, strict=True):
         column, _, only = part.strip("{}").partition("=")
         if not part.startswith("{"):
             if key != part:
@@ -179,5 +139,5 @@ def _placed(form: tuple[str, ...], path: tuple[str, ...]) -> dict[str, str] | No
         elif only and key != only:
             return None
         else:
-            place[column] = f"{place[column]} after {key}" if column in place else key
-    return place
+            columns[column] = f"{columns[column]} after {key}" if column in columns else key
+    return columns

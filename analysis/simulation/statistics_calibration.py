@@ -17,9 +17,9 @@ import numpy as np
 
 from analysis.clocks import calibration, standards
 from analysis.errors import AnalysisError
-from analysis.report.cells import markdown
 from analysis.stats.dependence import Latent, dependence, segments_of
 from analysis.stats.rates import Rate, rate_of
+from analysis.tables import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

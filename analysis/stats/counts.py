@@ -75,9 +75,7 @@ class Sums:
     values: NDArray[np.int64]
 
     @classmethod
-    def of(
-        cls, values: NDArray[np.int64], known: NDArray[np.bool_], begins: NDArray[np.int64], *, keep: bool
-    ) -> Sums:
+    def of(cls, values: NDArray[np.int64], known: NDArray[np.bool_], begins: NDArray[np.int64], *, keep: bool) -> Sums:
         """Add up the known values from each beginning to the next."""
         some = np.where(known, values, 0)
         halves = (some >> _LOW_BITS, some & ((1 << _LOW_BITS) - 1), known.astype(np.int64))
@@ -272,9 +270,7 @@ def first_served(served: NDArray[np.int64]) -> FirstServed:
     return names, first[names]
 
 
-def _rows(
-    first: Sequence[FirstServed], events: int
-) -> tuple[NDArray[np.int64], tuple[FirstServed, ...]]:
+def _rows(first: Sequence[FirstServed], events: int) -> tuple[NDArray[np.int64], tuple[FirstServed, ...]]:
     """Return the events that begin a row, and per stream its samples with the row that each began."""
     begins = np.zeros(events, dtype=np.bool_)
     begins[:1] = True

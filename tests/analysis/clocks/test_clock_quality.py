@@ -10,11 +10,11 @@ import pytest
 from run_folder import MS, US, Clock, Folder, write
 
 from analysis import clock_quality as door
+from analysis.analyses import clock_quality as clock_quality_tables
 from analysis.clocks import calibration, quality, standards
 from analysis.clocks import coverage as coverages
 from analysis.errors import AnalysisError
 from analysis.figures import clock_quality as clock_quality_figure
-from analysis.report import clock_quality as clock_quality_tables
 from analysis.run import load, readings
 from analysis.stats.dependence import Dependence
 from node_agent.contract import records

@@ -11,8 +11,8 @@ import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
 from analysis import command, commit_wait, results, window_assignment
+from analysis.analyses import clock_quality as clock_quality_tables
 from analysis.clocks import quality
-from analysis.report import clock_quality as clock_quality_tables
 from analysis.report import markdown
 from analysis.run import load, utc
 from analysis.simulation import scenario
@@ -26,7 +26,7 @@ RATE_HZ = 37.0  # events fall everywhere in a window, not on a few of its phases
 
 def judged(path):
     found = results.compute(command.table_of(path))
-    return found, {(one.source, one.node_id): one for one in found.clocks.clocks}
+    return found, {(one.source, one.node_id): one for one in found.done["clock_quality"].clocks}
 
 
 def with_server(**ntp):
@@ -56,18 +56,20 @@ def test_its_readings_contain_the_truth_with_what_it_says_of_itself(honest_run):
 
 def test_its_windows_are_not_wrong_and_its_releases_not_early(honest_run):
     found, _ = honest_run
-    cells = [one for one in found.windows.cells if one.source == "ntp"]
-    assert cells
-    assert [one.wrong_certain for one in cells] == [0] * len(cells)
-    assert any(one.certain_open for one in cells)
-    waits = next(one for one in found.commit_wait.waits if one.source == "ntp")
+    tallies = [answer.counts.tallies for answer in found.done["windows"].of(source="ntp", clock="interval")]
+    assert tallies
+    assert [counted["wrong_certain"] for counted in tallies] == [0] * len(tallies)
+    assert not any(counted["bare"] for counted in tallies)
+    assert any(counted["certain_open"] for counted in tallies)
+    waits = next(one for one in found.done["commit_wait"].waits if one.source == "ntp")
     assert waits.violations.denominator > 0
     assert waits.violations.numerator == 0
-    for cell in found.commit_wait.cells:
-        if cell.source == "ntp" and cell.contained_after is not None and cell.contained_after.denominator:
-            assert cell.contained_after.value == 1.0
-        if cell.source == "ntp" and cell.question.startswith("window"):
-            assert not cell.violated
+    for answer in found.done["commit_wait"].of(source="ntp"):
+        contained = answer.rates.get("receive_interval_contains_truth")
+        assert contained is None or contained.value == 1.0
+        if answer.subject.startswith("window"):
+            violated = answer.rates.get("violated_after")
+            assert violated is None or not violated.numerator
 
 
 def test_the_report_says_what_was_judged(honest_run):
@@ -84,8 +86,9 @@ def test_a_server_further_off_than_it_says_is_accused_all_the_same(tmp_path):
     for node in found.table.nodes:
         assert clocks["ntp", node].coverage.missed.value == 1.0
         assert clocks["ntp", node].kappa.claims == "too narrow"
-    wrong = {one.width_ms: one.wrong_certain for one in found.windows.cells if one.source == "ntp"}
-    assert min(wrong[50], wrong[100]) > 0
+    intervals = found.done["windows"].of(source="ntp", clock="interval")
+    wrong = {answer.subject: answer.counts.tallies["wrong_certain"] for answer in intervals}
+    assert min(wrong["50"], wrong["100"]) > 0
 
 
 @pytest.mark.parametrize("where", ["delay", "dispersion"])
@@ -116,10 +119,10 @@ def test_without_the_root_distance_nothing_is_said_of_utc_and_the_reason_is(tmp_
     assert (ntp.coverage.contained.value, ntp.kappa, ntp.skill, ntp.reliability) == (None, None, None, ())
     assert ntp.left_out == {utc.NO_ROOT_DISTANCE: 10}
     assert ntp.abs_error_us.median == 5000.0
-    assert "Not judged: " in clock_quality_tables.judged_against(found.clocks)
-    cell = next(one for one in found.windows.cells if one.source == "ntp" and one.width_ms == 1000)
-    assert cell.wrong_certain is None
-    assert cell.as_dict()["truth"]["wrong_certain_reason"] == utc.NO_ROOT_DISTANCE
+    assert "Not judged: " in clock_quality_tables.judged_against(found.done["clock_quality"])
+    truth = found.as_statistics()["windows"]["sources"]["ntp"]["1000"]["truth"]
+    assert truth["wrong_certain"] is None
+    assert truth["wrong_certain_reason"] == utc.NO_ROOT_DISTANCE
     assert clocks["chronotick", "a"].coverage.contained.value == 1.0
 
 
@@ -168,8 +171,8 @@ def test_a_certain_window_is_wrong_only_if_the_root_distance_does_not_excuse_it(
     found = window_assignment.analyze(write(folder, tmp_path / "r"), (WINDOW_MS,))["sources"]["ntp"]["50"]
     assert found["truth"]["wrong_certain"] == wrong
     assert found["truth"].get("certain_left_open_by_root_distance", 0) == open_
-    cells = window_assignment.compute(command.table_of(tmp_path / "r"), (WINDOW_MS,)).cells
-    rounds = next(one for one in cells if one.source == "ntp").interval_rounds
+    answers = window_assignment.compute(command.table_of(tmp_path / "r"), (WINDOW_MS,))
+    rounds = answers.at("ntp", "interval", f"{WINDOW_MS}").rounds
     assert (rounds.at_least.numerator, rounds.at_most.numerator) == (wrong, wrong + open_)
 
 

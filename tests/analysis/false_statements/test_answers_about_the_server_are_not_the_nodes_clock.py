@@ -59,7 +59,7 @@ def plain_run(tmp_path_factory):
 
 def test_a_plain_servers_answers_judge_no_clock_and_the_reason_is_the_standard(plain_run):
     _, found = plain_run
-    for one in found.clocks.clocks:
+    for one in found.done["clock_quality"].clocks:
         if one.source == "chronotick":
             assert nothing_judged(one), one.node_id
             assert one.standard.startswith(
@@ -88,15 +88,15 @@ def test_a_finding_per_node_says_what_it_means_with_counts(plain_run):
 
 def test_labels_stay_and_releases_are_not_judged(plain_run):
     _, found = plain_run
-    cell = next(one for one in found.causality.totals if one.source == "chronotick")
-    assert cell.interval_evaluable == 800
-    assert next(one for one in found.windows.cells if one.source == "chronotick").evaluable > 0
-    waits = {one.source: one for one in found.commit_wait.waits}
+    assert found.done["causality"].at("chronotick", "interval", "all").evaluable == 800
+    assert found.done["windows"].of(source="chronotick")[0].evaluable > 0
+    waits = {one.source: one for one in found.done["commit_wait"].waits}
     assert waits["chronotick"].violations is None
     assert set(waits["chronotick"].left_out) == {scopes.ABOUT_THE_SERVER}
     assert waits["ntp"].violations.denominator > 0
-    contained = [one.contained_after for one in found.commit_wait.cells if one.source == "chronotick"]
-    assert all(one is None or one.denominator == 0 for one in contained)
+    answers = found.done["commit_wait"].of(source="chronotick")
+    assert answers
+    assert not any("receive_interval_contains_truth" in answer.rates for answer in answers)
 
 
 def test_validate_knows_it(plain_run):
@@ -115,7 +115,7 @@ def test_a_scope_that_is_none_is_an_error_of_the_folder(plain_run, tmp_path):
 
 def test_of_a_run_that_mixes_scopes_only_those_events_are_left_out(tmp_path):
     found = results.compute(command.table_of(simulated(tmp_path, 0.5)))
-    for one in found.clocks.clocks:
+    for one in found.done["clock_quality"].clocks:
         if one.source == "chronotick":
             left, judged = one.left_out[scopes.ABOUT_THE_SERVER], one.coverage.contained.denominator
             assert left + judged == 400

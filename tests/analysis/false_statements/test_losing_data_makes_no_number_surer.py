@@ -9,6 +9,7 @@ import pytest
 
 from analysis import command
 from analysis.questions import causality
+from analysis.questions.decisions import ALL
 from analysis.run import load, readings
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
@@ -60,12 +61,11 @@ def samples_behind(folder, source):
 
 def rates(folder):
     """Yield every rate of causality with its source."""
-    found = causality.compute(command.table_of(folder))
-    for cell in (*found.cells, *found.totals):
-        if cell.source == records.SYSTEM:
+    for answer in causality.compute(command.table_of(folder)):
+        if answer.source == records.SYSTEM:
             continue
-        for name, rate in (*cell.interval_rates.items(), *cell.point_rates.items()):
-            yield (cell.source, cell.worker, name), rate
+        for name in causality.METRICS[answer.clock]:
+            yield (answer.source, answer.subject, answer.clock, name), answer.rates[name]
 
 
 @pytest.mark.parametrize("lost", [0.0, 0.02, 0.1, 0.3, 0.7])
@@ -87,10 +87,10 @@ def test_no_rate_is_worth_more_than_the_samples_behind_it_however_much_was_lost(
 def test_an_absent_worker_adds_no_trial(whole, tmp_path):
     folder = rewritten(whole, tmp_path / "r", lambda node, _: node == "comp11")
     alone = {key: rate for key, rate in rates(folder) if key[1] == "comp11"}
-    together = {key: rate for key, rate in rates(folder) if key[1] == causality.ALL}
+    together = {key: rate for key, rate in rates(folder) if key[1] == ALL}
     assert alone
-    for (source, _, name), rate in alone.items():
-        pooled = together[source, causality.ALL, name]
+    for (source, _, clock, name), rate in alone.items():
+        pooled = together[source, ALL, clock, name]
         assert (pooled.numerator, pooled.denominator) == (rate.numerator, rate.denominator)
         assert pooled.effective == pytest.approx(rate.effective) if rate.effective else pooled.effective is None
 

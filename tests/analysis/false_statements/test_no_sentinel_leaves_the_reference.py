@@ -88,5 +88,5 @@ def test_the_whole_report_of_a_star_has_no_number_beyond_its_run(tmp_path, monke
     monkeypatch.setattr(pipeline, "_drawings", lambda _found: {})
     folder = simulate(CLUSTERS["star with a step"], 4, 200, rate_hz=20.0, seed=504, results=tmp_path)
     pipeline.run_all(folder)
-    data = json.loads((folder / "statistics" / results.REFERENCE_FILE).read_text())
+    data = json.loads((folder / "statistics" / "reference_stats.json").read_text())
     assert max(abs(value) for _, value in numbers(data)) < FAR_US

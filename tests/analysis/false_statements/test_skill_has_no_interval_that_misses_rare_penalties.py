@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from analysis.analyses import clock_quality as tables
 from analysis.clocks import calibration, standards
 from analysis.clocks import coverage as coverages
-from analysis.report import clock_quality as tables
 from analysis.stats.dependence import dependence
 
 

@@ -13,11 +13,12 @@ from dataclasses import replace
 import pytest
 
 from analysis import reference
+from analysis.analyses import causality as causality_shown
+from analysis.analyses import clock_quality as clock_quality_shown
+from analysis.analyses import ordering as ordering_shown
+from analysis.analyses import windows as windows_shown
 from analysis.clocks import quality
 from analysis.questions import causality, judges, ordering, windows
-from analysis.report import clock_quality as clock_quality_tables
-from analysis.report import judgements
-from analysis.results import Results
 from analysis.run import load, readings
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
@@ -69,28 +70,24 @@ def replaced(judge):
 
 def results_of(table, judge):
     found = (judge,)
-    return Results(
-        table=table,
-        reference=None,
-        causality=causality.compute(table, found),
-        ordering=ordering.compute(table, found),
-        windows=windows.compute(table, known=found),
-        coordination=None,
-        commit_wait=None,
-        clocks=quality.compute(table, judge.flights),
-        findings=(),
-    )
+    return {
+        "causality": causality.compute(table, found),
+        "ordering": ordering.compute(table, found),
+        "windows": windows.compute(table, known=found),
+        "clock_quality": quality.compute(table, judge.flights),
+    }
 
 
 def grids(results):
+    by_windows = windows_shown.texts(results)
     return {
-        "clocks": clock_quality_tables.clocks(results.clocks),
-        "calibration": clock_quality_tables.calibration(results.clocks),
-        "stability": clock_quality_tables.deviations(results.clocks),
-        "causality": judgements.causality(results),
-        "ordering": judgements.ordering(results),
-        "disagreements": judgements.disagreements(results),
-        "windows": judgements.windows(results),
+        "clocks": clock_quality_shown.clocks(results["clock_quality"]),
+        "calibration": clock_quality_shown.calibration(results["clock_quality"]),
+        "stability": clock_quality_shown.deviations(results["clock_quality"]),
+        "causality": causality_shown.texts(results)["causality_judged"],
+        "ordering": ordering_shown.texts(results)["ordering_judged"],
+        "disagreements": by_windows["disagreements"],
+        "windows": by_windows["windows_judged"],
     }
 
 
@@ -149,7 +146,7 @@ def test_the_printed_range_holds_what_the_truth_gives(tmp_path, seed):
         wrong, count = compare(name, mine[name], theirs[name])
         compared += count
         assert wrong == []
-    for one, other in zip(by_reference.clocks.clocks, by_truth.clocks.clocks, strict=True):
+    for one, other in zip(*(judged["clock_quality"].clocks for judged in (by_reference, by_truth)), strict=True):
         if one.kappa is not None and other.kappa is not None:
             assert one.kappa.least <= other.kappa.value <= one.kappa.value
             assert one.coverage.bounds[0] <= other.coverage.contained.value <= one.coverage.bounds[1]
@@ -162,7 +159,7 @@ def test_a_clock_that_was_judged_by_nobody_is_never_a_zero(tmp_path):
     """Half-widths of 60 us each, a reference of 500 us: nothing is decided, and no number says that all was missed."""
     folder = simulate(scenario_of(1001), 3, 300, rate_hz=40.0, seed=1001, results=tmp_path)
     by_reference, _ = judged_twice(folder)
-    said = [one.as_dict() for one in by_reference.clocks.clocks if one.coverage.undecided.numerator]
+    said = [one.as_dict() for one in by_reference["clock_quality"].clocks if one.coverage.undecided.numerator]
     assert said
     for one in said:
         assert one["coverage"] is None

@@ -59,14 +59,16 @@ def test_a_reference_that_contradicts_itself_judges_nothing_and_says_why(tmp_pat
         evaluable=False, reason="the reference contradicts itself: loops", rho_ppm=200.0, nodes=(), pairs=()
     )
     known = judges.of(table, broken)
-    cells = window_assignment.compute(table, (100,), known).cells
-    for told in (
-        causality_analysis.compute(table, known).totals[0].point_against[0],
-        ordering_consensus.compute(table, known).totals[0].against[0],
-        cells[0].point_against[0],
+    found = window_assignment.compute(table, (100,), known)
+    for answers in (
+        causality_analysis.compute(table, known),
+        ordering_consensus.compute(table, known).who_first,
+        found,
     ):
-        assert told.as_dict() == {"status": "not_evaluable", "reason": "the reference contradicts itself: loops"}
-    assert cells[0].splits[0].as_dict()["status"] == "not_evaluable"
+        silent = {"status": "not_evaluable", "reason": "the reference contradicts itself: loops"}
+        assert [answer.judgements[0].as_dict() for answer in answers] == [silent] * len(answers.answers)
+    width = found.as_statistics()["sources"]["ntp"]["100"]
+    assert width["disagreements"]["reference"]["status"] == "not_evaluable"
 
 
 @pytest.mark.parametrize(("half_us", "right", "wrong", "unknown"), [(10, 0, 10, 0), (60, 0, 0, 10)])
@@ -74,21 +76,18 @@ def test_a_judge_calls_wrong_only_what_it_knows(tmp_path, half_us, right, wrong,
     """Worker a receives 50 us before b but runs 1 ms ahead; a judge that knows lags to 60 us cannot tell."""
     run = Folder({"a": Clock(wall_error_ns=MS), "b": Clock()}, delays_ns={"a": 100 * US, "b": 150 * US})
     table = table_of(run, tmp_path / "r")
-    (system, *_) = ordering_consensus.compute(table, [Bounded(table, half_us * US)]).totals
-    told = system.against[0]
-    counts = (told.right.numerator, told.wrong.numerator, told.unknown.numerator)
-    assert counts == (right, wrong, unknown)
+    system = ordering_consensus.compute(table, [Bounded(table, half_us * US)]).who_first.at("system", "point", "all")
+    rates = system.judgements[0].rates
+    assert [rates[name].numerator for name in ("right", "wrong", "unknown")] == [right, wrong, unknown]
 
 
 def test_what_a_clock_left_open_and_the_judge_can_tell_is_counted(tmp_path):
     """NTP's +-50 us leave 50 us open; the truth knows them."""
     run = Folder({"a": Clock(), "b": Clock()}, delays_ns={"a": 100 * US, "b": 150 * US})
     table = table_of(run, tmp_path / "r")
-    interval = next(
-        one for one in ordering_consensus.compute(table).totals if (one.source, one.clock) == ("ntp", "interval")
-    )
-    told = next(one for one in interval.against if one.judge == judges.TRUTH)
-    assert (told.needless.numerator, told.needless.denominator) == (10, 10)
+    interval = ordering_consensus.compute(table).who_first.at("ntp", "interval", "all")
+    needless = interval.judged_by(judges.TRUTH).rates["left_open_but_decided_by_judge"]
+    assert (needless.numerator, needless.denominator) == (10, 10)
 
 
 # --- windows: with one clock for all -------------------------------------------------------------------------------
@@ -97,8 +96,8 @@ def test_what_a_clock_left_open_and_the_judge_can_tell_is_counted(tmp_path):
 def split(folder, path, half_ns=0):
     table = table_of(folder, path)
     known = [Bounded(table, half_ns)]
-    cells = {cell.source: cell for cell in window_assignment.compute(table, (50,), known).cells}
-    return {source: cell.splits[0].as_dict() for source, cell in cells.items()}
+    sources = window_assignment.compute(table, (50,), known).as_statistics()["sources"]
+    return {source: widths["50"]["disagreements"][judges.REFERENCE] for source, widths in sources.items()}
 
 
 def counted(differ, clocks, unknown):
@@ -234,10 +233,9 @@ def test_the_reference_never_contradicts_the_injected_truth(simulated):
 def test_guaranteed_bounds_decide_nothing_wrongly_by_either_judge(simulated):
     table = readings.table(load.load(simulated))
     known = judges.of(table)
-    totals = {(one.source, one.clock): one for one in ordering_consensus.compute(table, known).totals}
-    assert [told.wrong.numerator for told in totals["ntp", "interval"].against] == [0, 0]
-    causality = {cell.source: cell for cell in causality_analysis.compute(table, known).totals}
-    assert [told.wrong.numerator for told in causality["ntp"].interval_against] == [0, 0]
+    for answers in (ordering_consensus.compute(table, known).who_first, causality_analysis.compute(table, known)):
+        judgements = answers.at("ntp", "interval", "all").judgements
+        assert [judgement.rates["wrong"].numerator for judgement in judgements] == [0, 0]
 
 
 # --- silence -------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from run_folder import MS, US, Clock, Folder, write
 
 from analysis import ordering_consensus
 from analysis.errors import AnalysisError
-from analysis.questions import ordering, verdicts
+from analysis.questions import pairs, verdicts
 from analysis.run import load, readings
 
 
@@ -87,22 +87,23 @@ def test_readings_of_different_sources_are_never_compared(tmp_path):
 @given(st.lists(st.integers(0, 5_000_000_000), max_size=60), st.integers(0, 3_000_000_000))
 def test_the_pairs_are_those_a_double_loop_finds(times, span):
     sent = np.array(times, dtype=np.int64)
-    first, second, total = ordering.nearby_pairs(sent, np.ones(len(times), dtype=bool), span)
-    found = {tuple(sorted(pair)) for pair in zip(first.tolist(), second.tolist(), strict=True)}
+    nearby = pairs.nearby(sent, np.ones(len(times), dtype=bool), span)
+    found = {tuple(sorted(pair)) for pair in zip(nearby.first.tolist(), nearby.second.tolist(), strict=True)}
     expected = {(i, j) for i in range(len(times)) for j in range(i + 1, len(times)) if abs(times[i] - times[j]) <= span}
     assert found == expected
-    assert total == len(expected)
+    assert nearby.total == len(expected)
 
 
 def test_too_many_pairs_are_sampled_evenly_and_the_same_way_every_time():
     """2,000 events 1 ms apart have 1.5 million pairs within a second; 10,000 of them are drawn, none twice."""
     sent = np.arange(2_000, dtype=np.int64) * 1_000_000
     known = np.ones(2_000, dtype=bool)
-    first, second, total = ordering.nearby_pairs(sent, known, most=10_000)
-    again = ordering.nearby_pairs(sent, known, most=10_000)
-    assert total == 999 * 1_000 + 1_000 + 999 * 1_000 // 2
+    nearby = pairs.nearby(sent, known, most=10_000)
+    again = pairs.nearby(sent, known, most=10_000)
+    first, second = nearby.first, nearby.second
+    assert nearby.total == 999 * 1_000 + 1_000 + 999 * 1_000 // 2
     assert len(first) == len(set(zip(first.tolist(), second.tolist(), strict=True))) == 10_000
     assert ((second > first) & (second - first <= 1_000)).all()
-    assert (first == again[0]).all()
-    assert (second == again[1]).all()
+    assert (first == again.first).all()
+    assert (second == again.second).all()
     assert abs(float(np.mean(second - first)) - 447) < 30

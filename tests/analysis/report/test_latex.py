@@ -7,16 +7,20 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
+from pathlib import Path
 
 import pytest
 from run_folder import MS, Clock, Folder, write
 
 from analysis import pipeline
-from analysis.report import cells, latex
-from analysis.results import FILES
+from analysis import tables as cells
+from analysis.registry import ANALYSES
+from analysis.report import latex
 from analysis.simulation.simulate import simulate
 
 PDFLATEX = shutil.which("pdflatex")
+DEMO = Path(__file__).parents[2] / "golden/demo.tar.xz"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,41 +62,59 @@ def test_two_paths_that_give_one_name_stay_apart():
     assert latex.macros({"a_b": 1, "a/b": 2, "a": {"b": 3}}) == {"resABNoTwo": "1", "resABNoOne": "2", "resAB": "3"}
 
 
-def test_every_number_of_every_statistics_file_is_a_macro_with_that_value(analysed):
-    """Read back from the JSON files, independently of how the macros were made: same count, same values."""
+def leaves(path, data):
+    """Yield the path and the value of every rate, number, text, flag or list of texts, in the order of a JSON file."""
+    if isinstance(data, dict) and "numerator" not in data:
+        for key, value in data.items():
+            yield from leaves((*path, key), value)
+    elif isinstance(data, list) and not all(isinstance(one, str) for one in data):
+        for place, value in enumerate(data, start=1):
+            yield from leaves((*path, str(place)), value)
+    else:
+        yield path, data
+
+
+def test_every_number_that_an_analysis_cites_is_a_macro_with_its_value_and_nothing_else_is(analysed):
+    """Read back from the JSON files, independently of how the macros were made."""
     found = macros_of(analysed)
-    checked = 0
+    named, checked = set(), 0
+    for analysis in ANALYSES:
+        patterns = [
+            re.compile(pattern.replace("/", "\n").replace("*", ".+") + r"(\n[\s\S]*)?") for pattern in analysis.cited
+        ]
+        used = set()
+        for path, data in leaves((), json.loads((analysed / "statistics" / analysis.file).read_text())):
+            matches = [pattern for pattern in patterns if pattern.fullmatch("\n".join(path))]
+            if not matches:
+                continue
+            used.update(matches)
+            name = "res" + "".join(latex.word(part) for part in (analysis.name, *path))
+            named.add(name)
+            if isinstance(data, dict):
+                named.add(f"{name}Percent")
+                counts = f"({data['numerator']}/{data['denominator']}"
+                assert (counts in found[name]) == (data["value"] is not None)
+                if data["value"] is not None:
+                    assert float(found[f"{name}Percent"]) == pytest.approx(100 * data["value"], abs=0.005001)
+                for edge in data["interval"] or ():
+                    assert f"{100 * edge:.2f}" in found[name]
+                checked += 1
+            elif isinstance(data, (int, float)) and not isinstance(data, bool):
+                assert float(found[name]) == pytest.approx(data, rel=1e-5)
+                checked += 1
+        never = {pattern.pattern for pattern in patterns} - {pattern.pattern for pattern in used}
+        assert not {pattern for pattern in never if not pattern.startswith("commit_waits")}, "no wait is simulated"
+    others = {name for name in found if re.match("res(Hypotheses|Findings|NotEvaluable)", name)}
+    assert set(found) - others == named
+    assert checked > 150
+    assert len(found) < 999
 
-    def check(path, data):
-        nonlocal checked
-        name = "res" + "".join(latex.word(part) for part in path)
-        if isinstance(data, dict) and "numerator" in data:
-            assert (found[name + "Numerator"], found[name + "Denominator"]) == (
-                str(data["numerator"]), str(data["denominator"]),
-            )  # fmt: skip
-            if data["value"] is None:
-                assert found[name + "Percent"] == r"\resNotEvaluable{}"
-            else:
-                for part, value in zip(
-                    ("Percent", "Low", "High"), (data["value"], *(data["interval"] or (None, None))), strict=True
-                ):
-                    if value is None:
-                        assert found[name + part] == r"\resNotEvaluable{}"
-                    else:
-                        assert float(found[name + part]) == pytest.approx(100 * value, abs=0.005001)
-            checked += 1
-        elif isinstance(data, dict):
-            for key, value in data.items():
-                check((*path, key), value)
-        elif isinstance(data, bool) or data is None:
-            assert name in found
-        elif isinstance(data, (int, float)):
-            assert float(found[name]) == pytest.approx(data, rel=1e-5)
-            checked += 1
 
-    for topic, file in FILES.items():
-        check((topic,), json.loads((analysed / "statistics" / file).read_text()))
-    assert checked > 500
+def test_the_file_of_the_recorded_demo_is_small(tmp_path):
+    with tarfile.open(DEMO) as archive:
+        archive.extractall(tmp_path, filter="data")
+    pipeline.run_all(tmp_path / "demo")
+    assert (tmp_path / "demo" / latex.FILE).stat().st_size < 60_000
 
 
 @pytest.mark.skipif(PDFLATEX is None, reason="pdflatex is not installed")

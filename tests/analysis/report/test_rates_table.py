@@ -10,8 +10,8 @@ import pytest
 
 from analysis import pipeline
 from analysis.errors import AnalysisError
+from analysis.registry import ANALYSES
 from analysis.report import rates_table
-from analysis.results import FILES
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.simulate import simulate
 from analysis.stats import rates
@@ -41,7 +41,7 @@ def analysed(request, tmp_path_factory):
 
 def test_every_rate_has_its_row_and_no_two_have_one_key(analysed):
     statistics, rows = analysed
-    rates = [rate for name in FILES.values() for rate in rates_in(json.loads((statistics / name).read_text()))]
+    rates = [rate for one in ANALYSES for rate in rates_in(json.loads((statistics / one.file).read_text()))]
     assert len(rows) == len(rates) > 500
     assert Counter(tuple(row[name] for name in KEY) for row in rows).most_common(1)[0][1] == 1
     counted = Counter((rate["numerator"], rate["denominator"], rate["method"]) for rate in rates)
@@ -71,7 +71,8 @@ def test_the_summary_repeats_what_stands_in_the_statistics(analysed):
     assert [one["status"] for one in summary["hypotheses"]] == [one["status"] for one in hypotheses]
 
 
-def test_a_rate_that_no_form_describes_is_an_error_and_not_left_out():
+def test_a_rate_without_a_place_is_an_error_and_not_left_out():
     rate = rates.rate(1, 2).as_dict()
-    with pytest.raises(AnalysisError, match=r"expected a form for the rate causality/odd/one, got none"):
-        rates_table.rows({"causality": {"odd": {"one": rate}}})
+    (causality,) = (one for one in ANALYSES if one.name == "causality")
+    with pytest.raises(AnalysisError, match=r"expected a place of the rate causality/odd/one, got none"):
+        rates_table.rows([causality], {"causality": {"odd": {"one": rate}}})

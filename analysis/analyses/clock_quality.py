@@ -1,22 +1,44 @@
-"""The report's tables of clock quality."""
+"""Clock quality as it is shown: coverage, width and error, calibration, stability."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from analysis.clocks import standards
+from analysis.analyses.analysis import Analysis, Place
+from analysis.clocks import quality, standards
 from analysis.clocks.calibration import HELD, NOT_CONTRADICTED
 from analysis.clocks.quality import half
-from analysis.report.cells import NONE, Grid, between, markdown, number, share, share_between
+from analysis.figures import clock_quality as figure
 from analysis.run import utc
 from analysis.run.readings import POINT as POINT_CLOCK
+from analysis.tables import NONE, Grid, between, markdown, number, share, share_between
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from analysis.analyses.analysis import Context
     from analysis.clocks.calibration import Between, Kappa
     from analysis.clocks.quality import ClockQuality, Quality
     from analysis.clocks.stability import Bounded
 
-TAUS_SHOWN = (0.1, 1.0, 10.0, 100.0)
+TAUS_SHOWN: Final = (0.1, 1.0, 10.0, 100.0)
+
+
+def compute(context: Context) -> ClockQuality:
+    """Judge every source on every node."""
+    flights = context.judges[0].flights if context.reference.evaluable else None
+    return quality.compute(context.table, flights)
+
+
+def texts(done: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the clocks were judged against, coverage, width and error, calibration, and stability."""
+    result: ClockQuality = done[ANALYSIS.name]
+    return {
+        "clocks_in_words": judged_against(result),
+        "clocks": clocks(result),
+        "calibration": calibration(result),
+        "stability": stability(result),
+    }
 
 
 def judged_against(result: ClockQuality) -> str:
@@ -196,3 +218,31 @@ def _scientific(found: Bounded | None) -> str | None:
 
 def _us(found_s: Bounded | None) -> str:
     return NONE if found_s is None else between(1e6 * found_s[0], 1e6 * found_s[1], 3)
+
+
+ANALYSIS: Final = Analysis(
+    name="clock_quality",
+    title="Clock quality",
+    compute=compute,
+    statistics=quality.ClockQuality.as_statistics,
+    file=quality.STATISTICS_FILE,
+    texts=texts,
+    figure=quality.FIGURE,
+    draw=figure.draw,
+    cited=(
+        "*/*/coverage_rates/contained",
+        "*/*/kappa_bounds",
+        "*/*/skill_bounds",
+        "*/*/width_us/median",
+        "*/*/abs_error_us/median",
+    ),
+)
+AGAINST_TRUTH: Final = Analysis(  # of the same result what the injected truth alone tells
+    name="clock_truth",
+    title="",
+    compute=lambda context: context.done[ANALYSIS.name],
+    statistics=quality.ClockQuality.against_truth,
+    file=quality.TRUTH_FILE,
+    rates=(Place("sources/{source}/{subject}/{metric}", ground_truth="injected_truth"),),
+    needs=(ANALYSIS,),
+)

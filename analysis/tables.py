@@ -1,15 +1,17 @@
-"""Markdown tables and numbers as a reader wants them."""
+"""Tables of column specifications, and numbers as a reader wants them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from analysis.stats.rates import Rate
 
-NONE = "–"  # noqa: RUF001 - a dash in a table is an en dash
+NONE: Final = "–"  # noqa: RUF001 - a dash in a table is an en dash
+NOT_EVALUABLE: Final = "not evaluable"
+POINT_CLOCK: Final = "point clock"
 
 
 class Grid(str):
@@ -31,9 +33,14 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str =
     return grid
 
 
+def table(rows: Iterable[Any], columns: Mapping[str, Callable[[Any], Any]], empty: str = "Nothing to list.") -> Grid:
+    """Return the table of some rows whose columns are functions of a row, by their heads."""
+    return markdown(tuple(columns), [tuple(cell(row) for cell in columns.values()) for row in rows], empty)
+
+
 def share(rate: Rate | None) -> str:
     """Return a rate as "97.50 % (195/200; 94.28 to 98.93)", or why there is none; without an interval without it."""
-    return "not evaluable" if rate is None else share_between(rate, rate)
+    return NOT_EVALUABLE if rate is None else share_between(rate, rate)
 
 
 def share_between(least: Rate, most: Rate) -> str:
@@ -43,7 +50,7 @@ def share_between(least: Rate, most: Rate) -> str:
     limit.
     """
     if least.value is None or most.value is None:
-        return "not evaluable (0 events)"
+        return f"{NOT_EVALUABLE} (0 events)"
     percent = between(100 * least.value, 100 * most.value, 2)
     hits = between(least.numerator, most.numerator, 0, separator="")
     beside = ""
@@ -65,7 +72,12 @@ def number(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else f"{value:,.{digits}f}"
 
 
-def counted(counts: dict[str, int]) -> str:
+def count(value: int | None) -> str:
+    """Return a count with its thousands apart."""
+    return NOT_EVALUABLE if value is None else f"{value:,}"
+
+
+def counted(counts: Mapping[str, int]) -> str:
     """Return counts by reason in words."""
     return ", ".join(f"{reason}: {number_}" for reason, number_ in counts.items() if number_) or NONE
 

@@ -1,0 +1,77 @@
+"""What an analysis is: something computed of a run, with its statistics, its tables and its figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+    from analysis.questions.judges import Judge
+    from analysis.questions.remeasurement import Remeasured
+    from analysis.reference import Reference
+    from analysis.run.readings import Table
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an analysis is computed from. ``done``: the results of the analyses it needs, by name."""
+
+    table: Table
+    reference: Reference
+    judges: Sequence[Judge]
+    window_sizes_ms: Sequence[int]
+    done: Mapping[str, Any]
+    remeasured: Remeasured | None = None  # where it was read already
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where rates stand in an analysis' statistics, and what they are about: the columns of ``rates.csv``.
+
+    ``path``: keys, of which ``{column}`` goes into that column, ``{column=key}`` is that one alone, and the last part
+    is all keys that are left. What is not in the path is the same for all of them; no ``question`` is the analysis'
+    name.
+    """
+
+    path: str
+    question: str = ""
+    clock: str = ""
+    ground_truth: str = ""
+    unit: str = ""
+
+
+EVERYWHERE: Final = (Place("{source}/{subject}/{metric}"), Place("{metric}"))
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One analysis. ``name`` is its topic: what statistics, hypotheses and tables call it; ``title`` heads its section.
+
+    ``compute`` makes its result of a context; ``statistics`` makes JSON-serialisable data of that, for the ``file``
+    below ``statistics/``. ``texts`` makes, of the results of all analyses, the tables of the report and the words
+    between them, by the names that its section knows them by: ``report/sections/<name>.md.jinja``, or where there is
+    none all of them, one after another. ``draw`` draws the figure ``figure``, where there is one.
+
+    ``rates``: where rates stand in the statistics; the first place that fits counts. ``cited``: the numbers that a
+    paper would cite, as paths below the statistics in which ``*`` stands for any key; they become LaTeX macros.
+    ``needs``: the analyses whose results it is made of. ``windows``: by hand it takes the widths of windows.
+    ``takes_long``: it is worth a process of its own.
+    """
+
+    name: str
+    title: str
+    compute: Callable[[Context], Any]
+    statistics: Callable[[Any], dict[str, Any]]
+    file: str
+    texts: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda _done: {}
+    figure: str = ""
+    draw: Callable[[Any], Figure] | None = None
+    rates: tuple[Place, ...] = EVERYWHERE
+    cited: tuple[str, ...] = ()
+    needs: tuple[Analysis, ...] = ()
+    windows: bool = False
+    takes_long: bool = False

@@ -1,0 +1,91 @@
+"""How every analysis shows what the judges say: rows of its table, and of its figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from analysis.figures import shares, style
+from analysis.questions.judges import ORDER_OF_SENDING, OSCILLATOR, REFERENCE, TRUTH
+from analysis.run.readings import POINT
+from analysis.stats import rates
+from analysis.tables import Grid, markdown, share, share_between
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from analysis.questions.answers import Answer, Judgement
+
+WORDS: Final = {
+    REFERENCE: "reference",
+    TRUTH: "injected truth",
+    OSCILLATOR: "own oscillator",
+    ORDER_OF_SENDING: "order of sending",
+}
+NAMES: Final = {REFERENCE: "the reference", TRUTH: "the injected truth", OSCILLATOR: "own oscillators"}  # in titles
+NO_JUDGE: Final = "not evaluable: no reference, and no truth was injected"
+HEAD: Final = ("by", "the judge can tell", "right", "wrong", "unknown", "left open, but the judge can tell (at least)")
+SHADES: Final = ("right", "unknown", "wrong")
+
+
+def grid(head: Sequence[str], rows: Iterable[tuple[tuple[Any, ...], Iterable[Judgement]]]) -> Grid:
+    """Return the table of judgements, each below the head of its own row.
+
+    One row per judge that can judge; whoever cannot is named once, in the report's words on the judges.
+    """
+    return markdown(
+        (*head, *HEAD),
+        [
+            (
+                *place,
+                WORDS[judgement.judge],
+                share(judgement.rates["decided_by_judge"]),
+                _up_to(judgement, "right", "wrong"),
+                _up_to(judgement, "wrong", "right"),
+                share(judgement.rates["unknown"]),
+                share(judgement.rates["left_open_but_decided_by_judge"]),
+            )
+            for place, judgements in rows
+            for judgement in judgements
+            if not judgement.reason
+        ],
+        "",
+    )
+
+
+def _up_to(judgement: Judgement, least: str, rest: str) -> str:
+    """Return a share that is at least one rate, and at most what is left of another; the judge cannot tell the rest."""
+    return share_between(judgement.rates[least], rates.opposite(judgement.rates[rest]))
+
+
+def most_decisive(answers: Iterable[Answer]) -> str:
+    """Return the judge to draw: who leaves least unknown, the reference before its equals; empty if none can judge."""
+    unknown: dict[str, int] = {}
+    for judgement in (judgement for answer in answers for judgement in answer.judgements if not judgement.reason):
+        unknown[judgement.judge] = unknown.get(judgement.judge, 0) + judgement.rates["unknown"].numerator
+    return min(unknown, key=lambda judge: (unknown[judge], judge != REFERENCE), default="")
+
+
+def bars(answers: Iterable[Answer], judge: str) -> list[shares.Row]:
+    """Return the bars of what a judge says of decisions: right, unknown, wrong."""
+    rows = []
+    for answer in answers:
+        judgement = answer.judged_by(judge)
+        if judgement is not None and not judgement.reason:
+            right, unknown, wrong = (judgement.rates[name].numerator for name in SHADES)
+            parts = ((right, shares.FULL), (unknown, shares.PALE), (wrong, shares.BLACK))
+            label = f"{style.label(answer.source)} {answer.clock}"
+            rows.append(shares.Row(label, answer.source, answer.clock == POINT, parts))
+    return rows
+
+
+def by(judge: str, what: str) -> str:
+    """Return a title that says who judges, if anybody."""
+    return f"{what}, by {NAMES[judge]}" if judge else what
+
+
+def causes(total: int, differ: int, by_clocks: int) -> tuple[int, str, str, int]:
+    """Return the cells of some disagreements by cause: to each known cause may belong what nobody knows."""
+    unknown = total - differ - by_clocks
+    most = f" to {differ + unknown}", f" to {by_clocks + unknown}"
+    ends = most if unknown else ("", "")
+    return total, f"{differ}{ends[0]}", f"{by_clocks}{ends[1]}", unknown
