@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place
 from analysis.clocks import standards
-from analysis.figures import style
+from analysis.figures import spreads, style
 from analysis.figures.bars import PERCENT, bar_place, clock_handles, grouped, legend, percent_axis, task_label
 from analysis.questions import commit_wait
 from analysis.questions.causality import QUESTION as CAUSALITY
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from analysis.questions.commit_wait import CommitWait
     from analysis.questions.held_events import Waits
     from analysis.questions.remeasurement import Width
-    from analysis.stats.rates import Spread
 
 Remeasured = tuple["Answer", "Width"]
+US_PER_MS: Final = 1000.0
 
 
 def compute(context: Context) -> CommitWait:
@@ -62,7 +62,7 @@ COLUMNS: Final[Mapping[str, Callable[[Remeasured], Any]]] = {
 
 
 def _us(value_ms: float | None) -> float | None:
-    return None if value_ms is None else 1000 * value_ms
+    return None if value_ms is None else US_PER_MS * value_ms
 
 
 def _early(wait: Waits) -> str:
@@ -186,8 +186,9 @@ def widths_panel(axes: Axes, result: CommitWait) -> None:
         beside, colour = 0.12 * (place - (len(sources) - 1) / 2), style.colour(source)
         places = [1 + delays.index(width.delay_s) + beside for width in own]
         label = f"{style.label(source)}: {own[0].claim}"
-        _spreads(axes, places, [width.half_width_ms for width in own], color=colour, label=label)
-        _spreads(axes, [beside], [own[0].read_half_width_ms], color=colour, markerfacecolor="white")
+        spreads.points(axes, places, [width.half_width_ms for width in own], US_PER_MS, color=colour, label=label)
+        hollow = {"color": colour, "markerfacecolor": "white"}
+        spreads.points(axes, [beside], [own[0].read_half_width_ms], US_PER_MS, **hollow)
     axes.set_xticks(
         range(1 + len(delays)), ["reading", *("claim" if delay == 0 else f"+{delay:g} s" for delay in delays)]
     )
@@ -195,24 +196,10 @@ def widths_panel(axes: Axes, result: CommitWait) -> None:
     highest_ms = max(
         spread.p95 or 0.0 for width in widths for spread in (width.half_width_ms, width.read_half_width_ms)
     )
-    axes.set_ylim(0, 1.5 * 1000 * highest_ms or 1.0)
+    axes.set_ylim(0, 1.5 * US_PER_MS * highest_ms or 1.0)
     axes.set_ylabel("median, bar to p95 (µs)")
     axes.grid(axis="y")
     axes.legend(loc="upper right")
-
-
-def _spreads(axes: Axes, places: Sequence[float], spreads: Sequence[Spread], **looks: Any) -> None:
-    """Draw medians (µs) of spreads in ms, each with a bar up to its 95th percentile; one of nothing is left out."""
-    known = [
-        (place, 1000 * spread.median, 1000 * spread.p95)
-        for place, spread in zip(places, spreads, strict=True)
-        if spread.median is not None and spread.p95 is not None
-    ]
-    if not known:
-        return
-    at, medians, tops = zip(*known, strict=True)
-    above = [top - median for top, median in zip(tops, medians, strict=True)]
-    axes.errorbar(at, medians, yerr=[[0.0] * len(above), above], marker="o", markersize=3, capsize=2, **looks)
 
 
 def ratios_panel(axes: Axes, result: CommitWait) -> None:

@@ -1,0 +1,82 @@
+"""What CONTRIBUTING says can be done in a few lines is done here, with its own text, in a copy of the house."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def section(title):
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    return re.split(r"(?m)^## ", text.split(f"## {title}\n", 1)[1])[0]
+
+
+def blocks(title, language="python"):
+    return re.findall(rf"```{language}\n(.*?)```", section(title), flags=re.DOTALL)
+
+
+def house(folder):
+    """Make a copy of what an analysis needs."""
+    for name in ("analysis", "node_agent"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "configs").symlink_to(ROOT / "configs")
+    with tarfile.open(ROOT / "tests/golden/demo.tar.xz") as archive:
+        archive.extractall(folder / "results", filter="data")
+    return folder
+
+
+def test_an_analysis_is_one_module_and_one_line(tmp_path):
+    copy = house(tmp_path)
+    module, line = blocks("Add an analysis")[:2]
+    (copy / "analysis/analyses/reading_age.py").write_text(module, encoding="utf-8")
+    registry = copy / "analysis/registry.py"
+    text = registry.read_text(encoding="utf-8")
+    text = text.replace("import causality,", "import reading_age, causality,")
+    text = text.replace("    commit_wait.ANALYSIS,\n", f"    commit_wait.ANALYSIS,\n{line}")
+    registry.write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis", "--experiment", "demo"],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    run = copy / "results/demo"
+    ages = json.loads((run / "statistics/reading_age_stats.json").read_text())
+    assert ages["ntp"]["comp11"]["age_ms"]["count"] > 0
+    report = (run / "report/experiment_report.md").read_text()
+    assert "## Age of the readings" in report
+    assert "| age, median (ms) |" in report
+    assert "(../figures/reading_age.png)" in report
+    assert (run / "figures/reading_age.png").stat().st_size > 5_000
+    latex = (run / "report/results.tex").read_text()
+    assert r"\newcommand{\resReadingAgeNtpCompOneOneAgeMsMedian}{" in latex
+    assert r"\newcommand{\resTableReadingAge}{" in latex
+
+
+def test_every_number_that_the_report_prints_is_in_the_table_or_the_statistics(tmp_path):
+    """Shares and counts of the report's tables, one by one, in rates.csv; the summary repeats some of them."""
+    copy = house(tmp_path)
+    subprocess.run(
+        [sys.executable, "-m", "analysis", "--experiment", "demo"],
+        cwd=copy,
+        capture_output=True,
+        timeout=100,
+        check=True,
+    )
+    run = copy / "results/demo"
+    with (run / "statistics/rates.csv").open(newline="") as file:
+        counted = {(int(row["numerator"]), int(row["denominator"])) for row in csv.DictReader(file)}
+    printed = re.findall(r"\d % \((\d+)/(\d+)", (run / "report/experiment_report.md").read_text())
+    assert len(printed) > 50
+    assert {(int(hits), int(of)) for hits, of in printed} - counted == set()
