@@ -10,10 +10,9 @@ from analysis.analyses.analysis import Analysis, Place
 from analysis.figures import shares, style
 from analysis.figures.bars import clock_handles, grouped, legend, percent_axis
 from analysis.questions import causality
-from analysis.questions.causality import ADVANCE, US
+from analysis.questions.causality import ADVANCE
 from analysis.questions.decisions import ALL
 from analysis.run.readings import POINT
-from analysis.stats.rates import spread
 from analysis.tables import POINT_CLOCK, counted, number, share, table
 from node_agent.contract import records
 
@@ -53,7 +52,7 @@ COLUMNS: Final[Mapping[str, Callable[[Clocks], Any]]] = {
     **{name: _verdict(name) for name in VERDICTS},
     "violated as points": lambda clocks: share(clocks[0].rates["violated"]),
     "not evaluable": lambda clocks: counted(clocks[1].reasons or clocks[0].reasons),
-    "receive − send, median (µs)": lambda clocks: number(spread(clocks[0].counts.values[ADVANCE], US).median),  # noqa: RUF001
+    "receive − send, median (µs)": lambda clocks: number(clocks[0].spreads[ADVANCE].median),  # noqa: RUF001
 }
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from analysis.questions.decisions import Decisions, Key
     from analysis.stats.counts import Counts, Outcomes
-    from analysis.stats.rates import Rate
+    from analysis.stats.rates import Rate, Spread
 
     Metric = Callable[
         [Outcomes], tuple[NDArray[np.bool_], NDArray[np.bool_]]
@@ -84,7 +84,10 @@ class Rounds:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is answered about one source's clock and one subject: a node, a pair, a window's width."""
+    """What is answered about one source's clock and one subject: a node, a pair, a window's width.
+
+    ``counts`` are summaries; ``spreads``: of the quantities beside the labels.
+    """
 
     question: str
     source: str
@@ -94,6 +97,7 @@ class Answer:
     rates: Mapping[str, Rate]
     judgements: tuple[Judgement, ...] = ()
     rounds: Rounds | None = None
+    spreads: Mapping[str, Spread] = field(default_factory=dict)
 
     @property
     def reasons(self) -> Mapping[str, int]:
@@ -152,13 +156,11 @@ class Answers:
         return next(iter(self.of(source=source, clock=clock, subject=subject)), None)
 
 
-def counted(parts: Sequence[Decisions], all_together: str | None = None) -> dict[Key, Counts]:
-    """Return the counts of every decisions, by what they are about; and of all together under this subject."""
-    found = {part.key: count([part]) for part in parts}
-    if all_together is not None:
-        first = parts[0]
-        found[first.question, first.source, first.clock, all_together] = count(parts)
-    return found
+def counted(parts: Sequence[Decisions], all_together: str) -> Iterator[tuple[Key, Counts]]:
+    """Yield the counts of every decisions, by what they are about; and of all together under this subject."""
+    for part in parts:
+        yield part.key, count([part])
+    yield (*parts[0].key[:-1], all_together), count(parts)
 
 
 def added(first: Mapping[Key, Counts], second: Mapping[Key, Counts]) -> dict[Key, Counts]:

@@ -21,7 +21,7 @@ from analysis.stats.counts import first_served
 from analysis.stats.rates import spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 QUESTION: Final = "causality"
 STATISTICS_FILE: Final = "causality_stats.json"
 US: Final = 1_000.0
-ADVANCE: Final = "receive_minus_send_ns"
+ADVANCE: Final = "receive_minus_send_us"
 RECEIVED: Final = ("received", "", "", ALL)
 METRICS: Final = {
     INTERVAL: {
@@ -77,13 +77,12 @@ class Causality(Answers):
         if points is None or intervals is None:
             return {}
         kind, level = self.claims[source, worker]
-        advance = spread(points.counts.values[ADVANCE], US).as_dict()
         return {
             "kind": kind,
             "level": level,
             "events": int(points.counts.total.sum()),
             "intervals": _as_dict(intervals),
-            "points": _as_dict(points) | {"receive_minus_send_us": advance},
+            "points": _as_dict(points) | {ADVANCE: points.spreads[ADVANCE].as_dict()},
         }
 
 
@@ -93,20 +92,20 @@ def compute(table: Table, known: Sequence[Judge] | None = None) -> Causality:
     return answer(table, count(table, found), found)
 
 
-def count(table: Table, known: Sequence[Judge]) -> dict[Key, Counts]:
-    """Return the counts of every worker's decisions, and of all workers' together."""
-    counts: dict[Key, Counts] = {}
+def count(table: Table, known: Sequence[Judge]) -> Iterator[tuple[Key, Counts]]:
+    """Yield the counts of what arrived, of every worker's decisions, and of all workers' together."""
+    yield RECEIVED, decisions.count(list(_receipts(table)))
     for parts in decide(table, known):
-        counts |= answers.counted(parts, ALL)
-    counts[RECEIVED] = decisions.count(list(_receipts(table)))
-    return counts
+        yield from answers.counted(parts, ALL)
 
 
-def answer(table: Table, counts: Mapping[Key, Counts], known: Sequence[Judge]) -> Causality:
+def answer(table: Table, counts: Iterable[tuple[Key, Counts]], known: Sequence[Judge]) -> Causality:
     """Return the answers that are in the counts."""
-    found = tuple(_answer(key, part, known) for key, part in counts.items() if key != RECEIVED)
-    arrived = answers.rate(counts[RECEIVED], lambda outcomes: (outcomes.received, outcomes.due), latent=False)
-    return Causality(found, arrived, table.workers, _claims(table))
+    rest = iter(counts)
+    _, receipts = next(rest)
+    arrived = answers.rate(receipts, lambda outcomes: (outcomes.received, outcomes.due), latent=False)
+    del receipts
+    return Causality(tuple(_answer(key, part, known) for key, part in rest), arrived, table.workers, _claims(table))
 
 
 def decide(table: Table, known: Sequence[Judge]) -> Iterator[list[Decisions]]:
@@ -173,7 +172,8 @@ def _answer(key: Key, counts: Counts, known: Sequence[Judge]) -> Answer:
     rates = {name: answers.rate(counts, metric) for name, metric in METRICS[clock].items()}
     return Answer(
         *key,
-        counts=counts,
+        counts=counts.summary,
+        spreads={name: spread(values, US) for name, values in counts.values.items()},
         rates=rates | {"evaluable": answers.rate(counts, answers.read, latent=False)},
         judgements=tuple(answers.judged(counts, judge.name, judge.reason) for judge in known),
         rounds=answers.rounds(

@@ -27,7 +27,7 @@ from analysis.stats.counts import first_served
 from analysis.stats.dependence import Latent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -100,14 +100,15 @@ def compute(
 
 def count(
     table: Table, known: Sequence[Judge], measured: Remeasured, window_sizes_ms: Sequence[int]
-) -> dict[Key, Counts]:
-    """Return the counts of every source, question and delay, of all workers together."""
-    return {parts[0].key: decisions.count(parts) for parts in decide(table, known, measured, window_sizes_ms)}
+) -> Iterator[tuple[Key, Counts]]:
+    """Yield the counts of every source, question and delay, of all workers together."""
+    for parts in decide(table, known, measured, window_sizes_ms):
+        yield parts[0].key, decisions.count(parts)
 
 
-def answer(counts: Mapping[Key, Counts], known: Sequence[Judge]) -> tuple[Answer, ...]:
+def answer(counts: Iterable[tuple[Key, Counts]], known: Sequence[Judge]) -> tuple[Answer, ...]:
     """Return the answers that are in the counts."""
-    return tuple(_answer(key, part, known) for key, part in counts.items())
+    return tuple(_answer(key, part, known) for key, part in counts)
 
 
 def decide(
@@ -273,7 +274,7 @@ def _answer(key: Key, counts: Counts, known: Sequence[Judge]) -> Answer:
         judged = tuple(
             Judgement(judge.name, judge.reason or ABSOLUTE) for judge in known if judge.name == judges.REFERENCE
         )
-    return Answer(*key, counts=counts, rates=found, judgements=judged)
+    return Answer(*key, counts=counts.summary, rates=found, judgements=judged)
 
 
 def ambiguous(answer: Answer) -> int:

@@ -20,7 +20,7 @@ from analysis.stats.counts import first_served
 from analysis.stats.dependence import Latent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -88,27 +88,24 @@ def compute(table: Table, known: Sequence[Judge] | None = None) -> Ordering:
     return answer(table, nearby, count_pairs(table, nearby), who_first.count(table, found), found)
 
 
-def count_pairs(table: Table, nearby: Pairs) -> dict[Key, Counts]:
-    """Return the counts of agreement on these pairs of events, and of every worker's own order of them."""
-    counts: dict[Key, Counts] = {}
+def count_pairs(table: Table, nearby: Pairs) -> Iterator[tuple[Key, Counts]]:
+    """Yield the counts of agreement on these pairs of events, each before those of every worker's own order of them."""
     for agreed, own in decide(table, nearby):
-        counts |= answers.counted([agreed])
-        counts[OWN_ORDER, agreed.source, agreed.clock, ALL] = decisions.count(own)
-    return counts
+        yield agreed.key, decisions.count([agreed])
+        yield (OWN_ORDER, agreed.source, agreed.clock, ALL), decisions.count(own)
 
 
 def answer(
     table: Table,
     nearby: Pairs,
-    counts: Mapping[Key, Counts],
-    first: Mapping[Key, Counts],
+    counts: Iterable[tuple[Key, Counts]],
+    first: Iterable[tuple[Key, Counts]],
     known: Sequence[Judge],
 ) -> Ordering:
-    """Return the answers that are in the counts."""
-    agreed = tuple(
-        _answer(key, part, counts[(OWN_ORDER, *key[1:])]) for key, part in counts.items() if key[0] == QUESTION
-    )
-    found = tuple(who_first.answer(first, known))
+    """Return the answers that are in the counts, of both questions, in the order they are counted."""
+    rest = iter(counts)
+    agreed = tuple(_answer(key, part, next(rest)[1]) for key, part in rest)
+    found = tuple(who_first.answer(table, first, known))
     return Ordering(table.heard, table.silent, nearby.total, len(nearby), Answers(found), Answers(agreed))
 
 
@@ -209,7 +206,7 @@ def _answer(key: Key, counts: Counts, own: Counts) -> Answer:
     if judges.TRUTH in counts.truths:
         rates["wrong_decided"] = answers.rate(counts, _wrong)
     own = own.with_tau_of(counts)
-    return Answer(*key, counts=counts, rates=rates, judgements=(answers.judged(own, judges.OSCILLATOR),))
+    return Answer(*key, counts=counts.summary, rates=rates, judgements=(answers.judged(own, judges.OSCILLATOR),))
 
 
 def disagreements(answer: Answer) -> dict[str, int]:

@@ -15,7 +15,7 @@ from analysis.questions.decisions import ALL, Decisions
 from analysis.stats.counts import first_served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
@@ -26,12 +26,10 @@ QUESTION: Final = "who_first"
 MOST_PAIRS_ALONE: Final = 45  # ten workers'; of more pairs, only all together get intervals from the block bootstrap
 
 
-def count(table: Table, known: Sequence[Judge]) -> dict[Key, Counts]:
-    """Return the counts of every pair of workers, and of all pairs together."""
-    counts: dict[Key, Counts] = {}
+def count(table: Table, known: Sequence[Judge]) -> Iterator[tuple[Key, Counts]]:
+    """Yield the counts of every pair of workers, and of all pairs together."""
     for parts in decide(table, known):
-        counts |= answers.counted(parts, ALL)
-    return counts
+        yield from answers.counted(parts, ALL)
 
 
 def decide(table: Table, known: Sequence[Judge]) -> Iterator[list[Decisions]]:
@@ -62,10 +60,10 @@ def decide(table: Table, known: Sequence[Judge]) -> Iterator[list[Decisions]]:
         ]
 
 
-def answer(counts: Mapping[Key, Counts], known: Sequence[Judge]) -> list[Answer]:
+def answer(table: Table, counts: Iterable[tuple[Key, Counts]], known: Sequence[Judge]) -> list[Answer]:
     """Return the answers that are in the counts."""
-    few = len({key[3] for key in counts}) <= MOST_PAIRS_ALONE + 1
-    return [_answer(key, part, known, interval=few or key[3] == ALL) for key, part in counts.items()]
+    few = len(table.heard) * (len(table.heard) - 1) // 2 <= MOST_PAIRS_ALONE
+    return [_answer(key, part, known, interval=few or key[3] == ALL) for key, part in counts]
 
 
 def _answer(key: Key, counts: Counts, known: Sequence[Judge], *, interval: bool) -> Answer:
@@ -79,7 +77,7 @@ def _answer(key: Key, counts: Counts, known: Sequence[Judge], *, interval: bool)
     kept = (verdicts.BEFORE, verdicts.AFTER)
     return Answer(
         *key,
-        counts=counts,
+        counts=counts.summary,
         rates={name: answers.rate(counts, metric, interval=interval) for name, metric in metrics.items()},
         judgements=tuple(answers.judged(counts, judge.name, judge.reason, interval=interval) for judge in known),
         rounds=answers.rounds(counts, judge, judge, kept=kept) if key[3] == ALL else None,

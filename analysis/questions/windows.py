@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.questions import answers, judges, true_windows, verdicts
+from analysis.questions import answers, decisions, judges, true_windows, verdicts
 from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import MESSAGES_PER_ROUND, Decisions
 from analysis.questions.true_windows import DIFFER, SAME, TRUE_WINDOWS, UNKNOWN
@@ -23,7 +23,7 @@ from analysis.stats.counts import first_served
 from analysis.stats.dependence import Latent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -81,14 +81,15 @@ def compute(
     return answer(table, count(table, found, window_sizes_ms), found)
 
 
-def count(table: Table, known: Sequence[Judge], window_sizes_ms: Sequence[int]) -> dict[Key, Counts]:
-    """Return the counts of every source, clock and width."""
-    return answers.counted(list(decide(table, known, window_sizes_ms)))
+def count(table: Table, known: Sequence[Judge], window_sizes_ms: Sequence[int]) -> Iterator[tuple[Key, Counts]]:
+    """Yield the counts of every source, width and clock."""
+    for part in decide(table, known, window_sizes_ms):
+        yield part.key, decisions.count([part])
 
 
-def answer(table: Table, counts: Mapping[Key, Counts], known: Sequence[Judge]) -> Windows:
+def answer(table: Table, counts: Iterable[tuple[Key, Counts]], known: Sequence[Judge]) -> Windows:
     """Return the answers that are in the counts."""
-    found = tuple(_answer(key, part, known) for key, part in counts.items())
+    found = tuple(_answer(key, part, known) for key, part in counts)
     return Windows(found, table.heard, table.silent)
 
 
@@ -221,7 +222,7 @@ def _answer(key: Key, counts: Counts, known: Sequence[Judge]) -> Answer:
             found = replace(found, wrong=_wrong_by(counts, judge))
     return Answer(
         *key,
-        counts=counts,
+        counts=counts.summary,
         rates={name: answers.rate(counts, metric) for name, metric in METRICS[clock].items()},
         judgements=tuple(answers.judged(counts, judge.name, judge.reason) for judge in known),
         rounds=found,

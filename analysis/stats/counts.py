@@ -150,6 +150,18 @@ class Counts:
         """Return the same rate as a mere count, which is quicker."""
         return rates.rate(self.number(of & hits), self.number(of))
 
+    @property
+    def summary(self) -> Counts:
+        """Return the same counts without what only rates with intervals and further parts need."""
+        return replace(
+            self,
+            table=self.total[None, :],
+            begins=np.ones(1, dtype=np.bool_),
+            first_seen=(),
+            latents=(),
+            values={},
+        )
+
     def with_tau_of(self, other: Counts) -> Counts:
         """Return the same counts, of decisions that the latent quantities of others are behind."""
         return replace(self, latents=other.latents)

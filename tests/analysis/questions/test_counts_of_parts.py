@@ -55,13 +55,14 @@ def statistics(table, built, parts):
     for begin, end in edges(len(table.event_ids), parts):
         part = table.part(begin, end)
         by = judges.of(part, built)
-        found["causality"].append(causality.count(part, by))
-        found["who_first"].append(who_first.count(part, by))
-        found["windows"].append(windows.count(part, by, WIDTHS_MS))
-        found["commit_wait"].append(commit_wait.count(part, by, measured.part(part, begin, end), WIDTHS_MS))
+        found["causality"].append(dict(causality.count(part, by)))
+        found["who_first"].append(dict(who_first.count(part, by)))
+        found["windows"].append(dict(windows.count(part, by, WIDTHS_MS)))
+        again = measured.part(part, begin, end)
+        found["commit_wait"].append(dict(commit_wait.count(part, by, again, WIDTHS_MS)))
     for begin, end in edges(len(nearby), parts):
-        found["ordering"].append(ordering.count_pairs(*some_pairs(table, nearby, begin, end)))
-    total = {question: reduce(answers.added, counted) for question, counted in found.items()}
+        found["ordering"].append(dict(ordering.count_pairs(*some_pairs(table, nearby, begin, end))))
+    total = {question: reduce(answers.added, counted).items() for question, counted in found.items()}
     waits = commit_wait.CommitWait(commit_wait.answer(total["commit_wait"], known), (), (), None)
     return {
         "causality": causality.answer(table, total["causality"], known).as_statistics(),
