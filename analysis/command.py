@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from analysis import results
+from analysis import registry
 from analysis.errors import AnalysisError, UsageError
 from analysis.figures import style
 from analysis.questions.windows import WINDOW_SIZES_MS
@@ -99,7 +99,7 @@ class Door:
         if window_sizes_ms is not None and not self._analysis.windows:
             raise UsageError("window_sizes_ms: expected none, for this analysis has no windows")
         sizes = WINDOW_SIZES_MS if window_sizes_ms is None else window_sizes_ms
-        return results.only(self._analysis, table_of(experiment_dir), sizes)
+        return registry.only(self._analysis, table_of(experiment_dir), sizes)
 
 
 def print_json(data: dict[str, Any]) -> None:

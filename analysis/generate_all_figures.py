@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from analysis import command, results
+from analysis import command, registry
 from analysis.errors import AnalysisError
 from analysis.pipeline import draw
 from analysis.questions.windows import WINDOW_SIZES_MS
@@ -16,7 +16,7 @@ from node_agent.contract import records
 
 def generate_figure(experiment_dir: str | Path, output_dir: str | Path) -> list[Path]:
     """Draw all figures of a run folder as PNG and PDF; return their paths."""
-    paths, errors = draw(results.compute(command.table_of(experiment_dir)), Path(output_dir))
+    paths, errors = draw(registry.compute(command.table_of(experiment_dir)), Path(output_dir))
     if errors:
         raise AnalysisError("; ".join(errors))
     return paths
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = command.parser(__doc__, windows=True).parse_args(argv)
     try:
         path = load.resolve(arguments.experiment, arguments.results_dir)
-        found = results.compute(command.table_of(path), arguments.window_sizes or WINDOW_SIZES_MS)
+        found = registry.compute(command.table_of(path), arguments.window_sizes or WINDOW_SIZES_MS)
     except AnalysisError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

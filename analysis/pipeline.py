@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis import output, results
+from analysis import output, registry
 from analysis.analyses import causality, dashboard
 from analysis.checks import integrity
 from analysis.figures import drawing
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from analysis.analyses.analysis import Results
     from analysis.clocks.coverage import Coverage
     from analysis.clocks.quality import Quality
     from analysis.report.hypotheses import Judged
-    from analysis.results import Results
     from analysis.stats import rates
 
 HYPOTHESES_FILE: Final = "hypotheses.json"
@@ -78,7 +78,7 @@ def run_all(
     """
     readings = table(load.load(experiment_dir))
     with Beside("the merged table", partial(merged.write, readings, experiment_dir, merged_form)) as merging:
-        found = results.compute(readings, window_sizes_ms)
+        found = registry.compute(readings, window_sizes_ms)
         with drawing.Drawing(_drawings(found), experiment_dir / records.FIGURES_DIR) as figures_drawn:
             numbers = found.as_statistics()
             claims = hypotheses.read()

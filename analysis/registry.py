@@ -5,12 +5,23 @@ An analysis of your own is one module below ``analyses/`` and one line here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
+from analysis import reference as reference_by_probes
 from analysis.analyses import causality, clock_quality, commit_wait, coordination, ordering, reference, windows
+from analysis.analyses.analysis import Analysis, Context, Results
+from analysis.checks import validity
+from analysis.questions import judges
+from analysis.questions.remeasurement import Remeasured
+from analysis.questions.windows import WINDOW_SIZES_MS
+from analysis.second_process import Beside
 
 if TYPE_CHECKING:
-    from analysis.analyses.analysis import Analysis
+    from collections.abc import Mapping, Sequence
+
+    from analysis.run.readings import Table
 
 ANALYSES: Final[tuple[Analysis, ...]] = (
     reference.ANALYSIS,
@@ -22,3 +33,39 @@ ANALYSES: Final[tuple[Analysis, ...]] = (
     coordination.ANALYSIS,
     commit_wait.ANALYSIS,
 )
+
+
+def compute(readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Results:
+    """Compute everything about a run, each thing once; what takes long beside the rest, in a second process."""
+    done: dict[str, Any] = {}
+    remeasured = Remeasured(readings)  # first: the longest files take most memory, and the checks want them read here
+    given = _context(readings, window_sizes_ms, done, remeasured)
+    with ExitStack() as stack:
+        beside = {
+            analysis.name: stack.enter_context(Beside(analysis.title.lower(), partial(analysis.compute, given)))
+            for analysis in ANALYSES
+            if analysis.takes_long
+        }
+        for analysis in ANALYSES:
+            if not analysis.takes_long:
+                done[analysis.name] = analysis.compute(given)
+        findings = tuple(validity.find(readings.run, window_sizes_ms, given.reference))
+        done |= {name: waited.result() for name, waited in beside.items()}
+    return Results(readings, ANALYSES, done, findings)
+
+
+def only(analysis: Analysis, readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Any:
+    """Return the result of one analysis, and compute no others than it needs."""
+    done: dict[str, Any] = {}
+    given = _context(readings, window_sizes_ms, done)
+    for needed in ANALYSES:
+        if needed.name in analysis.needs:
+            done[needed.name] = needed.compute(given)
+    return analysis.compute(given)
+
+
+def _context(
+    readings: Table, window_sizes_ms: Sequence[int], done: Mapping[str, Any], remeasured: Remeasured | None = None
+) -> Context:
+    built = reference_by_probes.build(readings.run)
+    return Context(readings, built, judges.of(readings, built), window_sizes_ms, done, remeasured)

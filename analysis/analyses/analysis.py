@@ -1,4 +1,4 @@
-"""What an analysis is: something computed of a run, with its statistics, its tables and its figure."""
+"""What an analysis is: something computed of a run, with its statistics, its tables and its figure; and its results."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from analysis.checks.finding import Finding
     from analysis.questions.judges import Judge
     from analysis.questions.remeasurement import Remeasured
     from analysis.reference import Reference
@@ -58,7 +59,7 @@ class Analysis:
 
     ``rates``: where rates stand in the statistics; the first place that fits counts. ``cited``: the numbers that a
     paper would cite, as paths below the statistics in which ``*`` stands for any key; they become LaTeX macros.
-    ``needs``: the analyses whose results it is made of. ``windows``: by hand it takes the widths of windows.
+    ``needs``: the names of the analyses whose results it is made of. ``windows``: by hand it takes widths of windows.
     ``takes_long``: it is worth a process of its own.
     """
 
@@ -72,6 +73,24 @@ class Analysis:
     draw: Callable[[Any], Figure] | None = None
     rates: tuple[Place, ...] = EVERYWHERE
     cited: tuple[str, ...] = ()
-    needs: tuple[Analysis, ...] = ()
+    needs: tuple[str, ...] = ()
     windows: bool = False
     takes_long: bool = False
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything computed from one run: the result of every analysis by its name, and what the checks found."""
+
+    table: Table
+    analyses: tuple[Analysis, ...]
+    done: Mapping[str, Any]
+    findings: tuple[Finding, ...]
+
+    def as_statistics(self) -> dict[str, dict[str, Any]]:
+        """Return the statistics by topic, as the hypotheses' metrics name them."""
+        return {analysis.name: analysis.statistics(self.done[analysis.name]) for analysis in self.analyses}
+
+    def texts(self) -> dict[str, str]:
+        """Return the tables of all analyses, and the words between them, by name."""
+        return {name: text for analysis in self.analyses for name, text in analysis.texts(self.done).items()}

@@ -244,5 +244,5 @@ AGAINST_TRUTH: Final = Analysis(  # of the same result what the injected truth a
     statistics=quality.ClockQuality.against_truth,
     file=quality.TRUTH_FILE,
     rates=(Place("sources/{source}/{subject}/{metric}", ground_truth="injected_truth"),),
-    needs=(ANALYSIS,),
+    needs=("clock_quality",),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.analyses import causality, ordering, windows
 from analysis.analyses.analysis import Analysis, Place
 from analysis.figures import style
 from analysis.figures.bars import (
@@ -41,7 +40,7 @@ MAY_NEED: Final[dict[str, Any]] = {"facecolor": "none", "edgecolor": "#444444", 
 
 def compute(context: Context) -> Coordination:
     """Count the rounds of the three tasks before it."""
-    parts = (context.done[analysis.name] for analysis in ANALYSIS.needs)
+    parts = (context.done[name] for name in ANALYSIS.needs)
     return coordination.compute(context.table, *parts)
 
 
@@ -227,5 +226,5 @@ ANALYSIS: Final = Analysis(
         "traffic/*/*/rounds_only/messages_at_least",
         "traffic/*/*/with_what_it_rests_on/messages_at_least",
     ),
-    needs=(causality.ANALYSIS, ordering.ANALYSIS, windows.ANALYSIS),
+    needs=("causality", "ordering", "windows"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.figures import shares, style
+from analysis.questions import ordering
 from analysis.questions.judges import ORDER_OF_SENDING, OSCILLATOR, REFERENCE, TRUTH
 from analysis.run.readings import POINT
 from analysis.stats import rates
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from analysis.questions.answers import Answer, Judgement
+    from analysis.questions.ordering import Ordering
 
 WORDS: Final = {
     REFERENCE: "reference",
@@ -89,3 +91,13 @@ def causes(total: int, differ: int, by_clocks: int) -> tuple[int, str, str, int]
     most = f" to {differ + unknown}", f" to {by_clocks + unknown}"
     ends = most if unknown else ("", "")
     return total, f"{differ}{ends[0]}", f"{by_clocks}{ends[1]}", unknown
+
+
+def order_disagreements(result: Ordering) -> list[tuple[Any, ...]]:
+    """Return why workers disagree about the order of two events, by their own oscillators."""
+    rows = []
+    for answer in result.agreement:
+        counts = ordering.disagreements(answer)
+        place = ("order of two events", answer.source, answer.clock, WORDS[OSCILLATOR])
+        rows.append((*place, *causes(counts["pairs"], counts["true_orders_differ"], counts["caused_by_clocks"])))
+    return rows

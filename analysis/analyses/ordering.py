@@ -8,9 +8,9 @@ from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place
 from analysis.figures import shares, style
 from analysis.figures.bars import clock_handles, grouped, legend, percent_axis
-from analysis.questions import ordering, verdicts, who_first
+from analysis.questions import ordering, who_first
 from analysis.questions.decisions import ALL
-from analysis.questions.judges import OSCILLATOR
+from analysis.run import verdicts
 from analysis.run.readings import POINT
 from analysis.tables import share, table
 
@@ -78,16 +78,6 @@ def texts(done: Mapping[str, Any]) -> dict[str, str]:
         ),
         "ordering_judged": judged.grid(("question", "source", "clock"), rows),
     }
-
-
-def disagreements(result: Ordering) -> list[tuple[Any, ...]]:
-    """Return why workers disagree about the order of two events, by their own oscillators."""
-    rows = []
-    for answer in result.agreement:
-        counts = ordering.disagreements(answer)
-        place = ("order of two events", answer.source, answer.clock, judged.WORDS[OSCILLATOR])
-        rows.append((*place, *judged.causes(counts["pairs"], counts["true_orders_differ"], counts["caused_by_clocks"])))
-    return rows
 
 
 def agreement_panel(axes: Axes, result: Ordering) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.analyses import judged, ordering
+from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place
 from analysis.figures import shares, style
 from analysis.figures.bars import clock_handles, grouped, legend, percent_axis
-from analysis.questions import windows
+from analysis.questions import ordering, windows
 from analysis.questions.windows import shared
 from analysis.run.readings import INTERVAL, POINT
 from analysis.tables import NOT_EVALUABLE, POINT_CLOCK, markdown, share, table
@@ -73,7 +73,7 @@ def texts(done: Mapping[str, Any]) -> dict[str, str]:
         "windows": table(by_width(result), COLUMNS),
         "disagreements": markdown(
             ("about", "source", "clock", "by", "disagreements", "truly different", "caused by the clocks", "unknown"),
-            [*disagreements(result), *ordering.disagreements(done[ordering.ANALYSIS.name])],
+            [*disagreements(result), *judged.order_disagreements(done[ordering.QUESTION])],
             "",
         ),
         "windows_all_right": _all_right(answers),

@@ -16,8 +16,7 @@ from analysis.clocks import baseline, calibration, standards
 from analysis.clocks import claims as row_data
 from analysis.clocks import coverage as coverages
 from analysis.clocks import stability as stabilities
-from analysis.questions import verdicts
-from analysis.run import scopes, utc
+from analysis.run import scopes, utc, verdicts
 from analysis.run.readings import INTERVAL
 from analysis.run.scopes import ABOUT_THE_SERVER
 from analysis.stats import rates

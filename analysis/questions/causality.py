@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.questions import answers, decisions, judges, verdicts
+from analysis.questions import answers, decisions, judges
 from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import ALL, Decisions
+from analysis.run import verdicts
 from analysis.run.readings import INTERVAL, LOST, NO_DATA, NOT_SENT, POINT
 from analysis.stats.counts import first_served
 from analysis.stats.rates import spread

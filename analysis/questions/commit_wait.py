@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.questions import answers, decisions, held_events, judges, verdicts
+from analysis.questions import answers, decisions, held_events, judges
 from analysis.questions.answers import Answer, Answers, Judgement
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.decisions import Decisions
 from analysis.questions.remeasurement import Remeasured, Width, again_as_wide
 from analysis.questions.true_windows import DIFFER, SAME
 from analysis.questions.windows import MS_NS, WINDOW_SIZES_MS
-from analysis.run import scopes, utc
+from analysis.run import scopes, utc, verdicts
 from analysis.run.readings import INTERVAL
 from analysis.stats import rates
 from analysis.stats.counts import first_served

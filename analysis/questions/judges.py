@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from analysis import reference
-from analysis.questions import verdicts
+from analysis.run import verdicts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.questions import answers, decisions, judges, pairs, verdicts, who_first
+from analysis.questions import answers, decisions, judges, pairs, who_first
 from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import ALL, Decisions
+from analysis.run import verdicts
 from analysis.run.readings import INTERVAL, POINT
 from analysis.stats.counts import first_served
 from analysis.stats.dependence import Latent

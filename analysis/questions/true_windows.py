@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.questions import verdicts
-from analysis.run import utc
+from analysis.run import utc, verdicts
 from analysis.run.readings import INTERVAL, POINT
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.questions import answers, judges, verdicts
+from analysis.questions import answers, judges
 from analysis.questions.answers import Answer
 from analysis.questions.decisions import ALL, Decisions
+from analysis.run import verdicts
 from analysis.stats.counts import first_served
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.questions import answers, decisions, judges, true_windows, verdicts
+from analysis.questions import answers, decisions, judges, true_windows
 from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import MESSAGES_PER_ROUND, Decisions
 from analysis.questions.true_windows import DIFFER, SAME, TRUE_WINDOWS, UNKNOWN
-from analysis.run import utc
+from analysis.run import utc, verdicts
 from analysis.run.readings import INTERVAL, POINT
 from analysis.stats.counts import first_served
 from analysis.stats.dependence import Latent

@@ -18,8 +18,8 @@ from analysis.tables import markdown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from analysis.analyses.analysis import Results
     from analysis.report.hypotheses import Judged
-    from analysis.results import Results
 
 TEMPLATES: Final = Path(__file__).parent
 

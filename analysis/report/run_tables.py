@@ -11,8 +11,8 @@ from analysis.tables import counted, markdown, share
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from analysis.analyses.analysis import Results
     from analysis.report.hypotheses import Judged
-    from analysis.results import Results
 
 
 def nodes(results: Results) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analysis import command, results
+from analysis import command, registry
 from analysis.errors import AnalysisError
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.expectation import unmet
@@ -100,7 +100,7 @@ def _judge(name: str, seed: int, events: int, scratch: str) -> list[str]:
     with tempfile.TemporaryDirectory(dir=scratch) as own:
         try:
             folder = simulate(told, NODES, events, rate_hz=RATE_HZ, seed=seed, results=Path(own))
-            judged = results.compute(command.table_of(folder))
+            judged = registry.compute(command.table_of(folder))
         except Exception as error:  # noqa: BLE001 - one run that cannot be judged is a result, and the others go on
             return [f"cannot be judged: {type(error).__name__}: {' '.join(str(error).split())}"]
         return unmet(told.expected, judged.as_statistics(), judged.findings)

@@ -16,7 +16,7 @@ import pytest
 from run_folder import MS, Clock, Folder, manifest, write
 
 from analysis import __main__ as command
-from analysis import causality_analysis, generate_all_figures, pipeline, results, window_assignment
+from analysis import causality_analysis, generate_all_figures, pipeline, registry, window_assignment
 from analysis.errors import AnalysisError
 from analysis.registry import ANALYSES
 from analysis.simulation.simulate import simulate
@@ -206,7 +206,7 @@ def test_a_figure_that_cannot_be_drawn_costs_neither_the_others_nor_the_report(a
         raise RuntimeError("no ink")
 
     broken = tuple(replace(one, draw=fails) if one.name == "commit_wait" else one for one in ANALYSES)
-    monkeypatch.setattr(results, "ANALYSES", broken)
+    monkeypatch.setattr(registry, "ANALYSES", broken)
     outcome = pipeline.run_all(path)
     assert outcome.errors == ["figure commit_wait: RuntimeError: no ink"]
     assert outcome.report.is_file()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis import pipeline, results
+from analysis import pipeline
 from analysis.imported import older_format
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.simulate import simulate
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
+
+    from analysis.analyses.analysis import Results
 
 HERE: Final = Path(__file__).parent
 EXPECTED: Final = HERE / "expected.json"
@@ -83,7 +85,7 @@ def digests(folder: Path) -> dict[str, str]:
     """Analyse a run folder, drawing nothing into files; return a digest per output and per figure."""
     drawings: dict[str, Any] = {}
 
-    def keep(found: results.Results) -> dict[str, Any]:
+    def keep(found: Results) -> dict[str, Any]:
         drawings.update(drawings_of(found))
         return {}
 

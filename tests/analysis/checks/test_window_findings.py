@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from run_folder import MS, START_NS, Clock, Folder, write
 
-from analysis import command, results
+from analysis import command, registry
 from analysis.checks.data import windows as window_findings
 from analysis.questions import windows
 from analysis.run import load
@@ -78,5 +78,5 @@ def test_the_widths_judged_are_the_ones_looked_at_and_the_message_names_the_phas
 
 @pytest.mark.parametrize(("rate_hz", "widths"), [(97.0, []), (20.0, [50, 100, 500, 1000])])
 def test_an_honest_run_is_warned_of_its_rate_only_where_that_is_a_windows(tmp_path, rate_hz, widths):
-    found = results.compute(command.table_of(simulate("honest", 3, 600, rate_hz=rate_hz, results=tmp_path))).findings
+    found = registry.compute(command.table_of(simulate("honest", 3, 600, rate_hz=rate_hz, results=tmp_path))).findings
     assert [one.numbers["width_ms"] for one in found if one.code == "aliased-windows"] == widths

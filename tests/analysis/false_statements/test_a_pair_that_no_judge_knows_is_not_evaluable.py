@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.questions import answers, decisions, judges, verdicts, windows
+from analysis.questions import answers, decisions, judges, windows
+from analysis.run import verdicts
 from analysis.run.readings import table
 from analysis.simulation.simulate import simulate
 from analysis.stats.counts import first_served

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
-from analysis import command, commit_wait, results, window_assignment
+from analysis import command, commit_wait, registry, window_assignment
 from analysis.analyses import clock_quality as clock_quality_tables
 from analysis.clocks import quality
 from analysis.report import markdown
@@ -25,7 +25,7 @@ RATE_HZ = 37.0  # events fall everywhere in a window, not on a few of its phases
 
 
 def judged(path):
-    found = results.compute(command.table_of(path))
+    found = registry.compute(command.table_of(path))
     return found, {(one.source, one.node_id): one for one in found.done["clock_quality"].clocks}
 
 

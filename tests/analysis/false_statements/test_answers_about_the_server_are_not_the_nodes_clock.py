@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
-from analysis import command, commit_wait, results
+from analysis import command, commit_wait, registry
 from analysis.checks import validate
 from analysis.clocks import quality as clock_quality
 from analysis.report import markdown
@@ -54,7 +54,7 @@ def nothing_judged(one):
 @pytest.fixture(scope="module")
 def plain_run(tmp_path_factory):
     path = simulated(tmp_path_factory.mktemp("plain"), 0.0)
-    return path, results.compute(command.table_of(path))
+    return path, registry.compute(command.table_of(path))
 
 
 def test_a_plain_servers_answers_judge_no_clock_and_the_reason_is_the_standard(plain_run):
@@ -114,7 +114,7 @@ def test_a_scope_that_is_none_is_an_error_of_the_folder(plain_run, tmp_path):
 
 
 def test_of_a_run_that_mixes_scopes_only_those_events_are_left_out(tmp_path):
-    found = results.compute(command.table_of(simulated(tmp_path, 0.5)))
+    found = registry.compute(command.table_of(simulated(tmp_path, 0.5)))
     for one in found.done["clock_quality"].clocks:
         if one.source == "chronotick":
             left, judged = one.left_out[scopes.ABOUT_THE_SERVER], one.coverage.contained.denominator
@@ -131,7 +131,7 @@ def test_of_a_run_that_mixes_scopes_only_those_events_are_left_out(tmp_path):
 def test_answers_about_the_node_and_older_ones_without_a_scope_are_judged(tmp_path, scope):
     path = write(Folder({"w": Clock(ct_error_ns=9 * MS, ct_scope=scope)}), tmp_path / "r")
     assert quality(path)["chronotick", "w"].coverage.missed.value == 1.0
-    assert findings(results.compute(command.table_of(path))) == []
+    assert findings(registry.compute(command.table_of(path))) == []
 
 
 @pytest.mark.parametrize("older", ["no column", "no file"])

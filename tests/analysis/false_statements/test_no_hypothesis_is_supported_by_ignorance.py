@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from run_folder import MS, US, Clock, Folder, write, write_csv
 
-from analysis import command, results
+from analysis import command, registry
 from analysis.errors import AnalysisError
 from analysis.report import hypotheses, markdown
 from analysis.simulation import scenario
@@ -20,7 +20,7 @@ MESSY_NTP = Clock(ntp_error_ns=-20 * MS)  # of a worker: violates causality, so 
 
 
 def judged(path):
-    found = results.compute(command.table_of(path)).as_statistics()
+    found = registry.compute(command.table_of(path)).as_statistics()
     return {one.hypothesis.name: one for one in hypotheses.judge(hypotheses.read(), found)}, found
 
 
@@ -224,6 +224,6 @@ def test_the_report_says_why(tmp_path):
     path = edit(
         write(good(events=100), tmp_path / "r"), lambda _name, rows: rows[::20], ["worker_a.csv", "worker_b.csv"]
     )
-    found = results.compute(command.table_of(path))
+    found = registry.compute(command.table_of(path))
     told = hypotheses.judge(hypotheses.read(), found.as_statistics())
     assert "too little was received: 10 of 200 (the other 190 lost), needed are 90 %" in markdown.render(found, told)

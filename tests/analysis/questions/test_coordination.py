@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
-from analysis import command, coordination_cost, results
+from analysis import command, coordination_cost, registry
 from analysis.questions import traffic as polling
 from analysis.run import load
 from node_agent.contract import records
@@ -98,7 +98,7 @@ def test_agreed_and_wrong_everywhere_needs_a_round(tmp_path, clock):
 def test_the_same_number_has_the_same_interval_wherever_it_stands(tmp_path):
     """Violations of a point clock with all readings there are its rounds: one sample served them all."""
     path = write(Folder({"a": Clock(), "b": Clock(ntp_error_ns=-2 * MS)}), tmp_path / "r")
-    found = results.compute(command.table_of(path)).as_statistics()
+    found = registry.compute(command.table_of(path)).as_statistics()
     violated = found["causality"]["sources"]["ntp"]["all"]["points"]["violated"]
     assert violated["numerator"] == 10
     assert found["coordination"]["tasks"]["causality"]["ntp"]["point"]["rounds_per_decision"] == violated

@@ -10,8 +10,8 @@ from run_folder import MS, US, Clock, Folder, write
 
 from analysis import ordering_consensus
 from analysis.errors import AnalysisError
-from analysis.questions import pairs, verdicts
-from analysis.run import load, readings
+from analysis.questions import pairs
+from analysis.run import load, readings, verdicts
 
 
 def stats(folder, path):

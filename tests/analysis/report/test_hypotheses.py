@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from run_folder import Clock, Folder, write, write_csv
 
-from analysis import command, results
+from analysis import command, registry
 from analysis.errors import AnalysisError
 from analysis.report import hypotheses, markdown
 from analysis.stats.rates import Worth, rate
@@ -99,7 +99,7 @@ def test_no_hypothesis_is_supported_by_the_few_readings_there_happened_to_be(tmp
         for row in rows[answered:]:
             row.update({column: "" for column in row if column.startswith("ct_")}, ct_status="stale")
         write_csv(path / name, list(rows[0]), rows)
-    found = results.compute(command.table_of(path)).as_statistics()
+    found = registry.compute(command.table_of(path)).as_statistics()
     assert found["causality"]["sources"]["chronotick"]["all"]["intervals"]["evaluable"]["denominator"] == 200
     judged = {one.hypothesis.name: one for one in hypotheses.judge(hypotheses.read(), found)}
     for name, one in judged.items():
@@ -119,7 +119,7 @@ def test_every_hypothesis_asks_for_nine_tenths_of_what_was_received():
 
 
 def test_the_report_names_the_method_of_the_intervals_once(tmp_path):
-    found = results.compute(command.table_of(write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")))
+    found = registry.compute(command.table_of(write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")))
     judged = hypotheses.judge(hypotheses.read(), found.as_statistics())
     text = markdown.render(found, judged)
     table = markdown.tables_of(found, judged)["hypotheses"]
@@ -157,7 +157,7 @@ def test_never_wrong_is_nothing_without_decisions(tmp_path, decided, status, rea
 
 def test_infinitely_wide_chronotick_readings_support_no_claim_of_the_project(tmp_path):
     wide = Clock(ct_half_ns=10**12)
-    found = results.compute(command.table_of(write(Folder({"a": wide, "b": wide}, coordinator=wide), tmp_path / "r")))
+    found = registry.compute(command.table_of(write(Folder({"a": wide, "b": wide}, coordinator=wide), tmp_path / "r")))
     judged = {one.hypothesis.name: one for one in hypotheses.judge(hypotheses.read(), found.as_statistics())}
     never = judged["chronotick-causality-violations"]
     assert (never.status, never.reason) == ("not evaluable", "nothing was decided: 20 of 20 ambiguous")
@@ -166,7 +166,7 @@ def test_infinitely_wide_chronotick_readings_support_no_claim_of_the_project(tmp
 
 def test_no_measured_number_is_bare(tmp_path):
     """NTP agrees on all 45 pairs of events, so that nobody can agree more often."""
-    found = results.compute(command.table_of(write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")))
+    found = registry.compute(command.table_of(write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")))
     judged = {one.hypothesis.name: one for one in hypotheses.judge(hypotheses.read(), found.as_statistics())}
     consensus = judged["chronotick-consensus"]
     assert consensus.measured == "+0.00 percentage points (45 of 45 pairs of events; NTP 45 of 45)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis import command, results
+from analysis import command, registry
 from analysis.checks import replay, validate
 from analysis.simulation import expectation, scenario
 from analysis.simulation.simulate import simulate
@@ -17,7 +17,7 @@ EVENTS, RATE_HZ = 1200, 20.0
 def test_a_scenario_is_judged_as_its_file_says(tmp_path, name, seed):
     told = scenario.read(name)
     folder = simulate(told, 3, EVENTS, rate_hz=RATE_HZ, seed=seed, results=tmp_path)
-    judged = results.compute(command.table_of(folder))
+    judged = registry.compute(command.table_of(folder))
     assert told.expected, "a scenario without verdicts tests nothing"
     assert expectation.unmet(told.expected, judged.as_statistics(), judged.findings) == []
 
@@ -27,7 +27,7 @@ def test_frozen_answers_miss_the_truth_whatever_the_seed(tmp_path, seed):
     """Every node drifts by 30 ppm or more, so that a repeated offset cannot stay right by luck."""
     told = scenario.read("frozen")
     folder = simulate(told, 3, EVENTS, rate_hz=RATE_HZ, seed=seed, results=tmp_path)
-    judged = results.compute(command.table_of(folder))
+    judged = registry.compute(command.table_of(folder))
     assert expectation.unmet(told.expected, judged.as_statistics(), judged.findings) == []
     for node in judged.table.run.manifest.nodes.values():
         assert 30 <= abs(node.virtual_clock["drift_ppm"]) <= 50

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from analysis import command, results
+from analysis import command, registry
 from analysis.checks import replay
 from analysis.errors import UsageError
 from analysis.run import load
@@ -99,7 +99,7 @@ def test_what_cannot_be_is_refused_in_one_line_and_leaves_nothing(tmp_path, argu
 
 
 def test_an_honest_run_is_not_what_a_faulty_one_must_be(tmp_path):
-    honest = results.compute(command.table_of(make("honest", 3, 600, rate_hz=20.0, results=tmp_path)))
+    honest = registry.compute(command.table_of(make("honest", 3, 600, rate_hz=20.0, results=tmp_path)))
     numbers = honest.as_statistics()
     missed = {
         name: expectation.unmet(scenario.read(name).expected, numbers, honest.findings)
