@@ -10,14 +10,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from harness.agent import Agent, read_status
+from harness.agent import read_status, see
 from node_agent.contract.records import FINISHED, FINISHED_OK, NodeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from harness.ssh.cluster import Cluster
-    from harness.ssh.host import Host
+    from harness.agent import Agent
+    from harness.cluster import Cluster
+    from harness.remote import Remote
 
 SILENT_AFTER_S: Final = 5.0
 
@@ -63,7 +64,7 @@ class Watch:
     def look(self, nodes: Iterable[str] | None = None) -> dict[str, NodeView]:
         """Ask all nodes (or those named) at the same time and return what is known of everyone."""
         names = [name for name in (self.views if nodes is None else nodes) if not self.views[name].over]
-        answers = self._cluster.each(self._look_at, names)
+        answers = self._cluster.each(self._look_at, names, plain=True)  # what cannot be seen now is looked at again
         for node_id, error in answers.failed.items():
             view = self.views[node_id]
             view.problem, view.silent_s = str(error), view.silent_s or time.monotonic()
@@ -71,13 +72,13 @@ class Watch:
             self.views[node_id].silent_s = None
         return self.views
 
-    def _look_at(self, host: Host) -> None:
-        view, folder = self.views[host.id], self._folders[host.id]
-        status = read_status(host, folder)
+    def _look_at(self, remote: Remote) -> None:
+        view, folder = self.views[remote.id], self._folders[remote.id]
+        status = read_status(remote, folder)
         if status is not None and status.run_id == self._run_id and status != view.status:
             view.status, view.changed_s, view.problem = status, time.monotonic(), ""
         elif time.monotonic() - view.changed_s > SILENT_AFTER_S:
-            seen = self._agent.see(host, folder)
+            seen = see(remote, self._agent.program, folder)
             view.changed_s = time.monotonic()
             view.status = seen.status or view.status
             if not seen.alive and not view.over:

@@ -59,6 +59,11 @@ class Connection:
         return self._options.port
 
     @property
+    def place(self) -> str:
+        """Return ``user@host:port``, after ssh_config had its say."""
+        return f"{self.user}@{self.host}:{self.port}"
+
+    @property
     def gateway(self) -> Connection | str | None:
         """Return what the connection goes through: another one, or a ProxyCommand."""
         return self.hop or self._options.proxy_command

@@ -24,8 +24,8 @@ from harness.errors import PreflightError
 from harness.localcluster.keys import known_host_line, make_key, write_key, write_private
 from harness.localcluster.processes import read_process
 from harness.testbed import pipe, topology
-from harness.testbed.host import TestHost
 from harness.testbed.line import Line
+from harness.testbed.namespace_host import NamespaceHost
 from harness.testbed.namespaces import enter_network
 from harness.testbed.needs import program, why_not
 from harness.testbed.service import Service
@@ -51,18 +51,18 @@ class Testbed:
         self.started_ns = time.time_ns()
         self._supervisor = supervisor
         self.hosts = {
-            spec.name: TestHost(spec, folder / "hosts" / spec.name, pids[spec.name]) for spec in topology.HOSTS
+            spec.name: NamespaceHost(spec, folder / "hosts" / spec.name, pids[spec.name]) for spec in topology.HOSTS
         }
         self.controller_line = Line(pids[topology.GATEWAY], topology.OUTSIDE)
         self.services = self._prepared_services()
 
     @property
-    def gateway(self) -> TestHost:
+    def gateway(self) -> NamespaceHost:
         """Return the host that stands between controller and nodes, and runs the time services."""
         return self.hosts[topology.GATEWAY]
 
     @property
-    def nodes(self) -> list[TestHost]:
+    def nodes(self) -> list[NamespaceHost]:
         """Return the hosts behind the gateway."""
         return [host for host in self.hosts.values() if host is not self.gateway]
 

@@ -25,10 +25,8 @@ RUN_TIMEOUT_S: Final = 30.0
 _tables = itertools.count(1)
 
 
-class TestHost:
+class NamespaceHost:
     """A host: its first process (``pid``, as this process sees it), its folder, its line to the others."""
-
-    __test__ = False  # pytest takes the name for a test
 
     def __init__(self, spec: topology.HostSpec, folder: Path, pid: int) -> None:
         self.name = spec.name
