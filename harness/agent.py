@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness import shell
 from harness.bundle import BUNDLE_NAME
-from harness.errors import PreflightError, RemoteCommandError
+from harness.errors import PreflightError, RemoteCommandError, last_line
 from harness.planning import remote_base
 from harness.remote import COMMAND_TIMEOUT_S, Stopped
 from harness.remote_python import ISOLATED, ISOLATED_ANY_VERSION, MARK, answer
@@ -82,7 +82,7 @@ class Agent:
         result = remote.run(f"{self._python} {ISOLATED_ANY_VERSION} -c {shell.word(_VERSION)}")
         wanted = f"{remote.id}: remote_python: expected Python >= {'.'.join(str(part) for part in OLDEST_PYTHON)}"
         if result.exit_code != 0:
-            words = (result.stderr.strip().splitlines() or ["no message"])[-1]
+            words = last_line(result.stderr, "no message")
             raise PreflightError(f"{wanted} as {self._python}, got: {words}; {_others(remote)}")
         version = (answer(result.stdout).split() or ["nothing"])[0]
         if not _is_recent(version):
@@ -103,7 +103,7 @@ def stop_detached(remote: Remote, program: str, folder: str) -> Stopped:
     """Stop exactly the run folder's agent, by its recorded pid, and destroy its key. Idempotent."""
     arguments = f"stop --run-dir {shell.path(folder)} --timeout-s {STOP_TIMEOUT_S:g}"
     report = _ask(remote, program, arguments, timeout_s=2 * STOP_TIMEOUT_S + 10)
-    return Stopped(report["stopped"], report["was_alive"], report["problem"])
+    return Stopped(report["was_alive"], report["problem"])
 
 
 def see(remote: Remote, program: str, folder: str) -> Seen:

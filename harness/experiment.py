@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness import interrupts, results
 from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, HarnessError, NothingRecordedError
-from harness.planning import RunSpec, new_run_id, new_run_key, node_plans, run_dir
+from harness.planning import RunSpec, new_run_id, new_run_key, node_plans
 from harness.run import collect, ending, launch, outcome, phases
 from harness.run.monitor import Watch
 from node_agent.contract.records import COLLECTED, DEPLOYED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
@@ -93,9 +93,7 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
     Raises RunError if it could not be carried out, after everything was stopped and collected.
     """
     run = _prepare(session, folder, configs)
-    watch = Watch(
-        run.cluster, run.agent, run.spec.run_id, {node_id: plan.run_dir for node_id, plan in run.plans.items()}
-    )
+    watch = Watch(run.cluster, run.agent, folder.manifest)
     session.begun = True
     with interrupts.told_of_interrupt(run.console.say):
         failure: str | None = None
@@ -228,8 +226,7 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
         raise ConfigError(f"experiment {folder.name}: expected one that was run, got one that is only deployed")
     installed = cluster.each(agent.install)
     spec = session.spec(folder, configs)
-    folders = {node.id: run_dir(spec.cluster, folder.name, node.id) for node in spec.cluster.nodes}
-    watch = Watch(cluster, agent, spec.run_id, folders)
+    watch = Watch(cluster, agent, manifest)
     seen = launch.see(cluster, agent, folder.name, installed.ok)
     alive = [node_id for node_id, answer in seen.ok.items() if answer.alive]
     if alive:

@@ -75,31 +75,31 @@ def logs(session: Session, folder: RunFolder, lines: int, *, follow: bool = Fals
 
 @dataclass
 class _Log:
-    """What has been shown of a node's log: its last text, and how many bytes of the file that was in all."""
+    """What has been shown of a node's log: its last text, and how many bytes of the file at ``path`` that was."""
 
+    path: str  # for the shell
     text: str
     shown_bytes: int
 
 
 def _last_lines(remote: Remote, folder: str, lines: int) -> _Log:
     """Return the end of a log as it is now; a line that is still being written is left for later."""
-    log = shell.path(f"{folder}/{LOG_FILE}")
-    command = f"s=$(cat {log} 2>/dev/null | wc -c); echo $s; head -c $s {log} 2>/dev/null | tail -n {lines}"
+    path = shell.path(f"{folder}/{LOG_FILE}")
+    command = f"s=$(cat {path} 2>/dev/null | wc -c); echo $s; head -c $s {path} 2>/dev/null | tail -n {lines}"
     size, _, text = remote.ask(command).partition("\n")
     whole = text[: text.rfind("\n") + 1]
-    return _Log(whole, int(size) - len(text[len(whole) :].encode()))
+    return _Log(path, whole, int(size) - len(text[len(whole) :].encode()))
 
 
 def _follow(session: Session, folder: RunFolder, logs: dict[str, _Log]) -> None:
     """Show what is added to the logs until every agent that has one is over; no longer than a run may take."""
     cluster = session.cluster()
     cluster.each(session.agent().install, logs)
-    folders = {node_id: run_dir(cluster.config, folder.name, node_id) for node_id in logs}
-    watch = Watch(cluster, session.agent(), folder.manifest.run_id, folders)
+    watch = Watch(cluster, session.agent(), folder.manifest, logs)
 
     def still() -> str | None:
         views = watch.look()  # before the last lines are fetched: what an agent that is over wrote is then complete
-        answers = cluster.each(lambda remote: _news(remote, folders[remote.id], logs[remote.id]), logs, plain=True)
+        answers = cluster.each(lambda remote: _news(remote, logs[remote.id]), logs, plain=True)
         for node_id, text in answers.ok.items():
             for line in text.splitlines():
                 session.console.say(f"{node_id}: {line}")
@@ -111,10 +111,9 @@ def _follow(session: Session, folder: RunFolder, logs: dict[str, _Log]) -> None:
     interrupts.until("end of the run", still, spec.lease_s, poll_s=1.0)
 
 
-def _news(remote: Remote, folder: str, log: _Log) -> str:
+def _news(remote: Remote, log: _Log) -> str:
     """Return the whole lines that were added since."""
-    path = shell.path(f"{folder}/{LOG_FILE}")
-    text = remote.ask(f"tail -c +{log.shown_bytes + 1} {path} 2>/dev/null || true")
+    text = remote.ask(f"tail -c +{log.shown_bytes + 1} {log.path} 2>/dev/null || true")
     whole = text[: text.rfind("\n") + 1]
     log.shown_bytes += len(whole.encode())
     return whole

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness import shell
-from harness.errors import RemoteCommandError
+from harness.errors import RemoteCommandError, last_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,20 +36,18 @@ class Result:
         """Return the output as text."""
         return self.output.decode("utf-8", "replace")
 
-
-@dataclass(frozen=True)
-class Fetched:
-    """How files came here: ``by`` which means, and a ``remark`` where it was not the usual one."""
-
-    by: str
-    remark: str = ""
+    def demand(self, command: str, whose: str = "") -> bytes:
+        """Return the output. Raises RemoteCommandError with the last words unless the ``command`` ended with 0."""
+        if self.exit_code != 0:
+            reason = last_line(self.stderr or self.stdout, "no message")
+            raise RemoteCommandError(f"{whose}{reason} (exit {self.exit_code} of: {command})")
+        return self.output
 
 
 @dataclass(frozen=True)
 class Stopped:
     """What became of a stop: the agent ``was_alive`` or not; a ``problem`` if it had to be killed or is not gone."""
 
-    stopped: bool
     was_alive: bool
     problem: str | None
 
@@ -81,8 +79,8 @@ class Remote(ABC):
         """Return the names and sizes (bytes) of a folder's plain files, or None if there is no such folder."""
 
     @abstractmethod
-    def fetch(self, folder: str, target: Path, without: Collection[str] = ()) -> Fetched:
-        """Copy a folder's plain files of any size to the folder ``target``; hidden ones and those ``without`` stay."""
+    def fetch(self, folder: str, target: Path, without: Collection[str] = ()) -> str:
+        """Copy a folder's plain files of any size to ``target``, but hidden ones and those ``without``; return how."""
 
     @abstractmethod
     def start_agent(self, program: str, plan: NodePlan, run_key: str) -> None:
@@ -102,10 +100,7 @@ class Remote(ABC):
     def ask(self, command: str, *, stdin: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S) -> str:
         """Run a command that must succeed and return its output. Raises RemoteCommandError as well."""
         result = self.run(command, stdin=stdin, timeout_s=timeout_s)
-        if result.exit_code != 0:
-            words = (result.stderr or result.stdout).strip().splitlines()
-            reason = words[-1] if words else "no message"
-            raise RemoteCommandError(f"{self.id}: {reason} (exit {result.exit_code} of: {command})")
+        result.demand(command, f"{self.id}: ")
         return result.stdout
 
     def make_folder(self, path: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from harness import agent, shell
 from harness.errors import LostError, RemoteCommandError, UnreachableError
-from harness.remote import COMMAND_TIMEOUT_S, Fetched, Remote, Result, Stopped
+from harness.remote import COMMAND_TIMEOUT_S, Remote, Result, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -50,7 +50,7 @@ class Retrying(Remote):
         """Return names and sizes of a folder's plain files, or None."""
         return _patiently(partial(self._remote.list, folder))
 
-    def fetch(self, folder: str, target: Path, without: Collection[str] = ()) -> Fetched:
+    def fetch(self, folder: str, target: Path, without: Collection[str] = ()) -> str:
         """Copy a folder's files, all of them once more where the connection broke."""
         return _patiently(partial(self._remote.fetch, folder, target, without))
 

@@ -76,7 +76,7 @@ class Session:
     def select(self, name: str, *, direct: bool = False) -> None:
         """Select the cluster for the tasks that follow; ``direct`` leaves out its gateway."""
         if (name, direct) != (self._selected, self._direct):
-            self.disconnect()
+            self.close()
             self.deployed = None
         self._selected, self._direct = name, direct
         self.cluster_config()
@@ -113,11 +113,6 @@ class Session:
             for note in self._cluster.notes:
                 self.console.say(f"note: {note}")
         return self._cluster
-
-    @property
-    def local(self) -> LocalCluster | None:
-        """Return the embedded cluster, if one is running."""
-        return self._local
 
     # --- the experiment
 
@@ -205,7 +200,7 @@ class Session:
         """Remember an outcome for the end of the chain; the highest wins."""
         self.exit_code = max(self.exit_code, exit_code)
 
-    def disconnect(self) -> None:
+    def close(self) -> None:
         """Close connections, and the embedded cluster with its hosts."""
         try:
             if self._cluster is not None:
@@ -216,10 +211,6 @@ class Session:
             if self._local is not None:
                 self._local.close()
                 self._local = None
-
-    def close(self) -> None:
-        """End everything that lives as long as this process."""
-        self.disconnect()
 
 
 def on_testbed(wanted: ClusterConfig, settings: Any) -> tuple[ClusterConfig, Any]:

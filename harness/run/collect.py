@@ -119,7 +119,7 @@ def _collect_node(cluster: Cluster, remote: Remote, agent: Agent, folder: RunFol
                 accept(staged, home)
             except CollectionError as error:
                 raise CollectionError(f"{remote.id}: {error}") from None
-    return how.by + (f" ({how.remark})" if how.remark else "")
+    return how
 
 
 def _kept(node_id: str, folder: RunFolder, home: Path) -> str:

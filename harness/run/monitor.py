@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from harness.agent import read_status, see
+from harness.planning import run_dir
 from node_agent.contract.records import FINISHED, FINISHED_OK, NodeStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from harness.agent import Agent
     from harness.cluster import Cluster
     from harness.remote import Remote
+    from node_agent.contract.records import Manifest
 
 SILENT_AFTER_S: Final = 5.0
 
@@ -56,10 +58,10 @@ class NodeView:
 class Watch:
     """The agents of one run, looked at together."""
 
-    def __init__(self, cluster: Cluster, agent: Agent, run_id: str, folders: Mapping[str, str]) -> None:
-        """Watch the agents whose run folders are ``folders`` (by node id)."""
-        self._cluster, self._agent, self._run_id, self._folders = cluster, agent, run_id, folders
-        self.views = {node_id: NodeView() for node_id in folders}
+    def __init__(self, cluster: Cluster, agent: Agent, run: Manifest, nodes: Iterable[str] | None = None) -> None:
+        """Watch the agents of a run on all its nodes, or those named."""
+        self._cluster, self._agent, self._run = cluster, agent, run
+        self.views = {node_id: NodeView() for node_id in (run.nodes if nodes is None else nodes)}
 
     def look(self, nodes: Iterable[str] | None = None) -> dict[str, NodeView]:
         """Ask all nodes (or those named) at the same time and return what is known of everyone."""
@@ -73,9 +75,9 @@ class Watch:
         return self.views
 
     def _look_at(self, remote: Remote) -> None:
-        view, folder = self.views[remote.id], self._folders[remote.id]
+        view, folder = self.views[remote.id], run_dir(self._cluster.config, self._run.experiment, remote.id)
         status = read_status(remote, folder)
-        if status is not None and status.run_id == self._run_id and status != view.status:
+        if status is not None and status.run_id == self._run.run_id and status != view.status:
             view.status, view.changed_s, view.problem = status, time.monotonic(), ""
         elif time.monotonic() - view.changed_s > SILENT_AFTER_S:
             seen = see(remote, self._agent.program, folder)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import paramiko
 
-from harness.errors import RemoteCommandError
+from harness.errors import RemoteCommandError, last_line
 from harness.remote import Result
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ def run_command(transport: paramiko.Transport, command: str, stdin: bytes, timeo
         channel.close()
     mark = f"{_MARK}\n".encode()
     if mark not in stdout:
-        words = (stdout + stderr).decode("utf-8", "replace").strip().splitlines()
-        why = words[-1] if words else "it said nothing"
-        advice = "" if words else "; does a .bashrc or .profile there end it?"
+        words = (stdout + stderr).decode("utf-8", "replace")
+        why = last_line(words)
+        advice = "" if words.strip() else "; does a .bashrc or .profile there end it?"
         raise RemoteCommandError(f"its login shell ended (exit {exit_code}) before it ran {command}: {why}{advice}")
     errors = stderr.partition(mark)[2] if mark in stderr else stderr
     return Result(exit_code, stdout.partition(mark)[2], errors.decode("utf-8", "replace"))
@@ -140,22 +140,19 @@ class Stall:
 @contextlib.contextmanager
 def _ended_after(channel: paramiko.Channel, timeout_s: float) -> Iterator[None]:
     """Limit what paramiko would wait for without end: close the channel after ``timeout_s``. Raises TimeoutError."""
-    fired = []
+    fired = threading.Event()
 
     def fire() -> None:
-        fired.append(True)
+        fired.set()
         channel.close()
 
-    timer = threading.Timer(timeout_s, fire)
-    timer.start()
     try:
-        yield
+        with calling_after(timeout_s, fire):
+            yield
     except paramiko.SSHException:
-        if fired:
+        if fired.is_set():
             raise TimeoutError from None
         raise
-    finally:
-        timer.cancel()
 
 
 def end_sftp(sftp: paramiko.SFTPClient) -> None:

@@ -57,10 +57,11 @@ class Logins:
 
 
 def _unreachable(node_id: str, connection: Connection, error: Exception) -> UnreachableError:
-    gateway, hop = connection.gateway, connection.hop
-    through = f" through {getattr(gateway, 'host', gateway)}" if gateway else ""
+    options, hop = connection.options, connection.hop
+    way = options.proxy_command if hop is None else hop.options.host
+    through = f" through {way}" if way else ""
     if isinstance(error, paramiko.ChannelException) and hop is not None:
-        why = refused_forwarding(error, hop.place, f"{connection.host}:{connection.port}")
+        why = refused_forwarding(error, hop.place, f"{options.host}:{options.port}")
     else:
         why = reason(error) + connection.proxy_words
     return UnreachableError(f"{node_id}: expected SSH at {connection.place}{through}, got: {why}")

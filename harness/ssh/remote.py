@@ -16,7 +16,7 @@ import paramiko
 
 from harness import agent, shell
 from harness.errors import DeadlineError, HarnessError, LostError, RemoteCommandError, UnreachableError
-from harness.remote import COMMAND_TIMEOUT_S, Fetched, Remote, Result, Stopped
+from harness.remote import COMMAND_TIMEOUT_S, Remote, Result, Stopped
 from harness.ssh import rsync, shell_files
 from harness.ssh.channels import (
     ALIVE_TIMEOUT_S,
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from node_agent.contract.plan import NodePlan
 
 FILE_TIMEOUT_S: Final = 60.0  # for a small file
-SFTP: Final = "sftp"
 
 
 class SshRemote(Remote):
@@ -85,7 +84,7 @@ class SshRemote(Remote):
         scratch = f"{path}.{secrets.token_hex(4)}"
         with self._files(f"writing {path}") as sftp:
             if sftp is None:
-                shell_files.write(self.run, scratch, path, content, mode)
+                shell_files.write(self, scratch, path, content, mode)
                 return
             try:
                 with sftp.open(_sftp_path(scratch), "wb") as file:
@@ -105,7 +104,7 @@ class SshRemote(Remote):
         """Return a small file's bytes, or None if there is none."""
         with self._files(f"reading {path}") as sftp:
             if sftp is None:
-                return shell_files.read(self.run, path)
+                return shell_files.read(self, path)
             try:
                 with sftp.open(_sftp_path(path), "rb") as file:
                     return bytes(file.read())
@@ -116,14 +115,14 @@ class SshRemote(Remote):
         """Return the names and sizes (bytes) of a folder's plain files, or None if there is no such folder."""
         with self._files(f"listing {folder}") as sftp:
             if sftp is None:
-                return shell_files.listing(self.run, folder)
+                return shell_files.listing(self, folder)
             try:
                 entries = sftp.listdir_attr(_sftp_path(folder))
             except FileNotFoundError:
                 return None
             return {entry.filename: entry.st_size or 0 for entry in entries if stat.S_ISREG(entry.st_mode or 0)}
 
-    def fetch(self, folder: str, target: Path, without: Collection[str] = ()) -> Fetched:
+    def fetch(self, folder: str, target: Path, without: Collection[str] = ()) -> str:
         """Copy by rsync if both ends have it and it works, else by SFTP, saying why."""
         remark = rsync.missing_here()
         if remark is None and self.run("command -v rsync").exit_code != 0:
@@ -132,14 +131,14 @@ class SshRemote(Remote):
             source = f"{self.route.question.host}:{_sftp_path(folder)}/"
             remark = rsync.copy(source, target, self.ssh_argv, without)
         if remark is None:
-            return Fetched(rsync.RSYNC)
+            return rsync.RSYNC
         names = self.list(folder)
         if names is None:
             raise RemoteCommandError(f"{self.id}: expected the folder {folder}, got none there")
         for name in names:
             if not name.startswith(".") and name not in without:
                 self._fetch_file(f"{folder}/{name}", target / name)
-        return Fetched(SFTP, remark)
+        return f"sftp ({remark})"
 
     def start_agent(self, program: str, plan: NodePlan, run_key: str) -> None:
         """Start the agent detached: a session of its own, in which it outlives this connection."""
@@ -164,7 +163,7 @@ class SshRemote(Remote):
         """Copy a file of any size from the node to ``target``; it must keep moving (``TRANSFER_STALL_S``)."""
         with self._files(f"fetching {path}", limited=False) as sftp:
             if sftp is None:
-                shell_files.fetch(self.run, path, target)
+                shell_files.fetch(self, path, target)
                 return
             stalled = Stall(TRANSFER_STALL_S, self._connection.hang_up)
             with stalled:

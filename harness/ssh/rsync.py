@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
-import signal
 import subprocess
 import threading
 from typing import TYPE_CHECKING, Final
 
+from harness.ssh import programs
 from harness.ssh.channels import TRANSFER_STALL_S
 
 if TYPE_CHECKING:
@@ -31,31 +30,17 @@ def missing_here() -> str | None:
 def copy(source: str, target: Path, ssh: Sequence[str], without: Collection[str]) -> str | None:
     """Copy the plain files of ``source`` (``host:folder/``) to a folder here; return why that failed, or None.
 
-    ``ssh`` is the remote shell's command. It runs in a session of its own: Ctrl-C at the terminal must not cut a
-    collection short.
+    ``ssh`` is the remote shell's command.
     """
     stall = f"--timeout={TRANSFER_STALL_S:.0f}"
     options = ["--recursive", "--times", "--perms", "--chmod=u=rwX,go=", "--compress", stall]
     exclude = [*(f"--exclude={name}" for name in without), "--exclude=.*", "--exclude=*/"]
     argv = [RSYNC, *options, *exclude, "-e", shlex.join(ssh), source, f"{target}/"]
-    with (
-        _places,
-        subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",  # a host's banner may be in any encoding
-            start_new_session=True,
-        ) as process,
-    ):
-        try:
-            _, errors = process.communicate(timeout=TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return f"rsync did not end within {TIMEOUT_S:g} s"
-    if process.returncode == 0:
-        return None
-    last_words = " ".join(errors.strip().splitlines()[-2:])  # before them come the hosts' banners
-    return f"rsync failed: {last_words[:300]}"
+    try:
+        with _places:
+            done = programs.run(argv, TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return f"rsync did not end within {TIMEOUT_S:g} s"
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()  # a banner may be in any encoding
+    last_words = " ".join(lines[-2:])  # before them come the hosts' banners
+    return f"rsync failed: {last_words[:300]}" if done.returncode != 0 else None

@@ -12,7 +12,6 @@ import pytest
 from ssh_agents import ssh_agent
 
 from harness.errors import HarnessError
-from harness.remote import Fetched
 from harness.ssh.cluster import connect, with_ssh_config
 from harness.ssh.config.options import in_force
 from harness.ssh.config.question import Question, under_home
@@ -324,7 +323,7 @@ def test_rsync_goes_the_same_way(ares, lab: Lab, testbed) -> None:
     with connect(direct, with_ssh_config(None, str(config))) as cluster:
         host = cluster.plain["comp11"]
         host.write("~/same-way", b"here", 0o600)
-        assert host.fetch("~/.", lab.folder / "home") == Fetched("rsync")
+        assert host.fetch("~/.", lab.folder / "home") == "rsync"
         host.ask("rm same-way")
     assert (lab.folder / "home/same-way").read_bytes() == b"here"
 

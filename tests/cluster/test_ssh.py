@@ -16,7 +16,7 @@ import pytest
 from ssh_agents import ssh_agent
 
 from harness.errors import LostError, UnreachableError
-from harness.remote import COMMAND_TIMEOUT_S, Fetched, Result
+from harness.remote import COMMAND_TIMEOUT_S, Result
 from harness.ssh import remote as ssh_remote
 from harness.ssh import rsync
 from harness.ssh.cluster import connect
@@ -69,7 +69,7 @@ def test_rsync_takes_the_same_way(ares, ssh, tmp_path):
     with connect(direct(ares), settings) as cluster:
         cluster.plain["comp12"].write("~/note", b"here", 0o600)
         (tmp_path / "home").mkdir()
-        assert cluster.plain["comp12"].fetch("~/.", tmp_path / "home") == Fetched("rsync")
+        assert cluster.plain["comp12"].fetch("~/.", tmp_path / "home") == "rsync"
     assert (tmp_path / "home/note").read_bytes() == b"here"
 
 

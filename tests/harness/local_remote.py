@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness import agent
 from harness.errors import DeadlineError, LostError, RemoteCommandError
-from harness.remote import COMMAND_TIMEOUT_S, Fetched, Remote, Result, Stopped
+from harness.remote import COMMAND_TIMEOUT_S, Remote, Result, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -57,14 +57,14 @@ class LocalRemote(Remote):
         files = (path for path in self._path(folder).iterdir() if path.is_file() and not path.is_symlink())
         return {path.name: path.stat().st_size for path in files}
 
-    def fetch(self, folder: str, target: Path, without: Collection[str] = ()) -> Fetched:
+    def fetch(self, folder: str, target: Path, without: Collection[str] = ()) -> str:
         names = self.list(folder)
         if names is None:
             raise RemoteCommandError(f"{self.id}: expected the folder {folder}, got none there")
         for name in names:
             if not name.startswith(".") and name not in without:
                 shutil.copy(self._path(folder) / name, target)
-        return Fetched("copy")
+        return "copy"
 
     def start_agent(self, program: str, plan: NodePlan, run_key: str) -> None:
         agent.start_detached(self, program, plan, run_key)
@@ -107,7 +107,7 @@ class Unsteady(Remote):
     def list(self, folder: str) -> dict[str, int] | None:
         return self._once_broken("list", folder)
 
-    def fetch(self, folder: str, target: Path, without: Collection[str] = ()) -> Fetched:
+    def fetch(self, folder: str, target: Path, without: Collection[str] = ()) -> str:
         return self._once_broken("fetch", folder, target, without)
 
     def make_folder(self, path: str) -> None:

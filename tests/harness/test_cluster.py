@@ -14,7 +14,6 @@ import pytest
 from harness.check.addresses import resolve
 from harness.configuration.experiment import ClusterConfig, SshConfig
 from harness.errors import DeadlineError, PreflightError, RemoteCommandError, UnreachableError
-from harness.remote import Fetched
 from harness.ssh import rsync
 from harness.ssh.cluster import connect
 from harness.ssh.connection import Connection
@@ -172,7 +171,7 @@ def test_everything_goes_through_the_gateway(gateway: tuple[ClusterConfig, list[
         assert sorted(passed) == ports
         if rsync.missing_here() is None:
             (tmp_path / "home").mkdir()
-            assert cluster.plain["comp11"].fetch("~/.", tmp_path / "home") == Fetched("rsync")
+            assert cluster.plain["comp11"].fetch("~/.", tmp_path / "home") == "rsync"
             assert (tmp_path / "home/note").read_bytes() == b"here"
             assert len(passed) == 4
 

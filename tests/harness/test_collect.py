@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.errors import CollectionError, UnreachableError
-from harness.remote import Fetched
 from harness.results import RunFolder
 from harness.run import assembly, collect
 from harness.ssh import rsync
@@ -121,9 +120,9 @@ def test_rsync_and_sftp_bring_home_the_same_bytes(
     by_sftp.mkdir()
     with connect(hosts) as cluster:
         remote = cluster.plain["comp11"]
-        assert remote.fetch("~/runs-of-a-test/x", by_rsync, ["run.key"]) == Fetched("rsync")
+        assert remote.fetch("~/runs-of-a-test/x", by_rsync, ["run.key"]) == "rsync"
         monkeypatch.setattr(rsync, "missing_here", lambda: "no rsync here")
-        assert remote.fetch("~/runs-of-a-test/x", by_sftp, ["run.key"]) == Fetched("sftp", "no rsync here")
+        assert remote.fetch("~/runs-of-a-test/x", by_sftp, ["run.key"]) == "sftp (no rsync here)"
     names = ["SHA256SUMS", "agent.log", "events.csv"]
     for folder in (by_rsync, by_sftp):
         assert sorted(path.name for path in folder.iterdir()) == names
