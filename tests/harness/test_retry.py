@@ -10,7 +10,9 @@ from local_remote import LocalRemote
 from harness import retry as module
 from harness.errors import LostError, RemoteCommandError, UnreachableError
 from harness.remote import Result
+from harness.remote_python import MARK
 from harness.retry import Retrying
+from node_agent.contract.plan import NodePlan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSE_S", 0)
+
+
+PLAN = NodePlan("x", "ab" * 16, "comp11", "worker", "~/runs/x/comp11", "127.0.0.1")
 
 
 class Line(LocalRemote):
@@ -88,3 +93,50 @@ def test_what_may_not_be_done_twice_looks_first(tmp_path: Path) -> None:
     assert node.made == 2
     with pytest.raises(RemoteCommandError, match="File exists"):
         Retrying(Broken(tmp_path, used=True)).make_folder("~/runs/two")
+
+
+class Starting(LocalRemote):
+    """A node whose agent's starts end as told, one after the other, and that says each time whether one lives."""
+
+    def __init__(self, home: Path, starts: list[Exception | None], lives: list[bool]) -> None:
+        super().__init__("comp11", home)
+        self.starts, self.lives = starts, lives
+
+    def start_agent(self, program: str, plan: NodePlan, run_key: str) -> None:
+        if (ending := self.starts.pop(0)) is not None:
+            raise ending
+
+    def run(self, command: str, **_: object) -> Result:
+        assert " status --run-dir " in command
+        return Result(
+            0, f'{MARK}{{"alive": {str(self.lives.pop(0)).lower()}, "status": null, "problem": null}}'.encode(), ""
+        )
+
+
+LOST, REFUSED = LostError("lost"), RemoteCommandError("comp11: an agent is running there already")
+
+
+@pytest.mark.parametrize(
+    ("starts", "lives"),
+    [
+        ([LOST], [True]),
+        ([LOST, None], [False]),
+        ([LOST, LOST], [False, True]),
+        ([LOST, REFUSED], [False, True]),
+    ],
+)
+def test_an_agent_that_lives_was_started_before_the_connection_broke(
+    tmp_path: Path, starts: list[Exception | None], lives: list[bool]
+) -> None:
+    node = Starting(tmp_path, [*starts], [*lives])
+    Retrying(node).start_agent("agent", PLAN, "key")
+    assert (node.starts, node.lives) == ([], [])
+
+
+@pytest.mark.parametrize(("starts", "lives"), [([REFUSED], []), ([LOST, REFUSED], [False, False])])
+def test_a_start_that_is_refused_is_told(tmp_path: Path, starts: list[Exception | None], lives: list[bool]) -> None:
+    """One that lives where no connection broke is another's."""
+    node = Starting(tmp_path, [*starts], [*lives])
+    with pytest.raises(RemoteCommandError, match="running there already"):
+        Retrying(node).start_agent("agent", PLAN, "key")
+    assert (node.starts, node.lives) == ([], [])
