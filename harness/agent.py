@@ -6,18 +6,19 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from harness import shell
 from harness.bundle import BUNDLE_NAME
-from harness.errors import PreflightError, RemoteCommandError
+from harness.errors import PreflightError, RemoteCommandError, last_line
 from harness.planning import remote_base
+from harness.remote import COMMAND_TIMEOUT_S, Stopped
 from harness.remote_python import ISOLATED, ISOLATED_ANY_VERSION, MARK, answer
-from harness.ssh import shell
 from node_agent.contract.plan import KEY_FILE, PLAN_FILE, NodePlan, to_json
 from node_agent.contract.records import STATUS_FILE, NodeStatus
 
 if TYPE_CHECKING:
     from harness.bundle import Bundle
     from harness.configuration.experiment import ClusterConfig
-    from harness.ssh.host import Host
+    from harness.remote import Remote
 
 OLDEST_PYTHON: Final = (3, 9)
 CHECK_TIMEOUT_S: Final = 60.0
@@ -35,15 +36,6 @@ _VERSION: Final = f"import sys; sys.stdout.write('{MARK}%d.%d.%d ' % sys.version
 
 
 @dataclass(frozen=True)
-class Stopped:
-    """What became of a stop: the agent ``was_alive`` or not; a ``problem`` if it had to be killed or is not gone."""
-
-    stopped: bool
-    was_alive: bool
-    problem: str | None
-
-
-@dataclass(frozen=True)
 class Seen:
     """What a node says of its agent: whether that process lives, and its last status."""
 
@@ -53,89 +45,98 @@ class Seen:
 
 
 class Agent:
-    """The agent of one content (sha256) in the nodes' caches, and its command line."""
+    """The agent that a bundle holds, in the nodes' caches, and its command line there."""
 
-    def __init__(self, cluster: ClusterConfig, sha256: str) -> None:
+    def __init__(self, cluster: ClusterConfig, bundle: Bundle) -> None:
         """Name the agent; nothing is pushed yet."""
-        self.sha256 = sha256
+        self.bundle = bundle
         self._python = shell.path(cluster.remote_python)
-        self._folder = f"{remote_base(cluster)}/cache/{sha256}"
+        self._folder = f"{remote_base(cluster)}/cache/{bundle.sha256}"
         self._path = f"{self._folder}/{BUNDLE_NAME}"
+        self.program = f"{self._python} {ISOLATED} {shell.path(self._path)}"
 
-    def install(self, host: Host, bundle: Bundle) -> str:
+    def install(self, remote: Remote) -> str:
         """Put the agent into the node's cache unless it is there, verified; return the node's Python version.
 
         Raises PreflightError for a Python that is missing or too old, or a file that arrived damaged.
         """
-        version = self._python_version(host)
-        folder, path = shell.path(self._folder), shell.path(self._path)
-        known = host.ask(f"umask 077; mkdir -p {folder} && {{ sha256sum {path} 2>/dev/null || echo none; }}")
-        if known.split()[0] != bundle.sha256:
-            host.write(self._path, bundle.path.read_bytes(), 0o600)
-            got = host.ask(f"sha256sum {path}").split()[0]
-            if got != bundle.sha256:
-                raise PreflightError(f"{host.id}: agent bundle: expected sha256 {bundle.sha256}, got {got}; disk full?")
+        version = self._python_version(remote)
+        folder, path, expected = shell.path(self._folder), shell.path(self._path), self.bundle.sha256
+        known = remote.ask(f"umask 077; mkdir -p {folder} && {{ sha256sum {path} 2>/dev/null || echo none; }}")
+        if known.split()[0] != expected:
+            remote.write(self._path, self.bundle.path.read_bytes(), 0o600)
+            got = remote.ask(f"sha256sum {path}").split()[0]
+            if got != expected:
+                raise PreflightError(f"{remote.id}: agent bundle: expected sha256 {expected}, got {got}; disk full?")
         return version
 
-    def check(self, host: Host, plan: NodePlan) -> dict[str, Any]:
+    def check(self, remote: Remote, plan: NodePlan) -> dict[str, Any]:
         """Return what the node says of itself and of its time services (see ``node_agent.check``)."""
-        return self._ask(host, "check --plan -", to_json(plan).encode(), CHECK_TIMEOUT_S)
+        return _ask(remote, self.program, "check --plan -", to_json(plan).encode(), CHECK_TIMEOUT_S)
 
-    def start(self, host: Host, plan: NodePlan, run_key: str) -> None:
-        """Push plan and key, start the agent detached, return once its socket is bound."""
-        folder = plan.run_dir
-        host.ask(f"umask 077; mkdir -p {shell.path(folder)}")
-        host.write(f"{folder}/{PLAN_FILE}", to_json(plan).encode(), 0o600)
-        host.write(f"{folder}/{KEY_FILE}", run_key.encode(), 0o600)
-        self._ask(host, f"{plan.role} --plan {shell.path(folder)}/{PLAN_FILE} --detach", b"", START_TIMEOUT_S)
-
-    def see(self, host: Host, folder: str) -> Seen:
-        """Return whether the run folder's agent lives, and its last status."""
-        said = self._ask(host, f"status --run-dir {shell.path(folder)}")
-        status = said["status"]
-        return Seen(
-            said["alive"], None if status is None else NodeStatus.from_json(json.dumps(status)), said["problem"]
-        )
-
-    def stop(self, host: Host, folder: str) -> Stopped:
-        """Stop exactly the run folder's agent and destroy its key. Idempotent."""
-        timeout_s = 2 * STOP_TIMEOUT_S + 10
-        said = self._ask(host, f"stop --run-dir {shell.path(folder)} --timeout-s {STOP_TIMEOUT_S:g}", b"", timeout_s)
-        return Stopped(said["stopped"], said["was_alive"], said["problem"])
-
-    def checksum(self, host: Host, folder: str) -> None:
+    def checksum(self, remote: Remote, folder: str) -> None:
         """Let the node write SHA256SUMS over its journals."""
-        host.ask(self._command(f"checksum --run-dir {shell.path(folder)}"), timeout_s=CHECKSUM_TIMEOUT_S)
+        remote.ask(f"{self.program} checksum --run-dir {shell.path(folder)}", timeout_s=CHECKSUM_TIMEOUT_S)
 
-    def _command(self, arguments: str) -> str:
-        """Return the command line of one command of the agent."""
-        return f"{self._python} {ISOLATED} {shell.path(self._path)} {arguments}"
-
-    def _python_version(self, host: Host) -> str:
-        result = host.run(f"{self._python} {ISOLATED_ANY_VERSION} -c {shell.word(_VERSION)}")
-        oldest = ".".join(str(part) for part in OLDEST_PYTHON)
+    def _python_version(self, remote: Remote) -> str:
+        result = remote.run(f"{self._python} {ISOLATED_ANY_VERSION} -c {shell.word(_VERSION)}")
+        wanted = f"{remote.id}: remote_python: expected Python >= {'.'.join(str(part) for part in OLDEST_PYTHON)}"
         if result.exit_code != 0:
-            said = (result.stderr.strip().splitlines() or ["no message"])[-1]
-            raise PreflightError(
-                f"{host.id}: remote_python: expected Python >= {oldest} as {self._python}, got: {said}; {_others(host)}"
-            )
+            words = last_line(result.stderr, "no message")
+            raise PreflightError(f"{wanted} as {self._python}, got: {words}; {_others(remote)}")
         version = (answer(result.stdout).split() or ["nothing"])[0]
         if not _is_recent(version):
-            raise PreflightError(
-                f"{host.id}: remote_python: expected Python >= {oldest}, got {version}; {_others(host)}"
-            )
+            raise PreflightError(f"{wanted}, got {version}; {_others(remote)}")
         return version
 
-    def _ask(self, host: Host, arguments: str, stdin: bytes = b"", timeout_s: float = 20.0) -> dict[str, Any]:
-        command = self._command(f"--mark {MARK} {arguments}")
-        said = answer(host.ask(command, stdin=stdin, timeout_s=timeout_s)).partition("\n")[0]
-        try:
-            parsed = json.loads(said)
-        except ValueError:
-            parsed = None
-        if not isinstance(parsed, dict):
-            raise RemoteCommandError(f"{host.id}: agent {arguments}: expected one JSON object, got {said[:200]!r}")
-        return parsed
+
+def start_detached(remote: Remote, program: str, plan: NodePlan, run_key: str) -> None:
+    """Push plan and key, start the agent detached, return once its socket is bound."""
+    folder = shell.path(plan.run_dir)
+    remote.ask(f"umask 077; mkdir -p {folder}")
+    remote.write(f"{plan.run_dir}/{PLAN_FILE}", to_json(plan).encode(), 0o600)
+    remote.write(f"{plan.run_dir}/{KEY_FILE}", run_key.encode(), 0o600)
+    _ask(remote, program, f"{plan.role} --plan {folder}/{PLAN_FILE} --detach", timeout_s=START_TIMEOUT_S)
+
+
+def stop_detached(remote: Remote, program: str, folder: str) -> Stopped:
+    """Stop exactly the run folder's agent, by its recorded pid, and destroy its key. Idempotent."""
+    arguments = f"stop --run-dir {shell.path(folder)} --timeout-s {STOP_TIMEOUT_S:g}"
+    report = _ask(remote, program, arguments, timeout_s=2 * STOP_TIMEOUT_S + 10)
+    return Stopped(report["was_alive"], report["problem"])
+
+
+def see(remote: Remote, program: str, folder: str) -> Seen:
+    """Return whether the run folder's agent lives, and its last status."""
+    report = _ask(remote, program, f"status --run-dir {shell.path(folder)}")
+    status = report["status"]
+    return Seen(
+        report["alive"], None if status is None else NodeStatus.from_json(json.dumps(status)), report["problem"]
+    )
+
+
+def read_status(remote: Remote, folder: str) -> NodeStatus | None:
+    """Return the agent's status as its file tells it, without starting anything on the node; None if there is none."""
+    content = remote.read(f"{folder}/{STATUS_FILE}")
+    try:
+        return None if content is None else NodeStatus.from_json(content.decode())
+    except (ValueError, TypeError) as error:
+        raise RemoteCommandError(f"{remote.id}: {folder}/{STATUS_FILE}: {error}") from error
+
+
+def _ask(
+    remote: Remote, program: str, arguments: str, stdin: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S
+) -> dict[str, Any]:
+    """Return what a command of the agent answers. Raises RemoteCommandError for anything but one JSON object."""
+    text = answer(remote.ask(f"{program} --mark {MARK} {arguments}", stdin=stdin, timeout_s=timeout_s))
+    line = text.partition("\n")[0]
+    try:
+        report = json.loads(line)
+    except ValueError:
+        report = None
+    if not isinstance(report, dict):
+        raise RemoteCommandError(f"{remote.id}: agent {arguments}: expected one JSON object, got {line[:200]!r}")
+    return report
 
 
 def _is_recent(version: str) -> bool:
@@ -144,17 +145,8 @@ def _is_recent(version: str) -> bool:
     return all(part.isdecimal() for part in parts) and tuple(int(part) for part in parts) >= OLDEST_PYTHON
 
 
-def _others(host: Host) -> str:
+def _others(remote: Remote) -> str:
     """Return what to do about a Python that will not do, naming those of the node that would."""
-    found = host.run(_LOOK_FOR_PYTHONS).stdout.split()
-    there = f"to one that is there: {', '.join(found)}" if found else "to a newer one; none was found there"
+    pythons = remote.run(_LOOK_FOR_PYTHONS).stdout.split()
+    there = f"to one that is there: {', '.join(pythons)}" if pythons else "to a newer one; none was found there"
     return f"set remote_python in the cluster file {there}"
-
-
-def read_status(host: Host, folder: str) -> NodeStatus | None:
-    """Return the agent's status as its file tells it, without starting anything on the node; None if there is none."""
-    content = host.read(f"{folder}/{STATUS_FILE}")
-    try:
-        return None if content is None else NodeStatus.from_json(content.decode())
-    except (ValueError, TypeError) as error:
-        raise RemoteCommandError(f"{host.id}: {folder}/{STATUS_FILE}: {error}") from error

@@ -7,7 +7,7 @@
     │   └── ExperimentExistsError   2   the experiment exists already
     ├── PreflightError              3   a node or service is not fit: nothing was started
     ├── RunError                    4   the run could not be carried out; what there is was collected
-    │   ├── UnreachableError        4   no SSH connection (preflight reports it as 3)
+    │   ├── UnreachableError        4   no connection to a node (preflight reports it as 3)
     │   │   └── LostError           4   a connection that stood broke, amid an action
     │   ├── RemoteCommandError      4   a command on a node exited non-zero or printed what nobody can read
     │   └── DeadlineError           4   a condition did not come true in time
@@ -57,6 +57,11 @@ def cause(error: OSError | SubprocessError) -> str:
     return (f"{names}: " if names else "") + f"{error.strerror or error}{advice}"
 
 
+def last_line(text: str, otherwise: str = "it said nothing") -> str:
+    """Return the last line of what a program said, where the reason of its failure is."""
+    return (text.strip().splitlines() or [otherwise])[-1]
+
+
 class HarnessError(Exception):
     """Any failure of the harness; ``exit_code`` is what ``fab`` exits with."""
 
@@ -86,11 +91,11 @@ class RunError(HarnessError):
 
 
 class UnreachableError(RunError):
-    """No SSH connection to a host: who, where, why."""
+    """No connection to a node: who, where, why."""
 
 
 class LostError(UnreachableError):
-    """An SSH connection that stood broke amid an action, which may or may not have been carried out."""
+    """A connection that stood broke amid an action, which may or may not have been carried out."""
 
 
 class RemoteCommandError(RunError):

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness import interrupts, results
 from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, HarnessError, NothingRecordedError
-from harness.planning import RunSpec, new_run_id, new_run_key, node_plans, run_dir
-from harness.retry import again
+from harness.planning import RunSpec, new_run_id, new_run_key, node_plans
 from harness.run import collect, ending, launch, outcome, phases
 from harness.run.monitor import Watch
 from node_agent.contract.records import COLLECTED, DEPLOYED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from harness.agent import Agent
+    from harness.cluster import Cluster
     from harness.console import Console
     from harness.results import RunFolder
     from harness.session import Configs, Session
-    from harness.ssh.cluster import Cluster
     from node_agent.contract.plan import NodePlan
 
 INTERRUPTED: Final = "interrupted"
@@ -94,9 +93,7 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
     Raises RunError if it could not be carried out, after everything was stopped and collected.
     """
     run = _prepare(session, folder, configs)
-    watch = Watch(
-        run.cluster, run.agent, run.spec.run_id, {node_id: plan.run_dir for node_id, plan in run.plans.items()}
-    )
+    watch = Watch(run.cluster, run.agent, folder.manifest)
     session.begun = True
     with interrupts.told_of_interrupt(run.console.say):
         failure: str | None = None
@@ -203,7 +200,7 @@ def _keep_plan(node: NodeManifest, plan: NodePlan) -> None:
 
 def _manifest(session: Session, spec: RunSpec) -> Manifest:
     version = results.code_version(session.root) | {"agent_sha256": session.bundle().sha256}
-    hosts = session.cluster().hosts
+    remotes = session.cluster().remotes
     return Manifest(
         run_id=spec.run_id,
         experiment=spec.name,
@@ -218,7 +215,7 @@ def _manifest(session: Session, spec: RunSpec) -> Manifest:
             "coordinator": spec.coordinator.model_dump(),
             "worker": spec.worker.model_dump(),
         },
-        nodes={node.id: NodeManifest(node.id, node.role, hosts[node.id].place) for node in spec.cluster.nodes},
+        nodes={node.id: NodeManifest(node.id, node.role, remotes[node.id].place) for node in spec.cluster.nodes},
     )
 
 
@@ -227,11 +224,10 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
     manifest, cluster, agent = folder.manifest, session.cluster(), session.agent()
     if manifest.phase == DEPLOYED:
         raise ConfigError(f"experiment {folder.name}: expected one that was run, got one that is only deployed")
-    installed = cluster.each(again(lambda host: agent.install(host, session.bundle())))
+    installed = cluster.each(agent.install)
     spec = session.spec(folder, configs)
-    folders = {node.id: run_dir(spec.cluster, folder.name, node.id) for node in spec.cluster.nodes}
-    watch = Watch(cluster, agent, spec.run_id, folders)
-    seen = cluster.each(again(lambda host: agent.see(host, folders[host.id])), list(installed.ok))
+    watch = Watch(cluster, agent, manifest)
+    seen = launch.see(cluster, agent, folder.name, installed.ok)
     alive = [node_id for node_id, answer in seen.ok.items() if answer.alive]
     if alive:
         for error in installed.failed.values():

@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from harness import interrupts
+from harness import interrupts, shell
 from harness.errors import ConfigError, RunError
 from harness.planning import remote_base, run_dir
-from harness.retry import again
 from harness.run import launch
 from harness.run.monitor import Watch
-from harness.ssh import shell
 from node_agent.contract.records import COLLECTED, DEPLOYED, LOG_FILE, RUN_RUNNING
 
 if TYPE_CHECKING:
+    from harness.remote import Remote
     from harness.results import RunFolder
     from harness.session import Session
-    from harness.ssh.host import Host
 
 STATUS_COLUMNS: Final = ("node", "role", "agent", "phase", "outcome", "counts", "remark")
 
@@ -33,21 +31,19 @@ def status(session: Session, folder: RunFolder) -> None:
         session.console.say("its embedded cluster has ended with the fab that started it, and its hosts with it")
         return
     agent, cluster = session.agent(), session.cluster()
-    cluster.each(again(lambda host: agent.install(host, session.bundle())))
-    answers = cluster.each(again(lambda host: agent.see(host, run_dir(cluster.config, folder.name, host.id))))
+    cluster.each(agent.install)
+    answers = launch.see(cluster, agent, folder.name)
     rows = []
     for node_id, node in manifest.nodes.items():
         if node_id not in answers.ok:
             rows.append([node_id, node.role, "unknown", "", "", "", str(answers.failed[node_id])])
             continue
         seen = answers.ok[node_id]
-        now = seen.status
+        state, now = "alive" if seen.alive else "ended", seen.status
         counts = " ".join(f"{name}={count}" for name, count in now.counts.items() if count) if now else ""
         remark = seen.problem or (", ".join(now.waiting_for) or now.detail if now else "")
-        state = "alive" if seen.alive else "ended"
-        rows.append(
-            [node_id, node.role, state, now.phase if now else "", (now.outcome if now else "") or "", counts, remark]
-        )
+        phase, outcome = (now.phase, now.outcome or "") if now else ("", "")
+        rows.append([node_id, node.role, state, phase, outcome, counts, remark])
     session.console.table(f"{folder.name} on {manifest.cluster}", STATUS_COLUMNS, rows)
     answers.demand()
 
@@ -61,8 +57,8 @@ def logs(session: Session, folder: RunFolder, lines: int, *, follow: bool = Fals
         raise ConfigError(f"--lines: expected 0 or more, got {lines}")
     begun: dict[str, _Log] = {}
     if not session.gone(folder):
-        cluster = session.cluster()
-        answers = cluster.each(lambda host: _last_lines(host, run_dir(cluster.config, folder.name, host.id), lines))
+        config, name = session.cluster().config, folder.name
+        answers = session.cluster().each(lambda remote: _last_lines(remote, run_dir(config, name, remote.id), lines))
         begun = answers.ok
         for node_id, error in answers.failed.items():
             session.console.say(f"problem: {node_id}: {error}")
@@ -79,32 +75,31 @@ def logs(session: Session, folder: RunFolder, lines: int, *, follow: bool = Fals
 
 @dataclass
 class _Log:
-    """What has been shown of a node's log: its last text, and how many bytes of the file that was in all."""
+    """What has been shown of a node's log: its last text, and how many bytes of the file at ``path`` that was."""
 
+    path: str  # for the shell
     text: str
     shown_bytes: int
 
 
-def _last_lines(host: Host, folder: str, lines: int) -> _Log:
+def _last_lines(remote: Remote, folder: str, lines: int) -> _Log:
     """Return the end of a log as it is now; a line that is still being written is left for later."""
-    log = shell.path(f"{folder}/{LOG_FILE}")
-    size, _, text = host.ask(
-        shell.script(f"s=$(cat {log} 2>/dev/null | wc -c); echo $s; head -c $s {log} 2>/dev/null | tail -n {lines}")
-    ).partition("\n")
+    path = shell.path(f"{folder}/{LOG_FILE}")
+    command = f"s=$(cat {path} 2>/dev/null | wc -c); echo $s; head -c $s {path} 2>/dev/null | tail -n {lines}"
+    size, _, text = remote.ask(command).partition("\n")
     whole = text[: text.rfind("\n") + 1]
-    return _Log(whole, int(size) - len(text[len(whole) :].encode()))
+    return _Log(path, whole, int(size) - len(text[len(whole) :].encode()))
 
 
 def _follow(session: Session, folder: RunFolder, logs: dict[str, _Log]) -> None:
     """Show what is added to the logs until every agent that has one is over; no longer than a run may take."""
     cluster = session.cluster()
-    cluster.each(lambda host: session.agent().install(host, session.bundle()), list(logs))
-    folders = {node_id: run_dir(cluster.config, folder.name, node_id) for node_id in logs}
-    watch = Watch(cluster, session.agent(), folder.manifest.run_id, folders)
+    cluster.each(session.agent().install, logs)
+    watch = Watch(cluster, session.agent(), folder.manifest, logs)
 
     def still() -> str | None:
         views = watch.look()  # before the last lines are fetched: what an agent that is over wrote is then complete
-        answers = cluster.each(lambda host: _news(host, folders[host.id], logs[host.id]), list(logs))
+        answers = cluster.each(lambda remote: _news(remote, logs[remote.id]), logs, plain=True)
         for node_id, text in answers.ok.items():
             for line in text.splitlines():
                 session.console.say(f"{node_id}: {line}")
@@ -116,11 +111,9 @@ def _follow(session: Session, folder: RunFolder, logs: dict[str, _Log]) -> None:
     interrupts.until("end of the run", still, spec.lease_s, poll_s=1.0)
 
 
-def _news(host: Host, folder: str, log: _Log) -> str:
+def _news(remote: Remote, log: _Log) -> str:
     """Return the whole lines that were added since."""
-    text = host.ask(
-        shell.script(f"tail -c +{log.shown_bytes + 1} {shell.path(f'{folder}/{LOG_FILE}')} 2>/dev/null || true")
-    )
+    text = remote.ask(f"tail -c +{log.shown_bytes + 1} {log.path} 2>/dev/null || true")
     whole = text[: text.rfind("\n") + 1]
     log.shown_bytes += len(whole.encode())
     return whole
@@ -132,11 +125,11 @@ def stop(session: Session, folder: RunFolder) -> None:
         session.console.say("nothing to stop: its embedded cluster has ended, and its hosts with it")
         return
     agent, cluster = session.agent(), session.cluster()
-    cluster.each(again(lambda host: agent.install(host, session.bundle())))
+    cluster.each(agent.install)
     answers = launch.stop(cluster, agent, folder.name)
-    for node_id, answer in answers.ok.items():
-        said = "stopped" if answer.was_alive else "was not running"
-        session.console.say(f"{node_id}: {answer.problem or said}")
+    for node_id, stopped in answers.ok.items():
+        state = "stopped" if stopped.was_alive else "was not running"
+        session.console.say(f"{node_id}: {stopped.problem or state}")
     answers.demand()
 
 
@@ -152,42 +145,45 @@ def clean(session: Session, folder: RunFolder, *, force: bool, yes: bool = False
         session.console.say("nothing to clean: its embedded cluster has ended, and its hosts with it")
         return
     if folder.manifest.phase != COLLECTED and not force:
-        told = f"expected a collected run, got one that is {folder.manifest.phase}"
-        raise ConfigError(f"experiment {folder.name}: {told}; collect it first, or clean --force")
+        wrong = f"expected a collected run, got one that is {folder.manifest.phase}"
+        raise ConfigError(f"experiment {folder.name}: {wrong}; collect it first, or clean --force")
     agent, cluster = session.agent(), session.cluster()
-    cluster.each(again(lambda host: agent.install(host, session.bundle())))
-    seen = cluster.each(again(lambda host: agent.see(host, run_dir(cluster.config, folder.name, host.id))))
-    if alive := [node_id for node_id, answer in seen.ok.items() if answer.alive]:
+    cluster.each(agent.install)
+    seen = launch.see(cluster, agent, folder.name)
+    if alive := [node_id for node_id, state in seen.ok.items() if state.alive]:
         raise RunError(
             f"experiment {folder.name}: expected ended agents, got live ones on {', '.join(alive)}; stop first"
         )
-    listing = _ours(remote_base(cluster.config), folder.name, session.bundle().sha256)
+    listing = _ours(remote_base(cluster.config), folder.name, agent.bundle.sha256)
     remove = yes or force
-    answers = cluster.each(
-        lambda host: host.ask(shell.script(listing + (_REMOVE if remove else ""))).splitlines(), list(seen.ok)
-    )
+
+    def look_and_remove(remote: Remote) -> list[str]:
+        places = remote.ask(listing).splitlines()
+        if remove and places:
+            remote.ask(f"rm -rf -- {' '.join(shell.path(place) for place in places)}")
+        return places
+
+    answers = cluster.each(look_and_remove, seen.ok)
     for node_id, places in answers.ok.items():
-        said = "removed" if remove else "would remove"
-        session.console.say(f"{node_id}: {said} {' '.join(places)}" if places else f"{node_id}: nothing to remove")
+        done = "removed" if remove else "would remove"
+        session.console.say(f"{node_id}: {done} {' '.join(places)}" if places else f"{node_id}: nothing to remove")
     if not remove and any(answers.ok.values()):
         session.console.say("nothing was removed; to remove it: clean --yes")
     seen.demand()
     answers.demand()
 
 
-_REMOVE: Final = '; echo "$found" | while IFS= read -r place; do [ -z "$place" ] || rm -rf -- "$place"; done'
 _SHA256_GLOB: Final = "[0-9a-f]" * 64
 
 
 def _ours(base: str, experiment: str, keep: str) -> str:
-    """Return a script that finds, and prints, what of this project's may go from a node: one place a line."""
+    """Return a command that finds, and prints, what of this project's may go from a node: one place a line."""
     runs, cache = shell.path(f"{base}/runs"), shell.path(f"{base}/cache")
     own = shell.word(experiment)
     return (
-        f"found=$( [ -d {runs}/{own} ] && echo {runs}/{own}; "
+        f"[ -d {runs}/{own} ] && echo {runs}/{own}; "
         f"for d in {cache}/{_SHA256_GLOB}; do n=${{d##*/}}; "
         f"[ -d $d ] && [ $n != {keep} ] || continue; "
         f"for s in {runs}/*/*/status.json; do case $s in {runs}/{own}/*) ;; *) "
-        f'grep -qs $n "$s" && continue 2 ;; esac; done; echo $d; done ); '
-        f'[ -z "$found" ] || echo "$found"'
+        f'grep -qs $n "$s" && continue 2 ;; esac; done; echo $d; done'
     )

@@ -19,7 +19,7 @@ from harness.configuration import experiment
 from harness.console import Console
 from harness.errors import ConfigError, PreflightError, cause
 from harness.planning import RunSpec, require_services, require_two_ports
-from harness.ssh.cluster import Cluster, with_ssh_config
+from harness.ssh.cluster import connect, with_ssh_config
 from harness.ssh.route import given_by
 from harness.testbed import state as testbeds
 from node_agent.contract.experiment_name import LATEST
@@ -27,6 +27,7 @@ from node_agent.contract.records import DEPLOYED
 
 if TYPE_CHECKING:
     from harness.check.preflight import Preflight
+    from harness.cluster import Cluster
     from harness.configuration.experiment import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
     from harness.localcluster import LocalCluster
     from harness.results import RunFolder
@@ -75,7 +76,7 @@ class Session:
     def select(self, name: str, *, direct: bool = False) -> None:
         """Select the cluster for the tasks that follow; ``direct`` leaves out its gateway."""
         if (name, direct) != (self._selected, self._direct):
-            self.disconnect()
+            self.close()
             self.deployed = None
         self._selected, self._direct = name, direct
         self.cluster_config()
@@ -108,15 +109,10 @@ class Session:
             settings = self.fabric_settings
             if wanted.testbed:
                 wanted, settings = on_testbed(wanted, settings)
-            self._cluster = Cluster(wanted, settings)
+            self._cluster = connect(wanted, settings)
             for note in self._cluster.notes:
                 self.console.say(f"note: {note}")
         return self._cluster
-
-    @property
-    def local(self) -> LocalCluster | None:
-        """Return the embedded cluster, if one is running."""
-        return self._local
 
     # --- the experiment
 
@@ -183,14 +179,14 @@ class Session:
 
     def agent(self) -> Agent:
         """Return the agent of this source tree, for the connected cluster."""
-        return Agent(self.cluster().config, self.bundle().sha256)
+        return Agent(self.cluster().config, self.bundle())
 
     def check(self, configs: Configs, *, show: bool = False) -> Preflight:
         """Return the preflight table for these configurations; a chain asks only once. Does not judge it."""
         known = self._checked
         if known is None or (known[0].coordinator, known[0].worker) != (configs.coordinator, configs.worker):
             begin = time.monotonic()
-            found = preflight.check(self.cluster(), self.agent(), self.bundle(), configs.coordinator, configs.worker)
+            found = preflight.check(self.cluster(), self.agent(), configs.coordinator, configs.worker)
             self.check_s = time.monotonic() - begin
             known = self._checked = (configs, found)
             show = True
@@ -204,7 +200,7 @@ class Session:
         """Remember an outcome for the end of the chain; the highest wins."""
         self.exit_code = max(self.exit_code, exit_code)
 
-    def disconnect(self) -> None:
+    def close(self) -> None:
         """Close connections, and the embedded cluster with its hosts."""
         try:
             if self._cluster is not None:
@@ -215,10 +211,6 @@ class Session:
             if self._local is not None:
                 self._local.close()
                 self._local = None
-
-    def close(self) -> None:
-        """End everything that lives as long as this process."""
-        self.disconnect()
 
 
 def on_testbed(wanted: ClusterConfig, settings: Any) -> tuple[ClusterConfig, Any]:

@@ -10,16 +10,15 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+from harness import shell
 from harness.errors import PreflightError
 from harness.remote_python import ISOLATED, MARK, answer
-from harness.retry import again
-from harness.ssh import shell
 from node_agent.contract.servers import is_ipv6, no_ipv6
 
 if TYPE_CHECKING:
+    from harness.cluster import Cluster
     from harness.configuration.experiment import NodeConfig
-    from harness.ssh.channels import Result
-    from harness.ssh.cluster import Cluster
+    from harness.remote import Result
 
 # Prints all IPv4 addresses of a name, in the name service's order; "ipv6" where it has IPv6 addresses alone.
 _RESOLVE: Final = f"""
@@ -80,8 +79,7 @@ def _address(cluster: Cluster, node: NodeConfig, peer: NodeConfig) -> str:
 
 def _ask(cluster: Cluster, node: NodeConfig, program: str, *words: str) -> Result:
     python = f"{shell.path(cluster.config.remote_python)} {ISOLATED} -c {shell.word(program)}"
-    command = " ".join((python, *map(shell.word, words)))
-    return again(lambda host: host.run(command))(cluster.hosts[node.id])
+    return cluster.remotes[node.id].run(" ".join((python, *map(shell.word, words))))
 
 
 def _is_address(text: str) -> bool:

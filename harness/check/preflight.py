@@ -9,18 +9,15 @@ from harness.check import rehearsal
 from harness.check.addresses import resolve
 from harness.errors import HarnessError, PreflightError, RemoteCommandError
 from harness.planning import RunSpec, new_run_id, node_plans
-from harness.retry import again
 from node_agent.contract.records import CHRONOTICK, CHRONY, NO_TLS, NTP, OK, UNTRUSTED_CERTIFICATE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from harness.agent import Agent
-    from harness.bundle import Bundle
+    from harness.cluster import Cluster
     from harness.configuration.experiment import ClusterConfig, CoordinatorConfig, WorkerConfig
-    from harness.ssh.cluster import Cluster
-    from harness.ssh.host import Host
-    from node_agent.contract.plan import NodePlan
+    from harness.remote import Remote
 
 LEAST_FREE_BYTES: Final = 200_000_000
 _NO_HTTP: Final = {"ReadError", "RemoteProtocolError", "http_400"}
@@ -116,18 +113,16 @@ class Preflight:
             raise PreflightError("\n".join(self.problems))
 
 
-def check(
-    cluster: Cluster, agent: Agent, bundle: Bundle, coordinator: CoordinatorConfig, worker: WorkerConfig
-) -> Preflight:
+def check(cluster: Cluster, agent: Agent, coordinator: CoordinatorConfig, worker: WorkerConfig) -> Preflight:
     """Put the agent into every node's cache and let it check the node; change nothing else. Never raises for a node."""
     spec = RunSpec("check", new_run_id(), cluster.config, coordinator, worker)
 
-    def prepare(host: Host) -> None:
-        rehearsal.hear(host)
-        agent.install(host, bundle)
-        rehearsal.use_files(host, cluster.config)
+    def prepare(remote: Remote) -> None:
+        rehearsal.hear(remote)
+        agent.install(remote)
+        rehearsal.use_files(remote, cluster.config)
 
-    installed = cluster.each(again(prepare))
+    installed = cluster.each(prepare)
     wrong: dict[str, HarnessError] = dict(installed.failed)
     try:
         addresses = resolve(cluster)
@@ -136,11 +131,12 @@ def check(
         if not wrong:
             wrong = {cluster.config.coordinator.id: error}
     plans = node_plans(spec, addresses)
-    checked = cluster.each(again(_asking(agent, plans)), [node_id for node_id in installed.ok if node_id not in wrong])
+    fit = [node_id for node_id in installed.ok if node_id not in wrong]
+    checked = cluster.each(lambda remote: agent.check(remote, plans[remote.id]), fit)
     wrong |= checked.failed
     rows = []
     for node in cluster.config.nodes:
-        row = NodeCheck(node.id, node.role, cluster.hosts[node.id].place)
+        row = NodeCheck(node.id, node.role, cluster.remotes[node.id].place)
         try:
             if node.id in wrong:
                 raise wrong[node.id]
@@ -148,10 +144,6 @@ def check(
         except HarnessError as error:
             rows.append(NodeCheck(node.id, node.role, row.host, problems=(str(error),)))
     return Preflight(tuple(rows), addresses)
-
-
-def _asking(agent: Agent, plans: Mapping[str, NodePlan]) -> Callable[[Host], dict[str, Any]]:
-    return lambda host: agent.check(host, plans[host.id])
 
 
 def _judged(row: NodeCheck, said: dict[str, Any], cluster: ClusterConfig, worker: WorkerConfig) -> NodeCheck:

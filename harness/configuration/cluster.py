@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from harness.configuration.base import Port, Positive, Strict
 from harness.configuration.yaml_files import problem
@@ -49,29 +49,44 @@ class VirtualClockConfig(Strict):
             raise problem("", "a virtual clock", str(error)) from None
 
 
+def _host_name(host: str) -> str:
+    if not _HOST.fullmatch(host):
+        raise problem("", "a host name or address", host)
+    return host
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
+NotEmpty = Annotated[str, Field(min_length=1)]
+
+
 class SshConfig(Strict):
-    """How to reach one host. What is left out comes from the user's ssh_config."""
+    """How to log in to one host. What is left out comes from the user's ssh_config."""
 
-    host: str
-    user: str | None = Field(default=None, min_length=1)
+    host: HostName
+    user: NotEmpty | None = None
     port: Port | None = None
-    identity_file: str | None = Field(default=None, min_length=1)
-
-    @field_validator("host")
-    @classmethod
-    def _host_is_a_name(cls, host: str) -> str:
-        if not _HOST.fullmatch(host):
-            raise problem("", "a host name or address", host)
-        return host
+    identity_file: NotEmpty | None = None
 
 
-class NodeConfig(SshConfig):
-    """One node. ``address`` is where the others reach it and what its agent binds (else ``host``)."""
+class NodeConfig(Strict):
+    """One node. ``address`` is where the others reach it and what its agent binds (else ``host``).
 
+    ``user``, ``port`` and ``identity_file`` are for SSH alone, if that is how the node is reached.
+    """
+
+    host: HostName
+    user: NotEmpty | None = None
+    port: Port | None = None
+    identity_file: NotEmpty | None = None
     id: str
     role: Literal["worker", "coordinator"]
     address: str | None = None
     virtual_clock: VirtualClockConfig | None = None
+
+    @property
+    def ssh(self) -> SshConfig:
+        """Return how to log in."""
+        return SshConfig(host=self.host, user=self.user, port=self.port, identity_file=self.identity_file)
 
     @field_validator("id")
     @classmethod
@@ -83,11 +98,11 @@ class NodeConfig(SshConfig):
     @field_validator("address")
     @classmethod
     def _address_is_narrow(cls, address: str | None) -> str | None:
-        if address is not None and is_ipv6(address):
+        if address is None:
+            return None
+        if is_ipv6(address):
             raise problem("", _NO_IPV6, address)
-        if address is not None and not _HOST.fullmatch(address):
-            raise problem("", "a host name or address", address)
-        if address is not None and is_wildcard(address):
+        if is_wildcard(_host_name(address)):
             raise problem("", "the address of one interface", address)
         return address
 

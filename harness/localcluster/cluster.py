@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import shutil
 import subprocess
 import sys
@@ -15,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from harness.configuration.experiment import split_host_port, split_url
 from harness.environment import known_environment
-from harness.errors import ConfigError, PreflightError
+from harness.errors import ConfigError, PreflightError, last_line
 from harness.localcluster.claims import claim
 from harness.localcluster.messages import MARK, Failed, HostOrder, Order, Ready, read_report
-from harness.localcluster.processes import descendants, kill_all
+from harness.localcluster.processes import end_with_its_pipes, read_line
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import IO
 
     from harness.configuration.experiment import ClusterConfig, NodeConfig
@@ -51,18 +48,14 @@ class LocalCluster:
 
     def close(self) -> None:
         """End every process of the cluster and remove its folder. Idempotent."""
-        _end(self._supervisor)
+        end_with_its_pipes(self._supervisor, CLOSE_DEADLINE_S)
         self._claims.close()
-        shutil.rmtree(
-            self.root, ignore_errors=True
-        )  # there is nothing left to remove, unless the supervisor was killed
+        shutil.rmtree(self.root, ignore_errors=True)  # there is nothing left, unless the supervisor was killed
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -92,7 +85,7 @@ def start(config: ClusterConfig, deadline_s: float = START_DEADLINE_S) -> LocalC
             ready = _await_ready(supervisor, order, deadline_s, errors)
             return LocalCluster(_filled_in(config, ready), ready, supervisor, claims)
         except BaseException:
-            _end(supervisor)
+            end_with_its_pipes(supervisor, CLOSE_DEADLINE_S)
             claims.close()
             raise
 
@@ -112,16 +105,14 @@ def _order(config: ClusterConfig, deadline_s: float) -> Order:
         )
     if len(config.ntp_server) > 1:
         raise ConfigError(f"cluster {config.name}: ntp_server: expected at most one, got {config.ntp_server!r}")
-    chronotick = None
-    if config.chronotick_server is not None:
-        host, port = split_url(config.chronotick_server)
-        chronotick = f"{host}:{port}"
-    ntp = None
-    if config.ntp_server:
-        host, port = split_host_port(config.ntp_server[0])
-        ntp = f"{host}:{port}"
+    chronotick = None if config.chronotick_server is None else _listen(*split_url(config.chronotick_server))
+    ntp = _listen(*split_host_port(config.ntp_server[0])) if config.ntp_server else None
     hosts = [HostOrder(node.id, node.address or node.host, node.port or 0) for node in config.nodes]
     return Order(hosts, ntp, chronotick, deadline_s)
+
+
+def _listen(host: str, port: int) -> str:
+    return f"{host}:{port}"
 
 
 def _await_ready(supervisor: subprocess.Popen[bytes], order: Order, deadline_s: float, errors: IO[bytes]) -> Ready:
@@ -130,32 +121,17 @@ def _await_ready(supervisor: subprocess.Popen[bytes], order: Order, deadline_s: 
     with contextlib.suppress(BrokenPipeError):  # it ended already; the answer below says why
         supervisor.stdin.write(order.to_json().encode() + b"\n")
     deadline = time.monotonic() + deadline_s + 1  # it keeps the same deadline itself
-    text = _read_line(supervisor.stdout, deadline)
+    text = read_line(supervisor.stdout, deadline)
     while text.endswith(b"\n") and not text.startswith(MARK.encode()):
-        text = _read_line(supervisor.stdout, deadline)
+        text = read_line(supervisor.stdout, deadline)
     if not text.endswith(b"\n"):
         errors.seek(0)
-        said = errors.read().decode(errors="replace").strip().splitlines()
-        why = said[-1] if said else "it said nothing"
+        why = last_line(errors.read().decode(errors="replace"))
         raise PreflightError(f"embedded cluster: the supervisor was not ready within {deadline_s:g} s: {why}")
     report = read_report(text.decode())
     if isinstance(report, Failed):
         raise PreflightError(f"embedded cluster: {report.problem}")
     return report
-
-
-def _read_line(pipe: IO[bytes], deadline: float) -> bytes:
-    """Read up to a newline; less, if the pipe ends or the deadline (monotonic s) passes first."""
-    text = b""
-    while not text.endswith(b"\n"):
-        left_s = deadline - time.monotonic()
-        if left_s <= 0 or not select.select([pipe], [], [], left_s)[0]:
-            break
-        data = os.read(pipe.fileno(), 1)  # no further than this line
-        if not data:
-            break
-        text += data
-    return text
 
 
 def _filled_in(config: ClusterConfig, ready: Ready) -> ClusterConfig:
@@ -177,16 +153,3 @@ def _filled_in(config: ClusterConfig, ready: Ready) -> ClusterConfig:
     if "chronotick" in ready.services:
         changes["chronotick_server"] = f"http://{ready.services['chronotick'].address}"
     return config.model_copy(update=changes)
-
-
-def _end(supervisor: subprocess.Popen[bytes]) -> None:
-    """Close the life line and wait; what does not end by itself is killed, descendants first."""
-    for pipe in (supervisor.stdin, supervisor.stdout):
-        if pipe is not None:
-            pipe.close()
-    try:
-        supervisor.wait(CLOSE_DEADLINE_S)
-    except subprocess.TimeoutExpired:
-        kill_all(descendants(supervisor.pid))
-        supervisor.kill()
-        supervisor.wait()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import asyncssh
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 ALGORITHM = "ssh-ed25519"
@@ -35,8 +34,3 @@ def known_host_line(address: str, port: int, key: asyncssh.SSHKey) -> bytes:
     """Return the known_hosts line of one host (sshd(8)); only port 22 goes without brackets."""
     name = address if port == 22 else f"[{address}]:{port}"
     return name.encode() + b" " + key.export_public_key("openssh").strip() + b"\n"
-
-
-def write_known_hosts(path: Path, lines: Iterable[bytes]) -> None:
-    """Write a known_hosts file."""
-    write_private(path, b"".join(lines))

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import time
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import IO
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 ZOMBIE = "Z"
@@ -86,6 +88,33 @@ def kill_all(processes: Iterable[Process], number: signal.Signals = signal.SIGKI
     for process in processes:
         if process.state != ZOMBIE:
             send(process, number)
+
+
+def end_with_its_pipes(supervisor: subprocess.Popen[bytes], patience_s: float) -> None:
+    """Close a supervisor's life line and wait; what does not end by itself is killed, descendants first."""
+    for pipe in (supervisor.stdin, supervisor.stdout):
+        if pipe is not None:
+            pipe.close()
+    try:
+        supervisor.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        kill_all(descendants(supervisor.pid))
+        supervisor.kill()
+        supervisor.wait()
+
+
+def read_line(pipe: IO[bytes], deadline: float) -> bytes:
+    """Read up to a newline; less, if the pipe ends or the deadline (monotonic s) passes first."""
+    text = b""
+    while not text.endswith(b"\n"):
+        left_s = deadline - time.monotonic()
+        if left_s <= 0 or not select.select([pipe], [], [], left_s)[0]:
+            break
+        data = os.read(pipe.fileno(), 1)  # no further than this line
+        if not data:
+            break
+        text += data
+    return text
 
 
 class Child:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from harness.environment import known_environment
+from harness.errors import last_line
 from harness.localcluster.messages import Service
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ async def start_service(name: str, address: str, folder: Path, children: Childre
     line = await _announcement(child.popen)
     words = line.split()
     if len(words) != 3 or words[0] != "listening":
-        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise ServiceError(said[-1] if said else f"{name}: expected 'listening KIND HOST:PORT', got {line!r}")
+        silent = f"{name}: expected 'listening KIND HOST:PORT', got {line!r}"
+        raise ServiceError(last_line(log.read_text(encoding="utf-8", errors="replace"), silent))
     return Service(words[2], child.pid)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import asyncssh
 
 from harness.localcluster.embedded_host import EmbeddedHost
-from harness.localcluster.keys import make_key, write_key, write_known_hosts
+from harness.localcluster.keys import make_key, write_key, write_private
 from harness.localcluster.messages import Failed, Host, Order, Ready
 from harness.localcluster.processes import Children, become_subreaper
 from harness.localcluster.services import CHRONOTICK, NTP, ServiceError, start_service
@@ -103,7 +103,7 @@ async def _start(order: Order, root: Path, children: Children, hosts: list[Embed
         for task in starting:
             task.cancel()
         await asyncio.gather(*starting, return_exceptions=True)
-    write_known_hosts(known_hosts_file, (host.known_host_line() for host in hosts))
+    write_private(known_hosts_file, b"".join(host.known_host_line() for host in hosts))
     return Ready(
         root=str(root),
         epoch_ns=epoch_ns,

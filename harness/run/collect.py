@@ -1,4 +1,4 @@
-"""Bringing the nodes' files home: by rsync, else by SFTP, verified the same way; nothing at home is ever made worse.
+"""Bringing the nodes' files home, verified; nothing at home is ever made worse.
 
 A node writes SHA256SUMS over its own files, everything is copied beside its final place and checked there, and only a
 set that contains what is already at home replaces it.
@@ -8,48 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import signal
-import subprocess
 import tempfile
-import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import CollectionError, NothingRecordedError, UnreachableError
 from harness.planning import run_dir
 from harness.results import told_of_disk
-from harness.retry import again
 from harness.run.assembly import assemble
-from harness.ssh import rsync
+from node_agent.contract.plan import KEY_FILE
 from node_agent.contract.records import CHECKSUMS_FILE, STATUS_FILE, NodeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.agent import Agent
+    from harness.cluster import Cluster
     from harness.errors import HarnessError
+    from harness.remote import Remote
     from harness.results import RunFolder
-    from harness.ssh.cluster import Cluster
-    from harness.ssh.host import Host
 
-RSYNC: Final = "rsync"
-SFTP: Final = "sftp"
-RSYNC_TIMEOUT_S: Final = 1800.0
-RSYNCS_AT_ONCE: Final = 4  # each logs in at the gateway anew, where MaxStartups refuses too many
 _NOT_DATA: Final = {CHECKSUMS_FILE, STATUS_FILE}  # these change as a whole; everything else is append-only
-
-
-_rsyncs = threading.BoundedSemaphore(RSYNCS_AT_ONCE)
-
-
-@dataclass(frozen=True)
-class Collected:
-    """How one node's files came home: ``by`` rsync or sftp, and why not by rsync."""
-
-    by: str
-    remark: str = ""
 
 
 def collect(cluster: Cluster, agent: Agent, folder: RunFolder, delays_s: Sequence[float]) -> dict[str, HarnessError]:
@@ -58,10 +38,9 @@ def collect(cluster: Cluster, agent: Agent, folder: RunFolder, delays_s: Sequenc
     Returns, by node, what went wrong: a node that cannot be collected does not keep the others from it. One that cannot
     be reached, but of which all is at home, is complete.
     """
-    answers = cluster.each(again(lambda host: _collect_node(cluster, host, agent, folder)))
+    answers = cluster.each(lambda remote: _collect_node(cluster, remote, agent, folder))
     for node_id, how in answers.ok.items():
-        node = folder.manifest.nodes[node_id]
-        node.collected_by = how.by + (f" ({how.remark})" if how.remark else "")
+        folder.manifest.nodes[node_id].collected_by = how
     verify(folder)
     assemble(folder, delays_s)
     return {node_id: error for node_id, error in answers.failed.items() if not _whole(folder, node_id, error)}
@@ -124,91 +103,42 @@ def accept(staged: Path, home: Path) -> None:
         new.replace(home / new.name)
 
 
-def _collect_node(cluster: Cluster, host: Host, agent: Agent, folder: RunFolder) -> Collected:
-    remote = run_dir(cluster.config, folder.name, host.id)
-    home = folder.raw(host.id)
-    if not any(name.endswith(".csv") for name in host.list(remote) or {}):
-        return _kept(host, folder, home)
-    agent.checksum(host, remote)
+def _collect_node(cluster: Cluster, remote: Remote, agent: Agent, folder: RunFolder) -> str:
+    """Bring one node's files home, verified; return how they came."""
+    there, home = run_dir(cluster.config, folder.name, remote.id), folder.raw(remote.id)
+    if not any(name.endswith(".csv") for name in remote.list(there) or {}):
+        return _kept(remote.id, folder, home)
+    agent.checksum(remote, there)
     with told_of_disk(home):
         home.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home.parent, prefix=f".{host.id}-") as scratch:
+        with tempfile.TemporaryDirectory(dir=home.parent, prefix=f".{remote.id}-") as scratch:
             staged = Path(scratch)
-            how = _copy(cluster, host, remote, staged)
+            how = remote.fetch(there, staged, without=(KEY_FILE,))
             try:
                 verify_checksums(staged)
                 accept(staged, home)
             except CollectionError as error:
-                raise CollectionError(f"{host.id}: {error}") from None
+                raise CollectionError(f"{remote.id}: {error}") from None
     return how
 
 
-def _kept(host: Host, folder: RunFolder, home: Path) -> Collected:
+def _kept(node_id: str, folder: RunFolder, home: Path) -> str:
     """Return how the node came home earlier, if all of it did: it has nothing more to give (``fab clean``)."""
     try:
         verify_checksums(home)
     except CollectionError as error:
         if any(home.glob("*.csv")):
-            raise CollectionError(f"{host.id}: nothing is left there, and at home: {error}") from None
-        raise NothingRecordedError(f"{host.id}: nothing was recorded there") from None
-    return Collected(folder.manifest.nodes[host.id].collected_by or SFTP)
-
-
-def _copy(cluster: Cluster, host: Host, remote: str, staged: Path) -> Collected:
-    """Copy by rsync if both ends have it and it works, else by SFTP, saying why."""
-    remark = _why_no_rsync(host)
-    if remark is None:
-        try:
-            with _rsyncs:
-                _rsync(rsync.argv(host.node, cluster.ssh_argv(host), remote, staged))
-            return Collected(RSYNC)
-        except CollectionError as error:
-            remark = str(error)
-    names = host.list(remote)
-    if names is None:
-        raise CollectionError(f"{host.id}: expected the run folder {remote}, got none there")
-    for name in names:
-        if name.endswith((".csv", ".log")) or name in {STATUS_FILE, CHECKSUMS_FILE, "plan.json", "agent.pid"}:
-            host.fetch(f"{remote}/{name}", staged / name)
-    return Collected(SFTP, remark)
-
-
-def _why_no_rsync(host: Host) -> str | None:
-    if program := rsync.missing_here():
-        return f"no {program} on this machine"
-    if host.run("command -v rsync").exit_code != 0:
-        return f"no rsync on {host.id}"
-    return None
-
-
-def _rsync(argv: list[str]) -> None:
-    """Run rsync in a session of its own: Ctrl-C at the terminal must not cut a collection short."""
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",  # a host's banner may be in any encoding
-        start_new_session=True,
-    )
-    try:
-        _, said = process.communicate(timeout=RSYNC_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        raise CollectionError(f"rsync did not end within {RSYNC_TIMEOUT_S:g} s") from None
-    if process.returncode != 0:
-        last_words = " ".join(said.strip().splitlines()[-2:])  # before them come the hosts' banners
-        raise CollectionError(f"rsync failed: {last_words[:300]}")
+            raise CollectionError(f"{node_id}: nothing is left there, and at home: {error}") from None
+        raise NothingRecordedError(f"{node_id}: nothing was recorded there") from None
+    return folder.manifest.nodes[node_id].collected_by or "an earlier collection"
 
 
 def _begins(old: Path, new: Path) -> bool:
     """Return whether the file ``new`` starts with all of ``old``."""
     if not new.is_file() or new.stat().st_size < old.stat().st_size:
         return False
-    with old.open("rb") as mine, new.open("rb") as theirs:
-        while chunk := mine.read(1 << 20):
-            if theirs.read(len(chunk)) != chunk:
+    with old.open("rb") as kept, new.open("rb") as fetched:
+        while chunk := kept.read(1 << 20):
+            if fetched.read(len(chunk)) != chunk:
                 return False
     return True

@@ -10,14 +10,17 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from harness.agent import Agent, read_status
+from harness.agent import read_status, see
+from harness.planning import run_dir
 from node_agent.contract.records import FINISHED, FINISHED_OK, NodeStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from harness.ssh.cluster import Cluster
-    from harness.ssh.host import Host
+    from harness.agent import Agent
+    from harness.cluster import Cluster
+    from harness.remote import Remote
+    from node_agent.contract.records import Manifest
 
 SILENT_AFTER_S: Final = 5.0
 
@@ -55,15 +58,15 @@ class NodeView:
 class Watch:
     """The agents of one run, looked at together."""
 
-    def __init__(self, cluster: Cluster, agent: Agent, run_id: str, folders: Mapping[str, str]) -> None:
-        """Watch the agents whose run folders are ``folders`` (by node id)."""
-        self._cluster, self._agent, self._run_id, self._folders = cluster, agent, run_id, folders
-        self.views = {node_id: NodeView() for node_id in folders}
+    def __init__(self, cluster: Cluster, agent: Agent, run: Manifest, nodes: Iterable[str] | None = None) -> None:
+        """Watch the agents of a run on all its nodes, or those named."""
+        self._cluster, self._agent, self._run = cluster, agent, run
+        self.views = {node_id: NodeView() for node_id in (run.nodes if nodes is None else nodes)}
 
     def look(self, nodes: Iterable[str] | None = None) -> dict[str, NodeView]:
         """Ask all nodes (or those named) at the same time and return what is known of everyone."""
         names = [name for name in (self.views if nodes is None else nodes) if not self.views[name].over]
-        answers = self._cluster.each(self._look_at, names)
+        answers = self._cluster.each(self._look_at, names, plain=True)  # what cannot be seen now is looked at again
         for node_id, error in answers.failed.items():
             view = self.views[node_id]
             view.problem, view.silent_s = str(error), view.silent_s or time.monotonic()
@@ -71,13 +74,13 @@ class Watch:
             self.views[node_id].silent_s = None
         return self.views
 
-    def _look_at(self, host: Host) -> None:
-        view, folder = self.views[host.id], self._folders[host.id]
-        status = read_status(host, folder)
-        if status is not None and status.run_id == self._run_id and status != view.status:
+    def _look_at(self, remote: Remote) -> None:
+        view, folder = self.views[remote.id], run_dir(self._cluster.config, self._run.experiment, remote.id)
+        status = read_status(remote, folder)
+        if status is not None and status.run_id == self._run.run_id and status != view.status:
             view.status, view.changed_s, view.problem = status, time.monotonic(), ""
         elif time.monotonic() - view.changed_s > SILENT_AFTER_S:
-            seen = self._agent.see(host, folder)
+            seen = see(remote, self._agent.program, folder)
             view.changed_s = time.monotonic()
             view.status = seen.status or view.status
             if not seen.alive and not view.over:

@@ -12,19 +12,18 @@ import secrets
 import shlex
 import threading
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import paramiko
 
-from harness.errors import RemoteCommandError
+from harness.errors import RemoteCommandError, last_line
+from harness.remote import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CONNECT_TIMEOUT_S: Final = 10
-COMMAND_TIMEOUT_S: Final = 20.0
 ALIVE_TIMEOUT_S: Final = 5.0
 TRANSFER_STALL_S: Final = 20.0
 SSH_ERRORS: Final = (paramiko.SSHException, paramiko.SFTPError, OSError, EOFError)
@@ -39,25 +38,7 @@ _NO_STATUS: Final = -1  # paramiko's word for none: the command was killed, or t
 _MARK: Final = f"chronotick-{secrets.token_hex(8)}"
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What a remote command left behind, its output byte for byte."""
-
-    exit_code: int
-    output: bytes
-    stderr: str
-
-
-@dataclass(frozen=True)
-class Result:
-    """The same, its output as text."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-
-def run_command(transport: paramiko.Transport, command: str, stdin: bytes, timeout_s: float) -> Ran:
+def run_command(transport: paramiko.Transport, command: str, stdin: bytes, timeout_s: float) -> Result:
     """Run a command with /bin/sh, whatever the login shell is.
 
     Raises TimeoutError after ``timeout_s``, RemoteCommandError if the login shell ends before the command begins.
@@ -88,12 +69,12 @@ def run_command(transport: paramiko.Transport, command: str, stdin: bytes, timeo
         channel.close()
     mark = f"{_MARK}\n".encode()
     if mark not in stdout:
-        words = (stdout + stderr).decode("utf-8", "replace").strip().splitlines()
-        told = words[-1] if words else "it said nothing"
-        advice = "" if words else "; does a .bashrc or .profile there end it?"
-        raise RemoteCommandError(f"its login shell ended (exit {exit_code}) before it ran {command}: {told}{advice}")
-    said = stderr.partition(mark)[2] if mark in stderr else stderr
-    return Ran(exit_code, stdout.partition(mark)[2], said.decode("utf-8", "replace"))
+        words = (stdout + stderr).decode("utf-8", "replace")
+        why = last_line(words)
+        advice = "" if words.strip() else "; does a .bashrc or .profile there end it?"
+        raise RemoteCommandError(f"its login shell ended (exit {exit_code}) before it ran {command}: {why}{advice}")
+    errors = stderr.partition(mark)[2] if mark in stderr else stderr
+    return Result(exit_code, stdout.partition(mark)[2], errors.decode("utf-8", "replace"))
 
 
 def _session(transport: paramiko.Transport, timeout_s: float) -> paramiko.Channel:
@@ -159,22 +140,19 @@ class Stall:
 @contextlib.contextmanager
 def _ended_after(channel: paramiko.Channel, timeout_s: float) -> Iterator[None]:
     """Limit what paramiko would wait for without end: close the channel after ``timeout_s``. Raises TimeoutError."""
-    fired = []
+    fired = threading.Event()
 
     def fire() -> None:
-        fired.append(True)
+        fired.set()
         channel.close()
 
-    timer = threading.Timer(timeout_s, fire)
-    timer.start()
     try:
-        yield
+        with calling_after(timeout_s, fire):
+            yield
     except paramiko.SSHException:
-        if fired:
+        if fired.is_set():
             raise TimeoutError from None
         raise
-    finally:
-        timer.cancel()
 
 
 def end_sftp(sftp: paramiko.SFTPClient) -> None:
@@ -234,9 +212,9 @@ def reason(error: Exception) -> str:
     if isinstance(error, paramiko.AuthenticationException):
         return f"login refused ({error}); check user and identity_file, or ssh-add your key"
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
-        said = str(error).removeprefix("Incompatible ssh peer ").strip("()")
-        told = "`ssh -vv` to it shows what it offers, `ssh -G` what is asked for"
-        return f"{said}: it and we have none in common; {told}; let either allow one more"
+        what = str(error).removeprefix("Incompatible ssh peer ").strip("()")
+        advice = "`ssh -vv` to it shows what it offers, `ssh -G` what is asked for"
+        return f"{what}: it and we have none in common; {advice}; let either allow one more"
     if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
         reasons = {getattr(attempt, "strerror", None) or str(attempt) for attempt in error.errors.values()}
         return f"{', '.join(sorted(reasons))}; is the host up, and sshd on that port?"

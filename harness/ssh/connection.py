@@ -35,33 +35,14 @@ class Connection:
 
     def __init__(self, route: Route, hop: Connection | None, trust: Trust, secrets: Secrets) -> None:
         """Prepare. ``hop`` is the connection to the host before this one, if there is one."""
-        self._options: SshOptions = route.options
-        self.route = route
+        options = route.options
+        self.route, self.options = route, options
+        self.place = f"{options.user}@{options.host}:{options.port}"  # after ssh_config had its say
         self.hop = hop
         self._secrets = secrets
-        self._host_keys = HostKeys(route.options, trust)
-        self._timeout_s = route.options.connect_timeout_s or CONNECT_TIMEOUT_S
+        self._host_keys = HostKeys(options, trust)
+        self._timeout_s = options.connect_timeout_s or CONNECT_TIMEOUT_S
         self._opening = threading.RLock()  # a hop is many connections' own
-
-    @property
-    def host(self) -> str:
-        """Return where the host is."""
-        return self._options.host
-
-    @property
-    def user(self) -> str:
-        """Return who logs in."""
-        return self._options.user
-
-    @property
-    def port(self) -> int:
-        """Return the port of its sshd."""
-        return self._options.port
-
-    @property
-    def gateway(self) -> Connection | str | None:
-        """Return what the connection goes through: another one, or a ProxyCommand."""
-        return self.hop or self._options.proxy_command
 
     @property
     def is_connected(self) -> bool:
@@ -78,7 +59,7 @@ class Connection:
             transport: paramiko.Transport | None = None
             try:
                 sock = self._socket()
-                transport = _Transport(sock, self._options, self._host_keys)
+                transport = _Transport(sock, self.options, self._host_keys)
                 self._log_in(transport, self._address(sock))
             except BaseException:
                 if transport is not None:
@@ -128,16 +109,16 @@ class Connection:
             transport = self.hop.transport
             if transport is None:
                 raise EOFError
-            target = (self.host, self.port)
+            target = (self.options.host, self.options.port)
             with calling_after(self._timeout_s + ALIVE_TIMEOUT_S, partial(end, transport)):
                 return transport.open_channel("direct-tcpip", target, ("", 0), timeout=self._timeout_s)
-        if self._options.proxy_command is not None:
-            return ProxySocket(self._options.proxy_command)
-        return sockets.connect(self._options, self._timeout_s)
+        if self.options.proxy_command is not None:
+            return ProxySocket(self.options.proxy_command)
+        return sockets.connect(self.options, self._timeout_s)
 
     def _address(self, sock: socket.socket) -> str | None:
         """Return the address that was reached, where it was reached directly."""
-        if self.gateway is not None:
+        if self.hop is not None or self.options.proxy_command is not None:
             return None
         with contextlib.suppress(OSError):
             return str(sock.getpeername()[0])
@@ -149,7 +130,7 @@ class Connection:
         if not transport.initial_kex_done:
             raise TimeoutError
         self._host_keys.believe(transport.get_remote_server_key(), address)
-        log_in(transport, self._options, self._secrets)
+        log_in(transport, self.options, self._secrets)
 
 
 class _Transport(paramiko.Transport):

@@ -14,6 +14,8 @@ import tempfile
 import threading
 from typing import Final
 
+from harness.errors import last_line
+
 END_PATIENCE_S: Final = 1.0
 
 
@@ -54,6 +56,5 @@ class ProxySocket(socket.socket):
                     self._program.wait(END_PATIENCE_S)
                     break
             self._errors.seek(0)
-            lines = self._errors.read().decode(errors="replace").strip().splitlines()
-            self._last_words = lines[-1] if lines else ""
+            self._last_words = last_line(self._errors.read().decode(errors="replace"), "")
             self._errors.close()

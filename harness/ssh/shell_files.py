@@ -1,71 +1,54 @@
-"""Files of a node by its shell alone, for a node without SFTP or one whose login prints something in between.
-
-Every function takes ``run``, which runs a command there and tells its exit code and what it printed.
-"""
+"""Files of a node by its shell alone, for a node without SFTP or one whose login prints something in between."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from harness.errors import RemoteCommandError
+from harness import shell
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.ssh.channels import Ran
+    from harness.remote import Remote
 
 NONE: Final = 44  # exit code of our own for "there is none"
 CHUNK: Final = 8 << 20
 
 
-class Run(Protocol):
-    """Runs a command on the node."""
-
-    def __call__(self, command: str, stdin: bytes = b"", /) -> Ran:
-        """Return its exit code and what it printed."""
-        ...
-
-
-def write(run: Run, scratch: str, path: str, content: bytes, mode: int) -> None:
+def write(remote: Remote, scratch: str, path: str, content: bytes, mode: int) -> None:
     """Put a file in place at once, by way of ``scratch`` beside it."""
-    command = f"umask 077; cat > {scratch} && chmod {mode:o} {scratch} && mv -f {scratch} {path}"
-    _checked(run(command, content), command)
+    new = shell.path(scratch)
+    command = f"umask 077; cat > {new} && chmod {mode:o} {new} && mv -f {new} {shell.path(path)}"
+    remote.run(command, stdin=content).demand(command)
 
 
-def read(run: Run, path: str) -> bytes | None:
+def read(remote: Remote, path: str) -> bytes | None:
     """Return a small file's bytes, or None if there is none."""
-    command = f"test -f {path} || exit {NONE}; cat {path}"
-    said = run(command)
-    return None if said.exit_code == NONE else _checked(said, command)
+    command = f"test -f {shell.path(path)} || exit {NONE}; cat {shell.path(path)}"
+    result = remote.run(command)
+    return None if result.exit_code == NONE else result.demand(command)
 
 
-def listing(run: Run, folder: str) -> dict[str, int] | None:
+def listing(remote: Remote, folder: str) -> dict[str, int] | None:
     """Return names and sizes (bytes) of a folder's plain files, or None if there is no such folder."""
     names = 'for f in * .*; do [ -f "$f" ] && [ ! -L "$f" ] && printf "%s %s\\0" "$(wc -c < "$f")" "$f"; done; true'
-    command = f"cd {folder} 2>/dev/null || exit {NONE}; {names}"
-    said = run(command)
-    if said.exit_code == NONE:
+    command = f"cd {shell.path(folder)} 2>/dev/null || exit {NONE}; {names}"
+    result = remote.run(command)
+    if result.exit_code == NONE:
         return None
-    found = {}
-    for entry in _checked(said, command).split(b"\0")[:-1]:
+    sizes = {}
+    for entry in result.demand(command).split(b"\0")[:-1]:
         size, _, name = entry.strip().partition(b" ")
-        found[name.decode(errors="replace")] = int(size)
-    return found
+        sizes[name.decode(errors="replace")] = int(size)
+    return sizes
 
 
-def fetch(run: Run, path: str, target: Path) -> None:
+def fetch(remote: Remote, path: str, target: Path) -> None:
     """Copy a file of any size, in pieces that each have their own deadline."""
     with target.open("wb") as file:
         while True:
-            command = f"tail -c +{file.tell() + 1} {path} | head -c {CHUNK}"
-            piece = _checked(run(command), command)
+            command = f"tail -c +{file.tell() + 1} {shell.path(path)} | head -c {CHUNK}"
+            piece = remote.run(command).demand(command)
             file.write(piece)
             if len(piece) < CHUNK:
                 return
-
-
-def _checked(said: Ran, command: str) -> bytes:
-    if said.exit_code != 0:
-        lines = said.stderr.strip().splitlines()
-        raise RemoteCommandError(f"{lines[-1] if lines else 'no message'} (exit {said.exit_code} of: {command})")
-    return said.output

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from harness.environment import known_environment
-from harness.errors import ConfigError, HarnessError, PreflightError, RunError
+from harness.errors import ConfigError, HarnessError, PreflightError, RunError, last_line
 from harness.localcluster.processes import ZOMBIE, read_process, send
 from harness.testbed import state
 from harness.testbed.testbed import CLOSE_DEADLINE_S, start
@@ -58,8 +58,7 @@ def up(folder: Path) -> State:
         said = keeper.stdout.readline()
         if not said:
             keeper.wait()
-            lines = keeper.stderr.read().strip().splitlines()
-            raise PreflightError(f"testbed: its keeper ended: {lines[-1] if lines else 'it said nothing'}")
+            raise PreflightError(f"testbed: its keeper ended: {last_line(keeper.stderr.read())}")
     if problem := json.loads(said).get("problem"):
         keeper.wait()
         raise PreflightError(problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -34,24 +34,16 @@ def socket_in(pid: int, family: int = socket.AF_INET, kind: int = socket.SOCK_DG
 
     setns(2) moves one thread, so a thread goes there, makes the socket and ends.
     """
-    made: list[socket.socket] = []
-    failed: list[OSError] = []
 
-    def make() -> None:
+    def make() -> socket.socket:
         namespace = os.open(Path("/proc", str(pid), "ns/net"), os.O_RDONLY)
         try:
             if _libc.setns(namespace, CLONE_NEWNET) != 0:
                 number = ctypes.get_errno()
                 raise OSError(number, f"setns: {os.strerror(number)}")
-            made.append(socket.socket(family, kind))
-        except OSError as error:
-            failed.append(error)
+            return socket.socket(family, kind)
         finally:
             os.close(namespace)
 
-    thread = threading.Thread(target=make)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return made[0]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(make).result()

@@ -19,16 +19,15 @@ PACKAGE_OF: Final = {
 
 def program(name: str) -> str:
     """Return the path of a program that may lie where only root's PATH looks. Raises FileNotFoundError."""
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}")
-    if found is None:
+    path = _which(name)
+    if path is None:
         raise FileNotFoundError(f"{name}: expected it installed (Debian package {PACKAGE_OF.get(name, 'unknown')})")
-    return found
+    return path
 
 
 def missing_packages() -> list[str]:
     """Return the Debian packages that this machine lacks."""
-    path = f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"
-    return [package for name, package in PACKAGE_OF.items() if shutil.which(name, path=path) is None]
+    return [package for name, package in PACKAGE_OF.items() if _which(name) is None]
 
 
 def why_not() -> str | None:
@@ -37,6 +36,9 @@ def why_not() -> str | None:
         return f"it needs Linux, this is {sys.platform}"
     if os.geteuid() != 0:
         return "it needs root, for network namespaces"
-    if missing := missing_packages():
-        return f"missing Debian packages: {', '.join(missing)}"
-    return None
+    missing = missing_packages()
+    return f"missing Debian packages: {', '.join(missing)}" if missing else None
+
+
+def _which(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}")

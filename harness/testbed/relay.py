@@ -1,7 +1,7 @@
 """A UDP relay that delays each direction by its own time; arguments: OWN HOST PORT FORWARD BACK (the last two in s).
 
-It stands in the path by a rule of the host's own network (see ``TestHost.relay``) and marks what it sends on, so that
-the rule lets it pass. Datagrams keep their order, each client its own port, and nothing is sent before its time.
+It stands in the path by a rule of the host's own network (see ``NamespaceHost.relay``) and marks what it sends on, so
+that the rule lets it pass. Datagrams keep their order, each client its own port, and nothing is sent before its time.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Final
 
-from harness.errors import PreflightError
+from harness.errors import PreflightError, last_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,8 +69,8 @@ class Service:
         deadline = time.monotonic() + START_DEADLINE_S
         while not self._answers(deadline):
             if not self.runs or time.monotonic() > deadline:
-                said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-                raise PreflightError(f"testbed: {self.name} did not start: {said[-1] if said else 'it said nothing'}")
+                words = last_line(self.log.read_text(encoding="utf-8", errors="replace"))
+                raise PreflightError(f"testbed: {self.name} did not start: {words}")
             time.sleep(0.02)
 
     def _answers(self, deadline: float) -> bool:

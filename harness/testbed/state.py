@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STATE_FILE: Final = "testbed.json"
-SSH_CONFIG: Final = "ssh_config"
 DEFAULT_NAME: Final = "testbed"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import shlex
 import shutil
 import subprocess
@@ -17,22 +16,19 @@ import tempfile
 import time
 from pathlib import Path
 from signal import Signals
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from harness.environment import known_environment
-from harness.errors import PreflightError
+from harness.errors import PreflightError, last_line
 from harness.localcluster.keys import known_host_line, make_key, write_key, write_private
-from harness.localcluster.processes import read_process
+from harness.localcluster.processes import end_with_its_pipes, read_line, read_process
 from harness.testbed import pipe, topology
-from harness.testbed.host import TestHost
 from harness.testbed.line import Line
+from harness.testbed.namespace_host import NamespaceHost
 from harness.testbed.namespaces import enter_network
 from harness.testbed.needs import program, why_not
 from harness.testbed.service import Service
 from harness.testbed.state import STATE_FILE, State
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 START_DEADLINE_S: Final = 60.0
 CLOSE_DEADLINE_S: Final = 30.0
@@ -51,18 +47,18 @@ class Testbed:
         self.started_ns = time.time_ns()
         self._supervisor = supervisor
         self.hosts = {
-            spec.name: TestHost(spec, folder / "hosts" / spec.name, pids[spec.name]) for spec in topology.HOSTS
+            spec.name: NamespaceHost(spec, folder / "hosts" / spec.name, pids[spec.name]) for spec in topology.HOSTS
         }
         self.controller_line = Line(pids[topology.GATEWAY], topology.OUTSIDE)
         self.services = self._prepared_services()
 
     @property
-    def gateway(self) -> TestHost:
+    def gateway(self) -> NamespaceHost:
         """Return the host that stands between controller and nodes, and runs the time services."""
         return self.hosts[topology.GATEWAY]
 
     @property
-    def nodes(self) -> list[TestHost]:
+    def nodes(self) -> list[NamespaceHost]:
         """Return the hosts behind the gateway."""
         return [host for host in self.hosts.values() if host is not self.gateway]
 
@@ -118,15 +114,7 @@ class Testbed:
         """End every process of the testbed, and with the last one its namespaces; remove its folder. Idempotent."""
         for host in self.hosts.values():
             host.forget()
-        if self._supervisor.stdin is not None:
-            self._supervisor.stdin.close()
-        try:
-            self._supervisor.wait(CLOSE_DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            self._supervisor.kill()  # every host's first process hangs on a pipe of its own and follows
-            self._supervisor.wait()
-        if self._supervisor.stdout is not None:
-            self._supervisor.stdout.close()
+        end_with_its_pipes(self._supervisor, CLOSE_DEADLINE_S)
         for service in self.services.values():
             service.end()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -134,9 +122,7 @@ class Testbed:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def write_files(self) -> None:
@@ -174,16 +160,12 @@ def start(folder: Path | None = None) -> Testbed:
         folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
     else:
         folder.mkdir(mode=0o700, parents=True)
-    try:
-        _lay_out(folder)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
     with contextlib.ExitStack() as undo:
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        _lay_out(folder)
         supervisor = _supervise(folder)
-        undo.callback(_abandon, supervisor, folder)
+        undo.callback(end_with_its_pipes, supervisor, CLOSE_DEADLINE_S)
         testbed = Testbed(folder, supervisor, _await_hosts(supervisor, folder))
-        undo.pop_all()
         undo.callback(testbed.close)
         testbed.start_services()
         testbed.write_files()
@@ -208,33 +190,18 @@ def _await_hosts(supervisor: subprocess.Popen[bytes], folder: Path) -> dict[str,
     """Return every host's first process, by name. Raises PreflightError."""
     if supervisor.stdout is None:
         raise AssertionError("started with pipes")
-    text, deadline = b"", time.monotonic() + START_DEADLINE_S
-    while not text.endswith(b"\n"):
-        left_s = deadline - time.monotonic()
-        if left_s <= 0 or not select.select([supervisor.stdout], [], [], left_s)[0]:
-            raise PreflightError(f"testbed: not up within {START_DEADLINE_S:g} s")
-        data = os.read(supervisor.stdout.fileno(), 65536)
-        if not data:
-            log = folder / "supervisor.log"
-            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
-            raise PreflightError(f"testbed: its supervisor ended: {said[-1] if said else 'it said nothing'}")
-        text += data
+    deadline = time.monotonic() + START_DEADLINE_S
+    text = read_line(supervisor.stdout, deadline)
+    if not text.endswith(b"\n") and time.monotonic() >= deadline:
+        raise PreflightError(f"testbed: not up within {START_DEADLINE_S:g} s")
+    if not text.endswith(b"\n"):
+        log = folder / "supervisor.log"
+        words = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        raise PreflightError(f"testbed: its supervisor ended: {last_line(words)}")
     report = json.loads(text)
     if "problem" in report:
         raise PreflightError(f"testbed: {report['problem']}")
     return {str(name): int(pid) for name, pid in report["hosts"].items()}
-
-
-def _abandon(supervisor: subprocess.Popen[bytes], folder: Path) -> None:
-    for end in (supervisor.stdin, supervisor.stdout):
-        if end is not None:
-            end.close()
-    try:
-        supervisor.wait(CLOSE_DEADLINE_S)
-    except subprocess.TimeoutExpired:
-        supervisor.kill()
-        supervisor.wait()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lay_out(folder: Path) -> None:

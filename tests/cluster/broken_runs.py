@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from conftest import Project
 
-    from harness.testbed.host import TestHost
+    from harness.testbed.namespace_host import NamespaceHost
     from harness.testbed.testbed import Testbed
 
 HOSTS: Final = {"comp18": "ares-comp-18", "comp11": "ares-comp-11", "comp12": "ares-comp-12"}
@@ -52,7 +52,7 @@ class BrokenRun:
         self.project, self.testbed = project, testbed
         self.name = f"broken-{secrets.token_hex(3)}"  # the hosts remember every run of this session
         self.events = round(lasting_s / APART_S)
-        self.hosts: dict[str, TestHost] = {node: testbed.hosts[host] for node, host in HOSTS.items()}
+        self.hosts: dict[str, NamespaceHost] = {node: testbed.hosts[host] for node, host in HOSTS.items()}
         project.edit(
             "configs/coordinator_config.yaml",
             experiment={"num_events": self.events, "duration_minutes": None},

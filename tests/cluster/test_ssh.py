@@ -16,15 +16,17 @@ import pytest
 from ssh_agents import ssh_agent
 
 from harness.errors import LostError, UnreachableError
-from harness.ssh import channels
-from harness.ssh import host as hosts_module
-from harness.ssh.cluster import Cluster
+from harness.remote import COMMAND_TIMEOUT_S, Result
+from harness.ssh import remote as ssh_remote
+from harness.ssh import rsync
+from harness.ssh.cluster import connect
 from harness.testbed.topology import HOME, USER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from harness.cluster import Cluster
     from harness.configuration.experiment import ClusterConfig
     from harness.testbed.testbed import Testbed
 
@@ -50,29 +52,24 @@ def direct(ares: ClusterConfig) -> ClusterConfig:
 
 def came_from(cluster: Cluster, node: str) -> str:
     """Return the address that the node's sshd was reached from."""
-    return cluster.hosts[node].ask("echo $SSH_CONNECTION").split()[0]
+    return cluster.plain[node].ask("echo $SSH_CONNECTION").split()[0]
 
 
 def test_proxy_jump_over_one_and_two_hops(ares, ssh):
     """Hops are taken in the order they are written: the last one is who knocks at the node."""
     settings = ssh("Host ares-comp-12\n    ProxyJump ares,ares-comp-11\n")
-    with Cluster(direct(ares), settings) as cluster:
+    with connect(direct(ares), settings) as cluster:
         assert came_from(cluster, "comp11") == "172.20.1.1"
         assert came_from(cluster, "comp12") == "172.20.101.11"
 
 
 def test_rsync_takes_the_same_way(ares, ssh, tmp_path):
     """What fabric reads from ``fab -S``, rsync's ssh reads too: two hops, keys and known hosts."""
-    from harness.ssh import rsync
-
     settings = ssh("Host ares-comp-12\n    ProxyJump ares,ares-comp-11\n")
-    with Cluster(direct(ares), settings) as cluster:
-        cluster.hosts["comp12"].write("~/note", b"here", 0o600)
+    with connect(direct(ares), settings) as cluster:
+        cluster.plain["comp12"].write("~/note", b"here", 0o600)
         (tmp_path / "home").mkdir()
-        ssh = cluster.ssh_argv(cluster.hosts["comp12"])
-        argv = rsync.argv(ares.node("comp12"), ssh, "~/.", tmp_path / "home")
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+        assert cluster.plain["comp12"].fetch("~/.", tmp_path / "home") == "rsync"
     assert (tmp_path / "home/note").read_bytes() == b"here"
 
 
@@ -98,9 +95,9 @@ def test_host_name_port_user_alias_and_include_are_honoured(ares, ssh, testbed, 
     )
     settings = ssh(f'Include "{tmp_path}/*.conf"\nHost other\n    User nobody\n')
     nodes = [n.model_copy(update={"host": "elsewhere"}) if n.id == "comp11" else n for n in ares.nodes]
-    with second_sshd(testbed), Cluster(direct(ares).model_copy(update={"nodes": nodes}), settings) as cluster:
-        assert cluster.hosts["comp11"].place == f"{USER}@172.20.101.11:2222"
-        assert cluster.hosts["comp11"].ask("hostname; echo $SSH_CONNECTION").split()[::4] == ["ares-comp-11", "2222"]
+    with second_sshd(testbed), connect(direct(ares).model_copy(update={"nodes": nodes}), settings) as cluster:
+        assert cluster.plain["comp11"].place == f"{USER}@172.20.101.11:2222"
+        assert cluster.plain["comp11"].ask("hostname; echo $SSH_CONNECTION").split()[::4] == ["ares-comp-11", "2222"]
 
 
 def test_the_agent_signs_for_a_key_with_a_passphrase(ares, ssh, testbed, tmp_path, monkeypatch):
@@ -113,22 +110,22 @@ def test_the_agent_signs_for_a_key_with_a_passphrase(ares, ssh, testbed, tmp_pat
     text = testbed.ssh_config.read_text().replace(str(testbed.identity_file), str(key))
     with ssh_agent(tmp_path / "agent"):
         monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
-        with Cluster(ares, ssh(text, rest=False)) as cluster, pytest.raises(UnreachableError, match="login refused"):
-            cluster.hosts["comp11"].ask("true")
+        with connect(ares, ssh(text, rest=False)) as cluster, pytest.raises(UnreachableError, match="login refused"):
+            cluster.plain["comp11"].ask("true")
         subprocess.run(["ssh-add", "-q", testbed.identity_file], check=True, capture_output=True)
-        with Cluster(ares, ssh(text, rest=False)) as cluster:
-            assert cluster.hosts["comp11"].ask("hostname") == "ares-comp-11\n"
+        with connect(ares, ssh(text, rest=False)) as cluster:
+            assert cluster.plain["comp11"].ask("hostname") == "ares-comp-11\n"
 
 
 def test_unknown_keys_are_refused_and_accept_new_believes_them_once(ares, ssh, testbed, tmp_path):
     """By default no unknown key is believed; under accept-new the first one is, and never another one after it."""
     known = tmp_path / "known"
     text = testbed.ssh_config.read_text().replace(str(testbed.known_hosts), str(known))
-    with Cluster(ares, ssh(text, rest=False)) as cluster, pytest.raises(UnreachableError, match="host key is unknown"):
-        cluster.hosts["comp11"].ask("true")
+    with connect(ares, ssh(text, rest=False)) as cluster, pytest.raises(UnreachableError, match="host key is unknown"):
+        cluster.plain["comp11"].ask("true")
     assert not known.exists()
     trusting = ares.model_copy(update={"host_key_policy": "accept-new"})
-    with Cluster(trusting, ssh(text, rest=False)) as cluster:
+    with connect(trusting, ssh(text, rest=False)) as cluster:
         cluster.each(lambda host: host.ask("true")).demand()
     lines = known.read_text().splitlines()
     assert len(lines) == 4
@@ -136,7 +133,7 @@ def test_unknown_keys_are_refused_and_accept_new_believes_them_once(ares, ssh, t
     known.write_text(
         "".join(f"{line.rpartition(' ')[0]} {other}\n" if "comp-11" in line else f"{line}\n" for line in lines)
     )
-    with Cluster(trusting, ssh(text, rest=False)) as cluster:
+    with connect(trusting, ssh(text, rest=False)) as cluster:
         answers = cluster.each(lambda host: host.ask("true"))
     assert set(answers.failed) == {"comp11"}
     assert "its host key is not the known one" in str(answers.failed["comp11"])
@@ -145,13 +142,13 @@ def test_unknown_keys_are_refused_and_accept_new_believes_them_once(ares, ssh, t
 def test_a_proxy_command_that_fails_is_heard(ares, ssh):
     """The words of a ProxyCommand are in the message, and its process is gone."""
     settings = ssh("Host ares\n    ProxyCommand sh -c 'echo the tunnel is closed >&2; exit 1'\n")
-    with Cluster(ares, settings) as cluster, pytest.raises(UnreachableError, match="said: the tunnel is closed"):
-        cluster.hosts["comp11"].ask("true")
+    with connect(ares, settings) as cluster, pytest.raises(UnreachableError, match="said: the tunnel is closed"):
+        cluster.plain["comp11"].ask("true")
 
 
 def test_one_node_off_the_network_hides_no_other(ares, ssh, testbed):
     """A node whose line is cut fails by its own deadline; the others answer, and so does it when the line is back."""
-    with Cluster(ares, ssh("Host *\n    ConnectTimeout 6\n")) as cluster:
+    with connect(ares, ssh("Host *\n    ConnectTimeout 6\n")) as cluster:
         testbed.hosts["ares-comp-12"].line.cut()
         answers = cluster.each(lambda host: host.ask("hostname"))
         assert set(answers.ok) == {"comp18", "comp11"}
@@ -159,30 +156,31 @@ def test_one_node_off_the_network_hides_no_other(ares, ssh, testbed):
             answers.failed["comp12"]
         )
         testbed.hosts["ares-comp-12"].line.restore()
-        assert cluster.hosts["comp12"].ask("hostname") == "ares-comp-12\n"
+        assert cluster.plain["comp12"].ask("hostname") == "ares-comp-12\n"
 
 
 def test_a_cut_link_ends_a_command_by_its_deadline_and_heals(ares, settings, testbed):
     """A command over a dead link is a lost connection, in time; after the link is back the next one works."""
-    with Cluster(ares, settings) as cluster:
-        host = cluster.hosts["comp11"]
+    with connect(ares, settings) as cluster:
+        host = cluster.plain["comp11"]
         host.ask("true")
         testbed.controller_line.cut()
         begin = time.monotonic()
         with pytest.raises(LostError):
             host.run("echo lost", timeout_s=1)
-        assert time.monotonic() - begin < channels.COMMAND_TIMEOUT_S
+        assert time.monotonic() - begin < COMMAND_TIMEOUT_S
         testbed.controller_line.restore()
         assert host.ask("echo back") == "back\n"
 
 
 def test_a_transfer_that_stalls_is_given_up(ares, settings, testbed, tmp_path, monkeypatch):
     """A file that stops coming ends the copy, however large it is; what takes long but moves is let go on."""
-    monkeypatch.setattr(hosts_module, "TRANSFER_STALL_S", 2.0)
+    monkeypatch.setattr(ssh_remote, "TRANSFER_STALL_S", 2.0)
+    monkeypatch.setattr(rsync, "missing_here", lambda: "no rsync here")
     target = tmp_path / "big"
-    with Cluster(ares, settings) as cluster:
-        host = cluster.hosts["comp11"]
-        host.ask("truncate -s 2000000000 big")
+    with connect(ares, settings) as cluster:
+        host = cluster.plain["comp11"]
+        host.ask("mkdir large; truncate -s 2000000000 large/big")
 
         def cut_once_it_moves() -> None:
             deadline = time.monotonic() + 20
@@ -192,17 +190,17 @@ def test_a_transfer_that_stalls_is_given_up(ares, settings, testbed, tmp_path, m
 
         cutter = threading.Thread(target=cut_once_it_moves)
         cutter.start()
-        with pytest.raises(UnreachableError, match="comp11: fetching ~/big"):
-            host.fetch("~/big", target)
+        with pytest.raises(UnreachableError, match="comp11: fetching ~/large/big"):
+            host.fetch("~/large", tmp_path)
         cutter.join()
         assert target.stat().st_size < 2_000_000_000
     testbed.controller_line.restore()
-    (testbed.hosts["ares-comp-11"].home / "big").unlink()
+    shutil.rmtree(testbed.hosts["ares-comp-11"].home / "large")
 
 
 def test_a_gateway_that_ended_our_session_is_asked_again(ares, settings, testbed):
     """When the gateway's sshd drops us, the next action logs in anew, for every node."""
-    with Cluster(ares, settings) as cluster:
+    with connect(ares, settings) as cluster:
         cluster.each(lambda host: host.ask("true")).demand()
         for pid, words in testbed.gateway.processes().items():
             if words[0].startswith(f"sshd: {USER}"):
@@ -210,7 +208,7 @@ def test_a_gateway_that_ended_our_session_is_asked_again(ares, settings, testbed
         deadline = time.monotonic() + 20
         while cluster.each(lambda host: host.ask("true")).failed:
             assert time.monotonic() < deadline
-        assert cluster.hosts["comp12"].ask("hostname") == "ares-comp-12\n"
+        assert cluster.plain["comp12"].ask("hostname") == "ares-comp-12\n"
 
 
 @pytest.fixture
@@ -225,9 +223,9 @@ def noisy(testbed: Testbed) -> Iterator[str]:
 def test_a_talking_login_shell_is_not_taken_for_an_answer(ares, settings, noisy, tmp_path):
     """Commands and files pass unharmed where a profile prints to every session, which spoils SFTP."""
     content = bytes(range(256)) * 70_000  # two pieces and a bit
-    with Cluster(ares, settings) as cluster:
-        host = cluster.hosts[noisy]
-        assert host.run("echo out; echo err >&2; exit 3") == channels.Result(3, "out\n", "err\n")
+    with connect(ares, settings) as cluster:
+        host = cluster.plain[noisy]
+        assert host.run("echo out; echo err >&2; exit 3") == Result(3, b"out\n", "err\n")
         host.ask("mkdir -p folder/inside")
         host.write("~/folder/data", content, 0o640)
         assert host.ask("stat -c %a folder/data") == "640\n"
@@ -235,8 +233,8 @@ def test_a_talking_login_shell_is_not_taken_for_an_answer(ares, settings, noisy,
         assert host.read("~/folder/none") is None
         assert host.list("~/folder") == {"data": len(content)}
         assert host.list("~/none") is None
-        host.fetch("~/folder/data", tmp_path / "copy")
-        assert (tmp_path / "copy").read_bytes() == content
+        host.fetch("~/folder", tmp_path)
+        assert (tmp_path / "data").read_bytes() == content
         host.ask("rm -r folder")
 
 
@@ -254,7 +252,7 @@ def test_64_nodes_at_once_through_one_gateway(ares, ssh, testbed):
     ]
     log = testbed.gateway.folder / "sshd.log"
     logins = log.read_text().count("Accepted publickey")
-    with Cluster(ares.model_copy(update={"nodes": nodes}), settings) as cluster:
+    with connect(ares.model_copy(update={"nodes": nodes}), settings) as cluster:
         answers = cluster.each(lambda host: host.ask("hostname").strip())
         assert answers.failed == {}
         assert [answers.ok[f"n{i:02}"] for i in range(64)] == [names[i % 3] for i in range(64)]

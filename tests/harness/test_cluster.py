@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,17 +15,19 @@ from harness.check.addresses import resolve
 from harness.configuration.experiment import ClusterConfig, SshConfig
 from harness.errors import DeadlineError, PreflightError, RemoteCommandError, UnreachableError
 from harness.ssh import rsync
-from harness.ssh.cluster import Cluster
+from harness.ssh.cluster import connect
 from harness.ssh.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.cluster import Cluster
+
 
 @pytest.fixture
 def cluster(hosts: ClusterConfig) -> Iterator[Cluster]:
     """Connect to the hosts."""
-    with Cluster(hosts) as connected:
+    with connect(hosts) as connected:
         yield connected
 
 
@@ -37,51 +38,51 @@ def test_every_host_answers_for_itself(cluster: Cluster, local) -> None:
 
 def test_a_failing_command_says_why(cluster: Cluster) -> None:
     with pytest.raises(RemoteCommandError, match=r"comp11: no such thing \(exit 3 of: "):
-        cluster.hosts["comp11"].ask("echo no such thing >&2; exit 3")
+        cluster.plain["comp11"].ask("echo no such thing >&2; exit 3")
 
 
 def test_a_command_has_a_deadline(cluster: Cluster) -> None:
     with pytest.raises(DeadlineError, match=r"comp11: expected an end within 0\.3 s of: sleep 30"):
-        cluster.hosts["comp11"].run("sleep 30", timeout_s=0.3)
-    assert cluster.hosts["comp11"].ask("echo still there") == "still there\n"
+        cluster.plain["comp11"].run("sleep 30", timeout_s=0.3)
+    assert cluster.plain["comp11"].ask("echo still there") == "still there\n"
 
 
 def test_input_output_and_errors_pass_unharmed(cluster: Cluster) -> None:
     big = bytes(range(256)) * 4000
-    result = cluster.hosts["comp12"].run("wc -c; echo oops >&2", stdin=big)
+    result = cluster.plain["comp12"].run("wc -c; echo oops >&2", stdin=big)
     assert (int(result.stdout), result.stderr, result.exit_code) == (len(big), "oops\n", 0)
 
 
 def test_a_command_that_ends_without_reading_its_input_is_no_lost_connection(cluster: Cluster) -> None:
     for _ in range(5):
-        result = cluster.hosts["comp12"].run("exec <&-; echo enough; exit 3", stdin=bytes(8_000_000))
+        result = cluster.plain["comp12"].run("exec <&-; echo enough; exit 3", stdin=bytes(8_000_000))
         assert (result.exit_code, result.stdout) == (3, "enough\n")
 
 
 def test_a_secret_is_never_readable_to_others(cluster: Cluster, local) -> None:
-    cluster.hosts["comp11"].write("~/secret", b"key", 0o600)
+    cluster.plain["comp11"].write("~/secret", b"key", 0o600)
     path = local.homes["comp11"] / "secret"
     assert path.stat().st_mode & 0o777 == 0o600
-    assert cluster.hosts["comp11"].read("~/secret") == b"key"
-    assert cluster.hosts["comp11"].read("~/none") is None
-    assert cluster.hosts["comp11"].list("~/none") is None
+    assert cluster.plain["comp11"].read("~/secret") == b"key"
+    assert cluster.plain["comp11"].read("~/none") is None
+    assert cluster.plain["comp11"].list("~/none") is None
 
 
 def test_a_file_that_cannot_be_written_is_not_a_lost_host(cluster: Cluster) -> None:
     with pytest.raises(RemoteCommandError, match=r"comp11: writing ~/none/file: .*No such file"):
-        cluster.hosts["comp11"].write("~/none/file", b"", 0o600)
+        cluster.plain["comp11"].write("~/none/file", b"", 0o600)
 
 
 def test_one_failure_hides_no_answer(hosts: ClusterConfig) -> None:
     nodes = [node.model_copy(update={"port": 1}) if node.id == "comp12" else node for node in hosts.nodes]
-    with Cluster(hosts.model_copy(update={"nodes": nodes})) as cluster:
+    with connect(hosts.model_copy(update={"nodes": nodes})) as cluster:
         answers = cluster.each(lambda host: host.ask("echo hello"))
     assert set(answers.ok) == {"comp18", "comp11"}
     assert isinstance(answers.failed["comp12"], UnreachableError)
 
 
 def test_a_lost_connection_is_opened_anew(cluster: Cluster) -> None:
-    host = cluster.hosts["comp11"]
+    host = cluster.plain["comp11"]
     host.write("~/file", b"one", 0o600)
     host.close()
     assert host.read("~/file") == b"one"
@@ -90,22 +91,22 @@ def test_a_lost_connection_is_opened_anew(cluster: Cluster) -> None:
 
 def test_an_unknown_host_key_is_refused_by_default(hosts: ClusterConfig, tmp_path: Path) -> None:
     with (
-        Cluster(hosts.model_copy(update={"known_hosts_file": str(tmp_path / "empty")})) as cluster,
+        connect(hosts.model_copy(update={"known_hosts_file": str(tmp_path / "empty")})) as cluster,
         pytest.raises(UnreachableError, match="its host key is unknown"),
     ):
-        cluster.hosts["comp11"].ask("true")
+        cluster.plain["comp11"].ask("true")
 
 
 def test_accept_new_believes_a_first_key_and_never_a_changed_one(hosts: ClusterConfig, tmp_path: Path) -> None:
     known = tmp_path / "known_hosts"
     trusting = hosts.model_copy(update={"known_hosts_file": str(known), "host_key_policy": "accept-new"})
-    with Cluster(trusting) as cluster:
+    with connect(trusting) as cluster:
         cluster.each(lambda host: host.ask("true")).demand()
     lines = known.read_text().splitlines()
     assert len(lines) == 3
     mixed_up = lines[0].rpartition(" ")[2]
     known.write_text("".join(f"{line.rpartition(' ')[0]} {mixed_up}\n" for line in lines))
-    with Cluster(trusting) as cluster:
+    with connect(trusting) as cluster:
         answers = cluster.each(lambda host: host.ask("true"))
     assert len(answers.failed) == 2
     assert all("its host key is not the known one" in str(error) for error in answers.failed.values())
@@ -165,34 +166,31 @@ def gateway(hosts: ClusterConfig, tmp_path: Path) -> Iterator[tuple[ClusterConfi
 def test_everything_goes_through_the_gateway(gateway: tuple[ClusterConfig, list[int]], tmp_path: Path) -> None:
     config, passed = gateway
     ports = sorted(node.port for node in config.nodes)
-    with Cluster(config) as cluster:
+    with connect(config) as cluster:
         cluster.each(lambda host: host.write("~/note", b"here", 0o600)).demand()
-        ssh = cluster.ssh_argv(cluster.hosts["comp11"])
-    assert sorted(passed) == ports
-    if rsync.missing_here() is None:
-        (tmp_path / "home").mkdir()
-        argv = rsync.argv(config.node("comp11"), ssh, "~/.", tmp_path / "home")
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
-        assert (tmp_path / "home/note").read_bytes() == b"here"
-        assert len(passed) == 4
+        assert sorted(passed) == ports
+        if rsync.missing_here() is None:
+            (tmp_path / "home").mkdir()
+            assert cluster.plain["comp11"].fetch("~/.", tmp_path / "home") == "rsync"
+            assert (tmp_path / "home/note").read_bytes() == b"here"
+            assert len(passed) == 4
 
 
 def test_a_gateway_that_is_down_is_named(hosts: ClusterConfig) -> None:
     down = hosts.model_copy(update={"gateway": SshConfig(host="127.0.0.20", port=1, user="anyone")})
     with (
-        Cluster(down) as cluster,
+        connect(down) as cluster,
         pytest.raises(
             UnreachableError, match=r"comp11: expected SSH at the gateway anyone@127\.0\.0\.20:1, got: .*--direct"
         ),
     ):
-        cluster.hosts["comp11"].ask("true")
+        cluster.plain["comp11"].ask("true")
 
 
 def test_a_name_that_means_loopback_to_the_others_is_refused(hosts: ClusterConfig) -> None:
     nodes = [node.model_copy(update={"address": "localhost"}) if node.id == "comp11" else node for node in hosts.nodes]
     with (
-        Cluster(hosts.model_copy(update={"nodes": nodes})) as cluster,
+        connect(hosts.model_copy(update={"nodes": nodes})) as cluster,
         pytest.raises(PreflightError, match="comp11: expected localhost to be reachable from comp18, it means 127"),
     ):
         resolve(cluster)

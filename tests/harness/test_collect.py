@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +11,7 @@ from harness.errors import CollectionError, UnreachableError
 from harness.results import RunFolder
 from harness.run import assembly, collect
 from harness.ssh import rsync
-from harness.ssh.cluster import Cluster
+from harness.ssh.cluster import connect
 from node_agent.contract.records import CHECKSUMS_FILE, events_columns, worker_columns
 from tests.harness.test_results import manifest
 
@@ -110,19 +109,20 @@ def test_assembly_joins_the_uncertainties_and_leaves_torn_lines_out(tmp_path: Pa
 
 
 @pytest.mark.skipif(rsync.missing_here() is not None, reason="no rsync or ssh on this machine")
-def test_rsync_and_sftp_bring_home_the_same_bytes(hosts: ClusterConfig, local, tmp_path: Path) -> None:
-    remote = local.homes["comp11"] / "runs-of-a-test" / "x"
-    put(remote, {"events.csv": "a\n" + "1234567\n" * 50_000, "run.key": "secret", "agent.log": "ä\n"})
+def test_rsync_and_sftp_bring_home_the_same_bytes(
+    hosts: ClusterConfig, local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = local.homes["comp11"] / "runs-of-a-test" / "x"
+    (folder / "inside").mkdir(parents=True)
+    put(folder, {".hidden": "", "events.csv": "a\n" + "1234567\n" * 50_000, "run.key": "secret", "agent.log": "ä\n"})
     by_rsync, by_sftp = tmp_path / "by rsync", tmp_path / "sftp"
     by_rsync.mkdir()
     by_sftp.mkdir()
-    with Cluster(hosts) as cluster:
-        host = cluster.hosts["comp11"]
-        argv = rsync.argv(host.node, cluster.ssh_argv(host), "~/runs-of-a-test/x", by_rsync)
-        subprocess.run(argv, check=True, timeout=60, capture_output=True)
-        for name in host.list("~/runs-of-a-test/x") or {}:
-            if name != "run.key":
-                host.fetch(f"~/runs-of-a-test/x/{name}", by_sftp / name)
+    with connect(hosts) as cluster:
+        remote = cluster.plain["comp11"]
+        assert remote.fetch("~/runs-of-a-test/x", by_rsync, ["run.key"]) == "rsync"
+        monkeypatch.setattr(rsync, "missing_here", lambda: "no rsync here")
+        assert remote.fetch("~/runs-of-a-test/x", by_sftp, ["run.key"]) == "sftp (no rsync here)"
     names = ["SHA256SUMS", "agent.log", "events.csv"]
     for folder in (by_rsync, by_sftp):
         assert sorted(path.name for path in folder.iterdir()) == names

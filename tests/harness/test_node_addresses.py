@@ -10,8 +10,8 @@ import pytest
 
 from harness.check import addresses
 from harness.errors import PreflightError
+from harness.remote import Result
 from harness.remote_python import answer
-from harness.ssh.channels import Result
 
 
 def asked(said: str, code: int = 0, *, name: str = "node-b", own: str = "") -> dict[str, str]:
@@ -21,9 +21,9 @@ def asked(said: str, code: int = 0, *, name: str = "node-b", own: str = "") -> d
         SimpleNamespace(id="b", host=name, address=None),
     ]
     config = SimpleNamespace(nodes=nodes, coordinator=nodes[0], workers=nodes[1:], remote_python="python3")
-    host = SimpleNamespace(run=lambda _command: Result(code, said, ""))
-    itself = SimpleNamespace(run=lambda _command: Result(0, own, ""))
-    return addresses.resolve(SimpleNamespace(config=config, hosts={"a": host, "b": itself}))
+    peer = SimpleNamespace(run=lambda _command: Result(code, said.encode(), ""))
+    itself = SimpleNamespace(run=lambda _command: Result(0, own.encode(), ""))
+    return addresses.resolve(SimpleNamespace(config=config, remotes={"a": peer, "b": itself}))
 
 
 @pytest.mark.parametrize("said", ["10.0.0.7\n", "127.0.1.1 10.0.0.7\n", "127.0.0.1 127.0.1.1 10.0.0.7 10.1.0.7\n"])

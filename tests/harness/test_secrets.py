@@ -16,7 +16,7 @@ from harness.configuration import yaml_files
 from harness.configuration.experiment import ClusterConfig
 from harness.errors import ConfigError, RemoteCommandError
 from harness.results import valid_name
-from harness.ssh.cluster import Cluster
+from harness.ssh.cluster import connect
 from node_agent.contract.plan import KEY_FILE, NodePlan
 
 if TYPE_CHECKING:
@@ -60,25 +60,25 @@ def test_a_key_on_its_way_is_a_private_file_in_no_argv_and_gone_after_a_start_th
     key = planning.new_run_key()
     commands: list[str] = []
     modes: list[int] = []
-    cluster = Cluster(hosts)
+    cluster = connect(hosts)
     try:
-        host = cluster.hosts["comp11"]
-        ask, write = host.ask, host.write
-        monkeypatch.setattr(host, "ask", lambda command, **more: (commands.append(command), ask(command, **more))[1])
+        remote = cluster.plain["comp11"]
+        run, write = remote.run, remote.write
+        monkeypatch.setattr(remote, "run", lambda command, **more: (commands.append(command), run(command, **more))[1])
 
         def noted(path: str, content: bytes, mode: int) -> None:
             write(path, content, mode)
             if path.endswith(KEY_FILE):
                 modes.append(stat.S_IMODE((local.homes["comp11"] / path.removeprefix("~/")).stat().st_mode))
 
-        monkeypatch.setattr(host, "write", noted)
+        monkeypatch.setattr(remote, "write", noted)
         built = bundles.build(Path(__file__).parents[2])
-        agent = Agent(cluster.config, built.sha256)
-        agent.install(host, built)
+        agent = Agent(cluster.config, built)
+        agent.install(remote)
         folder = "~/chronotick-harness/runs/taken/comp11"
         plan = NodePlan("taken", "ab" * 16, "comp11", "worker", folder, "203.0.113.7", lease_s=5.0)
         with pytest.raises(RemoteCommandError, match="is not an address of this node"):
-            agent.start(host, plan, key)
+            remote.start_agent(agent.program, plan, key)
         assert modes == [0o600]
         assert commands
         assert not any(key in command for command in commands)

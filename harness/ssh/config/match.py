@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
+from harness.ssh import programs
 from harness.ssh.config.tokens import expanded, tokens
 
 if TYPE_CHECKING:
@@ -36,11 +36,10 @@ def pattern_fits(text: str, pattern: str) -> bool:
     return re.fullmatch("".join(parts), text, re.DOTALL) is not None
 
 
-def list_fits(text: str, patterns: str) -> bool:
-    """Return whether a comma-separated list fits: one of it does, and none that is negated with ``!``."""
-    listed = patterns.split(",")
-    denied = any(pattern_fits(text, pattern[1:]) for pattern in listed if pattern.startswith("!"))
-    return not denied and any(pattern_fits(text, pattern) for pattern in listed if not pattern.startswith("!"))
+def list_fits(text: str, patterns: Sequence[str]) -> bool:
+    """Return whether a list of patterns fits: one of it does, and none that is negated with ``!``."""
+    denied = any(pattern_fits(text, pattern[1:]) for pattern in patterns if pattern.startswith("!"))
+    return not denied and any(pattern_fits(text, pattern) for pattern in patterns if not pattern.startswith("!"))
 
 
 def met(words: Sequence[str], facts: Facts, place: str, notes: list[str]) -> bool:
@@ -65,8 +64,7 @@ def met(words: Sequence[str], facts: Facts, place: str, notes: list[str]) -> boo
             else:
                 holds = _named(criterion, value, facts)
         else:
-            told = f"{place}: Match {word}: not a criterion that is known here, so taken as not met"
-            notes.append(f"ssh_config: {told}")
+            notes.append(f"ssh_config: {place}: Match {word}: not a criterion that is known here, so taken as not met")
             return False
         result = result and holds != negated
     return result
@@ -75,27 +73,16 @@ def met(words: Sequence[str], facts: Facts, place: str, notes: list[str]) -> boo
 def _named(criterion: str, patterns: str, facts: Facts) -> bool:
     if criterion in {"host", "originalhost"}:
         host = facts.host if criterion == "host" else facts.name
-        return list_fits(host.lower(), patterns.lower())
-    return list_fits(facts.user if criterion == "user" else facts.local_user, patterns)
+        return list_fits(host.lower(), patterns.lower().split(","))
+    return list_fits(facts.user if criterion == "user" else facts.local_user, patterns.split(","))
 
 
 def _succeeds(command: str, facts: Facts, place: str) -> bool:
     """Run a command with the user's shell, as ssh does. Raises ConfigError after ``EXEC_TIMEOUT_S``."""
     known = tokens(facts.name, facts.host, facts.user, facts.port, "", "")
-    process = subprocess.Popen(
-        [os.environ.get("SHELL") or "/bin/sh", "-c", expanded(command, known, "exec")],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    argv = [os.environ.get("SHELL") or "/bin/sh", "-c", expanded(command, known, "exec")]
     try:
-        return process.wait(EXEC_TIMEOUT_S) == 0
+        return programs.run(argv, EXEC_TIMEOUT_S, subprocess.DEVNULL).returncode == 0
     except subprocess.TimeoutExpired:
-        raise ConfigError(
-            f"ssh_config: {place}: expected Match exec to end within {EXEC_TIMEOUT_S:g} s of: {command}"
-        ) from None
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        wanted = f"expected Match exec to end within {EXEC_TIMEOUT_S:g} s of: {command}"
+        raise ConfigError(f"ssh_config: {place}: {wanted}") from None

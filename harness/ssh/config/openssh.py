@@ -5,14 +5,13 @@ It also expands Include, Match (``exec`` too) and most tokens. What it says is o
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
+from harness.ssh import programs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,41 +42,23 @@ def ask(program: str, question: Question) -> dict[str, list[str]]:
     Raises ConfigError with ssh's own words, which name file and line; CannotAnswerError if it knows no ``-G``.
     """
     argv = [program, "-T", "-G", *question.words(), "--", question.host]
-    exit_code, output, errors = _run(argv, question.host)
-    if _WANTS_A_COMMAND in _complaint(errors):
-        exit_code, output, errors = _run([*argv, "true"], question.host)
-    complaint = _complaint(errors)
-    if exit_code != 0 and any(words in complaint for words in _NO_ANSWERER):
-        raise CannotAnswerError(complaint)
-    if exit_code != 0:
-        raise ConfigError(f"ssh_config: {complaint or f'ssh -G ended with {exit_code}'}")
-    said = _read(output.decode("utf-8", "surrogateescape"))
-    if "hostname" not in said or "port" not in said:
-        raise CannotAnswerError(f"{program} does not answer to -G")
-    return said
-
-
-def _run(argv: Sequence[str], host: str) -> tuple[int, bytes, bytes]:
-    """Return exit code, output and errors of a question. Raises ConfigError for one that is not answered in time."""
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # what a Match exec started ends with it
-    )
     try:
-        output, errors = process.communicate(timeout=ANSWER_TIMEOUT_S)
+        done = programs.run(argv, ANSWER_TIMEOUT_S)
+        if _WANTS_A_COMMAND in _complaint(done.stderr):
+            done = programs.run([*argv, "true"], ANSWER_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        raise ConfigError(
-            f"ssh_config: expected `ssh -G {host}` to end within {ANSWER_TIMEOUT_S:g} s; "
-            "does a Match exec or CanonicalizeHostname wait for something?"
-        ) from None
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    return process.returncode, output, errors
+        wanted = f"expected `ssh -G {question.host}` to end within {ANSWER_TIMEOUT_S:g} s"
+        advice = "does a Match exec or CanonicalizeHostname wait for something?"
+        raise ConfigError(f"ssh_config: {wanted}; {advice}") from None
+    complaint = _complaint(done.stderr)
+    if done.returncode != 0 and any(words in complaint for words in _NO_ANSWERER):
+        raise CannotAnswerError(complaint)
+    if done.returncode != 0:
+        raise ConfigError(f"ssh_config: {complaint or f'ssh -G ended with {done.returncode}'}")
+    values = _read(done.stdout.decode("utf-8", "surrogateescape"))
+    if "hostname" not in values or "port" not in values:
+        raise CannotAnswerError(f"{program} does not answer to -G")
+    return values
 
 
 def _complaint(errors: bytes) -> str:
@@ -87,13 +68,13 @@ def _complaint(errors: bytes) -> str:
 
 
 def _read(output: str) -> dict[str, list[str]]:
-    said: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for line in output.splitlines():
         keyword, _, value = line.partition(" ")
-        said.setdefault(keyword.lower(), []).append(value.strip())
+        values.setdefault(keyword.lower(), []).append(value.strip())
     for keyword in LISTS_OF_FILES:
-        said[keyword] = [path for value in said.get(keyword, []) for path in split_files(value)]
-    return said
+        values[keyword] = [path for value in values.get(keyword, []) for path in split_files(value)]
+    return values
 
 
 def split_files(value: str) -> list[str]:
@@ -118,7 +99,7 @@ def _first_name(words: Sequence[str]) -> int:
     return len(words)
 
 
-def first(said: Mapping[str, Sequence[str]], keyword: str, default: str = "") -> str:
+def first(in_force: Mapping[str, Sequence[str]], keyword: str, default: str = "") -> str:
     """Return a keyword's (first) value, or ``default`` where it is not in force."""
-    values = said.get(keyword)
+    values = in_force.get(keyword)
     return values[0] if values else default

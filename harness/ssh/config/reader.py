@@ -8,13 +8,14 @@ line.
 from __future__ import annotations
 
 import glob
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
 from harness.ssh.config.keywords import KEYWORDS
-from harness.ssh.config.match import Facts, met, pattern_fits
+from harness.ssh.config.match import Facts, list_fits, met, pattern_fits
 from harness.ssh.config.question import NO_FILE, home, local_user, under_home
 from harness.ssh.config.tokens import expanded, tokens
 from harness.ssh.config.words import BadLineError, split_keyword, words
@@ -47,7 +48,9 @@ _ONE_WORD: Final = _ALGORITHMS | {
     "proxyusefdpass", "connectionattempts", "canonicalizehostname",
 }  # fmt: skip
 _READ: Final = _ONE_WORD | _WHOLE_LINE | _LISTS
-_UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_UNIT_S: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_TIME: Final = re.compile(r"(?:[0-9]+[smhdw])*[0-9]*")
+_TIME_PART: Final = re.compile(r"([0-9]+)([smhdw]?)")
 
 
 @dataclass
@@ -116,7 +119,7 @@ def _read_file(reading: _Reading, path: Path, *, user: bool, active: bool, depth
             if keyword and keyword not in KEYWORDS and not any(pattern_fits(keyword, word) for word in reading.ignored):
                 raise BadLineError(f"expected a keyword of ssh_config(5), got {keyword!a}")
             if keyword == "host":
-                here = around and _host_line(reading.host if reading.final else reading.name, words(rest))
+                here = around and list_fits(reading.host if reading.final else reading.name, words(rest))
             elif keyword == "match":
                 here = met(words(rest, splitting="="), reading.facts(), place, reading.notes) and around
                 reading.wants_final |= any(word.lower().lstrip("!") == "final" for word in words(rest, splitting="="))
@@ -162,12 +165,6 @@ def _take(reading: _Reading, keyword: str, values: list[str], rest: str, place: 
         reading.said.setdefault(keyword, values)
 
 
-def _host_line(host: str, patterns: list[str]) -> bool:
-    """Return whether a Host line is in force: one pattern fits, and none that is negated."""
-    denied = any(pattern_fits(host, pattern[1:]) for pattern in patterns if pattern.startswith("!"))
-    return not denied and any(pattern_fits(host, pattern) for pattern in patterns if not pattern.startswith("!"))
-
-
 def _named(pattern: str, *, user: bool) -> list[Path]:
     """Return the files that an argument of Include means, in order; none is no error."""
     base = home() / ".ssh" if user else SYSTEM_FILE.parent
@@ -197,12 +194,6 @@ def _seconds(text: str, place: str) -> str:
     """Return a time of sshd_config(5), TIME FORMATS, in seconds (``1m30s``)."""
     if text.lower() == "none":
         return text
-    total, digits = 0, ""
-    for letter in text.lower():
-        if letter.isdecimal():
-            digits += letter
-        elif letter in _UNIT_S and digits:
-            total, digits = total + int(digits) * _UNIT_S[letter], ""
-        else:
-            raise ConfigError(f"ssh_config: {place}: ConnectTimeout: expected a time such as 10 or 1m30s, got {text}")
-    return str(total + int(digits or 0))
+    if not _TIME.fullmatch(text.lower()):
+        raise ConfigError(f"ssh_config: {place}: ConnectTimeout: expected a time such as 10 or 1m30s, got {text}")
+    return str(sum(int(number) * _UNIT_S[unit] for number, unit in _TIME_PART.findall(text.lower())))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import paramiko
 
+from harness.ssh import programs
 from harness.ssh.config.options import SSH_PORT
 from harness.ssh.trust import host_certificates, known_hosts, revoked_keys
 from harness.ssh.trust.known_hosts import CERT_AUTHORITY, PLAIN, REVOKED, Known
@@ -182,8 +183,8 @@ class HostKeys:
         try:
             revoked = revoked_keys.has(file, _plain(key), _certificate(key))
         except revoked_keys.CannotTellError as error:
-            told = f"RevokedHostKeys {file}: cannot tell whether its host key is revoked: {error}"
-            raise HostKeyError(told) from None
+            wrong = f"cannot tell whether its host key is revoked: {error}"
+            raise HostKeyError(f"RevokedHostKeys {file}: {wrong}") from None
         if revoked:
             raise HostKeyError(f"its host key is revoked (RevokedHostKeys {file}); it is never believed")
 
@@ -191,7 +192,7 @@ class HostKeys:
         """Append the key to the user's first file; what is in it stays as it is, byte for byte."""
         options, plain = self._options, _plain(key)
         name = known_hosts.hashed(options.known_as, secrets.token_bytes(20)) if options.hash_known_hosts else None
-        line = f"{name or options.known_as} {key.get_name()} {_base64(plain)}\n".encode()
+        line = f"{name or options.known_as} {key.get_name()} {base64.b64encode(plain).decode()}\n".encode()
         with _appending:
             self._accepted[options.known_as] = plain
             if not options.user_known_hosts:
@@ -240,10 +241,6 @@ def _plain(key: paramiko.PKey) -> bytes:
     return bytes(key.asbytes())
 
 
-def _base64(blob: bytes) -> str:
-    return base64.b64encode(blob).decode()
-
-
 def _ssh_knows(name: str, files: Sequence[str]) -> str | None:
     """Return the file in which ssh-keygen finds a host, or None."""
     program = shutil.which("ssh-keygen")
@@ -251,10 +248,7 @@ def _ssh_knows(name: str, files: Sequence[str]) -> str | None:
         if program is None or not Path(file).is_file():
             continue
         try:
-            done = subprocess.run(
-                [program, "-F", name, "-f", file],
-                stdin=subprocess.DEVNULL, capture_output=True, timeout=SSH_KEYGEN_TIMEOUT_S, check=False,
-            )  # fmt: skip
+            done = programs.run([program, "-F", name, "-f", file], SSH_KEYGEN_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             continue
         if done.returncode == 0 and done.stdout.strip():

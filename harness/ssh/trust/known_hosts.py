@@ -114,7 +114,7 @@ def _about(hosts: bytes, name: bytes) -> bool:
     if hosts.startswith(b"|"):
         return _hash_fits(hosts, name)
     # Bytes as letters, so that a name in any encoding is one.
-    return list_fits(name.decode("latin-1"), hosts.lower().decode("latin-1"))
+    return list_fits(name.decode("latin-1"), hosts.lower().decode("latin-1").split(","))
 
 
 def _hash_fits(hosts: bytes, name: bytes) -> bool:

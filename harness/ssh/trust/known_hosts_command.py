@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
+from harness.ssh import programs
 from harness.ssh.config.tokens import expanded, tokens
 from harness.ssh.config.words import BadLineError, words
 from harness.ssh.trust import known_hosts
@@ -43,9 +44,7 @@ def ask_command(known: Known, options: SshOptions, name: str, asking: str, key: 
     }
     try:
         argv = [expanded(word, known_tokens, "knownhostscommand") for word in words(command)]
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_TIMEOUT_S, check=False
-        )
+        done = programs.run(argv, COMMAND_TIMEOUT_S)
     except (BadLineError, OSError, subprocess.TimeoutExpired, ConfigError) as error:
         known.unreadable.append(f"KnownHostsCommand {command}: {error}")
         return

@@ -12,6 +12,7 @@ from typing import Final
 
 import paramiko
 
+from harness.ssh import programs
 from harness.ssh.trust.host_certificates import read
 
 SSH_KEYGEN_TIMEOUT_S: Final = 10.0
@@ -47,13 +48,7 @@ def _krl_has(file: str, blob: bytes) -> bool:
         public.write(f"{paramiko.Message(blob).get_text()} {base64.b64encode(blob).decode()}\n")
         public.flush()
         try:
-            done = subprocess.run(
-                [program, "-Q", "-f", file, public.name],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=SSH_KEYGEN_TIMEOUT_S,
-                check=False,
-            )
+            done = programs.run([program, "-Q", "-f", file, public.name], SSH_KEYGEN_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise CannotTellError("ssh-keygen did not end in time") from None
     return done.returncode != 0

@@ -11,7 +11,7 @@ import pytest
 from harness.check import rehearsal
 from harness.errors import PreflightError
 from harness.ssh import channels
-from harness.ssh.cluster import Cluster
+from harness.ssh.cluster import connect
 from harness.ssh.connection import _Transport
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def test_a_rehearsal_leaves_nothing_and_holds_sftp_beside_a_command(hosts: Clust
     base = tmp_path / "base"
     (base / "cache").mkdir(parents=True)
     config = hosts.model_copy(update={"remote_base": str(base)})
-    with Cluster(config) as cluster:
+    with connect(config) as cluster:
         cluster.each(lambda host: rehearsal.use_files(host, config)).demand()
-        assert all(host._sftp is not None for host in cluster.hosts.values())
+        assert all(host._sftp is not None for host in cluster.plain.values())
     assert [path.name for path in base.rglob("*")] == ["cache"]
 
 

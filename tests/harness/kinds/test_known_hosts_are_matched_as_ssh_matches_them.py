@@ -12,7 +12,7 @@ import paramiko
 import pytest
 
 from harness.errors import UnreachableError
-from harness.ssh.cluster import Cluster, with_ssh_config
+from harness.ssh.cluster import connect, with_ssh_config
 from harness.ssh.config.options import SshOptions
 from harness.ssh.trust import known_hosts
 from harness.ssh.trust.host_keys import HostKeyError, HostKeys, Trust
@@ -286,12 +286,12 @@ def test_a_connection_stands_beside_an_odd_line(hosts, tmp_path: Path, odd: byte
     config = tmp_path / "config"
     config.write_text(f'Host *\n    UserKnownHostsFile "{tmp_path}/none" "{known}"\n')
     reading = hosts.model_copy(update={"known_hosts_file": None})
-    with Cluster(reading, with_ssh_config(None, str(config))) as cluster:
-        assert cluster.hosts["comp11"].ask("echo here") == "here\n"
+    with connect(reading, with_ssh_config(None, str(config))) as cluster:
+        assert cluster.plain["comp11"].ask("echo here") == "here\n"
     known.write_bytes(odd)
     with (
-        Cluster(reading, with_ssh_config(None, str(config))) as cluster,
+        connect(reading, with_ssh_config(None, str(config))) as cluster,
         pytest.raises(UnreachableError, match="its host key is unknown") as caught,
     ):
-        cluster.hosts["comp11"].ask("true")
+        cluster.plain["comp11"].ask("true")
     assert "\n" not in str(caught.value)

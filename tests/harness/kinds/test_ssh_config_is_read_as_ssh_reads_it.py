@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.errors import ConfigError
-from harness.ssh.cluster import Cluster, with_ssh_config
+from harness.ssh.cluster import connect, with_ssh_config
 from harness.ssh.config import openssh
 from harness.ssh.config import options as ssh_options
 from harness.ssh.config import reader as ssh_config
@@ -321,10 +321,11 @@ def test_a_match_that_does_not_end_has_a_deadline(tmp_path: Path, monkeypatch, r
 def test_rsync_asks_ssh_what_we_asked(hosts, tmp_path: Path, busy: Path) -> None:
     """The options of our connection are those that ``ssh -G`` names for rsync's command, hop by hop."""
     nodes = [node.model_copy(update={"host": "comp-8"}) if node.id == "comp11" else node for node in hosts.nodes]
-    with Cluster(hosts.model_copy(update={"nodes": nodes}), with_ssh_config(None, str(busy))) as cluster:
-        host = cluster.hosts["comp11"]
-        argv = cluster.ssh_argv(host)
-        answer = subprocess.run([*argv, "-G", "comp-8"], capture_output=True, text=True, check=True).stdout.splitlines()
+    with connect(hosts.model_copy(update={"nodes": nodes}), with_ssh_config(None, str(busy))) as cluster:
+        host = cluster.plain["comp11"]
+        answer = subprocess.run(
+            [*host.ssh_argv, "-G", "comp-8"], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
         options = host.route.options
     assert f"hostname {options.host}" in answer
     assert f"port {options.port}" in answer
@@ -351,8 +352,8 @@ def test_what_is_set_for_sessions_does_not_reach_rsync(hosts, tmp_path: Path, se
     """Two of these end rsync with `unexplained error (code 255)`, others spoil its first bytes."""
     (tmp_path / "config").write_text(f"Host *\n  {setting}\n")
     node = next(node for node in hosts.nodes if node.id == "comp11")
-    with Cluster(hosts, with_ssh_config(None, str(tmp_path / "config"))) as cluster:
-        words = [*cluster.ssh_argv(cluster.hosts["comp11"]), node.host, "cat"]
+    with connect(hosts, with_ssh_config(None, str(tmp_path / "config"))) as cluster:
+        words = [*cluster.plain["comp11"].ssh_argv, node.host, "cat"]
         said = subprocess.run(words, input=b"as sent\r\n\xff", capture_output=True, timeout=60, check=False)
         in_force_there = subprocess.run([*words[:-1], "-G", "cat"], capture_output=True, text=True, check=True).stdout
     assert (said.returncode, said.stdout) == (0, b"as sent\r\n\xff"), said.stderr
@@ -368,7 +369,7 @@ def test_a_jump_that_leads_in_a_circle_is_refused(hosts, tmp_path: Path, jumps: 
     nodes = [node.model_copy(update={"host": "a", "port": None, "user": None}) for node in hosts.nodes[:1]]
     config = hosts.model_copy(update={"nodes": nodes})
     with pytest.raises(ConfigError, match=r"leads in a circle|jumphost loop"):
-        Cluster(config, with_ssh_config(None, str(tmp_path / "config")))
+        connect(config, with_ssh_config(None, str(tmp_path / "config")))
 
 
 def test_fabric_opens_no_ssh_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,4 +413,4 @@ def test_without_ssh_what_may_be_unknown_is_passed_over(tmp_path: Path, monkeypa
 def test_a_file_that_can_be_read_but_once_is_refused(hosts, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config")
     with pytest.raises(ConfigError, match="got one that is no regular file"):
-        Cluster(hosts, with_ssh_config(None, str(tmp_path / "config")))
+        connect(hosts, with_ssh_config(None, str(tmp_path / "config")))

@@ -127,13 +127,14 @@ def test_only_an_interrupt_is_an_interrupt(monkeypatch: pytest.MonkeyPatch, erro
     def carry_out(*_: object) -> None:
         raise error
 
-    run = SimpleNamespace(cluster=None, agent=None, plans={}, console=Console(), spec=SimpleNamespace(run_id="r"))
+    run = SimpleNamespace(cluster=None, agent=None, console=Console())
     monkeypatch.setattr(experiment, "_prepare", lambda *_: run)
     monkeypatch.setattr(experiment, "Watch", lambda *_: None)
     monkeypatch.setattr(experiment, "_carry_out", carry_out)
     monkeypatch.setattr(experiment, "_bring_home", lambda *arguments: judged.append(arguments[-1]))
     with pytest.raises(type(error)):
-        experiment.execute(SimpleNamespace(begun=False), None, None)  # nothing else of them is looked at
+        # Nothing else of them is looked at.
+        experiment.execute(SimpleNamespace(begun=False), SimpleNamespace(manifest=None), None)
     assert len(judged) == 1
     assert judged[0].startswith(failure)
 

@@ -15,8 +15,3 @@ def word(text: str) -> str:
 def path(text: str) -> str:
     """Return a path as one word; only a leading ``~/`` keeps its meaning."""
     return HOME + shlex.quote(text.removeprefix(HOME)) if text.startswith(HOME) else shlex.quote(text)
-
-
-def script(text: str) -> str:
-    """Return the command that lets a POSIX shell run ``text``, whatever the login shell is."""
-    return f"exec sh -c {shlex.quote(text)}"

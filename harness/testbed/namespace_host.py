@@ -15,7 +15,6 @@ from harness.environment import known_environment
 from harness.testbed import topology
 from harness.testbed.line import Line
 from harness.testbed.namespaces import enter_all, enter_network, socket_in
-from harness.testbed.needs import program
 
 if TYPE_CHECKING:
     import socket
@@ -25,10 +24,8 @@ RUN_TIMEOUT_S: Final = 30.0
 _tables = itertools.count(1)
 
 
-class TestHost:
+class NamespaceHost:
     """A host: its first process (``pid``, as this process sees it), its folder, its line to the others."""
-
-    __test__ = False  # pytest takes the name for a test
 
     def __init__(self, spec: topology.HostSpec, folder: Path, pid: int) -> None:
         self.name = spec.name
@@ -116,11 +113,11 @@ class TestHost:
                 raise AssertionError("started with pipes")
             at = int(process.stdout.readline())
             table = f"relay{next(_tables)}"
-            undo.callback(self._nft, f"delete table ip {table}", check=False)
-            self._nft(
+            undo.callback(self.line.nft, f"delete table ip {table}\n", check=False)
+            self.line.nft(
                 f"table ip {table} {{\n  chain leaving {{ type nat hook output priority -100; policy accept; }}\n}}\n"
                 f"add rule ip {table} leaving ip daddr {host} udp dport {port} meta mark != {topology.RELAY_MARK}"
-                f" dnat to {self.address}:{at}"
+                f" dnat to {self.address}:{at}\n"
             )
             self._relays.append(undo)
             try:
@@ -141,10 +138,6 @@ class TestHost:
         for undo in self._relays:
             undo.close()
         self._relays.clear()
-
-    def _nft(self, commands: str, *, check: bool = True) -> None:
-        argv = [program("nsenter"), f"--target={self.pid}", "--net", program("nft"), "-f", "-"]
-        subprocess.run(argv, input=f"{commands}\n", check=check, capture_output=True, text=True, timeout=20)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
