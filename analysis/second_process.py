@@ -94,9 +94,9 @@ def _answer(work: Callable[[], Any], answer: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
     try:
-        told = True, work()
+        outcome = True, work()
     except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
         error.add_note(traceback.format_exc())
-        told = False, error
-    answer.send(told)
+        outcome = False, error
+    answer.send(outcome)
     answer.close()

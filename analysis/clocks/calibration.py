@@ -101,8 +101,8 @@ def kappa(errors: Errors, shared: Dependence) -> Kappa | None:
     ordered = np.sort(surely)
     hits = np.zeros(len(errors.bounded), dtype=np.bool_)
     hits[errors.bounded] = surely > ordered[(count - 1) // 2]
-    found = rates.worth_of(hits, errors.bounded, shared)
-    worth = 1.0 if found.trials is None else max(1.0, found.trials)
+    trials = rates.worth_of(hits, errors.bounded, shared)
+    worth = 1.0 if trials.trials is None else max(1.0, trials.trials)
     down, up = _quantile_limits(level, worth)
     value = _finite(ordered[_rank(level, count)])
     at_best = np.sort(least)
@@ -114,8 +114,8 @@ def kappa(errors: Errors, shared: Dependence) -> Kappa | None:
         low=None if value is None else 0.0 if down is None else _finite(ordered[math.floor(down * (count - 1))]),
         high=None if value is None or up is None else _finite(ordered[_rank(up, count)]),
         least_low=0.0 if down is None else _finite(at_best[math.floor(down * (count - 1))]),
-        could_see=could_see(errors, worth) if found.enough else None,
-        unseen_share=1.0 - (1.0 - rates.CONFIDENCE) ** (1.0 / worth) if level >= 1.0 and found.enough else None,
+        could_see=could_see(errors, worth) if trials.enough else None,
+        unseen_share=1.0 - (1.0 - rates.CONFIDENCE) ** (1.0 / worth) if level >= 1.0 and trials.enough else None,
     )
 
 
@@ -212,7 +212,7 @@ def bounds(number: Between | None) -> list[float] | None:
     return None if number is None else [number.least, number.most]
 
 
-def skill(errors: Errors, baseline: Errors | None, found: Coverage) -> Skill | None:
+def skill(errors: Errors, baseline: Errors | None, coverage: Coverage) -> Skill | None:
     """Score a source's intervals, and those of its baseline on the same events; None where no interval was judged.
 
     The interval score (T. Gneiting and A. E. Raftery, J. Am. Stat. Assoc. 102 (2007) 359) is the width, plus 2 / alpha
@@ -235,8 +235,8 @@ def skill(errors: Errors, baseline: Errors | None, found: Coverage) -> Skill | N
         score_us=Between(score.least / US, score.most / US),
         baseline_us=None if held is None else Between(held.least / US, held.most / US),
         value=value,
-        penalised=found.missed,
-        may_be_penalised=rates.opposite(found.contained),
+        penalised=coverage.missed,
+        may_be_penalised=rates.opposite(coverage.contained),
     )
 
 

@@ -146,16 +146,16 @@ class ClockQuality:
         """Return what ``clock_truth_stats.json`` promises: the same, as far as the injected truth alone tells."""
         known = any(clock.standard == standards.INJECTED.name for clock in self.clocks)
         sources: dict[str, dict[str, Any]] = {}
-        for one in self.clocks:
-            absolute = one.standard == standards.INJECTED.name
-            sources.setdefault(one.source, {})[one.node_id] = {
-                "kind": one.kind,
-                "level": one.level,
-                "stamps": one.stamps,
-                "unavailable": sum(one.unavailable.values()),
-                "contained": (one.coverage.contained if absolute else rates.rate(0, 0)).as_dict(),
-                "half_width_us": half(one.width_us).as_dict(),
-                "abs_error_us": (one.abs_error_us if absolute else rates.Spread(0, None, None, None)).as_dict(),
+        for clock in self.clocks:
+            absolute = clock.standard == standards.INJECTED.name
+            sources.setdefault(clock.source, {})[clock.node_id] = {
+                "kind": clock.kind,
+                "level": clock.level,
+                "stamps": clock.stamps,
+                "unavailable": sum(clock.unavailable.values()),
+                "contained": (clock.coverage.contained if absolute else rates.rate(0, 0)).as_dict(),
+                "half_width_us": half(clock.width_us).as_dict(),
+                "abs_error_us": (clock.abs_error_us if absolute else rates.Spread(0, None, None, None)).as_dict(),
             }
         reference = "injected truth of virtual clocks" if known else "none: no node of this run had a virtual clock"
         return {"reference": reference, "sources": sources}
@@ -163,19 +163,19 @@ class ClockQuality:
 
 def half(width: rates.Spread) -> rates.Spread:
     """Return the spread of half-widths, given that of widths."""
-    values = (None if one is None else one / 2 for one in (width.median, width.p95, width.maximum, width.p99))
+    values = (None if value is None else value / 2 for value in (width.median, width.p95, width.maximum, width.p99))
     return rates.Spread(width.count, *values)
 
 
 def compute(table: Table, flights: standards.Flights | None = None) -> ClockQuality:
     """Judge every source on every node of a run; ``flights``: how long each worker's events were under way for sure."""
-    found: dict[tuple[str, str], Quality] = {}
+    judged: dict[tuple[str, str], Quality] = {}
     for node_id in table.nodes:
         rows = row_data.node_rows(table, node_id)
         data = {source: _Data.of(table, node_id, source, rows, flights) for source in table.sources}
-        for source, one in data.items():
-            found[source, node_id] = _quality(table, one, data)
-    return ClockQuality(tuple(found[source, node_id] for source in table.sources for node_id in table.nodes))
+        for source, data_of in data.items():
+            judged[source, node_id] = _quality(table, data_of, data)
+    return ClockQuality(tuple(judged[source, node_id] for source in table.sources for node_id in table.nodes))
 
 
 @dataclass(frozen=True)
@@ -192,43 +192,45 @@ class _Data:
     @classmethod
     def of(cls, table: Table, node_id: str, source: str, rows: Rows, flights: standards.Flights | None) -> _Data:
         readings = table.readings(node_id, source)
-        mine = row_data.source_rows(rows, source)
-        served = row_data.served(readings, mine, table.stamps[node_id])
+        own = row_data.source_rows(rows, source)
+        served = row_data.served(readings, own, table.stamps[node_id])
         runs = segments_of(served)
         samples = table.run.samples.get(node_id)
-        held = baseline.held(readings, mine, table.stamps[node_id], samples)
+        held = baseline.held(readings, own, table.stamps[node_id], samples)
         true = table.truth(node_id)
         if true is not None:
             root = utc.of(table, node_id, source)
             errors = standards.against_true_time(readings, true, root)
             held_errors = None if held is None else standards.against_true_time(held, true, root)
             judged = standards.without(errors, scopes.about_the_server(table, node_id, source), ABOUT_THE_SERVER)
-            return cls(readings, mine, judged, held_errors, mine.claimed_ns, runs)
+            return cls(readings, own, judged, held_errors, own.claimed_ns, runs)
         if node_id == table.coordinator_id:
             standard = standards.NOTHING if flights is None else standards.ORIGIN
-            return cls(readings, mine, standards.unjudged(readings, standard), None, mine.claimed_ns, runs)
+            return cls(readings, own, standards.unjudged(readings, standard), None, own.claimed_ns, runs)
         lag = None if flights is None else flights(node_id)
         if lag is None or not lag.known.any():
             nothing = standards.unjudged(readings, standards.NOTHING)
-            return cls(readings, mine, nothing, None, mine.claimed_ns, runs)
+            return cls(readings, own, nothing, None, own.claimed_ns, runs)
         here = table.sends(node_id, source)
-        strange = (scopes.about_the_server(table, one, source) for one in (node_id, table.coordinator_id))
+        strange = (scopes.about_the_server(table, node, source) for node in (node_id, table.coordinator_id))
         errors = standards.against_lag(readings, here, lag)
         errors = standards.without(errors, np.logical_or(*strange), ABOUT_THE_SERVER)
-        theirs = row_data.source_rows(row_data.node_rows(table, table.coordinator_id), source)
-        here_held = baseline.held(here, theirs, table.own_sends[node_id], table.run.samples.get(table.coordinator_id))
+        coordinator_rows = row_data.source_rows(row_data.node_rows(table, table.coordinator_id), source)
+        here_held = baseline.held(
+            here, coordinator_rows, table.own_sends[node_id], table.run.samples.get(table.coordinator_id)
+        )
         both_held = None if held is None or here_held is None else standards.against_lag(held, here_held, lag)
-        sigma = mine.claimed_ns + theirs.claimed_ns
-        return cls(readings, mine, errors, both_held, sigma, segments_of(served, here.sample))
+        sigma = own.claimed_ns + coordinator_rows.claimed_ns
+        return cls(readings, own, errors, both_held, sigma, segments_of(served, here.sample))
 
 
-def _quality(table: Table, one: _Data, beside: dict[str, _Data]) -> Quality:
-    readings, errors = one.readings, one.errors
-    judged, shared = errors.judged, dependence(one.segments, errors.latent)
+def _quality(table: Table, data: _Data, beside: dict[str, _Data]) -> Quality:
+    readings, errors = data.readings, data.errors
+    judged, shared = errors.judged, dependence(data.segments, errors.latent)
     coverage = coverages.coverage(errors, shared)
     greatest = np.maximum(np.abs(errors.low), np.abs(errors.high))
     least = np.where((errors.low <= 0) & (errors.high >= 0), 0, np.minimum(np.abs(errors.low), np.abs(errors.high)))
-    probabilistic = readings.kind == records.PROBABILISTIC and readings.level is not None
+    level = readings.level if readings.kind == records.PROBABILISTIC else None
     raw = table.raw_stamps[readings.node_id]
     instants = raw if raw.known.any() else table.stamps[readings.node_id]
     timed = judged & instants.known
@@ -242,7 +244,7 @@ def _quality(table: Table, one: _Data, beside: dict[str, _Data]) -> Quality:
         standard=errors.standard.name,
         stamps=int(readings.stamped.sum()),
         unavailable=readings.statuses(readings.stamped & ~readings.known),
-        availability=rates.rate_of(readings.known, readings.stamped, Dependence(one.segments, None)),
+        availability=rates.rate_of(readings.known, readings.stamped, Dependence(data.segments, None)),
         width_us=rates.spread((readings.latest - readings.earliest)[readings.bounded], US),
         relative=errors.relative,
         judged_width_us=rates.spread((errors.below + errors.above)[errors.bounded], US),
@@ -250,17 +252,17 @@ def _quality(table: Table, one: _Data, beside: dict[str, _Data]) -> Quality:
         least_error_us=worst if errors.exact else rates.spread(least[judged], US),
         coverage=coverage,
         kappa=calibration.kappa(errors, shared),
-        skill=calibration.skill(errors, one.held, coverage),
-        reliability=coverages.reliability(errors, one.sigma_ns, readings.level or 0.0, shared) if probabilistic else (),
-        by_age=coverages.by_age(errors, one.rows.age_ms, shared),
+        skill=calibration.skill(errors, data.held, coverage),
+        reliability=coverages.reliability(errors, data.sigma_ns, level, shared) if level is not None else (),
+        by_age=coverages.by_age(errors, data.rows.age_ms, shared),
         stability=stabilities.stability(
             instants.ns[timed], errors.low[timed].astype(np.float64), errors.high[timed].astype(np.float64)
         ),
         provable_misses=_provable_misses(table, readings),
         less_error_than={
-            other: _less_error(errors, them.errors, segments_of(one.segments, them.segments))
-            for other, them in beside.items()
-            if other != readings.source and (judged & them.errors.judged).any()
+            other: _less_error(errors, other_data.errors, segments_of(data.segments, other_data.segments))
+            for other, other_data in beside.items()
+            if other != readings.source and (judged & other_data.errors.judged).any()
         },
         trace=_trace(table, errors),
         judged_as=errors.judged_as,
@@ -268,16 +270,16 @@ def _quality(table: Table, one: _Data, beside: dict[str, _Data]) -> Quality:
     )
 
 
-def _less_error(mine: Errors, theirs: Errors, segments: NDArray[np.int64]) -> rates.Mean:
+def _less_error(own: Errors, others: Errors, segments: NDArray[np.int64]) -> rates.Mean:
     """Return the mean of |error| minus that of another source at the same events, in us.
 
     Both errors are of the same true instant, and as that moves through the standard's bounds the difference only grows,
     or only falls: its limits are at the bounds'.
     """
-    at_first = (np.abs(mine.low) - np.abs(theirs.low)) / US
-    at_last = (np.abs(mine.high) - np.abs(theirs.high)) / US
+    at_first = (np.abs(own.low) - np.abs(others.low)) / US
+    at_last = (np.abs(own.high) - np.abs(others.high)) / US
     least, most = np.minimum(at_first, at_last), np.maximum(at_first, at_last)
-    return rates.mean_of(least, most, mine.judged & theirs.judged, Dependence(segments, None))
+    return rates.mean_of(least, most, own.judged & others.judged, Dependence(segments, None))
 
 
 def _provable_misses(table: Table, receive: Readings) -> rates.Rate | None:

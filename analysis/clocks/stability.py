@@ -67,9 +67,11 @@ class Deviations:
         """Return JSON-serialisable data; a plain number only where it is known exactly, its bounds beside."""
         numbers: dict[str, Any] = {}
         for name in ("adev", "tdev_s", "mtie_s"):
-            found: tuple[Bounded | None, ...] = getattr(self, name)
-            numbers[name] = [None if one is None or one[0] != one[1] else one[0] for one in found]
-            numbers[f"{name}_bounds"] = [None if one is None else list(one) for one in found]
+            deviation: tuple[Bounded | None, ...] = getattr(self, name)
+            numbers[name] = [
+                None if bounded is None or bounded[0] != bounded[1] else bounded[0] for bounded in deviation
+            ]
+            numbers[f"{name}_bounds"] = [None if ends is None else list(ends) for ends in deviation]
         return {
             "tau0_s": self.tau0_s,
             "points": self.points,

@@ -33,13 +33,14 @@ MOST_NODES: Final = 3  # error panels in a row; the statistics have all nodes
 def errors_over_time(axes: Axes, clocks: Sequence[Quality], node_id: str) -> None:
     """Draw one node's errors (a line, as wide as the standard) over the range its intervals claim (shaded)."""
     axes.set_title(node_id)
-    mine = [one for one in clocks if one.node_id == node_id and one.kind != POINT_CLOCK and len(one.trace.at_s)]
-    if not mine:
-        why = next((one.standard for one in clocks if one.node_id == node_id), "no readings")
+    here = [clock for clock in clocks if clock.node_id == node_id]
+    own = [clock for clock in here if clock.kind != POINT_CLOCK and len(clock.trace.at_s)]
+    if not own:
+        why = here[0].standard if here else "no readings"
         style.say(axes, f"no errors: {why.removeprefix('none: ')}".replace("; ", ";\n").replace(" and ", "\nand "))
         return
-    for one in sorted(mine, key=lambda clock: -(clock.width_us.median or 0.0)):  # the widest claim lies at the back
-        trace, colour = one.trace, style.colour(one.source)
+    for clock in sorted(own, key=lambda clock: -(clock.width_us.median or 0.0)):  # the widest claim lies at the back
+        trace, colour = clock.trace, style.colour(clock.source)
         claimed = trace.bounded
         axes.fill_between(
             trace.at_s[claimed],
@@ -67,9 +68,9 @@ def reliability(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) 
         style.say(axes, "no probabilistic source\ncould be judged")
         return
     axes.plot([0, 100], [0, 100], color="black", linewidth=0.5, linestyle=":")
-    for one in shown:
-        rungs = [rung for rung in one.reliability if rung.claimed]  # a difference of two may claim nothing at all
-        _shares(axes, [PERCENT * rung.claimed for rung in rungs], [rung.coverage for rung in rungs], one, markers)
+    for clock in shown:
+        rungs = [rung for rung in clock.reliability if rung.claimed]  # a difference of two may claim nothing at all
+        _shares(axes, [PERCENT * rung.claimed for rung in rungs], [rung.coverage for rung in rungs], clock, markers)
     axes.set_xlim(0, 102)
     axes.set_ylim(0, 102)
     axes.set_xlabel("claimed (%)")
@@ -87,15 +88,15 @@ def coverage_by_age(axes: Axes, clocks: Sequence[Quality], markers: dict[str, st
     if not shown:
         style.say(axes, "no interval with an age\ncould be judged")
         return
-    for place, one in enumerate(shown):
-        bins = [bin_ for bin_ in one.by_age if bin_.coverage.contained.denominator]
+    for place, clock in enumerate(shown):
+        bins = [bin_ for bin_ in clock.by_age if bin_.coverage.contained.denominator]
         aside = ASIDE ** (place - (len(shown) - 1) / 2)  # so that equal shares do not hide each other
         ages = [max((bin_.from_ms + bin_.to_ms) / 2e3, YOUNGEST_S) * aside for bin_ in bins]
-        _shares(axes, ages, [bin_.coverage for bin_ in bins], one, markers)
-    levels = {one.claimed_level for one in shown if one.claimed_level is not None}
+        _shares(axes, ages, [bin_.coverage for bin_ in bins], clock, markers)
+    levels = {clock.claimed_level for clock in shown if clock.claimed_level is not None}
     for level in sorted(levels):
         axes.axhline(PERCENT * level, color="black", linewidth=0.5, linestyle=":")
-    axes.set_ylim(*_room([bin_.coverage for one in shown for bin_ in one.by_age]))
+    axes.set_ylim(*_room([bin_.coverage for clock in shown for bin_ in clock.by_age]))
     style.readable_log(axes.xaxis)
     axes.set_xlabel("age (s), logarithmic")
     axes.set_ylabel("contains the truth (%)")
@@ -110,32 +111,32 @@ def widths(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> No
     """
     relative = any(clock.relative and clock.judged_width_us.median for clock in clocks)
     axes.set_title(f"Half-width, and error (black){OF_PAIRS if relative else ''}")
-    judged = [(one, one.judged_width_us) for one in clocks if one.judged_width_us.median]
-    shown = judged or [(one, one.width_us) for one in clocks if one.width_us.median]
+    judged = [(clock, clock.judged_width_us) for clock in clocks if clock.judged_width_us.median]
+    shown = judged or [(clock, clock.width_us) for clock in clocks if clock.width_us.median]
     if not shown:
         style.say(axes, "no source with intervals\nin this run")
         return
-    sources = list(dict.fromkeys(one.source for one, _ in shown))
-    nodes = list(dict.fromkeys(one.node_id for one, _ in shown))
-    for one, width in shown:
-        group, count = sources.index(one.source), len(nodes)
-        place = group + 0.7 * ((nodes.index(one.node_id) + 0.5) / count - 0.5)
+    sources = list(dict.fromkeys(clock.source for clock, _ in shown))
+    nodes = list(dict.fromkeys(clock.node_id for clock, _ in shown))
+    for clock, width in shown:
+        group, count = sources.index(clock.source), len(nodes)
+        place = group + 0.7 * ((nodes.index(clock.node_id) + 0.5) / count - 0.5)
         median, high = (width.median or 0.0) / 2, (width.p99 or 0.0) / 2
-        colour = style.colour(one.source)
+        colour = style.colour(clock.source)
         axes.errorbar(
-            place, median, yerr=[[0.0], [high - median]], color=colour, marker=markers[one.node_id], markersize=3,
+            place, median, yerr=[[0.0], [high - median]], color=colour, marker=markers[clock.node_id], markersize=3,
             capsize=1.5, elinewidth=0.8,
         )  # fmt: skip
-        if one.abs_error_us.median:
-            low_us, high_us = one.least_error_us.median or 0.0, one.abs_error_us.median
-            if one.relative:  # from the least to the greatest that the standard allows
+        if clock.abs_error_us.median:
+            low_us, high_us = clock.least_error_us.median or 0.0, clock.abs_error_us.median
+            if clock.relative:  # from the least to the greatest that the standard allows
                 down_us = high_us - low_us if low_us > 0 else ARROW * high_us
                 axes.errorbar(
                     place, high_us, yerr=[[down_us], [0.0]], uplims=low_us == 0, color="black", elinewidth=1.2,
                     capsize=2, fmt="none",
                 )  # fmt: skip
             else:
-                axes.plot(place, high_us, color="black", marker=markers[one.node_id], markersize=2.5)
+                axes.plot(place, high_us, color="black", marker=markers[clock.node_id], markersize=2.5)
     style.readable_log(axes.yaxis)
     axes.set_xticks(range(len(sources)), [style.label(source) for source in sources])
     axes.set_xlim(-0.6, len(sources) - 0.4)
@@ -147,7 +148,7 @@ def draw(result: ClockQuality) -> Figure:
     """Draw the figure ``clock_quality``."""
     clocks = result.clocks
     nodes = list(dict.fromkeys(clock.node_id for clock in clocks))
-    judged = [node for node in nodes if any(one.node_id == node and one.abs_error_us.count for one in clocks)]
+    judged = [node for node in nodes if any(clock.node_id == node and clock.abs_error_us.count for clock in clocks)]
     above = (judged or nodes)[:MOST_NODES]
     markers = {node: MARKERS[place % len(MARKERS)] for place, node in enumerate(nodes)}
     with style.context():
@@ -164,22 +165,24 @@ def draw(result: ClockQuality) -> Figure:
     return figure
 
 
-def _shares(axes: Axes, places: list[float], coverages: list[Coverage], one: Quality, markers: dict[str, str]) -> None:
+def _shares(
+    axes: Axes, places: list[float], coverages: list[Coverage], clock: Quality, markers: dict[str, str]
+) -> None:
     """Draw coverages with their intervals: one line, or, where some are undecided, a band from contained to not missed.
 
     The band's lower edge has the interval's lower half, its upper edge the upper half.
     """
-    colour = style.colour(one.source)
-    certain = [found.contained for found in coverages]
-    possible = [found.not_missed for found in coverages]
+    colour = style.colour(clock.source)
+    certain = [coverage.contained for coverage in coverages]
+    possible = [coverage.not_missed for coverage in coverages]
     low, high = ([PERCENT * (rate.value or 0.0) for rate in edge] for edge in (certain, possible))
     # a share whose interval nobody can tell has no whiskers
     down = [0.0 if rate.low is None else value - PERCENT * rate.low for value, rate in zip(low, certain, strict=True)]
     up = [0.0 if rate.high is None else PERCENT * rate.high - value for value, rate in zip(high, possible, strict=True)]
     none = [0.0] * len(places)
     looks: dict[str, Any] = {
-        "color": colour, "marker": markers[one.node_id], "markersize": 3, "markerfacecolor": "white", "linewidth": 0.8,
-        "elinewidth": 0.5, "capsize": 1.5,
+        "color": colour, "marker": markers[clock.node_id], "markersize": 3, "markerfacecolor": "white",
+        "linewidth": 0.8, "elinewidth": 0.5, "capsize": 1.5,
     }  # fmt: skip
     if low == high:
         axes.errorbar(places, low, yerr=[down, up], **looks)
@@ -192,7 +195,7 @@ def _shares(axes: Axes, places: list[float], coverages: list[Coverage], one: Qua
 def _room(coverages: Sequence[Coverage]) -> tuple[float, float]:
     """Return limits in percent that show every interval, and 100."""
     certain = [coverage.contained for coverage in coverages if coverage.contained.value is not None]
-    lowest = min((PERCENT * ((one.value or 0.0) if one.low is None else one.low) for one in certain), default=0.0)
+    lowest = min((PERCENT * ((rate.value or 0.0) if rate.low is None else rate.low) for rate in certain), default=0.0)
     down = float(np.floor(max(0.0, lowest - 3.0) / 10.0) * 10.0)
     return down, 100.0 + 0.04 * (100.0 - down)
 
@@ -207,7 +210,7 @@ def _handles(clocks: Sequence[Quality], markers: dict[str, str]) -> list[Any]:
     claimed = Patch(facecolor="#444444", alpha=CLAIMED_ALPHA, label="claimed")
     bands = (
         [Patch(facecolor="#444444", alpha=BAND_ALPHA, label="from contained (solid) to not missed (dotted)")]
-        if any(one.relative and one.coverage.undecided.numerator for one in clocks)
+        if any(clock.relative and clock.coverage.undecided.numerator for clock in clocks)
         else []
     )
     return [*lines, claimed, *bands, *nodes]

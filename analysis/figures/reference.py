@@ -39,37 +39,37 @@ def width_over_time(axes: Axes, reference: Reference, pair: tuple[str, str]) -> 
 
     Beside the pair's name stands in which share of the probed time it is known.
     """
-    one = reference.envelopes[pair]
+    envelope = reference.envelopes[pair]
     shares = {(known.first, known.second): known.known_share for known in reference.pairs}
     share = shares.get(pair)
-    told = "" if share is None else f", known in {PERCENT * share:.1f} % of the time"
-    axes.set_title(f"{pair[0]} and {pair[1]}{told}", loc="left")
-    at, half = known_half_widths(one)
-    segments = one.segment_at(at)
-    start, stop = int(one.begins[0]), int(one.ends[-1])
+    note = "" if share is None else f", known in {PERCENT * share:.1f} % of the time"
+    axes.set_title(f"{pair[0]} and {pair[1]}{note}", loc="left")
+    at, half = known_half_widths(envelope)
+    segments = envelope.segment_at(at)
+    start, stop = int(envelope.begins[0]), int(envelope.ends[-1])
     bins = np.minimum((at - start) * _BINS // max(stop - start, 1), _BINS - 1)
-    for segment in range(len(one.begins)):
-        mine = segments == segment
-        if not mine.any():
+    for segment in range(len(envelope.begins)):
+        inside = segments == segment
+        if not inside.any():
             continue
-        places = np.unique(bins[mine])
-        parts = [half[mine & (bins == place)] for place in places]
-        when = [float((at[mine & (bins == place)] - start).mean()) / _SECOND_NS for place in places]
+        places = np.unique(bins[inside])
+        parts = [half[inside & (bins == place)] for place in places]
+        when = [float((at[inside & (bins == place)] - start).mean()) / _SECOND_NS for place in places]
         axes.fill_between(
             when, [part.min() for part in parts], [part.max() for part in parts], color=_BAND, linewidth=0
         )
         axes.plot(when, [float(np.median(part)) for part in parts], color=_INK, linewidth=0.8)
-    for end, begin in zip(one.ends[:-1].tolist(), one.begins[1:].tolist(), strict=True):
+    for end, begin in zip(envelope.ends[:-1].tolist(), envelope.begins[1:].tolist(), strict=True):
         edges = (end - start) / _SECOND_NS, (begin - start) / _SECOND_NS
         axes.axvspan(*edges, facecolor=_NOBODYS, edgecolor="#888888", hatch="////", linewidth=0.4)
     axes.set_ylim(0, 1.08 * float(half.max()))
     axes.set_ylabel("half-width (µs)")
 
 
-def known_half_widths(one: Envelope) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def known_half_widths(envelope: Envelope) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the instants, evenly over a pair's segments, at which theta is known, and its half-widths there in µs."""
-    at = even_instants(one, _INSTANTS)
-    theta = one.theta(at)
+    at = even_instants(envelope, _INSTANTS)
+    theta = envelope.theta(at)
     known = theta.segment >= 0
     return at[known], (theta.high - theta.low)[known] / (2 * _US)
 
@@ -91,7 +91,7 @@ def widths(axes: Axes, reference: Reference) -> None:
 
 def draw(reference: Reference) -> Figure:
     """Draw the figure ``reference_width``: the widest pairs over time, and all pairs' widths."""
-    median = {(one.first, one.second): one.half_width_us.median for one in reference.pairs}
+    median = {(known_pair.first, known_pair.second): known_pair.half_width_us.median for known_pair in reference.pairs}
     known = {pair: width for pair, width in median.items() if width is not None}
     shown = [pair for pair in reference.envelopes if pair in known]
     with style.context():

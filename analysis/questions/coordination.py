@@ -63,12 +63,12 @@ class Cost:
     @classmethod
     def of(cls, task: str, answer: Answer) -> Cost:
         """Return the cost of a task, of its answer; without anything evaluable there is none."""
-        found = answer.rounds
-        if found is None or not found.evaluable:
-            due = 0 if found is None else found.decisions
+        rounds = answer.rounds
+        if rounds is None or not rounds.evaluable:
+            due = 0 if rounds is None else rounds.decisions
             return cls(task, answer.source, answer.clock, due, None, due, 0, None, "")
-        unread = found.decisions - found.evaluable
-        numbers = (found.decisions, found, unread, found.undecided, found.wrong, found.judge)
+        unread = rounds.decisions - rounds.evaluable
+        numbers = (rounds.decisions, rounds, unread, rounds.undecided, rounds.wrong, rounds.judge)
         return cls(task, answer.source, answer.clock, *numbers)
 
     @property
@@ -93,11 +93,11 @@ class Cost:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the cost as JSON-serialisable data."""
-        found, exact = self.counted, self.per_decision
+        rounds, exact = self.counted, self.per_decision
         return {
             "rounds_per_decision": None if exact is None else exact.as_dict(),
-            "rounds_at_least": None if found is None else found.at_least.as_dict(),
-            "rounds_at_most": None if found is None else found.at_most.as_dict(),
+            "rounds_at_least": None if rounds is None else rounds.at_least.as_dict(),
+            "rounds_at_most": None if rounds is None else rounds.at_most.as_dict(),
             "decisions": self.decisions,
             "rounds": None if exact is None else exact.numerator,
             "without_reading": self.unread,
@@ -127,15 +127,15 @@ class Coordination:
     def total(self, source: str, clock: str, tasks: Sequence[str]) -> Total | None:
         """Return the costs of some tasks taken together, or None if one of them is not evaluable."""
         parts = [cost for cost in self.costs if (cost.source, cost.clock) == (source, clock) and cost.task in tasks]
-        found = [cost.counted for cost in parts if cost.counted is not None]
-        if {part.task for part in parts} != set(tasks) or not tasks or len(found) < len(parts):
+        counted = [cost.counted for cost in parts if cost.counted is not None]
+        if {part.task for part in parts} != set(tasks) or not tasks or len(counted) < len(parts):
             return None
-        return total(found)
+        return total(counted)
 
     def exact(self, source: str, clock: str, task: str) -> bool:
         """Tell whether the rounds of a task are known as one number."""
-        found = self.total(source, clock, [task])
-        return found is not None and found.exact
+        total = self.total(source, clock, [task])
+        return total is not None and total.exact
 
     @property
     def common_tasks(self) -> tuple[str, ...]:
@@ -150,13 +150,15 @@ class Coordination:
         where a task is not evaluable, or nobody counted the questions.
         """
         total = self.total(source, clock, self.common_tasks)
-        by_source = {one.source: one for one in self.pollings}
+        by_source = {asked.source: asked for asked in self.pollings}
         own = by_source[source]
         fed = [own, *([by_source[own.rests_on]] if own.rests_on in by_source else [])]
         result: dict[str, Any] = {"tasks": list(self.common_tasks), "decisions": total.decisions if total else None}
         for name, questions in (("rounds_only", []), ("own", [own]), ("with_what_it_rests_on", fed)):
             known = total if not any(question.reason for question in questions) else None
-            polled, polled_bytes = (sum(getattr(one, unit) for one in questions) for unit in ("messages", "bytes"))
+            polled, polled_bytes = (
+                sum(getattr(polling_of, unit) for polling_of in questions) for unit in ("messages", "bytes")
+            )
             result[name] = {
                 "messages_at_least": polled + known.messages_at_least if known else None,
                 "messages_at_most": polled + known.messages_at_most if known else None,
@@ -175,26 +177,24 @@ class Coordination:
         needed = set(self.total_tasks) - {WHO_FIRST}
         tasks = []
         for task in self.total_tasks:
-            told = self.total(source, clock, [task]) is not None and self.total(*against, [task]) is not None
-            if told and (task in needed or (self.exact(source, clock, task) and self.exact(*against, task))):
+            known = self.total(source, clock, [task]) is not None and self.total(*against, [task]) is not None
+            if known and (task in needed or (self.exact(source, clock, task) and self.exact(*against, task))):
                 tasks.append(task)
-        mine, theirs = self.total(source, clock, tasks), self.total(*against, tasks)
+        own, ntp = self.total(source, clock, tasks), self.total(*against, tasks)
         least, most, words, remark = None, None, "not evaluable", None
         enough = needed <= set(tasks)
-        if mine and theirs:
-            least, most = fewer(mine, theirs) if enough else (None, None)
+        if own and ntp:
+            least, most = fewer(own, ntp) if enough else (None, None)
             less = fewer_in_words(least, most)
-            counts = (
-                f"{mine.words} of {mine.decisions} decisions; NTP {against[1]} {theirs.words} of {theirs.decisions}"
-            )
+            counts = f"{own.words} of {own.decisions} decisions; NTP {against[1]} {ntp.words} of {ntp.decisions}"
             words = f"{less} rounds: {counts} ({_words(tasks)})" if less else f"{counts} ({_words(tasks)})"
-            if enough and theirs.decisions and not theirs.at_most:
+            if enough and ntp.decisions and not ntp.at_most:
                 remark = f"no room to improve (NTP {against[1]} needs no round)"
-            elif not (mine.exact and theirs.exact):
-                unknown = ", ".join(f"{one.at_most - one.at_least} of {one.decisions}" for one in (mine, theirs))
+            elif not (own.exact and ntp.exact):
+                unknown = ", ".join(f"{total.at_most - total.at_least} of {total.decisions}" for total in (own, ntp))
                 remark = f"no judge can tell whether a round is needed for {unknown} decisions (own, NTP {against[1]})"
         return {
-            "value": least if mine and theirs and mine.exact and theirs.exact else None,
+            "value": least if own and ntp and own.exact and ntp.exact else None,
             "at_least": least,
             "at_most": most,
             "in_words": words,
@@ -203,16 +203,16 @@ class Coordination:
             "read": self._read(source, clock, tasks),
             "read_by_ntp": self._read(*against, tasks),
             "decisions": {task: part.decisions for task in tasks if (part := self.total(source, clock, [task]))},
-            "rounds": mine.at_least if mine and mine.exact else None,
-            "rounds_in_words": mine.words if mine else None,
-            "rounds_against": theirs.at_least if theirs and theirs.exact else None,
-            "rounds_against_in_words": theirs.words if theirs else None,
+            "rounds": own.at_least if own and own.exact else None,
+            "rounds_in_words": own.words if own else None,
+            "rounds_against": ntp.at_least if ntp and ntp.exact else None,
+            "rounds_against_in_words": ntp.words if ntp else None,
         }
 
     def _read(self, source: str, clock: str, tasks: Sequence[str]) -> dict[str, Any]:
         """Return for how many decisions of some tasks the clock has a reading: a round without one tells nothing."""
         parts = [cost for cost in self.costs if cost.source == source and cost.clock == clock and cost.task in tasks]
-        due = sum(one.decisions for one in parts)
+        due = sum(cost.decisions for cost in parts)
         return rates.rate(due - sum(part.unread for part in parts), due).as_dict()
 
     def reductions(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -228,8 +228,8 @@ class Coordination:
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{tasks: {task: {source: {clock: …}}}, reductions: {source: {clock_vs_ntp_clock: …}}}``."""
         tasks: dict[str, Any] = {}
-        for one in self.costs:
-            tasks.setdefault(one.task, {}).setdefault(one.source, {})[one.clock] = one.as_dict()
+        for cost in self.costs:
+            tasks.setdefault(cost.task, {}).setdefault(cost.source, {})[cost.clock] = cost.as_dict()
         traffic: dict[str, Any] = {}
         for source, clock in self.clocks:
             traffic.setdefault(source, {})[clock] = self.traffic(source, clock)
@@ -238,7 +238,7 @@ class Coordination:
             "tasks": tasks,
             "reductions": self.reductions(),
             "message_bytes": MESSAGE_BYTES,
-            "polling": {one.source: one.as_dict() for one in self.pollings},
+            "polling": {cost.source: cost.as_dict() for cost in self.pollings},
             "traffic": traffic,
             "probes": self.probes,
         }

@@ -65,12 +65,21 @@ def judge(rows: Mapping[str, pd.DataFrame], reference: Probed | None, source: st
     held = {node: found for node, frame in rows.items() if (found := _held(node, frame, source)) is not None}
     parts: list[tuple[NDArray[Any], ...]] = []
     for released, began in permutations(held, 2):
-        one, other = held[released], held[began]
-        earlier = _released_before(reference, released, one, began, other)
+        first, second = held[released], held[began]
+        earlier = _released_before(reference, released, first, began, second)
         judged, before = earlier >= 0, np.maximum(earlier, 0)
-        violated = judged & (other.assigned <= one.greatest[before])
-        later_ns = (other.assigned - one.greatest[before]).astype(np.float64)
-        parts.append((other.event_ids, judged, violated, later_ns, other.samples, one.greatest_samples[before]))
+        violated = judged & (second.assigned <= first.greatest[before])
+        later_ns = (second.assigned - first.greatest[before]).astype(np.float64)
+        parts.append(
+            (
+                second.event_ids,
+                judged,
+                violated,
+                later_ns,
+                second.samples,
+                first.greatest_samples[before],
+            )
+        )
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     if not columns or not columns[1].any():
         return Consistency(source, "no wait provably began after a release on another node", None)
@@ -130,12 +139,12 @@ def _released_before(reference: Probed, node: str, held: _Held, other: str, bega
     for _ in range(2):
         latest = latest + reference.lag(node, _exact(latest), other, starts).low
     place = np.searchsorted(held.released_raw, latest) - 1
-    found = np.full(len(place), -1, dtype=np.int64)
+    proved = np.full(len(place), -1, dtype=np.int64)
     for back in (1, 0):  # the last candidate is looked at last, and counts if it is proved
         candidate = place - back
         lag = reference.lag(node, _exact(held.released_raw[np.maximum(candidate, 0)]), other, starts)
-        found = np.where((candidate >= 0) & lag.known & (lag.low > 0), candidate, found)
-    return found
+        proved = np.where((candidate >= 0) & lag.known & (lag.low > 0), candidate, proved)
+    return proved
 
 
 def _exact(raw: NDArray[np.int64]) -> RawStamps:

@@ -93,12 +93,12 @@ def judge(
     """Judge all real commit-waits of a run, by source; empty where there was none. Without their rows, read them."""
     if looks_by_node is None:
         looks_by_node = {node_id: looks(frame) for node_id, frame in run.commit_wait.items()}
-    found = {node_id: frame for node_id, frame in looks_by_node.items() if len(frame)}
-    if not found:
+    waited = {node_id: frame for node_id, frame in looks_by_node.items() if len(frame)}
+    if not waited:
         return ()
-    frames = pd.concat([_one_row_per_wait(run, node_id, rows) for node_id, rows in found.items()])
+    frames = pd.concat([_one_row_per_wait(run, node_id, rows) for node_id, rows in waited.items()])
     return tuple(
-        _of(run, str(source), group, external_consistency.judge(found, reference, str(source)))
+        _of(run, str(source), group, external_consistency.judge(waited, reference, str(source)))
         for source, group in frames.groupby("source", sort=True)
     )
 
@@ -153,11 +153,11 @@ def _of(run: Run, source: str, group: pd.DataFrame, consistency: external_consis
         bound_s = done["first_claim_ms"].to_numpy(dtype=np.float64) * factor / 1e3
         ratios = done["delay_s"].to_numpy(dtype=np.float64) / (2 * np.where(bound_s > 0, bound_s, np.nan))
         ratios = np.sort(ratios[np.isfinite(ratios)])
-    told = done.dropna(subset=["true_ns", "assigned_ns"])
-    strange = told["about_the_server"].to_numpy(dtype=np.bool_)
-    bare = told["root_ns"].isna().to_numpy(dtype=np.bool_) & ~strange
+    timed = done.dropna(subset=["true_ns", "assigned_ns"])
+    strange = timed["about_the_server"].to_numpy(dtype=np.bool_)
+    bare = timed["root_ns"].isna().to_numpy(dtype=np.bool_) & ~strange
     reasons = {scopes.ABOUT_THE_SERVER: int(strange.sum()), utc.NO_ROOT_DISTANCE: int(bare.sum())}
-    known = told[~strange & ~bare]
+    known = timed[~strange & ~bare]
     violations = None
     if len(known):
         known = known.sort_values("event_id", kind="stable")

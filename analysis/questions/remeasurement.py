@@ -109,8 +109,8 @@ class Remeasured:
 
     def _width_at(self, source: str, delay: float) -> Width:
         """Return what the workers' source claimed at one delay."""
-        found = [self._groups.get((worker, source, delay)) for worker in self._table.present]
-        groups = [group for group in found if group is not None]
+        all_groups = [self._groups.get((worker, source, delay)) for worker in self._table.present]
+        groups = [group for group in all_groups if group is not None]
         return self._width(
             source,
             delay,
@@ -178,19 +178,21 @@ def again_as_wide(readings: Readings, growth_ns: NDArray[np.float64] | None) -> 
 
 def _groups(frame: pd.DataFrame, events: NDArray[np.int64]) -> Iterator[tuple[tuple[str, float], _Rows]]:
     """Yield a commit_wait.csv's re-measurements by source and delay."""
-    told = frame["event_id"].notna() & frame["delay_s"].notna()  # the last row of a file that was cut off may not say
-    wanted = ((frame["kind"] == records.REMEASURE) & told).to_numpy(dtype=np.bool_)
+    complete = (
+        frame["event_id"].notna() & frame["delay_s"].notna()
+    )  # the last row of a file that was cut off may not say
+    wanted = ((frame["kind"] == records.REMEASURE) & complete).to_numpy(dtype=np.bool_)
     ids: NDArray[np.int64] = frame["event_id"].to_numpy(dtype=np.int64, na_value=0)
     claimed_ms, delays = frame["uncertainty_ms"].to_numpy(), frame["delay_s"].to_numpy()
     late = frame["done_raw_ns"] - frame["due_raw_ns"]
     sources, names = pd.factorize(frame["source"])
-    codes, said = pd.factorize(frame["status"])
-    words = np.array([*said, NO_STATUS], dtype=object)
-    statuses = np.where(codes < 0, len(said), codes)
+    codes, distinct = pd.factorize(frame["status"])
+    words = np.array([*distinct, NO_STATUS], dtype=object)
+    statuses = np.where(codes < 0, len(distinct), codes)
     for code, name in enumerate(names):
-        mine = np.flatnonzero(wanted & (sources == code))
-        for delay in np.unique(delays[mine]):
-            rows = mine[delays[mine] == delay]
+        own = np.flatnonzero(wanted & (sources == code))
+        for delay in np.unique(delays[own]):
+            rows = own[delays[own] == delay]
             named, first = np.unique(ids[rows], return_index=True)
             rows = rows[first]
             counts = np.bincount(statuses[rows], minlength=len(words))

@@ -36,25 +36,25 @@ def total(parts: Sequence[Rounds]) -> Total:
     """Add up the rounds of several tasks."""
     return Total(
         sum(part.decisions for part in parts),
-        sum(one.at_least.numerator for one in parts),
-        sum(one.at_most.numerator for one in parts),
-        sum(one.messages_at_least for one in parts),
-        sum(one.messages_at_most for one in parts),
+        sum(part.at_least.numerator for part in parts),
+        sum(part.at_most.numerator for part in parts),
+        sum(part.messages_at_least for part in parts),
+        sum(part.messages_at_most for part in parts),
     )
 
 
-def fewer(mine: Total, theirs: Total) -> tuple[float | None, float | None]:
+def fewer(first: Total, second: Total) -> tuple[float | None, float | None]:
     """Return by which share one clock needs fewer rounds per decision than another: at least, and at most.
 
     None where the other clock needs no round at all, or, of the least, where it may need none.
     """
-    if not mine.decisions or not theirs.decisions:
+    if not first.decisions or not second.decisions:
         return None, None
 
     def share_less(own: int, others: int) -> float | None:
-        return 1 - (own / mine.decisions) / (others / theirs.decisions) if others else None
+        return 1 - (own / first.decisions) / (others / second.decisions) if others else None
 
-    return share_less(mine.at_most, theirs.at_least), share_less(mine.at_least, theirs.at_most)
+    return share_less(first.at_most, second.at_least), share_less(first.at_least, second.at_most)
 
 
 def fewer_in_words(least: float | None, most: float | None) -> str:

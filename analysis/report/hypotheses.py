@@ -119,8 +119,8 @@ def judge(hypotheses: list[Hypothesis], statistics: Mapping[str, Any]) -> list[J
     return [_judge(hypothesis, statistics) for hypothesis in hypotheses]
 
 
-def _judge(one: Hypothesis, statistics: Mapping[str, Any]) -> Judged:
-    found, beside = _at(statistics, one.metric)
+def _judge(hypothesis: Hypothesis, statistics: Mapping[str, Any]) -> Judged:
+    found, beside = _at(statistics, hypothesis.metric)
     value, reason, method = found, str(beside.get("remark") or ""), ""
     interval: list[float] | None = None
     measured = str(beside.get("in_words") or "no such number in this run")
@@ -133,49 +133,52 @@ def _judge(one: Hypothesis, statistics: Mapping[str, Any]) -> Judged:
             beside_counts = "" if interval is None else f"; {100 * interval[0]:.2f} to {100 * interval[1]:.2f}"
             measured = f"{100 * value:.2f} % ({counts}{beside_counts})"
     elif isinstance(value, (int, float)) and "in_words" not in beside:
-        measured = f"{'/'.join(one.metric.split('/')[-2:])} = {value:.4g}"
-    bounds = beside.get(f"{one.metric.split('/')[-1]}_bounds")
+        measured = f"{'/'.join(hypothesis.metric.split('/')[-2:])} = {value:.4g}"
+    bounds = beside.get(f"{hypothesis.metric.split('/')[-1]}_bounds")
     if isinstance(bounds, list) and bounds[0] != bounds[1]:  # the judge's own width leaves it open between these
         value, beside = None, {"at_least": bounds[0], "at_most": bounds[1]}
         measured = f"{measured}; between {bounds[0]:.4g} and {bounds[1]:.4g} by a judge with a width of its own"
-    between = _between(one, beside) if value is None else None
+    between = _between(hypothesis, beside) if value is None else None
     if not isinstance(value, (int, float)) and between is None:
-        return Judged(one, NOT_EVALUABLE, None, measured, reason)
-    missing = [why for evidence in one.evidence if (why := _missing(evidence, statistics)) is not None]
+        return Judged(hypothesis, NOT_EVALUABLE, None, measured, reason)
+    missing = [why for evidence in hypothesis.evidence if (why := _missing(evidence, statistics)) is not None]
     if missing:
-        return Judged(one, NOT_EVALUABLE, value, measured, "; ".join(missing), method)
+        return Judged(hypothesis, NOT_EVALUABLE, value, measured, "; ".join(missing), method)
     if between is not None:
-        return Judged(one, between[0], None, measured, "; ".join(part for part in (reason, between[1]) if part))
-    meets = (one.low is None or value >= one.low) and (one.high is None or value <= one.high)
-    sure = _sureness(one, interval, meets=meets)
+        return Judged(hypothesis, between[0], None, measured, "; ".join(part for part in (reason, between[1]) if part))
+    meets = (hypothesis.low is None or value >= hypothesis.low) and (
+        hypothesis.high is None or value <= hypothesis.high
+    )
+    sure = _sureness(hypothesis, interval, meets=meets)
     reason = "; ".join(part for part in (reason, sure) if part)
-    return Judged(one, SUPPORTED if meets else NOT_SUPPORTED, float(value), measured, reason, method)
+    return Judged(hypothesis, SUPPORTED if meets else NOT_SUPPORTED, float(value), measured, reason, method)
 
 
-def _between(one: Hypothesis, beside: Mapping[str, Any]) -> tuple[str, str] | None:
+def _between(hypothesis: Hypothesis, beside: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return status and reason of a number known to lie from ``at_least`` (None: no limit) to ``at_most``."""
     low, high = beside.get("at_least"), beside.get("at_most")
     if not isinstance(high, (int, float)):
         return None
     least = float("-inf") if low is None else float(low)
-    if (one.low is not None and high < one.low) or (one.high is not None and least > one.high):
+    wanted_low, wanted_high = hypothesis.low, hypothesis.high
+    if (wanted_low is not None and high < wanted_low) or (wanted_high is not None and least > wanted_high):
         return NOT_SUPPORTED, "wherever between the two it is"
-    if (one.low is None or least >= one.low) and (one.high is None or high <= one.high):
+    if (wanted_low is None or least >= wanted_low) and (wanted_high is None or high <= wanted_high):
         return SUPPORTED, "wherever between the two it is"
     return NOT_EVALUABLE, "the threshold lies between the two"
 
 
-def _sureness(one: Hypothesis, interval: list[float] | None, *, meets: bool) -> str:
+def _sureness(hypothesis: Hypothesis, interval: list[float] | None, *, meets: bool) -> str:
     """Return, in words, how far a number's interval lies on the other side of the threshold; "" where it does not."""
     if interval is None:
         return "no interval tells how sure this number is: no proof" if meets else ""
     low, high = interval
     if meets:
-        beyond = [low] if one.low is not None and low < one.low else []
-        beyond += [high] if one.high is not None and high > one.high else []
+        beyond = [low] if hypothesis.low is not None and low < hypothesis.low else []
+        beyond += [high] if hypothesis.high is not None and high > hypothesis.high else []
         edges = " and ".join(f"{100 * edge:.2f} %" for edge in beyond)
         return f"the 95 % interval reaches {edges}: consistent with, not proof" if beyond else ""
-    if (one.low is None or high >= one.low) and (one.high is None or low <= one.high):
+    if (hypothesis.low is None or high >= hypothesis.low) and (hypothesis.high is None or low <= hypothesis.high):
         edge = f"{100 * low:.2f} to {100 * high:.2f} %"
         return f"the 95 % interval, {edge}, reaches the threshold: not refuted either"
     return ""
@@ -226,7 +229,7 @@ def _hypothesis(file: Path, entry: Any) -> Hypothesis:
         raise AnalysisError(f"{where}: expected {wanted}, got {comparison!r} with {threshold!r}")
     words = {key: str(entry[key]) for key in ("name", "source", "statement", "metric")}
     asked = entry.get("evidence", [])
-    evidence = tuple(_evidence(where, one) for one in (asked if isinstance(asked, list) else [asked]))
+    evidence = tuple(_evidence(where, item) for item in (asked if isinstance(asked, list) else [asked]))
     unit = str(entry.get("unit", ""))
     return Hypothesis(comparison=comparison, low=bounds[0], high=bounds[1], unit=unit, evidence=evidence, **words)
 
@@ -241,4 +244,4 @@ def _evidence(where: str, entry: Any) -> Evidence:
 
 
 def _numbers(value: Any, count: int) -> bool:
-    return isinstance(value, list) and len(value) == count and all(type(one) in {int, float} for one in value)
+    return isinstance(value, list) and len(value) == count and all(type(number) in {int, float} for number in value)

@@ -197,12 +197,12 @@ def _leaves(path: tuple[str, ...], data: Any) -> Iterator[tuple[tuple[str, ...],
         for key, value in data.items():
             yield from _leaves((*path, str(key)), value)
     elif isinstance(data, (list, tuple)):
-        if all(isinstance(one, str) for one in data):
+        if all(isinstance(entry, str) for entry in data):
             yield path, escape(", ".join(data)) or "none"
             return
-        for place, one in enumerate(data, start=1):
-            name = str(one["name"]) if isinstance(one, dict) and "name" in one else str(place)
-            yield from _leaves((*path, name), one)
+        for place, entry in enumerate(data, start=1):
+            name = str(entry["name"]) if isinstance(entry, dict) and "name" in entry else str(place)
+            yield from _leaves((*path, name), entry)
     elif data is None:
         yield path, rf"\{PREFIX}NotEvaluable{{}}"
     elif isinstance(data, bool):

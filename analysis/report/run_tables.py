@@ -79,8 +79,8 @@ def unavailable(results: Results) -> str:
     complete = []
     for source in table.sources:
         blocks = [table.readings(node_id, source) for node_id in table.nodes]
-        if all(one.stamped.any() and not (one.stamped & ~one.known).any() for one in blocks):
-            stamped = [f"{one.node_id} 0 of {int(one.stamped.sum())}" for one in blocks]
+        if all(block.stamped.any() and not (block.stamped & ~block.known).any() for block in blocks):
+            stamped = [f"{block.node_id} 0 of {int(block.stamped.sum())}" for block in blocks]
             complete.append(f"{source} ({', '.join(stamped)})")
             continue
         for node_id in table.nodes:

@@ -31,8 +31,8 @@ def about_the_server(table: Table, node_id: str, source: str) -> NDArray[np.bool
     """Tell, event by event, which readings of a node rest on an answer about the server's clock."""
     ids = serving_samples.sample_ids(table.rows.get(node_id), source, len(table.event_ids))
     found = serving_samples.named(table.run.samples.get(node_id), source, ids.words)
-    said: NDArray[np.bool_] = serving_samples.by_event(serving_samples.says(found, "scope", SERVER), ids)
-    return said
+    strange: NDArray[np.bool_] = serving_samples.by_event(serving_samples.says(found, "scope", SERVER), ids)
+    return strange
 
 
 def of_samples(samples: pd.DataFrame | None, source: str, ids: pd.Series[str]) -> NDArray[np.bool_]:
@@ -46,7 +46,7 @@ def counts(samples: pd.DataFrame) -> dict[str, tuple[int, int]]:
     good = samples[samples["outcome"] == records.OK]
     found: dict[str, tuple[int, int]] = {}
     for source in good["source"].dropna().unique():
-        mine = good[good["source"] == source]
-        if about := int(serving_samples.says(mine, "scope", SERVER).sum()):
-            found[str(source)] = (about, len(mine))
+        own = good[good["source"] == source]
+        if about := int(serving_samples.says(own, "scope", SERVER).sum()):
+            found[str(source)] = (about, len(own))
     return found

@@ -37,8 +37,8 @@ def named(samples: pd.DataFrame | None, source: str, ids: Sequence[str]) -> pd.D
     """Return the rows of ``samples.csv`` of some sample ids, in their order; a sample that is not there has no cell."""
     if samples is None:
         return pd.DataFrame(index=list(ids))
-    mine = samples[samples["source"] == source].drop_duplicates("sample_id")
-    return mine.set_index(mine["sample_id"].astype("object")).reindex(list(ids))
+    own = samples[samples["source"] == source].drop_duplicates("sample_id")
+    return own.set_index(own["sample_id"].astype("object")).reindex(list(ids))
 
 
 def numbers(found: pd.DataFrame, column: str) -> Numbers:
@@ -55,8 +55,8 @@ def says(found: pd.DataFrame, column: str, word: str) -> NDArray[np.bool_]:
     """Tell which samples have a word in a column of text; of a file without that column, none has."""
     if column not in found:
         return np.zeros(len(found), dtype=np.bool_)
-    said: NDArray[np.bool_] = (found[column] == word).fillna(value=False).to_numpy(dtype=np.bool_)
-    return said
+    equal: NDArray[np.bool_] = (found[column] == word).fillna(value=False).to_numpy(dtype=np.bool_)
+    return equal
 
 
 def by_event(of_samples: NDArray[Any], ids: Text) -> NDArray[Any]:

@@ -77,7 +77,7 @@ def of_waits(
     label, kind = f"{prefix}_reference", f"{prefix}_kind"
     labels = set(rows[label].dropna().unique()) if label in rows else set()
     kinds = set(rows[kind].dropna().unique()) if kind in rows else set()
-    to_server = np.full(len(ids), any(str(one).startswith(SERVER_LABEL) for one in labels))
+    to_server = np.full(len(ids), any(str(word).startswith(SERVER_LABEL) for word in labels))
     needed = to_server & (kinds != {records.PROBABILISTIC})
     return _needed(needed, to_server, stated.ns[:-1], stated.known[:-1])
 
@@ -132,9 +132,11 @@ def _stated(samples: pd.DataFrame | None, source: str, ids: Sequence[str]) -> se
     if samples is None:
         return own
     every = of_samples(samples[(samples["source"] == source) & (samples["outcome"] == records.OK)])
-    most, told = int(every.ns.max(initial=0)), bool(len(every.ns)) and bool(every.known.all())
+    most, all_say = int(every.ns.max(initial=0)), bool(len(every.ns)) and bool(every.known.all())
     unnamed = np.asarray(found["sample_id"].isna().to_numpy(dtype=np.bool_))
-    return serving_samples.Numbers(np.where(unnamed, most if told else 0, own.ns), np.where(unnamed, told, own.known))
+    return serving_samples.Numbers(
+        np.where(unnamed, most if all_say else 0, own.ns), np.where(unnamed, all_say, own.known)
+    )
 
 
 def _needed(
@@ -150,7 +152,7 @@ def _probabilistic(rows: Rows | None, source: str, count: int) -> NDArray[np.boo
     if rows is None or name not in rows:
         return np.zeros(count, dtype=np.bool_)
     kinds = rows.text(name)
-    said: NDArray[np.bool_] = serving_samples.by_event(
+    probabilistic: NDArray[np.bool_] = serving_samples.by_event(
         np.array([word == records.PROBABILISTIC for word in kinds.words], dtype=np.bool_), kinds
     )
-    return said
+    return probabilistic

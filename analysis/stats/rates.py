@@ -146,10 +146,10 @@ def worth(series: Bins, tau: float | None) -> Worth:
     return Worth(effective, max(1, math.floor(min(effective, blocks)) - 1))
 
 
-def opposite(one: Rate) -> Rate:
+def opposite(rate_: Rate) -> Rate:
     """Return the rate of what was not counted, with the mirrored interval."""
-    low, high = (None if edge is None else 1.0 - edge for edge in (one.high, one.low))
-    return Rate(one.denominator - one.numerator, one.denominator, low, high, one.method, one.effective)
+    low, high = (None if edge is None else 1.0 - edge for edge in (rate_.high, rate_.low))
+    return Rate(rate_.denominator - rate_.numerator, rate_.denominator, low, high, rate_.method, rate_.effective)
 
 
 def wilson(share: float, trials: float, quantile: float) -> tuple[float, float]:
