@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from node_agent import addresses
 from node_agent.contract import records
-from node_agent.contract.records import KERNEL_TX, USER, Stamp
+from node_agent.contract.records import KERNEL_TX, USER, Stamp, cell
 from node_agent.datagrams import kernel_stamps, wire
 from node_agent.datagrams.transmit_stamps import TransmitStamps
 from node_agent.local import machine
 from node_agent.local.instants import ClockPair, anchor, anchored, user_stamp
-from node_agent.local.journal import cell
 
 if TYPE_CHECKING:
     import socket

@@ -120,6 +120,6 @@ def test_a_check_tells_of_a_chronyd_that_nobody_planned_for(tmp_path, monkeypatc
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     _chronyc(tmp_path, f"echo '{NORMAL.strip()}'")
     found = check(NodePlan("x", "00" * 16, "n1", "worker", str(tmp_path), "127.0.0.1", clocks=ClocksPlan()))
-    row = found["sources"]["chrony"]
+    (row,) = found["sources"]["chrony"]
     assert row["outcome"] == "ok"
     assert row["bound_ms"] > 0
