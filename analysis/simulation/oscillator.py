@@ -13,10 +13,9 @@ import numpy as np
 from analysis.run import truth
 from node_agent.clocks import virtual
 from node_agent.clocks.base import SLEW_PPM
+from node_agent.contract.records import CLOCK_STEP, Stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.random import Generator
     from numpy.typing import NDArray
 
@@ -39,9 +38,13 @@ class Stamps:
     error: Ints
     usable: NDArray[np.bool_]
 
-    def take(self, places: NDArray[np.intp]) -> Stamps:
-        """Return some of the stamps, in the order given."""
-        return Stamps(self.wall[places], self.raw[places], self.error[places], self.usable[places])
+    def listed(self, origin: str) -> list[Stamp]:
+        """Return the stamps one by one, as the agent knows them."""
+        columns = (self.wall.tolist(), self.raw.tolist(), self.error.tolist(), self.usable.tolist())
+        return [
+            Stamp(wall, raw, error, origin) if usable else Stamp(wall, None, 0, origin, CLOCK_STEP)
+            for wall, raw, error, usable in zip(*columns, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Oscillator:
     def raw(self, true_ns: Ints) -> Ints:
         """Return what the raw oscillator shows at true instants, in ns."""
         elapsed = true_ns - np.int64(self.clock.epoch_ns)
-        return np.int64(self.boot_ns) + elapsed + _error(virtual.raw_segments(self.clock), elapsed)
+        return np.int64(self.boot_ns) + elapsed + truth.raw_error(self.clock, true_ns)
 
     def true_of_raw(self, raw_ns: Ints) -> Ints:
         """Return the true instants at which the oscillator shows ``raw_ns``, to 2 ns; the last, where there are two."""
@@ -91,13 +94,6 @@ class Oscillator:
         return Stamps(
             self.wall(true_ns), np.where(usable, self.raw(true_ns) + off, 0), np.where(usable, error, 0), usable
         )
-
-
-def _error(segments: Sequence[virtual.Segment], elapsed: Ints) -> Ints:
-    starts, errors, slopes = np.array(segments, dtype=np.int64).T
-    place = np.maximum(np.searchsorted(starts, elapsed, side="right") - 1, 0)
-    error: Ints = errors[place] + _bend(elapsed - starts[place], slopes[place])
-    return error
 
 
 def _bend(elapsed: Ints, slope_ppb: Ints) -> Ints:

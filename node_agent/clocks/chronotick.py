@@ -6,31 +6,20 @@ import json
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent.clocks.base import aged_bound_ns, good, stamp_bound_ns
+from node_agent.clocks.base import good
 from node_agent.clocks.kind import NOT_SENT, ByHand, CheckTable, SourceKind, Traffic
+from node_agent.clocks.newest import NewestSource
 from node_agent.contract.plan import ChronoTickPlan, valid_for_ns
-from node_agent.contract.records import (
-    CHRONOTICK,
-    NOT_YET_VALID,
-    NTP,
-    OK,
-    PROBABILISTIC,
-    STALE,
-    Available,
-    Reading,
-    Sample,
-    Stamp,
-    Unavailable,
-)
+from node_agent.contract.records import CHRONOTICK, NTP, OK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from node_agent.contract.plan import ClocksPlan, NodePlan
+    from node_agent.contract.records import Sample
 
 MAX_NTP_SAMPLES: Final = 16  # the newest ones, in a question
 _MAX_MS = 1e12  # 31 years: beyond it nothing is a clock offset, and ns would leave 64 bits
@@ -63,44 +52,6 @@ class BadAnswer:
     """Why an answer is not believed."""
 
     outcome: str
-
-
-@dataclass(frozen=True)
-class ChronoTickSource:
-    """The ChronoTick clock: newest prediction +- ``multiplier`` sigma, aged from the instant it holds at."""
-
-    server: str
-    multiplier: float
-    max_drift_ppm: float
-    valid_for_ns: int
-    name: str = CHRONOTICK
-
-    def read(self, samples: Sequence[Sample], stamp: Stamp, raw_ns: int) -> Reading:
-        """Return the newest sample's interval at the stamp."""
-        sample = samples[-1]
-        if sample.raw_at_ns is None or sample.reference_at_ns is None or sample.sigma_ns is None:
-            raise ValueError(f"sample {sample.sample_id}: a good ChronoTick sample has raw, reference and sigma")
-        age = raw_ns - sample.raw_at_ns
-        if age > self.valid_for_ns:
-            return Unavailable(STALE)
-        if -age > self.valid_for_ns:  # an answer about a time that far ahead says no more about now than an old one
-            return Unavailable(NOT_YET_VALID)
-        est = sample.reference_at_ns + age
-        at_sample = math.ceil(self.multiplier * sample.sigma_ns) + (sample.bound_stamp_ns or 0)
-        half = aged_bound_ns(at_sample, age, self.max_drift_ppm)
-        half += stamp_bound_ns(stamp.raw_error_ns, self.max_drift_ppm)
-        return Available(
-            est, est - half, est + half, PROBABILISTIC, self._level, self._reference, sample.sigma_ns, age,
-            sample.sample_id,
-        )  # fmt: skip
-
-    @cached_property
-    def _level(self) -> float:
-        return math.erf(self.multiplier / math.sqrt(2))
-
-    @cached_property
-    def _reference(self) -> str:
-        return f"server:{self.server}"
 
 
 def parse(text: str, node_id: str) -> Prediction | BadAnswer:
@@ -196,9 +147,9 @@ def _size(data: dict[str, Any]) -> int:
     return len(json.dumps(data, separators=(",", ":")))
 
 
-def _reader(plan: ChronoTickPlan, clocks: ClocksPlan) -> ChronoTickSource:
-    valid_ns = valid_for_ns(plan.query_interval_s, plan.valid_for_s)
-    return ChronoTickSource(plan.server, plan.uncertainty_multiplier, clocks.max_drift_ppm, valid_ns)
+def _reader(plan: ChronoTickPlan, clocks: ClocksPlan) -> NewestSource:
+    valid_ns, sigmas = valid_for_ns(plan.query_interval_s, plan.valid_for_s), plan.uncertainty_multiplier
+    return NewestSource(CHRONOTICK, f"server:{plan.server}", clocks.max_drift_ppm, valid_ns, sigmas)
 
 
 def _recompute(sample: Sample, plan: NodePlan) -> dict[str, Any]:

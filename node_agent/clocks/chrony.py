@@ -11,16 +11,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent.clocks.base import aged_bound_ns, stamp_bound_ns
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
+from node_agent.clocks.newest import NewestSource
 from node_agent.clocks.self_report import SelfReport, describe, limits_of, unfit
 from node_agent.contract.plan import ChronyPlan, valid_for_ns
-from node_agent.contract.records import CHRONY, GUARANTEED, OK, STALE, Available, Reading, Sample, Stamp, Unavailable
+from node_agent.contract.records import CHRONY, OK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from node_agent.contract.plan import ClocksPlan, NodePlan
+    from node_agent.contract.records import Sample
 
 _FIELDS: Final = 14
 _REFERENCE_ID, _STRATUM, _REFERENCE_TIME, _SYSTEM_TIME, _ROOT_DELAY, _ROOT_DISPERSION, _LEAP = 0, 2, 3, 4, 10, 11, 13
@@ -77,38 +76,6 @@ class NotTracking:
     outcome: str
 
 
-@dataclass(frozen=True)
-class ChronySource:
-    """The clock of the node's chronyd: newest state, aged, in terms of UTC."""
-
-    max_drift_ppm: float
-    valid_for_ns: int
-    name: str = CHRONY
-
-    def read(self, samples: Sequence[Sample], stamp: Stamp, raw_ns: int) -> Reading:
-        """Return the newest state at the stamp."""
-        sample = samples[-1]
-        if sample.raw_at_ns is None or sample.reference_at_ns is None or sample.bound_ns is None:
-            raise ValueError(f"sample {sample.sample_id}: a good chrony sample has raw, reference and bound")
-        age = raw_ns - sample.raw_at_ns
-        if age > self.valid_for_ns:
-            return Unavailable(STALE)
-        est = sample.reference_at_ns + age
-        half = aged_bound_ns(sample.bound_ns, age, self.max_drift_ppm)
-        half += stamp_bound_ns(stamp.raw_error_ns, self.max_drift_ppm)
-        return Available(
-            est_ns=est,
-            earliest_ns=est - half,
-            latest_ns=est + half,
-            kind=GUARANTEED,
-            level=1.0,
-            reference="utc",
-            uncertainty_ns=half,
-            age_ns=age,
-            sample_id=sample.sample_id,
-        )
-
-
 def parse(text: str) -> Tracking | NotTracking:
     """Read the answer to ``chronyc -c tracking``; anything but a synchronised state is a named outcome."""
     cells = text.strip().split(",")
@@ -139,8 +106,8 @@ def parse(text: str) -> Tracking | NotTracking:
     )
 
 
-def _reader(plan: ChronyPlan, clocks: ClocksPlan) -> ChronySource:
-    return ChronySource(clocks.max_drift_ppm, valid_for_ns(plan.query_interval_s, plan.valid_for_s))
+def _reader(plan: ChronyPlan, clocks: ClocksPlan) -> NewestSource:
+    return NewestSource(CHRONY, "utc", clocks.max_drift_ppm, valid_for_ns(plan.query_interval_s, plan.valid_for_s))
 
 
 def _recompute(sample: Sample, plan: NodePlan) -> dict[str, Any]:

@@ -36,9 +36,7 @@ def sample_of(
     if isinstance(bound, ntp_packet.Rejected):
         return Sample(outcome=bound.outcome, **common)
     numbers = _numbers(departed.wall_ns, arrived.wall_ns, raw1, raw4, reply, bound)
-    return Sample(
-        outcome=OK, bound_precision_ns=bound.precision_ns, bound_stamp_ns=bound.stamp_ns, **common, **numbers
-    )
+    return Sample(outcome=OK, bound_precision_ns=bound.precision_ns, bound_stamp_ns=bound.stamp_ns, **common, **numbers)
 
 
 def _said(reply: Reply) -> dict[str, int]:

@@ -310,6 +310,23 @@ def reading_cells(reading: Reading, wall_ns: int) -> str:
     )
 
 
+def remeasured_cells(reading: Reading, wall_ns: int) -> str:
+    """Return the cells of commit_wait.csv from status to sample_id, of a reading at a stamp's wall clock."""
+    if not isinstance(reading, Available):
+        return f"{reading.reason},,,"
+    return f"{OK},{claim_cells(reading, wall_ns)}"
+
+
+def claim_cells(reading: Available, wall_ns: int) -> str:
+    """Return offset, uncertainty and sample of a reading at a stamp's wall clock, as cells of commit_wait.csv."""
+    return f"{(reading.est_ns - wall_ns) / 1e6:.6f},{reading.uncertainty_ns / 1e6:.6f},{reading.sample_id}"
+
+
+def stamp_cells(stamp: Stamp) -> str:
+    """Return a stamp as its cells of a row: wall clock, raw instant and its error, origin."""
+    return f"{stamp.wall_ns},{'' if stamp.raw_ns is None else stamp.raw_ns},{stamp.raw_error_ns},{stamp.origin}"
+
+
 @lru_cache(maxsize=64)  # a run has one claim per source
 def _claim_cells(kind: str, level: float, reference: str) -> str:
     return f"{kind},{level:.6g},{reference}"
