@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.simulation.files import Table
 from node_agent.contract import records
 from node_agent.contract.hold_rule import Choice, Hold
 from node_agent.contract.records import Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
     from analysis.simulation.asked import Asked
+    from analysis.simulation.files import Table
     from analysis.simulation.oscillator import Stamps
     from analysis.simulation.world import World
 
@@ -29,29 +27,21 @@ _USER_ERROR_NS: Final = 150  # half the bracket of a reading in user space
 
 
 class Waits:
-    """The open file of one node. ``done`` counts events measured again, as an agent's status does."""
+    """What one node writes after its events. ``done`` counts events measured again, as an agent's status does."""
 
-    def __init__(self, world: World, place: int, asked: dict[str, Asked], path: Path) -> None:
+    def __init__(self, world: World, place: int, asked: dict[str, Asked], table: Table) -> None:
         self._clock = world.oscillators[place]
         self._dice = world.dice("waits", place)
         self._asked = asked
         self._delays = [(round(delay * 1e9), f"{delay:g}") for delay in world.scenario.timing.commit_wait_delays]
         self._choice = Choice(world.scenario.timing.commit_wait_share)
         self.done = 0
-        self.table = Table(path, records.COMMIT_WAIT_COLUMNS)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.table.__exit__(kind, error, trace)
+        self._table = table
 
     def write(self, event_ids: Ints, stamps: Stamps) -> list[list[str]]:
         """Write what follows some events, and return the ``ct_uncertainty_*`` cells of their rows, delay by delay."""
         ids, raw = event_ids[stamps.usable], stamps.raw[stamps.usable]
-        self.table.write(self._held(ids, raw))
+        self._table.write(self._held(ids, raw))
         columns = []
         for delay, text in self._delays:
             cells = np.full(len(event_ids), "", dtype=object)
@@ -85,7 +75,7 @@ class Waits:
             ]
             if name == records.CHRONOTICK:
                 claimed = np.array([cell.split(",")[2] for cell in cells], dtype=object)[batch_of]
-        self.table.write(rows)
+        self._table.write(rows)
         self.done += len(ids)
         return claimed
 

@@ -18,7 +18,7 @@ from analysis.simulation.world import EPOCH_NS, START_NS, World
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -85,22 +85,21 @@ def _record_broadcast(
     with (
         Table(folder / records.EVENTS_FILE, records.events_columns("coordinator")) as events,
         Table(folder / records.SENDS_FILE, records.SENDS_COLUMNS) as sends,
-        commit_waits.Waits(world, place, asked, folder / records.COMMIT_WAIT_FILE) as waits,
+        Table(folder / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS) as later,
     ):
+        waits = commit_waits.Waits(world, place, asked, later)
         for first, end in world.chunks():
             made = world.sends(first, end)
             dice = world.dice("sends", first, 1)
             stamps = [clock.stamps(left, dice) for left in made.left]
-            listed = [stamp.listed(records.KERNEL_TX) for stamp in stamps]
-            stamped = [list(map(records.stamp_cells, column)) for column in listed]
-            cells = _source_cells(asked, listed[0], gone)
+            stamped = [list(map(records.stamp_cells, column.each(records.KERNEL_TX))) for column in stamps]
             begun = clock.wall(made.begun)
             planned = begun - (made.begun - made.planned)
             ids = (made.sequence + 1).tolist()
             events.write(
-                f"{event},{sequence},{plan},{stamp},{delay},{said},{everyone},"
-                for event, sequence, plan, stamp, said in zip(
-                    ids, made.sequence.tolist(), planned.tolist(), stamped[0], cells, strict=True
+                f"{event},{event - 1},{plan},{cells},{delay},{_source_cells(asked, stamp, gone)},{everyone},"
+                for event, plan, cells, stamp in zip(
+                    ids, planned.tolist(), stamped[0], stamps[0].each(records.KERNEL_TX), strict=True
                 )
             )
             sends.write(
@@ -111,7 +110,7 @@ def _record_broadcast(
             waits.write(made.sequence + 1, stamps[0])
             counts["sent"] += len(ids)
         counts["remeasured"] = waits.done
-        sums |= {table.path.name: table.sha256 for table in (events, sends, waits.table)}
+        sums |= {table.path.name: table.sha256 for table in (events, sends, later)}
     shutil.copyfile(folder / records.EVENTS_FILE, run_dir / records.COORDINATOR_FILE)
     return counts | {f"{prefix}_unavailable": count for prefix, count in gone.items()}
 
@@ -132,25 +131,25 @@ def _record_receipts(
     with (
         Table(folder / records.EVENTS_FILE, records.events_columns("worker")) as events,
         Table(run_dir / records.worker_file(node_id), records.worker_columns(delays_s)) as assembled,
-        commit_waits.Waits(world, place, asked, folder / records.COMMIT_WAIT_FILE) as waits,
+        Table(folder / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS) as later,
     ):
+        waits = commit_waits.Waits(world, place, asked, later)
         for got in receipts(world, place):
-            stamps = got.stamps.listed(records.KERNEL_RX)
-            cells = _source_cells(asked, stamps, gone)
-            columns = zip(got.sequence.tolist(), got.payload.tolist(), stamps, cells, strict=True)
+            columns = (got.sequence.tolist(), got.payload.tolist(), got.stamps.each(records.KERNEL_RX))
             rows = [
-                f"{sequence + 1},{node_id},{sequence},{payload},{records.stamp_cells(stamp)},{said}"
-                for sequence, payload, stamp, said in columns
+                f"{number + 1},{node_id},{number},{payload},"
+                f"{records.stamp_cells(stamp)},{_source_cells(asked, stamp, gone)}"
+                for number, payload, stamp in zip(*columns, strict=True)
             ]
             events.write(rows)
-            later = waits.write(got.sequence + 1, got.stamps)
-            assembled.write(",".join(parts) for parts in zip(rows, *later, strict=True))
+            claimed = waits.write(got.sequence + 1, got.stamps)
+            assembled.write(",".join(parts) for parts in zip(rows, *claimed, strict=True))
             counts["received"] += len(rows)
             counts["lost"] += got.lost
             counts["duplicate"] += got.copies
             counts["unusable_stamps"] += int((~got.stamps.usable).sum())
         counts["remeasured"] = waits.done
-        sums |= {table.path.name: table.sha256 for table in (events, waits.table)}
+        sums |= {table.path.name: table.sha256 for table in (events, later)}
     other = world.scenario.second_coordinator
     if other is not None:
         dice = world.dice("receipts", place, world.size.events)
@@ -196,15 +195,15 @@ def receipts(world: World, place: int) -> Iterator[Receipts]:
 # --- cells ------------------------------------------------------------------------------------------------------------
 
 
-def _source_cells(asked: dict[str, Asked], stamps: Sequence[Stamp], gone: dict[str, int]) -> list[str]:
+def _source_cells(asked: dict[str, Asked], stamp: Stamp, gone: dict[str, int]) -> str:
     """Return the cells of all sources of a row, counting in ``gone`` the readings that are not there."""
-    columns = []
+    parts = []
     for name, source in asked.items():
-        readings = [source.reading(stamp) for stamp in stamps]
-        gone[records.COLUMN_PREFIX[name]] += sum(isinstance(reading, records.Unavailable) for reading in readings)
-        pairs = zip(readings, stamps, strict=True)
-        columns.append([records.reading_cells(reading, stamp.wall_ns) for reading, stamp in pairs])
-    return [",".join(parts) for parts in zip(*columns, strict=True)]
+        reading = source.reading(stamp)
+        if isinstance(reading, records.Unavailable):
+            gone[records.COLUMN_PREFIX[name]] += 1
+        parts.append(records.reading_cells(reading, stamp.wall_ns))
+    return ",".join(parts)
 
 
 # --- smaller files ----------------------------------------------------------------------------------------------------

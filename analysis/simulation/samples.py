@@ -72,8 +72,8 @@ def _ntp(world: World, place: int, server: int) -> Iterator[Sample]:
     columns = (received + error, answered + error, clock.raw(left), clock.raw(arrived))
     for t2, t3, before, after, departure, arrival in zip(
         *(column.tolist() for column in columns),
-        departed.listed(KERNEL_TX),
-        came.listed(KERNEL_RX),
+        departed.each(KERNEL_TX),
+        came.each(KERNEL_RX),
         strict=True,
     ):
         if departure.raw_ns is None or arrival.raw_ns is None:

@@ -121,7 +121,7 @@ class NtpSource:
             )
         error = stamp_bound_ns(stamp.raw_error_ns, self.max_drift_ppm)
         return Available(
-            min(max(best.est, low), high),
+            best.est if low <= best.est <= high else min(max(best.est, low), high),
             low - error,
             high + error,
             GUARANTEED,

@@ -324,7 +324,8 @@ def claim_cells(reading: Available, wall_ns: int) -> str:
 
 def stamp_cells(stamp: Stamp) -> str:
     """Return a stamp as its cells of a row: wall clock, raw instant and its error, origin."""
-    return f"{stamp.wall_ns},{'' if stamp.raw_ns is None else stamp.raw_ns},{stamp.raw_error_ns},{stamp.origin}"
+    wall_ns, raw_ns, raw_error_ns, origin, _problem = stamp
+    return f"{wall_ns},{'' if raw_ns is None else raw_ns},{raw_error_ns},{origin}"
 
 
 @lru_cache(maxsize=64)  # a run has one claim per source
