@@ -19,22 +19,21 @@ from rich.text import Text
 
 from node_agent import streams
 from node_agent.clocks.self_report import is_unfit
-from node_agent.contract.records import BROADCASTING, CHRONOTICK, NTP, OK, SourceStatus
+from node_agent.clocks.sources import KINDS, in_rows
+from node_agent.contract.records import BROADCASTING, OK, SourceStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from harness.check.preflight import ChronoTickCheck, ChronyCheck, NodeCheck, NtpCheck, Preflight
+    from harness.check.preflight import NodeCheck, Preflight
     from harness.run.monitor import NodeView
+    from node_agent.clocks.kind import SourceKind
+    from node_agent.contract.records import SourceCheck
 
 COUNTED: Final = ("sent", "received", "lost")
 PLAIN_WIDTH: Final = 160
 PLAIN_EVERY_S: Final = 5.0
 ROOMY_WIDTH: Final = 100  # a narrower terminal gets tables without lines between the columns
-LIVE_COLUMNS: Final = (
-    "node", "phase", "sent", "received", "lost",
-    "NTP offset\n± bound ms", "ChronoTick offset\n± bound ms", "sample\nage",
-)  # fmt: skip
 
 
 class Console:
@@ -77,17 +76,13 @@ class Console:
         nodes = preflight.nodes
         columns: tuple[str, ...] = ("node", "role", "ssh", "python", "free disk", "UDP", "clock", "fit")
         self.table(f"{cluster}: nodes", columns, [_node_row(node) for node in nodes])
-        ntp = [(node.node_id, *_ntp_row(answer)) for node in nodes for answer in node.ntp]
-        if ntp:
-            columns = ("node", "NTP server", "answer", "offset ± bound ms", "round trip ms", "stratum")
-            self.table(f"{cluster}: NTP", columns, ntp)
-        tick = [(node.node_id, *_tick_row(answer)) for node in nodes for answer in node.chronotick]
-        if tick:
-            columns = ("node", "ChronoTick server", "health", "answer", "offset ± sigma ms", "latency ms")
-            self.table(f"{cluster}: ChronoTick", columns, tick)
-        chrony = [(node.node_id, *_chrony_row(node.chrony)) for node in nodes if node.chrony and node.chrony.running]
-        if chrony:
-            self.table(f"{cluster}: the nodes' own chronyd", ("node", "answer", "offset ± bound ms"), chrony)
+        for kind in KINDS:
+            answers = [(node.node_id, answer) for node in nodes for answer in node.sources.get(kind.name, ())]
+            rows = [(node_id, _source_row(answer)) for node_id, answer in answers if answer.outcome not in kind.absent]
+            if rows:
+                headings = {name: text for name in rows[0][1] if (text := getattr(kind.check, name))}
+                cells = [(node_id, *(row[name] for name in headings)) for node_id, row in rows]
+                self.table(f"{cluster}: {kind.check.title}", ("node", *headings.values()), cells)
 
     @contextlib.contextmanager
     def display(self, planned_s: float) -> Iterator[RunDisplay]:
@@ -133,10 +128,12 @@ class RunDisplay:
 
     def _picture(self, views: Mapping[str, NodeView]) -> Group:
         table = _grid(self._console.width)
-        for name in LIVE_COLUMNS:
+        kinds = in_rows({name for view in views.values() if view.status for name in view.status.sources})
+        clocks = [f"{kind.label} offset\n± bound ms" for kind in kinds]
+        for name in ("node", "phase", *COUNTED, *clocks, "sample\nage"):
             table.add_column(name, justify="right" if name in COUNTED else "left", overflow="fold")
         for node_id, view in views.items():
-            table.add_row(*(Text(cell) for cell in _live_row(node_id, view)))
+            table.add_row(*(Text(cell) for cell in _live_row(node_id, view, kinds)))
         remarks = [Text(f"{node_id}: {said}") for node_id, view in views.items() if (said := _remark(view))]
         over = bool(views) and all(view.over for view in views.values())
         share = 1 - self.left_s() / self._planned_s if self._planned_s and not over else 1.0
@@ -161,19 +158,21 @@ def _counts(view: NodeView) -> str:
         return view.problem or "no status yet"
     counts = view.status.counts
     told = [f"{name}={counts[name]}" for name in COUNTED if name in counts]
-    for label, source in (("ntp", NTP), ("ct", CHRONOTICK)):
-        if source in view.status.sources:
-            told.append(f"{label}={_reading(view.status.sources[source], 'ms')}")
+    told += [
+        f"{kind.prefix}={_reading(view.status.sources[kind.name], 'ms')}"
+        for kind in KINDS
+        if kind.name in view.status.sources
+    ]
     return " ".join([*told, *view.status.waiting_for])
 
 
-def _live_row(node_id: str, view: NodeView) -> list[str]:
+def _live_row(node_id: str, view: NodeView, kinds: Sequence[SourceKind[Any]]) -> list[str]:
     status = view.status
     if status is None:
-        return [node_id, view.phase, "", "", "", "", "", ""]
+        return [node_id, view.phase, *[""] * (len(COUNTED) + len(kinds) + 1)]
     sources = status.sources
     numbers = [str(status.counts.get(name, "")) for name in COUNTED]
-    readings = [_reading(sources[name]) if name in sources else "" for name in (NTP, CHRONOTICK)]
+    readings = [_reading(sources[kind.name]) if kind.name in sources else "" for kind in kinds]
     ages = [source.age_ms for source in sources.values() if source.age_ms is not None]
     age = f"{min(ages) / 1e3:.1f} s" if ages else ""
     return [node_id, view.phase, *numbers, *readings, age]
@@ -207,25 +206,20 @@ def _free(free: bool | None) -> str:
     return "free" if free else "in use"
 
 
-def _ntp_row(answer: NtpCheck) -> list[str]:
-    stratum = "" if answer.stratum is None else str(answer.stratum)
-    numbers = [_pair(answer.offset_ms, answer.bound_ms), _number(answer.delay_ms), stratum]
-    return [answer.server, _said(answer), *numbers]
+def _source_row(answer: SourceCheck) -> dict[str, str]:
+    """Return the cells of one server, by the heading of ``CheckTable``, in the order they are shown in.
 
-
-def _said(answer: NtpCheck | ChronyCheck) -> str:
-    """Return an answer's outcome, with what the source said of itself where that is why it is not believed."""
-    return f"{answer.outcome}: {answer.detail}" if is_unfit(answer.outcome) and answer.detail else answer.outcome
-
-
-def _chrony_row(answer: ChronyCheck) -> list[str]:
-    return [_said(answer), _pair(answer.offset_ms, answer.bound_ms)]
-
-
-def _tick_row(answer: ChronoTickCheck) -> list[str]:
-    health = "healthy" if answer.health_ok else "not healthy"
-    numbers = [_pair(answer.offset_ms, answer.sigma_ms), _number(answer.latency_ms)]
-    return [answer.server, health, answer.outcome, *numbers]
+    The answer has what the source said of itself, where that is why it is not believed.
+    """
+    unfit = is_unfit(answer.outcome) and answer.detail
+    return {
+        "server": answer.server,
+        "health": "healthy" if answer.health_ok else "not healthy",
+        "answer": f"{answer.outcome}: {answer.detail}" if unfit else answer.outcome,
+        "offset": _pair(answer.offset_ms, answer.bound_ms if answer.sigma_ms is None else answer.sigma_ms),
+        "delay": _number(answer.delay_ms),
+        "stratum": "" if answer.stratum is None else str(answer.stratum),
+    }
 
 
 def _pair(value: float | None, width: float | None) -> str:

@@ -73,7 +73,7 @@ def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
     begin = time.monotonic()
     spec = RunSpec(name, new_run_id(), session.cluster().config, configs.coordinator, configs.worker)
     manifest = _manifest(session, spec)
-    for node_id, plan in node_plans(spec, checked.addresses, checked.chrony).items():
+    for node_id, plan in node_plans(spec, checked.addresses, checked.found).items():
         _keep_plan(manifest.nodes[node_id], plan)
     launch.make_run_folders(session.cluster(), name)
     manifest.phase_seconds = {"check": round(session.check_s, 3), "deploy": round(time.monotonic() - begin, 3)}
@@ -135,7 +135,7 @@ def _prepare(session: Session, folder: RunFolder, configs: Configs) -> Run:
     checked = session.check(configs)
     checked.demand()
     spec = session.spec(folder, configs)
-    plans = node_plans(spec, checked.addresses, checked.chrony)
+    plans = node_plans(spec, checked.addresses, checked.found)
     folder.manifest.phase = RUN_RUNNING
     folder.manifest.config["cluster"] = spec.cluster.model_dump()
     for node_id, node in folder.manifest.nodes.items():

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from harness.configuration.clocks import asked
 from harness.errors import ConfigError
+from node_agent.clocks.sources import BY_NAME, clocks_plan
 from node_agent.contract.plan import (
     COORDINATOR,
     BroadcastPlan,
-    ChronoTickPlan,
-    ChronyPlan,
     ClocksPlan,
     NodePlan,
-    NtpPlan,
+    PlanError,
     ProbePeer,
     ProbesPlan,
     VirtualClock,
     WorkerAddress,
+    build,
 )
-from node_agent.contract.records import CHRONOTICK, CHRONY, NTP
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -91,18 +92,12 @@ def new_run_key() -> str:
 
 def require_services(cluster: ClusterConfig, worker: WorkerConfig) -> None:
     """Raise ConfigError if a required clock source has no server in this cluster."""
-    places = {
-        NTP: (f"cluster {cluster.name}: ntp_server", cluster.ntp_server),
-        CHRONOTICK: (f"cluster {cluster.name}: chronotick_server", cluster.chronotick_server),
-        CHRONY: ("worker configuration: clocks.chrony", worker.clocks.chrony),
-    }
-    for source in worker.clocks.required:
-        if source not in places:
-            known = ", ".join(places)
-            raise ConfigError(f"clocks.required: expected of {known}, got {source}: nothing here plans it")
-        key, place = places[source]
-        if not place:
-            raise ConfigError(f"{key}: expected one, since clocks.required names {source}, got none")
+    sources = asked(cluster, worker)
+    for name in worker.clocks.required:
+        if name not in sources:
+            raise ConfigError(f"clocks.required: expected of {', '.join(sources)}, got {name}: nothing here plans it")
+        if sources[name].options is None:
+            raise ConfigError(f"{sources[name].key}: expected one, since clocks.required names {name}, got none")
 
 
 def require_two_ports(coordinator: CoordinatorConfig, worker: WorkerConfig) -> None:
@@ -125,14 +120,16 @@ def remote_base(cluster: ClusterConfig) -> str:
     return base if base.startswith(("~/", "/")) else f"~/{base}"
 
 
-def node_plans(spec: RunSpec, addresses: Mapping[str, str], chrony: Collection[str] = ()) -> dict[str, NodePlan]:
+def node_plans(
+    spec: RunSpec, addresses: Mapping[str, str], found: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> dict[str, NodePlan]:
     """Return every node's plan; ``addresses`` says where each node is reached by the others and binds its socket.
 
-    ``chrony`` are the nodes on which `check` found a chronyd that knows the time.
+    ``found`` are the nodes on which a source answered a `check` well, by its kind.
     """
     require_services(spec.cluster, spec.worker)
     require_two_ports(spec.coordinator, spec.worker)
-    return {node.id: _node_plan(spec, node, addresses, found=node.id in chrony) for node in spec.cluster.nodes}
+    return {node.id: _node_plan(spec, node, addresses, found) for node in spec.cluster.nodes}
 
 
 def broadcast(spec: RunSpec, addresses: Mapping[str, str]) -> BroadcastPlan:
@@ -150,7 +147,9 @@ def broadcast(spec: RunSpec, addresses: Mapping[str, str]) -> BroadcastPlan:
     )
 
 
-def _node_plan(spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str], *, found: bool) -> NodePlan:
+def _node_plan(
+    spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str], found: Mapping[str, Collection[str]]
+) -> NodePlan:
     logging = spec.coordinator.logging if node.role == COORDINATOR else spec.worker.logging
     return NodePlan(
         experiment=spec.name,
@@ -162,7 +161,7 @@ def _node_plan(spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str], *,
         listen_port=spec.worker.network.listen_port,
         buffer_size=spec.worker.network.buffer_size,
         receive_buffer_bytes=spec.worker.network.receive_buffer_bytes,
-        clocks=_clocks(spec, chrony_found=found),
+        clocks=_clocks(spec, node.id, found),
         commit_wait_delays_s=tuple(spec.worker.timing.commit_wait_delays),
         commit_wait_share=spec.worker.timing.commit_wait_share,
         lease_s=spec.lease_s,
@@ -196,40 +195,20 @@ def _probes(spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str]) -> Pr
     )
 
 
-def _clocks(spec: RunSpec, *, chrony_found: bool) -> ClocksPlan:
-    worker, cluster = spec.worker, spec.cluster
-    ntp = chronotick = None
-    if cluster.ntp_server:
-        ntp = NtpPlan(
-            servers=tuple(cluster.ntp_server),
-            query_interval_s=worker.timing.ntp_query_interval,
-            timeout_s=worker.clocks.ntp.timeout_s,
-            valid_for_s=worker.clocks.ntp.valid_for_s,
-            own_clock=cluster.ntp_own_clock,
-        )
-    if cluster.chronotick_server is not None:
-        chronotick = ChronoTickPlan(
-            server=cluster.chronotick_server,
-            query_interval_s=worker.timing.chronotick_query_interval,
-            timeout_s=worker.clocks.chronotick.timeout_s,
-            valid_for_s=worker.clocks.chronotick.valid_for_s,
-            use_dual_model=worker.chronotick.use_dual_model,
-            uncertainty_multiplier=worker.chronotick.uncertainty_multiplier,
-            mode=worker.chronotick.mode,
-        )
-    chrony = None
-    if worker.clocks.chrony == "auto":
-        chrony = ChronyPlan() if chrony_found else None
-    elif worker.clocks.chrony is not None:
-        chrony = ChronyPlan(**worker.clocks.chrony.model_dump())
-    return ClocksPlan(
-        ntp=ntp,
-        chronotick=chronotick,
-        max_drift_ppm=worker.clocks.max_drift_ppm,
-        required=tuple(worker.clocks.required),
-        chrony=chrony,
-        max_root_distance_ms=worker.clocks.max_root_distance_ms,
-        max_stratum=worker.clocks.max_stratum,
+def _clocks(spec: RunSpec, node_id: str, found: Mapping[str, Collection[str]]) -> ClocksPlan:
+    clocks, plans = spec.worker.clocks, {}
+    for name, source in asked(spec.cluster, spec.worker).items():
+        if source.options is not None and (not source.where_found or node_id in found.get(name, ())):
+            try:
+                plans[name] = build(BY_NAME[name].plan_type, source.options, source.key)
+            except PlanError as error:
+                raise ConfigError(str(error)) from error
+    return clocks_plan(
+        plans,
+        max_drift_ppm=clocks.max_drift_ppm,
+        required=tuple(clocks.required),
+        max_root_distance_ms=clocks.max_root_distance_ms,
+        max_stratum=clocks.max_stratum,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from node_agent import lifecycle, streams
 from node_agent.by_hand import options
+from node_agent.clocks.sources import planned
 from node_agent.contract import plan as plans
 from node_agent.lifecycle import EXIT_USAGE, AgentError, expand
 
@@ -66,11 +67,13 @@ def _parser() -> argparse.ArgumentParser:
 def _read_plan(path: str) -> plans.NodePlan:
     try:
         text = sys.stdin.read() if path == "-" else expand(path).read_text(encoding="utf-8")
-        return plans.from_json(text)
+        plan = plans.from_json(text)
+        planned(plan.clocks)
     except OSError as error:
         raise AgentError(f"plan {path}: {error.strerror}", EXIT_USAGE) from error
     except ValueError as error:
         raise AgentError(str(error), EXIT_USAGE) from error
+    return plan
 
 
 def _work(arguments: argparse.Namespace) -> int:

@@ -7,17 +7,16 @@ import errno
 import itertools
 import shutil
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from node_agent import addresses
-from node_agent.clocks import chrony, ntp_packet, self_report
 from node_agent.clocks.base import good
-from node_agent.clocks.self_report import limits_of
-from node_agent.contract.plan import COORDINATOR, ChronyPlan, NtpPlan
-from node_agent.contract.records import OK
-from node_agent.exchange import chrony as chrony_exchange
-from node_agent.exchange.chronotick import ChronoTickClient
-from node_agent.exchange.ntp import NtpServer
+from node_agent.clocks.sources import KINDS
+from node_agent.contract.plan import COORDINATOR
+from node_agent.contract.records import SourceCheck
+from node_agent.exchange import asking
+from node_agent.exchange.asking import Setting
 from node_agent.lifecycle import expand
 from node_agent.local import machine
 from node_agent.local.instants import LocalClock
@@ -25,22 +24,17 @@ from node_agent.local.instants import LocalClock
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from node_agent.clocks.kind import SourceKind
     from node_agent.contract.plan import NodePlan
     from node_agent.contract.records import Sample
+    from node_agent.exchange.asking import Asker, Health
 
-_NTP_SAMPLES: Final = 4  # so that a server that predicts from a node's samples has some
-_NTP_TRIES: Final = 12  # a busy node is woken too late for some of its own stamps
-_NTP_SILENT: Final = 2  # a server that has not answered by then is not there
+_SILENT: Final = 2  # tries; a server that has not answered by then is not there
 
 
 def check(plan: NodePlan) -> dict[str, Any]:
     """Return the node's facts and what each service answered; numbers are None where there was no good answer."""
     clock = LocalClock(plan.virtual_clock)
-    numbers = itertools.count(1)
-    per_server = {
-        server: _ask_ntp(server, plan, clock, lambda: f"check{next(numbers)}")
-        for server in (plan.clocks.ntp.servers if plan.clocks.ntp else ())
-    }
     return {
         "node_id": plan.node_id,
         **dataclasses.asdict(machine.describe()),
@@ -48,13 +42,7 @@ def check(plan: NodePlan) -> dict[str, Any]:
         "listen": _free(plan.listen_host, 0 if plan.role == COORDINATOR else plan.listen_port),
         "probes": None if plan.probes is None else _free(plan.listen_host, plan.probes.port),
         "wall_ns": clock.wall_ns(),
-        "sources": {
-            "ntp": [_ntp_row(server, samples) for server, samples in per_server.items()],
-            "chronotick": _chronotick_rows(
-                plan, clock, [s for samples in per_server.values() for s in samples if good(s)]
-            ),
-            "chrony": _chrony_row(plan, clock),
-        },
+        "sources": _sources(plan, clock),
     }
 
 
@@ -84,79 +72,54 @@ def bind_problem(error: OSError, host: str, port: int) -> str:
     return f"UDP port {port} on {host} cannot be bound: {error.strerror or error}"
 
 
-def _ask_ntp(server: str, plan: NodePlan, clock: LocalClock, new_id: Any) -> list[Sample]:
+def _sources(plan: NodePlan, clock: LocalClock) -> dict[str, list[dict[str, Any]]]:
+    """Ask every server of every kind in turn, so that one that predicts from samples is given some."""
+    numbers = itertools.count(1)
+    heard: dict[str, list[Sample]] = {"": []}
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for kind in KINDS:
+        fed = list(filter(good, heard[kind.fed_by]))
+        setting = Setting(plan.node_id, plan.clocks, clock, lambda: f"check{next(numbers)}", partial(list, fed))
+        wanted = kind.plan_of(plan.clocks) or (kind.plan_type() if kind.absent else None)
+        heard[kind.name], rows[kind.name] = [], []
+        for asker in asking.askers(kind, wanted, setting) if wanted else ():
+            health, samples = _answers(asker)
+            heard[kind.name] += samples
+            rows[kind.name].append(dataclasses.asdict(_row(kind, asker.server, health, samples)))
+    return rows
+
+
+def _answers(asker: Asker) -> tuple[Health | None, list[Sample]]:
     """Ask a server until it has answered well a few times; one that asks not to be asked is not asked again."""
-    asked = plan.clocks.ntp or NtpPlan((server,))
-    limits = limits_of(plan.clocks, own_clock=asked.own_clock)
-    place = NtpServer(server, clock, plan.clocks.max_drift_ppm, asked.timeout_s, limits)
-    found: list[Sample] = []
-    for tries in range(1, _NTP_TRIES + 1):
-        found += place.ask(new_id)
-        answered = sum(map(good, found))
-        if answered == _NTP_SAMPLES or (answered == 0 and tries == _NTP_SILENT) or place.ended or place.slower > 1:
-            break
-    return found
-
-
-def _ntp_row(server: str, samples: list[Sample]) -> dict[str, Any]:
-    best = min((s for s in samples if good(s)), key=lambda s: s.bound_ns or 0, default=None)
-    last = samples[-1]
-    row: dict[str, Any] = {"server": server, "outcome": last.outcome if best is None else OK, "detail": ""}
-    row.update(dict.fromkeys(("offset_ms", "bound_ms", "delay_ms", "stratum")))
-    if best is None:
-        row["detail"] = _why(last) or f"{last.outcome} from {last.address or server}"
-        row["stratum"] = last.stratum
-    else:
-        row.update(
-            offset_ms=(best.offset_ns or 0) / 1e6,
-            bound_ms=(best.bound_ns or 0) / 1e6,
-            delay_ms=(best.delay_ns or 0) / 1e6,
-            stratum=best.stratum,
-        )
-    return row
-
-
-def _why(sample: Sample) -> str:
-    """Return what an NTP server said of its own state, in words, where that is why it is not believed."""
-    said = ntp_packet.parse_payload(sample.payload, sample.wall_ns)
-    return self_report.describe(sample.outcome, said.report if isinstance(said, ntp_packet.Reply) else None)
-
-
-def _chrony_row(plan: NodePlan, clock: LocalClock) -> dict[str, Any]:
-    """Ask the node's own chronyd, planned for or not: who looks at the check may want to judge it too."""
-    asked = plan.clocks.chrony or ChronyPlan()
-    sample = chrony_exchange.sample(asked.socket_path, clock, asked.timeout_s, lambda: "check", limits_of(plan.clocks))
-    row: dict[str, Any] = {"outcome": sample.outcome, "offset_ms": None, "bound_ms": None, "detail": ""}
-    if good(sample):
-        row.update(offset_ms=(sample.offset_ns or 0) / 1e6, bound_ms=(sample.bound_ns or 0) / 1e6)
-    elif self_report.is_unfit(sample.outcome):
-        state = chrony.parse(sample.payload)
-        report = state.report(sample.wall_ns) if isinstance(state, chrony.Tracking) else None
-        row["detail"] = self_report.describe(sample.outcome, report)
-    return row
-
-
-def _chronotick_rows(plan: NodePlan, clock: LocalClock, ntp_samples: list[Sample]) -> list[dict[str, Any]]:
-    tick = plan.clocks.chronotick
-    if tick is None:
-        return []
-    client = ChronoTickClient(
-        tick.server, plan.node_id, clock, timeout_s=tick.timeout_s, dual_model=tick.use_dual_model
-    )
+    samples: list[Sample] = []
     try:
-        health = client.health()
-        sample = client.sample(ntp_samples, lambda: "check")
+        health = asker.health()
+        for tries in range(1, asker.tries + 1):
+            samples += asker.ask()
+            answered, silent = sum(map(good, samples)), tries == _SILENT
+            if answered == asker.enough or (not answered and silent) or asker.pace.ended or asker.pace.slower > 1:
+                break
     finally:
-        client.close()
-    row: dict[str, Any] = {"server": tick.server, "outcome": sample.outcome, "health_ok": health.ok}
-    row.update(dict.fromkeys(("offset_ms", "sigma_ms", "latency_ms")))
-    row["detail"] = "" if health.ok else f"health: {health.detail}"
-    if good(sample):
-        row.update(
-            offset_ms=(sample.offset_ns or 0) / 1e6,
-            sigma_ms=(sample.sigma_ns or 0) / 1e6,
-            latency_ms=(sample.raw_after_ns - sample.raw_before_ns) / 1e6,
-        )
-    elif sample.payload:
-        row["detail"] = sample.payload[:200]
-    return [row]
+        asker.close()
+    return health, samples
+
+
+def _row(kind: SourceKind[Any], server: str, health: Health | None, samples: list[Sample]) -> SourceCheck:
+    best = min(filter(good, samples), key=lambda sample: sample.bound_ns or 0, default=None)
+    last = best or samples[-1]
+    ill = "" if health is None or health.ok else f"health: {health.detail}"
+    return SourceCheck(
+        server=server,
+        outcome=last.outcome,
+        health_ok=None if health is None else health.ok,
+        offset_ms=_ms(last.offset_ns),
+        bound_ms=_ms(last.bound_ns),
+        sigma_ms=_ms(last.sigma_ns),
+        delay_ms=_ms(last.delay_ns),
+        stratum=last.stratum,
+        detail=ill if best else kind.explain(last) or ill,
+    )
+
+
+def _ms(value_ns: int | None) -> float | None:
+    return None if value_ns is None else value_ns / 1e6

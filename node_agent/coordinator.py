@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from node_agent import addresses
 from node_agent.contract import records
-from node_agent.contract.records import KERNEL_TX, USER, Stamp
+from node_agent.contract.records import KERNEL_TX, USER, Stamp, cell, stamp_cells
 from node_agent.datagrams import kernel_stamps, wire
 from node_agent.datagrams.transmit_stamps import TransmitStamps
 from node_agent.local import machine
 from node_agent.local.instants import ClockPair, anchor, anchored, user_stamp
-from node_agent.local.journal import cell
 
 if TYPE_CHECKING:
     import socket
@@ -285,19 +284,18 @@ class Coordinator:
         missed: list[_Send] = []
         for send in event.sends:
             stamp = send.stamp or user_stamp(send.before)
-            wall_ns, raw_ns, raw_error_ns, origin, _problem = stamp
-            stamped = f"{wall_ns},{'' if raw_ns is None else raw_ns},{raw_error_ns},{origin}"
+            stamped = stamp_cells(stamp)
             self._send_rows.append(f"{start},{send.worker_id},{stamped},{cell(send.error) if send.error else ''}")
             if send.error:
                 missed.append(send)
                 continue
-            if origin == USER:
+            if stamp.origin == USER:
                 self._counts["user_stamps"] += 1
             if earliest is None or _counts_before(stamp, earliest):
                 earliest, cells = stamp, stamped
         if earliest is None:  # it left for nobody; the row says when that was tried
             earliest = user_stamp(event.sends[0].before)
-            cells = _stamp_cells(earliest)
+            cells = stamp_cells(earliest)
         reached = self._everyone if not missed else _names(send for send in event.sends if not send.error)
         self._rows.append(
             f"{start},{event.planned_ns},{cells},{event.delay_ms:g},"
@@ -321,10 +319,6 @@ def _counts_before(stamp: Stamp, other: Stamp) -> bool:
     if stamp.origin != other.origin:
         return stamp.origin == KERNEL_TX
     return stamp.wall_ns < other.wall_ns
-
-
-def _stamp_cells(stamp: Stamp) -> str:
-    return f"{stamp.wall_ns},{'' if stamp.raw_ns is None else stamp.raw_ns},{stamp.raw_error_ns},{stamp.origin}"
 
 
 def _names(sends: Iterable[_Send]) -> str:

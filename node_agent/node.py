@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from node_agent.after_events.commit_wait import CommitWait
 from node_agent.after_events.per_event import PerEvent
+from node_agent.clocks import chronotick
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.sources import column_prefixes, configured
 from node_agent.contract import records
 from node_agent.contract.plan import PER_EVENT
-from node_agent.contract.records import Available, NodeStatus, SourceStatus, Unavailable
-from node_agent.exchange.chronotick import ChronoTickClient
+from node_agent.contract.records import NodeStatus, SourceStatus, Unavailable
 from node_agent.local import machine, reserve
 from node_agent.local.instants import ClockPair, LocalClock, user_stamp
 from node_agent.local.journal import FLUSH_EVERY_S, Journal
@@ -108,14 +108,11 @@ class Node:
         return journal
 
     def _ask_per_event(self, journal: Journal) -> PerEvent | None:
-        tick = self.plan.clocks.chronotick
-        if tick is None or tick.mode != PER_EVENT:
+        plan = self.plan.clocks.chronotick
+        if plan is None or plan.mode != PER_EVENT:
             return None
-        client = ChronoTickClient(
-            tick.server, self.plan.node_id, self.clock, timeout_s=tick.timeout_s, dual_model=tick.use_dual_model
-        )
-        number = self.sampler.next_id("ct")
-        return PerEvent(lambda: client.sample(self.sampler.recent_ntp(), number), self.sampler, journal, client.close)
+        (asker,) = self.sampler.askers(chronotick.KIND, plan)
+        return PerEvent(asker, self.sampler, journal)
 
     def follow_up(self, events: list[tuple[int, int]]) -> None:
         """Take events, as (event_id, raw instant), for what is to come after them: re-measurement, holds, queries."""
@@ -230,17 +227,12 @@ class Node:
 
     def _source_statuses(self) -> dict[str, SourceStatus]:
         stamp = user_stamp(self.clock.pair())
-        found = {}
+        statuses = {}
         for name, reading in self.readings.of(stamp, self.sampler.snapshot()).items():
             tally = self.sampler.tally(name) if name in self.sources else None
             asked = (tally.samples, tally.failures, tally.last_outcome) if tally else (0, 0, "")
-            if isinstance(reading, Available):
-                bound_ms = (reading.latest_ns - reading.earliest_ns) / 2e6
-                offset_ms = (reading.est_ns - stamp.wall_ns) / 1e6
-                found[name] = SourceStatus(records.OK, offset_ms, bound_ms, reading.age_ns / 1e6, *asked)
-            else:
-                found[name] = SourceStatus(reading.reason, None, None, None, *asked)
-        return found
+            statuses[name] = SourceStatus.of(reading, stamp.wall_ns, *asked)
+        return statuses
 
     def _keep_house(self, part: Part) -> None:
         """Flush journals, keep the status fresh, watch the lease; a failure here ends the node with its reason."""

@@ -5,15 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from node_agent.clocks.base import evaluate
-from node_agent.contract.records import (
-    ALWAYS_IN_ROWS,
-    COLUMN_PREFIX,
-    NOT_CONFIGURED,
-    Reading,
-    Stamp,
-    Unavailable,
-    reading_cells,
-)
+from node_agent.clocks.sources import in_rows
+from node_agent.contract.records import NOT_CONFIGURED, Reading, Stamp, Unavailable, reading_cells
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,11 +23,7 @@ class Readings:
 
     def __init__(self, sources: Mapping[str, ClockSource]) -> None:
         self._sources = sources
-        self._in_rows = [
-            (name, prefix, sources.get(name))
-            for name, prefix in COLUMN_PREFIX.items()
-            if name in ALWAYS_IN_ROWS or name in sources
-        ]
+        self._in_rows = [(kind.name, kind.prefix, sources.get(kind.name)) for kind in in_rows(sources)]
         self.unavailable = {prefix: 0 for _name, prefix, _source in self._in_rows}
 
     @property
@@ -50,7 +39,7 @@ class Readings:
         }
 
     def cells(self, stamp: Stamp, snapshot: Snapshot) -> str:
-        """Return the source columns of a row, in the order of ``records.COLUMN_PREFIX``."""
+        """Return the source columns of a row, in the order of the kinds."""
         parts = []
         for name, prefix, source in self._in_rows:
             reading = _NOT_CONFIGURED if source is None else evaluate(source, snapshot.samples[name], stamp)

@@ -10,21 +10,22 @@ import time
 from collections import deque
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks.base import KEEP, good
-from node_agent.clocks.self_report import limits_of
-from node_agent.contract.records import NTP, SAMPLES_COLUMNS, Sample
-from node_agent.exchange import chrony as chrony_exchange
-from node_agent.exchange.chronotick import MAX_NTP_SAMPLES, ChronoTickClient
-from node_agent.exchange.ntp import NtpServer
-from node_agent.local.journal import cell
+from node_agent.clocks.sources import BY_NAME, planned
+from node_agent.contract.records import sample_row
+from node_agent.exchange import asking
+from node_agent.exchange.asking import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from node_agent.clocks.base import ClockSource
+    from node_agent.clocks.kind import SourceKind
     from node_agent.contract.plan import ClocksPlan
+    from node_agent.contract.records import Sample
+    from node_agent.exchange.asking import Asker
     from node_agent.local.instants import LocalClock
     from node_agent.local.journal import Journal
 
@@ -55,7 +56,7 @@ class Tally:
 
 
 class Sampler:
-    """One thread per NTP server and one for each other source. The receive path never waits for any of them."""
+    """One thread per server of each source. The receive path never waits for any of them."""
 
     def __init__(
         self, node_id: str, clocks: ClocksPlan, sources: Mapping[str, ClockSource], clock: LocalClock, journal: Journal
@@ -72,20 +73,28 @@ class Sampler:
         self._valid_for_ns = {name: source.valid_for_ns for name, source in sources.items()}
         self._frozen: dict[str, tuple[Sample, ...]] = dict.fromkeys(sources, ())
         self._tallies: dict[str, Tally] = {name: Tally() for name in sources}
-        self._threads = list(self._plan_threads())
+        self._threads = [
+            threading.Thread(
+                target=self._run, args=(BY_NAME[name], plan, asker), name=f"{name} {asker.server}", daemon=True
+            )
+            for name, plan in planned(clocks).items()
+            for asker in self.askers(BY_NAME[name], plan)
+        ]
 
-    def _plan_threads(self) -> Sequence[threading.Thread]:
-        threads = []
-        if self._clocks.ntp is not None:
-            threads = [
-                threading.Thread(target=self._sample_ntp, args=(server,), name=f"ntp {server}", daemon=True)
-                for server in self._clocks.ntp.servers
-            ]
-        if self._clocks.chronotick is not None:
-            threads.append(threading.Thread(target=self._sample_chronotick, name="chronotick", daemon=True))
-        if self._clocks.chrony is not None:
-            threads.append(threading.Thread(target=self._sample_chrony, name="chrony", daemon=True))
-        return threads
+    def askers(self, kind: SourceKind[Any], plan: Any) -> Sequence[Asker]:
+        """Return new askers of one kind, which know what feeds it."""
+        setting = Setting(
+            self._node_id,
+            self._clocks,
+            self._clock,
+            lambda: f"{kind.prefix}{next(self._numbers)}",
+            lambda: self._recent(kind.fed_by),
+        )
+        return asking.askers(kind, plan, setting)
+
+    def _recent(self, source: str) -> Sequence[Sample]:
+        with self._lock:
+            return self._frozen.get(source, ())
 
     def start(self) -> None:
         """Start asking."""
@@ -127,89 +136,44 @@ class Sampler:
                 while len(kept) > KEEP and kept[0].published_raw_ns < needed_ns:
                     kept.popleft()
                 self._frozen[sample.source] = tuple(heapq.merge(*by_server.values(), key=_PUBLISHED))
-            self._journal.write([row(published)])
+            self._journal.write([sample_row(published)])
             self._changed.notify_all()
         if not good(published) and tally.last_outcome != published.outcome:
             log.warning("sample source=%s server=%s outcome=%s", sample.source, sample.server, sample.outcome)
 
-    def _every(self, interval_s: float, ask: Callable[[], Sequence[Sample]], server: NtpServer | None = None) -> None:
+    def _run(self, kind: SourceKind[Any], plan: Any, asker: Asker) -> None:
+        try:
+            self._await(kind.fed_by)
+            self._every(plan.query_interval_s, asker)
+        finally:
+            asker.close()
+
+    def _await(self, source: str) -> None:
+        """Let a source answer first, so that there is something to predict from, but wait no longer than a second."""
+        if source in self._tallies:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._tallies[source].samples > 0 or self._stopping.is_set(), timeout=1.0
+                )
+
+    def _every(self, interval_s: float, asker: Asker) -> None:
         """Ask again and again; every sample is published, and the last of an asking says whether it was good.
 
-        A ``server`` that asks to be asked less often is, from then on, and one that refuses is not asked again.
+        A server that asks to be asked less often is, from then on, and one that refuses is not asked again.
         """
         asked = answered = 0
         slower = 1
         while not self._stopping.is_set():
-            samples = ask()
+            samples = asker.ask()
             for sample in samples:
                 self.publish(sample)
-            if server is not None and server.ended:
+            if asker.pace.ended:
                 log.warning("not_asked_again server=%s outcome=%s", samples[-1].server, samples[-1].outcome)
                 return
-            if server is not None and server.slower > slower:
-                slower = server.slower
+            if asker.pace.slower > slower:
+                slower = asker.pace.slower
                 log.warning("asked_less_often server=%s interval_s=%g", samples[-1].server, interval_s * slower)
             asked += 1
             answered += bool(samples) and good(samples[-1])
             warming_up = asked < _WARM_UP_TRIES and answered < _WARM_UP_GOOD and slower == 1
             self._stopping.wait(min(interval_s, _WARM_UP_INTERVAL_S) if warming_up else interval_s * slower)
-
-    def _sample_ntp(self, server: str) -> None:
-        plan = self._clocks.ntp
-        if plan is None:
-            return
-        asked = NtpServer(
-            server,
-            self._clock,
-            self._clocks.max_drift_ppm,
-            plan.timeout_s,
-            limits_of(self._clocks, own_clock=plan.own_clock),
-        )
-        self._every(plan.query_interval_s, lambda: asked.ask(self.next_id("ntp")), asked)
-
-    def _sample_chronotick(self) -> None:
-        plan = self._clocks.chronotick
-        if plan is None:
-            return
-        client = ChronoTickClient(
-            plan.server, self._node_id, self._clock, timeout_s=plan.timeout_s, dual_model=plan.use_dual_model
-        )
-        try:
-            self._await_ntp()
-            self._every(plan.query_interval_s, lambda: [client.sample(self.recent_ntp(), self.next_id("ct"))])
-        finally:
-            client.close()
-
-    def _sample_chrony(self) -> None:
-        plan = self._clocks.chrony
-        if plan is None:
-            return
-        limits = limits_of(self._clocks)
-        self._every(
-            plan.query_interval_s,
-            lambda: [
-                chrony_exchange.sample(plan.socket_path, self._clock, plan.timeout_s, self.next_id("chrony"), limits)
-            ],
-        )
-
-    def _await_ntp(self) -> None:
-        """Let NTP answer first, so that a server has something to predict from, but wait no longer than a second."""
-        if self._clocks.ntp is None:
-            return
-        with self._changed:
-            self._changed.wait_for(lambda: self._tallies[NTP].samples > 0 or self._stopping.is_set(), timeout=1.0)
-
-    def recent_ntp(self) -> Sequence[Sample]:
-        """Return the newest good NTP samples, which a predicting server is given."""
-        with self._lock:
-            return self._frozen.get(NTP, ())[-MAX_NTP_SAMPLES:]
-
-    def next_id(self, prefix: str) -> Callable[[], str]:
-        """Return a function that numbers one more sample of this node."""
-        return lambda: f"{prefix}{next(self._numbers)}"
-
-
-def row(sample: Sample) -> str:
-    """Return a sample as its line of samples.csv."""
-    values = (getattr(sample, name) for name in SAMPLES_COLUMNS)
-    return ",".join("" if value is None else cell(str(value)) for value in values)

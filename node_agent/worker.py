@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from node_agent.contract import records
-from node_agent.contract.records import KERNEL_RX, USER, Stamp
+from node_agent.contract.records import KERNEL_RX, USER, Stamp, stamp_cells
 from node_agent.datagrams import kernel_stamps, mmsg, wire
 from node_agent.duplicates import Seen, SequenceRanges, SequenceSpan
 from node_agent.local.instants import Anchor, ClockPair, anchor, anchored, user_stamp
@@ -172,8 +172,7 @@ class Worker:
         cells = self._node.readings.cells(stamp, self._snapshot)
         lines.append(
             f"{opened.event_id},{self._node.plan.node_id},{opened.sequence_number},{opened.coordinator_timestamp_ns},"
-            f"{stamp.wall_ns},{'' if stamp.raw_ns is None else stamp.raw_ns},{stamp.raw_error_ns},{stamp.origin},"
-            f"{cells}{self._node.row_end}"
+            f"{stamp_cells(stamp)},{cells}{self._node.row_end}"
         )
         if stamp.raw_ns is not None:
             due.append((opened.event_id, stamp.raw_ns))

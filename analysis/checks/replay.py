@@ -68,14 +68,20 @@ class Published:
         self._instants = [sample.published_raw_ns for sample in samples]
         self._keep = KEEP * len(getattr(source, "servers", ("",)))
         self._valid_for_ns = source.valid_for_ns
+        self._end, self._before = 0, samples[:0]
 
     def before(self, stamp: Stamp) -> Sequence[Sample]:
-        """Return the samples that may serve a stamp, oldest first: those the node kept, and every fresh one."""
+        """Return the samples that may serve a stamp, oldest first: those the node kept, and every fresh one.
+
+        They are the same object for stamps between two publications, for which a reader need not choose anew.
+        """
         if stamp.raw_ns is None:
             return ()
         end = bisect_right(self._instants, stamp.raw_ns)
-        fresh = bisect_left(self._instants, stamp.raw_ns - self._valid_for_ns)
-        return self._samples[max(0, min(fresh, end - self._keep)) : end]
+        if end != self._end:
+            fresh = bisect_left(self._instants, self._instants[end - 1] - self._valid_for_ns) if end else 0
+            self._end, self._before = end, self._samples[max(0, min(fresh, end - self._keep)) : end]
+        return self._before
 
 
 def replay(experiment_dir: Path, every: int = 1) -> Replay:

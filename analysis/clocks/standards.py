@@ -16,6 +16,7 @@ import numpy as np
 from analysis.errors import AnalysisError
 from analysis.run import scopes, utc
 from analysis.stats.dependence import Latent
+from node_agent.clocks.sources import KINDS
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from analysis.run.readings import Instants, Readings
 
 IN_WORDS: Final = {utc.NO_ROOT_DISTANCE: utc.IN_WORDS, scopes.ABOUT_THE_SERVER: scopes.IN_WORDS}  # why left out
-FED_BY: Final[Mapping[str, frozenset[str]]] = {records.CHRONOTICK: frozenset({records.NTP})}  # ntp_samples of a request
+FED_BY: Final[Mapping[str, frozenset[str]]] = {kind.name: frozenset({kind.fed_by}) for kind in KINDS if kind.fed_by}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import output
@@ -21,6 +22,8 @@ from analysis.figures.plotting import (
     MaxNLocator,
     NullLocator,
 )
+from node_agent.clocks.sources import BY_NAME
+from node_agent.contract.records import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +45,8 @@ LOG_STEPS: Final = (
     (math.inf, (1.0,)),
 )  # up to so many times the least, these ticks in each power of ten
 
-_COLOURS: Final = {"system": "#666666", "ntp": "#0072B2", "chronotick": "#D55E00", "chrony": "#009E73"}
-_MORE: Final = ("#CC79A7", "#56B4E9", "#E69F00")
-LABELS: Final = {"system": "system", "ntp": "NTP", "chronotick": "ChronoTick"}
+_GREY: Final = "#666666"
+_PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
 RC: Final[dict[str, Any]] = {
     "font.family": "DejaVu Sans",
@@ -77,12 +79,14 @@ def context() -> AbstractContextManager[None]:
 
 def colour(source: str) -> str:
     """Return the one colour of a source; a new source gets one by its name, the same in every figure."""
-    return _COLOURS.get(source) or _MORE[sum(source.encode()) % len(_MORE)]
+    colours = {SYSTEM: _GREY, **dict(zip(BY_NAME, cycle(_PALETTE), strict=False))}
+    others = _PALETTE[len(BY_NAME) :] or _PALETTE
+    return colours.get(source) or others[sum(source.encode()) % len(others)]
 
 
 def label(source: str) -> str:
     """Return how a source is written in a figure."""
-    return LABELS.get(source, source)
+    return BY_NAME[source].label if source in BY_NAME else source
 
 
 def canvas(width_in: float, height_in: float) -> Figure:

@@ -62,8 +62,14 @@ def raw_later(clock: VirtualClock, true_ns: NDArray[np.int64], raw_ns: NDArray[n
 
     The oscillator is the wall clock without what acts on that alone: its error, steps and slews.
     """
-    oscillator = replace(clock, error_ms=0.0, steps=(), slews=())
+    oscillator = oscillator_of(clock)
     return true_from_wall(oscillator, wall_from_true(oscillator, true_ns) + raw_ns)
+
+
+@lru_cache(maxsize=64)
+def oscillator_of(clock: VirtualClock) -> VirtualClock:
+    """Return a clock's oscillator as a wall clock: without what acts on the wall clock alone."""
+    return replace(clock, error_ms=0.0, steps=(), slews=())
 
 
 def told_apart(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[np.bool_]:

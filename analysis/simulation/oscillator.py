@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.run import truth
-from node_agent.clocks import virtual
 from node_agent.clocks.base import SLEW_PPM
+from node_agent.contract.records import CLOCK_STEP, Stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from numpy.random import Generator
     from numpy.typing import NDArray
@@ -39,9 +39,11 @@ class Stamps:
     error: Ints
     usable: NDArray[np.bool_]
 
-    def take(self, places: NDArray[np.intp]) -> Stamps:
-        """Return some of the stamps, in the order given."""
-        return Stamps(self.wall[places], self.raw[places], self.error[places], self.usable[places])
+    def each(self, origin: str) -> Iterator[Stamp]:
+        """Yield the stamps one by one, as the agent knows them."""
+        columns = (self.wall.tolist(), self.raw.tolist(), self.error.tolist(), self.usable.tolist())
+        for wall, raw, error, usable in zip(*columns, strict=True):
+            yield Stamp(wall, raw, error, origin) if usable else Stamp(wall, None, 0, origin, CLOCK_STEP)
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,12 @@ class Oscillator:
     def raw(self, true_ns: Ints) -> Ints:
         """Return what the raw oscillator shows at true instants, in ns."""
         elapsed = true_ns - np.int64(self.clock.epoch_ns)
-        return np.int64(self.boot_ns) + elapsed + _error(virtual.raw_segments(self.clock), elapsed)
+        return np.int64(self.boot_ns) + elapsed + truth.raw_error(self.clock, true_ns)
 
     def true_of_raw(self, raw_ns: Ints) -> Ints:
-        """Return the true instants at which the oscillator shows ``raw_ns``, to 2 ns; the last, where there are two."""
-        starts, errors, slopes = np.array(virtual.raw_segments(self.clock), dtype=np.int64).T
-        shown = raw_ns - np.int64(self.boot_ns)
-        begins = np.maximum.accumulate(starts + errors)
-        place = np.maximum(np.searchsorted(begins, shown, side="right") - 1, 0)
-        passed = shown - (starts + errors)[place]
-        elapsed = passed
-        for _ in range(3):  # slopes are some ppm: each round is a hundred thousand times closer
-            elapsed = passed - _bend(elapsed, slopes[place])
-        ends = np.append(starts[1:], np.iinfo(np.int64).max)
-        true: Ints = np.minimum(starts[place] + elapsed, ends[place]) + np.int64(self.clock.epoch_ns)
-        return true
+        """Return the true instants at which the oscillator shows ``raw_ns``, the first, where there are two."""
+        oscillator = truth.oscillator_of(self.clock)
+        return truth.true_from_wall(oscillator, raw_ns - np.int64(self.boot_ns - self.clock.epoch_ns))
 
     def stamps(self, true_ns: Ints, dice: Generator) -> Stamps:
         """Return the kernel stamps of packets at true instants, with the raw error a node would state.
@@ -91,16 +84,3 @@ class Oscillator:
         return Stamps(
             self.wall(true_ns), np.where(usable, self.raw(true_ns) + off, 0), np.where(usable, error, 0), usable
         )
-
-
-def _error(segments: Sequence[virtual.Segment], elapsed: Ints) -> Ints:
-    starts, errors, slopes = np.array(segments, dtype=np.int64).T
-    place = np.maximum(np.searchsorted(starts, elapsed, side="right") - 1, 0)
-    error: Ints = errors[place] + _bend(elapsed - starts[place], slopes[place])
-    return error
-
-
-def _bend(elapsed: Ints, slope_ppb: Ints) -> Ints:
-    """Return floor(elapsed * slope / 10^9) without leaving 64 bits after hours."""
-    seconds, rest = np.divmod(elapsed, SECOND_NS)
-    return seconds * slope_ppb + rest * slope_ppb // SECOND_NS

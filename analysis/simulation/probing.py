@@ -46,17 +46,8 @@ def _rows(world: World, place: int, start: int, end: int) -> list[str]:
             sent = direction == "tx"
             at, numbers = (left, sequence) if sent else (arrived[kept], sequence[kept])
             stamps = clock.stamps(at, world.dice("probes", source, target, start, 1 + (not sent)))
-            columns = (
-                numbers.tolist(),
-                stamps.wall.tolist(),
-                stamps.raw.tolist(),
-                stamps.error.tolist(),
-                stamps.usable.tolist(),
-            )
-            texts.extend(
-                f"{name},{number},{direction},{wall},{raw if usable else ''},{error},{origin}"
-                for number, wall, raw, error, usable in zip(*columns, strict=True)
-            )
+            rows = zip(numbers.tolist(), stamps.each(origin), strict=True)
+            texts.extend(f"{name},{number},{direction},{records.stamp_cells(stamp)}" for number, stamp in rows)
             instants.append(at)
     order = np.argsort(np.concatenate(instants), kind="stable") if instants else np.zeros(0, dtype=np.intp)
     return [texts[row] for row in order.tolist()]

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import shutil
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from analysis.simulation import commit_waits, probing
+from analysis.simulation.asked import Asked, asked_sources
 from analysis.simulation.files import Table
-from analysis.simulation.readings import Source, sources
 from analysis.simulation.samples import samples
 from analysis.simulation.status import agent_log, node_status
 from analysis.simulation.world import EPOCH_NS, START_NS, World
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from analysis.simulation.oscillator import Stamps
+    from node_agent.contract.records import Stamp
 
     Ints = NDArray[np.int64]
 
@@ -52,13 +51,13 @@ def record(world: World, place: int, run_dir: Path) -> dict[str, Any]:
     folder.mkdir(parents=True)
     taken = samples(world, place)
     sums = {records.SAMPLES_FILE: _write_samples(folder / records.SAMPLES_FILE, taken)}
-    asked = sources(taken, world.clocks_plan)
+    asked = asked_sources(taken, world.clocks_plan)
     record_events = _record_receipts if place else _record_broadcast
     counts = record_events(world, place, asked, run_dir, sums)
     sums[records.CLOCK_PAIRS_FILE] = _write_pairs(world, place, folder / records.CLOCK_PAIRS_FILE)
     if world.peers(place):
         sums[records.PROBES_FILE] = probing.write(world, place, folder / records.PROBES_FILE)
-    status = node_status(world, place, counts, taken, asked)
+    status = node_status(world, place, counts, asked)
     sums[records.LOG_FILE] = _write_text(folder / records.LOG_FILE, agent_log(world, place))
     sums[records.STATUS_FILE] = _write_text(folder / records.STATUS_FILE, status.to_json())
     order = (
@@ -74,7 +73,7 @@ def record(world: World, place: int, run_dir: Path) -> dict[str, Any]:
 
 
 def _record_broadcast(
-    world: World, place: int, asked: dict[str, Source], run_dir: Path, sums: dict[str, str]
+    world: World, place: int, asked: dict[str, Asked], run_dir: Path, sums: dict[str, str]
 ) -> dict[str, int]:
     """Write the coordinator's events.csv, sends.csv, commit_wait.csv and its assembled table; return its counts."""
     clock = world.oscillators[place]
@@ -86,34 +85,32 @@ def _record_broadcast(
     with (
         Table(folder / records.EVENTS_FILE, records.events_columns("coordinator")) as events,
         Table(folder / records.SENDS_FILE, records.SENDS_COLUMNS) as sends,
-        commit_waits.Waits(world, place, asked, folder / records.COMMIT_WAIT_FILE) as waits,
+        Table(folder / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS) as later,
     ):
+        waits = commit_waits.Waits(world, place, asked, later)
         for first, end in world.chunks():
             made = world.sends(first, end)
             dice = world.dice("sends", first, 1)
             stamps = [clock.stamps(left, dice) for left in made.left]
-            earliest = stamps[0]
-            cells = _source_cells(asked, earliest, gone)
+            stamped = [list(map(records.stamp_cells, column.each(records.KERNEL_TX))) for column in stamps]
             begun = clock.wall(made.begun)
             planned = begun - (made.begun - made.planned)
             ids = (made.sequence + 1).tolist()
             events.write(
-                f"{event},{sequence},{plan},{stamp},{delay},{said},{everyone},"
-                for event, sequence, plan, stamp, said in zip(
-                    ids, made.sequence.tolist(), planned.tolist(), _stamp_cells(earliest, records.KERNEL_TX), cells,
-                    strict=True,
+                f"{event},{event - 1},{plan},{cells},{delay},{_source_cells(asked, stamp, gone)},{everyone},"
+                for event, plan, cells, stamp in zip(
+                    ids, planned.tolist(), stamped[0], stamps[0].each(records.KERNEL_TX), strict=True
                 )
-            )  # fmt: skip
-            each = [_stamp_cells(one, records.KERNEL_TX) for one in stamps]
+            )
             sends.write(
                 f"{event},{event - 1},{name},{column[row]},"
                 for row, event in enumerate(ids)
-                for (_number, name), column in zip(world.workers, each, strict=True)
+                for (_number, name), column in zip(world.workers, stamped, strict=True)
             )
-            waits.write(made.sequence + 1, earliest)
+            waits.write(made.sequence + 1, stamps[0])
             counts["sent"] += len(ids)
         counts["remeasured"] = waits.done
-        sums |= {table.path.name: table.sha256 for table in (events, sends, waits.table)}
+        sums |= {table.path.name: table.sha256 for table in (events, sends, later)}
     shutil.copyfile(folder / records.EVENTS_FILE, run_dir / records.COORDINATOR_FILE)
     return counts | {f"{prefix}_unavailable": count for prefix, count in gone.items()}
 
@@ -122,7 +119,7 @@ def _record_broadcast(
 
 
 def _record_receipts(
-    world: World, place: int, asked: dict[str, Source], run_dir: Path, sums: dict[str, str]
+    world: World, place: int, asked: dict[str, Asked], run_dir: Path, sums: dict[str, str]
 ) -> dict[str, int]:
     """Write a worker's events.csv, commit_wait.csv and its assembled table; return its counts."""
     node_id = world.node_ids[place]
@@ -134,26 +131,25 @@ def _record_receipts(
     with (
         Table(folder / records.EVENTS_FILE, records.events_columns("worker")) as events,
         Table(run_dir / records.worker_file(node_id), records.worker_columns(delays_s)) as assembled,
-        commit_waits.Waits(world, place, asked, folder / records.COMMIT_WAIT_FILE) as waits,
+        Table(folder / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS) as later,
     ):
+        waits = commit_waits.Waits(world, place, asked, later)
         for got in receipts(world, place):
-            cells = _source_cells(asked, got.stamps, gone)
+            columns = (got.sequence.tolist(), got.payload.tolist(), got.stamps.each(records.KERNEL_RX))
             rows = [
-                f"{sequence + 1},{node_id},{sequence},{payload},{stamp},{said}"
-                for sequence, payload, stamp, said in zip(
-                    got.sequence.tolist(), got.payload.tolist(), _stamp_cells(got.stamps, records.KERNEL_RX), cells,
-                    strict=True,
-                )
-            ]  # fmt: skip
+                f"{number + 1},{node_id},{number},{payload},"
+                f"{records.stamp_cells(stamp)},{_source_cells(asked, stamp, gone)}"
+                for number, payload, stamp in zip(*columns, strict=True)
+            ]
             events.write(rows)
-            later = waits.write(got.sequence + 1, got.stamps)
-            assembled.write(",".join(parts) for parts in zip(rows, *later, strict=True))
+            claimed = waits.write(got.sequence + 1, got.stamps)
+            assembled.write(",".join(parts) for parts in zip(rows, *claimed, strict=True))
             counts["received"] += len(rows)
             counts["lost"] += got.lost
             counts["duplicate"] += got.copies
             counts["unusable_stamps"] += int((~got.stamps.usable).sum())
         counts["remeasured"] = waits.done
-        sums |= {table.path.name: table.sha256 for table in (events, waits.table)}
+        sums |= {table.path.name: table.sha256 for table in (events, later)}
     other = world.scenario.second_coordinator
     if other is not None:
         dice = world.dice("receipts", place, world.size.events)
@@ -199,36 +195,23 @@ def receipts(world: World, place: int) -> Iterator[Receipts]:
 # --- cells ------------------------------------------------------------------------------------------------------------
 
 
-def _source_cells(asked: dict[str, Source], stamps: Stamps, gone: dict[str, int]) -> list[str]:
+def _source_cells(asked: dict[str, Asked], stamp: Stamp, gone: dict[str, int]) -> str:
     """Return the cells of all sources of a row, counting in ``gone`` the readings that are not there."""
-    columns = []
+    parts = []
     for name, source in asked.items():
-        said = source.at(stamps.raw, stamps.error)
-        said.status[~stamps.usable] = records.CLOCK_STEP
-        gone[records.COLUMN_PREFIX[name]] += int((~said.ok).sum())
-        columns.append(said.cells(stamps.wall))
-    return [",".join(parts) for parts in zip(*columns, strict=True)]
-
-
-def _stamp_cells(stamps: Stamps, origin: str) -> list[str]:
-    columns = (stamps.wall.tolist(), stamps.raw.tolist(), stamps.error.tolist())
-    cells = [f"{wall},{raw},{error},{origin}" for wall, raw, error in zip(*columns, strict=True)]
-    for place in np.flatnonzero(~stamps.usable).tolist():
-        cells[place] = f"{columns[0][place]},,0,{origin}"
-    return cells
+        reading = source.reading(stamp)
+        if isinstance(reading, records.Unavailable):
+            gone[records.COLUMN_PREFIX[name]] += 1
+        parts.append(records.reading_cells(reading, stamp.wall_ns))
+    return ",".join(parts)
 
 
 # --- smaller files ----------------------------------------------------------------------------------------------------
 
 
-def _write_samples(path: Path, taken: list[records.Sample]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    names = [spec.name for spec in fields(records.Sample)]
-    rows = ([getattr(sample, name) for name in names] for sample in taken)
-    writer.writerows(["" if value is None else value for value in row] for row in rows)
+def _write_samples(path: Path, taken: Iterable[records.Sample]) -> str:
     with Table(path, records.SAMPLES_COLUMNS) as table:
-        table.write(text.getvalue().splitlines())
+        table.write(map(records.sample_row, taken))
         return table.sha256
 
 

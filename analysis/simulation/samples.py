@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from analysis.simulation.world import CHRONOTICK_SERVER, EPOCH_NS, START_NS, delay_of
-from node_agent.clocks import chronotick, ntp_packet
-from node_agent.contract.records import CHRONOTICK, CLOCK_STEP, NTP, OK, Sample
+from node_agent.clocks import chronotick, ntp_packet, ntp_sample
+from node_agent.contract.records import CHRONOTICK, CLOCK_STEP, COLUMN_PREFIX, KERNEL_RX, KERNEL_TX, NTP, OK, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,11 +38,11 @@ def samples(world: World, place: int) -> list[Sample]:
     taken += _chronotick(world, place)
     taken.sort(key=lambda sample: sample.raw_after_ns)
     dice = world.dice("identity", place, 1)
-    published, prefix = [], {NTP: "ntp", CHRONOTICK: "ct"}
+    published = []
     last_ns = 0
     for number, sample in enumerate(taken, 1):
         last_ns = max(sample.raw_after_ns + int(dice.integers(60_000, 500_000)), last_ns + 1_000)
-        name = f"{prefix[sample.source]}{number}"
+        name = f"{COLUMN_PREFIX[sample.source]}{number}"
         published.append(replace(sample, sample_id=name, published_raw_ns=last_ns))
     return published
 
@@ -67,42 +67,20 @@ def _ntp(world: World, place: int, server: int) -> Iterator[Sample]:
     error = _error_of_server(world, server, received)
     root_delay_ns, dispersion_ns = round(told.root_delay_ms * 1e6), round(told.root_dispersion_ms * 1e6)
     departed, came = world.oscillators[place].stamps(left, dice), world.oscillators[place].stamps(arrived, dice)
-    address = told.servers[server]
+    address, limit_ppm = told.servers[server], world.scenario.max_drift_ppm
     clock = world.oscillators[place]
-    columns = (
-        received + error, answered + error, departed.wall, departed.raw, departed.error, came.wall, came.raw,
-        came.error, departed.usable & came.usable, clock.raw(left), clock.raw(arrived),
-    )  # fmt: skip
-    for t2, t3, wall1, raw1, error1, wall4, raw4, error4, usable, before, after in zip(
-        *(column.tolist() for column in columns), strict=True
+    columns = (received + error, answered + error, clock.raw(left), clock.raw(arrived))
+    for t2, t3, before, after, departure, arrival in zip(
+        *(column.tolist() for column in columns),
+        departed.each(KERNEL_TX),
+        came.each(KERNEL_RX),
+        strict=True,
     ):
-        if not usable:
-            yield Sample("", NTP, address, address, CLOCK_STEP, before, after, wall4)
+        if departure.raw_ns is None or arrival.raw_ns is None:
+            yield Sample("", NTP, address, address, CLOCK_STEP, before, after, arrival.wall_ns)
             continue
         reply = ntp_packet.Reply(t2 + 1, t3, 1, _PRECISION_NS, root_delay_ns, dispersion_ns)
-        bound = ntp_packet.bound(raw1, raw4, reply, error1 + error4, world.scenario.max_drift_ppm)
-        common: dict[str, Any] = {
-            "sample_id": "", "source": NTP, "server": address, "address": address, "raw_before_ns": raw1,
-            "raw_after_ns": raw4, "wall_ns": wall4, "t1_ns": wall1, "t2_ns": reply.t2_ns, "t3_ns": reply.t3_ns,
-            "t4_ns": wall4, "stratum": 1, "root_delay_ns": root_delay_ns, "root_dispersion_ns": dispersion_ns,
-        }  # fmt: skip
-        if isinstance(bound, ntp_packet.Rejected):
-            yield Sample(outcome=bound.outcome, **common)
-            continue
-        reference = (reply.t2_ns + reply.t3_ns) // 2
-        yield Sample(
-            outcome=OK,
-            raw_at_ns=(raw1 + raw4) // 2,
-            reference_at_ns=reference,
-            offset_ns=reference - (wall1 + wall4) // 2,
-            delay_ns=bound.delay_ns,
-            bound_ns=bound.total_ns,
-            bound_delay_ns=bound.half_delay_ns,
-            bound_precision_ns=bound.precision_ns,
-            bound_drift_ns=bound.drift_ns,
-            bound_stamp_ns=bound.stamp_ns,
-            **common,
-        )
+        yield ntp_sample.sample_of(address, address, departure, arrival, reply, limit_ppm)
 
 
 def _way_back(world: World, answered: Ints, dice: Generator) -> Ints:
@@ -157,11 +135,9 @@ def _chronotick(world: World, place: int) -> Iterator[Sample]:
         parsed = chronotick.parse(payload, node_id)
         if isinstance(parsed, chronotick.BadAnswer):
             raise TypeError(f"a simulated answer must parse, got {parsed.outcome} for {payload}")
-        when = wall1 if parsed.prediction_time_ns is None else parsed.prediction_time_ns
         yield Sample(
-            "", CHRONOTICK, CHRONOTICK_SERVER, "", OK, raw1, raw4, wall1,
-            raw_at_ns=raw1 + (when - wall1), reference_at_ns=when + parsed.offset_ns, offset_ns=parsed.offset_ns,
-            delay_ns=raw4 - raw1, bound_stamp_ns=half, sigma_ns=parsed.sigma_ns, scope=parsed.scope, payload=payload,
+            "", CHRONOTICK, CHRONOTICK_SERVER, "", OK, raw1, raw4, wall1, bound_stamp_ns=half, payload=payload,
+            **parsed.numbers(wall1, raw1, raw4),
         )  # fmt: skip
 
 

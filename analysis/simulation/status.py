@@ -11,33 +11,20 @@ from analysis.simulation.world import EPOCH_NS, EVENT_PORT, READY_NS, START_NS
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from analysis.simulation.readings import Source
+    from analysis.simulation.asked import Asked
     from analysis.simulation.world import World
-    from node_agent.contract.records import Sample
 
 MACHINE: Final = "simulated"
 
 
-def node_status(
-    world: World, place: int, counts: Mapping[str, int], samples: Sequence[Sample], asked: Mapping[str, Source]
-) -> records.NodeStatus:
+def node_status(world: World, place: int, counts: Mapping[str, int], asked: Mapping[str, Asked]) -> records.NodeStatus:
     """Return what the agent would have written last."""
     end = np.array([world.end_ns])
     clock = world.oscillators[place]
-    wall, raw = clock.wall(end), clock.raw(end)
-    found = {}
-    for name, source in asked.items():
-        mine = [sample for sample in samples if sample.source == name]
-        failures = sum(sample.outcome != records.OK for sample in mine)
-        said = source.at(raw, np.zeros(1, dtype=np.int64))
-        tally = (len(mine), failures, mine[-1].outcome if mine else "")
-        if said.ok[0]:
-            offset_ms, bound_ms = float(said.est[0] - wall[0]) / 1e6, float(said.latest[0] - said.earliest[0]) / 2e6
-            found[name] = records.SourceStatus(records.OK, offset_ms, bound_ms, float(said.age[0]) / 1e6, *tally)
-        else:
-            found[name] = records.SourceStatus(str(said.status[0]), None, None, None, *tally)
+    (wall,), (raw,) = clock.wall(end).tolist(), clock.raw(end).tolist()
+    stamp = records.Stamp(wall, raw, 0, records.USER)
     role = "worker" if place else "coordinator"
     detail = "every event and every re-measurement is journaled" if place else f"{counts['sent']} events sent"
     return records.NodeStatus(
@@ -54,10 +41,10 @@ def node_status(
         agent_sha256=MACHINE,
         phase=records.FINISHED,
         outcome=records.FINISHED_OK,
-        updated_wall_ns=int(wall[0]),
+        updated_wall_ns=wall,
         listen=f"{world.address(place)}:{EVENT_PORT}",
         counts=dict(counts),
-        sources=found,
+        sources={name: source.status(stamp) for name, source in asked.items()},
         waiting_for=[],
         detail=detail,
     )

@@ -9,65 +9,25 @@ from harness.check import rehearsal
 from harness.check.addresses import resolve
 from harness.errors import HarnessError, PreflightError, RemoteCommandError
 from harness.planning import RunSpec, new_run_id, node_plans
-from node_agent.contract.records import CHRONOTICK, CHRONY, NO_TLS, NTP, OK, UNTRUSTED_CERTIFICATE
+from node_agent.clocks.sources import KINDS
+from node_agent.contract.records import NO_TLS, OK, UNTRUSTED_CERTIFICATE, SourceCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from harness.agent import Agent
     from harness.cluster import Cluster
     from harness.configuration.experiment import ClusterConfig, CoordinatorConfig, WorkerConfig
     from harness.remote import Remote
+    from node_agent.clocks.kind import SourceKind
 
 LEAST_FREE_BYTES: Final = 200_000_000
 _NO_HTTP: Final = {"ReadError", "RemoteProtocolError", "http_400"}
-WARMING_UP: Final = "warming_up"
-
-
-@dataclass(frozen=True)
-class NtpCheck:
-    """What one NTP server answered one node: reference - local in ms with its bound, or the reason for none."""
-
-    server: str
-    outcome: str
-    offset_ms: float | None
-    bound_ms: float | None
-    delay_ms: float | None
-    stratum: int | None
-    detail: str
-
-
-@dataclass(frozen=True)
-class ChronoTickCheck:
-    """What one ChronoTick server answered one node: offset and one sigma in ms, or the reason for none."""
-
-    server: str
-    outcome: str
-    health_ok: bool
-    offset_ms: float | None
-    sigma_ms: float | None
-    latency_ms: float | None
-    detail: str
-
-
-@dataclass(frozen=True)
-class ChronyCheck:
-    """What a node's own chronyd says: reference - local in ms with its bound, or the reason for none."""
-
-    outcome: str
-    offset_ms: float | None
-    bound_ms: float | None
-    detail: str = ""
-
-    @property
-    def running(self) -> bool:
-        """Tell whether there is one, synchronised or not."""
-        return self.outcome not in {"no_chronyc", "no_chronyd"}
 
 
 @dataclass(frozen=True)
 class NodeCheck:
-    """One node's row of the check: facts, services, and everything that is wrong with it (nothing: it is fit)."""
+    """One node's row of the check: facts, what each kind's servers answered, and all that is wrong (nothing: fit)."""
 
     node_id: str
     role: str
@@ -80,9 +40,7 @@ class NodeCheck:
     port_free: bool | None = None
     probe_port: int | None = None
     probe_port_free: bool | None = None
-    ntp: tuple[NtpCheck, ...] = ()
-    chronotick: tuple[ChronoTickCheck, ...] = ()
-    chrony: ChronyCheck | None = None
+    sources: Mapping[str, tuple[SourceCheck, ...]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
@@ -103,9 +61,14 @@ class Preflight:
         return [f"{', '.join(nodes)}: {problem}" for problem, nodes in said_by.items()]
 
     @property
-    def chrony(self) -> frozenset[str]:
-        """Return the nodes whose own chronyd knows the time."""
-        return frozenset(node.node_id for node in self.nodes if node.chrony is not None and node.chrony.outcome == OK)
+    def found(self) -> dict[str, frozenset[str]]:
+        """Return the nodes on which a source answered well, by its kind."""
+        return {
+            kind.name: frozenset(
+                node.node_id for node in self.nodes if any(row.outcome == OK for row in node.sources.get(kind.name, ()))
+            )
+            for kind in KINDS
+        }
 
     def demand(self) -> None:
         """Raise PreflightError unless every node is fit."""
@@ -150,24 +113,17 @@ def _judged(row: NodeCheck, said: dict[str, Any], cluster: ClusterConfig, worker
     """Read a node's answer and say what is wrong with it. Raises RemoteCommandError for an answer of another shape."""
     try:
         listen, probes = said["listen"], said["probes"]
-        ntp = tuple(NtpCheck(**answer) for answer in said["sources"][NTP])
-        tick = tuple(ChronoTickCheck(**answer) for answer in said["sources"][CHRONOTICK])
-        chrony = ChronyCheck(**said["sources"][CHRONY])
+        sources = {kind.name: tuple(SourceCheck(**answer) for answer in said["sources"][kind.name]) for kind in KINDS}
         problems: list[str] = []
         problems += [f"{row.node_id}: {port['problem']}" for port in (listen, probes) if port and not port["free"]]
         if said["disk_free_bytes"] < LEAST_FREE_BYTES:
             free = f"{said['disk_free_bytes'] / 1e6:.0f} MB"
             problems.append(f"{row.node_id}: disk: expected {LEAST_FREE_BYTES / 1e6:.0f} MB free, got {free}")
-        silent = [answer for answer in ntp if answer.outcome != OK]
-        if NTP in worker.clocks.required and len(ntp) - len(silent) <= (len(ntp) - 1) // 2:  # so many may be wrong
-            problems += [_unanswered(row.node_id, "NTP", cluster.name, answer) for answer in silent]
-        if CHRONOTICK in worker.clocks.required:
-            bad = [answer for answer in tick if not _usable(answer)]
-            problems += [_unanswered(row.node_id, "ChronoTick", cluster.name, answer) for answer in bad]
-        if CHRONY in worker.clocks.required and chrony.outcome != OK:
-            told = "start chronyd there, or take chrony out of clocks.required"
-            got = f"{chrony.outcome} ({chrony.detail})" if chrony.detail else chrony.outcome
-            problems.append(f"{row.node_id}: chronyd: expected one that knows the time, got {got}; {told}")
+        for kind in KINDS:
+            if kind.name in worker.clocks.required:
+                problems += [
+                    f"{row.node_id}: {_unfit(kind, cluster.name, answer)}" for answer in _bad(kind, sources[kind.name])
+                ]
         return NodeCheck(
             node_id=row.node_id,
             role=row.role,
@@ -180,9 +136,7 @@ def _judged(row: NodeCheck, said: dict[str, Any], cluster: ClusterConfig, worker
             port_free=listen["free"],
             probe_port=probes["port"] if probes else None,
             probe_port_free=probes["free"] if probes else None,
-            ntp=ntp,
-            chronotick=tick,
-            chrony=chrony,
+            sources=sources,
             problems=tuple(problems),
         )
     except (KeyError, TypeError) as error:
@@ -191,18 +145,21 @@ def _judged(row: NodeCheck, said: dict[str, Any], cluster: ClusterConfig, worker
         ) from None
 
 
-def _usable(answer: ChronoTickCheck) -> bool:
-    """Return whether the server is good for a run: it answers well, or needs only more samples than a check takes."""
-    return answer.health_ok and answer.outcome in {OK, WARMING_UP}
+def _bad(kind: SourceKind[Any], answers: Sequence[SourceCheck]) -> list[SourceCheck]:
+    """Return the servers that are not fit for a run, if so many of them are not that those that are may be wrong."""
+    bad = [answer for answer in answers if answer.health_ok is False or answer.outcome not in kind.check.fit]
+    return bad if len(answers) - len(bad) <= (len(answers) - 1) // 2 else []
 
 
-def _unanswered(node_id: str, service: str, cluster: str, answer: NtpCheck | ChronoTickCheck) -> str:
-    said = answer.outcome if answer.outcome != OK else "not healthy"
-    detail = f" ({' '.join(answer.detail.split())[:120]})" if answer.detail and answer.detail != said else ""
-    advice = f"start it, open its port to the node, or change it in configs/clusters/{cluster}.yaml"
-    if said in {NO_TLS, UNTRUSTED_CERTIFICATE}:
-        why = "no TLS is spoken there" if said == NO_TLS else "only public certificate authorities are trusted"
+def _unfit(kind: SourceKind[Any], cluster: str, answer: SourceCheck) -> str:
+    """Return what was expected of a server, what it answered, and what to do."""
+    table = kind.check
+    got = answer.outcome if answer.outcome != OK else "not healthy"
+    detail = f" ({' '.join(answer.detail.split())[:120]})" if answer.detail and answer.detail != got else ""
+    advice = table.advice.format(cluster=cluster, source=kind.name)
+    if got in {NO_TLS, UNTRUSTED_CERTIFICATE}:
+        why = "no TLS is spoken there" if got == NO_TLS else "only public certificate authorities are trusted"
         advice = f"{why}: http:// instead of https:// in configs/clusters/{cluster}.yaml?"
-    elif said in _NO_HTTP and answer.server.startswith("http:"):
+    elif got in _NO_HTTP and answer.server.startswith("http:"):
         advice = f"it speaks no HTTP: https:// instead of http:// in configs/clusters/{cluster}.yaml, or another port?"
-    return f"{node_id}: {service} {answer.server}: expected a good answer, got {said}{detail}; {advice}"
+    return f"{table.who or f'{kind.label} {answer.server}'}: expected {table.expected}, got {got}{detail}; {advice}"

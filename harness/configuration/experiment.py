@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from harness.configuration.base import NotNegative, Positive, Strict
+from harness.configuration.clocks import ClocksConfig
 from harness.configuration.cluster import (
     ClusterConfig,
     NodeConfig,
@@ -21,7 +22,6 @@ from harness.configuration.cluster import (
     split_url,
 )
 from harness.configuration.yaml_files import load, problem
-from node_agent.contract.plan import MAX_STRATUM
 
 __all__ = [
     "CLUSTERS", "CONFIGS", "COORDINATOR_CONFIG", "WORKER_CONFIG", "ClusterConfig", "CoordinatorConfig", "NodeConfig",
@@ -38,7 +38,6 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Stream = Literal["slow", "medium", "fast"]
 MOST_EVENTS: Final = 100_000_000
 MOST_DAYS: Final = 31
-Source = Literal["ntp", "chronotick", "chrony"]
 
 
 # --- configs/coordinator_config.yaml ---------------------------------------------------------------------------------
@@ -161,42 +160,6 @@ class ChronoTickConfig(Strict):
     use_dual_model: bool = True
     uncertainty_multiplier: Positive = 3.0
     mode: Literal["interval", "per_event"] = "interval"
-
-
-class SourceConfig(Strict):
-    """How long to wait for one answer, and how old one may serve (null: 3 query intervals + 1 s), in seconds."""
-
-    timeout_s: Positive = 1.0
-    valid_for_s: Positive | None = None
-
-
-class ChronyConfig(SourceConfig):
-    """The node's own chronyd: how often it is asked, and its command socket where it is not the usual one."""
-
-    query_interval_s: Positive = 1.0
-    socket_path: str = ""
-
-
-def _usually_required() -> list[Source]:
-    return ["ntp", "chronotick"]
-
-
-class ClocksConfig(Strict):
-    """What is assumed of every oscillator, and which sources a run may not start without.
-
-    ``chrony`` "auto" asks the chronyd of every node on which `check` found a synchronised one. A run is degraded where
-    less than ``min_available_share`` of a node's readings of a required source are available. A source that says of
-    itself that it is further than ``max_root_distance_ms`` from UTC, or beyond ``max_stratum``, is not believed.
-    """
-
-    max_drift_ppm: Positive = 100.0
-    max_root_distance_ms: Positive = 1000.0
-    max_stratum: int = Field(default=9, ge=1, le=MAX_STRATUM)
-    ntp: SourceConfig = SourceConfig()
-    chronotick: SourceConfig = SourceConfig()
-    chrony: ChronyConfig | Literal["auto"] | None = None
-    required: list[Source] = Field(default_factory=_usually_required)
-    min_available_share: float = Field(default=0.98, ge=0, le=1)
 
 
 class AgentConfig(Strict):

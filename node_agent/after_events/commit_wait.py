@@ -10,11 +10,11 @@ import threading
 import time
 from array import array
 from collections import deque
-from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from node_agent.after_events.held_events import Holds
-from node_agent.contract.records import NOT_CONFIGURED, OK, REMEASURE, Available, Reading, Unavailable
+from node_agent.contract.hold_rule import Choice
+from node_agent.contract.records import NOT_CONFIGURED, REMEASURE, Reading, Unavailable, remeasured_cells
 from node_agent.local.instants import user_stamp
 
 if TYPE_CHECKING:
@@ -29,11 +29,7 @@ if TYPE_CHECKING:
 _BATCH: Final = 256  # events that share one reading of the clocks when many are due at once
 _GRAIN_S: Final = 0.01  # many events due in succession are measured together, this much late at the most
 _HOLD_GRAIN_S: Final = 0.000_05
-_HOLD_EVERY_NS: Final = 10_000_000  # watching more events would take from the machine what is measured on it
-_HOLDS_AT_ONCE: Final = 50
 _TRIM: Final = 65_536
-_SHARES: Final = 1_000_000  # a share is told apart to a millionth, exactly
-_NEVER: Final = 1 << 63
 
 
 class Remeasurements:
@@ -77,7 +73,7 @@ class Remeasurements:
     def measure(self, stamp: Stamp, readings: dict[str, Reading]) -> list[str]:
         """Return the rows of what is due at ``stamp``, up to a batch of each delay."""
         now = stamp.raw_ns or 0
-        said = [(name, _cells(reading, stamp.wall_ns)) for name, reading in readings.items()]
+        said = [(name, remeasured_cells(reading, stamp.wall_ns)) for name, reading in readings.items()]
         lines: list[str] = []
         for place, (delay, text) in enumerate(self._delays):
             cursor = self._cursors[place]
@@ -117,8 +113,7 @@ class CommitWait:
             delays_s if readings.configured else ()
         )  # without sources, nothing to ask
         self._holds = Holds()
-        chosen = Fraction(share).limit_denominator(_SHARES)
-        self._chosen_of = chosen.numerator, chosen.denominator
+        self._choice = Choice(share)
         self._clock = clock
         self._sampler = sampler
         self._readings = readings
@@ -128,7 +123,6 @@ class CommitWait:
         self._wake = threading.Condition()
         self._asleep = False
         self._stopping = False
-        self._bucket_ns = -_NEVER
         self._thread = threading.Thread(target=self._run, name="commit-wait", daemon=True)
 
     @property
@@ -146,7 +140,7 @@ class CommitWait:
         """Take events as (event_id, raw instant in ns), in the order of their instants; from one thread only."""
         for event_id, raw_ns in events:
             self._remeasurements.add(event_id, raw_ns)
-            if self._chosen(event_id) and self._may_hold(raw_ns):
+            if self._choice.takes(event_id, raw_ns):
                 self._to_hold.append(event_id)
         self._added += len(events)
         if self._asleep:  # set before the thread looks once more at what was added, so one of the two is noticed
@@ -194,19 +188,6 @@ class CommitWait:
                 self._wake.wait(wait_s)
             self._asleep = False
 
-    def _chosen(self, event_id: int) -> bool:
-        """Choose the given share of all events, evenly: those at which id * share passes a whole number."""
-        some, of = self._chosen_of
-        return event_id * some // of > (event_id - 1) * some // of
-
-    def _may_hold(self, raw_ns: int) -> bool:
-        """Grant an event one of the holds of a bucket, which gains one every ``_HOLD_EVERY_NS`` of the stamps' time."""
-        self._bucket_ns = max(self._bucket_ns, raw_ns - _HOLDS_AT_ONCE * _HOLD_EVERY_NS)
-        if self._bucket_ns + _HOLD_EVERY_NS > raw_ns:
-            return False
-        self._bucket_ns += _HOLD_EVERY_NS
-        return True
-
     def _wait_s(self) -> float | None:
         """Return how long to wait, in s: 0 if something is due, None if nothing is pending."""
         now = self._clock.raw_ns()
@@ -228,9 +209,3 @@ class CommitWait:
         lines = self._remeasurements.measure(stamp, readings)
         lines.extend(self._holds.look(stamp, readings))
         self._journal.write(lines)
-
-
-def _cells(reading: Reading, wall_ns: int) -> str:
-    if not isinstance(reading, Available):
-        return f"{reading.reason},,,"
-    return f"{OK},{(reading.est_ns - wall_ns) / 1e6:.6f},{reading.uncertainty_ns / 1e6:.6f},{reading.sample_id}"

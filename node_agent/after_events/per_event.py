@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Final
 from node_agent.contract.records import per_event_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from node_agent.contract.records import Sample
+    from node_agent.exchange.asking import Asker
     from node_agent.local.journal import Journal
     from node_agent.sampler import Sampler
 
@@ -26,11 +24,8 @@ _MOST_WAITING: Final = 10_000  # beyond that the server cannot keep up with the 
 class PerEvent:
     """Asks once per event, in order, in one thread."""
 
-    def __init__(
-        self, ask: Callable[[], Sample], sampler: Sampler, journal: Journal, close: Callable[[], None]
-    ) -> None:
-        self._ask = ask
-        self._close = close
+    def __init__(self, asker: Asker, sampler: Sampler, journal: Journal) -> None:
+        self._asker = asker
         self._sampler = sampler
         self._journal = journal
         self._events: queue.Queue[tuple[int, int] | None] = queue.Queue(_MOST_WAITING)
@@ -70,8 +65,8 @@ class PerEvent:
             if self._stopping:
                 self.skipped += 1
                 break
-            sample = self._ask()
+            (sample,) = self._asker.ask()
             self._sampler.publish(sample)
             self._journal.write([per_event_row(*event, sample)])
             self._events.task_done()
-        self._close()
+        self._asker.close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from node_agent.clocks.sources import KINDS
 from node_agent.contract.plan import WORKER
 
 if TYPE_CHECKING:
@@ -17,9 +18,10 @@ def add(command: argparse.ArgumentParser, role: str) -> None:
     command.add_argument("--output", help="CSV file to write; its journals go to a folder beside it")
     command.add_argument("--node-id", default=role, help="name of this node in the rows (default: the role)")
     command.add_argument("--listen-host", default=EVERYWHERE, help="address to bind (default: every one)")
-    command.add_argument("--ntp-server", help="H:P[,H:P...]; left out, the ntp columns stay empty")
-    command.add_argument("--chronotick-server", help="base URL; left out, the ct columns stay empty")
-    command.add_argument("--chrony", action="store_true", help="ask this machine's chronyd too")
+    for kind in KINDS:
+        way = kind.by_hand
+        text: dict[str, Any] = {} if way.takes_text else {"action": "store_const", "const": ""}
+        command.add_argument(way.option, dest=f"source_{kind.name}", help=way.help, **text)
     command.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     if role == WORKER:
         command.add_argument("--listen-port", type=int, default=9000, help="UDP port (default 9000)")

@@ -10,18 +10,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from node_agent import lifecycle, serve
-from node_agent.clocks.sources import column_prefixes
+from node_agent.clocks.sources import KINDS, clocks_plan, column_prefixes
 from node_agent.contract import records
-from node_agent.contract.plan import (
-    WORKER,
-    BroadcastPlan,
-    ChronoTickPlan,
-    ChronyPlan,
-    ClocksPlan,
-    NodePlan,
-    NtpPlan,
-    WorkerAddress,
-)
+from node_agent.contract.plan import WORKER, BroadcastPlan, NodePlan, WorkerAddress
 from node_agent.contract.servers import is_ipv6, no_ipv6, split_address
 from node_agent.duplicates import MOST_RANGES
 from node_agent.lifecycle import EXIT_USAGE, AgentError
@@ -68,14 +59,10 @@ def work(arguments: argparse.Namespace) -> int:
 
 def _plan(arguments: argparse.Namespace, run_dir: Path) -> NodePlan:
     try:
-        servers = tuple(arguments.ntp_server.split(",")) if arguments.ntp_server else ()
-        for server in servers:
-            split_address(server)
+        asked = [(kind, text) for kind in KINDS if (text := getattr(arguments, f"source_{kind.name}")) is not None]
+        plans = {kind.name: kind.by_hand.plan(text) for kind, text in asked}
         if is_ipv6(arguments.listen_host):
             raise ValueError(f"--listen-host: {no_ipv6(arguments.listen_host)}")
-        tick = arguments.chronotick_server
-        if tick is not None and not tick.startswith(("http://", "https://")):
-            raise ValueError(f"--chronotick-server: expected http://HOST:PORT, got {tick!r}")
         return NodePlan(
             experiment="by-hand",
             run_id="",
@@ -84,11 +71,7 @@ def _plan(arguments: argparse.Namespace, run_dir: Path) -> NodePlan:
             run_dir=str(run_dir),
             listen_host=arguments.listen_host,
             listen_port=arguments.listen_port if arguments.role == WORKER else 0,
-            clocks=ClocksPlan(
-                ntp=NtpPlan(servers) if servers else None,
-                chronotick=ChronoTickPlan(tick) if tick else None,
-                chrony=ChronyPlan() if arguments.chrony else None,
-            ),
+            clocks=clocks_plan({name: plan for name, plan in plans.items() if plan is not None}),
             commit_wait_delays_s=_DELAYS_S,
             log_level=arguments.log_level,
             log_console=True,

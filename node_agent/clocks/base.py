@@ -45,14 +45,12 @@ def evaluate(source: ClockSource, samples: Sequence[Sample], stamp: Stamp) -> Re
 
     A sample serves a stamp iff it was published at or before the stamp's raw instant: no look-ahead.
     """
-    if stamp.raw_ns is None:
+    raw_ns = stamp.raw_ns
+    if raw_ns is None:
         return Unavailable(stamp.problem)
-    newest = len(samples)
-    while newest and samples[newest - 1].published_raw_ns > stamp.raw_ns:
-        newest -= 1  # a stamp is judged soon after it is taken, so few samples can have come since
-    if newest == 0:
-        return Unavailable(NEVER_SAMPLED)
-    return source.read(samples[:newest] if newest < len(samples) else samples, stamp, stamp.raw_ns)
+    if samples and samples[-1].published_raw_ns > raw_ns:  # a stamp is judged soon after it is taken: few came since
+        samples = [sample for sample in samples if sample.published_raw_ns <= raw_ns]
+    return source.read(samples, stamp, raw_ns) if samples else Unavailable(NEVER_SAMPLED)
 
 
 def good(sample: Sample) -> bool:

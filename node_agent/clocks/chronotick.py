@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final
 
-from node_agent.clocks.base import aged_bound_ns, stamp_bound_ns
-from node_agent.contract.records import (
-    CHRONOTICK,
-    NOT_YET_VALID,
-    PROBABILISTIC,
-    STALE,
-    Available,
-    Reading,
-    Sample,
-    Stamp,
-    Unavailable,
-)
+from node_agent.clocks.base import good
+from node_agent.clocks.kind import NOT_SENT, ByHand, CheckTable, SourceKind, Traffic
+from node_agent.clocks.newest import NewestSource
+from node_agent.contract.plan import ChronoTickPlan, valid_for_ns
+from node_agent.contract.records import CHRONOTICK, NTP, OK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from node_agent.contract.plan import ClocksPlan, NodePlan
+    from node_agent.contract.records import Sample
+
+MAX_NTP_SAMPLES: Final = 16  # the newest ones, in a question
 _MAX_MS = 1e12  # 31 years: beyond it nothing is a clock offset, and ns would leave 64 bits
 
 
@@ -36,50 +34,24 @@ class Prediction:
     prediction_time_ns: int | None
     scope: str
 
+    def numbers(self, wall_ns: int, raw_before_ns: int, raw_after_ns: int) -> dict[str, Any]:
+        """Return the cells of the sample of an exchange that began at ``wall_ns``: a slow answer is an old one."""
+        when_ns = wall_ns if self.prediction_time_ns is None else self.prediction_time_ns
+        return {
+            "raw_at_ns": raw_before_ns + (when_ns - wall_ns),
+            "reference_at_ns": when_ns + self.offset_ns,
+            "offset_ns": self.offset_ns,
+            "delay_ns": raw_after_ns - raw_before_ns,
+            "sigma_ns": self.sigma_ns,
+            "scope": self.scope,
+        }
+
 
 @dataclass(frozen=True)
 class BadAnswer:
     """Why an answer is not believed."""
 
     outcome: str
-
-
-@dataclass(frozen=True)
-class ChronoTickSource:
-    """The ChronoTick clock: newest prediction +- ``multiplier`` sigma, aged from the instant it holds at."""
-
-    server: str
-    multiplier: float
-    max_drift_ppm: float
-    valid_for_ns: int
-    name: str = CHRONOTICK
-
-    def read(self, samples: Sequence[Sample], stamp: Stamp, raw_ns: int) -> Reading:
-        """Return the newest sample's interval at the stamp."""
-        sample = samples[-1]
-        if sample.raw_at_ns is None or sample.reference_at_ns is None or sample.sigma_ns is None:
-            raise ValueError(f"sample {sample.sample_id}: a good ChronoTick sample has raw, reference and sigma")
-        age = raw_ns - sample.raw_at_ns
-        if age > self.valid_for_ns:
-            return Unavailable(STALE)
-        if -age > self.valid_for_ns:  # an answer about a time that far ahead says no more about now than an old one
-            return Unavailable(NOT_YET_VALID)
-        est = sample.reference_at_ns + age
-        at_sample = math.ceil(self.multiplier * sample.sigma_ns) + (sample.bound_stamp_ns or 0)
-        half = aged_bound_ns(at_sample, age, self.max_drift_ppm)
-        half += stamp_bound_ns(stamp.raw_error_ns, self.max_drift_ppm)
-        return Available(
-            est, est - half, est + half, PROBABILISTIC, self._level, self._reference, sample.sigma_ns, age,
-            sample.sample_id,
-        )  # fmt: skip
-
-    @cached_property
-    def _level(self) -> float:
-        return math.erf(self.multiplier / math.sqrt(2))
-
-    @cached_property
-    def _reference(self) -> str:
-        return f"server:{self.server}"
 
 
 def parse(text: str, node_id: str) -> Prediction | BadAnswer:
@@ -125,3 +97,92 @@ def parse(text: str, node_id: str) -> Prediction | BadAnswer:
 
 def _is_number(value: Any) -> bool:
     return type(value) in {int, float}
+
+
+# --- the kind ------------------------------------------------------------------------------------------------------
+
+
+def question(
+    node_id: str, wall_ns: int, raw_ns: int, samples: Sequence[Sample], *, dual_model: bool = True
+) -> dict[str, Any]:
+    """Return the JSON of a question, which the newest of a node's good NTP samples are in."""
+    return {
+        "node_id": node_id,
+        "instant_ns": wall_ns,
+        "raw_ns": raw_ns,
+        "use_dual_model": dual_model,
+        "ntp_samples": [_item(sample) for sample in samples[-MAX_NTP_SAMPLES:]],
+    }
+
+
+def _item(sample: Sample) -> dict[str, Any]:
+    return {
+        "raw_ns": sample.raw_at_ns,
+        "offset_ms": (sample.offset_ns or 0) / 1e6,
+        "delay_ms": (sample.delay_ns or 0) / 1e6,
+        "bound_ms": (sample.bound_ns or 0) / 1e6,
+    }
+
+
+def _traffic(node_id: str, samples: Sequence[Sample]) -> Traffic:
+    """Count answers as they were kept, and questions rebuilt from the samples that were published by then."""
+    fed = sorted(
+        (sample for sample in samples if sample.source == NTP and good(sample) and sample.raw_at_ns is not None),
+        key=lambda sample: sample.published_raw_ns,
+    )
+    published = [sample.published_raw_ns for sample in fed]
+    ends = list(accumulate((_size(_item(sample)) + 1 for sample in fed), initial=0))  # 1: a comma
+    asked = [sample for sample in samples if sample.source == CHRONOTICK and sample.outcome not in NOT_SENT]
+    sent = 0
+    for sample in asked:
+        until = bisect_left(published, sample.raw_before_ns)
+        inside = ends[until] - ends[max(until - MAX_NTP_SAMPLES, 0)]
+        sent += _size(question(node_id, sample.wall_ns, sample.raw_before_ns, ())) + max(inside - 1, 0)
+    payloads = [sample.payload for sample in samples if sample.source == CHRONOTICK and sample.payload]
+    received = sum(len(payload.encode()) for payload in payloads)
+    return Traffic(len(asked), len(payloads), sent, received, fed=bool(fed))
+
+
+def _size(data: dict[str, Any]) -> int:
+    return len(json.dumps(data, separators=(",", ":")))
+
+
+def _reader(plan: ChronoTickPlan, clocks: ClocksPlan) -> NewestSource:
+    valid_ns, sigmas = valid_for_ns(plan.query_interval_s, plan.valid_for_s), plan.uncertainty_multiplier
+    return NewestSource(CHRONOTICK, f"server:{plan.server}", clocks.max_drift_ppm, valid_ns, sigmas)
+
+
+def _recompute(sample: Sample, plan: NodePlan) -> dict[str, Any]:
+    answer = parse(sample.payload, plan.node_id)
+    if isinstance(answer, BadAnswer):
+        return {"outcome": answer.outcome}
+    return answer.numbers(sample.wall_ns, sample.raw_before_ns, sample.raw_after_ns)
+
+
+def _by_hand(text: str) -> ChronoTickPlan:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError(f"--chronotick-server: expected http://HOST:PORT, got {text!r}")
+    return ChronoTickPlan(text)
+
+
+KIND: Final = SourceKind(
+    name=CHRONOTICK,
+    label="ChronoTick",
+    plan_type=ChronoTickPlan,
+    reader=_reader,
+    recompute=_recompute,
+    traffic=_traffic,
+    traffic_note="HTTP headers, TCP, its acknowledgements",
+    check=CheckTable(
+        title="ChronoTick",
+        server="ChronoTick server",
+        health="health",
+        offset="offset ± sigma ms",
+        delay="latency ms",
+        fit=frozenset({OK, "warming_up"}),  # it needs only more samples than a check takes
+        advice="start it, open its port to the node, or change it in configs/clusters/{cluster}.yaml",
+    ),
+    by_hand=ByHand("--chronotick-server", "base URL; left out, the ct columns stay empty", _by_hand),
+    explain=lambda sample: sample.payload[:200],
+    fed_by=NTP,
+)

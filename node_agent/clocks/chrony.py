@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from node_agent.clocks.base import aged_bound_ns, stamp_bound_ns
-from node_agent.clocks.self_report import SelfReport
-from node_agent.contract.records import CHRONY, GUARANTEED, STALE, Available, Reading, Sample, Stamp, Unavailable
+from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
+from node_agent.clocks.newest import NewestSource
+from node_agent.clocks.self_report import SelfReport, describe, limits_of, unfit
+from node_agent.contract.plan import ChronyPlan, valid_for_ns
+from node_agent.contract.records import CHRONY, OK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from node_agent.contract.plan import ClocksPlan, NodePlan
+    from node_agent.contract.records import Sample
 
 _FIELDS: Final = 14
 _REFERENCE_ID, _STRATUM, _REFERENCE_TIME, _SYSTEM_TIME, _ROOT_DELAY, _ROOT_DISPERSION, _LEAP = 0, 2, 3, 4, 10, 11, 13
@@ -53,44 +56,24 @@ class Tracking:
         """Return the half-width around the corrected time."""
         return abs(self.offset_ns) + self.root_dispersion_ns + -(-self.root_delay_ns // 2)
 
+    def numbers(self, wall_ns: int, raw_before_ns: int, raw_after_ns: int, stamp_ns: int) -> dict[str, Any]:
+        """Return the cells of the sample of an exchange that began at ``wall_ns``, known to ``stamp_ns``."""
+        return {
+            "raw_at_ns": raw_before_ns,
+            "reference_at_ns": wall_ns + self.offset_ns,
+            "offset_ns": self.offset_ns,
+            "delay_ns": raw_after_ns - raw_before_ns,
+            "bound_ns": self.bound_ns + stamp_ns,
+            "root_delay_ns": self.root_delay_ns,
+            "root_dispersion_ns": self.root_dispersion_ns,
+        }
+
 
 @dataclass(frozen=True)
 class NotTracking:
     """Why there is nothing to be had."""
 
     outcome: str
-
-
-@dataclass(frozen=True)
-class ChronySource:
-    """The clock of the node's chronyd: newest state, aged, in terms of UTC."""
-
-    max_drift_ppm: float
-    valid_for_ns: int
-    name: str = CHRONY
-
-    def read(self, samples: Sequence[Sample], stamp: Stamp, raw_ns: int) -> Reading:
-        """Return the newest state at the stamp."""
-        sample = samples[-1]
-        if sample.raw_at_ns is None or sample.reference_at_ns is None or sample.bound_ns is None:
-            raise ValueError(f"sample {sample.sample_id}: a good chrony sample has raw, reference and bound")
-        age = raw_ns - sample.raw_at_ns
-        if age > self.valid_for_ns:
-            return Unavailable(STALE)
-        est = sample.reference_at_ns + age
-        half = aged_bound_ns(sample.bound_ns, age, self.max_drift_ppm)
-        half += stamp_bound_ns(stamp.raw_error_ns, self.max_drift_ppm)
-        return Available(
-            est_ns=est,
-            earliest_ns=est - half,
-            latest_ns=est + half,
-            kind=GUARANTEED,
-            level=1.0,
-            reference="utc",
-            uncertainty_ns=half,
-            age_ns=age,
-            sample_id=sample.sample_id,
-        )
 
 
 def parse(text: str) -> Tracking | NotTracking:
@@ -121,3 +104,41 @@ def parse(text: str) -> Tracking | NotTracking:
         stratum=stratum,
         reference_ns=round(set_at_s * 1e9) if set_at_s else None,
     )
+
+
+def _reader(plan: ChronyPlan, clocks: ClocksPlan) -> NewestSource:
+    return NewestSource(CHRONY, "utc", clocks.max_drift_ppm, valid_for_ns(plan.query_interval_s, plan.valid_for_s))
+
+
+def _recompute(sample: Sample, plan: NodePlan) -> dict[str, Any]:
+    state = parse(sample.payload)
+    if isinstance(state, NotTracking):
+        return {"outcome": state.outcome}
+    raw1, raw2 = sample.raw_before_ns, sample.raw_after_ns
+    reason = unfit(state.report(sample.wall_ns + raw2 - raw1), limits_of(plan.clocks))
+    return {"outcome": reason or OK, **state.numbers(sample.wall_ns, raw1, raw2, sample.bound_stamp_ns or 0)}
+
+
+def _explain(sample: Sample) -> str:
+    state = parse(sample.payload)
+    return describe(sample.outcome, state.report(sample.wall_ns) if isinstance(state, Tracking) else None)
+
+
+KIND: Final = SourceKind(
+    name=CHRONY,
+    label="chrony",
+    plan_type=ChronyPlan,
+    reader=_reader,
+    recompute=_recompute,
+    traffic=None,
+    traffic_note="chronyd asks its servers by itself, and nobody counts here",
+    check=CheckTable(
+        title="the nodes' own chronyd",
+        who="chronyd",
+        expected="one that knows the time",
+        advice="start chronyd there, or take chrony out of clocks.required",
+    ),
+    by_hand=ByHand("--chrony", "ask this machine's chronyd too", lambda _text: ChronyPlan(), takes_text=False),
+    explain=_explain,
+    absent=frozenset({"no_chronyc", "no_chronyd"}),
+)

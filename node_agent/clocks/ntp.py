@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from node_agent.clocks import ntp_sample
 from node_agent.clocks.base import aged_bound_ns, drift_per_ns, stamp_bound_ns
-from node_agent.clocks.ntp_packet import serves_host_clock
+from node_agent.clocks.kind import ByHand, CheckTable, SourceKind, datagrams
+from node_agent.clocks.ntp_packet import PACKET_SIZE, serves_host_clock
+from node_agent.contract.plan import NtpPlan, valid_for_ns
 from node_agent.contract.records import (
     GUARANTEED,
     INCONSISTENT,
@@ -19,9 +22,12 @@ from node_agent.contract.records import (
     Stamp,
     Unavailable,
 )
+from node_agent.contract.servers import split_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from node_agent.contract.plan import ClocksPlan
 
 WINDOW: Final = (
     8  # the newest samples of a server that are intersected; the fresher ones are almost always the narrower
@@ -115,7 +121,7 @@ class NtpSource:
             )
         error = stamp_bound_ns(stamp.raw_error_ns, self.max_drift_ppm)
         return Available(
-            min(max(best.est, low), high),
+            best.est if low <= best.est <= high else min(max(best.est, low), high),
             low - error,
             high + error,
             GUARANTEED,
@@ -243,3 +249,33 @@ def _bound(sample: Sample, *, to_utc: bool) -> int:
     if to_utc:
         bound += -(-(sample.root_delay_ns or 0) // 2) + (sample.root_dispersion_ns or 0)
     return bound
+
+
+def _reader(plan: NtpPlan, clocks: ClocksPlan) -> NtpSource:
+    valid_ns = valid_for_ns(plan.query_interval_s, plan.valid_for_s)
+    return NtpSource(plan.servers, clocks.max_drift_ppm, valid_ns, own_clock=plan.own_clock)
+
+
+def _by_hand(text: str) -> NtpPlan | None:
+    for server in text.split(",") if text else ():
+        split_address(server)
+    return NtpPlan(tuple(text.split(","))) if text else None
+
+
+KIND: Final = SourceKind(
+    name=NTP,
+    label="NTP",
+    plan_type=NtpPlan,
+    reader=_reader,
+    recompute=ntp_sample.recompute,
+    traffic=datagrams(NTP, PACKET_SIZE, PACKET_SIZE),  # RFC 5905 section 7.3, no extensions
+    check=CheckTable(
+        title="NTP",
+        server="NTP server",
+        delay="round trip ms",
+        stratum="stratum",
+        advice="start it, open its port to the node, or change it in configs/clusters/{cluster}.yaml",
+    ),
+    by_hand=ByHand("--ntp-server", "H:P[,H:P...]; left out, the ntp columns stay empty", _by_hand),
+    explain=ntp_sample.explain,
+)

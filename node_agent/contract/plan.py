@@ -167,12 +167,18 @@ class ChronoTickPlan:
 
 
 @dataclass(frozen=True)
-class ChronyPlan:
-    """How often to ask the node's own chronyd; ``socket_path`` is its command socket where it is not the usual one."""
+class SourcePlan:
+    """How often to ask a clock source, how long to wait for an answer, and how old one may serve, in seconds."""
 
     query_interval_s: float = 1.0
     timeout_s: float = 1.0
     valid_for_s: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class ChronyPlan(SourcePlan):
+    """How to ask the node's own chronyd; ``socket_path`` is its command socket where it is not the usual one."""
+
     socket_path: str = ""
 
 
@@ -188,6 +194,7 @@ class ClocksPlan:
 
     A source that says of itself that it is further than ``max_root_distance_ms`` from UTC, or beyond ``max_stratum``,
     is not believed. Both are None in a plan of an earlier version, which judged nothing that a source says of itself.
+    ``others`` holds the options of sources without a field, by the name of their kind, which reads them.
     """
 
     ntp: Optional[NtpPlan] = None
@@ -197,6 +204,7 @@ class ClocksPlan:
     chrony: Optional[ChronyPlan] = None
     max_root_distance_ms: Optional[float] = field(default=1000.0, metadata={ABSENT: None})
     max_stratum: Optional[int] = field(default=9, metadata={ABSENT: None})
+    others: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.max_root_distance_ms is not None:
@@ -375,28 +383,28 @@ def from_json(text: str) -> NodePlan:
         data = json.loads(text)
     except ValueError as error:
         raise PlanError(f"plan: expected JSON, got {error}") from error
-    plan: NodePlan = _build(NodePlan, data, "plan")
+    plan: NodePlan = build(NodePlan, data, "plan")
     return plan
 
 
 def virtual_clock_from(data: Any) -> VirtualClock:
     """Read a virtual clock from its JSON form, as manifest.json holds it. Raises PlanError."""
-    clock: VirtualClock = _build(VirtualClock, data, "virtual_clock")
+    clock: VirtualClock = build(VirtualClock, data, "virtual_clock")
     return clock
 
 
-def _build(kind: Any, data: Any, where: str) -> Any:
-    """Build a (nested) dataclass from JSON data, refusing unknown keys and wrong types."""
+def build(kind: Any, data: Any, where: str) -> Any:
+    """Build a (nested) dataclass from JSON data. Raises PlanError for unknown keys and wrong types."""
     origin = get_origin(kind)
     if origin is Union:  # Optional[...] is the only union a plan holds
         if data is None:
             return None
         (inner,) = [a for a in get_args(kind) if a is not type(None)]
-        return _build(inner, data, where)
+        return build(inner, data, where)
     if origin is tuple:
         if not isinstance(data, list):
             raise PlanError(f"{where}: expected a list, got {data!r}")
-        return tuple(_build(get_args(kind)[0], item, f"{where}[{i}]") for i, item in enumerate(data))
+        return tuple(build(get_args(kind)[0], item, f"{where}[{i}]") for i, item in enumerate(data))
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if not isinstance(data, dict):
             raise PlanError(f"{where}: expected an object, got {data!r}")
@@ -405,11 +413,15 @@ def _build(kind: Any, data: Any, where: str) -> Any:
         if unknown:
             raise PlanError(f"{where}: unknown key {unknown[0]!r}")
         values = {part.name: part.metadata[ABSENT] for part in dataclasses.fields(kind) if ABSENT in part.metadata}
-        values |= {key: _build(hints[key], value, f"{where}.{key}") for key, value in data.items()}
+        values |= {key: build(hints[key], value, f"{where}.{key}") for key, value in data.items()}
         try:
             return kind(**values)
         except TypeError as error:
             raise PlanError(f"{where}: {error}") from error
+    if origin is dict:
+        if not isinstance(data, dict):
+            raise PlanError(f"{where}: expected an object, got {data!r}")
+        return data
     if kind is float and type(data) is int:
         return float(data)
     if type(data) is not kind:

@@ -83,13 +83,22 @@ SOURCE_FIELDS: Final = (
     "status", "offset_ms", "uncertainty_ms", "timestamp_ns", "lower_bound_ns", "upper_bound_ns",
     "kind", "level", "reference", "age_ms", "sample_id",
 )  # fmt: skip
-# All sources and their column prefixes. `system` is the stamp itself and needs no columns of its own. The first two
-# have columns in every row, empty where they are not configured; the others have columns where they are configured.
+
+
+class _Prefixes(dict[str, str]):
+    """The column prefixes of sources by name; a source that is not in here goes by its name."""
+
+    def __missing__(self, source: str) -> str:
+        return source
+
+
+# `system` is the stamp itself and needs no columns of its own. The first two have columns in every row, empty where
+# they are not configured; all other sources have columns where they are configured.
 SYSTEM: Final = "system"
 NTP: Final = "ntp"
 CHRONOTICK: Final = "chronotick"
 CHRONY: Final = "chrony"
-COLUMN_PREFIX: Final = {NTP: "ntp", CHRONOTICK: "ct", CHRONY: "chrony"}
+COLUMN_PREFIX: Final = _Prefixes({NTP: "ntp", CHRONOTICK: "ct", CHRONY: "chrony"})
 ALWAYS_IN_ROWS: Final = (NTP, CHRONOTICK)
 SOURCE_PREFIXES: Final = tuple(COLUMN_PREFIX[name] for name in ALWAYS_IN_ROWS)
 
@@ -211,6 +220,20 @@ class Sample:
 
 SAMPLES_COLUMNS: Final = tuple(spec.name for spec in fields(Sample))
 
+
+def sample_row(sample: Sample) -> str:
+    """Return a sample as its line of samples.csv."""
+    values = (getattr(sample, name) for name in SAMPLES_COLUMNS)
+    return ",".join("" if value is None else cell(str(value)) for value in values)
+
+
+def cell(text: str) -> str:
+    """Return free text as one CSV cell (RFC 4180)."""
+    if any(mark in text for mark in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
 # --- stamps and readings -------------------------------------------------------------------------------------------
 
 
@@ -262,9 +285,8 @@ _NO_NUMBERS: Final = "," * (len(SOURCE_FIELDS) - 1)
 
 def per_event_row(event_id: int, raw_ns: int, sample: Sample) -> str:
     """Return the row of commit_wait.csv that says what the query for one event said, and how long after its stamp."""
-    start = (
-        f"{event_id},{CHRONOTICK},{PER_EVENT},{raw_ns},{sample.raw_after_ns},{(sample.raw_after_ns - raw_ns) / 1e9:.9f}"
-    )
+    took_s = (sample.raw_after_ns - raw_ns) / 1e9
+    start = f"{event_id},{sample.source},{PER_EVENT},{raw_ns},{sample.raw_after_ns},{took_s:.9f}"
     if sample.outcome != OK:
         return f"{start},{sample.outcome},,,{sample.sample_id},,,"
     return f"{start},{OK},{(sample.offset_ns or 0) / 1e6:.6f},{(sample.sigma_ns or 0) / 1e6:.6f},{sample.sample_id},,,"
@@ -288,6 +310,24 @@ def reading_cells(reading: Reading, wall_ns: int) -> str:
     )
 
 
+def remeasured_cells(reading: Reading, wall_ns: int) -> str:
+    """Return the cells of commit_wait.csv from status to sample_id, of a reading at a stamp's wall clock."""
+    if not isinstance(reading, Available):
+        return f"{reading.reason},,,"
+    return f"{OK},{claim_cells(reading, wall_ns)}"
+
+
+def claim_cells(reading: Available, wall_ns: int) -> str:
+    """Return offset, uncertainty and sample of a reading at a stamp's wall clock, as cells of commit_wait.csv."""
+    return f"{(reading.est_ns - wall_ns) / 1e6:.6f},{reading.uncertainty_ns / 1e6:.6f},{reading.sample_id}"
+
+
+def stamp_cells(stamp: Stamp) -> str:
+    """Return a stamp as its cells of a row: wall clock, raw instant and its error, origin."""
+    wall_ns, raw_ns, raw_error_ns, origin, _problem = stamp
+    return f"{wall_ns},{'' if raw_ns is None else raw_ns},{raw_error_ns},{origin}"
+
+
 @lru_cache(maxsize=64)  # a run has one claim per source
 def _claim_cells(kind: str, level: float, reference: str) -> str:
     return f"{kind},{level:.6g},{reference}"
@@ -307,6 +347,33 @@ class SourceStatus:
     samples: int = 0
     failures: int = 0
     last_outcome: str = ""
+
+    @classmethod
+    def of(cls, reading: Reading, wall_ns: int, samples: int, failures: int, last_outcome: str) -> SourceStatus:
+        """Return the status of a source that reads so now, at ``wall_ns``, after so many samples."""
+        asked = (samples, failures, last_outcome)
+        if not isinstance(reading, Available):
+            return cls(reading.reason, None, None, None, *asked)
+        offset_ms, bound_ms = (reading.est_ns - wall_ns) / 1e6, (reading.latest_ns - reading.earliest_ns) / 2e6
+        return cls(OK, offset_ms, bound_ms, reading.age_ns / 1e6, *asked)
+
+
+@dataclass(frozen=True)
+class SourceCheck:
+    """What one server answered a node's `check`: reference - local in ms, and the reason where there is no number.
+
+    ``sigma_ms`` is that of a source that predicts; ``health_ok`` is None where nobody asks for it.
+    """
+
+    server: str
+    outcome: str
+    health_ok: bool | None
+    offset_ms: float | None
+    bound_ms: float | None
+    sigma_ms: float | None
+    delay_ms: float | None
+    stratum: int | None
+    detail: str
 
 
 @dataclass(frozen=True)

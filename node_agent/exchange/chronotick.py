@@ -8,33 +8,41 @@ import socket
 import ssl
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from node_agent.clocks import chronotick
 from node_agent.contract.records import CHRONOTICK, CLOCK_STEP, NO_TLS, OK, UNTRUSTED_CERTIFICATE, Sample
+from node_agent.exchange.asking import Asker, Health
 from node_agent.local.instants import ClockPair, stepped
 from node_agent.local.resolver import LookUpError, tcp_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from node_agent.contract.plan import ChronoTickPlan
+    from node_agent.exchange.asking import Setting
     from node_agent.local.instants import LocalClock
 
-MAX_NTP_SAMPLES = 16
 TIMEOUT = "timeout"
 _MAX_ANSWER_BYTES = 65_536
 _PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True)
-class Health:
-    """What ``GET /health`` said."""
-
-    ok: bool
-    detail: str
+def askers(plan: ChronoTickPlan, setting: Setting) -> list[Asker]:
+    """Return the asker of the server."""
+    client = ChronoTickClient(
+        plan.server, setting.node_id, setting.clock, timeout_s=plan.timeout_s, dual_model=plan.use_dual_model
+    )
+    return [
+        Asker(
+            plan.server,
+            lambda: [client.sample(setting.fed(), setting.new_id)],
+            health=client.health,
+            close=client.close,
+        )
+    ]
 
 
 class ChronoTickClient:
@@ -79,7 +87,10 @@ class ChronoTickClient:
         """
         before = self._clock.pair()
         outdated = self._is_set_since(before, ntp_samples)
-        text, outcome = self._ask("POST", "get_time", self._question(before.wall_ns, before.raw_ns, ntp_samples))
+        question = chronotick.question(
+            self._node_id, before.wall_ns, before.raw_ns, ntp_samples, dual_model=self._dual_model
+        )
+        text, outcome = self._ask("POST", "get_time", question)
         after = self._clock.pair()
         if outcome == OK and outdated:
             outcome = CLOCK_STEP
@@ -90,16 +101,10 @@ class ChronoTickClient:
         }  # fmt: skip
         if isinstance(answer, chronotick.BadAnswer):
             return Sample(outcome=answer.outcome, **common)
-        when = before.wall_ns if answer.prediction_time_ns is None else answer.prediction_time_ns
         return Sample(
             outcome=OK,
-            raw_at_ns=before.raw_ns + (when - before.wall_ns),
-            reference_at_ns=when + answer.offset_ns,
-            offset_ns=answer.offset_ns,
-            delay_ns=after.raw_ns - before.raw_ns,
             bound_stamp_ns=before.half_bracket_ns,
-            sigma_ns=answer.sigma_ns,
-            scope=answer.scope,
+            **answer.numbers(before.wall_ns, before.raw_ns, after.raw_ns),
             **common,
         )
 
@@ -112,23 +117,6 @@ class ChronoTickClient:
             return False
         newest = ntp_samples[-1]
         return newest.raw_before_ns < self._set_raw_ns
-
-    def _question(self, wall_ns: int, raw_ns: int, ntp_samples: Sequence[Sample]) -> dict[str, Any]:
-        return {
-            "node_id": self._node_id,
-            "instant_ns": wall_ns,
-            "raw_ns": raw_ns,
-            "use_dual_model": self._dual_model,
-            "ntp_samples": [
-                {
-                    "raw_ns": sample.raw_at_ns,
-                    "offset_ms": (sample.offset_ns or 0) / 1e6,
-                    "delay_ms": (sample.delay_ns or 0) / 1e6,
-                    "bound_ms": (sample.bound_ns or 0) / 1e6,
-                }
-                for sample in ntp_samples[-MAX_NTP_SAMPLES:]
-            ],
-        }
 
     def _ask(self, method: str, path: str, question: dict[str, Any] | None) -> tuple[str, str]:
         """Return (answer text, outcome), within the timeout however slowly the server says what.

@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks import chrony, self_report
 from node_agent.contract.records import CHRONY, CLOCK_STEP, OK, Sample
+from node_agent.exchange.asking import Asker
 from node_agent.local.instants import moved_ns, stepped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from node_agent.contract.plan import ChronyPlan
+    from node_agent.exchange.asking import Setting
     from node_agent.local.instants import LocalClock
+
+
+def askers(plan: ChronyPlan, setting: Setting) -> list[Asker]:
+    """Return the asker of the node's own chronyd."""
+    where, limits = (plan.socket_path, setting.clock, plan.timeout_s), self_report.limits_of(setting.clocks)
+    return [Asker("chronyd", lambda: [sample(*where, setting.new_id, limits)])]
 
 
 def sample(
@@ -41,19 +50,8 @@ def sample(
     }  # fmt: skip
     if isinstance(state, chrony.NotTracking):
         return Sample(outcome=state.outcome, **common)
-    good = Sample(
-        outcome=OK,
-        raw_at_ns=before.raw_ns,
-        reference_at_ns=before.wall_ns + state.offset_ns,
-        offset_ns=state.offset_ns,
-        delay_ns=after.raw_ns - before.raw_ns,
-        bound_ns=state.bound_ns + stamp_ns,
-        bound_stamp_ns=stamp_ns,
-        root_delay_ns=state.root_delay_ns,
-        root_dispersion_ns=state.root_dispersion_ns,
-        stratum=state.stratum,
-        **common,
-    )
+    numbers = state.numbers(before.wall_ns, before.raw_ns, after.raw_ns, stamp_ns)
+    good = Sample(outcome=OK, bound_stamp_ns=stamp_ns, stratum=state.stratum, **common, **numbers)
     reason = self_report.unfit(state.report(before.wall_ns + after.raw_ns - before.raw_ns), limits)
     return self_report.without_numbers(good, reason) if reason else good
 

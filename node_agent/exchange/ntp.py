@@ -8,18 +8,22 @@ import select
 import socket
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from node_agent.clocks import ntp_packet, self_report
+from node_agent.clocks import ntp_packet, ntp_sample, self_report
 from node_agent.contract.records import CLOCK_STEP, KERNEL_RX, KERNEL_TX, NTP, OK, Sample, Stamp
 from node_agent.contract.servers import split_address
 from node_agent.datagrams import kernel_stamps
+from node_agent.exchange.asking import Asker
 from node_agent.local.instants import ClockPair, LocalClock, kernel_stamp, stepped, user_stamp
 from node_agent.local.resolver import UNRESOLVED, LookUpError, udp_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from node_agent.contract.plan import NtpPlan
+    from node_agent.exchange.asking import Setting
     from node_agent.local.resolver import Address
 
 __all__ = ["NtpServer", "sample", "split_address"]
@@ -30,6 +34,20 @@ WRONG_ADDRESS = "wrong_address"
 MAX_ADDRESSES: Final = 4  # asked in one exchange; a name with more has the others asked by the next ones
 _MAX_SLOWER: Final = 1 << 17  # RFC 5905 section 7.2, MAXPOLL: in seconds, more than any run
 _LOCAL_FAULTS: Final = frozenset({CLOCK_STEP})
+
+
+def askers(plan: NtpPlan, setting: Setting) -> list[Asker]:
+    """Return one asker per server."""
+    limits = self_report.limits_of(setting.clocks, own_clock=plan.own_clock)
+    places = [
+        NtpServer(server, setting.clock, setting.clocks.max_drift_ppm, plan.timeout_s, limits)
+        for server in plan.servers
+    ]
+    return [
+        # A busy node is woken too late for some of its own stamps; and who predicts from samples needs some.
+        Asker(server, partial(place.ask, setting.new_id), place, tries=12, enough=4)
+        for server, place in zip(plan.servers, places)
+    ]
 
 
 @dataclass(frozen=True)
@@ -123,7 +141,8 @@ class NtpServer:
         if answer.reply is None:
             now = self._clock.pair()
             return _failed(self._server, named, answer.outcome, attempt.begun, now, sample_id, answer.payload)
-        made = _judge(self._server, named, answer, answer.reply, self._max_drift_ppm, sample_id)
+        ends, limit_ppm = (answer.departed, answer.arrived), self._max_drift_ppm
+        made = ntp_sample.sample_of(self._server, named, *ends, answer.reply, limit_ppm, sample_id, answer.payload)
         if made.outcome != OK:
             return made
         reason = self_report.unfit(answer.reply.report, self._limits, made.bound_ns or 0)
@@ -252,39 +271,6 @@ def _exchange(
             next_s = time.monotonic()  # nothing to wait for any more: the next one's turn
             break
     yield from ((attempt, attempt.over()) for attempt in waiting)
-
-
-def _judge(
-    server: str, address: str, answer: _Answer, reply: ntp_packet.Reply, max_drift_ppm: float, sample_id: str
-) -> Sample:
-    raw1, raw4 = answer.departed.raw_ns, answer.arrived.raw_ns
-    if raw1 is None or raw4 is None:
-        raise ValueError("an exchange that was believed has raw instants at both ends")
-    error_ns = answer.departed.raw_error_ns + answer.arrived.raw_error_ns
-    bound = ntp_packet.bound(raw1, raw4, reply, error_ns, max_drift_ppm)
-    reference_at = (reply.t2_ns + reply.t3_ns) // 2
-    common = {
-        "sample_id": sample_id, "source": NTP, "server": server, "address": address,
-        "raw_before_ns": raw1, "raw_after_ns": raw4, "wall_ns": answer.arrived.wall_ns,
-        "t1_ns": answer.departed.wall_ns, "t2_ns": reply.t2_ns, "t3_ns": reply.t3_ns, "t4_ns": answer.arrived.wall_ns,
-        "stratum": reply.stratum, "root_delay_ns": reply.root_delay_ns, "root_dispersion_ns": reply.root_dispersion_ns,
-        "payload": answer.payload,
-    }  # fmt: skip
-    if isinstance(bound, ntp_packet.Rejected):
-        return Sample(outcome=bound.outcome, **common)  # type: ignore[arg-type]  # one dict serves both constructions
-    return Sample(
-        outcome=OK,
-        raw_at_ns=(raw1 + raw4) // 2,
-        reference_at_ns=reference_at,
-        offset_ns=reference_at - (answer.departed.wall_ns + answer.arrived.wall_ns) // 2,
-        delay_ns=bound.delay_ns,
-        bound_ns=bound.total_ns,
-        bound_delay_ns=bound.half_delay_ns,
-        bound_precision_ns=bound.precision_ns,
-        bound_drift_ns=bound.drift_ns,
-        bound_stamp_ns=bound.stamp_ns,
-        **common,  # type: ignore[arg-type]  # as above
-    )
 
 
 def _failed(

@@ -62,13 +62,6 @@ def _write_all(file: int, data: bytes) -> None:
         written += os.write(file, data[written:])
 
 
-def cell(text: str) -> str:
-    """Return free text as one CSV cell (RFC 4180)."""
-    if any(mark in text for mark in ',"\r\n'):
-        return '"' + text.replace('"', '""') + '"'
-    return text
-
-
 def number(value: float | None) -> str:
     """Return a number as a cell; an absent one is empty."""
     return "" if value is None else repr(value)

@@ -48,7 +48,7 @@ def good_sample(source, raw_ns, number):
     if source.name == NTP:
         return Sample(server=source.servers[0], bound_ns=40_000, root_delay_ns=0, root_dispersion_ns=0, **common)
     if source.name == CHRONOTICK:
-        return Sample(server=source.server, sigma_ns=40_000, scope="node", **common)
+        return Sample(server="http://127.0.0.1:1", sigma_ns=40_000, scope="node", **common)
     if source.name == CHRONY:
         return Sample(server="chronyd", bound_ns=40_000, **common)
     raise AssertionError(f"say here what a good sample of {source.name} looks like")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from harness import planning
-from harness.configuration.experiment import ChronyConfig, load_cluster, load_coordinator, load_worker
+from harness.configuration.clocks import config_of
+from harness.configuration.experiment import load_cluster, load_coordinator, load_worker
 from harness.errors import ConfigError
 from harness.planning import RunSpec
+from node_agent.clocks import chrony
 from node_agent.contract.plan import from_json, to_json
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -130,14 +131,14 @@ def test_remote_folders_start_at_home_or_at_the_root(spec: RunSpec) -> None:
 
 @pytest.mark.parametrize(
     ("configured", "asked"),
-    [(None, set()), ("auto", {"comp12"}), (ChronyConfig(query_interval_s=2), {"comp11", "comp12", "comp18"})],
+    [(None, set()), ("auto", {"comp12"}), (config_of(chrony.KIND)(query_interval_s=2), {"comp11", "comp12", "comp18"})],
 )
 def test_a_chronyd_is_asked_where_it_was_found_or_everywhere_as_configured(
     spec: RunSpec, configured: object, asked: set[str]
 ) -> None:
     clocks = spec.worker.clocks.model_copy(update={"chrony": configured})
     spec = replace(spec, worker=spec.worker.model_copy(update={"clocks": clocks}))
-    plans = planning.node_plans(spec, ADDRESSES, {"comp12"})
+    plans = planning.node_plans(spec, ADDRESSES, {"chrony": {"comp12"}})
     assert {node_id for node_id, plan in plans.items() if plan.clocks.chrony is not None} == asked
 
 
@@ -155,9 +156,9 @@ def test_a_servers_own_clock_is_the_truth_only_where_the_cluster_file_says_so(sp
     assert planning.node_plans(own, ADDRESSES)["comp11"].clocks.ntp.own_clock
 
 
-def test_a_required_source_that_nothing_plans_is_one_line() -> None:
+def test_a_required_source_that_nothing_plans_is_one_line(spec: RunSpec) -> None:
     """The configuration's models may know one that planning does not."""
-    worker = SimpleNamespace(clocks=SimpleNamespace(required=["gnss"], chrony=None))
-    cluster = SimpleNamespace(name="c", ntp_server=["a:123"], chronotick_server=None)
+    clocks = spec.worker.clocks.model_copy(update={"required": ["gnss"]})
+    worker = spec.worker.model_copy(update={"clocks": clocks})
     with pytest.raises(ConfigError, match=r"clocks.required: expected of ntp, chronotick, chrony, got gnss"):
-        planning.require_services(cluster, worker)
+        planning.require_services(spec.cluster, worker)

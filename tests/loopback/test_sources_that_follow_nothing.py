@@ -98,7 +98,7 @@ def test_an_agent_with_nothing_but_such_sources_never_gets_ready_and_says_why(tm
         crew.start()
         status = worker.await_end()
     rows = json.loads(said.stdout)["sources"]
-    for row in (rows["ntp"][0], rows["chrony"]):
+    for row in (rows["ntp"][0], rows["chrony"][0]):
         assert row["outcome"] == "local_clock"
         assert "127.127.1.1" in row["detail"]
     assert said.stderr == ""

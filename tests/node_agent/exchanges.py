@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
-from node_agent.clocks import ntp_packet
-from node_agent.contract.records import KERNEL_RX, KERNEL_TX, OK, Stamp
-from node_agent.exchange import ntp as ntp_exchange
+from node_agent.clocks import ntp_packet, ntp_sample
+from node_agent.contract.records import KERNEL_RX, KERNEL_TX, Stamp
 
 NTP_UNIX_S = 2_208_988_800
 S = 1_000_000_000
@@ -76,8 +75,7 @@ class Exchange:
         raw1, raw4 = oscillator.raw(self.sent_ns), oscillator.raw(self.arrived_ns)
         departed = Stamp(raw1 + WALL_AHEAD_NS, raw1 + self.departed_off_ns, self.stamp_error_ns, KERNEL_TX)
         arrived = Stamp(raw4 + WALL_AHEAD_NS, raw4 + self.arrived_off_ns, self.stamp_error_ns, KERNEL_RX)
-        answer = ntp_exchange._Answer(OK, departed, arrived, reply)
-        made = ntp_exchange._judge(server, server, answer, reply, max_drift_ppm, sample_id)
+        made = ntp_sample.sample_of(server, server, departed, arrived, reply, max_drift_ppm, sample_id)
         return replace(made, published_raw_ns=raw4)
 
 

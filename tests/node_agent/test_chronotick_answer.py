@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.clocks.base import evaluate
-from node_agent.clocks.chronotick import BadAnswer, ChronoTickSource, Prediction, parse
+from node_agent.clocks.chronotick import BadAnswer, Prediction, parse
+from node_agent.clocks.newest import NewestSource
 from node_agent.contract.records import (
     CHRONOTICK,
     NOT_YET_VALID,
@@ -103,7 +104,7 @@ def sample(raw_at_ns, sigma_ns=1_000, sample_id="ct1"):
     )  # fmt: skip
 
 
-SOURCE = ChronoTickSource("http://s", 3.0, 100.0, 4 * S)
+SOURCE = NewestSource(CHRONOTICK, "server:http://s", 100.0, 4 * S, 3.0)
 
 
 def test_the_reading_is_so_many_sigmas_wide_and_says_what_they_are_worth():

@@ -9,9 +9,10 @@ import time
 import pytest
 
 from node_agent.check import check
-from node_agent.clocks.chrony import ChronySource, NotTracking, Tracking, parse
+from node_agent.clocks.chrony import NotTracking, Tracking, parse
+from node_agent.clocks.newest import NewestSource
 from node_agent.contract.plan import ClocksPlan, NodePlan
-from node_agent.contract.records import CLOCK_STEP, OK, Stamp
+from node_agent.contract.records import CHRONY, CLOCK_STEP, OK, Stamp
 from node_agent.exchange import chrony
 from node_agent.local.instants import LocalClock
 
@@ -58,7 +59,7 @@ def test_a_sample_ties_the_corrected_time_to_the_oscillator(tmp_path, monkeypatc
     clock = LocalClock()
     sample = chrony.sample("", clock, 5.0, lambda: "chrony1")
     assert sample.outcome == OK
-    source = ChronySource(100.0, 10**10)
+    source = NewestSource(CHRONY, "utc", 100.0, 10**10)
     stamp = Stamp(sample.wall_ns, sample.raw_at_ns, 50, "user")
     reading = source.read([sample], stamp, sample.raw_at_ns)
     assert reading.est_ns == sample.wall_ns - 16_840
@@ -120,6 +121,6 @@ def test_a_check_tells_of_a_chronyd_that_nobody_planned_for(tmp_path, monkeypatc
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     _chronyc(tmp_path, f"echo '{NORMAL.strip()}'")
     found = check(NodePlan("x", "00" * 16, "n1", "worker", str(tmp_path), "127.0.0.1", clocks=ClocksPlan()))
-    row = found["sources"]["chrony"]
+    (row,) = found["sources"]["chrony"]
     assert row["outcome"] == "ok"
     assert row["bound_ms"] > 0

@@ -201,7 +201,7 @@ def test_without_delays_nothing_is_ever_pending(made):
 def test_exactly_the_share_of_the_events_is_chosen_and_spread_evenly(made, share, held):
     """Of any stretch of events, those chosen differ from the share by less than one."""
     timer, _clock, _readings, _lines = made(share=share)
-    chosen = [timer._chosen(event_id) for event_id in range(1, 1_001)]
+    chosen = [timer._choice.chosen(event_id) for event_id in range(1, 1_001)]
     assert sum(chosen) == held
     for begin in range(0, 1_000, 37):
         for end in range(begin, 1_000, 53):

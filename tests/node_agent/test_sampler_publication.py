@@ -13,10 +13,10 @@ from exchanges import EPOCH_NS, Exchange, Oscillator
 from node_agent.clocks.base import KEEP
 from node_agent.clocks.ntp import NtpSource
 from node_agent.contract.plan import ClocksPlan
-from node_agent.contract.records import NTP, OK, SAMPLES_COLUMNS, SOURCE_FIELDS, SOURCE_PREFIXES
+from node_agent.contract.records import NTP, OK, SAMPLES_COLUMNS, SOURCE_FIELDS, SOURCE_PREFIXES, sample_row
 from node_agent.local.instants import LocalClock, user_stamp
 from node_agent.readings import Readings
-from node_agent.sampler import Sampler, row
+from node_agent.sampler import Sampler
 
 GOOD = Exchange(EPOCH_NS, 1_000, 0, 1_000).sample(Oscillator(0), 100)
 FAILED = replace(GOOD, outcome="timeout", raw_at_ns=None, reference_at_ns=None, offset_ns=None, bound_ns=None)
@@ -123,7 +123,8 @@ def test_samples_that_come_thick_and_fast_are_kept_until_their_stamps_are_judged
 
 def test_a_row_of_samples_csv_holds_every_field():
     nasty = replace(GOOD, payload='{"a": "b"}\n,"x"')
-    (read,) = csv.DictReader(io.StringIO(",".join(SAMPLES_COLUMNS) + "\n" + row(nasty) + "\n", newline=""), strict=True)
+    text = f"{','.join(SAMPLES_COLUMNS)}\n{sample_row(nasty)}\n"
+    (read,) = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     assert read["payload"] == nasty.payload
     assert int(read["bound_ns"]) == nasty.bound_ns
     assert read["sigma_ns"] == ""

@@ -20,8 +20,17 @@ from node_agent.clocks.base import drift_bound_ns, evaluate
 from node_agent.clocks.sources import configured
 from node_agent.contract import plan as plans
 from node_agent.contract import records
-from node_agent.contract.records import CHRONOTICK, COLUMN_PREFIX, NTP, OK, USER, Sample, Stamp, reading_cells
-from node_agent.sampler import row as sample_row
+from node_agent.contract.records import (
+    CHRONOTICK,
+    COLUMN_PREFIX,
+    NTP,
+    OK,
+    USER,
+    Sample,
+    Stamp,
+    reading_cells,
+    sample_row,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 MS, S = 1_000_000, 1_000_000_000

@@ -12,10 +12,9 @@ from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, wr
 from analysis import command, coordination_cost, registry
 from analysis.questions import traffic as polling
 from analysis.run import load
+from node_agent.clocks import chronotick
 from node_agent.contract import records
 from node_agent.datagrams import probe
-from node_agent.exchange import chronotick
-from node_agent.local.instants import LocalClock
 
 
 def cost(folder, path):
@@ -197,11 +196,9 @@ def test_chronoticks_question_is_rebuilt_byte_by_byte(tmp_path):
     asked = sample(100, "chronotick", "ok", payload=answer)
     fed = [sample(number, "ntp", "ok", **NTP_NUMBERS | {"delay_ns": 22_000 + 7 * number}) for number in range(20)]
     samples(path, "a", [*fed, asked])
-    client = chronotick.ChronoTickClient("http://127.0.0.1:1", "a", LocalClock(), timeout_s=1, dual_model=True)
     known = [records.Sample(address="", **{key: row[key] for key in row}) for row in fed]
-    question = client._question(asked["wall_ns"], asked["raw_before_ns"], known)
+    question = chronotick.question("a", asked["wall_ns"], asked["raw_before_ns"], known)
     body = httpx.Request("POST", "http://127.0.0.1:1", json=question).content
-    client.close()
     told = polling.of(load.load(path), "chronotick")
     assert (told.questions, told.answers) == (1, 1)
     assert told.bytes_sent == len(body)
@@ -212,7 +209,6 @@ def test_chronoticks_question_is_rebuilt_byte_by_byte(tmp_path):
 
 def test_what_is_known_of_the_agent_is_the_agents_own():
     assert polling.PROBE_BYTES == probe.PROBE_SIZE
-    assert polling.NTP_IN_QUESTION == chronotick.MAX_NTP_SAMPLES
 
 
 def test_probes_are_the_experiments_cost_and_no_sources(tmp_path):

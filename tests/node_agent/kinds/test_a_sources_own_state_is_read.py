@@ -315,7 +315,7 @@ def test_a_chronyd_that_follows_nothing_has_no_number(tmp_path, monkeypatch, wha
     sample = chrony_exchange.sample("", LocalClock(), PATIENT_S, lambda: "chrony1")
     assert sample.outcome == outcome
     assert has_no_number(sample)
-    row = check(node_plan(tmp_path, chrony=ChronyPlan(timeout_s=PATIENT_S)))["sources"]["chrony"]
+    (row,) = check(node_plan(tmp_path, chrony=ChronyPlan(timeout_s=PATIENT_S)))["sources"]["chrony"]
     assert (row["outcome"], row["bound_ms"]) == (outcome, None)
 
 

@@ -1,0 +1,78 @@
+"""What every exchange makes: askers, each of which asks one server again and again, in a thread of its own.
+
+``node_agent.exchange`` has one module per kind, named like it. Its ``askers(plan, setting)`` returns one per server.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from node_agent.clocks.kind import SourceKind
+    from node_agent.contract.plan import ClocksPlan
+    from node_agent.contract.records import Sample
+    from node_agent.local.instants import LocalClock
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where an asker works: the node, its clocks, the names of its samples, and the samples that feed its kind."""
+
+    node_id: str
+    clocks: ClocksPlan
+    clock: LocalClock
+    new_id: Callable[[], str]
+    fed: Callable[[], Sequence[Sample]]
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a server says of its own health."""
+
+    ok: bool
+    detail: str
+
+
+class Pace(Protocol):
+    """How often a server wants to be asked: ``slower`` times less often, or not at all any more (``ended``)."""
+
+    @property
+    def slower(self) -> int:
+        """Return the factor to the query interval, 1 or more."""
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether it refuses to be asked."""
+
+
+@dataclass(frozen=True)
+class _Steady:
+    slower: int = 1
+    ended: bool = False
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Asks one server. ``ask`` has a deadline and never raises for what a network does: a failure is a sample too.
+
+    Of the samples of one asking the last says whether it was good. A check asks up to ``tries`` times, until ``enough``
+    answers were good.
+    """
+
+    server: str
+    ask: Callable[[], Sequence[Sample]]
+    pace: Pace = field(default_factory=_Steady)
+    health: Callable[[], Health | None] = lambda: None
+    close: Callable[[], None] = lambda: None
+    tries: int = 1
+    enough: int = 1
+
+
+def askers(kind: SourceKind[Any], plan: Any, setting: Setting) -> Sequence[Asker]:
+    """Return the askers of one kind, one per server of its plan."""
+    made: Sequence[Asker] = importlib.import_module(f"node_agent.exchange.{kind.name}").askers(plan, setting)
+    return made
