@@ -11,7 +11,7 @@ from harness.bundle import BUNDLE_NAME
 from harness.errors import PreflightError, RemoteCommandError, last_line
 from harness.planning import remote_base
 from harness.remote import COMMAND_TIMEOUT_S, Stopped
-from harness.remote_python import ISOLATED, ISOLATED_ANY_VERSION, MARK, answer
+from harness.shell import ISOLATED, ISOLATED_ANY_VERSION, MARK, answer
 from node_agent.contract.plan import KEY_FILE, PLAN_FILE, NodePlan, to_json
 from node_agent.contract.records import STATUS_FILE, NodeStatus
 

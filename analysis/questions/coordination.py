@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 from analysis.questions import causality as causality_analysis
 from analysis.questions import judges, who_first
 from analysis.questions import ordering as ordering_consensus
-from analysis.questions import traffic as polling
 from analysis.questions import windows as window_assignment
 from analysis.questions.decisions import ALL
 from analysis.questions.rounds import Total, fewer, fewer_in_words, total
+from analysis.run import traffic as polling
 from analysis.run.readings import INTERVAL, POINT
 from analysis.stats import rates
 

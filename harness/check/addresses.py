@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness import shell
 from harness.errors import PreflightError
-from harness.remote_python import ISOLATED, MARK, answer
+from harness.shell import ISOLATED, MARK, answer
 from node_agent.contract.servers import is_ipv6, no_ipv6
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.configuration.experiment import split_host_port, split_url
-from harness.environment import known_environment
 from harness.errors import ConfigError, PreflightError, last_line
+from harness.invocation.environment import known_environment
 from harness.localcluster.claims import claim
 from harness.localcluster.messages import MARK, Failed, HostOrder, Order, Ready, read_report
 from harness.localcluster.processes import end_with_its_pipes, read_line

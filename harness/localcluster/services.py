@@ -7,8 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from harness.environment import known_environment
 from harness.errors import last_line
+from harness.invocation.environment import known_environment
 from harness.localcluster.messages import Service
 
 if TYPE_CHECKING:

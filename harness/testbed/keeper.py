@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from harness.environment import known_environment
 from harness.errors import ConfigError, HarnessError, PreflightError, RunError, last_line
+from harness.invocation.environment import known_environment
 from harness.localcluster.processes import ZOMBIE, read_process, send
 from harness.testbed import state
 from harness.testbed.testbed import CLOSE_DEADLINE_S, start

@@ -11,7 +11,7 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import TYPE_CHECKING, Final
 
-from harness.environment import known_environment
+from harness.invocation.environment import known_environment
 from harness.testbed import topology
 from harness.testbed.line import Line
 from harness.testbed.namespaces import enter_all, enter_network, socket_in

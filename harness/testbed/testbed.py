@@ -18,8 +18,8 @@ from pathlib import Path
 from signal import Signals
 from typing import Final, Self
 
-from harness.environment import known_environment
 from harness.errors import PreflightError, last_line
+from harness.invocation.environment import known_environment
 from harness.localcluster.keys import known_host_line, make_key, write_key, write_private
 from harness.localcluster.processes import end_with_its_pipes, read_line, read_process
 from harness.testbed import pipe, topology

@@ -11,7 +11,7 @@ import pytest
 from harness.check import addresses
 from harness.errors import PreflightError
 from harness.remote import Result
-from harness.remote_python import answer
+from harness.shell import answer
 
 
 def asked(said: str, code: int = 0, *, name: str = "node-b", own: str = "") -> dict[str, str]:

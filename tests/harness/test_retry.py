@@ -10,8 +10,8 @@ from local_remote import LocalRemote
 from harness import retry as module
 from harness.errors import LostError, RemoteCommandError, UnreachableError
 from harness.remote import Result
-from harness.remote_python import MARK
 from harness.retry import Retrying
+from harness.shell import MARK
 from node_agent.contract.plan import NodePlan
 
 if TYPE_CHECKING:

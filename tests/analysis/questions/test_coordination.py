@@ -10,8 +10,8 @@ import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
 from analysis import command, coordination_cost, registry
-from analysis.questions import traffic as polling
 from analysis.run import load
+from analysis.run import traffic as polling
 from node_agent.clocks import chronotick
 from node_agent.contract import records
 from node_agent.datagrams import probe

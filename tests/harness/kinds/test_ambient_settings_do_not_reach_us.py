@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import environment, localcluster
+from harness import localcluster
 from harness.configuration.experiment import load_cluster
+from harness.invocation import environment
 
 if TYPE_CHECKING:
     from harness.configuration.experiment import ClusterConfig
