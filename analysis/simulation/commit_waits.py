@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from node_agent.contract import records
+from node_agent.contract.cells import remeasured_cells
 from node_agent.contract.hold_rule import Choice, Hold
 from node_agent.contract.records import Stamp
 
@@ -66,7 +67,7 @@ class Waits:
         claimed = np.full(len(ids), "", dtype=object)
         rows = [""] * (len(ids) * len(self._asked))
         for number, (name, source) in enumerate(self._asked.items()):
-            cells = [records.remeasured_cells(source.reading(look), look.wall_ns) for look in looks]
+            cells = [remeasured_cells(source.reading(look), look.wall_ns) for look in looks]
             tails = [f",{look.raw_ns},{delay},{cell},,," for look, cell in zip(looks, cells, strict=True)]
             middle = f",{name},{records.REMEASURE},"
             rows[number :: len(self._asked)] = [

@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis.simulation.files import Table
 from node_agent.contract import records
+from node_agent.contract.cells import stamp_cells
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ def _rows(world: World, place: int, start: int, end: int) -> list[str]:
             at, numbers = (left, sequence) if sent else (arrived[kept], sequence[kept])
             stamps = clock.stamps(at, world.dice("probes", source, target, start, 1 + (not sent)))
             rows = zip(numbers.tolist(), stamps.each(origin), strict=True)
-            texts.extend(f"{name},{number},{direction},{records.stamp_cells(stamp)}" for number, stamp in rows)
+            texts.extend(f"{name},{number},{direction},{stamp_cells(stamp)}" for number, stamp in rows)
             instants.append(at)
     order = np.argsort(np.concatenate(instants), kind="stable") if instants else np.zeros(0, dtype=np.intp)
     return [texts[row] for row in order.tolist()]

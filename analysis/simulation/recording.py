@@ -16,6 +16,7 @@ from analysis.simulation.samples import samples
 from analysis.simulation.status import agent_log, node_status
 from analysis.simulation.world import EPOCH_NS, START_NS, World
 from node_agent.contract import records
+from node_agent.contract.cells import reading_cells, sample_row, stamp_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -92,7 +93,7 @@ def _record_broadcast(
             made = world.sends(first, end)
             dice = world.dice("sends", first, 1)
             stamps = [clock.stamps(left, dice) for left in made.left]
-            stamped = [list(map(records.stamp_cells, column.each(records.KERNEL_TX))) for column in stamps]
+            stamped = [list(map(stamp_cells, column.each(records.KERNEL_TX))) for column in stamps]
             begun = clock.wall(made.begun)
             planned = begun - (made.begun - made.planned)
             ids = (made.sequence + 1).tolist()
@@ -137,8 +138,7 @@ def _record_receipts(
         for got in receipts(world, place):
             columns = (got.sequence.tolist(), got.payload.tolist(), got.stamps.each(records.KERNEL_RX))
             rows = [
-                f"{number + 1},{node_id},{number},{payload},"
-                f"{records.stamp_cells(stamp)},{_source_cells(asked, stamp, gone)}"
+                f"{number + 1},{node_id},{number},{payload},{stamp_cells(stamp)},{_source_cells(asked, stamp, gone)}"
                 for number, payload, stamp in zip(*columns, strict=True)
             ]
             events.write(rows)
@@ -202,7 +202,7 @@ def _source_cells(asked: dict[str, Asked], stamp: Stamp, gone: dict[str, int]) -
         reading = source.reading(stamp)
         if isinstance(reading, records.Unavailable):
             gone[records.COLUMN_PREFIX[name]] += 1
-        parts.append(records.reading_cells(reading, stamp.wall_ns))
+        parts.append(reading_cells(reading, stamp.wall_ns))
     return ",".join(parts)
 
 
@@ -211,7 +211,7 @@ def _source_cells(asked: dict[str, Asked], stamp: Stamp, gone: dict[str, int]) -
 
 def _write_samples(path: Path, taken: Iterable[records.Sample]) -> str:
     with Table(path, records.SAMPLES_COLUMNS) as table:
-        table.write(map(records.sample_row, taken))
+        table.write(map(sample_row, taken))
         return table.sha256
 
 

@@ -47,7 +47,8 @@ class Copy:
             (self.path / place).write_text(text)
         code = (self.path / registry).read_text()
         code = re.sub(r"^KINDS: .*$", line.strip().replace("\\", r"\\"), code, count=1, flags=re.MULTILINE)
-        (self.path / registry).write_text(code.replace("import chronotick, chrony, ntp", "import chronotick, chrony, file, ntp"))
+        code = code.replace("import chronotick, chrony, ntp\n", "import chronotick, chrony, file, ntp\n")
+        (self.path / registry).write_text(code)
         (self.path / "offset_ms").write_text(f"{OFFSET_MS}\n")
         clocks = yaml.safe_load(options)["clocks"]
         clocks["file"]["path"] = str(self.path / "offset_ms")
@@ -76,9 +77,10 @@ class Copy:
         )
         os.close(slave)
         written = b""
-        with contextlib.suppress(OSError), open(master, "rb", buffering=0) as screen:  # EIO: the terminal's end
-            while chunk := screen.read(65_536):
+        with contextlib.suppress(OSError):  # EIO: nobody has the terminal open any more
+            while chunk := os.read(master, 65_536):
                 written += chunk
+        os.close(master)
         assert process.wait(60) == code, written.decode()
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.decode())
 
