@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from node_agent import addresses
 from node_agent.contract import records
-from node_agent.contract.records import KERNEL_TX, USER, Stamp, cell, stamp_cells
+from node_agent.contract.cells import cell, stamp_cells
+from node_agent.contract.records import KERNEL_TX, USER, Stamp
 from node_agent.datagrams import kernel_stamps, wire
 from node_agent.datagrams.transmit_stamps import TransmitStamps
 from node_agent.local import machine

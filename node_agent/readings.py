@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.sources import in_rows
-from node_agent.contract.records import NOT_CONFIGURED, Reading, Stamp, Unavailable, reading_cells
+from node_agent.contract.cells import reading_cells
+from node_agent.contract.records import NOT_CONFIGURED, Reading, Stamp, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

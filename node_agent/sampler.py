@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks.base import KEEP, good
 from node_agent.clocks.sources import BY_NAME, planned
-from node_agent.contract.records import sample_row
+from node_agent.contract.cells import sample_row
 from node_agent.exchange import asking
 from node_agent.exchange.asking import Setting
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from node_agent.contract import records
-from node_agent.contract.records import KERNEL_RX, USER, Stamp, stamp_cells
+from node_agent.contract.cells import stamp_cells
+from node_agent.contract.records import KERNEL_RX, USER, Stamp
 from node_agent.datagrams import kernel_stamps, mmsg, wire
 from node_agent.duplicates import Seen, SequenceRanges, SequenceSpan
 from node_agent.local.instants import Anchor, ClockPair, anchor, anchored, user_stamp

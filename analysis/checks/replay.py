@@ -24,7 +24,8 @@ from node_agent.clocks.base import KEEP, evaluate, good
 from node_agent.clocks.sources import configured
 from node_agent.contract import plan as plans
 from node_agent.contract import records
-from node_agent.contract.records import COLUMN_PREFIX, Sample, Stamp, per_event_row, reading_cells
+from node_agent.contract.cells import per_event_row, reading_cells
+from node_agent.contract.records import COLUMN_PREFIX, Sample, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from node_agent.contract import records
+from node_agent.contract.cells import remeasured_cells
 from node_agent.contract.hold_rule import Choice, Hold
 from node_agent.contract.records import Stamp
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.simulation.asked import Asked
-    from analysis.simulation.files import Table
+    from analysis.simulation.files import Write
     from analysis.simulation.oscillator import Stamps
     from analysis.simulation.world import World
 
@@ -29,19 +30,19 @@ _USER_ERROR_NS: Final = 150  # half the bracket of a reading in user space
 class Waits:
     """What one node writes after its events. ``done`` counts events measured again, as an agent's status does."""
 
-    def __init__(self, world: World, place: int, asked: dict[str, Asked], table: Table) -> None:
+    def __init__(self, world: World, place: int, asked: dict[str, Asked], write: Write) -> None:
         self._clock = world.oscillators[place]
         self._dice = world.dice("waits", place)
         self._asked = asked
         self._delays = [(round(delay * 1e9), f"{delay:g}") for delay in world.scenario.timing.commit_wait_delays]
         self._choice = Choice(world.scenario.timing.commit_wait_share)
         self.done = 0
-        self._table = table
+        self._write = write
 
     def write(self, event_ids: Ints, stamps: Stamps) -> list[list[str]]:
         """Write what follows some events, and return the ``ct_uncertainty_*`` cells of their rows, delay by delay."""
         ids, raw = event_ids[stamps.usable], stamps.raw[stamps.usable]
-        self._table.write(self._held(ids, raw))
+        self._write(self._held(ids, raw))
         columns = []
         for delay, text in self._delays:
             cells = np.full(len(event_ids), "", dtype=object)
@@ -66,7 +67,7 @@ class Waits:
         claimed = np.full(len(ids), "", dtype=object)
         rows = [""] * (len(ids) * len(self._asked))
         for number, (name, source) in enumerate(self._asked.items()):
-            cells = [records.remeasured_cells(source.reading(look), look.wall_ns) for look in looks]
+            cells = [remeasured_cells(source.reading(look), look.wall_ns) for look in looks]
             tails = [f",{look.raw_ns},{delay},{cell},,," for look, cell in zip(looks, cells, strict=True)]
             middle = f",{name},{records.REMEASURE},"
             rows[number :: len(self._asked)] = [
@@ -75,7 +76,7 @@ class Waits:
             ]
             if name == records.CHRONOTICK:
                 claimed = np.array([cell.split(",")[2] for cell in cells], dtype=object)[batch_of]
-        self._table.write(rows)
+        self._write(rows)
         self.done += len(ids)
         return claimed
 

@@ -1,45 +1,26 @@
-"""The files of a simulated node, written in pieces and summed while they are written."""
+"""The tables of a simulated node, written in pieces."""
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Self
+import contextlib
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
-    from types import TracebackType
+
+    Write = Callable[[Iterable[str]], None]
 
 
-class Table:
-    """One CSV file with its header; ``write`` takes whole rows without their line ends."""
+@contextlib.contextmanager
+def table(path: Path, columns: Sequence[str]) -> Iterator[Write]:
+    """Begin a CSV file with its header, and give what appends whole rows, without their line ends."""
+    with path.open("wb") as file:
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self.path = path
-        self._digest = hashlib.sha256()
-        self._file = path.open("wb")
-        self.rows = -1
-        self.write([",".join(columns)])
+        def write(rows: Iterable[str]) -> None:
+            text = "\n".join(rows)
+            if text:
+                file.write(f"{text}\n".encode())
 
-    @property
-    def sha256(self) -> str:
-        """Return the checksum of what has been written."""
-        return self._digest.hexdigest()
-
-    def write(self, rows: Iterable[str]) -> None:
-        """Append rows."""
-        lines = rows if isinstance(rows, list) else list(rows)
-        if not lines:
-            return
-        text = ("\n".join(lines) + "\n").encode()
-        self._digest.update(text)
-        self._file.write(text)
-        self.rows += len(lines)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
+        write([",".join(columns)])
+        yield write

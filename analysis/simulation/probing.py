@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.simulation.files import Table
+from analysis.simulation.files import table
 from node_agent.contract import records
+from node_agent.contract.cells import stamp_cells
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,14 +22,13 @@ if TYPE_CHECKING:
 _PIECE_NS: Final = 600_000_000_000  # probes made at a time
 
 
-def write(world: World, place: int, path: Path) -> str:
-    """Write one node's probes, in the order of their raw instants, and return the file's checksum."""
+def write(world: World, place: int, path: Path) -> None:
+    """Write one node's probes, in the order of their raw instants."""
     begin = world.first_ns - round(world.scenario.probes.lead_s * 1e9)
     end = world.last_ns + round(world.scenario.probes.trail_s * 1e9)
-    with Table(path, records.PROBES_COLUMNS) as table:
+    with table(path, records.PROBES_COLUMNS) as append:
         for start in range(begin, end, _PIECE_NS):
-            table.write(_rows(world, place, start, min(start + _PIECE_NS, end)))
-        return table.sha256
+            append(_rows(world, place, start, min(start + _PIECE_NS, end)))
 
 
 def _rows(world: World, place: int, start: int, end: int) -> list[str]:
@@ -47,7 +47,7 @@ def _rows(world: World, place: int, start: int, end: int) -> list[str]:
             at, numbers = (left, sequence) if sent else (arrived[kept], sequence[kept])
             stamps = clock.stamps(at, world.dice("probes", source, target, start, 1 + (not sent)))
             rows = zip(numbers.tolist(), stamps.each(origin), strict=True)
-            texts.extend(f"{name},{number},{direction},{records.stamp_cells(stamp)}" for number, stamp in rows)
+            texts.extend(f"{name},{number},{direction},{stamp_cells(stamp)}" for number, stamp in rows)
             instants.append(at)
     order = np.argsort(np.concatenate(instants), kind="stable") if instants else np.zeros(0, dtype=np.intp)
     return [texts[row] for row in order.tolist()]

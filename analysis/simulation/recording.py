@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from analysis.run.hashing import sha256
 from analysis.simulation import commit_waits, probing
 from analysis.simulation.asked import Asked, asked_sources
-from analysis.simulation.files import Table
+from analysis.simulation.files import table
 from analysis.simulation.samples import samples
 from analysis.simulation.status import agent_log, node_status
 from analysis.simulation.world import EPOCH_NS, START_NS, World
 from node_agent.contract import records
+from node_agent.contract.cells import reading_cells, sample_row, stamp_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -50,21 +51,21 @@ def record(world: World, place: int, run_dir: Path) -> dict[str, Any]:
     folder = run_dir / records.RAW_DIR / node_id
     folder.mkdir(parents=True)
     taken = samples(world, place)
-    sums = {records.SAMPLES_FILE: _write_samples(folder / records.SAMPLES_FILE, taken)}
     asked = asked_sources(taken, world.clocks_plan)
-    record_events = _record_receipts if place else _record_broadcast
-    counts = record_events(world, place, asked, run_dir, sums)
-    sums[records.CLOCK_PAIRS_FILE] = _write_pairs(world, place, folder / records.CLOCK_PAIRS_FILE)
+    with table(folder / records.SAMPLES_FILE, records.SAMPLES_COLUMNS) as write:
+        write(map(sample_row, taken))
+    counts = (_record_receipts if place else _record_broadcast)(world, place, asked, run_dir)
+    _write_pairs(world, place, folder / records.CLOCK_PAIRS_FILE)
     if world.peers(place):
-        sums[records.PROBES_FILE] = probing.write(world, place, folder / records.PROBES_FILE)
+        probing.write(world, place, folder / records.PROBES_FILE)
     status = node_status(world, place, counts, asked)
-    sums[records.LOG_FILE] = _write_text(folder / records.LOG_FILE, agent_log(world, place))
-    sums[records.STATUS_FILE] = _write_text(folder / records.STATUS_FILE, status.to_json())
+    (folder / records.LOG_FILE).write_text(agent_log(world, place), encoding="utf-8")
+    (folder / records.STATUS_FILE).write_text(status.to_json(), encoding="utf-8")
     order = (
         records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE, records.CLOCK_PAIRS_FILE,
         records.PROBES_FILE, records.SENDS_FILE, records.LOG_FILE, records.STATUS_FILE,
     )  # fmt: skip
-    lines = "".join(f"{sums[name]}  {name}\n" for name in order if name in sums)
+    lines = "".join(f"{sha256(folder / name)}  {name}\n" for name in order if (folder / name).is_file())
     (folder / records.CHECKSUMS_FILE).write_text(lines, encoding="ascii")
     return asdict(status)
 
@@ -72,9 +73,7 @@ def record(world: World, place: int, run_dir: Path) -> dict[str, Any]:
 # --- the coordinator's events -----------------------------------------------------------------------------------------
 
 
-def _record_broadcast(
-    world: World, place: int, asked: dict[str, Asked], run_dir: Path, sums: dict[str, str]
-) -> dict[str, int]:
+def _record_broadcast(world: World, place: int, asked: dict[str, Asked], run_dir: Path) -> dict[str, int]:
     """Write the coordinator's events.csv, sends.csv, commit_wait.csv and its assembled table; return its counts."""
     clock = world.oscillators[place]
     folder = run_dir / records.RAW_DIR / world.node_ids[place]
@@ -83,26 +82,26 @@ def _record_broadcast(
     counts = {"planned": world.size.events, "sent": 0, "send_errors": 0, "user_stamps": 0}
     gone = dict.fromkeys(records.SOURCE_PREFIXES, 0)
     with (
-        Table(folder / records.EVENTS_FILE, records.events_columns("coordinator")) as events,
-        Table(folder / records.SENDS_FILE, records.SENDS_COLUMNS) as sends,
-        Table(folder / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS) as later,
+        table(folder / records.EVENTS_FILE, records.events_columns("coordinator")) as events,
+        table(folder / records.SENDS_FILE, records.SENDS_COLUMNS) as sends,
+        table(folder / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS) as later,
     ):
         waits = commit_waits.Waits(world, place, asked, later)
         for first, end in world.chunks():
             made = world.sends(first, end)
             dice = world.dice("sends", first, 1)
             stamps = [clock.stamps(left, dice) for left in made.left]
-            stamped = [list(map(records.stamp_cells, column.each(records.KERNEL_TX))) for column in stamps]
+            stamped = [list(map(stamp_cells, column.each(records.KERNEL_TX))) for column in stamps]
             begun = clock.wall(made.begun)
             planned = begun - (made.begun - made.planned)
             ids = (made.sequence + 1).tolist()
-            events.write(
+            events(
                 f"{event},{event - 1},{plan},{cells},{delay},{_source_cells(asked, stamp, gone)},{everyone},"
                 for event, plan, cells, stamp in zip(
                     ids, planned.tolist(), stamped[0], stamps[0].each(records.KERNEL_TX), strict=True
                 )
             )
-            sends.write(
+            sends(
                 f"{event},{event - 1},{name},{column[row]},"
                 for row, event in enumerate(ids)
                 for (_number, name), column in zip(world.workers, stamped, strict=True)
@@ -110,7 +109,6 @@ def _record_broadcast(
             waits.write(made.sequence + 1, stamps[0])
             counts["sent"] += len(ids)
         counts["remeasured"] = waits.done
-        sums |= {table.path.name: table.sha256 for table in (events, sends, later)}
     shutil.copyfile(folder / records.EVENTS_FILE, run_dir / records.COORDINATOR_FILE)
     return counts | {f"{prefix}_unavailable": count for prefix, count in gone.items()}
 
@@ -118,9 +116,7 @@ def _record_broadcast(
 # --- a worker's events ------------------------------------------------------------------------------------------------
 
 
-def _record_receipts(
-    world: World, place: int, asked: dict[str, Asked], run_dir: Path, sums: dict[str, str]
-) -> dict[str, int]:
+def _record_receipts(world: World, place: int, asked: dict[str, Asked], run_dir: Path) -> dict[str, int]:
     """Write a worker's events.csv, commit_wait.csv and its assembled table; return its counts."""
     node_id = world.node_ids[place]
     folder = run_dir / records.RAW_DIR / node_id
@@ -129,27 +125,25 @@ def _record_receipts(
     gone = dict.fromkeys(records.SOURCE_PREFIXES, 0)
     counts["lost"] = 0
     with (
-        Table(folder / records.EVENTS_FILE, records.events_columns("worker")) as events,
-        Table(run_dir / records.worker_file(node_id), records.worker_columns(delays_s)) as assembled,
-        Table(folder / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS) as later,
+        table(folder / records.EVENTS_FILE, records.events_columns("worker")) as events,
+        table(run_dir / records.worker_file(node_id), records.worker_columns(delays_s)) as assembled,
+        table(folder / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS) as later,
     ):
         waits = commit_waits.Waits(world, place, asked, later)
         for got in receipts(world, place):
             columns = (got.sequence.tolist(), got.payload.tolist(), got.stamps.each(records.KERNEL_RX))
             rows = [
-                f"{number + 1},{node_id},{number},{payload},"
-                f"{records.stamp_cells(stamp)},{_source_cells(asked, stamp, gone)}"
+                f"{number + 1},{node_id},{number},{payload},{stamp_cells(stamp)},{_source_cells(asked, stamp, gone)}"
                 for number, payload, stamp in zip(*columns, strict=True)
             ]
-            events.write(rows)
+            events(rows)
             claimed = waits.write(got.sequence + 1, got.stamps)
-            assembled.write(",".join(parts) for parts in zip(rows, *claimed, strict=True))
+            assembled(",".join(parts) for parts in zip(rows, *claimed, strict=True))
             counts["received"] += len(rows)
             counts["lost"] += got.lost
             counts["duplicate"] += got.copies
             counts["unusable_stamps"] += int((~got.stamps.usable).sum())
         counts["remeasured"] = waits.done
-        sums |= {table.path.name: table.sha256 for table in (events, later)}
     other = world.scenario.second_coordinator
     if other is not None:
         dice = world.dice("receipts", place, world.size.events)
@@ -202,23 +196,17 @@ def _source_cells(asked: dict[str, Asked], stamp: Stamp, gone: dict[str, int]) -
         reading = source.reading(stamp)
         if isinstance(reading, records.Unavailable):
             gone[records.COLUMN_PREFIX[name]] += 1
-        parts.append(records.reading_cells(reading, stamp.wall_ns))
+        parts.append(reading_cells(reading, stamp.wall_ns))
     return ",".join(parts)
 
 
 # --- smaller files ----------------------------------------------------------------------------------------------------
 
 
-def _write_samples(path: Path, taken: Iterable[records.Sample]) -> str:
-    with Table(path, records.SAMPLES_COLUMNS) as table:
-        table.write(map(records.sample_row, taken))
-        return table.sha256
-
-
-def _write_pairs(world: World, place: int, path: Path) -> str:
+def _write_pairs(world: World, place: int, path: Path) -> None:
     """Write the bracketed readings of both clocks that an agent takes every 100 ms."""
     clock, dice = world.oscillators[place], world.dice("pairs", place)
-    with Table(path, records.CLOCK_PAIRS_COLUMNS) as table:
+    with table(path, records.CLOCK_PAIRS_COLUMNS) as write:
         starts = np.arange(EPOCH_NS + START_NS, world.end_ns, PAIR_EVERY_NS, dtype=np.int64)
         for first in range(0, len(starts), 100_000):
             at = starts[first : first + 100_000]
@@ -226,10 +214,4 @@ def _write_pairs(world: World, place: int, path: Path) -> str:
             before, after = dice.integers(100, 900, len(at)), dice.integers(100, 900, len(at))
             columns = (clock.raw(at - before), clock.wall(at), clock.raw(at + after))
             rows = zip(*(column.tolist() for column in columns), strict=True)
-            table.write(f"{raw1},{wall},{raw2}" for raw1, wall, raw2 in rows)
-        return table.sha256
-
-
-def _write_text(path: Path, text: str) -> str:
-    path.write_text(text, encoding="utf-8")
-    return hashlib.sha256(text.encode()).hexdigest()
+            write(f"{raw1},{wall},{raw2}" for raw1, wall, raw2 in rows)

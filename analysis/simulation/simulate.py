@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from analysis.errors import UsageError
+from analysis.run.hashing import sha256
 from analysis.run.load import RESULTS_DIR
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.recording import record
@@ -64,9 +65,7 @@ def simulate(
         _write_configs(world, scratch / records.CONFIGS_DIR)
         manifest = _manifest(world, statuses)
         for name in (records.COORDINATOR_FILE, *map(records.worker_file, manifest.worker_ids)):
-            if (scratch / name).is_file():
-                with (scratch / name).open("rb") as file:
-                    manifest.assembled[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            manifest.assembled[name] = sha256(scratch / name)
         (scratch / records.MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
         scratch.chmod(0o755)
         scratch.rename(path)

@@ -13,8 +13,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from node_agent.after_events.held_events import Holds
+from node_agent.contract.cells import remeasured_cells
 from node_agent.contract.hold_rule import Choice
-from node_agent.contract.records import NOT_CONFIGURED, REMEASURE, Reading, Unavailable, remeasured_cells
+from node_agent.contract.records import NOT_CONFIGURED, REMEASURE, Reading, Unavailable
 from node_agent.local.instants import user_stamp
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Final
 
-from node_agent.contract.records import per_event_row
+from node_agent.contract.cells import per_event_row
 
 if TYPE_CHECKING:
     from node_agent.exchange.asking import Asker

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from node_agent.clocks.base import good
 from node_agent.clocks.kind import NOT_SENT, ByHand, CheckTable, SourceKind, Traffic
 from node_agent.clocks.newest import NewestSource
-from node_agent.contract.plan import ChronoTickPlan, valid_for_ns
+from node_agent.contract.plan import ChronoTickPlan
 from node_agent.contract.records import CHRONOTICK, NTP, OK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from node_agent.contract.plan import ClocksPlan, NodePlan
+    from node_agent.contract.plan import NodePlan
     from node_agent.contract.records import Sample
 
 MAX_NTP_SAMPLES: Final = 16  # the newest ones, in a question
@@ -147,9 +147,8 @@ def _size(data: dict[str, Any]) -> int:
     return len(json.dumps(data, separators=(",", ":")))
 
 
-def _reader(plan: ChronoTickPlan, clocks: ClocksPlan) -> NewestSource:
-    valid_ns, sigmas = valid_for_ns(plan.query_interval_s, plan.valid_for_s), plan.uncertainty_multiplier
-    return NewestSource(CHRONOTICK, f"server:{plan.server}", clocks.max_drift_ppm, valid_ns, sigmas)
+def _reader(plan: ChronoTickPlan, max_drift_ppm: float, valid_ns: int) -> NewestSource:
+    return NewestSource(CHRONOTICK, f"server:{plan.server}", max_drift_ppm, valid_ns, plan.uncertainty_multiplier)
 
 
 def _recompute(sample: Sample, plan: NodePlan) -> dict[str, Any]:

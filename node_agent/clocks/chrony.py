@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
 from node_agent.clocks.newest import NewestSource
 from node_agent.clocks.self_report import SelfReport, describe, limits_of, unfit
-from node_agent.contract.plan import ChronyPlan, valid_for_ns
+from node_agent.contract.plan import ChronyPlan
 from node_agent.contract.records import CHRONY, OK
 
 if TYPE_CHECKING:
-    from node_agent.contract.plan import ClocksPlan, NodePlan
+    from node_agent.contract.plan import NodePlan
     from node_agent.contract.records import Sample
 
 _FIELDS: Final = 14
@@ -106,10 +106,6 @@ def parse(text: str) -> Tracking | NotTracking:
     )
 
 
-def _reader(plan: ChronyPlan, clocks: ClocksPlan) -> NewestSource:
-    return NewestSource(CHRONY, "utc", clocks.max_drift_ppm, valid_for_ns(plan.query_interval_s, plan.valid_for_s))
-
-
 def _recompute(sample: Sample, plan: NodePlan) -> dict[str, Any]:
     state = parse(sample.payload)
     if isinstance(state, NotTracking):
@@ -128,7 +124,7 @@ KIND: Final = SourceKind(
     name=CHRONY,
     label="chrony",
     plan_type=ChronyPlan,
-    reader=_reader,
+    reader=lambda _plan, ppm, valid_ns: NewestSource(CHRONY, "utc", ppm, valid_ns),
     recompute=_recompute,
     traffic=None,
     traffic_note="chronyd asks its servers by itself, and nobody counts here",

@@ -77,6 +77,7 @@ def _nothing(_sample: Sample) -> str:
 class SourceKind(Generic[Plan]):
     """One kind of clock source. Its ``name`` is a word of letters; ``label`` is how people write it.
 
+    ``reader`` makes what reads it, of its plan, the drift limit in ppm and how long a sample may serve in ns.
     ``recompute`` returns what the cells of a good sample must be, by column, from its stamps and the answer it kept.
     ``traffic`` counts what a node's questions cost, from the node's id and all its samples, of other sources too; None
     where nobody can know, and ``traffic_note`` says why, or what is left out. ``explain`` says in words why a sample
@@ -87,7 +88,7 @@ class SourceKind(Generic[Plan]):
     name: str
     label: str
     plan_type: type[Plan]
-    reader: Callable[[Plan, ClocksPlan], ClockSource]
+    reader: Callable[[Plan, float, int], ClockSource]
     recompute: Callable[[Sample, NodePlan], Mapping[str, Any]]
     traffic: Callable[[str, Sequence[Sample]], Traffic] | None
     check: CheckTable

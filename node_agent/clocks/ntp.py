@@ -9,7 +9,7 @@ from node_agent.clocks import ntp_sample
 from node_agent.clocks.base import aged_bound_ns, drift_per_ns, stamp_bound_ns
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind, datagrams
 from node_agent.clocks.ntp_packet import PACKET_SIZE, serves_host_clock
-from node_agent.contract.plan import NtpPlan, valid_for_ns
+from node_agent.contract.plan import NtpPlan
 from node_agent.contract.records import (
     GUARANTEED,
     INCONSISTENT,
@@ -26,8 +26,6 @@ from node_agent.contract.servers import split_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from node_agent.contract.plan import ClocksPlan
 
 WINDOW: Final = (
     8  # the newest samples of a server that are intersected; the fresher ones are almost always the narrower
@@ -251,11 +249,6 @@ def _bound(sample: Sample, *, to_utc: bool) -> int:
     return bound
 
 
-def _reader(plan: NtpPlan, clocks: ClocksPlan) -> NtpSource:
-    valid_ns = valid_for_ns(plan.query_interval_s, plan.valid_for_s)
-    return NtpSource(plan.servers, clocks.max_drift_ppm, valid_ns, own_clock=plan.own_clock)
-
-
 def _by_hand(text: str) -> NtpPlan | None:
     for server in text.split(",") if text else ():
         split_address(server)
@@ -266,7 +259,7 @@ KIND: Final = SourceKind(
     name=NTP,
     label="NTP",
     plan_type=NtpPlan,
-    reader=_reader,
+    reader=lambda plan, ppm, valid_ns: NtpSource(plan.servers, ppm, valid_ns, own_clock=plan.own_clock),
     recompute=ntp_sample.recompute,
     traffic=datagrams(NTP, PACKET_SIZE, PACKET_SIZE),  # RFC 5905 section 7.3, no extensions
     check=CheckTable(

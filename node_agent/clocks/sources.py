@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
 from node_agent.clocks import chronotick, chrony, ntp
-from node_agent.contract.plan import ClocksPlan, PlanError
+from node_agent.contract.plan import ClocksPlan, PlanError, valid_for_ns
 from node_agent.contract.records import ALWAYS_IN_ROWS
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ def planned(clocks: ClocksPlan) -> dict[str, Any]:
 
 def configured(clocks: ClocksPlan) -> dict[str, ClockSource]:
     """Return the configured sources by name; a source that is absent here is ``not_configured`` in every row."""
-    return {name: BY_NAME[name].reader(plan, clocks) for name, plan in planned(clocks).items()}
+    return {
+        name: BY_NAME[name].reader(plan, clocks.max_drift_ppm, valid_for_ns(plan.query_interval_s, plan.valid_for_s))
+        for name, plan in planned(clocks).items()
+    }
 
 
 def in_rows(names: Container[str]) -> tuple[SourceKind[Any], ...]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-from node_agent.contract.records import COMMIT, OK, Available, claim_cells
+from node_agent.contract.cells import claim_cells
+from node_agent.contract.records import COMMIT, OK, Available
 
 if TYPE_CHECKING:
     from node_agent.contract.records import Reading, Stamp

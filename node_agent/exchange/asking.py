@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,22 +37,11 @@ class Health:
     detail: str
 
 
-class Pace(Protocol):
+class Pace:
     """How often a server wants to be asked: ``slower`` times less often, or not at all any more (``ended``)."""
 
-    @property
-    def slower(self) -> int:
-        """Return the factor to the query interval, 1 or more."""
-
-    @property
-    def ended(self) -> bool:
-        """Tell whether it refuses to be asked."""
-
-
-@dataclass(frozen=True)
-class _Steady:
-    slower: int = 1
-    ended: bool = False
+    slower = 1
+    ended = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +54,7 @@ class Asker:
 
     server: str
     ask: Callable[[], Sequence[Sample]]
-    pace: Pace = field(default_factory=_Steady)
+    pace: Pace = field(default_factory=Pace)
     health: Callable[[], Health | None] = lambda: None
     close: Callable[[], None] = lambda: None
     tries: int = 1

@@ -15,7 +15,7 @@ from node_agent.clocks import ntp_packet, ntp_sample, self_report
 from node_agent.contract.records import CLOCK_STEP, KERNEL_RX, KERNEL_TX, NTP, OK, Sample, Stamp
 from node_agent.contract.servers import split_address
 from node_agent.datagrams import kernel_stamps
-from node_agent.exchange.asking import Asker
+from node_agent.exchange.asking import Asker, Pace
 from node_agent.local.instants import ClockPair, LocalClock, kernel_stamp, stepped, user_stamp
 from node_agent.local.resolver import UNRESOLVED, LookUpError, udp_addresses
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from node_agent.contract.plan import NtpPlan
     from node_agent.exchange.asking import Setting
     from node_agent.local.resolver import Address
-
-__all__ = ["NtpServer", "sample", "split_address"]
 
 TIMEOUT = "timeout"
 SEND_FAILED = "send_failed"
@@ -61,7 +59,7 @@ class _Answer:
     payload: str = ""
 
 
-class NtpServer:
+class NtpServer(Pace):
     """One server, asked again and again at the addresses that its name has.
 
     The address that answered is asked first. One that refused to be asked (kiss codes DENY, RSTR) never is again, and
@@ -86,12 +84,6 @@ class NtpServer:
         self._answers: Address | None = None
         self._refused: set[Address] = set()
         self._turn = 0
-        self.slower = 1
-
-    @property
-    def ended(self) -> bool:
-        """Tell whether every address refused to be asked."""
-        return bool(self._refused) and self._refused.issuperset(self._known)
 
     def ask(self, new_id: Callable[[], str]) -> list[Sample]:
         """Ask once; return a sample per address that was asked, the one that counts last; none where all refused.
@@ -112,6 +104,7 @@ class NtpServer:
                     break
         if targets and not made:  # the look-up took all the time
             made.append(_failed(self._server, "", UNRESOLVED, begun, self._clock.pair(), new_id()))
+        self.ended = bool(self._refused) and self._refused.issuperset(self._known)
         return made
 
     def _targets(self) -> list[Address]:
@@ -159,18 +152,6 @@ class NtpServer:
         else:
             return made.outcome in _LOCAL_FAULTS
         return True
-
-
-def sample(
-    server: str,
-    clock: LocalClock,
-    max_drift_ppm: float,
-    timeout_s: float,
-    new_id: Callable[[], str],
-    limits: self_report.Limits | None = self_report.USUAL,
-) -> Sample:
-    """Ask ``server`` ("host:port") once and return the sample, good or failed; never raises for network faults."""
-    return NtpServer(server, clock, max_drift_ppm, timeout_s, limits).ask(new_id)[-1]
 
 
 class _Attempt:

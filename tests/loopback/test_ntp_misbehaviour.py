@@ -76,7 +76,7 @@ class Server:
 
 def ask(server, timeout_s=TIMEOUT_S):
     numbers = itertools.count(1)
-    return ntp_exchange.sample(server, LocalClock(), 100.0, timeout_s, lambda: f"ntp{next(numbers)}")
+    return ntp_exchange.NtpServer(server, LocalClock(), 100.0, timeout_s).ask(lambda: f"ntp{next(numbers)}")[-1]
 
 
 def check_failed(sample, outcome):

@@ -58,7 +58,7 @@ def ask_chrony(socket_path: str) -> records.Sample:
 
 
 def ask_ntp(server: str) -> records.Sample:
-    return ntp_exchange.sample(server, LocalClock(), 100.0, 10.0, lambda: "ntp1")
+    return ntp_exchange.NtpServer(server, LocalClock(), 100.0, 10.0).ask(lambda: "ntp1")[-1]
 
 
 @pytest.mark.parametrize("directive", ["local stratum 10", "local stratum 1", "local stratum 8 orphan"])

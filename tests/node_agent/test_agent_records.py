@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.contract import records
+from node_agent.contract.cells import reading_cells
 from node_agent.contract.records import (
     GUARANTEED,
     Available,
@@ -20,7 +21,6 @@ from node_agent.contract.records import (
     SourceStatus,
     Unavailable,
     join_commit_wait,
-    reading_cells,
 )
 
 TEXT = st.text(max_size=12)

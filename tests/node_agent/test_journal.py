@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.contract.records import cell
+from node_agent.contract.cells import cell
 from node_agent.local import journal as journals
 from node_agent.local.journal import Journal, number
 

@@ -12,8 +12,9 @@ from exchanges import EPOCH_NS, Exchange, Oscillator
 
 from node_agent.clocks.base import KEEP
 from node_agent.clocks.ntp import NtpSource
+from node_agent.contract.cells import sample_row
 from node_agent.contract.plan import ClocksPlan
-from node_agent.contract.records import NTP, OK, SAMPLES_COLUMNS, SOURCE_FIELDS, SOURCE_PREFIXES, sample_row
+from node_agent.contract.records import NTP, OK, SAMPLES_COLUMNS, SOURCE_FIELDS, SOURCE_PREFIXES
 from node_agent.local.instants import LocalClock, user_stamp
 from node_agent.readings import Readings
 from node_agent.sampler import Sampler

@@ -25,7 +25,7 @@ def exchanges():
     virtual = VirtualClock(time.time_ns(), 12.5, 18.0)
     clock = LocalClock(virtual)
     with services() as running, Relay(running.ntp, FORWARD_S, BACK_S).running() as relay:
-        samples = [ntp.sample(relay.address, clock, 100.0, 5.0, lambda: "ntp1") for _ in range(SAMPLES)]
+        samples = [ntp.NtpServer(relay.address, clock, 100.0, 5.0).ask(lambda: "ntp1")[-1] for _ in range(SAMPLES)]
     found = []
     for sample, delays in zip(samples, relay.delays_ns, strict=True):
         assert sample.outcome == OK

@@ -10,7 +10,8 @@ from harness.bench.crew import COORDINATOR, WORKERS, Crew, all_clocks, services
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.sources import configured
 from node_agent.contract import records
-from node_agent.contract.records import COLUMN_PREFIX, OK, STAMP_GAP, Sample, Stamp, reading_cells, source_columns
+from node_agent.contract.cells import reading_cells
+from node_agent.contract.records import COLUMN_PREFIX, OK, STAMP_GAP, Sample, Stamp, source_columns
 
 HOSTS = {"comp11": "127.0.80.11", "comp12": "127.0.80.12", "comp18": "127.0.80.18"}
 RATE_HZ = 4_000.0

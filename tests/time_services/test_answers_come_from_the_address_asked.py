@@ -75,7 +75,7 @@ def test_the_agent_believes_a_server_on_every_address_of_its_host(run_service):
     with run_service("time_services.ntp_server", listen="0.0.0.0:0") as (_, address):
         for host in ADDRESSES:
             place = f"{host}:{port_of(address)}"
-            sample = ntp_exchange.sample(place, LocalClock(), 100.0, 10.0, lambda: "ntp1")
+            sample = ntp_exchange.NtpServer(place, LocalClock(), 100.0, 10.0).ask(lambda: "ntp1")[-1]
             assert (sample.outcome, sample.address) == (OK, place)
 
 

@@ -20,17 +20,8 @@ from node_agent.clocks.base import drift_bound_ns, evaluate
 from node_agent.clocks.sources import configured
 from node_agent.contract import plan as plans
 from node_agent.contract import records
-from node_agent.contract.records import (
-    CHRONOTICK,
-    COLUMN_PREFIX,
-    NTP,
-    OK,
-    USER,
-    Sample,
-    Stamp,
-    reading_cells,
-    sample_row,
-)
+from node_agent.contract.cells import reading_cells, sample_row
+from node_agent.contract.records import CHRONOTICK, COLUMN_PREFIX, NTP, OK, USER, Sample, Stamp
 
 ROOT = Path(__file__).resolve().parents[3]
 MS, S = 1_000_000, 1_000_000_000

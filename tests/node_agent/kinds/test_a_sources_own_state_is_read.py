@@ -68,7 +68,8 @@ FIT = {
 
 def ask(address, limits=self_report.USUAL):
     numbers = itertools.count(1)
-    return ntp_exchange.sample(address, LocalClock(), 100.0, PATIENT_S, lambda: f"ntp{next(numbers)}", limits)
+    server = ntp_exchange.NtpServer(address, LocalClock(), 100.0, PATIENT_S, limits)
+    return server.ask(lambda: f"ntp{next(numbers)}")[-1]
 
 
 def asked(limits=self_report.USUAL, **spoilt):

@@ -77,7 +77,7 @@ def numbered():
 
 
 def ask(server, timeout_s=PATIENT_S):
-    return ntp_exchange.sample(server, LocalClock(), 100.0, timeout_s, numbered())
+    return ntp_exchange.NtpServer(server, LocalClock(), 100.0, timeout_s).ask(numbered())[-1]
 
 
 # --- NTP: every address ----------------------------------------------------------------------------------------------
