@@ -14,10 +14,11 @@ import json
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, fields
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from analysis.checks.contract import commit_waits, identity, raw_files
-from analysis.checks.contract import samples as sample_checks
+from analysis.checks import identity, integrity, replayed_samples, replayed_waits
+from analysis.checks.finding import error, one_line, warning
+from analysis.checks.subject import UNFIT
 from analysis.errors import AnalysisError
 from analysis.run import load, wall_clock
 from node_agent.clocks.base import KEEP, evaluate, good
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from analysis.checks.finding import Finding
+    from analysis.checks.subject import Subject
     from node_agent.clocks.base import ClockSource
 
+REPLAY_LIMIT: Final = 100_000  # rows; of a longer run so many are replayed, as all of them take minutes
 _FILES = (records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE, records.SENDS_FILE)
 _TEXT = {"sample_id", "source", "server", "address", "outcome", "scope", "payload"}
 
@@ -111,17 +115,41 @@ def replay(experiment_dir: Path, every: int = 1) -> Replay:
     return Replay(count, tuple(differences))
 
 
+def check(subject: Subject) -> Iterator[Finding]:
+    """Yield that readings are not what the journals say, where the run has what it takes to recompute them."""
+    raw, nodes = subject.path / records.RAW_DIR, subject.recorded
+    if not (subject.whole and nodes and all(node.plan is not None for node in nodes.values())):
+        return
+    needed = (records.EVENTS_FILE, records.SAMPLES_FILE)
+    if not all((raw / node_id / name).is_file() for node_id in nodes for name in needed):
+        return
+    rows = sum(len(table) for node_id in nodes if (table := subject.of_node(node_id)) is not None)
+    every = max(1, -(-rows // REPLAY_LIMIT))
+    if every > 1:
+        text = f"all but every {every}th event's readings were not recomputed here, {rows:,} rows being more than"
+        yield warning("replay", records.RAW_DIR, f"{text} {REPLAY_LIMIT:,}; invoke replay does it")
+    try:
+        differences = replay(subject.path, every).differences
+    except UNFIT as failure:
+        text = f"the readings cannot be recomputed from the journals: {one_line(failure)}"
+        yield error("replay", records.RAW_DIR, text)
+        return
+    if differences:
+        text = f"{len(differences):,} cells are not what the journals say, first: {differences[0]}"
+        yield error("replay", records.RAW_DIR, text, cells=len(differences))
+
+
 def _replay_node(node_id: str, plan: plans.NodePlan, raw: Path, every: int) -> tuple[int, list[Difference]]:
     """Return how many readings of a node were recomputed, and what differs."""
     sources = configured(plan.clocks)
     journal = read_samples(raw / records.SAMPLES_FILE)
     differences = [
         Difference(node_id, name, "sha256", _short(got), _short(expected), "file")
-        for name, expected, got in raw_files.altered(raw, _FILES)
+        for name, expected, got in integrity.altered(raw, _FILES)
     ]
     differences += [
         Difference(node_id, sample_id, column, str(recorded), str(value), "sample")
-        for sample_id, column, recorded, value in sample_checks.check(journal, plan)
+        for sample_id, column, recorded, value in replayed_samples.check(journal, plan)
     ]
     samples = {name: Published(_published(journal, name), sources[name]) for name in sources}
     kind = "send" if plan.role == plans.COORDINATOR else "receive"
@@ -132,8 +160,8 @@ def _replay_node(node_id: str, plan: plans.NodePlan, raw: Path, every: int) -> t
         stamp = taken[row["event_id"]] = _stamp(row, kind)
         differences.extend(_compare(node_id, row, stamp, sources, samples))
     by_id = {sample.sample_id: sample for sample in journal}
-    looks = commit_waits.Looks(plan, sources, samples, taken, _clock(raw))
-    wrong: list[commit_waits.Wrong] = []
+    looks = replayed_waits.Looks(plan, sources, samples, taken, _clock(raw))
+    wrong: list[replayed_waits.Wrong] = []
     for row in _rows(raw / records.COMMIT_WAIT_FILE, every):
         if row["kind"] == records.PER_EVENT:
             differences.extend(_compare_query(node_id, row, by_id.get(row["sample_id"]), taken))

@@ -46,3 +46,9 @@ class Seen:
 
     digests: dict[Path, str] = field(default_factory=dict)
     odd_cells: dict[Path, dict[str, int]] = field(default_factory=dict)
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file that nobody has read yet."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
