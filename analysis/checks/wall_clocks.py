@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.checks.finding import SHOWN, Finding, clock
+from analysis.checks.finding import NOTE, WARNING, Finding, clock, some
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.run.load import Run
+
+    Ints = NDArray[np.int64]
 
 SLEW_PPM: Final = 1_000  # slower ones are everyday discipline
 STEP_NS: Final = 100_000
@@ -48,26 +50,22 @@ def find(run: Run) -> Iterator[Finding]:
     for node_id, frame in run.clock_pairs.items():
         steps, slews = moves(frame)
         if steps:
-            shown = ", ".join(f"{step.by_ns / 1e6:+.3f} ms at {clock(step.wall_ns)}" for step in steps[:SHOWN])
-            more = f" and {len(steps) - SHOWN} more" if len(steps) > SHOWN else ""
-            told = [{"wall_ns": step.wall_ns, "by_ms": step.by_ns / 1e6} for step in steps[:1000]]
-            text = f"the wall clock was stepped: {shown}{more} (UTC)"
-            numbers = {"steps": told, "count": len(steps)}
-            yield Finding("wall-step", "warning", node_id, records.SYSTEM, text, numbers)
+            shown = some([f"{step.by_ns / 1e6:+.3f} ms at {clock(step.wall_ns)}" for step in steps])
+            facts = [{"wall_ns": step.wall_ns, "by_ms": step.by_ns / 1e6} for step in steps[:1000]]
+            numbers = {"steps": facts, "count": len(steps)}
+            text = f"the wall clock was stepped: {shown} (UTC)"
+            yield Finding("wall-step", WARNING, node_id, records.SYSTEM, text, numbers)
         if slews:
-            shown = ", ".join(
+            shown = some([
                 f"{slew.by_ns / 1e6:+.3f} ms over {slew.over_ns / 1e9:.1f} s ({slew.ppm:+,.0f} ppm) from "
-                f"{clock(slew.wall_ns)}"
-                for slew in slews[:SHOWN]
-            )
-            more = f" and {len(slews) - SHOWN} more" if len(slews) > SHOWN else ""
-            told = [
+                f"{clock(slew.wall_ns)}" for slew in slews
+            ])  # fmt: skip
+            facts = [
                 {"wall_ns": slew.wall_ns, "by_ms": slew.by_ns / 1e6, "over_s": slew.over_ns / 1e9, "ppm": slew.ppm}
                 for slew in slews[:1000]
             ]
-            text = f"the wall clock was slewed: {shown}{more} (UTC); stamps that a fast slew blurs have no reading"
-            numbers = {"slews": told, "count": len(slews)}
-            yield Finding("wall-slew", "note", node_id, records.SYSTEM, text, numbers)
+            text = f"the wall clock was slewed: {shown} (UTC); stamps that a fast slew blurs have no reading"
+            yield Finding("wall-slew", NOTE, node_id, records.SYSTEM, text, {"slews": facts, "count": len(slews)})
 
 
 def moves(frame: pd.DataFrame) -> tuple[list[Move], list[Move]]:
@@ -86,52 +84,29 @@ def moves(frame: pd.DataFrame) -> tuple[list[Move], list[Move]]:
     fast = sure > elapsed // 1_000_000 * SLEW_PPM
     steps: list[Move] = []
     slews: list[Move] = []
-    for run in _runs(fast, np.sign(moved)):
-        _sort_out(run, wall, moved, elapsed, slack, sure, steps, slews)
+    places = np.flatnonzero(fast)
+    breaks = np.flatnonzero((np.diff(places) > 1) | (np.diff(np.sign(moved)[places]) != 0)) + 1
+    for run in np.split(places, breaks) if len(places) else []:  # consecutive fast intervals of one direction
+        part = slice(int(run[0]), int(run[-1]) + 1)
+        found = _sort_out(wall[part.start : part.stop + 1], moved[part], elapsed[part], slack[part], sure[part])
+        steps += found[0]
+        slews += found[1]
     return sorted(steps, key=lambda step: step.wall_ns), slews
 
 
-def _runs(fast: NDArray[np.bool_], sign: NDArray[np.int64]) -> list[NDArray[np.intp]]:
-    """Return the runs of consecutive fast intervals of one direction."""
-    places = np.flatnonzero(fast)
-    if not len(places):
-        return []
-    breaks = np.flatnonzero((np.diff(places) > 1) | (np.diff(sign[places]) != 0)) + 1
-    return np.split(places, breaks)
-
-
-def _sort_out(
-    run: NDArray[np.intp],
-    wall: NDArray[np.int64],
-    moved: NDArray[np.int64],
-    elapsed: NDArray[np.int64],
-    slack: NDArray[np.int64],
-    sure: NDArray[np.int64],
-    steps: list[Move],
-    slews: list[Move],
-) -> None:
-    """Tell the steps from the slew in a run of intervals in which a clock moved one way."""
-    rates = moved[run] / elapsed[run]
-    blur = np.abs(slack[run]) / elapsed[run]
-    usual = float(np.median(rates[1:-1])) if len(run) >= FEWEST else 0.0
-    alike = np.abs(rates - usual) <= ALIKE * abs(usual) + blur
-    inner = alike[1:-1]
-    if len(run) < FEWEST or inner.mean() < 0.5:
-        steps += [_move(place, place, wall, moved, elapsed) for place in run if sure[place] > STEP_NS]
-        return
-    for place, like, rate in zip(run[1:-1], inner, rates[1:-1], strict=True):
-        extra = round((rate - usual) * elapsed[place])
-        if not like and abs(rate) > abs(usual) and abs(extra) > STEP_NS:
+def _sort_out(wall: Ints, moved: Ints, elapsed: Ints, slack: Ints, sure: Ints) -> tuple[list[Move], list[Move]]:
+    """Tell the steps from the slew in consecutive intervals in which a clock moved one way."""
+    rates, count = moved / elapsed, len(moved)
+    usual = float(np.median(rates[1:-1])) if count >= FEWEST else 0.0
+    alike = np.abs(rates - usual) <= ALIKE * abs(usual) + np.abs(slack) / elapsed
+    if count < FEWEST or alike[1:-1].mean() < 0.5:
+        places = np.flatnonzero(sure > STEP_NS)
+        return [Move(int(wall[place + 1]), int(moved[place]), int(elapsed[place])) for place in places], []
+    steps = []
+    for place in range(count):
+        at_end = place in {0, count - 1}  # the ends hold a part of the slew, or a step besides
+        extra = round(moved[place] - usual * elapsed[place])
+        least = STEP_NS + (ALIKE * abs(usual) * elapsed[place] if at_end else 0)
+        if abs(extra) > least and abs(rates[place]) > abs(usual) and (at_end or not alike[place]):
             steps.append(Move(int(wall[place + 1]), extra, int(elapsed[place])))
-    for end in (run[0], run[-1]):  # the ends hold a part of the slew, or a step besides
-        extra = round(moved[end] - usual * elapsed[end])
-        if abs(extra) > STEP_NS + ALIKE * abs(usual) * elapsed[end] and abs(moved[end]) > abs(usual) * elapsed[end]:
-            steps.append(Move(int(wall[end + 1]), extra, int(elapsed[end])))
-    slews.append(_move(run[0], run[-1], wall, moved, elapsed))
-
-
-def _move(
-    first: np.intp, last: np.intp, wall: NDArray[np.int64], moved: NDArray[np.int64], elapsed: NDArray[np.int64]
-) -> Move:
-    by, over = (int(part[first : last + 1].sum()) for part in (moved, elapsed))
-    return Move(int(wall[last + 1] if first == last else wall[first]), by, over)
+    return steps, [Move(int(wall[0]), int(moved.sum()), int(elapsed.sum()))]

@@ -37,8 +37,7 @@ class Sends:
     def judge(self, events: pd.Series[int], payload: pd.Series[int]) -> Payloads:
         """Judge the payload stamps of a worker's rows; rows of events that were not sent say nothing."""
         there = (events.notna() & payload.notna()).to_numpy(dtype=np.bool_)
-        ids: Ints = events.to_numpy(dtype=np.int64, na_value=0)[there]
-        stamps: Ints = payload.to_numpy(dtype=np.int64, na_value=0)[there]
+        ids, stamps = (np.asarray(column.to_numpy(na_value=0)[there], dtype=np.int64) for column in (events, payload))
         place, found = positions(self.events, ids)
         late = stamps[found] - self.sent[place]
         set_back, set_forward = self.set_back[place], self.set_forward[place]
