@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from analysis.checks.subject import Subject
     from analysis.reference import Reference
     from analysis.run.load import Run
 
@@ -164,9 +163,3 @@ def _by_truth(run: Run, node_id: str, ppm: float) -> Iterator[Finding]:
         )
         numbers = {"worst_ppm": worst, "stretches": int(beyond.sum()), "of": len(beyond), "max_drift_ppm": ppm}
         yield Finding(CODE, ERROR, node_id, "", text, numbers)
-
-
-def check(subject: Subject) -> Iterator[Finding]:
-    """Yield what ``find`` does, of a folder that could be loaded."""
-    if subject.run is not None:
-        yield from find(subject.run, subject.reference)

@@ -66,14 +66,18 @@ def _made(check: Callable[[Subject], Iterator[Finding]], subject: Subject) -> It
         yield error("unfit", "", f"what is there cannot be checked ({name}): {one_line(failure)}")
 
 
-def _of_run(check: Callable[[Run], Iterator[Finding]]) -> Callable[[Subject], Iterator[Finding]]:
-    """Return a check of loaded data as a check of a folder, of which there is nothing to say if it cannot be loaded."""
+def _of_run(find_in: Callable[..., Iterator[Finding]], *given: str) -> Callable[[Subject], Iterator[Finding]]:
+    """Return a check of loaded data as one of a folder, of which it says nothing where that cannot be loaded.
 
-    def checked(subject: Subject) -> Iterator[Finding]:
-        return iter(()) if subject.run is None else check(subject.run)
+    ``given``: what else of the subject it is told.
+    """
 
-    checked.__module__, checked.__name__ = check.__module__, check.__name__
-    return checked
+    def check(subject: Subject) -> Iterator[Finding]:
+        if subject.run is not None:
+            yield from find_in(subject.run, *(getattr(subject, name) for name in given))
+
+    check.__module__, check.__name__ = find_in.__module__, find_in.__name__
+    return check
 
 
 CHECKS: Final = (
@@ -86,17 +90,12 @@ CHECKS: Final = (
     ties.find,
     events.find,
     replay.check,
-    *map(
-        _of_run,
-        (
-            events.delays,
-            events.origins,
-            manifest.datagrams,
-            readings.find,
-            samples.find,
-            wall_clocks.find,
-        ),
-    ),
-    windows.check,
-    drift.check,
+    _of_run(events.delays),
+    _of_run(events.origins),
+    _of_run(manifest.datagrams),
+    _of_run(readings.find),
+    _of_run(samples.find),
+    _of_run(wall_clocks.find),
+    _of_run(windows.find, "window_sizes_ms"),
+    _of_run(drift.find, "reference"),
 )

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from analysis.checks.subject import Subject
     from analysis.run.load import Run
 
 PLACES: Final = 50  # a window is looked at in so many equal parts
@@ -63,9 +62,3 @@ def phases(sent_ns: NDArray[np.int64], width_ns: int) -> float:
 def expected(events: int) -> float:
     """Return how many that are for events sent at random instants: the mean of the sum is n + n (n - 1) / parts."""
     return events / (1.0 + (events - 1) / PLACES)
-
-
-def check(subject: Subject) -> Iterator[Finding]:
-    """Yield what ``find`` does, of a folder that could be loaded."""
-    if subject.run is not None:
-        yield from find(subject.run, subject.window_sizes_ms)
