@@ -183,8 +183,8 @@ def validate(_: Context, experiment: str = "") -> None:
     broken = sum(finding.breaks_contract for finding in findings)
     of_files = Counter(finding.severity for finding in findings if finding.scope == CONTRACT)
     of_data = Counter(finding.severity for finding in findings if finding.scope != CONTRACT)
-    told = "; of what the data says: " + ", ".join(_counted(count, kind) for kind, count in of_data.items())
-    _say(f"{_counted(broken, 'error')}, {_counted(of_files['warning'], 'warning')}{told if of_data else ''}")
+    data_counts = "; of what the data says: " + ", ".join(_counted(count, kind) for kind, count in of_data.items())
+    _say(f"{_counted(broken, 'error')}, {_counted(of_files['warning'], 'warning')}{data_counts if of_data else ''}")
     if broken:
         raise Exit(code=FOUND_ERRORS)
 

@@ -109,7 +109,10 @@ def _statuses(column: pd.Series[Any]) -> dict[str, int]:
 
 
 def _by_prefix(every: Sequence[Series]) -> dict[str, list[Series]]:
-    return {prefix: [one for one in every if one.prefix == prefix] for prefix in {one.prefix: None for one in every}}
+    by_prefix: dict[str, list[Series]] = {}
+    for series in every:
+        by_prefix.setdefault(series.prefix, []).append(series)
+    return by_prefix
 
 
 def _mixed_domains(run: Run, every: Sequence[Series]) -> Iterator[Finding]:

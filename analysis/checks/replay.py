@@ -100,18 +100,17 @@ def replay(experiment_dir: Path, every: int = 1) -> Replay:
         raw = experiment_dir / records.RAW_DIR / node_id
         try:
             plan = plans.from_json(json.dumps(node.plan))
-            readings, found = _replay_node(node_id, plan, raw, every)
-            found += _not_assembled_of(experiment_dir, node_id, plan, raw, every)
-        except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-            got = " ".join(f"{type(error).__name__}: {error}".split())
-            told = f"expected the plan and journals of an agent, got {got}; collect the run again"
-            raise AnalysisError(f"{raw}: {told}") from error
+            readings, differing = _replay_node(node_id, plan, raw, every)
+            differing += _not_assembled_of(experiment_dir, node_id, plan, raw, every)
+        except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as failure:
+            wanted = "expected the plan and journals of an agent"
+            raise AnalysisError(f"{raw}: {wanted}, got {one_line(failure)}; collect the run again") from failure
         count += readings
         differences += [
             Difference(node_id, name, key, got, expected, "file")
             for name, key, expected, got in identity.strangers(raw, node_id, manifest)
         ]
-        differences += found
+        differences += differing
     return Replay(count, tuple(differences))
 
 
@@ -187,18 +186,14 @@ def _not_assembled_of(path: Path, node_id: str, plan: plans.NodePlan, raw: Path,
     if plan.role != plans.COORDINATOR:
         waits = _rows(raw / records.COMMIT_WAIT_FILE, every)
         rows = records.join_commit_wait(rows, waits, plan.commit_wait_delays_s)
-    differences = []
+    differences: list[Difference] = []
     for expected, got in zip_longest(rows, _rows(path / name, every)):
         if expected is None or got is None:
             event = (expected or got or {}).get("event_id", "")
             words = ("a row", "no row") if expected is None else ("no row", "a row")
             differences.append(Difference(node_id, name, f"row of event {event}", *words, "file"))
             return differences
-        differences += [
-            Difference(node_id, expected["event_id"], column, str(got.get(column)), value, "row of " + name + ", event")
-            for column, value in expected.items()
-            if got.get(column) != value
-        ]
+        differences += _unlike(node_id, expected["event_id"], got, expected.items(), f"row of {name}, event")
     return differences
 
 
@@ -229,18 +224,11 @@ def _compare(
     samples: Mapping[str, Published],
 ) -> Iterator[Difference]:
     for name, source in sources.items():
-        prefix = COLUMN_PREFIX[name]
-        replayed = reading_cells(evaluate(source, samples[name].before(stamp), stamp), stamp.wall_ns).split(",")
-        for column, value in zip(records.source_columns(prefix), replayed, strict=True):
-            recorded = row[column]
-            if (
-                stamp.raw_ns is None
-                and column == f"{prefix}_status"
-                and recorded in {records.CLOCK_STEP, records.STAMP_GAP}
-            ):
-                continue  # which of the two it was is not in the row
-            if recorded != value:
-                yield Difference(node_id, row["event_id"], column, recorded, value)
+        prefix, known = COLUMN_PREFIX[name], stamp
+        if stamp.raw_ns is None and row[f"{prefix}_status"] == records.STAMP_GAP:
+            known = stamp._replace(problem=records.STAMP_GAP)  # or a step: its cells do not say
+        cells = reading_cells(evaluate(source, samples[name].before(stamp), known), stamp.wall_ns).split(",")
+        yield from _unlike(node_id, row["event_id"], row, zip(records.source_columns(prefix), cells, strict=True))
 
 
 def _compare_query(
@@ -254,9 +242,16 @@ def _compare_query(
     stamp = taken.get(row["event_id"])
     raw_ns = int(row["due_raw_ns"]) if stamp is None or stamp.raw_ns is None else stamp.raw_ns
     cells = per_event_row(int(row["event_id"]), raw_ns, sample).split(",")
-    for column, value in zip(records.COMMIT_WAIT_COLUMNS, cells, strict=True):
-        if row[column] != value:
-            yield Difference(node_id, where, column, row[column], value)
+    yield from _unlike(node_id, where, row, zip(records.COMMIT_WAIT_COLUMNS, cells, strict=True))
+
+
+def _unlike(
+    node_id: str, where: str, row: Mapping[str, str], cells: Iterable[tuple[str, str]], what: str = "event"
+) -> Iterator[Difference]:
+    """Yield the columns in which a row has not the cells that were recomputed."""
+    for column, cell in cells:
+        if row.get(column) != cell:
+            yield Difference(node_id, where, column, str(row.get(column)), cell, what)
 
 
 def _short(digest: str) -> str:

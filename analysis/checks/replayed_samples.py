@@ -107,32 +107,32 @@ def _of_reply(sample: Sample, plan: NodePlan) -> dict[str, Any]:
 
 
 def _of_chronotick(sample: Sample, node_id: str) -> dict[str, Any]:
-    said = chronotick.parse(sample.payload, node_id)
-    if isinstance(said, chronotick.BadAnswer):
-        return {"outcome": said.outcome}
-    when = sample.wall_ns if said.prediction_time_ns is None else said.prediction_time_ns
+    answer = chronotick.parse(sample.payload, node_id)
+    if isinstance(answer, chronotick.BadAnswer):
+        return {"outcome": answer.outcome}
+    when = sample.wall_ns if answer.prediction_time_ns is None else answer.prediction_time_ns
     return {
         "raw_at_ns": sample.raw_before_ns + (when - sample.wall_ns),
-        "reference_at_ns": when + said.offset_ns,
-        "offset_ns": said.offset_ns,
+        "reference_at_ns": when + answer.offset_ns,
+        "offset_ns": answer.offset_ns,
         "delay_ns": sample.raw_after_ns - sample.raw_before_ns,
-        "sigma_ns": said.sigma_ns,
-        "scope": said.scope,
+        "sigma_ns": answer.sigma_ns,
+        "scope": answer.scope,
     }
 
 
 def _of_chrony(sample: Sample, plan: NodePlan) -> dict[str, Any]:
-    said = chrony.parse(sample.payload)
-    if isinstance(said, chrony.NotTracking):
-        return {"outcome": said.outcome}
+    answer = chrony.parse(sample.payload)
+    if isinstance(answer, chrony.NotTracking):
+        return {"outcome": answer.outcome}
     answered_ns = sample.wall_ns + sample.raw_after_ns - sample.raw_before_ns
     return {
-        "outcome": unfit(said.report(answered_ns), limits_of(plan.clocks)) or OK,
+        "outcome": unfit(answer.report(answered_ns), limits_of(plan.clocks)) or OK,
         "raw_at_ns": sample.raw_before_ns,
-        "reference_at_ns": sample.wall_ns + said.offset_ns,
-        "offset_ns": said.offset_ns,
+        "reference_at_ns": sample.wall_ns + answer.offset_ns,
+        "offset_ns": answer.offset_ns,
         "delay_ns": sample.raw_after_ns - sample.raw_before_ns,
-        "bound_ns": said.bound_ns + (sample.bound_stamp_ns or 0),
-        "root_delay_ns": said.root_delay_ns,
-        "root_dispersion_ns": said.root_dispersion_ns,
+        "bound_ns": answer.bound_ns + (sample.bound_stamp_ns or 0),
+        "root_delay_ns": answer.root_delay_ns,
+        "root_dispersion_ns": answer.root_dispersion_ns,
     }

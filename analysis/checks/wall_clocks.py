@@ -88,9 +88,11 @@ def moves(frame: pd.DataFrame) -> tuple[list[Move], list[Move]]:
     breaks = np.flatnonzero((np.diff(places) > 1) | (np.diff(np.sign(moved)[places]) != 0)) + 1
     for run in np.split(places, breaks) if len(places) else []:  # consecutive fast intervals of one direction
         part = slice(int(run[0]), int(run[-1]) + 1)
-        found = _sort_out(wall[part.start : part.stop + 1], moved[part], elapsed[part], slack[part], sure[part])
-        steps += found[0]
-        slews += found[1]
+        stepped, slewed = _sort_out(
+            wall[part.start : part.stop + 1], moved[part], elapsed[part], slack[part], sure[part]
+        )
+        steps += stepped
+        slews += slewed
     return sorted(steps, key=lambda step: step.wall_ns), slews
 
 
