@@ -40,10 +40,13 @@ def find(subject: Subject) -> Iterator[Finding]:
     if coordinator is None or sent is None:
         return
     broadcast = _events(sent)
-    log = _send_log(subject, coordinator)
+    log, log_file = subject.raw(coordinator, records.SENDS_FILE), raw_file(coordinator, records.SENDS_FILE)
+    if log is not None and not {"event_id", "worker_id", "send_time_ns", "error"} <= set(log.columns):
+        yield error("columns", log_file, f"expected the columns {', '.join(records.SENDS_COLUMNS)}")
+        log = None
     if log is not None:
-        yield from _logged(raw_file(coordinator, records.SENDS_FILE), log, sent, broadcast, subject.roles)
-    pairs = subject.raw(coordinator, records.CLOCK_PAIRS_FILE)
+        yield from _logged(log_file, log, sent, broadcast, subject.roles)
+    pairs = subject.pairs(coordinator)
     logged = payload_stamps.of(sent, pairs) if "send_time_ns" in sent else None
     least = None if subject.manifest is None else load.min_received_share(subject.manifest)
     for node_id in subject.workers:
@@ -118,12 +121,6 @@ def _payload_stamps(file: str, node_id: str, payloads: payload_stamps.Payloads) 
 
 
 # --- the send log -----------------------------------------------------------------------------------------------------
-
-
-def _send_log(subject: Subject, coordinator: str) -> pd.DataFrame | None:
-    needed = ("event_id", "worker_id", "send_time_ns", "error")
-    log = subject.raw(coordinator, records.SENDS_FILE)
-    return log if log is not None and set(needed) <= set(log.columns) else None
 
 
 def _logged(

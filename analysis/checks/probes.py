@@ -53,7 +53,7 @@ def find(subject: Subject) -> Iterator[Finding]:
         if set(records.PROBES_COLUMNS) <= set(frame.columns):
             frames[node_id] = frame
             yield from _rows(file, frame, node, {peer["node_id"] for peer in plan["peers"]})
-            yield from _instants(file, frame, subject.raw(node_id, records.CLOCK_PAIRS_FILE), node_id)
+            yield from _instants(file, frame, subject.pairs(node_id), node_id)
     for first, second in combinations(frames, 2):
         yield from _mesh(subject, first, second, frames)
 

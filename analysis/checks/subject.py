@@ -52,17 +52,20 @@ class Subject:
         ``needed``: columns it must have; of a file that the analysis has not loaded only these are read.
         """
         file = self.path / name
-        if name not in self._tables and self.whole and name not in self.unreadable and file.is_file():
-            try:
-                table = load.read_table(file, needed, only=bool(needed))
-            except AnalysisError as error:
-                self.unreadable[name] = str(error).removeprefix(f"{file}: ")
-                return None
-            if needed:
-                return table
+        if name in self._tables:
+            if missing := [column for column in needed if column not in self._tables[name]]:
+                self.unreadable[name] = f"expected the column {missing[0]!r}, found none; is it a file of this version?"
+            return None if missing else self._tables[name]
+        if not self.whole or name in self.unreadable or not file.is_file():
+            return None
+        try:
+            table = load.read_table(file, needed, only=bool(needed))
+        except AnalysisError as error:
+            self.unreadable[name] = str(error).removeprefix(f"{file}: ")
+            return None
+        if not needed:
             self._tables[name] = table
-        known = self._tables.get(name)
-        return known if known is not None and set(needed) <= set(known.columns) else None
+        return table
 
     def of_node(self, node_id: str) -> pd.DataFrame | None:
         """Return a node's table as it was assembled."""
@@ -71,6 +74,10 @@ class Subject:
     def raw(self, node_id: str, name: str, needed: Sequence[str] = ()) -> pd.DataFrame | None:
         """Return one of the tables a node wrote."""
         return self.table(raw_file(node_id, name), needed)
+
+    def pairs(self, node_id: str) -> pd.DataFrame | None:
+        """Return a node's clock pairs."""
+        return self.raw(node_id, records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
 
     def file_of(self, node_id: str) -> str:
         """Return the name of a node's assembled table."""

@@ -55,7 +55,7 @@ def find(subject: Subject) -> Iterator[Finding]:
             if rows := int(np.count_nonzero(wrong)):
                 text = f"{what} in {rows:,} of {len(table):,} rows{_which(table[wrong])}"
                 yield of(code, file, text, node_id, source, rows=rows)
-        for of, text in _order(table, stamp, subject.raw(node_id, records.CLOCK_PAIRS_FILE)):
+        for of, text in _order(table, stamp, subject.pairs(node_id)):
             yield of("order", file, text, node_id)
 
 

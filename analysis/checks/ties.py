@@ -39,7 +39,7 @@ STAMPS: Final[dict[str, Columns]] = {
 def find(subject: Subject) -> Iterator[Finding]:
     """Yield which instants in a node's journals are none of this node's clocks, as its clock pairs show them."""
     for node_id, node in subject.recorded.items():
-        clock = wall_clock.of_pairs(subject.raw(node_id, records.CLOCK_PAIRS_FILE))
+        clock = wall_clock.of_pairs(subject.pairs(node_id))
         if not len(clock):
             continue
         stamp = "send" if node.role == "coordinator" else "receive"
