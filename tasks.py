@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,20 +168,24 @@ def verify_scenarios(_: Context, seeds: str = "20", first_seed: str = "", events
 
 @task(help={"experiment": EXPERIMENT})
 def validate(_: Context, experiment: str = "") -> None:
-    """Check a run folder: counts, duplicates, stamps, order, ranges, checksums, replayed readings."""
-    from analysis.checks.validate import validate as find_problems  # noqa: PLC0415 - together with it
+    """Check a run folder: counts, duplicates, stamps, order, ranges, checksums, replayed readings, what they say."""
+    from analysis.checks.finding import CONTRACT  # noqa: PLC0415 - together with it
+    from analysis.checks.validate import validate as find_all  # noqa: PLC0415 - together with it
     from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
     from analysis.run import load  # noqa: PLC0415 - pandas takes a second
 
     try:
-        problems = find_problems(load.folder(experiment or None))
+        findings = find_all(load.folder(experiment or None))
     except AnalysisError as error:
         raise Exit(f"error: {error}", error.exit_code) from error
-    for problem in problems:
-        _say(problem.line)
-    errors = sum(problem.severity == "error" for problem in problems)
-    _say(f"{_counted(errors, 'error')}, {_counted(len(problems) - errors, 'warning')}")
-    if errors:
+    for finding in findings:
+        _say(finding.line)
+    broken = sum(finding.breaks_contract for finding in findings)
+    of_files = Counter(finding.severity for finding in findings if finding.scope == CONTRACT)
+    of_data = Counter(finding.severity for finding in findings if finding.scope != CONTRACT)
+    data_counts = "; of what the data says: " + ", ".join(_counted(count, kind) for kind, count in of_data.items())
+    _say(f"{_counted(broken, 'error')}, {_counted(of_files['warning'], 'warning')}{data_counts if of_data else ''}")
+    if broken:
         raise Exit(code=FOUND_ERRORS)
 
 

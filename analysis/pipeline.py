@@ -90,7 +90,7 @@ def run_all(
     text = latex.render(readings.run.name, _cited(found, numbers, judged), markdown.tables_of(found, judged))
     paths.append(output.write_text(experiment_dir / latex.FILE, text))
     written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(found, judged))
-    errors += [finding.message for finding in found.findings if finding.code == integrity.CODE]
+    errors += [f"{finding.where} is {finding.message}" for finding in found.findings if finding.code == integrity.CODE]
     return Outcome(written, (*paths, written), _headlines(found, judged), errors, _counted(found)["error"])
 
 

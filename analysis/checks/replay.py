@@ -14,10 +14,11 @@ import json
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, fields
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from analysis.checks.contract import commit_waits, identity, raw_files
-from analysis.checks.contract import samples as sample_checks
+from analysis.checks import identity, integrity, replayed_samples, replayed_waits
+from analysis.checks.finding import error, one_line, warning
+from analysis.checks.subject import UNFIT
 from analysis.errors import AnalysisError
 from analysis.run import load, wall_clock
 from node_agent.clocks.base import KEEP, evaluate, good
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from analysis.checks.finding import Finding
+    from analysis.checks.subject import Subject
     from node_agent.clocks.base import ClockSource
 
+REPLAY_LIMIT: Final = 100_000  # rows; of a longer run so many are replayed, as all of them take minutes
 _FILES = (records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE, records.SENDS_FILE)
 _TEXT = {"sample_id", "source", "server", "address", "outcome", "scope", "payload"}
 
@@ -103,19 +107,42 @@ def replay(experiment_dir: Path, every: int = 1) -> Replay:
         raw = experiment_dir / records.RAW_DIR / node_id
         try:
             plan = plans.from_json(json.dumps(node.plan))
-            readings, found = _replay_node(node_id, plan, raw, every)
-            found += _not_assembled_of(experiment_dir, node_id, plan, raw, every)
-        except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-            got = " ".join(f"{type(error).__name__}: {error}".split())
-            told = f"expected the plan and journals of an agent, got {got}; collect the run again"
-            raise AnalysisError(f"{raw}: {told}") from error
+            readings, differing = _replay_node(node_id, plan, raw, every)
+            differing += _not_assembled_of(experiment_dir, node_id, plan, raw, every)
+        except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as failure:
+            wanted = "expected the plan and journals of an agent"
+            raise AnalysisError(f"{raw}: {wanted}, got {one_line(failure)}; collect the run again") from failure
         count += readings
         differences += [
             Difference(node_id, name, key, got, expected, "file")
             for name, key, expected, got in identity.strangers(raw, node_id, manifest)
         ]
-        differences += found
+        differences += differing
     return Replay(count, tuple(differences))
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Yield that readings are not what the journals say, where the run has what it takes to recompute them."""
+    raw, nodes = subject.path / records.RAW_DIR, subject.recorded
+    if not (subject.whole and nodes and all(node.plan is not None for node in nodes.values())):
+        return
+    needed = (records.EVENTS_FILE, records.SAMPLES_FILE)
+    if not all((raw / node_id / name).is_file() for node_id in nodes for name in needed):
+        return
+    rows = sum(len(table) for node_id in nodes if (table := subject.of_node(node_id)) is not None)
+    every = max(1, -(-rows // REPLAY_LIMIT))
+    if every > 1:
+        text = f"all but every {every}th event's readings were not recomputed here, {rows:,} rows being more than"
+        yield warning("replay", records.RAW_DIR, f"{text} {REPLAY_LIMIT:,}; invoke replay does it")
+    try:
+        differences = replay(subject.path, every).differences
+    except UNFIT as failure:
+        text = f"the readings cannot be recomputed from the journals: {one_line(failure)}"
+        yield error("replay", records.RAW_DIR, text)
+        return
+    if differences:
+        text = f"{len(differences):,} cells are not what the journals say, first: {differences[0]}"
+        yield error("replay", records.RAW_DIR, text, cells=len(differences))
 
 
 def _replay_node(node_id: str, plan: plans.NodePlan, raw: Path, every: int) -> tuple[int, list[Difference]]:
@@ -124,11 +151,11 @@ def _replay_node(node_id: str, plan: plans.NodePlan, raw: Path, every: int) -> t
     journal = read_samples(raw / records.SAMPLES_FILE)
     differences = [
         Difference(node_id, name, "sha256", _short(got), _short(expected), "file")
-        for name, expected, got in raw_files.altered(raw, _FILES)
+        for name, expected, got in integrity.altered(raw, _FILES)
     ]
     differences += [
         Difference(node_id, sample_id, column, str(recorded), str(value), "sample")
-        for sample_id, column, recorded, value in sample_checks.check(journal, plan)
+        for sample_id, column, recorded, value in replayed_samples.check(journal, plan)
     ]
     samples = {name: Published(_published(journal, name), sources[name]) for name in sources}
     kind = "send" if plan.role == plans.COORDINATOR else "receive"
@@ -139,8 +166,8 @@ def _replay_node(node_id: str, plan: plans.NodePlan, raw: Path, every: int) -> t
         stamp = taken[row["event_id"]] = _stamp(row, kind)
         differences.extend(_compare(node_id, row, stamp, sources, samples))
     by_id = {sample.sample_id: sample for sample in journal}
-    looks = commit_waits.Looks(plan, sources, samples, taken, _clock(raw))
-    wrong: list[commit_waits.Wrong] = []
+    looks = replayed_waits.Looks(plan, sources, samples, taken, _clock(raw))
+    wrong: list[replayed_waits.Wrong] = []
     for row in _rows(raw / records.COMMIT_WAIT_FILE, every):
         if row["kind"] == records.PER_EVENT:
             differences.extend(_compare_query(node_id, row, by_id.get(row["sample_id"]), taken))
@@ -166,18 +193,14 @@ def _not_assembled_of(path: Path, node_id: str, plan: plans.NodePlan, raw: Path,
     if plan.role != plans.COORDINATOR:
         waits = _rows(raw / records.COMMIT_WAIT_FILE, every)
         rows = records.join_commit_wait(rows, waits, plan.commit_wait_delays_s)
-    differences = []
+    differences: list[Difference] = []
     for expected, got in zip_longest(rows, _rows(path / name, every)):
         if expected is None or got is None:
             event = (expected or got or {}).get("event_id", "")
             words = ("a row", "no row") if expected is None else ("no row", "a row")
             differences.append(Difference(node_id, name, f"row of event {event}", *words, "file"))
             return differences
-        differences += [
-            Difference(node_id, expected["event_id"], column, str(got.get(column)), value, "row of " + name + ", event")
-            for column, value in expected.items()
-            if got.get(column) != value
-        ]
+        differences += _unlike(node_id, expected["event_id"], got, expected.items(), f"row of {name}, event")
     return differences
 
 
@@ -208,18 +231,11 @@ def _compare(
     samples: Mapping[str, Published],
 ) -> Iterator[Difference]:
     for name, source in sources.items():
-        prefix = COLUMN_PREFIX[name]
-        replayed = reading_cells(evaluate(source, samples[name].before(stamp), stamp), stamp.wall_ns).split(",")
-        for column, value in zip(records.source_columns(prefix), replayed, strict=True):
-            recorded = row[column]
-            if (
-                stamp.raw_ns is None
-                and column == f"{prefix}_status"
-                and recorded in {records.CLOCK_STEP, records.STAMP_GAP}
-            ):
-                continue  # which of the two it was is not in the row
-            if recorded != value:
-                yield Difference(node_id, row["event_id"], column, recorded, value)
+        prefix, known = COLUMN_PREFIX[name], stamp
+        if stamp.raw_ns is None and row[f"{prefix}_status"] == records.STAMP_GAP:
+            known = stamp._replace(problem=records.STAMP_GAP)  # or a step: its cells do not say
+        cells = reading_cells(evaluate(source, samples[name].before(stamp), known), stamp.wall_ns).split(",")
+        yield from _unlike(node_id, row["event_id"], row, zip(records.source_columns(prefix), cells, strict=True))
 
 
 def _compare_query(
@@ -233,9 +249,16 @@ def _compare_query(
     stamp = taken.get(row["event_id"])
     raw_ns = int(row["due_raw_ns"]) if stamp is None or stamp.raw_ns is None else stamp.raw_ns
     cells = per_event_row(int(row["event_id"]), raw_ns, sample).split(",")
-    for column, value in zip(records.COMMIT_WAIT_COLUMNS, cells, strict=True):
-        if row[column] != value:
-            yield Difference(node_id, where, column, row[column], value)
+    yield from _unlike(node_id, where, row, zip(records.COMMIT_WAIT_COLUMNS, cells, strict=True))
+
+
+def _unlike(
+    node_id: str, where: str, row: Mapping[str, str], cells: Iterable[tuple[str, str]], what: str = "event"
+) -> Iterator[Difference]:
+    """Yield the columns in which a row has not the cells that were recomputed."""
+    for column, cell in cells:
+        if row.get(column) != cell:
+            yield Difference(node_id, where, column, str(row.get(column)), cell, what)
 
 
 def _short(digest: str) -> str:

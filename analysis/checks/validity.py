@@ -1,48 +1,101 @@
-"""What is wrong with a run's data, found in the data: each finding names where, how often, and what it means.
+"""What is wrong with a run: one list of checks, read by the report and by `invoke validate` alike.
 
 Findings never change a verdict or drop a row. They say which numbers of the report a careful reader should not lean on.
-A detector is a generator of findings over the run's frames as written; it computes, it knows no run by name.
+A check is a generator of findings; it computes, it knows no run by name. Of a loaded run it looks at what was loaded;
+of a folder (``validate``) at every file, and at what is left of one that is damaged.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analysis.checks import integrity
-from analysis.checks.data import datagrams, drift, events, readings, samples, scopes, serving, wall_clocks, windows
-from analysis.checks.finding import Finding
+from analysis.checks import (
+    drift,
+    events,
+    integrity,
+    manifest,
+    probes,
+    readings,
+    replay,
+    samples,
+    tables,
+    ties,
+    wall_clocks,
+    windows,
+)  # fmt: skip
+from analysis.checks.finding import ERROR, NOTE, WARNING, Finding, error, one_line
+from analysis.checks.subject import UNFIT, of_run
 from analysis.questions.windows import WINDOW_SIZES_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from analysis.checks.subject import Subject
     from analysis.reference import Reference
     from analysis.run.load import Run
 
-__all__ = ["Finding", "find"]
+__all__ = ["Finding", "find", "of"]
 
-ORDER: Final = {"error": 0, "warning": 1, "note": 2}
-DETECTORS: Final = (
-    integrity,
-    events,
-    datagrams,
-    readings,
-    samples,
-    scopes,
-    serving,
-    wall_clocks,
-)
+ORDER: Final = {ERROR: 0, WARNING: 1, NOTE: 2}
+
+
+def of(subject: Subject) -> list[Finding]:
+    """Return what is wrong, worst first. An empty list: no check found anything."""
+    findings = [finding for check in CHECKS for finding in _made(check, subject)]
+    findings += [error("unreadable", file, why) for file, why in subject.unreadable.items()]
+    return sorted(findings, key=lambda finding: ORDER[finding.severity])
 
 
 def find(
     run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, reference: Reference | None = None
 ) -> list[Finding]:
-    """Return what is wrong with the run's data, worst first. An empty list: no detector found anything.
+    """Return what is wrong with a loaded run, worst first; no file is read for it.
 
     ``window_sizes_ms``: the widths of the windows that are judged, which the sending schedule may not suit.
     ``reference``: what the probes say, where it was built.
     """
-    found = [one for detectors in DETECTORS for one in detectors.find(run)]
-    found += windows.find(run, window_sizes_ms)
-    found += drift.find(run, reference)
-    return sorted(found, key=lambda finding: ORDER[finding.severity])
+    return of(of_run(run, window_sizes_ms, reference))
+
+
+def _made(check: Callable[[Subject], Iterator[Finding]], subject: Subject) -> Iterator[Finding]:
+    """Yield what a check finds; where the files are too damaged for it, that is what it finds."""
+    try:
+        yield from check(subject)
+    except UNFIT as failure:
+        name = f"{check.__module__.rpartition('.')[2]}.{check.__name__}"
+        yield error("unfit", "", f"what is there cannot be checked ({name}): {one_line(failure)}")
+
+
+def _of_run(find_in: Callable[..., Iterator[Finding]], *given: str) -> Callable[[Subject], Iterator[Finding]]:
+    """Return a check of loaded data as one of a folder, of which it says nothing where that cannot be loaded.
+
+    ``given``: what else of the subject it is told.
+    """
+
+    def check(subject: Subject) -> Iterator[Finding]:
+        if subject.run is not None:
+            yield from find_in(subject.run, *(getattr(subject, name) for name in given))
+
+    check.__module__, check.__name__ = find_in.__module__, find_in.__name__
+    return check
+
+
+CHECKS: Final = (
+    manifest.find,
+    integrity.find,
+    tables.find,
+    manifest.agents,
+    probes.find,
+    samples.about,
+    ties.find,
+    events.find,
+    replay.check,
+    _of_run(events.delays),
+    _of_run(events.origins),
+    _of_run(manifest.datagrams),
+    _of_run(readings.find),
+    _of_run(samples.find),
+    _of_run(wall_clocks.find),
+    _of_run(windows.find, "window_sizes_ms"),
+    _of_run(drift.find, "reference"),
+)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -131,43 +130,44 @@ def load(path: Path) -> Run:
     """
     manifest = read_manifest(path)
     memory.require(path, manifest)
-    absent: list[str] = []
-    seen = Seen()
     coordinator_file = path / records.COORDINATOR_FILE
     if not coordinator_file.is_file():
         raise AnalysisError(
             f"{coordinator_file}: expected the coordinator's events, found no such file; {_collect(manifest)}"
         )
-    workers: dict[str, pd.DataFrame] = {}
-    for node_id in manifest.worker_ids:
-        name = records.worker_file(node_id)
-        if (path / name).is_file():
-            workers[node_id] = read_table(path / name, NEEDED_RECEIVE, seen=seen)
-        else:
-            absent.append(name)
+    seen = Seen()
+    absent: list[str] = []
+
+    def read(names: Mapping[str, str], needed: Sequence[str]) -> dict[str, pd.DataFrame]:
+        """Read what there is of some files, by node id; note what is not there."""
+        there = {node_id: name for node_id, name in names.items() if (path / name).is_file()}
+        absent.extend(name for name in names.values() if name not in there.values())
+        return {node_id: read_table(path / name, needed, seen=seen) for node_id, name in there.items()}
+
+    def raw(name: str) -> dict[str, str]:
+        return {node_id: f"{records.RAW_DIR}/{node_id}/{name}" for node_id in manifest.nodes}
+
+    workers = read({node_id: records.worker_file(node_id) for node_id in manifest.worker_ids}, NEEDED_RECEIVE)
     if not workers:
         expected = ", ".join(absent) or "at least one worker in the manifest"
         raise AnalysisError(f"{path}: expected {expected}, found no worker file; {_collect(manifest)}")
-    raw = path / records.RAW_DIR
-    sends_file = raw / manifest.coordinator_id / records.SENDS_FILE
-    if not sends_file.is_file():
-        absent.append(str(sends_file.relative_to(path)))
-    of_nodes = partial(_per_node, path, manifest, seen)
-    samples, absent_samples = of_nodes(records.SAMPLES_FILE, ("sample_id", "source", "outcome"))
-    commit_wait = NodeTables(path, manifest, seen, records.COMMIT_WAIT_FILE, COMMIT_WAIT)
-    clock_pairs, absent_pairs = of_nodes(records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
-    probes, absent_probes = of_nodes(records.PROBES_FILE, records.PROBES_COLUMNS)
+    coordinator = manifest.coordinator_id
+    sends = read({coordinator: raw(records.SENDS_FILE)[coordinator]}, ("event_id", "worker_id", "send_time_ns"))
+    no_sends = {column: pd.Series(dtype=column_type(column)) for column in records.SENDS_COLUMNS}
+    samples = read(raw(records.SAMPLES_FILE), ("sample_id", "source", "outcome"))
+    commit_wait = NodeTables(path, raw(records.COMMIT_WAIT_FILE), seen, COMMIT_WAIT)
+    absent += commit_wait.absent
     return Run(
         path=path,
         manifest=manifest,
         coordinator=read_table(coordinator_file, NEEDED_SEND, seen=seen),
         workers=workers,
-        sends=_sends(sends_file, seen),
+        sends=sends.get(coordinator, pd.DataFrame(no_sends)),
         samples=samples,
         commit_wait=commit_wait,
-        clock_pairs=clock_pairs,
-        probes=probes,
-        absent=(*absent, *absent_samples, *commit_wait.absent, *absent_pairs, *absent_probes),
+        clock_pairs=read(raw(records.CLOCK_PAIRS_FILE), records.CLOCK_PAIRS_COLUMNS),
+        probes=read(raw(records.PROBES_FILE), records.PROBES_COLUMNS),
+        absent=tuple(absent),
         seen=seen,
     )
 
@@ -178,13 +178,12 @@ class NodeTables(Mapping[str, pd.DataFrame]):
     ``absent`` names the files that are not there. Raises AnalysisError at once if a needed column is missing.
     """
 
-    def __init__(self, path: Path, manifest: records.Manifest, seen: Seen, name: str, needed: Sequence[str]) -> None:
-        files = {node_id: path / records.RAW_DIR / node_id / name for node_id in manifest.nodes}
-        self._files = {node_id: file for node_id, file in files.items() if file.is_file()}
+    def __init__(self, path: Path, names: Mapping[str, str], seen: Seen, needed: Sequence[str]) -> None:
+        self._files = {node_id: path / name for node_id, name in names.items() if (path / name).is_file()}
         self._needed = needed
         self._seen = seen
         self._kept: dict[str, pd.DataFrame] = {}
-        self.absent = tuple(str(file.relative_to(path)) for node, file in files.items() if node not in self._files)
+        self.absent = tuple(name for node_id, name in names.items() if node_id not in self._files)
         for file in self._files.values():
             _header(file, needed)
 
@@ -252,8 +251,8 @@ def _note(path: Path, whole: Sequence[str], seen: Seen) -> None:
         seen.digests[path] = file.sha256()
     cells = pd.read_csv(path, dtype="string", usecols=list(whole), keep_default_na=False)
     odd = {column: int((~cells[column].str.fullmatch(r"-?[0-9]*").fillna(value=True)).sum()) for column in whole}
-    if found := {column: count for column, count in odd.items() if count}:
-        seen.odd_cells[path] = found
+    if fractions := {column: count for column, count in odd.items() if count}:
+        seen.odd_cells[path] = fractions
 
 
 def _header(path: Path, needed: Sequence[str]) -> list[str]:
@@ -351,26 +350,6 @@ def min_received_share(manifest: records.Manifest) -> float | None:
 
 def _collect(manifest: records.Manifest) -> str:
     return f"if it has run, bring it home: fab {manifest.cluster} collect --experiment {manifest.experiment}"
-
-
-def _per_node(
-    path: Path, manifest: records.Manifest, seen: Seen, name: str, needed: Sequence[str]
-) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    tables: dict[str, pd.DataFrame] = {}
-    absent: list[str] = []
-    for node_id in manifest.nodes:
-        file = path / records.RAW_DIR / node_id / name
-        if file.is_file():
-            tables[node_id] = read_table(file, needed, seen=seen)
-        else:
-            absent.append(str(file.relative_to(path)))
-    return tables, absent
-
-
-def _sends(file: Path, seen: Seen) -> pd.DataFrame:
-    if file.is_file():
-        return read_table(file, ("event_id", "worker_id", "send_time_ns"), seen=seen)
-    return pd.DataFrame({column: pd.Series(dtype=column_type(column)) for column in records.SENDS_COLUMNS})
 
 
 def _one_line(error: BaseException) -> str:

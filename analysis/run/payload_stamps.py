@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pandas as pd
 
 from analysis.run import wall_clock
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
@@ -24,26 +24,23 @@ FOREIGN_NS: Final = 1_000_000_000  # a payload stamp further from the send stamp
 
 @dataclass(frozen=True)
 class Sends:
-    """A coordinator's events, each once: when sent (wall), and by how much a payload's stamp may be later or earlier.
+    """A coordinator's events in order, each once: when sent (wall), and how far off a payload's stamp may be. All ns.
 
-    Indexed by event id; ns. ``set_back`` and ``set_forward`` are 0 where no step of the wall clock was seen.
+    It may be later by ``set_back`` and earlier by ``set_forward``, 0 where no step of the wall clock was seen.
     """
 
-    sent: pd.Series[int]
-    set_back: pd.Series[int]
-    set_forward: pd.Series[int]
+    events: Ints
+    sent: Ints
+    set_back: Ints
+    set_forward: Ints
 
     def judge(self, events: pd.Series[int], payload: pd.Series[int]) -> Payloads:
         """Judge the payload stamps of a worker's rows; rows of events that were not sent say nothing."""
-        rows = pd.DataFrame(
-            {
-                "late": payload - events.map(self.sent),
-                "set_back": events.map(self.set_back),
-                "set_forward": events.map(self.set_forward),
-            }
-        )
-        rows = rows.dropna().astype("int64")
-        late, set_back, set_forward = (rows[name].to_numpy(dtype=np.int64) for name in rows)
+        there = (events.notna() & payload.notna()).to_numpy(dtype=np.bool_)
+        ids, stamps = (np.asarray(column.to_numpy(na_value=0)[there], dtype=np.int64) for column in (events, payload))
+        place, found = positions(self.events, ids)
+        late = stamps[found] - self.sent[place]
+        set_back, set_forward = self.set_back[place], self.set_forward[place]
         return Payloads(late, late > set_back, late < -FOREIGN_NS - set_forward, (late > 0) & (late <= set_back))
 
 
@@ -60,13 +57,18 @@ class Payloads:
 def of(sent: pd.DataFrame, pairs: pd.DataFrame | None) -> Sends:
     """Return what a coordinator's table and its clock pairs say about its sends."""
     first = sent.dropna(subset=["event_id", "send_time_ns"]).drop_duplicates("event_id")
-    back, forward = around_sends(first, wall_clock.of_sends(pairs, first))
-    index = first["event_id"].astype("int64")
-    return Sends(
-        pd.Series(first["send_time_ns"].to_numpy(dtype=np.int64), index=index),
-        pd.Series(back, index=index),
-        pd.Series(forward, index=index),
-    )
+    columns = (first["event_id"], first["send_time_ns"], *around_sends(first, wall_clock.of_sends(pairs, first)))
+    events, *others = (np.asarray(column, dtype=np.int64) for column in columns)
+    order = np.argsort(events)
+    return Sends(events[order], *(column[order] for column in others))
+
+
+def positions(ordered: Ints, wanted: Ints) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return where those of the wanted numbers that are among some ordered ones are, and which of them are."""
+    place = np.searchsorted(ordered, wanted)
+    found = np.append(ordered, -1)[place] == wanted if len(ordered) else np.zeros(len(wanted), dtype=np.bool_)
+    found &= place < len(ordered)
+    return place[found], found
 
 
 def around_sends(sent: pd.DataFrame, clock: wall_clock.WallClock) -> tuple[Ints, Ints]:

@@ -54,28 +54,34 @@ class WallClock:
 
         There must be at least one.
         """
-        begin = np.clip(np.searchsorted(self.raw, first, side="right") - 1, 0, len(self) - 1)
-        end = np.clip(np.searchsorted(self.raw, last, side="left"), begin, len(self) - 1)
-        between = np.column_stack([begin, end + 1]).ravel()
-
-        def least(values: Ints) -> Ints:
-            found: Ints = np.minimum.reduceat(np.append(values, values[-1]), between)[::2]
-            return found
-
-        low, high = least(self.offset - self.error), -least(-self.offset - self.error)
-        surely_low, surely_high = least(self.offset + self.error), -least(-self.offset + self.error)
-        slew = _slew(self.raw[end] - self.raw[begin])
-        return Around(low, high, surely_high - surely_low > slew)
+        begin, end = self._between(first, last)
+        low, high = _least(self.offset - self.error, begin, end), -_least(-self.offset - self.error, begin, end)
+        surely_low = _least(self.offset + self.error, begin, end)
+        surely_high = -_least(-self.offset + self.error, begin, end)
+        return Around(low, high, surely_high - surely_low > _slew(self.raw[end] - self.raw[begin]))
 
     def fits(self, wall: Ints, earliest: Ints, latest: Ints) -> NDArray[np.bool_]:
         """Tell which wall instants this clock may have shown at a raw instant from ``earliest`` to ``latest``."""
-        seen = self.around(earliest, latest)
+        begin, end = self._between(earliest, latest)
+        low, high = _least(self.offset - self.error, begin, end), -_least(-self.offset - self.error, begin, end)
         place = np.searchsorted(self.raw, earliest)
         before, after = np.clip(place - 1, 0, len(self) - 1), np.clip(place, 0, len(self) - 1)
         gap = np.minimum(np.abs(earliest - self.raw[before]), np.abs(self.raw[after] - earliest))
         slack = _slew(gap + (latest - earliest)) + 1
-        fitting: NDArray[np.bool_] = (wall - latest <= seen.high + slack) & (wall - earliest >= seen.low - slack)
+        fitting: NDArray[np.bool_] = (wall - latest <= high + slack) & (wall - earliest >= low - slack)
         return fitting
+
+    def _between(self, first: Ints, last: Ints) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the place of the offset seen before each ``first``, and of the one seen after each ``last``."""
+        begin = np.clip(np.searchsorted(self.raw, first, side="right") - 1, 0, len(self) - 1)
+        return begin, np.clip(np.searchsorted(self.raw, last, side="left"), begin, len(self) - 1)
+
+
+def _least(values: Ints, begin: NDArray[np.intp], end: NDArray[np.intp]) -> Ints:
+    """Return the least of the values from each ``begin`` to its ``end``, both included."""
+    between = np.column_stack([begin, end + 1]).ravel()
+    least: Ints = np.minimum.reduceat(np.append(values, values[-1]), between)[::2]
+    return least
 
 
 def _slew(elapsed: Ints) -> Ints:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from invoke.context import Context
 from invoke.exceptions import Exit
-from run_folder import Clock, Folder, write
 
 import tasks
 from analysis.run import load
+from analysis.simulation.simulate import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,11 +34,11 @@ def test_listing_the_tasks_imports_nothing_heavy():
 
 
 def test_analyze_ends_with_the_headlines_and_the_path_of_the_report(tmp_path):
-    path = write(Folder({"a": Clock()}), tmp_path / "r")
-    done = invoke("analyze", "--experiment", str(path), "--window-sizes", "100")
+    path = simulate("honest", 3, 100, rate_hz=20.0, results=tmp_path)
+    done = invoke("analyze", "--experiment", str(path), "--window-sizes", "70")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"report: {path}/report/experiment_report.md"
-    assert "ntp         a" in done.stdout
+    assert "ntp         comp11" in done.stdout
 
 
 def test_an_unknown_experiment_is_one_line_and_exit_code_2():

@@ -8,7 +8,6 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.checks.contract.tables import ERROR
 from analysis.checks.validate import validate
 
 if TYPE_CHECKING:
@@ -183,7 +182,7 @@ class BrokenRun:
 
         ``known`` are the errors that the fault itself explains.
         """
-        found = [problem.line for problem in validate(self.results) if problem.severity == ERROR]
+        found = [problem.line for problem in validate(self.results) if problem.breaks_contract]
         unexplained = [line for line in found if not any(words in line for words in known)]
         assert not unexplained, "\n".join(unexplained)
 

@@ -18,7 +18,7 @@ def codes(findings):
 
 def only(findings):
     """Return the one finding there is."""
-    assert len(findings) == 1, [f"{finding.code} {finding.where}: {finding.message}" for finding in findings]
+    assert len(findings) == 1, [f"{finding.code} {finding.node}: {finding.message}" for finding in findings]
     return findings[0]
 
 
@@ -61,18 +61,20 @@ def test_rows_of_another_run_are_found(native, tmp_path):
     """A payload stamp an hour before the logged send, and an event that was never sent."""
     for node in ("w1", "w2"):
         native.workers[node][3]["coordinator_send_time_ns"] -= 3_600 * 10**9
-    native.workers["w1"].append(native.workers["w1"][-1] | {"event_id": 9_999, "coordinator_send_time_ns": ""})
+    native.workers["w1"].append(
+        native.workers["w1"][-1] | {"event_id": 9_999, "sequence_number": 9_998, "coordinator_send_time_ns": ""}
+    )
     found = validity.find(native.load(tmp_path))
     assert codes(found) == {"foreign-events"}
     assert sum("3_600" in finding.message or "9999" in finding.message for finding in found) == 1
-    assert {finding.where for finding in found} == {"w1", "w2"}
+    assert {finding.node for finding in found} == {"w1", "w2"}
 
 
 def test_missing_events_are_named_as_ranges(native, tmp_path):
     """Which events are gone, and how many of how many."""
     native.workers["w1"] = [row for row in native.workers["w1"] if row["event_id"] not in {5, 6, 7, 90}]
     finding = only(validity.find(native.load(tmp_path)))
-    assert (finding.code, finding.where) == ("missing-events", "w1")
+    assert (finding.code, finding.node) == ("missing-events", "w1")
     assert finding.numbers["events"] == [5, 6, 7, 90]
     assert "4 of 120" in finding.message
     assert "5-7, 90" in finding.message
@@ -83,12 +85,12 @@ def test_a_worker_without_data_is_an_error(native, tmp_path):
     path = native.write(tmp_path)
     (path / "worker_w2.csv").unlink()
     finding = only(validity.find(load.load(path)))
-    assert (finding.code, finding.severity, finding.where) == ("missing-events", "error", "w2")
+    assert (finding.code, finding.severity, finding.node) == ("missing-events", "error", "w2")
 
 
 def test_duplicates_are_counted(native, tmp_path):
     """A row that repeats an event."""
-    native.workers["w1"].append(dict(native.workers["w1"][10]))
+    native.workers["w1"].insert(11, dict(native.workers["w1"][10]))
     finding = only(validity.find(native.load(tmp_path)))
     assert (finding.code, finding.numbers["rows"]) == ("duplicate-events", 1)
 
@@ -99,7 +101,7 @@ def test_receipts_before_their_own_send_are_found(native, tmp_path):
         if row["worker_id"] == "w1" and row["event_id"] == 4:
             row["send_time_ns"] += 10_000_000
     finding = only(validity.find(native.load(tmp_path)))
-    assert (finding.code, finding.where, finding.numbers["rows"]) == ("negative-delay", "w1", 1)
+    assert (finding.code, finding.node, finding.numbers["rows"]) == ("negative-delay", "w1", 1)
 
 
 def test_a_source_the_coordinator_lacks_mixes_domains(native, tmp_path, make_unavailable):
@@ -107,7 +109,7 @@ def test_a_source_the_coordinator_lacks_mixes_domains(native, tmp_path, make_una
     for row in native.coordinator:
         make_unavailable(row, "ct", "not_configured")
     finding = only(validity.find(native.load(tmp_path)))
-    assert (finding.code, finding.source, finding.where) == ("mixed-domains", "chronotick", "c0")
+    assert (finding.code, finding.source, finding.node) == ("mixed-domains", "chronotick", "c0")
     assert "w1, w2" in finding.message
 
 
@@ -116,7 +118,7 @@ def test_a_source_that_was_never_ready_is_found_with_its_reasons(native, tmp_pat
     for place, row in enumerate(native.workers["w1"]):
         make_unavailable(row, "ntp", "never_sampled" if place < 50 else "stale")
     finding = only(validity.find(native.load(tmp_path)))
-    assert (finding.code, finding.where, finding.source) == ("never-ready", "w1", "ntp")
+    assert (finding.code, finding.node, finding.source) == ("never-ready", "w1", "ntp")
     assert finding.numbers["statuses"] == {"stale": 70, "never_sampled": 50}
 
 
@@ -134,7 +136,7 @@ def test_a_constant_uncertainty_is_found(native, tmp_path):
     for row in native.workers["w2"]:
         row["ntp_uncertainty_ms"] = "5.0"
     finding = only(validity.find(native.load(tmp_path)))
-    assert (finding.code, finding.where, finding.numbers["value_ms"]) == ("constant-uncertainty", "w2", 5.0)
+    assert (finding.code, finding.node, finding.numbers["value_ms"]) == ("constant-uncertainty", "w2", 5.0)
 
 
 def test_one_answer_that_serves_all_events_is_no_constant(native, tmp_path):
@@ -240,7 +242,7 @@ def test_stamps_of_two_origins_are_noted(native, tmp_path):
 def test_findings_come_worst_first_and_are_json(native, tmp_path, make_unavailable):
     """Errors, warnings, notes; every finding can go into statistics/."""
     native.workers["w1"][9]["receive_origin"] = "user"
-    native.workers["w1"].append(dict(native.workers["w1"][10]))
+    native.workers["w1"].pop()
     for row in native.coordinator:
         make_unavailable(row, "ct", "not_configured")
     found = validity.find(native.load(tmp_path))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.checks.contract.probes import check_probes
+from analysis.checks import probes
+from analysis.checks.subject import Subject
 from node_agent.contract import records
 
 NOW = 1_700_000_000_000_000_000
@@ -25,7 +26,8 @@ def found(tmp_path, rows, header=HEADER, plan=None, counts=None, outcome="ok"):
         (folder / "probes.csv").write_text("\n".join([header, *rows]) + "\n")
     status = {"outcome": outcome, "counts": counts or {"probe_sent": 2, "probe_received": 2}}
     node = records.NodeManifest("a", "worker", "h", plan=PLAN if plan is None else plan, status=status)
-    return [problem.line for problem in check_probes(tmp_path, "a", node)]
+    manifest = records.Manifest("", "", "", "", None, "", {}, [], {}, {"a": node})
+    return [problem.line for problem in probes.find(Subject(tmp_path, manifest, None, {"a": "worker"}, whole=True))]
 
 
 def test_whole_probes_are_no_problem(tmp_path):

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from run_folder import RAW_BEHIND_NS
 
-from analysis.checks import replay, validate
+from analysis.checks import replay
+from analysis.checks.subject import of_folder
 from analysis.errors import AnalysisError
 from node_agent.clocks.base import drift_bound_ns, evaluate
 from node_agent.clocks.sources import configured
@@ -232,11 +233,11 @@ def test_a_run_without_any_reading_is_no_run_without_a_difference(tmp_path):
 
 
 def test_validate_says_when_a_run_is_too_long_to_be_replayed_in_passing(tmp_path, monkeypatch):
-    path = write(tmp_path / "r", SAMPLES)
-    manifest = records.Manifest.from_json((path / records.MANIFEST_FILE).read_text(encoding="utf-8"))
-    tables = {"w": pd.DataFrame({"event_id": range(20)})}
-    assert list(validate._replayed(path, manifest, tables)) == []
-    monkeypatch.setattr(validate, "REPLAY_LIMIT", 19)
-    (problem,) = validate._replayed(path, manifest, tables)
+    subject = replace(
+        of_folder(write(tmp_path / "r", SAMPLES)), _tables={"worker_w.csv": pd.DataFrame({"event_id": range(20)})}
+    )
+    assert list(replay.check(subject)) == []
+    monkeypatch.setattr(replay, "REPLAY_LIMIT", 19)
+    (problem,) = replay.check(subject)
     assert problem.severity == "warning"
     assert "not recomputed here, 20 rows being more than 19; invoke replay does it" in problem.line

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from run_folder import Clock, Folder, write
 
-from analysis.checks.contract import samples as sample_checks
-from analysis.checks.data import samples as sample_findings
+from analysis.checks import replayed_samples as sample_checks
+from analysis.checks import samples as sample_findings
 from analysis.run import load
 from node_agent.clocks import ntp_packet
 from node_agent.clocks.base import drift_bound_ns

@@ -10,7 +10,7 @@ import pytest
 from run_folder import MS, START_NS, Clock, Folder, write
 
 from analysis import command, registry
-from analysis.checks.data import windows as window_findings
+from analysis.checks import windows as window_findings
 from analysis.questions import windows
 from analysis.run import load
 from analysis.simulation.simulate import simulate

@@ -10,7 +10,7 @@ from node_agent.contract import records
 from node_agent.contract.plan import PLAN_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
 Stranger = tuple[str, str, str, str]  # file, key, expected, got
@@ -27,33 +27,28 @@ def strangers(raw: Path, node_id: str, manifest: records.Manifest) -> Iterator[S
     """
     node = manifest.nodes[node_id]
     named = {"run_id": manifest.run_id, "node_id": node_id, "role": node.role}
-    status = _object(raw / records.STATUS_FILE)
-    yield from _differ(records.STATUS_FILE, named, status)
-    yield from _differ(f"{records.MANIFEST_FILE}: plan", named, node.plan or {})
-    yield from _differ(PLAN_FILE, named, _object(raw / PLAN_FILE))
-    told = node.status or {}
-    same: dict[str, Any] = {key: told[key] for key in _SAME_AGENT if key in told}
-    yield from _differ(records.STATUS_FILE, same, status)
+    seen, status = node.status or {}, _object(raw / records.STATUS_FILE)
+    same_agent: dict[str, Any] = {key: seen[key] for key in _SAME_AGENT if key in seen}
     deployed = manifest.code_version.get("agent_sha256")
-    if deployed is not None:
-        yield from _differ(records.STATUS_FILE, {"agent_sha256": deployed}, status)
-    for run_id in _logged(raw / records.LOG_FILE):
-        if run_id != manifest.run_id:
-            yield records.LOG_FILE, "run_id", manifest.run_id, run_id
-
-
-def _differ(name: str, expected: Mapping[str, Any], got: Mapping[str, Any]) -> Iterator[Stranger]:
-    for key, value in expected.items():
-        if key in got and got[key] != value:
-            yield name, key, str(value), str(got[key])
+    for name, expected, got in (
+        (records.STATUS_FILE, named, status),
+        (f"{records.MANIFEST_FILE}: plan", named, node.plan or {}),
+        (PLAN_FILE, named, _object(raw / PLAN_FILE)),
+        (records.STATUS_FILE, same_agent, status),
+        (records.STATUS_FILE, {} if deployed is None else {"agent_sha256": deployed}, status),
+        *((records.LOG_FILE, named, {"run_id": run_id}) for run_id in _logged(raw / records.LOG_FILE)),
+    ):
+        for key, value in expected.items():
+            if key in got and got[key] != value:
+                yield name, key, str(value), str(got[key])
 
 
 def _object(file: Path) -> dict[str, Any]:
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):  # torn, or not there: that is for others to say
         return {}
-    return said if isinstance(said, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _logged(file: Path) -> list[str]:

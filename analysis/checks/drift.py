@@ -13,11 +13,12 @@ an oscillator or a server, shows in the window it falls into.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.checks.finding import Finding
+from analysis.checks.finding import ERROR, Finding
 from analysis.reference import drift
 from analysis.run import drift_limits, truth
 from node_agent.contract import records
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from analysis.reference import Reference
     from analysis.run.load import Run
+
+    Line = tuple[NDArray[np.float64], NDArray[np.float64]]  # instants and values
 
 CODE: Final = "drift-beyond-bound"
 SPAN_NS: Final = 1_000_000_000  # over shorter times the brackets of the pairs hide a rate
@@ -69,44 +72,31 @@ def least_rate(limits: Limits, ppb: int) -> float | None:
     begin = int(min(limits.upper_at[0], limits.lower_at[0]))
     length = int(max(limits.upper_at[-1], limits.lower_at[-1])) - begin
     base = int(limits.upper[0])
-    upper_at, lower_at = (limits.upper_at - begin).astype(np.float64), (limits.lower_at - begin).astype(np.float64)
-    upper, lower = (limits.upper - base).astype(np.float64), (limits.lower - base).astype(np.float64)
+    upper = ((limits.upper_at - begin).astype(np.float64), (limits.upper - base).astype(np.float64))
+    lower = ((limits.lower_at - begin).astype(np.float64), (limits.lower - base).astype(np.float64))
     if length <= 0:
         return None
+    fallen = ((lower[0], -lower[1]), (upper[0], -upper[1]))
     for count in WINDOWS:
-        for sign in (1.0, -1.0):
-            high, low = (upper, lower) if sign > 0 else (-lower, -upper)
-            high_at, low_at = (upper_at, lower_at) if sign > 0 else (lower_at, upper_at)
-            edges = np.linspace(0.0, float(length), count + 1)
-            rates = [
-                rate
-                for first, last in zip(edges[:-1], edges[1:], strict=True)
-                if (rate := _rate(high_at, high, low_at, low, first, last, ppb)) is not None
-            ]
-            if len(rates) >= max(FEWEST, SHARE * count):
-                return float(np.median(rates)) / 1e3
+        edges = np.linspace(0.0, float(length), count + 1)
+        for high, low in ((upper, lower), fallen):
+            rates = [_rate(high, low, first, last, ppb) for first, last in pairwise(edges)]
+            proved = [rate for rate in rates if rate is not None]
+            if len(proved) >= max(FEWEST, SHARE * count):
+                return float(np.median(proved)) / 1e3
     return None
 
 
-def _rate(
-    high_at: NDArray[np.float64],
-    high: NDArray[np.float64],
-    low_at: NDArray[np.float64],
-    low: NDArray[np.float64],
-    first: float,
-    last: float,
-    ppb: int,
-) -> float | None:
+def _rate(high: Line, low: Line, first: float, last: float, ppb: int) -> float | None:
     """Return the rate (ppb) that a window's bounds prove a quantity to have risen at, None if no more than ``ppb``."""
     quarter = (last - first) / 4
-    early = slice(*np.searchsorted(high_at, [first, first + quarter]))
-    late = slice(*np.searchsorted(low_at, [last - quarter, last]))
+    early = slice(*np.searchsorted(high[0], [first, first + quarter]))
+    late = slice(*np.searchsorted(low[0], [last - quarter, last]))
     if early.start == early.stop or late.start == late.stop:
         return None
-    allowed = ppb / 1e9
-    start = early.start + int(np.argmin(high[early] - allowed * high_at[early]))
-    stop = late.start + int(np.argmax(low[late] - allowed * low_at[late]))
-    rate = (low[stop] - high[start]) / (low_at[stop] - high_at[start]) * 1e9
+    start = early.start + int(np.argmin(high[1][early] - ppb / 1e9 * high[0][early]))
+    stop = late.start + int(np.argmax(low[1][late] - ppb / 1e9 * low[0][late]))
+    rate = (low[1][stop] - high[1][start]) / (low[0][stop] - high[0][start]) * 1e9
     return float(rate) if rate > ppb else None
 
 
@@ -124,7 +114,7 @@ def _by_probes(reference: Reference) -> Iterator[Finding]:
                 f"their limits allow for {ppb / 1e3:g} ppm (max_drift_ppm), {MEANS.format('one of them')}"
             )
             numbers = {"nodes": [first, second], "at_least_ppm": ppm, "allowed_ppm": ppb / 1e3, "by": "probes"}
-            yield Finding(CODE, "error", second, "", text, numbers)
+            yield Finding(CODE, ERROR, second, "", text, numbers)
 
 
 def _by_ntp(run: Run, node_id: str, ppm: float) -> Iterator[Finding]:
@@ -138,14 +128,14 @@ def _by_ntp(run: Run, node_id: str, ppm: float) -> Iterator[Finding]:
     for server, rows in good.groupby("server", observed=True):
         at, reference, bound = (rows[name].to_numpy(dtype=np.int64) for name in columns)
         offset = reference - at
-        if (found := least_rate(Limits(at, offset + bound, at, offset - bound), ppb)) is not None:
+        if (least_ppm := least_rate(Limits(at, offset + bound, at, offset - bound), ppb)) is not None:
             text = (
                 f"the answers of the NTP server {server} show this node's oscillator and the server's time apart by "
-                f"{found:.0f} ppm or more all the time: bounds allow for {ppm:g} ppm (max_drift_ppm). Either that is "
-                f"not true of this oscillator, {MEANS.format('this node')}, or the server's time runs wrong"
+                f"{least_ppm:.0f} ppm or more all the time: bounds allow for {ppm:g} ppm (max_drift_ppm). Either that "
+                f"is not true of this oscillator, {MEANS.format('this node')}, or the server's time runs wrong"
             )
-            numbers = {"server": str(server), "at_least_ppm": found, "allowed_ppm": ppm, "by": "ntp"}
-            yield Finding(CODE, "error", node_id, records.NTP, text, numbers)
+            numbers = {"server": str(server), "at_least_ppm": least_ppm, "allowed_ppm": ppm, "by": "ntp"}
+            yield Finding(CODE, ERROR, node_id, records.NTP, text, numbers)
 
 
 def _by_truth(run: Run, node_id: str, ppm: float) -> Iterator[Finding]:
@@ -172,4 +162,4 @@ def _by_truth(run: Run, node_id: str, ppm: float) -> Iterator[Finding]:
             f"none of this node's guaranteed intervals is guaranteed there"
         )
         numbers = {"worst_ppm": worst, "stretches": int(beyond.sum()), "of": len(beyond), "max_drift_ppm": ppm}
-        yield Finding(CODE, "error", node_id, "", text, numbers)
+        yield Finding(CODE, ERROR, node_id, "", text, numbers)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 Wrong = tuple[str, str, str, str]  # row, column, recorded, recomputed
+Cell = tuple[str, str, str]  # the same of a row that is known
 
 WIDER: Final = 4  # times the widest bracket of the node's clock pairs: a look's is of the same kind, and of few
 ROUNDING_NS: Final = 1  # of cells in ms with six decimals
@@ -67,7 +68,7 @@ class Looks:
     taken: Mapping[str, Stamp]
     clock: WallClock
     _read: dict[tuple[str, int], Reading] = field(default_factory=dict, init=False)
-    _said: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict, init=False)
+    _first_rows: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict, init=False)
     _walls: dict[int, int] = field(default_factory=dict, init=False)
     _holds: dict[tuple[str, str], _Hold] = field(default_factory=dict, init=False)
     _last: tuple[str, str, str] = field(default=("", "", ""), init=False)
@@ -101,13 +102,8 @@ class Looks:
         stepped = self.clock.around(done - UNSTEADY_NS, done + UNSTEADY_NS).stepped
         strange = int((~fitting & ~stepped).sum())
         if strange > max(FEW_LOOKS, len(done) // FEW_OF):
-            expected = f"as {records.CLOCK_PAIRS_FILE} shows"
-            yield (
-                records.COMMIT_WAIT_FILE,
-                "offset_ms",
-                f"another wall clock at {strange} of {len(done)} looks",
-                expected,
-            )
+            got = f"another wall clock at {strange} of {len(done)} looks"
+            yield records.COMMIT_WAIT_FILE, "offset_ms", got, f"as {records.CLOCK_PAIRS_FILE} shows"
 
     def _reading(self, source: str, done_ns: int) -> Reading:
         if (source, done_ns) not in self._read:
@@ -115,9 +111,7 @@ class Looks:
             self._read[source, done_ns] = evaluate(self.sources[source], self.samples[source].before(stamp), stamp)
         return self._read[source, done_ns]
 
-    def _reading_cells(
-        self, row: Mapping[str, str], source: str, done_ns: int, reading: Reading
-    ) -> Iterator[tuple[str, str, str]]:
+    def _reading_cells(self, row: Mapping[str, str], source: str, done_ns: int, reading: Reading) -> Iterator[Cell]:
         """Compare whether there was a reading, of which sample, how sure it was, and that all rows of a look agree."""
         status = OK if row["kind"] == records.COMMIT and row["status"] in {WAITING, GAVE_UP} else row["status"]
         cells = (status, row["offset_ms"], row["uncertainty_ms"], row["sample_id"])
@@ -134,46 +128,40 @@ class Looks:
             return
         least_ms = f"{reading.uncertainty_ns / 1e6:.6f}"  # a half-width also holds the error of the look
         if source == CHRONOTICK:
-            if row["uncertainty_ms"] != least_ms:
-                yield "uncertainty_ms", row["uncertainty_ms"], least_ms
+            yield from _other(row, uncertainty_ms=least_ms)
         elif not -ROUNDING_NS <= self._wider_ns(row, reading) <= self.most_error_ns + ROUNDING_NS:
             most_ms = f"{(reading.uncertainty_ns + self.most_error_ns) / 1e6:.6f}"
             yield "uncertainty_ms", row["uncertainty_ms"], f"{least_ms} to {most_ms}"
-        said = self._said.setdefault((source, done_ns), cells)
+        first = self._first_rows.setdefault((source, done_ns), cells)
         wall_ns = reading.est_ns - round(float(row["offset_ms"]) * 1e6)
         seen_ns = self._walls.setdefault(done_ns, wall_ns)
-        if said != cells:
-            yield "offset_ms, uncertainty_ms", ",".join(cells[1:3]), ",".join(said[1:3])
+        if first != cells:
+            yield "offset_ms, uncertainty_ms", ",".join(cells[1:3]), ",".join(first[1:3])
         elif abs(seen_ns - wall_ns) > 2 * (ROUNDING_NS + math.ulp(float(row["offset_ms"])) * 1e6):
             yield "offset_ms", row["offset_ms"], f"{(reading.est_ns - seen_ns) / 1e6:.6f}"
 
     def _wider_ns(self, row: Mapping[str, str], reading: Available) -> int:
         return round(float(row["uncertainty_ms"]) * 1e6 - reading.uncertainty_ns)
 
-    def _remeasured(self, row: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    def _remeasured(self, row: Mapping[str, str]) -> Iterator[Cell]:
         """Compare when it was due with its event's stamp (a killed agent's event may be lost), and when it was done."""
         stamp, delay_ns = self.taken.get(row["event_id"]), self._delays_ns.get(row["delay_s"])
         if delay_ns is None:
             yield "delay_s", row["delay_s"], f"one of {', '.join(self._delays_ns)}"
         elif stamp is not None and stamp.raw_ns is not None:
             due_ns = stamp.raw_ns + delay_ns
-            if str(due_ns) != row["due_raw_ns"]:
-                yield "due_raw_ns", row["due_raw_ns"], str(due_ns)
+            yield from _other(row, due_raw_ns=str(due_ns))
             if int(row["done_raw_ns"]) < due_ns:
                 yield "done_raw_ns", row["done_raw_ns"], f"{due_ns} or later"
         event, delay, done = self._last
         if (event, delay) == (row["event_id"], row["delay_s"]) and done != row["done_raw_ns"]:
             yield "done_raw_ns", row["done_raw_ns"], f"{done}, as of its other sources"
         self._last = (row["event_id"], row["delay_s"], row["done_raw_ns"])
-        for column in ("assigned_ns", "released_ns", "spins"):
-            if row[column]:
-                yield column, row[column], ""
+        yield from _other(row, assigned_ns="", released_ns="", spins="")
 
     # --- commit-wait proper -------------------------------------------------------------------------------------------
 
-    def _held(
-        self, row: Mapping[str, str], source: str, done_ns: int, reading: Reading
-    ) -> Iterator[tuple[str, str, str]]:
+    def _held(self, row: Mapping[str, str], source: str, done_ns: int, reading: Reading) -> Iterator[Cell]:
         """Compare one look of a commit-wait with the looks before it, and its ends with the reading."""
         key = (row["event_id"], source)
         hold = self._holds.get(key)
@@ -188,12 +176,8 @@ class Looks:
             yield "due_raw_ns", row["due_raw_ns"], f"{hold.next_due_ns[0]} to {hold.next_due_ns[1]}"
         elif done_ns < due:
             yield "done_raw_ns", row["done_raw_ns"], f"{due} or later"
-        waited = f"{(done_ns - hold.first_done_ns) / 1e9:.9f}"
-        if row["delay_s"] != waited:
-            yield "delay_s", row["delay_s"], waited
         hold.spins += isinstance(reading, Available)
-        if row["spins"] != str(hold.spins):
-            yield "spins", row["spins"], str(hold.spins)
+        yield from _other(row, delay_s=f"{(done_ns - hold.first_done_ns) / 1e9:.9f}", spins=str(hold.spins))
         if isinstance(reading, Available):
             yield from self._ends(row, source, done_ns, reading, hold)
         else:
@@ -201,7 +185,7 @@ class Looks:
             if (row["assigned_ns"], row["released_ns"]) != (hold.assigned, ""):
                 yield "assigned_ns", row["assigned_ns"], hold.assigned
 
-    def _begun(self, row: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    def _begun(self, row: Mapping[str, str]) -> Iterator[Cell]:
         stamp = self.taken.get(row["event_id"])
         if stamp is not None and stamp.raw_ns is not None:
             earliest = stamp.raw_ns - stamp.raw_error_ns
@@ -210,7 +194,7 @@ class Looks:
 
     def _ends(
         self, row: Mapping[str, str], source: str, done_ns: int, reading: Available, hold: _Hold
-    ) -> Iterator[tuple[str, str, str]]:
+    ) -> Iterator[Cell]:
         """Compare the assigned and the released instant with the reading's ends, and the status with the two."""
         least, most = 0, self.most_error_ns
         if source != CHRONOTICK:
@@ -220,8 +204,8 @@ class Looks:
             hold.assigned = row["assigned_ns"]
             if not row["assigned_ns"] or not least <= int(row["assigned_ns"]) - reading.latest_ns <= most:
                 yield "assigned_ns", row["assigned_ns"], f"{reading.latest_ns + least} to {reading.latest_ns + most}"
-        elif row["assigned_ns"] != hold.assigned:
-            yield "assigned_ns", row["assigned_ns"], hold.assigned
+        else:
+            yield from _other(row, assigned_ns=hold.assigned)
         if not hold.assigned:
             return
         assigned = int(hold.assigned)
@@ -231,11 +215,14 @@ class Looks:
                 yield "released_ns", row["released_ns"], f"{max(low, assigned + 1)} to {high}"
             return
         hold.next_due_ns = (next_look_ns(done_ns, assigned, high), next_look_ns(done_ns, assigned, low))
-        if row["released_ns"]:
-            yield "released_ns", row["released_ns"], ""
+        yield from _other(row, released_ns="")
         if low > assigned:
             yield "status", row["status"], OK
-        expected = GAVE_UP if hold.spins >= MAX_LOOKS else WAITING
+        else:
+            yield from _other(row, status=GAVE_UP if hold.spins >= MAX_LOOKS else WAITING)
         hold.ended = row["status"] == GAVE_UP
-        if low <= assigned and row["status"] != expected:
-            yield "status", row["status"], expected
+
+
+def _other(row: Mapping[str, str], **expected: str) -> Iterator[Cell]:
+    """Yield the cells of a row that are not what is expected in their columns."""
+    yield from ((column, row[column], text) for column, text in expected.items() if row[column] != text)

@@ -1,4 +1,4 @@
-"""What is wrong with a run's samples: answers held at a limit or served again as new ones, servers outvoted or unfit.
+"""What is wrong with a run's samples: answers held at a limit, served again as new ones, outvoted, unfit, of others.
 
 A reading of a sample moves with its stamp; what a server said is exact only in samples.csv.
 """
@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.checks.finding import Finding
-from analysis.run import drift_limits
+from analysis.checks.finding import CONTRACT, ERROR, WARNING, Finding, error
+from analysis.checks.subject import raw_file
+from analysis.run import drift_limits, load, scopes
 from node_agent.clocks.base import drift_per_ns
 from node_agent.clocks.ntp import falsetickers
 from node_agent.clocks.self_report import KISS_ENDS, KISS_RATE, describe, is_unfit
+from node_agent.contract import records
 from node_agent.contract.records import CHRONOTICK, NTP, OK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
+    from numpy.typing import NDArray
 
+    from analysis.checks.subject import Subject
     from analysis.run.load import Run
 
 MIN_ANSWERS: Final = 5  # so many answers with one number, to the ns, are no coincidence
@@ -30,7 +34,7 @@ MIN_VOTES: Final = 3  # outvoted less often, a server was late, not wrong
 
 
 def find(run: Run) -> Iterator[Finding]:
-    """Yield the findings about samples, node by node."""
+    """Yield the findings about what servers answered, node by node."""
     for node, frame in run.samples.items():
         good = frame[frame["outcome"] == OK]
         predicted = good[good["source"] == CHRONOTICK]
@@ -53,7 +57,7 @@ def _clamp(node: str, frame: pd.DataFrame) -> Iterator[Finding]:
             f"{minus:,} times in {len(offsets):,} answers and never more: a clamp at ±{limit / 1e6:g} ms, no prediction"
         )
         numbers = {"limit_ms": limit / 1e6, "answers_at_plus": plus, "answers_at_minus": minus, "of": len(offsets)}
-        yield Finding("clamped-offset", "error", node, CHRONOTICK, text, numbers)
+        yield Finding("clamped-offset", ERROR, node, CHRONOTICK, text, numbers)
 
 
 def _frozen(node: str, frame: pd.DataFrame) -> Iterator[Finding]:
@@ -61,30 +65,24 @@ def _frozen(node: str, frame: pd.DataFrame) -> Iterator[Finding]:
     columns = ["offset_ns", "sigma_ns", "raw_at_ns"]
     if not set(columns) <= set(frame.columns):
         return
-    said = frame[columns].dropna().to_numpy(dtype=np.int64)
-    if len(said) < MIN_ANSWERS:
+    answers = frame[columns].dropna().to_numpy(dtype=np.int64)
+    if len(answers) < MIN_ANSWERS:
         return
-    again = (said[1:, 0] == said[:-1, 0]) & (said[1:, 1] == said[:-1, 1]) & (said[1:, 2] > said[:-1, 2])
+    steps = np.diff(answers, axis=0)
+    again = (steps[:, 0] == 0) & (steps[:, 1] == 0) & (steps[:, 2] > 0)
     starts = np.flatnonzero(np.concatenate([[True], ~again]))
-    lengths = np.diff(np.append(starts, len(said)))
+    lengths = np.diff(np.append(starts, len(answers)))
     longest = int(lengths.argmax())
     count, first = int(lengths[longest]), int(starts[longest])
-    if count < MIN_ANSWERS:
-        return
-    span_s = float(said[first + count - 1, 2] - said[first, 2]) / 1e9
-    if span_s < MIN_ANSWERS * _usual_gap_s(said[:, 2]) / 2:
+    span_s = float(answers[first + count - 1, 2] - answers[first, 2]) / 1e9
+    if count < MIN_ANSWERS or span_s < MIN_ANSWERS * float(np.median(steps[:, 2])) / 1e9 / 2:
         return  # the same instant told again is an old answer that says so: it ages, and becomes stale
     text = (
-        f"{CHRONOTICK} gave one answer ({said[first, 0] / 1e6:.6f} ms ± {said[first, 1] / 1e6:.6f} ms) {count:,} times "
-        f"in a row, over {span_s:.1f} s, each time as if it were new: it no longer follows the clock"
+        f"{CHRONOTICK} gave one answer ({answers[first, 0] / 1e6:.6f} ms ± {answers[first, 1] / 1e6:.6f} ms) {count:,} "
+        f"times in a row, over {span_s:.1f} s, each time as if it were new: it no longer follows the clock"
     )
-    yield Finding(
-        "frozen-answers", "error", node, CHRONOTICK, text, {"answers": count, "of": len(said), "span_s": span_s}
-    )
-
-
-def _usual_gap_s(raw_at: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
-    return float(np.median(np.diff(raw_at))) / 1e9 if len(raw_at) > 1 else 0.0
+    numbers = {"answers": count, "of": len(answers), "span_s": span_s}
+    yield Finding("frozen-answers", ERROR, node, CHRONOTICK, text, numbers)
 
 
 def _falsetickers(run: Run, node: str, frame: pd.DataFrame) -> Iterator[Finding]:
@@ -95,16 +93,16 @@ def _falsetickers(run: Run, node: str, frame: pd.DataFrame) -> Iterator[Finding]
     if not {"server", *columns} <= set(frame.columns) or frame["server"].nunique() < 3:
         return
     rows = frame.dropna(subset=["server", *columns[:3]]).sort_values("raw_at_ns")
-    servers, numbers = rows["server"].tolist(), rows[columns].fillna(0).to_numpy(dtype=np.int64).tolist()
     rate, per = drift_per_ns(ppm)
     newest: dict[str, list[int]] = {}
     outvoted: dict[str, int] = {}
     votes: dict[str, int] = {}
-    for server, said in zip(servers, numbers, strict=True):
-        newest[server] = said
+    answers = rows[columns].fillna(0).to_numpy(dtype=np.int64).tolist()
+    for server, answer in zip(rows["server"].tolist(), answers, strict=True):
+        newest[server] = answer
         intervals = {}
         for name, (raw_at, reference, bound, root_delay, dispersion) in newest.items():
-            age = said[0] - raw_at
+            age = answer[0] - raw_at
             half = bound - (-root_delay // 2) + dispersion - (-age * rate // per)
             intervals[name] = (reference + age - half, reference + age + half)
         if len(intervals) < 3:
@@ -119,9 +117,8 @@ def _falsetickers(run: Run, node: str, frame: pd.DataFrame) -> Iterator[Finding]
                 f"{server} was outvoted by the other NTP servers in {count:,} of its {votes[server]:,} answers: its "
                 f"time cannot be right together with theirs"
             )
-            yield Finding(
-                "falseticker", "warning", node, NTP, text, {"server": server, "answers": count, "of": votes[server]}
-            )
+            numbers = {"server": server, "answers": count, "of": votes[server]}
+            yield Finding("falseticker", WARNING, node, NTP, text, numbers)
 
 
 def _unfit(node: str, frame: pd.DataFrame) -> Iterator[Finding]:
@@ -146,4 +143,43 @@ def _unfit(node: str, frame: pd.DataFrame) -> Iterator[Finding]:
                 f"{describe(outcome)}{then}"
             )
             numbers = {"server": server, "outcome": outcome, "answers": count, "of": len(outcomes)}
-            yield Finding("unfit-source", "warning", node, str(source), text, numbers)
+            yield Finding("unfit-source", WARNING, node, str(source), text, numbers)
+
+
+# --- whose clock they are about ---------------------------------------------------------------------------------------
+
+
+def about(subject: Subject) -> Iterator[Finding]:
+    """Yield which answers are about the server's own clock, and what that means for every number made from them.
+
+    A warning and no error: to ask a plain server is allowed, and where it runs on the node itself the two clocks are
+    one, which no run folder can tell (``scopes``). The numbers that would accuse the clock are not made, so none
+    misleads. A word that is no scope is an error.
+    """
+    for node in subject.roles:
+        file, samples = raw_file(node, records.SAMPLES_FILE), subject.raw(node, records.SAMPLES_FILE)
+        if samples is None or not {"source", "outcome", "scope", "sample_id"} <= set(samples.columns):
+            continue
+        if strange := sorted(set(samples["scope"].dropna()) - {scopes.NODE, scopes.SERVER}):
+            text = f"scope: expected {scopes.NODE}, {scopes.SERVER} or nothing, got {strange[0]!r}"
+            yield error("scope", file, text, node)
+        for source, (count, good) in scopes.counts(samples).items():
+            served, of = _readings(subject.of_node(node), samples, source)
+            text = (
+                f"{count:,} of {good:,} answers of {source} do not echo the node that asked (scope server): they "
+                f"predict the server's clock, not this node's. {served:,} of {of:,} readings rest on them: their clock "
+                "quality and releases too early are not evaluable, and orders and windows are what this node would "
+                "decide by a clock that is not its own; use a server that echoes node_id"
+            )
+            numbers = {"answers": count, "of": good, "readings": served, "of_readings": of}
+            yield Finding("server-scope", WARNING, node, source, text, numbers, CONTRACT, file)
+
+
+def _readings(frame: pd.DataFrame | None, samples: pd.DataFrame, source: str) -> tuple[int, int]:
+    """Return how many of a node's readings of a source rest on answers about the server's clock, and of how many."""
+    prefix = records.COLUMN_PREFIX.get(source, source)
+    if frame is None or prefix not in load.prefixes([frame]) or f"{prefix}_sample_id" not in frame:
+        return 0, 0
+    ids = load.plain(frame[[f"{prefix}_status", f"{prefix}_sample_id"]])
+    there: NDArray[np.bool_] = (ids[f"{prefix}_status"] == OK).fillna(value=False).to_numpy(dtype=bool)
+    return int(scopes.of_samples(samples, source, ids[f"{prefix}_sample_id"])[there].sum()), int(there.sum())

@@ -31,17 +31,17 @@ def find(run: Run, window_sizes_ms: Sequence[int]) -> Iterator[Finding]:
     if len(sent) < MIN_EVENTS:
         return
     for width_ms in window_sizes_ms:
-        found = phases(sent, width_ms * MS_NS)
-        if 2 * found >= expected(len(sent)):
+        met = phases(sent, width_ms * MS_NS)
+        if 2 * met >= expected(len(sent)):
             continue
-        count = max(1, round(found))
+        count = max(1, round(met))
         text = (
             f"the {len(sent):,} events fall on about {count} phase{'s' if count > 1 else ''} of {width_ms} ms windows "
             f"(sent at random they would on {expected(len(sent)):.0f} of {PLACES}): all rates of this width rest on "
             f"{'these' if count > 1 else 'that'}, not on {len(sent):,} trials, and depend on when the run began; send "
             f"for longer, at a rate that does not divide into the window"
         )
-        numbers = {"width_ms": width_ms, "phases": found, "expected": expected(len(sent)), "events": len(sent)}
+        numbers = {"width_ms": width_ms, "phases": met, "expected": expected(len(sent)), "events": len(sent)}
         yield Finding("aliased-windows", "warning", "", "", text, numbers)
 
 

@@ -1,1 +1,0 @@
-"""Whether the files of a run folder are as the contract says, and fit together."""

@@ -1,0 +1,305 @@
+"""What is wrong with a run's readings: which are missing, which are no measurements, and how samples serve them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+
+from analysis.checks.finding import ERROR, NOTE, SHOWN, WARNING, Finding, clock, reasons, some
+from analysis.clocks import offset_levels
+from analysis.run import load
+from analysis.run.readings import NO_STATUS
+from node_agent.contract import records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from analysis.checks.finding import Severity
+    from analysis.run.load import Run
+
+    Floats = NDArray[np.float64]
+    Wrong = Iterator[tuple[str, Severity, str, dict[str, Any]]]  # code, severity, message, numbers
+
+ROUNDING_NS: Final = 1_000  # older files round instants to 256 ns
+MIN_ANSWERS: Final = 5  # so many different answers with one uncertainty are a constant, not a coincidence
+MIN_ROWS: Final = 10
+SHARED_ROWS: Final = 20
+SHARE_NOTED: Final = 0.2  # of a node's rows on one sample
+SHARE_WARNED: Final = 0.5
+WARM_STATUSES: Final = (records.NEVER_SAMPLED, records.NOT_YET_VALID)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One source's readings on one node, in file order: its rows, and what of them are numbers (``offsets`` and on)."""
+
+    node: str
+    prefix: str
+    frame: pd.DataFrame
+    stamp: pd.Series[Any]
+    statuses: dict[str, int]
+    samples: NDArray[np.intp]  # a number for each row's sample, -1 where it names none
+    sample_names: pd.Index[Any]
+    stamps: NDArray[np.int64]
+    offsets: Floats
+    uncertainties: Floats
+    half_widths_ms: Floats
+    first_rows: NDArray[np.intp]
+
+    @property
+    def source(self) -> str:
+        """Return the source's name."""
+        return load.source_name(self.prefix)
+
+    @property
+    def known(self) -> Floats:
+        """Return the uncertainties that there are, in ms."""
+        return self.uncertainties[~np.isnan(self.uncertainties)]
+
+
+def find(run: Run) -> Iterator[Finding]:
+    """Yield the findings about readings, check by check."""
+    every = tuple(_series(run))  # made once: a long run has millions of rows
+    yield from _mixed_domains(run, every)
+    for check in CHECKS:
+        for series in every:
+            for code, severity, text, numbers in check(series):
+                yield Finding(code, severity, series.node, series.source, text, numbers)
+    yield from _one_sign(run, every)
+
+
+def _series(run: Run) -> Iterator[Series]:
+    for node, frame in run.rows_by_node().items():
+        stamp = frame[run.stamp_column(node)]
+        for prefix in load.prefixes([frame]):
+            cells = {name: frame[f"{prefix}_{name}"] for name in records.SOURCE_FIELDS if f"{prefix}_{name}" in frame}
+            rows = np.flatnonzero(cells["offset_ms"].notna().to_numpy() & stamp.notna().to_numpy())
+            half = (cells["upper_bound_ns"] - cells["lower_bound_ns"]).to_numpy(dtype=np.float64, na_value=np.nan)[rows]
+            uncertainty = cells["uncertainty_ms"].to_numpy(dtype=np.float64)[rows]
+            offsets = cells["offset_ms"].to_numpy(dtype=np.float64)[rows]
+            samples, names = pd.factorize(cells["sample_id"])
+            numbered = samples[rows]
+            yield Series(
+                node=node,
+                prefix=prefix,
+                frame=frame,
+                stamp=stamp,
+                statuses=_statuses(cells["status"]),
+                samples=samples,
+                sample_names=names,
+                stamps=stamp.to_numpy(dtype=np.int64, na_value=0)[rows],
+                offsets=offsets,
+                uncertainties=uncertainty,
+                half_widths_ms=np.where(np.isnan(half), uncertainty, half / 2e6),
+                first_rows=offset_levels.answers(offsets, None if (numbered < 0).any() else numbered),
+            )
+
+
+def _statuses(column: pd.Series[Any]) -> dict[str, int]:
+    counts = {str(name): int(count) for name, count in column.value_counts().items() if count}
+    return counts | ({NO_STATUS: missing} if (missing := int(column.isna().sum())) else {})
+
+
+# --- several nodes ----------------------------------------------------------------------------------------------------
+
+
+def _by_prefix(every: Sequence[Series]) -> dict[str, list[Series]]:
+    by_prefix: dict[str, list[Series]] = {}
+    for series in every:
+        by_prefix.setdefault(series.prefix, []).append(series)
+    return by_prefix
+
+
+def _mixed_domains(run: Run, every: Sequence[Series]) -> Iterator[Finding]:
+    coordinator = run.manifest.coordinator_id
+    for prefix, of_source in _by_prefix(every).items():
+        there = {series.node: int(series.frame[f"{prefix}_timestamp_ns"].notna().sum()) for series in of_source}
+        counts = {node: there.get(node, 0) for node in run.rows_by_node()}
+        have = [node for node, count in counts.items() if count and node != coordinator]
+        if have and not counts[coordinator]:
+            source = load.source_name(prefix)
+            text = (
+                f"{', '.join(have)} have {source} readings and the coordinator has none: a receive time of this source "
+                f"can only be compared with a send time of another clock, which mixes a corrected with an uncorrected "
+                f"time; causality is not evaluable"
+            )
+            yield Finding("mixed-domains", ERROR, coordinator, source, text, {"readings": counts})
+
+
+def _one_sign(run: Run, every: Sequence[Series]) -> Iterator[Finding]:
+    """State that all nodes lie on one side of a server, where no sample is there to tell a clock from a path delay."""
+    for prefix, of_source in _by_prefix([series for series in every if len(series.offsets)]).items():
+        source, count = load.source_name(prefix), len(of_source)
+        sampled = any(bool((frame["source"] == source).any()) for frame in run.samples.values())
+        if count < 2 or sampled or any(len(series.offsets) < MIN_ROWS for series in of_source):
+            continue
+        highest = {series.node: float(series.offsets.max()) for series in of_source}
+        lowest = {series.node: float(series.offsets.min()) for series in of_source}
+        if max(highest.values()) < 0:
+            sign, edges = "negative", highest
+        elif min(lowest.values()) > 0:
+            sign, edges = "positive", lowest
+        else:
+            continue
+        nearest = ", ".join(f"{node} {value:.3f}" for node, value in edges.items())
+        text = (
+            f"{prefix}_offset_ms is always {sign} on all {count} nodes (nearest to zero, in ms: {nearest}); "
+            f"a path delay mistaken for an offset looks like this, and without the samples (T1..T4) nothing can tell"
+        )
+        numbers = {"sign": sign, "highest_ms": highest, "lowest_ms": lowest}
+        yield Finding("one-sign-offset", WARNING, "", source, text, numbers)
+
+
+# --- which are missing ------------------------------------------------------------------------------------------------
+
+
+def _unavailable(series: Series) -> Wrong:
+    rows, statuses = len(series.frame), series.statuses
+    why = {name: count for name, count in statuses.items() if name not in {records.OK, records.NOT_CONFIGURED}}
+    if why and records.OK in statuses:
+        text = f"{series.source} has no reading in {sum(why.values()):,} of {rows:,} rows: {reasons(why)}"
+        yield "unavailable-readings", WARNING, text, {"statuses": statuses}
+    elif why:
+        text = f"{series.source} never had a reading in {rows:,} rows: {reasons(statuses)}"
+        yield "never-ready", ERROR, text, {"statuses": statuses}
+
+
+def _warm_up(series: Series) -> Wrong:
+    """Find the rows before a source had its first answer: events that were sent before the node was ready for them."""
+    status = series.frame[f"{series.prefix}_status"]
+    ready = (status == records.OK).fillna(value=False).to_numpy(dtype=np.bool_)
+    warming = int(status.iloc[: int(ready.argmax())].isin(WARM_STATUSES).sum()) if ready.any() else 0
+    if warming:
+        text = (
+            f"the first {warming:,} of {len(ready):,} rows are from before {series.source} had an answer: events were "
+            f"sent before this node was ready"
+        )
+        yield "warm-up-rows", WARNING, text, {"rows": warming, "of": len(ready)}
+
+
+# --- which are no measurements ----------------------------------------------------------------------------------------
+
+
+def _constant_uncertainty(series: Series) -> Wrong:
+    known, answers = series.known, len(series.first_rows)
+    if len(known) >= MIN_ROWS and answers >= MIN_ANSWERS and known.min() == known.max():
+        text = (
+            f"{series.prefix}_uncertainty_ms is {known[0]:g} in every one of {len(known):,} rows, over "
+            f"{answers:,} different answers: a constant, not a measurement"
+        )
+        numbers = {"value_ms": float(known[0]), "rows": len(known), "answers": answers}
+        yield "constant-uncertainty", ERROR, text, numbers
+
+
+def _placeholder_uncertainty(series: Series) -> Wrong:
+    """Find a round number (a multiple of 0.1 ms) among numbers that are not: a measurement hits one by chance only."""
+    known = series.known
+    is_round = known == np.round(known, 1)
+    if not len(known) or not is_round.any() or np.mean(is_round) > 0.5:
+        return
+    values, rows = np.unique(known[is_round & (known > 0)], return_counts=True)
+    for value, count in zip(values.tolist(), rows.tolist(), strict=True):
+        if count >= MIN_ROWS:
+            text = (
+                f"{series.prefix}_uncertainty_ms is exactly {value:g} in {count:,} of {len(known):,} rows and not "
+                f"round elsewhere (median {float(np.median(known[~is_round])):.3g}): a stand-in, no measurement"
+            )
+            numbers = {"value_ms": value, "rows": count, "of": len(known)}
+            yield "placeholder-uncertainty", WARNING, text, numbers
+
+
+def _clamps(series: Series) -> Wrong:
+    rows, clamps = len(series.offsets), offset_levels.clamps(series.offsets)
+    for clamp in clamps:
+        plus, minus = clamp.plus, clamp.minus
+        text = (
+            f"{series.prefix}_offset_ms is exactly {clamp.limit:+g} in {plus.rows:,} and exactly {-clamp.limit:+g} in "
+            f"{minus.rows:,} of {rows:,} rows (in {plus.spells} and {minus.spells} separate stretches), {clamp.near:,} "
+            f"more lie within {offset_levels.NEAR_MS * 1000:g} us of them: a clamp at ±{clamp.limit:g} ms, not a "
+            f"prediction"
+        )
+        numbers = {"limit_ms": clamp.limit, "rows_at_plus": plus.rows, "rows_at_minus": minus.rows,
+                   "rows_near": clamp.near, "of": rows}  # fmt: skip
+        yield "clamped-offset", ERROR, text, numbers
+    limits = {clamp.limit for clamp in clamps}
+    again = [spike for spike in offset_levels.spikes(series.offsets) if abs(spike.value) not in limits]
+    if again:
+        shown = ", ".join(f"{spike.value:.6g} ({spike.rows:,} rows)" for spike in again[:SHOWN])
+        text = (
+            f"{series.prefix}_offset_ms comes back to exactly the same value in separate stretches: {shown}; an old "
+            f"answer served again, or a limit"
+        )
+        repeated = {"values_ms": [spike.value for spike in again], "rows": [spike.rows for spike in again]}
+        yield "repeated-offset", WARNING, text, repeated
+
+
+def _levels(series: Series) -> Wrong:
+    widths = series.half_widths_ms[~np.isnan(series.half_widths_ms)]
+    resolution_ms = 2.0 * float(np.median(widths)) if len(widths) else 0.0
+    levels = offset_levels.levels(series.offsets, series.first_rows, resolution_ms)
+    if len(levels) < 2:
+        return
+    stretches = [
+        (levels[stretch.level].median, int(series.stamps[stretch.first]), int(series.stamps[stretch.last]))
+        for stretch in offset_levels.stretches(series.offsets, series.first_rows, levels)
+    ]
+    shown = [f"{level_ms:.1f} from {clock(first)} to {clock(last)}" for level_ms, first, last in stretches]
+    text = (
+        f"{series.prefix}_offset_ms sits at {len(levels)} levels, "
+        f"{' and '.join(f'{level.median:.2f} ms ({level.rows:,} rows)' for level in levels)}; stretches of 3 answers "
+        f"or more: {some(shown, '; ', ' stretches')} (UTC): the clock was stepped or the measurement (its path, its "
+        f"server) changed"
+    )
+    keys = ("level_ms", "from_ns", "to_ns")
+    numbers: dict[str, Any] = {
+        "levels_ms": [level.median for level in levels],
+        "rows": [level.rows for level in levels],
+        "stretches": [dict(zip(keys, stretch, strict=True)) for stretch in stretches],
+    }
+    yield "offset-levels", WARNING, text, numbers
+
+
+def _disagreeing_columns(series: Series) -> Wrong:
+    estimate, offset = (series.frame[f"{series.prefix}_{name}"] for name in ("timestamp_ns", "offset_ms"))
+    rows = offset.notna() & estimate.notna() & series.stamp.notna()
+    moved = (estimate[rows] - series.stamp[rows]).to_numpy(dtype=np.int64)
+    off = np.abs(moved - np.rint(offset[rows].to_numpy(dtype=np.float64) * 1e6).astype(np.int64))
+    wrong = int(np.count_nonzero(off > ROUNDING_NS))
+    if wrong:
+        text = (
+            f"{series.prefix}_timestamp_ns is not the stamp plus {series.prefix}_offset_ms in {wrong:,} of "
+            f"{len(off):,} rows (by up to {int(off.max()) / 1e6:.3f} ms): the two columns are of different readings"
+        )
+        yield "disagreeing-columns", ERROR, text, {"rows": wrong, "of": len(off), "max_ns": int(off.max())}
+
+
+# --- which samples served them ----------------------------------------------------------------------------------------
+
+
+def _overused(series: Series) -> Wrong:
+    served = series.samples[series.samples >= 0]
+    if not len(served):
+        return
+    counts = np.bincount(served)
+    most = int(counts.argmax())
+    rows, share = int(counts[most]), float(counts[most] / len(served))
+    if rows >= SHARED_ROWS and share > SHARE_NOTED:
+        span_ns = np.ptp(series.stamp.to_numpy(dtype=np.int64, na_value=0)[series.samples == most])
+        text = (
+            f"one sample ({series.sample_names[most]}) served {rows:,} of {len(served):,} rows, over "
+            f"{float(span_ns) / 1e9:.1f} s, and all rows rest on {len(counts):,} samples: they stand or fall together, "
+            f"and count as that few trials"
+        )
+        numbers = {"sample_id": str(series.sample_names[most]), "rows": rows, "of": len(served), "samples": len(counts)}
+        yield "overused-sample", WARNING if share > SHARE_WARNED else NOTE, text, numbers
+
+
+CHECKS: Final[tuple[Callable[[Series], Wrong], ...]] = (
+    _unavailable, _constant_uncertainty, _placeholder_uncertainty, _clamps, _levels, _disagreeing_columns, _overused,
+    _warm_up,
+)  # fmt: skip

@@ -1,0 +1,199 @@
+"""Checks on the assembled tables: their columns, what their cells may be, and the order of their rows.
+
+Every check goes on after what it found; a cell that is not there is found once, and never a crash later.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from analysis.checks.finding import error, ids, warning
+from analysis.run import load, payload_stamps, wall_clock
+from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
+from node_agent.contract import records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pandas as pd
+
+    from analysis.checks.finding import Finding
+    from analysis.checks.subject import Subject
+
+    Make = Callable[..., Finding]
+    Rule = tuple[Make, str, str, pd.Series[Any], str]
+
+ORIGINS: Final = (records.KERNEL_RX, records.KERNEL_TX, records.USER)
+KINDS: Final = (records.GUARANTEED, records.PROBABILISTIC)
+NUMBERS: Final = ("offset_ms", "uncertainty_ms", "timestamp_ns", "lower_bound_ns", "upper_bound_ns", "age_ms")
+
+
+def find(subject: Subject) -> Iterator[Finding]:
+    """Yield what is off in the columns, the cells and the order of every node's table."""
+    imported = subject.manifest is not None and subject.manifest.imported is not None
+    for node_id, role in subject.roles.items():
+        table, file = subject.of_node(node_id), subject.file_of(node_id)
+        if table is None:
+            continue
+        yield from columns(file, table, _expected(role, table, subject.manifest), node_id)
+        stamp = "send" if role == "coordinator" else "receive"
+        if table.empty:
+            yield error("cells", file, "no rows", node_id)
+        if "node_id" in table and (strangers := sorted(set(table["node_id"].dropna()) - {node_id})):
+            text = f"expected node_id {node_id!r} in every row, got {strangers[0]!r}"
+            yield error("cells", file, text, node_id)
+        for of, column in _required(stamp, imported=imported):
+            if column in table and (empty := int(table[column].isna().sum())):
+                yield of("cells", file, f"{empty:,} rows without {column}", node_id, rows=empty)
+        rules = [*_stamps(table, stamp, imported=imported)]
+        rules += [rule for prefix in load.prefixes([table]) for rule in _readings(table, prefix)]
+        for of, code, source, hits, what in rules:
+            wrong = hits.astype("boolean").fillna(value=False).to_numpy(dtype=bool)
+            if rows := int(np.count_nonzero(wrong)):
+                text = f"{what} in {rows:,} of {len(table):,} rows{_which(table[wrong])}"
+                yield of(code, file, text, node_id, source, rows=rows)
+        for of, text in _order(table, stamp, subject.pairs(node_id)):
+            yield of("order", file, text, node_id)
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def columns(file: str, table: pd.DataFrame, expected: Sequence[str], node_id: str) -> Iterator[Finding]:
+    """Compare a table's columns with the contract's, in order."""
+    got = [str(column) for column in table.columns]
+    missing = [column for column in expected if column not in got]
+    unknown = [column for column in got if column not in expected]
+    if missing:
+        yield error("columns", file, f"expected the columns {', '.join(missing)}, which are not there", node_id)
+    if unknown:
+        yield warning("columns", file, f"got columns that nobody defined: {', '.join(unknown)}", node_id)
+    if not missing and not unknown and got != list(expected):
+        place = next(place for place, (a, b) in enumerate(zip(got, expected, strict=True)) if a != b)
+        text = f"columns out of order: expected {expected[place]!r}, got {got[place]!r}"
+        yield warning("columns", file, text, node_id)
+
+
+def _expected(role: str, table: pd.DataFrame, manifest: records.Manifest | None) -> tuple[str, ...]:
+    prefixes = tuple(dict.fromkeys((*records.SOURCE_PREFIXES, *load.prefixes([table]))))
+    if role == "coordinator":
+        return records.events_columns(role, prefixes)
+    return records.worker_columns(_delays_s(table, manifest), prefixes)
+
+
+def _delays_s(table: pd.DataFrame, manifest: records.Manifest | None) -> list[float]:
+    if manifest is not None and manifest.imported is None:
+        try:
+            return [float(delay) for delay in manifest.config["worker"]["timing"]["commit_wait_delays"]]
+        except (KeyError, TypeError, ValueError):  # a hand-made manifest: the columns speak for themselves
+            pass
+    pattern = re.compile(re.escape(records.delay_column(0)).replace("0s", "([0-9.]+)s"))
+    return [float(match[1]) for column in table.columns if (match := pattern.fullmatch(str(column)))]
+
+
+# --- cells ------------------------------------------------------------------------------------------------------------
+
+
+def _required(stamp: str, *, imported: bool) -> list[tuple[Make, str]]:
+    """Return which columns have a cell in every row; an imported table has no raw stamps."""
+    always = [(error, "event_id"), (error, "sequence_number"), (error, f"{stamp}_time_ns")]
+    return always if imported else [*always, (warning, f"{stamp}_raw_ns"), (warning, f"{stamp}_origin")]
+
+
+def _stamps(table: pd.DataFrame, stamp: str, *, imported: bool) -> Iterator[Rule]:
+    """Yield the rules for stamps: how bad, of which kind and source, the rows that break it, and what is wrong."""
+    for name in (f"{stamp}_time_ns", "planned_send_time_ns", "coordinator_send_time_ns"):
+        if name in table:
+            inside = table[name].between(EARLIEST_NS, LATEST_NS).fillna(value=True)
+            yield warning, "cells", "", ~inside, f"{name} is not in ns since 1970 between 2000 and 2100"
+    if imported:
+        return
+    if (name := f"{stamp}_origin") in table:
+        yield error, "cells", "", _none_of(table[name], ORIGINS), f"{name} is none of {', '.join(ORIGINS)}"
+    for name in (f"{stamp}_raw_ns", f"{stamp}_raw_error_ns"):
+        if name in table:
+            yield error, "cells", "", table[name] < 0, f"{name} is negative"
+
+
+def _readings(table: pd.DataFrame, prefix: str) -> Iterator[Rule]:
+    """Yield the rules for one source's cells, likewise."""
+    source, cells = load.source_name(prefix), {name: table[f"{prefix}_{name}"] for name in records.SOURCE_FIELDS
+                                               if f"{prefix}_{name}" in table}  # fmt: skip
+    status, est = cells["status"], cells["timestamp_ns"]
+    is_ok = (status == records.OK).fillna(value=False)
+    numbers = ~np.logical_and.reduce([cells[name].isna().to_numpy() for name in NUMBERS if name in cells])
+    yield error, "cells", source, status.isna(), f"no {prefix}_status"
+    yield error, "cells", source, is_ok & est.isna(), f"{prefix}_status is ok and there is no {prefix}_timestamp_ns"
+    yield error, "cells", source, ~is_ok & numbers, f"{prefix}_status is not ok and yet there are numbers"
+    for name in ("uncertainty_ms", "age_ms"):
+        if name in cells:
+            yield error, "cells", source, cells[name] < 0, f"{prefix}_{name} is negative"
+    if (level := cells.get("level")) is not None:
+        yield error, "cells", source, (level <= 0) | (level > 1), f"{prefix}_level is not in (0, 1]"
+    if (kind := cells.get("kind")) is not None:
+        yield error, "cells", source, _none_of(kind, KINDS), f"{prefix}_kind is none of {', '.join(KINDS)}"
+    if {"lower_bound_ns", "upper_bound_ns"} <= set(cells):
+        low, high = cells["lower_bound_ns"], cells["upper_bound_ns"]
+        outside = f"{prefix}: the estimate is outside its bounds"
+        yield error, "disordered-bounds", source, (low > est) | (est > high), outside
+        yield error, "cells", source, is_ok & (low.isna() != high.isna()), f"{prefix}: one bound of two"
+
+
+def _none_of(cells: pd.Series[Any], words: Sequence[str]) -> pd.Series[Any]:
+    return cells.notna() & ~cells.isin(words)
+
+
+def _which(rows: pd.DataFrame) -> str:
+    events = rows["event_id"].dropna() if "event_id" in rows else ()
+    return f" (event {ids(set(events))})" if len(events) else ""
+
+
+# --- order ------------------------------------------------------------------------------------------------------------
+
+
+def _order(table: pd.DataFrame, stamp: str, pairs: pd.DataFrame | None) -> Iterator[tuple[Make, str]]:
+    """Check the rows' order, which is the raw oscillator's: a wall clock may have been set back."""
+    if stamp == "send":
+        if "sequence_number" in table:
+            backwards = int((table["sequence_number"].dropna().astype("int64").diff() < 0).sum())
+            if backwards:
+                yield error, f"sequence_number goes back {backwards:,} times; rows are in sending order"
+        if text := _planned(table, pairs):
+            yield error, f"planned_send_time_ns goes back {text} on the raw oscillator"
+        elif text := _backwards(table, "planned_send_time_ns", ""):
+            yield warning, f"planned_send_time_ns goes back {text}"
+    for column in (f"{stamp}_raw_ns", f"{stamp}_time_ns"):
+        if text := _backwards(table, column, f"{stamp}_raw_error_ns"):
+            yield warning, f"{column} goes back {text}"
+
+
+def _planned(table: pd.DataFrame, pairs: pd.DataFrame | None) -> str:
+    """Say how planned instants go back. They are wall instants, each of which is a range on the raw oscillator."""
+    needed = ["planned_send_time_ns", "send_time_ns", "send_raw_ns"]
+    if not set(needed) <= set(table.columns) or not len(known := table.dropna(subset=needed)):
+        return ""
+    planned, wall, raw = (known[name].to_numpy(dtype=np.int64) for name in needed)
+    set_back, set_forward = payload_stamps.around_sends(known, wall_clock.of_sends(pairs, known))
+    slack = known["send_raw_error_ns"].fillna(0).to_numpy(dtype=np.int64) if "send_raw_error_ns" in known else 0
+    middle = planned - (wall - raw)
+    earliest, latest = middle - set_back - slack, middle + set_forward + slack
+    return _times(latest[1:] - earliest[:-1])
+
+
+def _backwards(table: pd.DataFrame, column: str, error_column: str) -> str:
+    """Say how stamps are earlier than the row before by more than what the two stamps are unsure about."""
+    if column not in table:
+        return ""
+    known = table[table[column].notna()] if table[column].isna().any() else table
+    stamps = known[column].to_numpy(dtype=np.int64)
+    slack = known[error_column].to_numpy(dtype=np.int64, na_value=0) if error_column in known else 0 * stamps
+    return _times(np.diff(stamps) + slack[1:] + slack[:-1])
+
+
+def _times(steps: np.ndarray[Any, np.dtype[np.int64]]) -> str:
+    """Count the steps back, in words; ns."""
+    back = steps[steps < 0]
+    return f"{len(back):,} times, by up to {-int(back.min()) / 1e6:.3f} ms" if len(back) else ""
