@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis import output, registry
 from analysis.analyses import causality, dashboard
-from analysis.checks import integrity
+from analysis.checks.files import integrity
 from analysis.figures import drawing
 from analysis.imported import older_format
 from analysis.questions.windows import WINDOW_SIZES_MS

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.checks import tables
+from analysis.checks.files import tables
 from analysis.checks.finding import error, warning
 from analysis.checks.subject import raw_file
 from analysis.run import wall_clock

@@ -16,7 +16,8 @@ from dataclasses import dataclass, fields
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.checks import identity, integrity, replayed_samples, replayed_waits
+from analysis.checks import replayed_samples, replayed_waits
+from analysis.checks.files import identity, integrity
 from analysis.checks.finding import error, one_line, warning
 from analysis.checks.subject import UNFIT
 from analysis.errors import AnalysisError

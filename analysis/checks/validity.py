@@ -9,20 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analysis.checks import (
-    drift,
-    events,
-    integrity,
-    manifest,
-    probes,
-    readings,
-    replay,
-    samples,
-    tables,
-    ties,
-    wall_clocks,
-    windows,
-)  # fmt: skip
+from analysis.checks import drift, events, probes, readings, replay, samples, wall_clocks, windows
+from analysis.checks.files import integrity, manifest, tables, ties
 from analysis.checks.finding import ERROR, NOTE, WARNING, Finding, error, one_line
 from analysis.checks.subject import UNFIT, of_run
 from analysis.questions.windows import WINDOW_SIZES_MS

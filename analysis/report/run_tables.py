@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.checks import integrity
+from analysis.checks.files import integrity
 from analysis.stats import rates
 from analysis.tables import counted, markdown, share
 

@@ -11,7 +11,7 @@ import pytest
 
 from analysis import __main__ as command
 from analysis import pipeline
-from analysis.checks import integrity
+from analysis.checks.files import integrity
 from analysis.figures import drawing
 from analysis.run.hashing import HashedFile
 from analysis.simulation.simulate import simulate

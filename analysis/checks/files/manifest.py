@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from analysis.checks import identity
+from analysis.checks.files import identity
 from analysis.checks.finding import NOTE, WARNING, Finding, error, reasons, warning
 from analysis.checks.subject import raw_file
 from node_agent.contract import records

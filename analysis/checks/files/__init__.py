@@ -1,0 +1,1 @@
+"""What the files of a run folder must be, whatever they say of clocks."""
