@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from analysis import pipeline
+from analysis import tables as cells
 from analysis.checks import replay, validity
 from analysis.checks.finding import CONTRACT
 from analysis.checks.validate import validate
-from analysis.report import cells
 from analysis.run import load
 from analysis.simulation.simulate import simulate
 from node_agent.contract import records
