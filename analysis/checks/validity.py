@@ -37,7 +37,7 @@ def of(subject: Subject) -> list[Finding]:
 def find(
     run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, reference: Reference | None = None
 ) -> list[Finding]:
-    """Return what is wrong with a loaded run, worst first; no file is read for it.
+    """Return what is wrong with a loaded run, worst first; no table is read for it.
 
     ``window_sizes_ms``: the widths of the windows that are judged, which the sending schedule may not suit.
     ``reference``: what the probes say, where it was built.
