@@ -108,8 +108,8 @@ class SourceKind(Generic[Plan]):
         if self.name in clocks.others:
             plan: Plan = build(self.plan_type, clocks.others[self.name], f"plan.clocks.others.{self.name}")
             return plan
-        found = getattr(clocks, self.name, None)
-        return found if isinstance(found, self.plan_type) else None
+        field = getattr(clocks, self.name, None)
+        return field if isinstance(field, self.plan_type) else None
 
 
 def no_traffic(_node_id: str, _samples: Sequence[Sample]) -> Traffic:

@@ -63,5 +63,6 @@ class Asker:
 
 def askers(kind: SourceKind[Any], plan: Any, setting: Setting) -> Sequence[Asker]:
     """Return the askers of one kind, one per server of its plan."""
-    made: Sequence[Asker] = importlib.import_module(f"node_agent.exchange.{kind.name}").askers(plan, setting)
-    return made
+    module = importlib.import_module(f"node_agent.exchange.{kind.name}")
+    servers: Sequence[Asker] = module.askers(plan, setting)
+    return servers
