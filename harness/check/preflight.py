@@ -36,7 +36,6 @@ class NodeCheck:
     role: str
     host: str
     python: str | None = None
-    kernel: str | None = None
     clock_source: str | None = None
     disk_free_bytes: int | None = None
     listen: str | None = None
@@ -137,7 +136,6 @@ def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worke
             role=row.role,
             host=row.host,
             python=facts["python"],
-            kernel=facts["kernel"],
             clock_source=facts["clock_source"],
             disk_free_bytes=facts["disk_free_bytes"],
             listen=f"{listen['host']}:{listen['port']}" if listen["port"] else listen["host"],
