@@ -134,12 +134,12 @@ class RunDisplay:
             table.add_column(name, justify="right" if name in COUNTED else "left", overflow="fold")
         for node_id, view in views.items():
             table.add_row(*(Text(cell) for cell in _live_row(node_id, view, kinds)))
-        remarks = [Text(f"{node_id}: {said}") for node_id, view in views.items() if (said := _remark(view))]
+        remarks = [Text(f"{node_id}: {remark}") for node_id, view in views.items() if (remark := _remark(view))]
         over = bool(views) and all(view.over for view in views.values())
         share = 1 - self.left_s() / self._planned_s if self._planned_s and not over else 1.0
-        told = "finished" if over else f"{self.left_s():.0f} s left"
+        words = "finished" if over else f"{self.left_s():.0f} s left"
         bar = Table.grid(padding=(0, 1))
-        bar.add_row(ProgressBar(total=1.0, completed=share, width=40), Text(f"{share:.0%}, {told}"))
+        bar.add_row(ProgressBar(total=1.0, completed=share, width=40), Text(f"{share:.0%}, {words}"))
         return Group(table, *remarks, bar)
 
     def _lines(self, views: Mapping[str, NodeView]) -> None:
@@ -157,13 +157,13 @@ def _counts(view: NodeView) -> str:
     if view.status is None:
         return view.problem or "no status yet"
     counts = view.status.counts
-    told = [f"{name}={counts[name]}" for name in COUNTED if name in counts]
-    told += [
+    words = [f"{name}={counts[name]}" for name in COUNTED if name in counts]
+    words += [
         f"{kind.prefix}={_reading(view.status.sources[kind.name], 'ms')}"
         for kind in KINDS
         if kind.name in view.status.sources
     ]
-    return " ".join([*told, *view.status.waiting_for])
+    return " ".join([*words, *view.status.waiting_for])
 
 
 def _live_row(node_id: str, view: NodeView, kinds: Sequence[SourceKind[Any]]) -> list[str]:

@@ -179,8 +179,8 @@ class Coordinator:
             while silent and (wait_s := ask_again - time.monotonic()) > 0:
                 select.select([self._sock], [], [], wait_s)
                 self._collect_stamps()
-                while (got := kernel_stamps.receive(self._sock, _PAYLOAD_BYTES)) is not None:
-                    opened = self._wire.open(got.data)
+                while (datagram := kernel_stamps.receive(self._sock, _PAYLOAD_BYTES)) is not None:
+                    opened = self._wire.open(datagram.data)
                     if isinstance(opened, wire.Control) and opened.kind == answer:
                         silent.pop(str(opened.fields.get("node_id")), None)
             self._keep_pairs(self._node.clock.pair())

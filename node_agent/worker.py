@@ -136,13 +136,13 @@ class Worker:
 
     def _drain(self) -> list[_WakeUp]:
         try:
-            found = [self._queue.get(timeout=_WAKE_UP_MS / 1000)]
+            wake_ups = [self._queue.get(timeout=_WAKE_UP_MS / 1000)]
         except queue.Empty:
             return []
         time.sleep(_GATHER_S)  # judging in batches leaves the interpreter to the receive path in between
-        while len(found) < _BATCH and not self._queue.empty():
-            found.append(self._queue.get_nowait())  # this thread is the only one that takes
-        return found
+        while len(wake_ups) < _BATCH and not self._queue.empty():
+            wake_ups.append(self._queue.get_nowait())  # this thread is the only one that takes
+        return wake_ups
 
     def _judge_one(
         self, datagram: Datagram, pair: ClockPair, by: Anchor, lines: list[str], due: list[tuple[int, int]]

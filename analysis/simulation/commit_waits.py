@@ -90,7 +90,9 @@ class Waits:
         rows: list[tuple[int, str]] = []
         for name in self._asked:
             rows.extend(
-                self._looks([Hold(one, name, raw_ns + by) for (one, raw_ns), by in zip(chosen, late, strict=True)])
+                self._looks(
+                    [Hold(event_id, name, raw_ns + by) for (event_id, raw_ns), by in zip(chosen, late, strict=True)]
+                )
             )
         rows.sort(key=lambda row: row[0])
         return (text for _done, text in rows)

@@ -88,13 +88,13 @@ def _record_broadcast(world: World, place: int, asked: dict[str, Asked], run_dir
     ):
         waits = commit_waits.Waits(world, place, asked, later)
         for first, end in world.chunks():
-            made = world.sends(first, end)
+            sent = world.sends(first, end)
             dice = world.dice("sends", first, 1)
-            stamps = [clock.stamps(left, dice) for left in made.left]
+            stamps = [clock.stamps(left, dice) for left in sent.left]
             stamped = [list(map(stamp_cells, column.each(records.KERNEL_TX))) for column in stamps]
-            begun = clock.wall(made.begun)
-            planned = begun - (made.begun - made.planned)
-            ids = (made.sequence + 1).tolist()
+            begun = clock.wall(sent.begun)
+            planned = begun - (sent.begun - sent.planned)
+            ids = (sent.sequence + 1).tolist()
             events(
                 f"{event},{event - 1},{plan},{cells},{delay},{_source_cells(asked, stamp, gone)},{everyone},"
                 for event, plan, cells, stamp in zip(
@@ -106,7 +106,7 @@ def _record_broadcast(world: World, place: int, asked: dict[str, Asked], run_dir
                 for row, event in enumerate(ids)
                 for (_number, name), column in zip(world.workers, stamped, strict=True)
             )
-            waits.write(made.sequence + 1, stamps[0])
+            waits.write(sent.sequence + 1, stamps[0])
             counts["sent"] += len(ids)
         counts["remeasured"] = waits.done
     shutil.copyfile(folder / records.EVENTS_FILE, run_dir / records.COORDINATOR_FILE)
@@ -130,19 +130,19 @@ def _record_receipts(world: World, place: int, asked: dict[str, Asked], run_dir:
         table(folder / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS) as later,
     ):
         waits = commit_waits.Waits(world, place, asked, later)
-        for got in receipts(world, place):
-            columns = (got.sequence.tolist(), got.payload.tolist(), got.stamps.each(records.KERNEL_RX))
+        for received in receipts(world, place):
+            columns = (received.sequence.tolist(), received.payload.tolist(), received.stamps.each(records.KERNEL_RX))
             rows = [
                 f"{number + 1},{node_id},{number},{payload},{stamp_cells(stamp)},{_source_cells(asked, stamp, gone)}"
                 for number, payload, stamp in zip(*columns, strict=True)
             ]
             events(rows)
-            claimed = waits.write(got.sequence + 1, got.stamps)
+            claimed = waits.write(received.sequence + 1, received.stamps)
             assembled(",".join(parts) for parts in zip(rows, *claimed, strict=True))
             counts["received"] += len(rows)
-            counts["lost"] += got.lost
-            counts["duplicate"] += got.copies
-            counts["unusable_stamps"] += int((~got.stamps.usable).sum())
+            counts["lost"] += received.lost
+            counts["duplicate"] += received.copies
+            counts["unusable_stamps"] += int((~received.stamps.usable).sum())
         counts["remeasured"] = waits.done
     other = world.scenario.second_coordinator
     if other is not None:
@@ -166,18 +166,18 @@ def receipts(world: World, place: int) -> Iterator[Receipts]:
     pieces = world.chunks()
     for number, (first, end) in enumerate(pieces):
         dice = world.dice("receipts", place, first)
-        made = world.sends(first, end)
+        sent = world.sends(first, end)
         count = end - first
         arrived = np.maximum.accumulate(
-            np.maximum(made.left[place - 1] + world.delays(0, place, count, dice), last + 1)
+            np.maximum(sent.left[place - 1] + world.delays(0, place, count, dice), last + 1)
         )
         last = int(arrived[-1])
         late = dice.random(count) < network.reordered
         arrived = arrived + np.where(late, round(network.late_ms * 1e6), 0)
         kept = dice.random(count) >= network.loss
         copies = int((dice.random(count) < network.duplicates)[kept].sum())
-        payload = world.oscillators[0].wall(made.begun)
-        held = np.concatenate([carried, np.array([arrived, made.sequence, payload])[:, kept]], axis=1)
+        payload = world.oscillators[0].wall(sent.begun)
+        held = np.concatenate([carried, np.array([arrived, sent.sequence, payload])[:, kept]], axis=1)
         held = held[:, np.argsort(held[0], kind="stable")]
         until = held.shape[1]
         if number + 1 < len(pieces):

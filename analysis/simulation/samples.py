@@ -59,15 +59,15 @@ def _asked_at(world: World, interval_s: float, offset_s: float, dice: Generator)
 
 
 def _ntp(world: World, place: int, server: int) -> Iterator[Sample]:
-    dice, told = world.dice("ntp", place, server), world.scenario.ntp
+    dice, ntp = world.dice("ntp", place, server), world.scenario.ntp
     left = _asked_at(world, world.scenario.timing.ntp_query_interval, 0.01 * (server + 1), dice)
-    received = left + delay_of(told.out, len(left), dice)
+    received = left + delay_of(ntp.out, len(left), dice)
     answered = received + dice.integers(8_000, 60_000, len(left))
     arrived = answered + _way_back(world, answered, dice)
     error = _error_of_server(world, server, received)
-    root_delay_ns, dispersion_ns = round(told.root_delay_ms * 1e6), round(told.root_dispersion_ms * 1e6)
+    root_delay_ns, dispersion_ns = round(ntp.root_delay_ms * 1e6), round(ntp.root_dispersion_ms * 1e6)
     departed, came = world.oscillators[place].stamps(left, dice), world.oscillators[place].stamps(arrived, dice)
-    address, limit_ppm = told.servers[server], world.scenario.max_drift_ppm
+    address, limit_ppm = ntp.servers[server], world.scenario.max_drift_ppm
     clock = world.oscillators[place]
     columns = (received + error, answered + error, clock.raw(left), clock.raw(arrived))
     for t2, t3, before, after, departure, arrival in zip(
@@ -105,33 +105,33 @@ def _error_of_server(world: World, server: int, true_ns: Ints) -> Ints:
 
 
 def _chronotick(world: World, place: int) -> Iterator[Sample]:
-    dice, told = world.dice("chronotick", place), world.scenario.chronotick
+    dice, behaviour = world.dice("chronotick", place), world.scenario.chronotick
     node_id, clock = world.node_ids[place], world.oscillators[place]
     asked = _asked_at(world, world.scenario.timing.chronotick_query_interval, 0.1, dice)
     took = (_HTTP_NS + dice.exponential(300_000, len(asked))).astype(np.int64)
     bracket = dice.integers(60, 400, len(asked))
-    sigma_ms = dice.uniform(*told.sigma_us, len(asked)) / 1e3
+    sigma_ms = dice.uniform(*behaviour.sigma_us, len(asked)) / 1e3
     wall = clock.wall(asked)
     about_server = asked >= _own_clock_from(world)
     offset_ms = np.where(about_server, 0.0, (asked - wall) / 1e6) + dice.normal(0.0, 1.0, len(asked)) * sigma_ms
-    begins = EPOCH_NS + round(world.at_s(told.at) * 1e9)
+    begins = EPOCH_NS + round(world.at_s(behaviour.at) * 1e9)
     kept: dict[str, Any] | None = None
     raw = (clock.raw(asked), clock.raw(asked + took))
     for true_ns, raw1, raw4, wall1, half, offset, sigma, own in zip(
         *(column.tolist() for column in (asked, *raw, wall, bracket, offset_ms, sigma_ms, about_server)), strict=True
     ):
-        said: dict[str, Any] = {
+        answer: dict[str, Any] = {
             "offset_ms": offset, "uncertainty_ms": sigma, "node_id": node_id, "prediction_time_ns": wall1,
             "model": "simulated",
         }  # fmt: skip
-        if told.misbehave in {"stale", "frozen"}:
+        if behaviour.misbehave in {"stale", "frozen"}:
             if kept is None or true_ns < begins:
-                kept = said
-            said = dict(kept) if told.misbehave == "stale" else {**kept, "prediction_time_ns": wall1}
+                kept = answer
+            answer = dict(kept) if behaviour.misbehave == "stale" else {**kept, "prediction_time_ns": wall1}
         if own:
-            said = {key: value for key, value in said.items() if key not in {"node_id", "prediction_time_ns"}}
-        said = _misbehaved(told, said)
-        payload = json.dumps(said, separators=(",", ":"))
+            answer = {key: value for key, value in answer.items() if key not in {"node_id", "prediction_time_ns"}}
+        answer = _misbehaved(behaviour, answer)
+        payload = json.dumps(answer, separators=(",", ":"))
         parsed = chronotick.parse(payload, node_id)
         if isinstance(parsed, chronotick.BadAnswer):
             raise TypeError(f"a simulated answer must parse, got {parsed.outcome} for {payload}")
@@ -149,12 +149,15 @@ def _own_clock_from(world: World) -> int:
     return EPOCH_NS + (round(world.at_s(at) * 1e9) if at > 0 else 0)
 
 
-def _misbehaved(told: ChronoTick, said: dict[str, Any]) -> dict[str, Any]:
+def _misbehaved(behaviour: ChronoTick, answer: dict[str, Any]) -> dict[str, Any]:
     """Return what the server claims instead of what it knows."""
-    if told.misbehave == "overconfident":
-        return {**said, "uncertainty_ms": said["uncertainty_ms"] / told.amount}
-    if told.misbehave == "biased":
-        return {**said, "offset_ms": said["offset_ms"] + told.amount}
-    if told.misbehave == "clamped":
-        return {**said, "offset_ms": math.copysign(min(abs(said["offset_ms"]), told.amount), said["offset_ms"])}
-    return said
+    if behaviour.misbehave == "overconfident":
+        return {**answer, "uncertainty_ms": answer["uncertainty_ms"] / behaviour.amount}
+    if behaviour.misbehave == "biased":
+        return {**answer, "offset_ms": answer["offset_ms"] + behaviour.amount}
+    if behaviour.misbehave == "clamped":
+        return {
+            **answer,
+            "offset_ms": math.copysign(min(abs(answer["offset_ms"]), behaviour.amount), answer["offset_ms"]),
+        }
+    return answer

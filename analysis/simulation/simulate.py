@@ -48,16 +48,16 @@ def simulate(
     Without ``rate_hz`` the scenario's own rate holds. Equal arguments make equal files. Raises UsageError for a
     scenario that is none, a size that cannot be, and a name that is none or taken.
     """
-    told = scenarios.read(scenario) if isinstance(scenario, str) else scenario
-    size = Size(nodes, events, told.rate_hz if rate_hz is None else rate_hz, seed)
-    name = experiment or f"{SIMULATED}-{told.name}-{events}x{nodes - 1}-{seed}"
+    played = scenarios.read(scenario) if isinstance(scenario, str) else scenario
+    size = Size(nodes, events, played.rate_hz if rate_hz is None else rate_hz, seed)
+    name = experiment or f"{SIMULATED}-{played.name}-{events}x{nodes - 1}-{seed}"
     if not is_experiment_name(name):
         raise UsageError(f"experiment name: expected {FORM}, got {name!r}")
     path = results / name
     if path.exists():
         raise UsageError(f"experiment {name}: expected a new name, got one that has {path}")
-    _check_jumps(told, nodes)
-    world = World(told, size, name)
+    _check_jumps(played, nodes)
+    world = World(played, size, name)
     results.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=results, prefix=f".{name}."))
     try:
@@ -75,10 +75,10 @@ def simulate(
     return path
 
 
-def _check_jumps(told: Scenario, nodes: int) -> None:
-    for jump in (*told.wall_steps, *told.raw_steps):
+def _check_jumps(played: Scenario, nodes: int) -> None:
+    for jump in (*played.wall_steps, *played.raw_steps):
         if jump.node >= nodes:
-            raise UsageError(f"nodes: expected more than {jump.node}, whose clock jumps in {told.name}, got {nodes}")
+            raise UsageError(f"nodes: expected more than {jump.node}, whose clock jumps in {played.name}, got {nodes}")
 
 
 def _record_all(world: World, folder: Path) -> list[dict[str, Any]]:
@@ -133,7 +133,7 @@ def _manifest(world: World, statuses: list[dict[str, Any]]) -> records.Manifest:
 
 def _config(world: World) -> dict[str, Any]:
     """Return the configuration in the shape of a real run's, and besides under ``scenario`` what was simulated."""
-    told, timing = world.scenario, world.scenario.timing
+    played, timing = world.scenario, world.scenario.timing
     gap_s = world.broadcast.delays_ms[0] / 1e3
     return {
         "cluster": {
@@ -143,7 +143,7 @@ def _config(world: World) -> dict[str, Any]:
                 {"id": name, "host": world.address(place), "role": "worker" if place else "coordinator"}
                 for place, name in enumerate(world.node_ids)
             ],
-            "ntp_server": list(told.ntp.servers),
+            "ntp_server": list(played.ntp.servers),
             "chronotick_server": CHRONOTICK_SERVER,
         },
         "coordinator": {
@@ -160,11 +160,11 @@ def _config(world: World) -> dict[str, Any]:
             "chronotick": {
                 "mode": "interval",
                 "use_dual_model": True,
-                "uncertainty_multiplier": told.uncertainty_multiplier,
+                "uncertainty_multiplier": played.uncertainty_multiplier,
             },
-            "clocks": {"max_drift_ppm": told.max_drift_ppm, "required": ["ntp", "chronotick"], "chrony": None},
+            "clocks": {"max_drift_ppm": played.max_drift_ppm, "required": ["ntp", "chronotick"], "chrony": None},
         },
-        "scenario": {**told.model_dump(mode="json"), "seed": world.size.seed, "rate_hz": world.size.rate_hz},
+        "scenario": {**played.model_dump(mode="json"), "seed": world.size.seed, "rate_hz": world.size.rate_hz},
     }
 
 

@@ -33,7 +33,6 @@ class NodeCheck:
     role: str
     host: str
     python: str | None = None
-    kernel: str | None = None
     clock_source: str | None = None
     disk_free_bytes: int | None = None
     listen: str | None = None
@@ -109,15 +108,15 @@ def check(cluster: Cluster, agent: Agent, coordinator: CoordinatorConfig, worker
     return Preflight(tuple(rows), addresses)
 
 
-def _judged(row: NodeCheck, said: dict[str, Any], cluster: ClusterConfig, worker: WorkerConfig) -> NodeCheck:
+def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worker: WorkerConfig) -> NodeCheck:
     """Read a node's answer and say what is wrong with it. Raises RemoteCommandError for an answer of another shape."""
     try:
-        listen, probes = said["listen"], said["probes"]
-        sources = {kind.name: tuple(SourceCheck(**answer) for answer in said["sources"][kind.name]) for kind in KINDS}
+        listen, probes = facts["listen"], facts["probes"]
+        sources = {kind.name: tuple(SourceCheck(**answer) for answer in facts["sources"][kind.name]) for kind in KINDS}
         problems: list[str] = []
         problems += [f"{row.node_id}: {port['problem']}" for port in (listen, probes) if port and not port["free"]]
-        if said["disk_free_bytes"] < LEAST_FREE_BYTES:
-            free = f"{said['disk_free_bytes'] / 1e6:.0f} MB"
+        if facts["disk_free_bytes"] < LEAST_FREE_BYTES:
+            free = f"{facts['disk_free_bytes'] / 1e6:.0f} MB"
             problems.append(f"{row.node_id}: disk: expected {LEAST_FREE_BYTES / 1e6:.0f} MB free, got {free}")
         for kind in KINDS:
             if kind.name in worker.clocks.required:
@@ -128,10 +127,9 @@ def _judged(row: NodeCheck, said: dict[str, Any], cluster: ClusterConfig, worker
             node_id=row.node_id,
             role=row.role,
             host=row.host,
-            python=said["python"],
-            kernel=said["kernel"],
-            clock_source=said["clock_source"],
-            disk_free_bytes=said["disk_free_bytes"],
+            python=facts["python"],
+            clock_source=facts["clock_source"],
+            disk_free_bytes=facts["disk_free_bytes"],
             listen=f"{listen['host']}:{listen['port']}" if listen["port"] else listen["host"],
             port_free=listen["free"],
             probe_port=probes["port"] if probes else None,

@@ -74,12 +74,12 @@ class Remeasurements:
     def measure(self, stamp: Stamp, readings: dict[str, Reading]) -> list[str]:
         """Return the rows of what is due at ``stamp``, up to a batch of each delay."""
         now = stamp.raw_ns or 0
-        said = [(name, remeasured_cells(reading, stamp.wall_ns)) for name, reading in readings.items()]
+        cells_of = [(name, remeasured_cells(reading, stamp.wall_ns)) for name, reading in readings.items()]
         lines: list[str] = []
         for place, (delay, text) in enumerate(self._delays):
             cursor = self._cursors[place]
             end = min(len(self._raws), cursor + _BATCH)
-            parts = [(f",{name},{REMEASURE},", f",{now},{text},{cells},,,") for name, cells in said]
+            parts = [(f",{name},{REMEASURE},", f",{now},{text},{cells},,,") for name, cells in cells_of]
             while cursor < end and (due := self._raws[cursor] + delay) <= now:
                 start = self._event_ids[cursor]
                 self.latest_ns = max(self.latest_ns, now - due)

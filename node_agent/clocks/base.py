@@ -75,12 +75,15 @@ def drift_bound_ns(elapsed_ns: int, max_drift_ppm: float) -> int:
     return -(-abs(elapsed_ns) * rate // per)
 
 
-def aged_bound_ns(bound_ns: int, age_ns: int, max_drift_ppm: float) -> int:
+def aged_bound_ns(bound_ns: int, age_ns: int, max_drift_ppm: float, raw_error_ns: int = 0) -> int:
     """Return a sample's bound ``age_ns`` after (or before) the instant it holds at, in ns, rounded up.
 
-    bound(age) = bound_at_sample + drift bound(age): DESIGN section 5, ageing; the only place where a bound grows.
+    bound(age) = bound_at_sample + drift bound(age): DESIGN section 5, ageing; the only place where a bound grows. What
+    the error of the stamp adds (``stamp_bound_ns``) comes on top.
     """
     rate, per = drift_per_ns(max_drift_ppm)
+    if raw_error_ns:
+        bound_ns += raw_error_ns - (-abs(raw_error_ns) * rate // per)
     return bound_ns - (-abs(age_ns) * rate // per)
 
 
@@ -89,4 +92,4 @@ def stamp_bound_ns(raw_error_ns: int, max_drift_ppm: float) -> int:
 
     A stamp off by e on the raw oscillator is off by e in true time, and by what the oscillator may drift during e.
     """
-    return aged_bound_ns(raw_error_ns, raw_error_ns, max_drift_ppm)
+    return aged_bound_ns(0, 0, max_drift_ppm, raw_error_ns)

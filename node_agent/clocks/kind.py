@@ -27,6 +27,28 @@ NOT_SENT: Final = frozenset(
 NOT_ANSWERED: Final = NOT_SENT | {"timeout"}
 
 
+def no_traffic(_node_id: str, _samples: Sequence[Sample]) -> Traffic:
+    """Return what a source costs that sends nothing into the network."""
+    return Traffic()
+
+
+def datagrams(source: str, question_bytes: int, answer_bytes: int) -> Callable[[str, Sequence[Sample]], Traffic]:
+    """Return the count of a source that is asked by one datagram and answers by one, of so many bytes."""
+
+    def count(_node_id: str, samples: Sequence[Sample]) -> Traffic:
+        outcomes = [sample.outcome for sample in samples if sample.source == source]
+        questions = sum(outcome not in NOT_SENT for outcome in outcomes)
+        answers = sum(outcome not in NOT_ANSWERED for outcome in outcomes)
+        sent, received = (size + DATAGRAM_HEADERS_BYTES for size in (question_bytes, answer_bytes))
+        return Traffic(questions, answers, questions * sent, answers * received)
+
+    return count
+
+
+def _nothing(_sample: Sample) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class Traffic:
     """What a source's questions cost on the network of one node. ``fed``: other samples were in the questions."""
@@ -69,10 +91,6 @@ class ByHand(Generic[Plan]):
     takes_text: bool = True
 
 
-def _nothing(_sample: Sample) -> str:
-    return ""
-
-
 @dataclass(frozen=True)
 class SourceKind(Generic[Plan]):
     """One kind of clock source. Its ``name`` is a word of letters; ``label`` is how people write it.
@@ -108,23 +126,5 @@ class SourceKind(Generic[Plan]):
         if self.name in clocks.others:
             plan: Plan = build(self.plan_type, clocks.others[self.name], f"plan.clocks.others.{self.name}")
             return plan
-        found = getattr(clocks, self.name, None)
-        return found if isinstance(found, self.plan_type) else None
-
-
-def no_traffic(_node_id: str, _samples: Sequence[Sample]) -> Traffic:
-    """Return what a source costs that sends nothing into the network."""
-    return Traffic()
-
-
-def datagrams(source: str, question_bytes: int, answer_bytes: int) -> Callable[[str, Sequence[Sample]], Traffic]:
-    """Return the count of a source that is asked by one datagram and answers by one, of so many bytes."""
-
-    def count(_node_id: str, samples: Sequence[Sample]) -> Traffic:
-        outcomes = [sample.outcome for sample in samples if sample.source == source]
-        questions = sum(outcome not in NOT_SENT for outcome in outcomes)
-        answers = sum(outcome not in NOT_ANSWERED for outcome in outcomes)
-        sent, received = (size + DATAGRAM_HEADERS_BYTES for size in (question_bytes, answer_bytes))
-        return Traffic(questions, answers, questions * sent, answers * received)
-
-    return count
+        field = getattr(clocks, self.name, None)
+        return field if isinstance(field, self.plan_type) else None

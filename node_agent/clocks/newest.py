@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from node_agent.clocks.base import aged_bound_ns, stamp_bound_ns
+from node_agent.clocks.base import aged_bound_ns
 from node_agent.contract.records import (
     GUARANTEED,
     NOT_YET_VALID,
@@ -52,8 +52,7 @@ class NewestSource:
         at_sample = width_ns
         if self.multiplier:
             at_sample = math.ceil(self.multiplier * width_ns) + (sample.bound_stamp_ns or 0)
-        half = aged_bound_ns(at_sample, age, self.max_drift_ppm)
-        half += stamp_bound_ns(stamp.raw_error_ns, self.max_drift_ppm)
+        half = aged_bound_ns(at_sample, age, self.max_drift_ppm, stamp.raw_error_ns)
         kind, level = self._claim
         claimed_ns = width_ns if self.multiplier else half
         return Available(

@@ -105,17 +105,17 @@ class NtpSource:
             wrong = (len(self.servers) - 1) // 2
             if len(intervals) <= wrong:
                 return Unavailable(TOO_FEW_SERVERS)
-            joint = marzullo([(found.low, found.high) for found in intervals], wrong)
+            joint = marzullo([(interval.low, interval.high) for interval in intervals], wrong)
             if joint is None:
                 return Unavailable(INCONSISTENT)
             low, high = joint
             best = min(
                 (
-                    found
-                    for found in intervals
-                    if max(found.low, low) <= min(found.high, high) and found.low <= found.high
+                    interval
+                    for interval in intervals
+                    if max(interval.low, low) <= min(interval.high, high) and interval.low <= interval.high
                 ),
-                key=lambda found: found.high - found.low,
+                key=lambda interval: interval.high - interval.low,
             )
         error = stamp_bound_ns(stamp.raw_error_ns, self.max_drift_ppm)
         return Available(
@@ -135,12 +135,13 @@ class NtpSource:
         ends = [(_raw_at(sample) + self.valid_for_ns, sample) for sample in samples]
         fresh = [sample for end, sample in ends if raw_ns <= end]
         by_server = [_of_one_machine([s for s in fresh if s.server == server])[-WINDOW:] for server in self.servers]
-        machines = {_machine(found): found for found in reversed(by_server) if found}  # two names of one have one vote
+        # two names of one machine have one vote
+        machines = {_machine(own): own for own in reversed(by_server) if own}
         return _Digest(
             samples,
             max([_raw_at(sample) for sample in fresh] + [end + 1 for end, _sample in ends if raw_ns > end]),
             min((end for end, _sample in ends if raw_ns <= end), default=raw_ns),
-            tuple(self._decisive(found) for found in by_server if found and machines[_machine(found)] is found),
+            tuple(self._decisive(own) for own in by_server if own and machines[_machine(own)] is own),
             self._reference(fresh),
         )
 

@@ -65,7 +65,7 @@ def recompute(sample: Sample, plan: NodePlan) -> dict[str, Any]:
     t1, t2, t3, t4 = (stamp or 0 for stamp in stamps)
     if None in stamps:
         return {f"t{place}_ns": "a stamp" for place, stamp in enumerate(stamps, 1) if stamp is None}
-    said: dict[str, Any] = {"wall_ns": t4}
+    cells: dict[str, Any] = {"wall_ns": t4}
     reply = ntp_packet.Reply(t2, t3, 0, (sample.bound_precision_ns or 1) - 1, 0, 0)
     if sample.payload:  # else it is of an earlier version, or was simulated
         try:
@@ -77,14 +77,14 @@ def recompute(sample: Sample, plan: NodePlan) -> dict[str, Any]:
         reply = parsed
         own_clock = plan.clocks.ntp is not None and plan.clocks.ntp.own_clock
         limits = self_report.limits_of(plan.clocks, own_clock=own_clock)
-        said |= {**_said(reply), "outcome": self_report.unfit(reply.report, limits, sample.bound_ns or 0) or OK}
+        cells |= {**_said(reply), "outcome": self_report.unfit(reply.report, limits, sample.bound_ns or 0) or OK}
     raw1, raw4, stamp_ns = sample.raw_before_ns, sample.raw_after_ns, sample.bound_stamp_ns or 0
     bound = ntp_packet.bound(raw1, raw4, reply, stamp_ns, plan.clocks.max_drift_ppm)
     if isinstance(bound, ntp_packet.Rejected):
         return {"outcome": bound.outcome}
     if sample.payload:
-        said["bound_precision_ns"] = bound.precision_ns
-    return said | _numbers(t1, t4, raw1, raw4, reply, bound)
+        cells["bound_precision_ns"] = bound.precision_ns
+    return cells | _numbers(t1, t4, raw1, raw4, reply, bound)
 
 
 def explain(sample: Sample) -> str:

@@ -350,7 +350,7 @@ class NodeStatus:
     def from_json(cls, text: str) -> NodeStatus:
         """Read a status; raises ValueError on anything else, so that a torn or foreign file is never half believed."""
         data = json_types.read_status(text)
-        sources = {name: SourceStatus(**said) for name, said in data.pop("sources").items()}
+        sources = {name: SourceStatus(**source) for name, source in data.pop("sources").items()}
         return cls(sources=sources, **data)
 
 

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from node_agent.local.instants import LocalClock
 
 
+def askers(kind: SourceKind[Any], plan: Any, setting: Setting) -> Sequence[Asker]:
+    """Return the askers of one kind, one per server of its plan."""
+    module = importlib.import_module(f"node_agent.exchange.{kind.name}")
+    servers: Sequence[Asker] = module.askers(plan, setting)
+    return servers
+
+
 @dataclass(frozen=True)
 class Setting:
     """Where an asker works: the node, its clocks, the names of its samples, and the samples that feed its kind."""
@@ -59,9 +66,3 @@ class Asker:
     close: Callable[[], None] = lambda: None
     tries: int = 1
     enough: int = 1
-
-
-def askers(kind: SourceKind[Any], plan: Any, setting: Setting) -> Sequence[Asker]:
-    """Return the askers of one kind, one per server of its plan."""
-    made: Sequence[Asker] = importlib.import_module(f"node_agent.exchange.{kind.name}").askers(plan, setting)
-    return made

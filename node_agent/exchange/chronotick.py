@@ -128,7 +128,7 @@ class ChronoTickClient:
             places = self._places()
         except LookUpError as error:
             return "", error.outcome
-        said = "", TIMEOUT
+        answer = "", TIMEOUT
         for left in range(len(places), 0, -1):
             now_s = time.monotonic()
             if now_s >= deadline_s:
@@ -136,24 +136,24 @@ class ChronoTickClient:
             place = places[-left]
             self._connected = False
             share_s = (deadline_s - now_s) / left
-            said = self._ask_at(self._request(method, place, path, question, share_s), deadline_s - now_s)
+            answer = self._ask_at(self._request(method, place, path, question, share_s), deadline_s - now_s)
             if self._connected:
                 self._answers = place
                 break
             if self._answers == place:
                 self._answers = None
-        return said
+        return answer
 
     def _places(self) -> list[httpx.URL]:
         """Return the server's URL with each of its addresses in place of its name. Raises LookUpError."""
         wait_s = self._timeout_s / 2 if self._answers else self._timeout_s
         try:
-            found = tcp_addresses(self._url.host, self._url.port or _PORTS[self._url.scheme], wait_s)
+            addresses = tcp_addresses(self._url.host, self._url.port or _PORTS[self._url.scheme], wait_s)
         except LookUpError:
             if self._answers is None:  # one that answered is still there when the name service is not
                 raise
             return [self._answers]
-        places = [self._url.copy_with(host=host, port=port) for host, port in found]
+        places = [self._url.copy_with(host=host, port=port) for host, port in addresses]
         return sorted(places, key=lambda place: place != self._answers)  # a stable sort: the others keep their order
 
     def _ask_at(self, request: httpx.Request, timeout_s: float) -> tuple[str, str]:

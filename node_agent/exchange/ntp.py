@@ -96,16 +96,16 @@ class NtpServer(Pace):
             targets = self._targets()
         except LookUpError as error:
             return [_failed(self._server, "", error.outcome, begun, self._clock.pair(), new_id())]
-        made = []
+        samples = []
         with contextlib.ExitStack() as sockets:
             for attempt, answer in _exchange(targets, self._clock, deadline_s, sockets):
-                made.append(self._sample(attempt, answer, new_id()))
-                if self._is_over(attempt.target, made[-1]):
+                samples.append(self._sample(attempt, answer, new_id()))
+                if self._is_over(attempt.target, samples[-1]):
                     break
-        if targets and not made:  # the look-up took all the time
-            made.append(_failed(self._server, "", UNRESOLVED, begun, self._clock.pair(), new_id()))
+        if targets and not samples:  # the look-up took all the time
+            samples.append(_failed(self._server, "", UNRESOLVED, begun, self._clock.pair(), new_id()))
         self.ended = bool(self._refused) and self._refused.issuperset(self._known)
-        return made
+        return samples
 
     def _targets(self) -> list[Address]:
         """Return the addresses to ask, in turn. Raises LookUpError."""
@@ -135,22 +135,22 @@ class NtpServer(Pace):
             now = self._clock.pair()
             return _failed(self._server, named, answer.outcome, attempt.begun, now, sample_id, answer.payload)
         ends, limit_ppm = (answer.departed, answer.arrived), self._max_drift_ppm
-        made = ntp_sample.sample_of(self._server, named, *ends, answer.reply, limit_ppm, sample_id, answer.payload)
-        if made.outcome != OK:
-            return made
-        reason = self_report.unfit(answer.reply.report, self._limits, made.bound_ns or 0)
-        return self_report.without_numbers(made, reason) if reason else made
+        sample = ntp_sample.sample_of(self._server, named, *ends, answer.reply, limit_ppm, sample_id, answer.payload)
+        if sample.outcome != OK:
+            return sample
+        reason = self_report.unfit(answer.reply.report, self._limits, sample.bound_ns or 0)
+        return self_report.without_numbers(sample, reason) if reason else sample
 
-    def _is_over(self, target: Address, made: Sample) -> bool:
+    def _is_over(self, target: Address, sample: Sample) -> bool:
         """Remember what an address did; tell whether the others need not, or must not, be asked in its place."""
-        if made.outcome == OK:
+        if sample.outcome == OK:
             self._answers = target
-        elif made.outcome == self_report.KISS_RATE:
+        elif sample.outcome == self_report.KISS_RATE:
             self.slower = min(2 * self.slower, _MAX_SLOWER)
-        elif made.outcome in self_report.KISS_ENDS:
+        elif sample.outcome in self_report.KISS_ENDS:
             self._refused.add(target)
         else:
-            return made.outcome in _LOCAL_FAULTS
+            return sample.outcome in _LOCAL_FAULTS
         return True
 
 
@@ -181,32 +181,32 @@ class _Attempt:
     def hear(self) -> _Answer | None:
         """Take what has come; return None where the answer may still come."""
         departed = self._departures.take()
-        got = kernel_stamps.receive(self.sock, 1024)
+        datagram = kernel_stamps.receive(self.sock, 1024)
         now = self._clock.pair()
         if departed:
             left = kernel_stamp(self._clock.wall_of_kernel(departed[0][1]), KERNEL_TX, now, self.begun)
             self._left = left if left.raw_ns is not None else self._left
-        if got is None:
+        if datagram is None:
             return None
         arrived = user_stamp(now)
-        if got.kernel_ns is not None:
-            arrived = kernel_stamp(self._clock.wall_of_kernel(got.kernel_ns), KERNEL_RX, now, self.begun)
-        if got.sender != self.target:
+        if datagram.kernel_ns is not None:
+            arrived = kernel_stamp(self._clock.wall_of_kernel(datagram.kernel_ns), KERNEL_RX, now, self.begun)
+        if datagram.sender != self.target:
             self._outcome = WRONG_ADDRESS
             return None
         reply = (
             ntp_packet.Rejected("oversized")
-            if got.truncated
-            else ntp_packet.parse(got.data, self._transmit, now.wall_ns)
+            if datagram.truncated
+            else ntp_packet.parse(datagram.data, self._transmit, now.wall_ns)
         )
         if isinstance(reply, ntp_packet.Rejected):
             self._outcome = reply.outcome
             if reply.outcome == "wrong_origin":
                 return None  # another exchange's answer, late or forged; ours may still come
-            return _Answer(reply.outcome, self._left, arrived, payload=ntp_packet.payload(got.data))
+            return _Answer(reply.outcome, self._left, arrived, payload=ntp_packet.payload(datagram.data))
         if stepped(self.begun, now) or arrived.raw_ns is None:
-            return _Answer(CLOCK_STEP, self._left, arrived, payload=ntp_packet.payload(got.data))
-        return _Answer(OK, self._left, arrived, reply, ntp_packet.payload(got.data))
+            return _Answer(CLOCK_STEP, self._left, arrived, payload=ntp_packet.payload(datagram.data))
+        return _Answer(OK, self._left, arrived, reply, ntp_packet.payload(datagram.data))
 
     def over(self) -> _Answer:
         """Return why there is no answer, now that its time is over."""

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
 TREE = ("node_agent", "harness", "analysis", "time_services", "configs")
 OFFSET_MS = 0.25
+pytestmark = pytest.mark.timeout(300)  # a whole experiment, on a machine that may have other work
 STEP = re.compile(r"^\d\. (?:`([\w/.]+)`)?.*?^   ```\w+\n(.*?)^   ```", re.DOTALL | re.MULTILINE)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 from node_agent.clocks.base import drift_bound_ns, evaluate
-from node_agent.clocks.sources import configured
-from node_agent.contract.plan import ChronoTickPlan, ChronyPlan, ClocksPlan, NtpPlan
+from node_agent.clocks.sources import KINDS, configured
+from node_agent.contract.plan import ChronoTickPlan, ChronyPlan, ClocksPlan, NtpPlan, PlanError
 from node_agent.contract.records import (
     CHRONOTICK,
     CHRONY,
@@ -18,6 +20,7 @@ from node_agent.contract.records import (
     OK,
     PROBABILISTIC,
     STALE,
+    SYSTEM,
     USER,
     Available,
     Sample,
@@ -76,7 +79,21 @@ SERVED = NEWEST + 1_000_000
 
 
 def test_every_source_that_has_columns_is_under_this_contract():
-    assert {found.name for found in SOURCES.values()} == set(COLUMN_PREFIX)
+    assert {source.name for source in SOURCES.values()} == {kind.name for kind in KINDS} == set(COLUMN_PREFIX)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_kind_is_asked_by_the_module_of_its_name_and_hides_no_other_key(kind):
+    """Its name is a word of columns, of files and of the configuration, and nothing else there is called so."""
+    assert kind.name.isidentifier()
+    assert callable(importlib.import_module(f"node_agent.exchange.{kind.name}").askers)
+    assert kind.name not in {SYSTEM, "max_drift_ppm", "max_root_distance_ms", "max_stratum", "required", "others"}
+    assert kind.fed_by in {"", *(other.name for other in KINDS[: KINDS.index(kind)])}
+
+
+def test_a_plan_of_a_source_of_no_kind_is_refused_by_name():
+    with pytest.raises(PlanError, match=r"plan\.clocks\.others: expected of ntp, chronotick, chrony, got 'sundial'"):
+        configured(ClocksPlan(others={"sundial": {}}))
 
 
 def test_it_has_a_name_with_columns_and_a_validity(source):
