@@ -35,12 +35,13 @@ def house(folder):
 
 def test_an_analysis_is_one_module_and_one_line(tmp_path):
     copy = house(tmp_path)
-    module, line = blocks("Add an analysis")[:2]
+    module = blocks("Add an analysis")[0]
+    (line,) = re.findall(r"The line in `ANALYSES` is `(.*?)`", section("Add an analysis"))
     (copy / "analysis/analyses/reading_age.py").write_text(module, encoding="utf-8")
     registry = copy / "analysis/registry.py"
     text = registry.read_text(encoding="utf-8")
     text = text.replace("import causality,", "import reading_age, causality,")
-    text = text.replace("    commit_wait.ANALYSIS,\n", f"    commit_wait.ANALYSIS,\n{line}")
+    text = text.replace("    commit_wait.ANALYSIS,\n", f"    commit_wait.ANALYSIS,\n    {line}\n")
     registry.write_text(text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "analysis", "--experiment", "demo"],
