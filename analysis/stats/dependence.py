@@ -28,8 +28,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 MOST_BINS: Final = 1_000
@@ -169,15 +167,6 @@ def bins_of(sums: NDArray[np.float64], lengths: NDArray[np.float64]) -> Bins:
     bins = min(count, MOST_BINS)
     edges = -(-np.arange(bins) * count // bins)
     return Bins(np.add.reduceat(sums, edges), np.add.reduceat(lengths, edges), sums, lengths)
-
-
-def centred(parts: Sequence[Latent]) -> Latent:
-    """Return several nodes' quantities of the same events as one, node beside node, each about its own median.
-
-    What is the same at all times on one node tells nothing of how long its error lasts.
-    """
-    columns = [one.values - (float(np.median(one.values[one.known])) if one.known.any() else 0.0) for one in parts]
-    return Latent(np.column_stack(columns).ravel(), np.column_stack([part.known for part in parts]).ravel())
 
 
 def _tau(series: NDArray[np.float64], sigmas: float) -> float:

@@ -20,7 +20,6 @@ from node_agent.contract.plan import ClocksPlan, NtpPlan, VirtualClock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BENCH_FILE: Final = "bench.json"
 _WARM_UP_SAMPLES: Final = 4  # that many come in quick succession, whatever the interval
 
 # The clocks of the embedded cluster (DESIGN section 5: error = local - true).

@@ -39,7 +39,6 @@ PROBABILISTIC: Final = "probabilistic"
 STARTING, READY, HELLO, BROADCASTING, RUNNING, DRAINING, TAIL, FINISHED = (
     "starting", "ready", "hello", "broadcasting", "running", "draining", "tail", "finished",
 )  # fmt: skip
-AGENT_PHASES: Final = (STARTING, READY, HELLO, BROADCASTING, RUNNING, DRAINING, TAIL, FINISHED)
 
 # Agent outcomes (set with phase `finished`).
 FINISHED_OK, FINISHED_STOPPED, FINISHED_LEASE, FINISHED_FAILED = "ok", "stopped", "lease_expired", "failed"

@@ -8,6 +8,7 @@ from scipy.special import ndtri
 
 from analysis.simulation.statistics_calibration import autoregression
 from analysis.stats import dependence, rates
+from analysis.stats.counts import Outcomes, counts, first_served
 from analysis.stats.dependence import Dependence, Latent
 
 
@@ -141,9 +142,18 @@ def test_one_outlier_hides_no_correlation():
 
 def test_nodes_that_are_off_by_different_amounts_are_put_side_by_side_about_their_medians():
     rng = np.random.default_rng(11)
-    parts = [latent(offset + rng.normal(size=500)) for offset in (0.0, 1e6)]
-    together = dependence.centred(parts)
-    assert dependence.dependence(np.repeat(np.arange(500), 2), together).tau < 3
+    errors_ns = [(offset + 1000 * rng.normal(size=500)).astype(np.int64) for offset in (0, 1_000_000_000)]
+    outcomes = Outcomes(np.ones(500, dtype=np.int64), every(500), every(500), {})
+    together = counts(
+        [outcomes, outcomes],
+        [first_served(np.arange(500))],
+        [[(error_ns, every(500)) for error_ns in errors_ns]],
+        messages=2,
+        values={},
+        reasons={},
+        tallies={},
+    )
+    assert together.tau < 3
 
 
 def test_a_paired_difference_is_found_where_both_clocks_wander_together():
