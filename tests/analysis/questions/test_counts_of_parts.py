@@ -24,7 +24,7 @@ sys.path.append(str(Path(__file__).parents[2] / "golden"))
 
 import golden_record as record
 
-WIDTHS_MS = (50, 100, 500, 1000)
+WIDTHS_MS = (50, 1000)
 
 
 @pytest.fixture(scope="module", params=[*scenarios.names(), "demo"])
