@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
     from analysis.stats.rates import Rate
 
-FirstServed = tuple["NDArray[np.int64]", "NDArray[np.int64]"]  # samples, and the event, or row, each served first
+FirstServed = tuple["NDArray[np.int64]", "NDArray[np.int64]"]  # samples, and the event, or segment, each served first
 LABELS: Final = 8  # a label is a number below it
 _LOW_BITS: Final = 32
+_LOW: Final = (1 << _LOW_BITS) - 1
+_EXACT: Final = 1 << 52  # sums below it leave room for as many parts as a run can be cut into
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,14 @@ class Outcomes:
     by_truth: Mapping[str, NDArray[np.integer[Any]]]
 
     @property
-    def codes(self) -> NDArray[np.int64]:
+    def codes(self) -> NDArray[np.int32]:
         """Return one number per outcome, from which ``decoded`` gets it back."""
-        codes: NDArray[np.int64] = self.label.astype(np.int64) + LABELS * self.received + 2 * LABELS * self.due
+        codes = self.label.astype(np.int32)
+        codes += self.received * np.int32(LABELS)
+        codes += self.due * np.int32(2 * LABELS)
         scale = 4 * LABELS
         for labels in self.by_truth.values():
-            codes += scale * labels.astype(np.int64)
+            codes += labels.astype(np.int32) * np.int32(scale)
             scale *= LABELS
         return codes
 
@@ -77,9 +81,12 @@ class Sums:
     @classmethod
     def of(cls, values: NDArray[np.int64], known: NDArray[np.bool_], begins: NDArray[np.int64], *, keep: bool) -> Sums:
         """Add up the known values from each beginning to the next."""
-        some = np.where(known, values, 0)
-        halves = (some >> _LOW_BITS, some & ((1 << _LOW_BITS) - 1), known.astype(np.int64))
-        high, low, count = (_added(half, begins) for half in halves)
+        some, count = np.where(known, values, 0), _added(known, begins)
+        largest = max(int(some.max(initial=0)), -int(some.min(initial=0)))
+        if largest * max(len(some), 1) < _EXACT:  # then one sum is as exact, and quicker
+            high, low = np.zeros_like(count), _added(some, begins)
+        else:
+            high, low = _added(some >> _LOW_BITS, begins), _added(some & _LOW, begins)
         return cls(high, low, count, np.sort(values[known]) if keep else values[:0])
 
     def joined(self, other: Sums, begins: NDArray[np.bool_]) -> Sums:
@@ -91,7 +98,8 @@ class Sums:
     @property
     def centred(self) -> NDArray[np.float64]:
         """Return the sums of the values less their median, which is 0 where values are not kept."""
-        total = self.high * float(1 << _LOW_BITS) + self.low
+        high = self.high + (self.low >> _LOW_BITS)
+        total: NDArray[np.float64] = high * float(1 << _LOW_BITS) + (self.low & _LOW)
         return total - self.count * (float(np.median(self.values)) if len(self.values) else 0.0)
 
 
@@ -99,9 +107,9 @@ class Sums:
 class Counts:
     """How often which outcome occurred, per segment, of decisions in order of time.
 
-    ``codes`` names the outcomes, ``table`` counts them: one row per segment, one column per code. ``begins`` tells
-    which rows begin with a sample served for the first time (all but a first one, before any sample served).
-    ``first_seen``: per stream of samples, those that served and the row each of them began in.
+    ``codes`` names the outcomes, ``table`` counts them: one row per code, one column per segment. ``begins`` tells
+    which segments begin with a sample served for the first time (all but a first one, before any sample served).
+    ``first_seen``: per stream of samples, those that served and the segment each of them began in.
     ``latents``: per latent quantity its sums, one per node that has it. ``messages``: per code, what the rounds about
     these decisions would send. ``values``: what is summarised by quantiles, sorted. ``reasons``, ``tallies``: plain
     counts.
@@ -126,7 +134,7 @@ class Counts:
     @cached_property
     def total(self) -> NDArray[np.int64]:
         """Return how often each outcome occurred."""
-        total: NDArray[np.int64] = self.table.sum(axis=0)
+        total: NDArray[np.int64] = self.table.sum(axis=1)
         return total
 
     def number(self, chosen: NDArray[np.bool_]) -> int:
@@ -139,8 +147,7 @@ class Counts:
         ``latent``: what is behind the labels decides whether it is a hit; else only the hits themselves tell how long
         they last.
         """
-        lengths = self.table[:, of].sum(axis=1)
-        sums = self.table[:, of & hits].sum(axis=1)
+        lengths, sums = self.table[of].sum(axis=0), self.table[of & hits].sum(axis=0)
         some = self._whole(lengths) > 0
         series = bins_of(*(self._whole(part)[some].astype(np.float64) for part in (sums, lengths)))
         worth = rates.worth(series, self.tau if latent else None)
@@ -155,7 +162,7 @@ class Counts:
         """Return the same counts without what only rates with intervals and further parts need."""
         return replace(
             self,
-            table=self.total[None, :],
+            table=self.total[:, None],
             begins=np.ones(1, dtype=np.bool_),
             first_seen=(),
             latents=(),
@@ -178,37 +185,37 @@ class Counts:
         known = [tau for tau in taus if tau is not None]
         return max(known) if known else None
 
-    def _whole(self, rows: NDArray[Any]) -> NDArray[Any]:
+    def _whole(self, sums: NDArray[Any]) -> NDArray[Any]:
         """Return sums by segment: what no sample served yet joins the first."""
-        if len(rows) < 2 or self.begins[0]:
-            return rows
-        return np.concatenate([rows[:1] + rows[1:2], rows[2:]])
+        if len(sums) < 2 or self.begins[0]:
+            return sums
+        return np.concatenate([sums[:1] + sums[1:2], sums[2:]])
 
     def __add__(self, other: Counts) -> Counts:
         """Return the counts of both, ``other`` those of decisions that follow."""
-        if not len(other.table) or not len(self.table):
-            first, second = (self, other) if len(self.table) else (other, self)
+        if not len(other.begins) or not len(self.begins):
+            first, second = (self, other) if len(self.begins) else (other, self)
             return replace(first, **_plain(first, second))
         seen = [np.isin(new[0], old[0]) for old, new in zip(self.first_seen, other.first_seen, strict=True)]
-        begins = np.zeros(len(other.table), dtype=np.bool_)
-        for known, (_, rows) in zip(seen, other.first_seen, strict=True):
-            begins[rows[~known]] = True
-        rows = len(self.table) - 1 + np.cumsum(begins)
+        begins = np.zeros(len(other.begins), dtype=np.bool_)
+        for known, (_, places) in zip(seen, other.first_seen, strict=True):
+            begins[places[~known]] = True
+        segments = len(self.begins) - 1 + np.cumsum(begins)
         codes = np.union1d(self.codes, other.codes)
         tables, messages = [], np.zeros(len(codes), dtype=np.int64)
         for part in (self, other):
-            columns = np.searchsorted(codes, part.codes)
-            table = np.zeros((len(part.table), len(codes)), dtype=np.int64)
-            table[:, columns] = part.table
+            rows = np.searchsorted(codes, part.codes)
+            table = np.zeros((len(codes), len(part.begins)), dtype=np.int64)
+            table[rows] = part.table
             tables.append(table)
-            messages[columns] += part.messages
+            messages[rows] += part.messages
         return Counts(
             truths=self.truths,
             codes=codes,
             table=_joined(tables[0], tables[1], begins),
             begins=np.concatenate([self.begins, begins[begins]]),
             first_seen=tuple(
-                (np.concatenate([old[0], new[0][~known]]), np.concatenate([old[1], rows[new[1][~known]]]))
+                (np.concatenate([old[0], new[0][~known]]), np.concatenate([old[1], segments[new[1][~known]]]))
                 for known, old, new in zip(seen, self.first_seen, other.first_seen, strict=True)
             ),
             latents=tuple(
@@ -237,32 +244,37 @@ def counts(
     about any.
     """
     events = len(parts[0].label)
-    begins, first_seen = _rows(samples, events)
+    begins, first_seen = _segments(samples, events)
     codes = [part.codes for part in parts]
     most = max((int(code.max()) for code in codes if len(code)), default=0)
     names = np.flatnonzero(np.sum([np.bincount(code, minlength=most + 1) for code in codes], axis=0))
     column = np.zeros(most + 1, dtype=np.int64)
     column[names] = np.arange(len(names))
-    row = len(names) * np.repeat(np.arange(len(begins)), np.diff(begins, append=events))
+    segment = np.repeat(np.arange(len(begins)), np.diff(begins, append=events))
     table = np.zeros(len(begins) * len(names), dtype=np.int64)
     sent = np.zeros(len(names), dtype=np.int64)
     for place, code in enumerate(codes):
         cell = column[code]
-        table += np.bincount(row + cell, minlength=len(table))
-        sent += np.bincount(cell, None if isinstance(messages, int) else messages[place], len(names)).astype(np.int64)
+        if isinstance(messages, int):
+            sent += messages * np.bincount(cell, minlength=len(names))
+        else:
+            sent += np.bincount(cell, messages[place], len(names)).astype(np.int64)
+        cell *= len(begins)
+        cell += segment
+        table += np.bincount(cell, minlength=len(table))
     began = np.zeros(len(begins), dtype=np.bool_)
-    for _, rows in first_seen:
-        began[rows] = True
+    for _, places in first_seen:
+        began[places] = True
     return Counts(
         truths=tuple(parts[0].by_truth),
         codes=names,
-        table=table.reshape(len(begins), len(names)),
+        table=table.reshape(len(names), len(begins)),
         begins=began,
         first_seen=first_seen,
         latents=tuple(
             tuple(Sums.of(value, known, begins, keep=len(nodes) > 1) for value, known in nodes) for nodes in latents
         ),
-        messages=messages * sent if isinstance(messages, int) else sent,
+        messages=sent,
         values={name: np.sort(value) for name, value in values.items()},
         reasons=dict(sorted(reasons.items())),
         tallies=dict(tallies),
@@ -282,27 +294,31 @@ def first_served(served: NDArray[np.int64]) -> FirstServed:
     return names, first[names]
 
 
-def _rows(first: Sequence[FirstServed], events: int) -> tuple[NDArray[np.int64], tuple[FirstServed, ...]]:
-    """Return the events that begin a row, and per stream its samples with the row that each began."""
+def _segments(first: Sequence[FirstServed], events: int) -> tuple[NDArray[np.int64], tuple[FirstServed, ...]]:
+    """Return the events that begin a segment, and per stream its samples with the segment that each began."""
     begins = np.zeros(events, dtype=np.bool_)
     begins[:1] = True
     for _, at in first:
         begins[at] = True
-    row = np.cumsum(begins) - 1
-    return np.flatnonzero(begins), tuple((names, row[at]) for names, at in first)
+    segment = np.cumsum(begins) - 1
+    return np.flatnonzero(begins), tuple((names, segment[at]) for names, at in first)
 
 
-def _added(values: NDArray[np.int64], begins: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.add.reduceat(values, begins) if len(begins) else values[:0]
+def _added(values: NDArray[Any], begins: NDArray[np.int64]) -> NDArray[np.int64]:
+    if not len(begins):
+        return np.zeros(0, dtype=np.int64)
+    sums: NDArray[np.int64] = np.add.reduceat(values, begins, dtype=np.int64)
+    return sums
 
 
 def _joined(first: NDArray[np.int64], second: NDArray[np.int64], begins: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Append rows, each that does not begin a segment added to the row before it."""
+    """Append sums by segment, each that does not begin a segment added to the one before it."""
     starts = np.flatnonzero(np.concatenate([[True], begins[1:]]))
-    sums: NDArray[np.int64] = np.add.reduceat(second, starts, axis=0)
+    sums: NDArray[np.int64] = np.add.reduceat(second, starts, axis=-1)
     if begins[0]:
-        return np.concatenate([first, sums])
-    return np.concatenate([first[:-1], first[-1:] + sums[:1], sums[1:]])
+        return np.concatenate([first, sums], axis=-1)
+    joint = first[..., -1:] + sums[..., :1]
+    return np.concatenate([first[..., :-1], joint, sums[..., 1:]], axis=-1)
 
 
 def _merged(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
