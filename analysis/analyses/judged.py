@@ -97,7 +97,6 @@ def order_disagreements(result: Ordering) -> list[tuple[Any, ...]]:
     """Return why workers disagree about the order of two events, by their own oscillators."""
     rows = []
     for answer in result.agreement:
-        counts = ordering.disagreements(answer)
         place = ("order of two events", answer.source, answer.clock, WORDS[OSCILLATOR])
-        rows.append((*place, *causes(counts["pairs"], counts["true_orders_differ"], counts["caused_by_clocks"])))
+        rows.append((*place, *causes(*ordering.disagreements(answer))))
     return rows

@@ -225,6 +225,17 @@ def judged(counts: Counts, judge: str, reason: str = "", *, interval: bool = Tru
     return Judgement(judge, "", {name: take(hits, of) for name, (hits, of) in metrics.items()})
 
 
+def disagreements(answer: Answer, judge: str, unequal: Sequence[int]) -> tuple[int, int, int]:
+    """Return how many decisions have unequal labels; of them, how many a judge says truly differ, and how many do not.
+
+    In the latter it is the clocks that caused it; the rest is unknown to the judge.
+    """
+    outcomes = answer.counts.outcomes
+    chosen, true = np.isin(outcomes.label, unequal), outcomes.by_truth[judge]
+    differ, same = chosen & (true == verdicts.AFTER), chosen & (true == verdicts.BEFORE)
+    return answer.counts.number(chosen), answer.counts.number(differ), answer.counts.number(same)
+
+
 def rounds(counts: Counts, truth: str, judge: str, *, kept: Sequence[int]) -> Rounds:
     """Count the decisions due that need a round, and those that may.
 

@@ -210,31 +210,26 @@ def _answer(key: Key, counts: Counts, own: Counts) -> Answer:
     return Answer(*key, counts=counts.summary, rates=rates, judgements=(answers.judged(own, judges.OSCILLATOR),))
 
 
-def disagreements(answer: Answer) -> dict[str, int]:
-    """Return why workers disagree: they received the two in different orders, or in the same and the clocks caused it.
+def disagreements(answer: Answer) -> tuple[int, int, int]:
+    """Return on how many pairs the labels differ and why, by the workers' own oscillators.
 
-    The rest is unknown: not all their oscillators can tell.
+    See ``answers.disagreements``; what is unknown not all the oscillators can tell.
     """
-    outcomes = answer.counts.outcomes
-    unequal = np.isin(outcomes.label, (DIFFER, OPEN))
-    own = outcomes.by_truth[judges.OSCILLATOR]
-    pairs_of, differ, by_clocks = (
-        answer.counts.number(unequal & chosen) for chosen in (own >= 0, own == DIFFER, own == SAME)
-    )
-    return {
-        "pairs": pairs_of,
-        "true_orders_differ": differ,
-        "caused_by_clocks": by_clocks,
-        "unknown": pairs_of - differ - by_clocks,
-    }
+    return answers.disagreements(answer, judges.OSCILLATOR, (DIFFER, OPEN))
 
 
 def _as_dict(answer: Answer) -> dict[str, Any]:
     rates = {name: rate.as_dict() for name, rate in answer.rates.items()}
+    differ, truly, by_clocks = disagreements(answer)
     return {
         **{name: rates[name] for name in ("agreement", "received", "evaluable", "decided", "agreement_decided")},
         "wrong_decided": rates.get("wrong_decided"),
-        "disagreements": disagreements(answer),
+        "disagreements": {
+            "pairs": differ,
+            "true_orders_differ": truly,
+            "caused_by_clocks": by_clocks,
+            "unknown": differ - truly - by_clocks,
+        },
         "against": {judgement.judge: judgement.as_dict() for judgement in answer.judgements},
         "not_evaluable_pairs": int(answer.counts.total.sum()) - answer.evaluable,
     }

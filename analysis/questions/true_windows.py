@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from analysis.run import utc, verdicts
-from analysis.run.readings import INTERVAL, POINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.run.readings import Readings, Table
+    from analysis.stats.counts import Counts
 
 SAME: Final = verdicts.BEFORE  # the two decided labels, as the judges compare them
 DIFFER: Final = verdicts.AFTER
 UNKNOWN: Final = verdicts.AMBIGUOUS
 TRUE_WINDOWS: Final = "true_windows"
-WRONG: Final = {POINT: "wrong_points", INTERVAL: "wrong_certain"}  # names of tallies
 
 
 @dataclass(frozen=True)
@@ -90,32 +89,32 @@ def right_intervals(
 def count_points(
     true: TrueWindows | None, evaluable: NDArray[np.bool_], received: NDArray[np.bool_], index: NDArray[np.int64]
 ) -> dict[str, int]:
-    """Count the evaluable events whose true windows are known; of them those whose true windows differ (agreement would
-    be wrong there), those whose true windows are equal and the point indices are not, and those with a wrong index.
-    """  # noqa: D205 - one sentence
+    """Count the evaluable events whose true windows are known, and of them two kinds.
+
+    Those whose true windows differ (agreement would be wrong there), and those whose true windows are equal while the
+    point indices are not.
+    """
     if true is None:
         return {}
     known, same = true.known & evaluable, all_equal(true.index, received)
-    wrong = (received & (index != true.index)).any(axis=0)
     return {
         "truth_known": int(known.sum()),
         "true_windows_differ": int((known & ~same).sum()),
         "clock_disagreements": int((known & same & ~all_equal(index, received)).sum()),
-        WRONG[POINT]: int((known & wrong).sum()),
     }
 
 
 def count_certain(true: TrueWindows | None, received: NDArray[np.bool_], certain: NDArray[np.bool_]) -> dict[str, int]:
-    """Count the events that a worker was certain about, wrongly even with its server's root distance, and those that
-    this leaves open; how many certain windows have a root distance, and how many have none.
-    """  # noqa: D205 - one sentence
+    """Count the events that a worker was certain about and the root distance leaves open, though none is wrong.
+
+    And how many certain windows there are, how many of a known root distance, and, where the truth is known, of none.
+    """
     if true is None:
         return {}
     there = true.known & certain & received
     wrong = (there & true.wrong).any(axis=0)
     open_ = (there & ~true.right & ~true.wrong).any(axis=0) & ~wrong
     return {
-        WRONG[INTERVAL]: int(wrong.sum()),
         "certain_open": int(open_.sum()),
         "bare": int((there & true.bare).sum()),
         "certain": int((certain & received).sum()),
@@ -123,25 +122,31 @@ def count_certain(true: TrueWindows | None, received: NDArray[np.bool_], certain
     }
 
 
+def wrong(counts: Counts) -> int:
+    """Return how many events some worker puts into a wrong window, or is wrongly certain about."""
+    return counts.number(counts.outcomes.by_truth[TRUE_WINDOWS] == DIFFER)
+
+
 def known(tallies: Mapping[str, int]) -> bool:
     """Tell whether anything can be said of windows of true time: of certain ones not, if no root distance is known."""
     return not tallies.get("certain") or tallies["certain_to_utc"] > 0
 
 
-def as_dict(points: Mapping[str, int], certain: Mapping[str, int]) -> dict[str, Any] | None:
+def as_dict(points: Counts, intervals: Counts) -> dict[str, Any] | None:
     """Return these counts as JSON-serialisable data, None where no truth was injected."""
-    if not points:
+    if not points.tallies:
         return None
-    wrong: dict[str, Any] = {"wrong_certain": certain[WRONG[INTERVAL]]}
+    certain = intervals.tallies
+    wrongly: dict[str, Any] = {"wrong_certain": wrong(intervals)}
     if certain["bare"]:
-        wrong = {"wrong_certain": None, "wrong_certain_reason": utc.NO_ROOT_DISTANCE}
+        wrongly = {"wrong_certain": None, "wrong_certain_reason": utc.NO_ROOT_DISTANCE}
     elif certain["certain_open"]:
-        wrong["certain_left_open_by_root_distance"] = certain["certain_open"]
+        wrongly["certain_left_open_by_root_distance"] = certain["certain_open"]
     return {
-        "events": points["truth_known"],
-        "true_windows_differ": points["true_windows_differ"],
-        "disagreements_caused_by_clocks": points["clock_disagreements"],
-        **wrong,
+        "events": points.tallies["truth_known"],
+        "true_windows_differ": points.tallies["true_windows_differ"],
+        "disagreements_caused_by_clocks": points.tallies["clock_disagreements"],
+        **wrongly,
     }
 
 

@@ -69,7 +69,7 @@ class Windows(Answers):
             "disagreements": {judgement.judge: _split(points, judgement.judge) for judgement in points.judgements},
             "points_against": {judgement.judge: judgement.as_dict() for judgement in points.judgements},
             "intervals_against": {judgement.judge: judgement.as_dict() for judgement in intervals.judgements},
-            "truth": true_windows.as_dict(points.counts.tallies, intervals.counts.tallies),
+            "truth": true_windows.as_dict(points.counts, intervals.counts),
         }
 
 
@@ -217,9 +217,8 @@ def _answer(key: Key, counts: Counts, known: Sequence[Judge]) -> Answer:
     truth, judge = _who_knows(counts, known)
     found = answers.rounds(counts, truth, judge, kept=(SAME,))
     if judge == judges.TRUTH:  # windows of true time themselves, whether or not the workers agree
-        found = replace(found, wrong=counts.tallies.get(true_windows.WRONG[clock]))
-        if clock == INTERVAL and counts.tallies["bare"]:
-            found = replace(found, wrong=_wrong_by(counts, judge))
+        bare = counts.tallies.get("bare", 0)
+        found = replace(found, wrong=_wrong_by(counts, judge) if bare else true_windows.wrong(counts))
     return Answer(
         *key,
         counts=counts.summary,
@@ -249,16 +248,8 @@ def shared(answer: Answer) -> int:
 
 
 def disagreements(answer: Answer, judge: str) -> tuple[int, int, int]:
-    """Return how many point indices differ; of them, how often the windows really do, and how often clocks caused it.
-
-    By one judge; the rest is unknown.
-    """
-    outcomes = answer.counts.outcomes
-    unequal, true = outcomes.label == DIFFER, outcomes.by_truth[judge]
-    total, differ, by_clocks = (
-        answer.counts.number(unequal & chosen) for chosen in (true >= 0, true == DIFFER, true == SAME)
-    )
-    return total, differ, by_clocks
+    """Return how many point indices differ and why, by one judge (see ``answers.disagreements``)."""
+    return answers.disagreements(answer, judge, (DIFFER,))
 
 
 def _split(answer: Answer, judge: str) -> dict[str, Any]:

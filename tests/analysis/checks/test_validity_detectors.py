@@ -10,6 +10,7 @@ import pytest
 from run_folder import MS, START_NS, US, Clock, Folder, write, write_csv
 
 from analysis.checks import validity
+from analysis.checks.finding import DATA
 from analysis.run import load
 from node_agent.contract import records
 from node_agent.lifecycle import checksum
@@ -85,7 +86,8 @@ def _own_samples(number, row):
 def test_a_run_in_order_has_no_finding(run):
     for folder in (run / records.RAW_DIR).iterdir():
         checksum(folder)
-    assert {one.code for one in find(run)} <= NOT_WRITTEN
+    assert {one.code for one in find(run)} == NOT_WRITTEN
+    assert [one.code for one in find(run) if one.scope == DATA] == []
 
 
 def test_an_event_with_two_payload_stamps_is_of_two_coordinators(run):

@@ -56,11 +56,9 @@ def test_its_readings_contain_the_truth_with_what_it_says_of_itself(honest_run):
 
 def test_its_windows_are_not_wrong_and_its_releases_not_early(honest_run):
     found, _ = honest_run
-    tallies = [answer.counts.tallies for answer in found.done["windows"].of(source="ntp", clock="interval")]
-    assert tallies
-    assert [counted["wrong_certain"] for counted in tallies] == [0] * len(tallies)
-    assert not any(counted["bare"] for counted in tallies)
-    assert any(counted["certain_open"] for counted in tallies)
+    widths = found.as_statistics()["windows"]["sources"]["ntp"].values()
+    assert [width["truth"]["wrong_certain"] for width in widths] == [0] * 4
+    assert any(width["truth"].get("certain_left_open_by_root_distance") for width in widths)
     waits = next(one for one in found.done["commit_wait"].waits if one.source == "ntp")
     assert waits.violations.denominator > 0
     assert waits.violations.numerator == 0
@@ -86,9 +84,8 @@ def test_a_server_further_off_than_it_says_is_accused_all_the_same(tmp_path):
     for node in found.table.nodes:
         assert clocks["ntp", node].coverage.missed.value == 1.0
         assert clocks["ntp", node].kappa.claims == "too narrow"
-    intervals = found.done["windows"].of(source="ntp", clock="interval")
-    wrong = {answer.subject: answer.counts.tallies["wrong_certain"] for answer in intervals}
-    assert min(wrong["50"], wrong["100"]) > 0
+    widths = found.as_statistics()["windows"]["sources"]["ntp"]
+    assert min(widths[width]["truth"]["wrong_certain"] for width in ("50", "100")) > 0
 
 
 @pytest.mark.parametrize("where", ["delay", "dispersion"])
