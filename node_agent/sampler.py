@@ -168,7 +168,8 @@ class Sampler:
             for sample in samples:
                 self.publish(sample)
             if asker.pace.ended:
-                log.warning("not_asked_again server=%s outcome=%s", samples[-1].server, samples[-1].outcome)
+                for sample in samples[-1:]:  # none, where only addresses are left that refused before
+                    log.warning("not_asked_again server=%s outcome=%s", sample.server, sample.outcome)
                 return
             if asker.pace.slower > slower:
                 slower = asker.pace.slower

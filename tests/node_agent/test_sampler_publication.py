@@ -13,8 +13,9 @@ from exchanges import EPOCH_NS, Exchange, Oscillator
 from node_agent.clocks.base import KEEP
 from node_agent.clocks.ntp import NtpSource
 from node_agent.contract.cells import sample_row
-from node_agent.contract.plan import ClocksPlan
+from node_agent.contract.plan import ClocksPlan, NtpPlan
 from node_agent.contract.records import NTP, OK, SAMPLES_COLUMNS, SOURCE_FIELDS, SOURCE_PREFIXES
+from node_agent.exchange.asking import Asker, Pace
 from node_agent.local.instants import LocalClock, user_stamp
 from node_agent.readings import Readings
 from node_agent.sampler import Sampler
@@ -140,3 +141,23 @@ def test_unavailable_readings_are_counted_and_unconfigured_sources_are_not(sampl
     assert cells[0] == "never_sampled"
     assert cells[len(SOURCE_FIELDS)] == "not_configured"
     assert {prefix: count for prefix, count in readings.unavailable.items() if count} == {"ntp": 1}
+
+
+class Refused(Pace):
+    ended = True
+
+
+def test_a_server_whose_last_addresses_all_refused_before_is_left_in_peace(lines):
+    """Its name has only such addresses left: none was asked, so there is no sample to tell of."""
+    closed = []
+
+    class OfRefusing(Sampler):
+        def askers(self, _kind, _plan):
+            return [Asker("s:1", list, Refused(), close=lambda: closed.append("s:1"))]
+
+    clocks = ClocksPlan(ntp=NtpPlan(servers=("s:1",)))
+    sampler = OfRefusing("comp11", clocks, {NTP: NtpSource(("s:1",), 100, 10**9)}, LocalClock(), lines)
+    sampler.start()
+    sampler.stop()
+    assert closed == ["s:1"]
+    assert lines.lines == []
