@@ -187,6 +187,7 @@ def messages_panel(axes: Axes, result: Coordination) -> None:
         axes.annotate(text, (place, most + own), (0, 2), textcoords="offset points", ha="center", fontsize=7)
         tallest = max(tallest, most + own)
     axes.set_xticks(range(len(labels)), labels, fontsize=6.5)
+    axes.set_xlim(-0.6, len(labels) - 0.4)  # a clock without a bar has its place, too
     axes.set_ylim(0, 1.15 * tallest)
     axes.set_ylabel("messages of the run")
     axes.grid(axis="y")
