@@ -65,10 +65,7 @@ def texts(done: Mapping[str, Any]) -> dict[str, str]:
     """Return the verdicts of every source on every worker, and what the judges say of all workers together."""
     result: Causality = done[ANALYSIS.name]
     rows = [((answer.source, answer.clock), answer.judgements) for answer in _shown(result)]
-    return {
-        "causality": table(by_worker(result), COLUMNS),
-        "causality_judged": judged.grid(("source", "clock"), rows),
-    }
+    return {"causality": table(by_worker(result), COLUMNS), "causality_judged": judged.grid(("source", "clock"), rows)}
 
 
 def intervals_panel(axes: Axes, result: Causality) -> None:

@@ -72,9 +72,7 @@ def texts(done: Mapping[str, Any]) -> dict[str, str]:
         "Agreement counts equal labels, and *ambiguous* is a label; the decided share stands beside it.",
         "agreement": table(result.agreement, AGREEMENT, "Agreement is not evaluable: it needs two workers with data."),
         "who_first": table(
-            alone if few else totals,
-            WHO_FIRST,
-            "Who received first is not evaluable: it needs two workers with data.",
+            alone if few else totals, WHO_FIRST, "Who received first is not evaluable: it needs two workers with data."
         ),
         "ordering_judged": judged.grid(("question", "source", "clock"), rows),
     }

@@ -45,10 +45,7 @@ def compute(context: Context) -> Reference:
 def texts(done: Mapping[str, Any]) -> dict[str, str]:
     """Return the self-checks that gate every verdict against the reference, and what that of every pair rests on."""
     result: Reference = done[ANALYSIS.name]
-    return {
-        "reference_checks": table(result.checks, CHECKS, ""),
-        "reference_pairs": table(result.pairs, PAIRS, ""),
-    }
+    return {"reference_checks": table(result.checks, CHECKS, ""), "reference_pairs": table(result.pairs, PAIRS, "")}
 
 
 ANALYSIS: Final = Analysis(
@@ -60,10 +57,5 @@ ANALYSIS: Final = Analysis(
     texts=texts,
     figure=figure.FIGURE,
     draw=figure.draw,
-    cited=(
-        "evaluable",
-        "reason",
-        "rho_ppm",
-        "pairs/*/half_width_us/median",
-    ),
+    cited=("evaluable", "reason", "rho_ppm", "pairs/*/half_width_us/median"),
 )

@@ -17,8 +17,8 @@ from analysis.reference import even_instants
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
+    from analysis.arrays import Floats, Ints
     from analysis.reference import Reference
     from analysis.reference.envelope import Envelope
 
@@ -66,7 +66,7 @@ def width_over_time(axes: Axes, reference: Reference, pair: tuple[str, str]) -> 
     axes.set_ylabel("half-width (µs)")
 
 
-def known_half_widths(envelope: Envelope) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def known_half_widths(envelope: Envelope) -> tuple[Ints, Floats]:
     """Return the instants, evenly over a pair's segments, at which theta is known, and its half-widths there in µs."""
     at = even_instants(envelope, _INSTANTS)
     theta = envelope.theta(at)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from analysis.arrays import Bools, Floats, Labels
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
     from analysis.run.event_rows import Instants
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from analysis.stats.counts import Counts, Outcomes
     from analysis.stats.rates import Rate
 
-    Growth = NDArray[np.float64] | None  # how much wider a node's claim became, in ns; None: it never measured again
+    Growth = Floats | None  # how much wider a node's claim became, in ns; None: it never measured again
 
 QUESTION: Final = "commit_wait"
 STATISTICS_FILE: Final = "commit_wait_stats.json"
@@ -148,14 +149,14 @@ class _True:
 
     instants: Instants | None
     root: utc.RootDistance
-    about_the_server: NDArray[np.bool_]
+    about_the_server: Bools
 
     @classmethod
     def of(cls, table: Table, worker: str, source: str) -> _True:
         root, strange = utc.of(table, worker, source), scopes.about_the_server(table, worker, source)
         return cls(table.truth(worker), root, strange)
 
-    def contained(self, readings: Readings, judged: NDArray[np.bool_]) -> NDArray[np.int8]:
+    def contained(self, readings: Readings, judged: Bools) -> Labels:
         """Label which intervals contain the true time (SAME), and which do not, where that can be told.
 
         Of readings of a server's time with its root distance added; not of those that are about the server's own clock.
@@ -175,7 +176,7 @@ def _flight(
     worker: str,
     grown: Mapping[str, Growth],
     true: _True,
-    by_judge: Mapping[str, NDArray[np.int8]],
+    by_judge: Mapping[str, Labels],
 ) -> Decisions:
     """Judge one worker's flights again."""
     send, receive = table.sends(worker, source), table.readings(worker, source)
@@ -225,7 +226,7 @@ def _window(first: Readings, delay: float, grown: Growth, true: _True, width_ms:
     )
 
 
-def _kept(labels: NDArray[Any], judged: NDArray[np.bool_]) -> NDArray[np.int8]:
+def _kept(labels: NDArray[Any], judged: Bools) -> Labels:
     return np.where(judged, labels, verdicts.NOT_EVALUABLE).astype(np.int8)
 
 
@@ -240,7 +241,7 @@ def asked(answer: Answer) -> tuple[str, float]:
     return question, float(delay.removesuffix("s"))
 
 
-def _at_first(outcomes: Outcomes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _at_first(outcomes: Outcomes) -> tuple[Bools, Bools]:
     return outcomes.due, outcomes.received
 
 
@@ -252,7 +253,7 @@ def _certainly(label: int) -> answers.Metric:
     )
 
 
-def _contains(outcomes: Outcomes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _contains(outcomes: Outcomes) -> tuple[Bools, Bools]:
     inside = outcomes.by_truth[CONTAINED]
     return inside == SAME, inside != verdicts.NOT_EVALUABLE
 

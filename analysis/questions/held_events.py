@@ -26,8 +26,7 @@ from node_agent.contract.hold_rule import WAITING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Floats, Ints
     from analysis.questions import judges
     from analysis.run.load import Run
 
@@ -43,7 +42,7 @@ class Waits:
     source: str
     outcomes: dict[str, int]
     waited_ms: rates.Spread
-    ratios: NDArray[np.float64]
+    ratios: Floats
     violations: rates.Rate | None
     left_out: Mapping[str, int]
     consistency: external_consistency.Consistency
@@ -133,7 +132,7 @@ def _beside(run: Run, node_id: str, source: str, last: pd.DataFrame) -> pd.DataF
     return last.assign(root_ns=pd.arrays.IntegerArray(root.ns, ~root.known), about_the_server=about)
 
 
-def _nearest_pair(at: NDArray[np.int64], pairs: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _nearest_pair(at: Ints, pairs: pd.DataFrame) -> tuple[Ints, Ints]:
     """Return what the wall clock showed at the clock pair nearest to each raw instant, and how much later that is."""
     pairs = pairs.sort_values("raw_before_ns")
     before, wall, after = (pairs[name].to_numpy(dtype=np.int64) for name in records.CLOCK_PAIRS_COLUMNS)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
-    from numpy.typing import NDArray
+
+    from analysis.arrays import Bools, Ints, Places
 
     NodeStamps = Mapping[tuple[str, str], "Stamps"]
 
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
 class Stamps(NamedTuple):
     """One node's stamps of the probes of one peer and direction: sequence number, wall and raw instant, its error."""
 
-    sequence: NDArray[np.int64]
-    wall: NDArray[np.int64]
-    raw: NDArray[np.int64]
-    error: NDArray[np.int64]
-    known: NDArray[np.bool_]
+    sequence: Ints
+    wall: Ints
+    raw: Ints
+    error: Ints
+    known: Bools
 
-    def take(self, chosen: NDArray[np.intp]) -> Stamps:
+    def take(self, chosen: Places) -> Stamps:
         """Return some of the stamps, in the order given."""
         return Stamps(
             self.sequence[chosen], self.wall[chosen], self.raw[chosen], self.error[chosen], self.known[chosen]
@@ -61,12 +62,12 @@ class Bounds:
     ``even`` says whether the probe's sequence number was: halves of the probes that check each other.
     """
 
-    at: NDArray[np.int64]
-    value: NDArray[np.int64]
-    upper: NDArray[np.bool_]
-    even: NDArray[np.bool_]
+    at: Ints
+    value: Ints
+    upper: Bools
+    even: Bools
 
-    def take(self, chosen: NDArray[np.bool_] | slice) -> Bounds:
+    def take(self, chosen: Bools | slice) -> Bounds:
         """Return some of the bounds."""
         return Bounds(self.at[chosen], self.value[chosen], self.upper[chosen], self.even[chosen])
 
@@ -185,6 +186,6 @@ def set_backs(own: NodeStamps, pairs: pd.DataFrame | None) -> list[tuple[int, in
     return sorted(found)
 
 
-def _decreases(raw: NDArray[np.int64], error: NDArray[np.int64]) -> list[tuple[int, int]]:
+def _decreases(raw: Ints, error: Ints) -> list[tuple[int, int]]:
     back = np.flatnonzero(raw[1:] + error[1:] < raw[:-1] - error[:-1])
     return [(int(raw[place + 1] - error[place + 1]), int(raw[place] + error[place])) for place in back]

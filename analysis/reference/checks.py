@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Ints
     from analysis.reference.relation import Reference
     from analysis.run.load import Run
 
@@ -104,10 +103,10 @@ def _events(reference: Reference, run: Run) -> Check:
 class _Ends(NamedTuple):
     """Both ends of events on the raw oscillators: where sent, where received, and the stamps' errors."""
 
-    sent: NDArray[np.int64]
-    received: NDArray[np.int64]
-    sent_error: NDArray[np.int64]
-    received_error: NDArray[np.int64]
+    sent: Ints
+    received: Ints
+    sent_error: Ints
+    received_error: Ints
 
 
 def _event_ends(sends: pd.DataFrame, worker: str, frame: pd.DataFrame) -> _Ends | None:
@@ -179,9 +178,9 @@ def _truth(reference: Reference, run: Run) -> TruthCheck:
 class _Stamped(NamedTuple):
     """One node's stamps: wall clock, raw oscillator and its error, in ns."""
 
-    wall: NDArray[np.int64]
-    raw: NDArray[np.int64]
-    error: NDArray[np.int64]
+    wall: Ints
+    raw: Ints
+    error: Ints
 
 
 def _both_ends(

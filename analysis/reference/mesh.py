@@ -28,8 +28,7 @@ from analysis.reference.envelope import Envelope, Group, apart, envelope, tighte
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Floats, Ints
     from analysis.reference.doubtful import Doubtful
 
     Pair = tuple[str, str]
@@ -45,9 +44,9 @@ class Position:
     Instants of equal key have no step on the way of pairs from the hub to this node between them.
     """
 
-    middle: NDArray[np.int64]
-    half: NDArray[np.int64]
-    key: NDArray[np.int64]
+    middle: Ints
+    half: Ints
+    key: Ints
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def tighten(
     return Mesh(found, len(grid), int((~consistent).sum()))
 
 
-def _positions(nodes: Sequence[str], there: Mapping[Pair, Envelope]) -> tuple[NDArray[np.int64], dict[str, Position]]:
+def _positions(nodes: Sequence[str], there: Mapping[Pair, Envelope]) -> tuple[Ints, dict[str, Position]]:
     """Choose the grid on the hub and carry it to every node that has a way of pairs to the hub."""
     probes = {node: sum(len(one.support) for pair, one in there.items() if node in pair) for node in nodes}
     hub = max(nodes, key=lambda node: probes[node])
@@ -126,7 +125,7 @@ def _positions(nodes: Sequence[str], there: Mapping[Pair, Envelope]) -> tuple[ND
     return grid, positions
 
 
-def _shown_by_second(one: Envelope, at: NDArray[np.int64]) -> NDArray[np.int64]:
+def _shown_by_second(one: Envelope, at: Ints) -> Ints:
     theta = one.bounded(at)
     return at + theta.low + (theta.high - theta.low) // 2
 
@@ -146,7 +145,7 @@ def _carried(here: Position, one: Envelope, *, forward: bool) -> Position:
 
 def shortest(
     nodes: Sequence[str], there: Mapping[Pair, Envelope], positions: Mapping[str, Position], ppb: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+) -> tuple[Floats, Bools]:
     """Return, per instant, the shortest path between all nodes, relative to their middles, and where there are any.
 
     Weights are relative to the positions' middles: small integers, which floats add without rounding (below 2^53).
@@ -176,14 +175,7 @@ def shortest(
     return paths, consistent
 
 
-def _bounds(
-    here: Position,
-    high: NDArray[np.float64],
-    low: NDArray[np.float64],
-    usable: NDArray[np.bool_],
-    apart: NDArray[np.int64],
-    ppb: int,
-) -> Bounds:
+def _bounds(here: Position, high: Floats, low: Floats, usable: Bools, apart: Ints, ppb: int) -> Bounds:
     """Return shortest paths as bounds on theta at the first node's middles."""
     grown = drift.up(here.half[usable], ppb)
     upper = high[usable].astype(np.int64) + apart[usable] + grown
@@ -196,7 +188,7 @@ def _bounds(
     return Bounds(both[order], values[order], kinds[order], np.zeros(2 * count, dtype=np.bool_))
 
 
-def _stretches(here: Position, bad: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _stretches(here: Position, bad: Bools) -> list[tuple[int, int]]:
     """Return the stretches from the last good instant before to the first good one after each bad run."""
     found = []
     edges = np.flatnonzero(np.diff(np.concatenate([[False], bad, [False]]).astype(np.int8)))
@@ -207,9 +199,7 @@ def _stretches(here: Position, bad: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return found
 
 
-def _derived(
-    bounds: Bounds, usable: NDArray[np.bool_], first: Position, second: Position, twice: Doubtful, ppb: int
-) -> Envelope:
+def _derived(bounds: Bounds, usable: Bools, first: Position, second: Position, twice: Doubtful, ppb: int) -> Envelope:
     """Return the envelope of two nodes without probes to each other, closed wherever a pair on their way steps."""
     key = np.where(usable, first.key * (int(second.key.max()) + 2) + second.key, -1)
     changes = np.flatnonzero(np.diff(key)) + 1

@@ -15,9 +15,9 @@ from analysis.run import wall_clock
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
-    Ints = NDArray[np.int64]
+    from analysis.arrays import Bools, Ints, Places
+
 
 FOREIGN_NS: Final = 1_000_000_000  # a payload stamp further from the send stamp is of another run
 
@@ -49,9 +49,9 @@ class Payloads:
     """How much later than its send each payload stamp is (ns), and what that is: impossible, or by a clock set back."""
 
     late_ns: Ints
-    after_send: NDArray[np.bool_]
-    long_before: NDArray[np.bool_]
-    set_back: NDArray[np.bool_]
+    after_send: Bools
+    long_before: Bools
+    set_back: Bools
 
 
 def of(sent: pd.DataFrame, pairs: pd.DataFrame | None) -> Sends:
@@ -63,7 +63,7 @@ def of(sent: pd.DataFrame, pairs: pd.DataFrame | None) -> Sends:
     return Sends(events[order], *(column[order] for column in others))
 
 
-def positions(ordered: Ints, wanted: Ints) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+def positions(ordered: Ints, wanted: Ints) -> tuple[Places, Bools]:
     """Return where those of the wanted numbers that are among some ordered ones are, and which of them are."""
     place = np.searchsorted(ordered, wanted)
     found = np.append(ordered, -1)[place] == wanted if len(ordered) else np.zeros(len(wanted), dtype=np.bool_)

@@ -33,7 +33,7 @@ from node_agent.contract import records
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
+    from analysis.arrays import Bools, Ints
 
 __all__ = ["Instants", "RawStamps", "Readings", "Table", "table", "tidy"]
 
@@ -64,17 +64,17 @@ class Readings:
     source: str
     kind: str
     level: float | None
-    stamped: NDArray[np.bool_]
-    known: NDArray[np.bool_]
-    bounded: NDArray[np.bool_]
-    est: NDArray[np.int64]
-    earliest: NDArray[np.int64]
-    latest: NDArray[np.int64]
+    stamped: Bools
+    known: Bools
+    bounded: Bools
+    est: Ints
+    earliest: Ints
+    latest: Ints
     status: pd.Categorical
     reference: pd.Categorical
-    sample: NDArray[np.int64]
+    sample: Ints
 
-    def take(self, positions: NDArray[np.int64]) -> Readings:
+    def take(self, positions: Ints) -> Readings:
         """Return the readings of some events, in the order given."""
         chosen: dict[str, Any] = {
             spec.name: array[positions]
@@ -83,7 +83,7 @@ class Readings:
         }
         return replace(self, **chosen)
 
-    def statuses(self, events: NDArray[np.bool_]) -> dict[str, int]:
+    def statuses(self, events: Bools) -> dict[str, int]:
         """Return how many of some events have which status, by name."""
         counts = np.bincount(self.status.codes[events], minlength=len(self.status.categories))
         return {str(word): int(count) for word, count in zip(self.status.categories, counts, strict=True) if count}
@@ -98,13 +98,13 @@ class Table:
     """
 
     run: load.Run
-    event_ids: NDArray[np.int64]
+    event_ids: Ints
     sequence: Instants
     sent: Instants
     sources: tuple[str, ...]
     workers: tuple[str, ...]
     present: tuple[str, ...]
-    received: Mapping[str, NDArray[np.bool_]]
+    received: Mapping[str, Bools]
     duplicates: Mapping[str, int]
     stamps: Mapping[str, Instants]
     own_sends: Mapping[str, Instants]
@@ -269,7 +269,7 @@ def tidy(data: Table) -> pd.DataFrame:
     return pd.concat(blocks, ignore_index=True)
 
 
-def _masked(values: NDArray[np.int64], known: NDArray[np.bool_]) -> Any:
+def _masked(values: Ints, known: Bools) -> Any:
     return pd.array(values, dtype="Int64").copy() if known.all() else pd.arrays.IntegerArray(values.copy(), ~known)
 
 
@@ -290,7 +290,7 @@ def _true(run: load.Run, node_id: str, stamps: Instants) -> Instants | None:
     return Instants(np.where(known, truth.true_from_wall(clock, local), 0), known)
 
 
-def _own_rows(run: load.Run, events: NDArray[np.int64]) -> dict[str, Rows]:
+def _own_rows(run: load.Run, events: Ints) -> dict[str, Rows]:
     """Return, per worker, its own rows of sends.csv: the first of each event that has a transmit stamp."""
     stamped = (run.sends["event_id"].notna() & run.sends["send_time_ns"].notna()).to_numpy(dtype=np.bool_)
     to = pd.Categorical(run.sends["worker_id"])
@@ -356,7 +356,7 @@ def _readings(
     )
 
 
-def _served(rows: Rows, prefix: str) -> NDArray[np.int64]:
+def _served(rows: Rows, prefix: str) -> Ints:
     """Return which sample served every event; where none is named (older formats), each new offset is a new one."""
     named = rows.text(f"{prefix}_sample_id").codes
     if (named >= 0).any() or f"{prefix}_offset_ms" not in rows:
@@ -418,12 +418,12 @@ def _send_readings(
     return readings, own_sends
 
 
-def _drift_bound(elapsed_ns: NDArray[np.int64], run: load.Run, node: str) -> NDArray[np.int64]:
+def _drift_bound(elapsed_ns: Ints, run: load.Run, node: str) -> Ints:
     """Return node_agent.clocks.base.drift_bound_ns for arrays (elapsed up to an hour)."""
     ppm = drift_limits.of_node(run, node)
     if ppm is None:
         where = f"{run.path / records.MANIFEST_FILE}: config.worker.clocks.{drift_limits.KEY}"
         raise AnalysisError(f"{where}: expected a number to carry send stamps by, got none")
     rate, per = drift_per_ns(ppm)
-    bound: NDArray[np.int64] = -(-np.abs(elapsed_ns) * rate // per)
+    bound: Ints = -(-np.abs(elapsed_ns) * rate // per)
     return bound

@@ -14,14 +14,12 @@ from node_agent.contract.records import Stamp
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Ints, Texts
     from analysis.simulation.asked import Asked
     from analysis.simulation.files import Write
     from analysis.simulation.oscillator import Stamps
     from analysis.simulation.world import World
 
-    Ints = NDArray[np.int64]
 
 _GRAIN_NS: Final = 10_000_000  # events due in succession are measured together
 _USER_ERROR_NS: Final = 150  # half the bracket of a reading in user space
@@ -58,7 +56,7 @@ class Waits:
             for shown, raw in zip(wall.tolist(), done.tolist(), strict=True)
         ]
 
-    def _measure_again(self, ids: Ints, due: Ints, delay: str) -> NDArray[np.object_]:
+    def _measure_again(self, ids: Ints, due: Ints, delay: str) -> Texts:
         """Write one delay's rows, and return each event's claimed ChronoTick uncertainty, "" where there is none."""
         batches, batch_of = np.unique(due // _GRAIN_NS, return_inverse=True)
         # each batch is done once, shortly after its last event is due: the same instant whoever asks

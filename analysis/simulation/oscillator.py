@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.random import Generator
-    from numpy.typing import NDArray
 
+    from analysis.arrays import Bools, Ints
     from node_agent.contract.plan import VirtualClock
 
-    Ints = NDArray[np.int64]
 
 SECOND_NS: Final = 1_000_000_000
 _SIGHT_NS: Final = (
@@ -37,7 +36,7 @@ class Stamps:
     wall: Ints
     raw: Ints
     error: Ints
-    usable: NDArray[np.bool_]
+    usable: Bools
 
     def each(self, origin: str) -> Iterator[Stamp]:
         """Yield the stamps one by one, as the agent knows them."""

@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Ints
     from analysis.simulation.oscillator import Stamps
     from node_agent.contract.records import Stamp
 
-    Ints = NDArray[np.int64]
 
 PAIR_EVERY_NS: Final = 100_000_000
 _WIRE_COUNTS: Final = ("received", "duplicate", "malformed", "foreign", "bad_tag", "oversized", "kernel_dropped",

@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.random import Generator
-    from numpy.typing import NDArray
 
+    from analysis.arrays import Ints
     from analysis.simulation.scenario import ChronoTick
     from analysis.simulation.world import World
 
-    Ints = NDArray[np.int64]
 
 _WARM_UP: Final = (0.0, 0.25, 0.5, 0.75)  # s: the agent's first queries come in quick succession
 _PRECISION_NS: Final = 120  # of the servers' clocks: 2^-23 s
@@ -71,10 +70,7 @@ def _ntp(world: World, place: int, server: int) -> Iterator[Sample]:
     clock = world.oscillators[place]
     columns = (received + error, answered + error, clock.raw(left), clock.raw(arrived))
     for t2, t3, before, after, departure, arrival in zip(
-        *(column.tolist() for column in columns),
-        departed.each(KERNEL_TX),
-        came.each(KERNEL_RX),
-        strict=True,
+        *(column.tolist() for column in columns), departed.each(KERNEL_TX), came.each(KERNEL_RX), strict=True
     ):
         if departure.raw_ns is None or arrival.raw_ns is None:
             yield Sample("", NTP, address, address, CLOCK_STEP, before, after, arrival.wall_ns)

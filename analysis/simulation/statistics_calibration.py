@@ -24,7 +24,7 @@ from analysis.tables import markdown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from analysis.arrays import Bools, Floats
 
 CORRELATIONS: Final = (0.0, 0.9, 0.98, 0.995)
 SAMPLES: Final = (60, 600, 6_000)
@@ -67,13 +67,13 @@ class ClaimCell:
     held: int
 
 
-def autoregression(rng: np.random.Generator, runs: int, count: int, correlation: float) -> NDArray[np.float64]:
+def autoregression(rng: np.random.Generator, runs: int, count: int, correlation: float) -> Floats:
     """Return ``runs`` stationary first-order autoregressions of so many standard normal values, row by row."""
     from scipy.signal import lfilter  # noqa: PLC0415 - only a calibration needs it
 
     noise = rng.normal(size=(runs, count)) * np.sqrt(1.0 - correlation * correlation)
     noise[:, 0] = rng.normal(size=runs)
-    values: NDArray[np.float64] = lfilter([1.0], [1.0, -correlation], noise, axis=1)
+    values: Floats = lfilter([1.0], [1.0, -correlation], noise, axis=1)
     return values
 
 
@@ -98,7 +98,7 @@ def intervals(runs: int, say: Callable[[str], None]) -> Iterator[IntervalCell]:
                     yield IntervalCell(correlation, samples, rate, loss, runs, len(given), held)
 
 
-def _rates(errors: NDArray[np.float64], received: NDArray[np.bool_], limits: list[float]) -> list[Rate]:
+def _rates(errors: Floats, received: Bools, limits: list[float]) -> list[Rate]:
     """Return the rates of errors above the limits, of the events that were received."""
     values = np.repeat(errors, EVENTS_PER_SAMPLE)
     served = np.where(received, np.repeat(np.arange(len(errors)), EVENTS_PER_SAMPLE), -1)
@@ -123,7 +123,7 @@ def claims(runs: int, say: Callable[[str], None]) -> Iterator[ClaimCell]:
                     yield ClaimCell(correlation, samples, level, inflation, runs, narrow, held)
 
 
-def _claims(error_ns: NDArray[np.float64], half_ns: float, level: float) -> str:
+def _claims(error_ns: Floats, half_ns: float, level: float) -> str:
     """Return what kappa's verdict is on errors that are exactly known, and intervals of this half-width."""
     every = np.ones(len(error_ns), dtype=np.bool_)
     error, arm = error_ns.astype(np.int64), np.full(len(error_ns), int(half_ns))

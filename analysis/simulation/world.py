@@ -33,11 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.random import Generator
-    from numpy.typing import NDArray
 
+    from analysis.arrays import Ints
     from analysis.simulation.scenario import Clock, Delay, Jump, Scenario
 
-    Ints = NDArray[np.int64]
 
 EPOCH_NS: Final = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z: a simulated run happens then, whenever it is made
 START_NS: Final = 2_000_000_000  # from the epoch to the agents' first queries

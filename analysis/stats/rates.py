@@ -24,6 +24,7 @@ from analysis.stats.dependence import FEWEST_TRIALS, autocorrelation_time, binne
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from analysis.arrays import Bools, Floats
     from analysis.stats.dependence import Bins, Dependence
 
 CONFIDENCE: Final = 0.95
@@ -74,15 +75,9 @@ class Rate:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the rate as JSON-serialisable data."""
+        counted = {"numerator": self.numerator, "denominator": self.denominator, "value": self.value}
         interval = None if self.low is None else [self.low, self.high]
-        return {
-            "numerator": self.numerator,
-            "denominator": self.denominator,
-            "value": self.value,
-            "interval": interval,
-            "method": self.method,
-            "effective_trials": self.effective,
-        }
+        return counted | {"interval": interval, "method": self.method, "effective_trials": self.effective}
 
 
 def is_rate(data: object) -> bool:
@@ -115,13 +110,13 @@ def rate(numerator: int, denominator: int, worth: Worth | None = None) -> Rate:
     return Rate(hits, trials, low, high, WILSON, worth.trials)
 
 
-def rate_of(hits: NDArray[np.bool_], judged: NDArray[np.bool_], dependence: Dependence) -> Rate:
+def rate_of(hits: Bools, judged: Bools, dependence: Dependence) -> Rate:
     """Return the rate of the hits among the judged events, which are in the order they happened."""
     both = hits & judged
     return rate(int(both.sum()), int(judged.sum()), worth_of(both, judged, dependence))
 
 
-def worth_of(hits: NDArray[np.bool_], judged: NDArray[np.bool_], dependence: Dependence) -> Worth:
+def worth_of(hits: Bools, judged: Bools, dependence: Dependence) -> Worth:
     """Return what the judged events are worth for the rate of the hits among them (see ``worth``)."""
     return worth(binned(hits, judged, dependence.segments), dependence.tau)
 
@@ -193,9 +188,7 @@ class Mean:
         }
 
 
-def mean_of(
-    least: NDArray[np.float64], most: NDArray[np.float64], judged: NDArray[np.bool_], dependence: Dependence
-) -> Mean:
+def mean_of(least: Floats, most: Floats, judged: Bools, dependence: Dependence) -> Mean:
     """Return the mean of the judged events' values, each between ``least`` and ``most``; of paired differences too."""
     count = int(judged.sum())
     if not count:
@@ -214,7 +207,7 @@ class _Half:
     method: str
 
 
-def _mean(values: NDArray[np.float64], judged: NDArray[np.bool_], dependence: Dependence) -> _Half:
+def _mean(values: Floats, judged: Bools, dependence: Dependence) -> _Half:
     series = binned(values, judged, dependence.segments)
     mean = float(series.sums.sum() / series.counts.sum())
     own = autocorrelation_time(series.segment_means)
