@@ -7,21 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.reference import drift, mesh
+from analysis.reference import drift, mesh, model
 from analysis.reference.bounds import RAW_NS, WALL_NS, Bounds, join, merged, set_backs, stamps, within
 from analysis.reference.checks import checked
 from analysis.reference.doubtful import NOTHING, doubtful, longest_pause
 from analysis.reference.envelope import Envelope, envelope_of, even_instants, left_out, pair_envelope
-from analysis.reference.model import (
-    DEFAULT_RHO_PPM,
-    NO_PROBES,
-    RHO_DEFAULT,
-    RHO_GIVEN,
-    RHO_OF_NODES,
-    RHO_PARTLY,
-    SHARED_CLOCK,
-    PairSummary,
-)
 from analysis.reference.relation import Reference
 from analysis.run import drift_limits
 from analysis.stats.rates import spread
@@ -55,7 +45,7 @@ def build(run: Run, *, rho_ppm: float | None = None) -> Reference:
     shared = frozenset(pair for pair in combinations(nodes, 2) if _shared_clock(*(run.manifest.nodes[n] for n in pair)))
     own = {node: stamps(frame) for node, frame in run.probes.items()}
     ppb, rho_from = rates(run, rho_ppm)
-    greatest = max(ppb.values(), default=drift.parts_per_billion(DEFAULT_RHO_PPM))
+    greatest = max(ppb.values(), default=drift.parts_per_billion(model.DEFAULT_RHO_PPM))
     joined: dict[tuple[str, str], Joined] = {}
     for first, second in combinations(nodes, 2):
         if first in own and second in own and (first, second) not in shared:
@@ -63,7 +53,7 @@ def build(run: Run, *, rho_ppm: float | None = None) -> Reference:
             if pair.joined or pair.lost or pair.skipped:
                 joined[first, second] = pair
     if not any(pair.joined for pair in joined.values()):
-        why = SHARED_CLOCK if shared and not joined and len(nodes) > 1 else NO_PROBES
+        why = model.SHARED_CLOCK if shared and not joined and len(nodes) > 1 else model.NO_PROBES
         return Reference(False, why, greatest / _PPB, nodes, shared=shared, joined=joined, rho_from=rho_from, rates=ppb)
     twice = {node: _shown_twice(own[node], run.clock_pairs.get(node)) for node in own}
     direct = {
@@ -101,13 +91,13 @@ def rates(run: Run, rho_ppm: float | None = None) -> tuple[dict[tuple[str, str],
     nodes = list(run.manifest.nodes)
     pairs = list(combinations(nodes, 2))
     if rho_ppm is not None:
-        return dict.fromkeys(pairs, drift.parts_per_billion(rho_ppm)), RHO_GIVEN
-    default = drift.parts_per_billion(DEFAULT_RHO_PPM)
+        return dict.fromkeys(pairs, drift.parts_per_billion(rho_ppm)), model.RHO_GIVEN
+    default = drift.parts_per_billion(model.DEFAULT_RHO_PPM)
     limits = {node: drift_limits.of_node(run, node) for node in nodes}
     if all(limit is None for limit in limits.values()):
-        return dict.fromkeys(pairs, default), RHO_DEFAULT
+        return dict.fromkeys(pairs, default), model.RHO_DEFAULT
     ppb = {node: default // 2 if ppm is None else drift.parts_per_billion(ppm) for node, ppm in limits.items()}
-    whose = RHO_PARTLY if None in limits.values() else RHO_OF_NODES
+    whose = model.RHO_PARTLY if None in limits.values() else model.RHO_OF_NODES
     return {(first, second): drift.relative(ppb[first], ppb[second]) for first, second in pairs}, whose
 
 
@@ -119,13 +109,13 @@ def _shared_clock(first: NodeManifest, second: NodeManifest) -> bool:
     return bool(boots[0]) and boots[0] == boots[1]
 
 
-def _summary(pair: tuple[str, str], envelope: Envelope, joined: Joined | None) -> PairSummary:
+def _summary(pair: tuple[str, str], envelope: Envelope, joined: Joined | None) -> model.PairSummary:
     at = even_instants(envelope, _SUMMARY_INSTANTS)
     theta = envelope.theta(at)
     known = theta.segment >= 0
     valid = envelope.segment_at(envelope.at) == envelope.segment
     counts = {name: 0 if joined is None else getattr(joined, name) for name in ("joined", "lost", "skipped")}
-    return PairSummary(
+    return model.PairSummary(
         first=pair[0],
         second=pair[1],
         own_probes=counts["joined"] > 0,

@@ -7,21 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from analysis.reference import model
 from analysis.reference.doubtful import NOTHING
 from analysis.reference.envelope import At, Envelope
-from analysis.reference.model import (
-    ACROSS_SEGMENTS,
-    ASSUMPTIONS,
-    AT_A_STEP,
-    NO_PATH,
-    OUTSIDE,
-    RHO_GIVEN,
-    SHARED_CLOCK,
-    Check,
-    Lags,
-    PairSummary,
-    Walls,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,8 +49,8 @@ class Reference:
     reason: str
     rho_ppm: float
     nodes: tuple[str, ...]
-    pairs: tuple[PairSummary, ...] = ()
-    checks: tuple[Check, ...] = ()
+    pairs: tuple[model.PairSummary, ...] = ()
+    checks: tuple[model.Check, ...] = ()
     envelopes: Mapping[Pair, Envelope] = field(default_factory=dict, repr=False)
     direct: Mapping[Pair, Envelope] = field(default_factory=dict, repr=False)
     joined: Mapping[Pair, Joined] = field(default_factory=dict, repr=False)
@@ -72,12 +60,12 @@ class Reference:
     mesh_contradictions: int = 0
     twice: Mapping[str, Doubtful] = field(default_factory=dict, repr=False)
     doubtful: Mapping[str, Doubtful] = field(default_factory=dict, repr=False)
-    rho_from: str = RHO_GIVEN
+    rho_from: str = model.RHO_GIVEN
     rates: Mapping[Pair, int] = field(default_factory=dict, repr=False)
 
     def lag(
         self, a: str, raw_a_ns: Ints, b: str, raw_b_ns: Ints, error_a_ns: Errors = 0, error_b_ns: Errors = 0
-    ) -> Lags:
+    ) -> model.Lags:
         """Return how much later b's instants are than a's, one by one, on a's raw oscillator.
 
         The errors are those of the stamps, +- ns. Of one node with itself it is the difference of the stamps.
@@ -87,16 +75,16 @@ class Reference:
         at_a = self._shown(b, a, raw_a_ns, error_a)
         known = (shown.segment >= 0) & (shown.segment == at_a.segment)
         reason = np.where(shown.reason == "", at_a.reason, shown.reason)
-        reason = np.where((reason == "") & ~known, ACROSS_SEGMENTS, reason)
+        reason = np.where((reason == "") & ~known, model.ACROSS_SEGMENTS, reason)
         low, high = shown.low - raw_a_ns - error_a, shown.high - raw_a_ns + error_a
         return _lags(low, high, known, shown.segment, reason)
 
-    def offsets(self, a: str, b: str, raw_a_ns: Ints) -> Lags:
+    def offsets(self, a: str, b: str, raw_a_ns: Ints) -> model.Lags:
         """Return theta = raw_b - raw_a at instants of a's raw oscillator, masked as lags are."""
         shown = self._shown(b, a, raw_a_ns, np.zeros_like(raw_a_ns))
         return _lags(shown.low - raw_a_ns, shown.high - raw_a_ns, shown.segment >= 0, shown.segment, shown.reason)
 
-    def walls(self, scale: str, node: str, raw_ns: Ints, error_ns: Errors = 0) -> Walls:
+    def walls(self, scale: str, node: str, raw_ns: Ints, error_ns: Errors = 0) -> model.Walls:
         """Return what the wall clock of ``scale`` showed at instants of another node's (or its own) raw oscillator.
 
         Known where ``scale`` has pairs of both its clocks on either side that agree within what a clock is slewed by.
@@ -107,13 +95,13 @@ class Reference:
         carried = At.nowhere(len(raw_ns)) if clock is None else clock.ahead(shown.low + half, half)
         known = (shown.segment >= 0) & (carried.segment >= 0)
         reason = np.where((shown.reason == "") & ~known, NO_WALL, shown.reason)
-        return Walls(np.where(known, carried.low, 0), np.where(known, carried.high, 0), known, reason)
+        return model.Walls(np.where(known, carried.low, 0), np.where(known, carried.high, 0), known, reason)
 
     def as_statistics(self) -> dict[str, Any]:
         """Return everything about the reference as JSON-serialisable data."""
         return {
             **{name: getattr(self, name) for name in ("evaluable", "reason", "rho_ppm", "rho_from")},
-            "assumptions": list(ASSUMPTIONS),
+            "assumptions": list(model.ASSUMPTIONS),
             "nodes": list(self.nodes),
             "pairs": {f"{pair.first}/{pair.second}": pair.as_dict() for pair in self.pairs},
             "wall_clocks": {node: {"segments": len(clock.begins)} for node, clock in self.wall.items()},
@@ -127,12 +115,15 @@ class Reference:
         if target == node:
             low, high = raw_ns - error_ns, raw_ns + error_ns
             unclear = self.doubtful.get(node, NOTHING).touched(low, high)
-            segment, why = np.where(unclear, -1, 0).astype(np.int64), np.where(unclear, AT_A_STEP, "").astype(object)
+            segment, why = (
+                np.where(unclear, -1, 0).astype(np.int64),
+                np.where(unclear, model.AT_A_STEP, "").astype(object),
+            )
             return _Interval(low, high, segment, why)
         pair, forward = self._pair(node, target)
         envelope = self.envelopes.get(pair)
         if not self.evaluable or envelope is None or not len(envelope.begins):
-            reason = self.reason if not self.evaluable else SHARED_CLOCK if pair in self.shared else NO_PATH
+            reason = self.reason if not self.evaluable else model.SHARED_CLOCK if pair in self.shared else model.NO_PATH
             return _Interval(*At.nowhere(len(raw_ns)), np.full(len(raw_ns), reason, dtype=object))
         carried = (envelope.ahead if forward else envelope.back)(raw_ns, error_ns)
         on_first = raw_ns if forward else np.where(carried.segment >= 0, carried.low, _roughly(envelope, raw_ns))
@@ -156,11 +147,11 @@ def _roughly(envelope: Envelope, shown_ns: Ints) -> Ints:
 
 def _why(envelope: Envelope, carried: At, on_first: Ints) -> Texts:
     within = (on_first >= envelope.begins[0]) & (on_first <= envelope.ends[-1])
-    why = np.where(within, AT_A_STEP, OUTSIDE).astype(object)
+    why = np.where(within, model.AT_A_STEP, model.OUTSIDE).astype(object)
     why[carried.segment >= 0] = ""
     return why
 
 
-def _lags(low: Ints, high: Ints, known: Bools, segment: Ints, reason: Texts) -> Lags:
+def _lags(low: Ints, high: Ints, known: Bools, segment: Ints, reason: Texts) -> model.Lags:
     there = At(low, high, segment).where(known)
-    return Lags(there.low, there.high, known, there.segment, reason)
+    return model.Lags(there.low, there.high, known, there.segment, reason)

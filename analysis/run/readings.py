@@ -13,20 +13,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.run import drift_limits, load, truth
-from analysis.run.event_rows import (
-    Instants,
-    RawStamps,
-    Rows,
-    Text,
-    align,
-    align_some,
-    different,
-    event_ids,
-    no_raw,
-    nothing,
-    shared,
-)
+from analysis.run import drift_limits, event_rows, load, truth
+from analysis.run.event_rows import Instants, RawStamps, Rows, Text
 from node_agent.clocks.base import drift_per_ns
 from node_agent.contract import records
 
@@ -187,9 +175,9 @@ class _Words:
 def table(run: load.Run) -> Table:
     """Align all nodes of a run on the union of their events, sorted by event id. The first of duplicates counts."""
     frames = {run.manifest.coordinator_id: run.coordinator, **run.workers}
-    named = {node_id: event_ids(node_id, frame) for node_id, frame in frames.items()}
-    events = different(np.concatenate(list(named.values())))
-    aligned = {node_id: align(frame, named[node_id], events) for node_id, frame in frames.items()}
+    named = {node_id: event_rows.event_ids(node_id, frame) for node_id, frame in frames.items()}
+    events = event_rows.different(np.concatenate(list(named.values())))
+    aligned = {node_id: event_rows.align(frame, named[node_id], events) for node_id, frame in frames.items()}
     coordinator, count = run.manifest.coordinator_id, len(events)
     prefixes = load.prefixes(frames.values())
     texts = {
@@ -208,8 +196,8 @@ def table(run: load.Run) -> Table:
     for node_id in (coordinator, *run.worker_ids):
         kind = "send" if node_id == coordinator else "receive"
         rows = aligned.get(node_id)
-        stamps[node_id] = nothing(count) if rows is None else rows.instants(f"{kind}_time_ns")
-        raw_stamps[node_id] = no_raw(count) if rows is None else rows.raw(kind)
+        stamps[node_id] = event_rows.nothing(count) if rows is None else rows.instants(f"{kind}_time_ns")
+        raw_stamps[node_id] = event_rows.no_raw(count) if rows is None else rows.raw(kind)
         missing = NO_DATA if rows is None else NOT_SENT if node_id == coordinator else LOST
         for source in sources:
             receive[node_id, source] = _readings(node_id, source, rows, stamps[node_id], missing, words, texts)
@@ -224,7 +212,7 @@ def table(run: load.Run) -> Table:
     return Table(
         run=run,
         event_ids=events,
-        sequence=sent.instants("sequence_number") if "sequence_number" in sent else nothing(count),
+        sequence=sent.instants("sequence_number") if "sequence_number" in sent else event_rows.nothing(count),
         sent=stamps[coordinator],
         sources=sources,
         workers=tuple(run.worker_ids),
@@ -277,7 +265,7 @@ def _words(texts: Mapping[tuple[str, str], Text]) -> _Words:
     statuses = [text for (_, column), text in texts.items() if column.endswith("_status")]
     references = [text for (_, column), text in texts.items() if column.endswith("_reference")]
     ours = (records.OK, records.NOT_CONFIGURED, LOST, NO_DATA, NOT_SENT, NO_RAW_STAMP, NO_STATUS)
-    return _Words(shared(statuses, ours), shared(references, ("", LOCAL)))
+    return _Words(event_rows.shared(statuses, ours), event_rows.shared(references, ("", LOCAL)))
 
 
 def _true(run: load.Run, node_id: str, stamps: Instants) -> Instants | None:
@@ -295,7 +283,7 @@ def _own_rows(run: load.Run, events: Ints) -> dict[str, Rows]:
     stamped = (run.sends["event_id"].notna() & run.sends["send_time_ns"].notna()).to_numpy(dtype=np.bool_)
     to = pd.Categorical(run.sends["worker_id"])
     return {
-        worker: align_some(run.sends, stamped & np.asarray(to == worker, dtype=np.bool_), events)
+        worker: event_rows.align_some(run.sends, stamped & np.asarray(to == worker, dtype=np.bool_), events)
         for worker in run.worker_ids
     }
 
@@ -331,7 +319,7 @@ def _readings(
     prefix = records.COLUMN_PREFIX.get(source, source)
     if rows is None or f"{prefix}_status" not in rows:
         status = Text(np.where(there, 0, -1), (records.NOT_CONFIGURED,)).within(words.status, missing)
-        empty = nothing(count).ns
+        empty = event_rows.nothing(count).ns
         numbers = (stamps.known, none, none, empty, empty, empty)
         return Readings(node_id, source, UNSTATED, None, *numbers, status, words.all_of("", count), unserved)
     est = rows.instants(f"{prefix}_timestamp_ns")

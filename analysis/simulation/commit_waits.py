@@ -87,11 +87,8 @@ class Waits:
         late = self._dice.integers(80_000, 400_000, len(chosen)).tolist()
         rows: list[tuple[int, str]] = []
         for name in self._asked:
-            rows.extend(
-                self._looks(
-                    [Hold(event_id, name, raw_ns + by) for (event_id, raw_ns), by in zip(chosen, late, strict=True)]
-                )
-            )
+            holds = [Hold(event_id, name, raw_ns + by) for (event_id, raw_ns), by in zip(chosen, late, strict=True)]
+            rows.extend(self._looks(holds))
         rows.sort(key=lambda row: row[0])
         return (text for _done, text in rows)
 

@@ -36,12 +36,10 @@ def _rows(world: World, place: int, start: int, end: int) -> list[str]:
     clock = world.oscillators[place]
     for peer in world.peers(place):
         name = world.node_ids[peer]
-        for source, target, direction, origin in (
-            (place, peer, "tx", records.KERNEL_TX),
-            (peer, place, "rx", records.KERNEL_RX),
-        ):
+        for source, target in ((place, peer), (peer, place)):
+            sent = source == place
+            direction, origin = ("tx", records.KERNEL_TX) if sent else ("rx", records.KERNEL_RX)
             sequence, left, arrived, kept = _exchange(world, source, target, start, end)
-            sent = direction == "tx"
             at, numbers = (left, sequence) if sent else (arrived[kept], sequence[kept])
             stamps = clock.stamps(at, world.dice("probes", source, target, start, 1 + (not sent)))
             rows = zip(numbers.tolist(), stamps.each(origin), strict=True)

@@ -45,8 +45,7 @@ class Receipts:
 
 def record(world: World, place: int, run_dir: Path) -> dict[str, Any]:
     """Write everything node number ``place`` leaves, and return its status as the manifest holds it."""
-    node_id = world.node_ids[place]
-    folder = run_dir / records.RAW_DIR / node_id
+    folder = run_dir / records.RAW_DIR / world.node_ids[place]
     folder.mkdir(parents=True)
     taken = samples(world, place)
     asked = asked_sources(taken, world.clocks_plan)
@@ -146,9 +145,8 @@ def _record_receipts(world: World, place: int, asked: dict[str, Asked], run_dir:
     if other is not None:
         dice = world.dice("receipts", place, world.size.events)
         strangers = round(other.share * world.size.events)
-        counts["foreign" if other.same_key else "bad_tag"] = int(
-            strangers - dice.binomial(strangers, world.scenario.network.loss)
-        )
+        arrived = strangers - dice.binomial(strangers, world.scenario.network.loss)
+        counts["foreign" if other.same_key else "bad_tag"] = int(arrived)
     return counts | {f"{prefix}_unavailable": count for prefix, count in gone.items()}
 
 
@@ -166,9 +164,8 @@ def receipts(world: World, place: int) -> Iterator[Receipts]:
         dice = world.dice("receipts", place, first)
         sent = world.sends(first, end)
         count = end - first
-        arrived = np.maximum.accumulate(
-            np.maximum(sent.left[place - 1] + world.delays(0, place, count, dice), last + 1)
-        )
+        arrived = sent.left[place - 1] + world.delays(0, place, count, dice)
+        arrived = np.maximum.accumulate(np.maximum(arrived, last + 1))
         last = int(arrived[-1])
         late = dice.random(count) < network.reordered
         arrived = arrived + np.where(late, round(network.late_ms * 1e6), 0)

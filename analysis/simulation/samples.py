@@ -69,8 +69,9 @@ def _ntp(world: World, place: int, server: int) -> Iterator[Sample]:
     address, limit_ppm = ntp.servers[server], world.scenario.max_drift_ppm
     clock = world.oscillators[place]
     columns = (received + error, answered + error, clock.raw(left), clock.raw(arrived))
+    stamps = departed.each(KERNEL_TX), came.each(KERNEL_RX)
     for t2, t3, before, after, departure, arrival in zip(
-        *(column.tolist() for column in columns), departed.each(KERNEL_TX), came.each(KERNEL_RX), strict=True
+        *(column.tolist() for column in columns), *stamps, strict=True
     ):
         if departure.raw_ns is None or arrival.raw_ns is None:
             yield Sample("", NTP, address, address, CLOCK_STEP, before, after, arrival.wall_ns)
@@ -152,8 +153,6 @@ def _misbehaved(behaviour: ChronoTick, answer: dict[str, Any]) -> dict[str, Any]
     if behaviour.misbehave == "biased":
         return {**answer, "offset_ms": answer["offset_ms"] + behaviour.amount}
     if behaviour.misbehave == "clamped":
-        return {
-            **answer,
-            "offset_ms": math.copysign(min(abs(answer["offset_ms"]), behaviour.amount), answer["offset_ms"]),
-        }
+        offset_ms = answer["offset_ms"]
+        return {**answer, "offset_ms": math.copysign(min(abs(offset_ms), behaviour.amount), offset_ms)}
     return answer
