@@ -32,7 +32,6 @@ class Drawing:
         self._helper = Beside("the figures", self._draw)
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(

@@ -122,7 +122,6 @@ class Answers:
     answers: tuple[Answer, ...]
 
     def __iter__(self) -> Iterator[Answer]:
-        """Iterate over the answers in order."""
         return iter(self.answers)
 
     @property

@@ -231,8 +231,11 @@ def envelope(groups: Sequence[Group], ppb: int, support: Ints, pause: int = 0) -
         for group in groups
         for stretch in stretches(group.bounds, ppb)
     ]
-    unsure = np.array([_valid(piece.bounds) is None for piece in pieces], dtype=np.bool_)
-    pieces, parts, beside = _with_neighbours(pieces, unsure)
+    sure = [place for place, piece in enumerate(pieces) if _valid(piece.bounds) is not None]
+    # 1 before, between and after those that are valid somewhere, where one that is not lay
+    beside = (np.diff([-1, *sure, len(pieces)]) > 1).astype(np.int64)
+    pieces = [pieces[place] for place in sure]
+    parts = [piece.bounds for piece in pieces]
     knots = [_knots(part, ppb) for part in parts]
     usual = longest_pause(support)
     beside[1:-1] = np.maximum(beside[1:-1] * usual, pause)
@@ -292,15 +295,6 @@ def _valid(part: Bounds) -> tuple[int, int] | None:
         return None
     begin, end = int(max(uppers[0], lowers[0])), int(min(uppers[-1], lowers[-1]))
     return (begin, end) if begin <= end else None
-
-
-def _with_neighbours(pieces: list[Group], unsure: Bools) -> tuple[list[Group], list[Bounds], Ints]:
-    """Return the pieces that are valid somewhere, and 1 before, between and after them where one that is not lay."""
-    kept = np.flatnonzero(~unsure)
-    edges = np.concatenate([[-1], kept, [len(pieces)]])
-    beside = (np.diff(edges) > 1).astype(np.int64)
-    chosen = [pieces[place] for place in kept]
-    return chosen, [piece.bounds for piece in chosen], beside
 
 
 def _trimmed(knots: list[_Knots], least: Ints, ppb: int) -> tuple[Ints, Ints]:
@@ -363,15 +357,15 @@ def _before_and_after(bounds: Bounds, second: Doubtful) -> list[Group]:
     return [Group(bounds.take(slice(run[0], run[-1] + 1)), -int(_FAR), int(_FAR)) for run in runs]
 
 
-def even_instants(one: Envelope, count: int) -> Ints:
+def even_instants(envelope: Envelope, count: int) -> Ints:
     """Return about ``count`` instants of the first node, evenly over the time in which the envelope is valid."""
-    lengths = one.ends - one.begins
+    lengths = envelope.ends - envelope.begins
     if not len(lengths):
         return np.zeros(0, dtype=np.int64)
     reached = np.concatenate([[0], np.cumsum(lengths)])
     wanted = np.linspace(0, int(reached[-1]), count).astype(np.int64)
     place = np.clip(np.searchsorted(reached, wanted, side="right") - 1, 0, len(lengths) - 1)
-    return np.unique(one.begins[place] + wanted - reached[place])
+    return np.unique(envelope.begins[place] + wanted - reached[place])
 
 
 def tightened(direct: Envelope, more: Bounds, dead: Sequence[tuple[int, int]]) -> Envelope:
@@ -391,4 +385,4 @@ def apart(groups: list[Group], dead: Sequence[tuple[int, int]]) -> list[Group]:
             parts.append(Group(bounds.take(bounds.at < start), begin, min(end, start)))
             parts.append(Group(bounds.take(bounds.at > stop), max(begin, stop), end))
         groups = [part for part in parts if len(part.bounds.at)]
-    return sorted((group for group in groups if len(group.bounds.at)), key=lambda one: int(one.bounds.at[0]))
+    return sorted((group for group in groups if len(group.bounds.at)), key=lambda group: int(group.bounds.at[0]))

@@ -14,6 +14,7 @@ them bounds are carried at rho as any others are.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -71,30 +72,28 @@ def tighten(
     ``twice`` is what each node's oscillator showed twice: of pairs without probes of their own nothing else tells it.
     """
     shown_twice = twice or {}
-    there = {pair: one for pair, one in direct.items() if len(one.begins)}
+    there = {pair: envelope for pair, envelope in direct.items() if len(envelope.begins)}
     if len(there) < 2:
         return Mesh(dict(direct), 0, 0)
     grid, positions = _positions(nodes, there)
     paths, consistent = shortest(nodes, there, positions, ppb)
     found: dict[Pair, Envelope] = {}
-    for place, first in enumerate(nodes):
-        for other in range(place + 1, len(nodes)):
-            second = nodes[other]
-            if first not in positions or second not in positions:
-                if (first, second) in direct:
-                    found[first, second] = direct[first, second]
-                continue
-            here = positions[first]
-            high, low = paths[:, place, other], -paths[:, other, place]
-            usable = np.isfinite(high) & np.isfinite(low) & consistent & (here.key >= 0)
-            bounds = _bounds(here, high, low, usable, positions[second].middle - here.middle, ppb)
-            dead = _stretches(here, ~consistent & (here.key >= 0))
+    for (place, first), (other, second) in combinations(enumerate(nodes), 2):
+        if first not in positions or second not in positions:
             if (first, second) in direct:
-                found[first, second] = tightened(direct[first, second], bounds, dead)
-            elif usable.any():
-                own = (rates or {}).get((first, second), ppb)
-                alone = _derived(bounds, usable, here, positions[second], shown_twice.get(first, NOTHING), own)
-                found[first, second] = replace(alone, doubtful=shown_twice.get(second, NOTHING))
+                found[first, second] = direct[first, second]
+            continue
+        here = positions[first]
+        high, low = paths[:, place, other], -paths[:, other, place]
+        usable = np.isfinite(high) & np.isfinite(low) & consistent & (here.key >= 0)
+        bounds = _bounds(here, high, low, usable, positions[second].middle - here.middle, ppb)
+        dead = _stretches(here, ~consistent & (here.key >= 0))
+        if (first, second) in direct:
+            found[first, second] = tightened(direct[first, second], bounds, dead)
+        elif usable.any():
+            own = (rates or {}).get((first, second), ppb)
+            alone = _derived(bounds, usable, here, positions[second], shown_twice.get(first, NOTHING), own)
+            found[first, second] = replace(alone, doubtful=shown_twice.get(second, NOTHING))
     return Mesh(found, len(grid), int((~consistent).sum()))
 
 

@@ -26,6 +26,10 @@ class Instants:
     ns: Ints
     known: Bools
 
+    def nullable(self, events: slice = slice(None)) -> pd.arrays.IntegerArray:
+        """Return some of them, or all, as a column of a table."""
+        return pd.arrays.IntegerArray(self.ns[events].copy(), ~self.known[events])
+
 
 @dataclass(frozen=True)
 class RawStamps:
@@ -63,7 +67,6 @@ class Rows:
     there: Bools
 
     def __contains__(self, column: str) -> bool:
-        """Tell whether the table has a column."""
         return column in self.frame
 
     def piece(self, events: slice) -> pd.DataFrame:
@@ -150,6 +153,13 @@ def align_some(frame: pd.DataFrame, rows: Bools, events: Ints) -> Rows:
     """Find the row of every event among some of a table's rows, which all name their event."""
     chosen = np.flatnonzero(rows)
     return _rows(frame, frame["event_id"].to_numpy(dtype=np.int64, na_value=0)[chosen], chosen, events)
+
+
+def sends_of(sends: pd.DataFrame, workers: Iterable[str], events: Ints, *, stamped: bool = False) -> dict[str, Rows]:
+    """Return, per worker, its own rows of sends.csv: the first of each event (``stamped``: that has a send stamp)."""
+    named = sends["event_id"].notna() & (sends["send_time_ns"].notna() if stamped else True)
+    usable, to = named.to_numpy(dtype=np.bool_), pd.Categorical(sends["worker_id"])
+    return {worker: align_some(sends, usable & np.asarray(to == worker, dtype=np.bool_), events) for worker in workers}
 
 
 def _rows(frame: pd.DataFrame, ids: Ints, rows: Places, events: Ints) -> Rows:

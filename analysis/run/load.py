@@ -188,7 +188,6 @@ class NodeTables(Mapping[str, pd.DataFrame]):
             _header(file, needed)
 
     def __getitem__(self, node_id: str) -> pd.DataFrame:
-        """Return a node's table."""
         if node_id in self._kept:
             return self._kept[node_id]
         file = self._files[node_id]
@@ -198,11 +197,9 @@ class NodeTables(Mapping[str, pd.DataFrame]):
         return table
 
     def __iter__(self) -> Iterator[str]:
-        """Name the nodes that have the file."""
         return iter(self._files)
 
     def __len__(self) -> int:
-        """Return how many nodes have the file."""
         return len(self._files)
 
 

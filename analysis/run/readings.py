@@ -156,7 +156,7 @@ def _part(value: Any, events: slice) -> Any:
         place = np.arange(len(value.there)) if value.place is None else value.place
         return Rows(value.frame, place[events], value.there[events])
     if isinstance(value, dict):
-        return {key: _part(one, events) for key, one in value.items()}
+        return {key: _part(entry, events) for key, entry in value.items()}
     return value
 
 
@@ -207,7 +207,7 @@ def table(run: load.Run) -> Table:
         bounded = any(receive[node_id, source].bounded.any() for node_id in (coordinator, *run.workers))
         clocks += [(source, POINT), (source, INTERVAL)] if bounded else [(source, POINT)]
     sent = aligned[coordinator]
-    own_rows = _own_rows(run, events)
+    own_rows = event_rows.sends_of(run.sends, run.worker_ids, events, stamped=True)
     send, own = _send_readings(run, sources, sent, own_rows, stamps[coordinator], receive)
     return Table(
         run=run,
@@ -246,19 +246,15 @@ def tidy(data: Table) -> pd.DataFrame:
                 "source": source,
                 "kind": block.kind,
                 "status": block.status,
-                "local_ns": _masked(data.stamps[node_id].ns, data.stamps[node_id].known),
-                "est_ns": _masked(block.est, block.known),
-                "earliest_ns": _masked(block.earliest, block.bounded),
-                "latest_ns": _masked(block.latest, block.bounded),
+                "local_ns": data.stamps[node_id].nullable(),
+                "est_ns": Instants(block.est, block.known).nullable(),
+                "earliest_ns": Instants(block.earliest, block.bounded).nullable(),
+                "latest_ns": Instants(block.latest, block.bounded).nullable(),
             }
             if true is not None:
-                frame["true_ns"] = _masked(true.ns, true.known)
+                frame["true_ns"] = true.nullable()
             blocks.append(pd.DataFrame(frame))
     return pd.concat(blocks, ignore_index=True)
-
-
-def _masked(values: Ints, known: Bools) -> Any:
-    return pd.array(values, dtype="Int64").copy() if known.all() else pd.arrays.IntegerArray(values.copy(), ~known)
 
 
 def _words(texts: Mapping[tuple[str, str], Text]) -> _Words:
@@ -276,16 +272,6 @@ def _true(run: load.Run, node_id: str, stamps: Instants) -> Instants | None:
     local = np.where(stamps.known, stamps.ns, np.int64(clock.epoch_ns))
     known = stamps.known & truth.told_apart(clock, local)
     return Instants(np.where(known, truth.true_from_wall(clock, local), 0), known)
-
-
-def _own_rows(run: load.Run, events: Ints) -> dict[str, Rows]:
-    """Return, per worker, its own rows of sends.csv: the first of each event that has a transmit stamp."""
-    stamped = (run.sends["event_id"].notna() & run.sends["send_time_ns"].notna()).to_numpy(dtype=np.bool_)
-    to = pd.Categorical(run.sends["worker_id"])
-    return {
-        worker: event_rows.align_some(run.sends, stamped & np.asarray(to == worker, dtype=np.bool_), events)
-        for worker in run.worker_ids
-    }
 
 
 def _raw_sends(rows: Rows, first: RawStamps) -> RawStamps:

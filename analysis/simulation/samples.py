@@ -68,11 +68,9 @@ def _ntp(world: World, place: int, server: int) -> Iterator[Sample]:
     departed, came = world.oscillators[place].stamps(left, dice), world.oscillators[place].stamps(arrived, dice)
     address, limit_ppm = ntp.servers[server], world.scenario.max_drift_ppm
     clock = world.oscillators[place]
-    columns = (received + error, answered + error, clock.raw(left), clock.raw(arrived))
-    stamps = departed.each(KERNEL_TX), came.each(KERNEL_RX)
-    for t2, t3, before, after, departure, arrival in zip(
-        *(column.tolist() for column in columns), *stamps, strict=True
-    ):
+    numbers = (received + error, answered + error, clock.raw(left), clock.raw(arrived))
+    columns = (*(column.tolist() for column in numbers), departed.each(KERNEL_TX), came.each(KERNEL_RX))
+    for t2, t3, before, after, departure, arrival in zip(*columns, strict=True):
         if departure.raw_ns is None or arrival.raw_ns is None:
             yield Sample("", NTP, address, address, CLOCK_STEP, before, after, arrival.wall_ns)
             continue
