@@ -37,8 +37,8 @@ def compute(context: Context) -> Causality:
 
 def by_worker(result: Causality) -> list[Clocks]:
     """Return the answers of every source at every worker."""
-    found = product(result.sources, result.workers)
-    pairs = [tuple(result.of(source=source, subject=worker)) for source, worker in found]
+    clocks = product(result.sources, result.workers)
+    pairs = [tuple(result.of(source=source, subject=worker)) for source, worker in clocks]
     return [(points, intervals) for points, intervals in pairs]
 
 

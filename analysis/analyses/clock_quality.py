@@ -176,15 +176,15 @@ def _sign(value: Between) -> str:
     return "" if value.least > 0 or value.most < 0 or value.least == value.most else " (sign unknown)"
 
 
-def _scientific(found: Bounded | None) -> str | None:
-    if found is None:
+def _scientific(deviation: Bounded | None) -> str | None:
+    if deviation is None:
         return None
-    low, high = (f"{value:.2e}" for value in found)
+    low, high = (f"{value:.2e}" for value in deviation)
     return low if low == high else f"{low} to {high}"
 
 
-def _us(found_s: Bounded | None) -> str:
-    return NONE if found_s is None else between(1e6 * found_s[0], 1e6 * found_s[1], 3)
+def _us(deviation_s: Bounded | None) -> str:
+    return NONE if deviation_s is None else between(1e6 * deviation_s[0], 1e6 * deviation_s[1], 3)
 
 
 ANALYSIS: Final = Analysis(

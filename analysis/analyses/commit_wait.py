@@ -73,8 +73,8 @@ def _early(wait: Waits) -> str:
 
 
 def _order(wait: Waits) -> str:
-    found = wait.consistency
-    return share(found.violated) if found.violated else f"{NOT_EVALUABLE}: {found.reason}"
+    consistency = wait.consistency
+    return share(consistency.violated) if consistency.violated else f"{NOT_EVALUABLE}: {consistency.reason}"
 
 
 def _waits(waits: Sequence[Waits]) -> Grid:
@@ -139,15 +139,15 @@ def _clear(result: CommitWait) -> str:
 def certain_panel(axes: Axes, result: CommitWait, questions: Sequence[str]) -> None:
     """Draw the share of what was ambiguous at first that is certain later; the violations among it in black."""
     axes.set_title("Ambiguous at first, certain after")
-    found = {(answer.source, *asked(answer)): answer for answer in result}
-    if not found:
+    by_group = {(answer.source, *asked(answer)): answer for answer in result}
+    if not by_group:
         style.say(axes, "not evaluable: nothing was re-measured in this run")
         return
-    delays = sorted({delay for _, _, delay in found})
+    delays = sorted({delay for _, _, delay in by_group})
     groups = [(question, delay) for question in questions for delay in delays]
     series = []
     for source in result.sources:
-        answers = [found.get((source, *group)) for group in groups]
+        answers = [by_group.get((source, *group)) for group in groups]
         series.append(
             (source, False, [None if answer is None else answer.rates["certain_after"] for answer in answers])
         )
@@ -155,7 +155,7 @@ def certain_panel(axes: Axes, result: CommitWait, questions: Sequence[str]) -> N
     certain = violations = 0
     for number_, source in enumerate(result.sources):
         for group, key in enumerate(groups):
-            answer = found.get((source, *key))
+            answer = by_group.get((source, *key))
             if answer is None:
                 continue
             certain += answer.rates["certain_after"].numerator

@@ -105,8 +105,8 @@ def _right(judgement: Judgement) -> bool:
     """Tell whether everything was decided, and rightly."""
     if judgement.reason:
         return False
-    right, told = judgement.rates["right"], judgement.rates["decided_by_judge"]
-    return right.numerator == right.denominator == told.denominator > 0
+    right, decided = judgement.rates["right"], judgement.rates["decided_by_judge"]
+    return right.numerator == right.denominator == decided.denominator > 0
 
 
 def _all_right(answers: Iterable[Answer]) -> str:
@@ -183,7 +183,8 @@ def draw(result: Windows) -> Figure:
         provable_panel(right, result)
         causes_panel(bottom, result)
         bounded = dict.fromkeys(answer.source for answer in result.of(clock=INTERVAL) if answer.evaluable)
-        clocks = clock_handles([*((source, True) for source in result.sources), *((one, False) for one in bounded)])
+        points = [(source, True) for source in result.sources]
+        clocks = clock_handles([*points, *((source, False) for source in bounded)])
         legend(figure, [*clocks, *shares.handles("truly different", "unknown", "caused by the clocks")])
     return figure
 

@@ -83,16 +83,16 @@ def levels(offsets: Floats, first_rows: Places, resolution_ms: float) -> list[Le
     least = max(MIN_ANSWERS, int(np.ceil(MIN_SHARE * len(ordered))))
     cuts = _keep_clear(ordered, _cuts(ordered, least), resolution_ms)
     edges = [-np.inf, *(float(ordered[cut - 1] + ordered[cut]) / 2 for cut in cuts), np.inf]
-    found = []
+    separate = []
     for low, high in zip(edges, edges[1:], strict=False):
         inside = offsets[(offsets > low) & (offsets <= high)]
-        found.append(Level(float(np.median(inside)), float(low), float(high), len(inside)))
-    return found
+        separate.append(Level(float(np.median(inside)), float(low), float(high), len(inside)))
+    return separate
 
 
-def stretches(offsets: Floats, first_rows: Places, found: list[Level]) -> list[Stretch]:
+def stretches(offsets: Floats, first_rows: Places, known_levels: list[Level]) -> list[Stretch]:
     """Return the stretches of rows on one level, in order; those of fewer than 3 answers are taken as outliers."""
-    which = np.searchsorted([level.up_to for level in found[:-1]], offsets, side="left")
+    which = np.searchsorted([level.up_to for level in known_levels[:-1]], offsets, side="left")
     starts = np.flatnonzero(np.concatenate([[True], which[1:] != which[:-1]]))
     ends = np.append(starts[1:], len(which))
     merged: list[Stretch] = []
@@ -118,19 +118,19 @@ def spikes(offsets: Floats) -> list[Spike]:
     spells = np.bincount(index[answers(offsets)], minlength=len(values))
     wanted = max(MIN_SPIKE_ROWS, MIN_SPIKE_SHARE * len(offsets))
     hits = np.flatnonzero((spells >= MIN_SPELLS) & (rows >= wanted))
-    found = [Spike(float(values[hit]), int(rows[hit]), int(spells[hit])) for hit in hits]
-    return sorted(found, key=lambda spike: -spike.rows)
+    met_again = [Spike(float(values[hit]), int(rows[hit]), int(spells[hit])) for hit in hits]
+    return sorted(met_again, key=lambda spike: -spike.rows)
 
 
 def clamps(offsets: Floats) -> list[Clamp]:
     """Return the limits that offsets are held at: both +x and -x are spikes."""
     by_value = {spike.value: spike for spike in spikes(offsets)}
-    found = []
+    limits = []
     for limit in sorted(value for value in by_value if value > 0 and -value in by_value):
         apart = np.abs(np.abs(offsets) - limit)
         near = int(np.count_nonzero((apart <= NEAR_MS) & (apart > 0)))
-        found.append(Clamp(limit, by_value[limit], by_value[-limit], near))
-    return found
+        limits.append(Clamp(limit, by_value[limit], by_value[-limit], near))
+    return limits
 
 
 def _cuts(ordered: Floats, least: int) -> list[int]:

@@ -95,10 +95,7 @@ class Quality:
         bounds = self.coverage.bounds
         return {
             "judged_against": self.standard,
-            "kind": self.kind,
-            "level": self.level,
-            "claimed_level": self.claimed_level,
-            "stamps": self.stamps,
+            **{name: getattr(self, name) for name in ("kind", "level", "claimed_level", "stamps")},
             "availability": self.availability.value,
             "availability_rate": self.availability.as_dict(),
             "unavailable": self.unavailable,
@@ -148,9 +145,7 @@ class ClockQuality:
         for clock in self.clocks:
             absolute = clock.standard == standards.INJECTED.name
             sources.setdefault(clock.source, {})[clock.node_id] = {
-                "kind": clock.kind,
-                "level": clock.level,
-                "stamps": clock.stamps,
+                **{name: getattr(clock, name) for name in ("kind", "level", "stamps")},
                 "unavailable": sum(clock.unavailable.values()),
                 "contained": (clock.coverage.contained if absolute else rates.rate(0, 0)).as_dict(),
                 "half_width_us": half(clock.width_us).as_dict(),
@@ -211,9 +206,9 @@ class _Data:
             nothing = standards.unjudged(readings, standards.NOTHING)
             return cls(readings, own, nothing, None, own.claimed_ns, runs)
         here = table.sends(node_id, source)
-        strange = (scopes.about_the_server(table, node, source) for node in (node_id, table.coordinator_id))
+        about_server = (scopes.about_the_server(table, node, source) for node in (node_id, table.coordinator_id))
         errors = standards.against_lag(readings, here, lag)
-        errors = standards.without(errors, np.logical_or(*strange), ABOUT_THE_SERVER)
+        errors = standards.without(errors, np.logical_or(*about_server), ABOUT_THE_SERVER)
         coordinator_rows = row_data.source_rows(table.rows[table.coordinator_id], source)
         here_held = baseline.held(
             here, coordinator_rows, table.own_sends[node_id], table.run.samples.get(table.coordinator_id)
@@ -291,8 +286,9 @@ def _provable_misses(table: Table, receive: Readings) -> rates.Rate | None:
         return None
     send = table.sends(receive.node_id, receive.source)
     labels = verdicts.intervals(send, receive)
-    strange = (scopes.about_the_server(table, node, receive.source) for node in (receive.node_id, table.coordinator_id))
-    evaluable = (labels != verdicts.NOT_EVALUABLE) & ~np.logical_or(*strange)
+    nodes = (receive.node_id, table.coordinator_id)
+    about_server = (scopes.about_the_server(table, node, receive.source) for node in nodes)
+    evaluable = (labels != verdicts.NOT_EVALUABLE) & ~np.logical_or(*about_server)
     shared = dependence(segments_of(send.sample, receive.sample), *verdicts.latents(INTERVAL, send, receive))
     return rates.rate_of(labels == verdicts.AFTER, evaluable, shared)
 

@@ -179,13 +179,13 @@ def _mtie(even: Even, factor: int) -> Bounded | None:
 
 def _sliding_extreme(extreme: np.ufunc, values: Floats, width: int) -> Floats:
     """Return the extreme of every ``width`` consecutive values: that of two windows of a power of two that cover it."""
-    found, covered = values, 1
+    extremes, covered = values, 1
     while 2 * covered <= width:
-        found = extreme(found[:-covered], found[covered:])
+        extremes = extreme(extremes[:-covered], extremes[covered:])
         covered *= 2
     if rest := width - covered:
-        found = extreme(found[:-rest], found[rest:])
-    result: Floats = found
+        extremes = extreme(extremes[:-rest], extremes[rest:])
+    result: Floats = extremes
     return result
 
 
@@ -195,5 +195,5 @@ def _round_up(spacing_ns: float) -> int:
     return next(int(step * power) for step in (1, 2, 5, 10) if step * power >= spacing_ns)
 
 
-def _finite(found: Bounded | None) -> Bounded | None:
-    return found if found is not None and all(math.isfinite(value) for value in found) else None
+def _finite(bounded: Bounded | None) -> Bounded | None:
+    return bounded if bounded is not None and all(math.isfinite(value) for value in bounded) else None

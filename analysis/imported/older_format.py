@@ -140,28 +140,28 @@ def _find(source: Path) -> dict[str, Path]:
         raise UnusableSource(
             f"{source}: expected {records.COORDINATOR_FILE}, found no such file but {_content(source)}; {FORMATS}"
         )
-    found = {COORDINATOR_ID: coordinator}
+    files = {COORDINATOR_ID: coordinator}
     for file in sorted(source.iterdir()):
         match = _WORKER_FILE.fullmatch(file.name)
         if match and file.is_file():
             if not plan.NODE_ID_PATTERN.fullmatch(match[1]) or match[1] == COORDINATOR_ID:
                 raise UnusableSource(f"{file}: expected worker_<node id>.csv, got the node id {match[1]!r}")
-            found[match[1]] = file
-    if len(found) == 1:
+            files[match[1]] = file
+    if len(files) == 1:
         raise UnusableSource(
             f"{source}: expected at least one worker_*.csv, found none but {_content(source)}; {FORMATS}"
         )
-    return found
+    return files
 
 
 def _refuse_run_folder(source: Path) -> None:
     """Raise UnusableSource for a folder that needs no import, or that is one node's part of such a folder."""
     if (source / records.MANIFEST_FILE).is_file():
-        told = "analyse it as it is (invoke analyze --experiment)"
-        raise UnusableSource(f"{source}: expected a folder to import, got a run folder of this harness; {told}")
+        advice = "analyse it as it is (invoke analyze --experiment)"
+        raise UnusableSource(f"{source}: expected a folder to import, got a run folder of this harness; {advice}")
     if (source / records.EVENTS_FILE).is_file():
-        told = "fab collect makes a run folder of them"
-        raise UnusableSource(f"{source}: expected a folder to import, got one node's own files; {told}; {FORMATS}")
+        advice = "fab collect makes a run folder of them"
+        raise UnusableSource(f"{source}: expected a folder to import, got one node's own files; {advice}; {FORMATS}")
 
 
 def _content(source: Path) -> str:

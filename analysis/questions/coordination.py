@@ -217,13 +217,13 @@ class Coordination:
 
     def reductions(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Return the reductions of every bounded clock against NTP, by source and by what is compared."""
-        found: dict[str, dict[str, dict[str, Any]]] = {}
+        by_source: dict[str, dict[str, dict[str, Any]]] = {}
         for source in dict.fromkeys(cost.source for cost in self.costs if cost.clock == INTERVAL):
             others = [POINT] if source == "ntp" else [POINT, INTERVAL]
-            found[source] = {
+            by_source[source] = {
                 f"{INTERVAL}_vs_ntp_{other}": self.reduction(source, INTERVAL, ("ntp", other)) for other in others
             }
-        return found
+        return by_source
 
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{tasks: {task: {source: {clock: …}}}, reductions: {source: {clock_vs_ntp_clock: …}}}``."""

@@ -153,10 +153,10 @@ def _of(run: Run, source: str, group: pd.DataFrame, consistency: external_consis
         ratios = done["delay_s"].to_numpy(dtype=np.float64) / (2 * np.where(bound_s > 0, bound_s, np.nan))
         ratios = np.sort(ratios[np.isfinite(ratios)])
     timed = done.dropna(subset=["true_ns", "assigned_ns"])
-    strange = timed["about_the_server"].to_numpy(dtype=np.bool_)
-    bare = timed["root_ns"].isna().to_numpy(dtype=np.bool_) & ~strange
-    reasons = {scopes.ABOUT_THE_SERVER: int(strange.sum()), utc.NO_ROOT_DISTANCE: int(bare.sum())}
-    known = timed[~strange & ~bare]
+    about_server = timed["about_the_server"].to_numpy(dtype=np.bool_)
+    bare = timed["root_ns"].isna().to_numpy(dtype=np.bool_) & ~about_server
+    reasons = {scopes.ABOUT_THE_SERVER: int(about_server.sum()), utc.NO_ROOT_DISTANCE: int(bare.sum())}
+    known = timed[~about_server & ~bare]
     violations = None
     if len(known):
         known = known.sort_values("event_id", kind="stable")

@@ -66,10 +66,11 @@ class Probed:
             self._flights[worker] = self.lag(table.coordinator_id, sent, worker, received)
         return self._flights[worker]
 
-    def lag(self, first: str, one: RawStamps, second: str, other: RawStamps) -> Lag:
+    def lag(self, first: str, first_stamps: RawStamps, second: str, second_stamps: RawStamps) -> Lag:
         """Return how much later raw stamps of one node are than those of another, one by one."""
-        lags = self._reference.lag(first, one.ns, second, other.ns, one.error_ns, other.error_ns)
-        known = lags.known & one.known & other.known
+        errors_ns = (first_stamps.error_ns, second_stamps.error_ns)
+        lags = self._reference.lag(first, first_stamps.ns, second, second_stamps.ns, *errors_ns)
+        known = lags.known & first_stamps.known & second_stamps.known
         return Lag(np.where(known, lags.low_ns, 0), np.where(known, lags.high_ns, 0), known)
 
 
@@ -106,9 +107,9 @@ def own_order(stamps: RawStamps, first: Ints, second: Ints) -> tuple[Labels, Boo
 
     However fast or slow it is: as long as it runs forward, a later reading of it is a later instant.
     """
-    one, other = stamps.take(first), stamps.take(second)
-    lag, error = other.ns - one.ns, one.error_ns + other.error_ns
-    known = one.known & other.known
+    earlier, later = stamps.take(first), stamps.take(second)
+    lag, error = later.ns - earlier.ns, earlier.error_ns + later.error_ns
+    known = earlier.known & later.known
     return verdicts.order(lag - error, lag + error, known), known
 
 

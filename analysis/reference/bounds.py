@@ -123,7 +123,7 @@ def merged(parts: list[Bounds]) -> Bounds:
 
 def stamps(frame: pd.DataFrame) -> dict[tuple[str, str], Stamps]:
     """Return a node's probe stamps by peer and direction; of rows with one sequence number the first counts."""
-    found = {}
+    by_direction = {}
     usable = frame.dropna(subset=["peer", "sequence", "direction"])
     for (peer, direction), rows in usable.groupby(["peer", "direction"], sort=True, observed=True):
         unique = rows.drop_duplicates("sequence", keep="first")
@@ -132,8 +132,8 @@ def stamps(frame: pd.DataFrame) -> dict[tuple[str, str], Stamps]:
             unique[name].fillna(0).to_numpy(dtype=np.int64)
             for name in ("sequence", "wall_ns", "raw_ns", "raw_error_ns")
         )
-        found[str(peer), str(direction)] = Stamps(sequence, wall, raw, error, known)
-    return found
+        by_direction[str(peer), str(direction)] = Stamps(sequence, wall, raw, error, known)
+    return by_direction
 
 
 def within(column: pd.Series[int], most_ns: int, least_ns: int | None = None) -> pd.Series[bool]:
@@ -175,15 +175,15 @@ def set_backs(own: NodeStamps, pairs: pd.DataFrame | None) -> list[tuple[int, in
 
     A node sends its probes to one peer in order of their sequence numbers and reads its clock pairs in file order.
     """
-    found: list[tuple[int, int]] = []
+    stretches: list[tuple[int, int]] = []
     for (_peer, direction), sent in own.items():
         if direction == records.PROBE_TX:
             order = np.argsort(sent.sequence[sent.known], kind="stable")
-            found += _decreases(sent.raw[sent.known][order], sent.error[sent.known][order])
+            stretches += _decreases(sent.raw[sent.known][order], sent.error[sent.known][order])
     if pairs is not None and len(pairs):
         raw = pairs["raw_before_ns"][within(pairs["raw_before_ns"], RAW_NS)].to_numpy(dtype=np.int64)
-        found += _decreases(raw, np.zeros(len(raw), dtype=np.int64))
-    return sorted(found)
+        stretches += _decreases(raw, np.zeros(len(raw), dtype=np.int64))
+    return sorted(stretches)
 
 
 def _decreases(raw: Ints, error: Ints) -> list[tuple[int, int]]:

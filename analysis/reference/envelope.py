@@ -180,13 +180,13 @@ def running(bounds: Bounds, ppb: int, *, upper: bool) -> tuple[Ints, Ints]:
 
 def stretches(bounds: Bounds, ppb: int) -> list[slice]:
     """Return the longest stretches, from the start on, in which no two bounds exclude each other."""
-    found = []
+    slices = []
     start, count = 0, len(bounds.at)
     while start < count:
         stop, resume = _until_contradiction(bounds, start, ppb)
-        found.append(slice(start, stop))
+        slices.append(slice(start, stop))
         start = resume
-    return found
+    return slices
 
 
 def _until_contradiction(bounds: Bounds, start: int, ppb: int) -> tuple[int, int]:
@@ -330,20 +330,20 @@ def pair_envelope(bounds: Bounds, twice: tuple[Doubtful, Doubtful], ppb: int) ->
     first, second = twice
     pause = longest_pause(bounds.at)
     groups = apart(_before_and_after(bounds, second), first.pairs())
-    found = envelope(groups, ppb, bounds.at, pause)
-    return replace(found, doubtful=doubtful(second.pairs() + left_out(found, bounds)[1].pairs()))
+    alone = envelope(groups, ppb, bounds.at, pause)
+    return replace(alone, doubtful=doubtful(second.pairs() + left_out(alone, bounds)[1].pairs()))
 
 
-def left_out(found: Envelope, bounds: Bounds) -> tuple[Doubtful, Doubtful]:
+def left_out(kept: Envelope, bounds: Bounds) -> tuple[Doubtful, Doubtful]:
     """Return what of either node's oscillator is near stamps of a pair's probes that its envelope leaves out.
 
     Where nothing was contradicted, that is nothing.
     """
-    if len(found.groups) == 1 and len(found.groups[0].at) == len(bounds.at):
+    if len(kept.groups) == 1 and len(kept.groups[0].at) == len(bounds.at):
         return NOTHING, NOTHING
     pause = longest_pause(bounds.at)
-    at = bounds.at[found.segment_at(bounds.at) < 0]
-    shown = (bounds.at + bounds.value)[found.segment_at(bounds.at) < 0]
+    at = bounds.at[kept.segment_at(bounds.at) < 0]
+    shown = (bounds.at + bounds.value)[kept.segment_at(bounds.at) < 0]
     first, second = (doubtful([(stamp - pause, stamp + pause) for stamp in stamps.tolist()]) for stamps in (at, shown))
     return first, second
 

@@ -77,11 +77,11 @@ def tighten(
         return Mesh(dict(direct), 0, 0)
     grid, positions = _positions(nodes, there)
     paths, consistent = shortest(nodes, there, positions, ppb)
-    found: dict[Pair, Envelope] = {}
+    tight: dict[Pair, Envelope] = {}
     for (place, first), (other, second) in combinations(enumerate(nodes), 2):
         if first not in positions or second not in positions:
             if (first, second) in direct:
-                found[first, second] = direct[first, second]
+                tight[first, second] = direct[first, second]
             continue
         here = positions[first]
         high, low = paths[:, place, other], -paths[:, other, place]
@@ -89,23 +89,23 @@ def tighten(
         bounds = _bounds(here, high, low, usable, positions[second].middle - here.middle, ppb)
         dead = _stretches(here, ~consistent & (here.key >= 0))
         if (first, second) in direct:
-            found[first, second] = tightened(direct[first, second], bounds, dead)
+            tight[first, second] = tightened(direct[first, second], bounds, dead)
         elif usable.any():
             own = (rates or {}).get((first, second), ppb)
             alone = _derived(bounds, usable, here, positions[second], shown_twice.get(first, NOTHING), own)
-            found[first, second] = replace(alone, doubtful=shown_twice.get(second, NOTHING))
-    return Mesh(found, len(grid), int((~consistent).sum()))
+            tight[first, second] = replace(alone, doubtful=shown_twice.get(second, NOTHING))
+    return Mesh(tight, len(grid), int((~consistent).sum()))
 
 
 def _positions(nodes: Sequence[str], there: Mapping[Pair, Envelope]) -> tuple[Ints, dict[str, Position]]:
     """Choose the grid on the hub and carry it to every node that has a way of pairs to the hub."""
-    probes = {node: sum(len(one.support) for pair, one in there.items() if node in pair) for node in nodes}
+    probes = {node: sum(len(there[pair].support) for pair in there if node in pair) for node in nodes}
     hub = max(nodes, key=lambda node: probes[node])
     spans = []
-    for (first, _second), one in there.items():
+    for (first, _second), pair_envelope in there.items():
         if hub in {first, _second}:
-            ends = np.array([one.begins[0], one.ends[-1]], dtype=np.int64)
-            spans.append(ends if first == hub else _shown_by_second(one, ends))
+            ends = np.array([pair_envelope.begins[0], pair_envelope.ends[-1]], dtype=np.int64)
+            spans.append(ends if first == hub else _shown_by_second(pair_envelope, ends))
     start, stop = int(min(span[0] for span in spans)), int(max(span[-1] for span in spans))
     spacing = max(MIN_SPACING_NS, -(-(stop - start) // (MAX_INSTANTS - 1)))
     grid = np.arange(start, stop + 1, spacing, dtype=np.int64)
@@ -114,26 +114,26 @@ def _positions(nodes: Sequence[str], there: Mapping[Pair, Envelope]) -> tuple[In
     waiting = [hub]
     while waiting:
         node = waiting.pop(0)
-        for (first, second), one in there.items():
+        for (first, second), pair_envelope in there.items():
             if node not in {first, second}:
                 continue
             other = second if node == first else first
             if other not in positions:
-                positions[other] = _carried(positions[node], one, forward=node == first)
+                positions[other] = _carried(positions[node], pair_envelope, forward=node == first)
                 waiting.append(other)
     return grid, positions
 
 
-def _shown_by_second(one: Envelope, at: Ints) -> Ints:
-    theta = one.bounded(at)
+def _shown_by_second(pair_envelope: Envelope, at: Ints) -> Ints:
+    theta = pair_envelope.bounded(at)
     return at + theta.low + (theta.high - theta.low) // 2
 
 
-def _carried(here: Position, one: Envelope, *, forward: bool) -> Position:
-    carried = (one.ahead if forward else one.back)(here.middle, here.half)
+def _carried(here: Position, pair_envelope: Envelope, *, forward: bool) -> Position:
+    carried = (pair_envelope.ahead if forward else pair_envelope.back)(here.middle, here.half)
     known = (carried.segment >= 0) & (here.key >= 0)
     half = -(-(carried.high - carried.low) // 2)
-    key = np.where(known, here.key * (len(one.begins) + 1) + carried.segment + 1, -1)
+    key = np.where(known, here.key * (len(pair_envelope.begins) + 1) + carried.segment + 1, -1)
     _, key_small = np.unique(key, return_inverse=True)
     return Position(
         np.where(known, carried.low + half, 0),
@@ -151,11 +151,11 @@ def shortest(
     """
     instants = len(next(iter(positions.values())).middle)
     weights = np.full((instants, len(nodes), len(nodes)), np.inf)
-    for (first, second), one in there.items():
+    for (first, second), pair_envelope in there.items():
         if first not in positions or second not in positions:
             continue
         here, far = positions[first], positions[second]
-        theta = one.theta(here.middle)
+        theta = pair_envelope.theta(here.middle)
         known = (theta.segment >= 0) & (here.key >= 0) & (far.key >= 0)
         apart, grown = far.middle - here.middle, drift.up(here.half, ppb)
         i, j = nodes.index(first), nodes.index(second)
@@ -189,13 +189,13 @@ def _bounds(here: Position, high: Floats, low: Floats, usable: Bools, apart: Int
 
 def _stretches(here: Position, bad: Bools) -> list[tuple[int, int]]:
     """Return the stretches from the last good instant before to the first good one after each bad run."""
-    found = []
+    stretches = []
     edges = np.flatnonzero(np.diff(np.concatenate([[False], bad, [False]]).astype(np.int8)))
     for start, stop in edges.reshape(-1, 2).tolist():
         before, after = max(start - 1, 0), min(stop, len(bad) - 1)
         known = [int(here.middle[place]) for place in range(before, after + 1) if here.key[place] >= 0]
-        found.append((min(known), max(known)))
-    return found
+        stretches.append((min(known), max(known)))
+    return stretches
 
 
 def _derived(bounds: Bounds, usable: Bools, first: Position, second: Position, twice: Doubtful, ppb: int) -> Envelope:

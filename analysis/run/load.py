@@ -291,12 +291,12 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 def prefixes(frames: Iterable[pd.DataFrame]) -> list[str]:
     """Return the prefixes of the sources that have columns in any of the frames, in the order met."""
-    found: dict[str, None] = {}
+    by_prefix: dict[str, None] = {}
     for frame in frames:
         for column in frame.columns:
             if column.endswith("_timestamp_ns") and f"{column.removesuffix('_timestamp_ns')}_status" in frame.columns:
-                found[column.removesuffix("_timestamp_ns")] = None
-    return list(found)
+                by_prefix[column.removesuffix("_timestamp_ns")] = None
+    return list(by_prefix)
 
 
 def source_name(prefix: str) -> str:

@@ -38,8 +38,8 @@ class Sends:
         """Judge the payload stamps of a worker's rows; rows of events that were not sent say nothing."""
         there = (events.notna() & payload.notna()).to_numpy(dtype=np.bool_)
         ids, stamps = (np.asarray(column.to_numpy(na_value=0)[there], dtype=np.int64) for column in (events, payload))
-        place, found = positions(self.events, ids)
-        late = stamps[found] - self.sent[place]
+        place, sent_here = positions(self.events, ids)
+        late = stamps[sent_here] - self.sent[place]
         set_back, set_forward = self.set_back[place], self.set_forward[place]
         return Payloads(late, late > set_back, late < -FOREIGN_NS - set_forward, (late > 0) & (late <= set_back))
 
@@ -66,9 +66,9 @@ def of(sent: pd.DataFrame, pairs: pd.DataFrame | None) -> Sends:
 def positions(ordered: Ints, wanted: Ints) -> tuple[Places, Bools]:
     """Return where those of the wanted numbers that are among some ordered ones are, and which of them are."""
     place = np.searchsorted(ordered, wanted)
-    found = np.append(ordered, -1)[place] == wanted if len(ordered) else np.zeros(len(wanted), dtype=np.bool_)
-    found &= place < len(ordered)
-    return place[found], found
+    among = np.append(ordered, -1)[place] == wanted if len(ordered) else np.zeros(len(wanted), dtype=np.bool_)
+    among &= place < len(ordered)
+    return place[among], among
 
 
 def around_sends(sent: pd.DataFrame, clock: wall_clock.WallClock) -> tuple[Ints, Ints]:

@@ -43,9 +43,9 @@ def of_samples(samples: pd.DataFrame | None, source: str, ids: pd.Series[str]) -
 def counts(samples: pd.DataFrame) -> dict[str, tuple[int, int]]:
     """Return, by source, how many of its good samples are about the server's clock, and of how many; only if any is."""
     good = samples[samples["outcome"] == records.OK]
-    found: dict[str, tuple[int, int]] = {}
+    about_server: dict[str, tuple[int, int]] = {}
     for source in good["source"].dropna().unique():
         own = good[good["source"] == source]
         if about := int(serving_samples.says(own, "scope", SERVER).sum()):
-            found[str(source)] = (about, len(own))
-    return found
+            about_server[str(source)] = (about, len(own))
+    return about_server

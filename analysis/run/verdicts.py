@@ -81,13 +81,13 @@ def reasons(first: Readings, second: Readings, labels: Labels) -> dict[str, int]
     rows = pd.DataFrame({name: column[missing] for name, column in columns.items()})
     counts: dict[str, int] = {}
     for combination, number in rows.groupby(list(columns), observed=True).size().items():
-        one, other, its, others = cast("tuple[str, str, str, str]", combination)
-        if one == "lost":
+        here, there, its, others = cast("tuple[str, str, str, str]", combination)
+        if here == "lost":
             reason = "lost"
-        elif one != records.OK:
-            reason = f"{second.node_id}: {one}"
-        elif other != records.OK:
-            reason = f"{first.node_id}: {other}"
+        elif here != records.OK:
+            reason = f"{second.node_id}: {here}"
+        elif there != records.OK:
+            reason = f"{first.node_id}: {there}"
         else:
             reason = NO_BOUND if its == others else OTHER_REFERENCE
         counts[reason] = counts.get(reason, 0) + int(number)

@@ -93,8 +93,7 @@ def segments_of(*samples: NDArray[np.integer]) -> Ints:
     for served in samples:
         names, first = np.unique(served, return_index=True)
         begins[first[names >= 0]] = True
-    numbers: Ints = np.maximum(np.cumsum(begins) - 1, 0)  # what no sample served yet joins the first
-    return numbers
+    return _numbers(begins)
 
 
 def segments_of_named(*samples: Texts) -> Ints:
@@ -102,6 +101,10 @@ def segments_of_named(*samples: Texts) -> Ints:
     names, first = np.unique(np.column_stack(samples).ravel(), return_index=True)
     begins = np.zeros(len(samples[0]), dtype=np.bool_)
     begins[first[names != ""] // len(samples)] = True
+    return _numbers(begins)
+
+
+def _numbers(begins: Bools) -> Ints:
     numbers: Ints = np.maximum(np.cumsum(begins) - 1, 0)  # what no sample served yet joins the first
     return numbers
 

@@ -128,17 +128,21 @@ def worth(series: Bins, tau: float | None) -> Worth:
     (Kish's design effect: the variance of the rate over the replicates by that of independent trials).
     """
     trials = float(series.counts.sum())
-    own = autocorrelation_time(series.segment_means)
-    taus = [time for time in (tau, own) if time is not None]
-    if not trials or not taus:
+    longest = _longest(series, tau)
+    if not trials or longest is None:
         return Worth(None)
     share = float(series.sums.sum()) / trials
     error, block = bootstrap.standard_error(series)
     independent = share * (1.0 - share) / trials
     effect = max(1.0, error * error / independent) if independent > 0 else 1.0
-    effective = max(1.0, min(series.equal_segments / max(taus), trials / effect))
+    effective = max(1.0, min(series.equal_segments / longest, trials / effect))
     blocks = math.ceil(len(series.sums) / block)
     return Worth(effective, max(1, math.floor(min(effective, blocks)) - 1))
+
+
+def _longest(series: Bins, tau: float | None) -> float | None:
+    """Return the longer of an autocorrelation time and the series' own; None where neither is known."""
+    return max((time for time in (tau, autocorrelation_time(series.segment_means)) if time is not None), default=None)
 
 
 def opposite(rate_: Rate) -> Rate:
@@ -210,11 +214,9 @@ class _Half:
 def _mean(values: Floats, judged: Bools, dependence: Dependence) -> _Half:
     series = binned(values, judged, dependence.segments)
     mean = float(series.sums.sum() / series.counts.sum())
-    own = autocorrelation_time(series.segment_means)
-    taus = [tau for tau in (dependence.tau, own) if tau is not None]
-    if not taus:
+    tau = _longest(series, dependence.tau)
+    if tau is None:
         return _Half(mean, None, NOTHING_VARIED)
-    tau = max(taus)
     if series.equal_segments / tau < FEWEST_TRIALS:
         return _Half(mean, None, TOO_FEW)
     drawn, block = bootstrap.standard_error(series)
