@@ -22,17 +22,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.analyses.analysis import Context
     from analysis.questions.answers import Answer
     from analysis.questions.causality import Causality
 
 Clocks = tuple["Answer", "Answer"]  # of one source at one worker, as points and as intervals
 VERDICTS: Final = ("proved", "ambiguous", "violated")
-
-
-def compute(context: Context) -> Causality:
-    """Judge every flight."""
-    return causality.compute(context.table, context.judges)
 
 
 def by_worker(result: Causality) -> list[Clocks]:
@@ -113,7 +107,7 @@ def draw(result: Causality) -> Figure:
 ANALYSIS: Final = Analysis(
     name=causality.QUESTION,
     title="Causality: received after sent",
-    compute=compute,
+    compute=lambda context: causality.compute(context.table, context.judges),
     statistics=causality.Causality.as_statistics,
     file=causality.STATISTICS_FILE,
     texts=texts,

@@ -85,9 +85,8 @@ def _waits(waits: Sequence[Waits]) -> Grid:
         ratios = (number(ratio.median, 2), number(ratio.p95, 2))
         rows.append((wait.source, counted(wait.outcomes), *waited, *ratios, _early(wait), _order(wait)))
     head = ("source", "outcomes", "waited, median (ms)", "p95", "waited / (2 · bound), median", "p95")
-    return markdown(
-        (*head, "released before its time", "began after a release elsewhere, timestamp not later"), rows, ""
-    )
+    wrong = ("released before its time", "began after a release elsewhere, timestamp not later")
+    return markdown((*head, *wrong), rows, "")
 
 
 def texts(done: Mapping[str, Any]) -> dict[str, str]:
@@ -148,9 +147,8 @@ def certain_panel(axes: Axes, result: CommitWait, questions: Sequence[str]) -> N
     series = []
     for source in result.sources:
         answers = [by_group.get((source, *group)) for group in groups]
-        series.append(
-            (source, False, [None if answer is None else answer.rates["certain_after"] for answer in answers])
-        )
+        certain_after = [None if answer is None else answer.rates["certain_after"] for answer in answers]
+        series.append((source, False, certain_after))
     grouped(axes, [f"{task_label(question)}\n+{delay:g} s" for question, delay in groups], series)
     certain = violations = 0
     for number_, source in enumerate(result.sources):
@@ -189,13 +187,11 @@ def widths_panel(axes: Axes, result: CommitWait) -> None:
         spreads.points(axes, places, [width.half_width_ms for width in own], US_PER_MS, color=colour, label=label)
         hollow = {"color": colour, "markerfacecolor": "white"}
         spreads.points(axes, [beside], [own[0].read_half_width_ms], US_PER_MS, **hollow)
-    axes.set_xticks(
-        range(1 + len(delays)), ["reading", *("claim" if delay == 0 else f"+{delay:g} s" for delay in delays)]
-    )
+    ticks = ["claim" if delay == 0 else f"+{delay:g} s" for delay in delays]
+    axes.set_xticks(range(1 + len(delays)), ["reading", *ticks])
     axes.set_xlim(-0.4, len(delays) + 0.4)
-    highest_ms = max(
-        spread.p95 or 0.0 for width in widths for spread in (width.half_width_ms, width.read_half_width_ms)
-    )
+    spreads_ms = [spread for width in widths for spread in (width.half_width_ms, width.read_half_width_ms)]
+    highest_ms = max(spread.p95 or 0.0 for spread in spreads_ms)
     axes.set_ylim(0, 1.5 * US_PER_MS * highest_ms or 1.0)
     axes.set_ylabel("median, bar to p95 (µs)")
     axes.grid(axis="y")

@@ -20,17 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.analyses.analysis import Context
     from analysis.questions.coordination import Coordination, Cost
     from analysis.stats.rates import Rate
 
+TASKS: Final = ("causality", "ordering", "windows")
 MAY_NEED: Final[dict[str, Any]] = {"facecolor": "none", "edgecolor": "#444444", "linewidth": 0.8}
-
-
-def compute(context: Context) -> Coordination:
-    """Count the rounds of the three tasks before it."""
-    parts = (context.done[name] for name in ANALYSIS.needs)
-    return coordination.compute(context.table, *parts)
 
 
 def _rounds(cost: Cost) -> str:
@@ -192,7 +186,7 @@ def draw(result: Coordination) -> Figure:
 ANALYSIS: Final = Analysis(
     name="coordination",
     title="Coordination",
-    compute=compute,
+    compute=lambda context: coordination.compute(context.table, *(context.done[name] for name in TASKS)),
     statistics=coordination.Coordination.as_statistics,
     file=coordination.STATISTICS_FILE,
     texts=texts,
@@ -212,5 +206,5 @@ ANALYSIS: Final = Analysis(
         "traffic/*/*/rounds_only/messages_at_least",
         "traffic/*/*/with_what_it_rests_on/messages_at_least",
     ),
-    needs=("causality", "ordering", "windows"),
+    needs=TASKS,
 )

@@ -35,10 +35,8 @@ def grid(head: Sequence[str], rows: Iterable[tuple[tuple[Any, ...], Iterable[Jud
 
     One row per judge that can judge; whoever cannot is named once, in the report's words on the judges.
     """
-    cells = [
-        (*place, *_cells(judgement)) for place, judgements in rows for judgement in judgements if not judgement.reason
-    ]
-    return markdown((*head, *HEAD), cells, "")
+    judging = ((place, judgement) for place, judgements in rows for judgement in judgements if not judgement.reason)
+    return markdown((*head, *HEAD), [(*place, *_cells(judgement)) for place, judgement in judging], "")
 
 
 def _cells(judgement: Judgement) -> tuple[str, ...]:

@@ -20,16 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.analyses.analysis import Context
     from analysis.questions.answers import Answer, Judgement
     from analysis.questions.windows import Windows
 
 Clocks = tuple["Answer", "Answer"]  # of one source and width, as points and as intervals
-
-
-def compute(context: Context) -> Windows:
-    """Assign every receipt to windows."""
-    return windows.compute(context.table, context.window_sizes_ms, context.judges)
 
 
 def by_width(result: Windows) -> list[Clocks]:
@@ -192,7 +186,7 @@ def draw(result: Windows) -> Figure:
 ANALYSIS: Final = Analysis(
     name=windows.QUESTION,
     title="Windows",
-    compute=compute,
+    compute=lambda context: windows.compute(context.table, context.window_sizes_ms, context.judges),
     statistics=windows.Windows.as_statistics,
     file=windows.STATISTICS_FILE,
     texts=texts,

@@ -210,9 +210,8 @@ class _Data:
         errors = standards.against_lag(readings, here, lag)
         errors = standards.without(errors, np.logical_or(*about_server), ABOUT_THE_SERVER)
         coordinator_rows = row_data.source_rows(table.rows[table.coordinator_id], source)
-        here_held = baseline.held(
-            here, coordinator_rows, table.own_sends[node_id], table.run.samples.get(table.coordinator_id)
-        )
+        samples_here = table.run.samples.get(table.coordinator_id)
+        here_held = baseline.held(here, coordinator_rows, table.own_sends[node_id], samples_here)
         both_held = None if held is None or here_held is None else standards.against_lag(held, here_held, lag)
         sigma = own.claimed_ns + coordinator_rows.claimed_ns
         return cls(readings, own, errors, both_held, sigma, segments_of(served, here.sample))

@@ -68,9 +68,7 @@ class Deviations:
         numbers: dict[str, Any] = {}
         for name in ("adev", "tdev_s", "mtie_s"):
             deviation: tuple[Bounded | None, ...] = getattr(self, name)
-            numbers[name] = [
-                None if bounded is None or bounded[0] != bounded[1] else bounded[0] for bounded in deviation
-            ]
+            numbers[name] = [None if ends is None or ends[0] != ends[1] else ends[0] for ends in deviation]
             numbers[f"{name}_bounds"] = [None if ends is None else list(ends) for ends in deviation]
         return {
             "tau0_s": self.tau0_s,
@@ -116,9 +114,7 @@ def deviations(even: Even, multiples: Sequence[int] | None = None) -> Deviations
     count = len(even.phase_s)
     factors = list(multiples or (2**power for power in range(int(math.log2(count / 2)) + 1)))
     taus = tuple(factor * even.tau0_s for factor in factors)
-    adev, tdev, mtie = (
-        tuple(_finite(function(even, factor)) for factor in factors) for function in (_adev, _tdev, _mtie)
-    )
+    adev, tdev, mtie = (tuple(_finite(of(even, factor)) for factor in factors) for of in (_adev, _tdev, _mtie))
     return Deviations(even.tau0_s, count, even.slots, taus, adev, tdev, mtie)
 
 

@@ -97,9 +97,8 @@ def _span(least: float | None, most: float | None, form: str, unit: str = "") ->
 
 
 def _lead(worker: WorkerComparison) -> str:
-    least_us, most_us = (
-        None if ns is None else ns / 1000 for ns in (worker.payload_lead_min_ns, worker.payload_lead_max_ns)
-    )
+    ends_ns = (worker.payload_lead_min_ns, worker.payload_lead_max_ns)
+    least_us, most_us = (None if ns is None else ns / 1000 for ns in ends_ns)
     return _span(least_us, most_us, ".0f", " us")
 
 

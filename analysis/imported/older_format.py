@@ -137,9 +137,8 @@ def _find(source: Path) -> dict[str, Path]:
     _refuse_run_folder(source)
     coordinator = source / records.COORDINATOR_FILE
     if not coordinator.is_file():
-        raise UnusableSource(
-            f"{source}: expected {records.COORDINATOR_FILE}, found no such file but {_content(source)}; {FORMATS}"
-        )
+        got = f"found no such file but {_content(source)}"
+        raise UnusableSource(f"{source}: expected {records.COORDINATOR_FILE}, {got}; {FORMATS}")
     files = {COORDINATOR_ID: coordinator}
     for file in sorted(source.iterdir()):
         match = _WORKER_FILE.fullmatch(file.name)
@@ -148,9 +147,8 @@ def _find(source: Path) -> dict[str, Path]:
                 raise UnusableSource(f"{file}: expected worker_<node id>.csv, got the node id {match[1]!r}")
             files[match[1]] = file
     if len(files) == 1:
-        raise UnusableSource(
-            f"{source}: expected at least one worker_*.csv, found none but {_content(source)}; {FORMATS}"
-        )
+        got = f"found none but {_content(source)}"
+        raise UnusableSource(f"{source}: expected at least one worker_*.csv, {got}; {FORMATS}")
     return files
 
 
@@ -206,9 +204,8 @@ def _check_readings(table: _Table) -> None:
                 raise UnusableSource(f"{table.file}: expected {column}, got {near[0]}; rename it")
         if others and instant not in table.columns:
             got = f"none; add it, or leave the columns {prefix}_... out"
-            raise UnusableSource(
-                f"{table.file}: expected {instant} beside {others[0]} (a reading has an instant), got {got}"
-            )
+            wanted = f"{instant} beside {others[0]} (a reading has an instant)"
+            raise UnusableSource(f"{table.file}: expected {wanted}, got {got}")
 
 
 def _check_columns(file: Path, role: str, columns: tuple[str, ...]) -> None:
@@ -221,18 +218,15 @@ def _check_columns(file: Path, role: str, columns: tuple[str, ...]) -> None:
             hint = _hint(column, columns)
             raise UnusableSource(f"{file}: expected the older format's column {column!r}, got {got}{hint}; {FORMATS}")
     if any(column.endswith("_status") for column in columns):
-        raise UnusableSource(
-            f"{file}: expected the older format, got this version's columns; analyse its run folder as it is"
-        )
+        advice = "analyse its run folder as it is"
+        raise UnusableSource(f"{file}: expected the older format, got this version's columns; {advice}")
 
 
 def _hint(column: str, columns: Sequence[str]) -> str:
     """Return what may be the matter with a first line that lacks a column; "" where nothing comes to mind."""
-    separator = next(
-        (word for mark, word in _OTHER_SEPARATORS.items() if len(columns) == 1 and mark in columns[0]), None
-    )
-    if separator is not None:
-        return f" ({separator} between columns instead of commas?)"
+    for mark, separator in _OTHER_SEPARATORS.items():
+        if len(columns) == 1 and mark in columns[0]:
+            return f" ({separator} between columns instead of commas?)"
     plain = {name.strip().lower(): name for name in columns}
     near = difflib.get_close_matches(column, plain, 1, 0.8)
     return f" (rename {plain[near[0]]!r}?)" if near else ""
@@ -271,9 +265,6 @@ def _readable(column: str, cell: str) -> bool:
         return False
 
 
-# --- from the older columns to ours ---------------------------------------------------------------------------------
-
-
 def _worker_rows(table: _Table) -> tuple[tuple[str, ...], list[dict[str, str]]]:
     delays = sorted(float(match[1]) for column in table.columns if (match := _DELAY_COLUMN.fullmatch(column)))
     kept = (*_NEEDED[plan.WORKER], *(records.delay_column(delay) for delay in delays))
@@ -307,9 +298,6 @@ def _reading(prefix: str, row: Mapping[str, str], *, configured: bool) -> dict[s
         if all(interval.values()):
             cells |= interval | {f"{prefix}_kind": records.PROBABILISTIC}
     return cells
-
-
-# --- the run folder -------------------------------------------------------------------------------------------------
 
 
 def _copy(source: Path, tables: Sequence[Path], staging: Path) -> dict[str, str]:
@@ -368,11 +356,10 @@ def _imported(
         "which code measured",
         "the run's identity: run_id is made of the files' checksums",
     ]
-    for source_name, prefix in records.COLUMN_PREFIX.items():
-        without = [
-            table.file.name for table in (coordinator, *workers.values()) if not table.has(f"{prefix}_timestamp_ns")
-        ]
-        missing += [f"{source_name} readings in {file}" for file in without]
+    tables = (coordinator, *workers.values())
+    for name, prefix in records.COLUMN_PREFIX.items():
+        without = (table.file.name for table in tables if not table.has(f"{prefix}_timestamp_ns"))
+        missing += [f"{name} readings in {file}" for file in without]
     return {"source": _place(source), "sha256": dict(digests), "format": FORMAT, "missing": missing}
 
 

@@ -120,10 +120,8 @@ def decide(
 
     What they are due for is what was ambiguous at first; labels are those of what was re-measured of it.
     """
-    flights = {
-        worker: {judge.name: judge.flights(worker).order for judge in known if not judge.reason}
-        for worker in table.present
-    }
+    telling = [judge for judge in known if not judge.reason]
+    flights = {worker: {judge.name: judge.flights(worker).order for judge in telling} for worker in table.present}
     for source in table.sources:
         factor = held_events.half_width_per_uncertainty(table.run, source)
         if factor is None:
@@ -273,9 +271,8 @@ def _answer(key: Key, counts: Counts, known: Sequence[Judge]) -> Answer:
     if key[3].startswith(CAUSALITY):
         judged = tuple(answers.judged(counts, judge.name, judge.reason) for judge in known)
     else:
-        judged = tuple(
-            Judgement(judge.name, judge.reason or ABSOLUTE) for judge in known if judge.name == judges.REFERENCE
-        )
+        probed = [judge for judge in known if judge.name == judges.REFERENCE]
+        judged = tuple(Judgement(judge.name, judge.reason or ABSOLUTE) for judge in probed)
     return Answer(*key, counts=counts.summary, rates=shares, judgements=judged)
 
 

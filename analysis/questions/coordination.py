@@ -156,9 +156,7 @@ class Coordination:
         result: dict[str, Any] = {"tasks": list(self.common_tasks), "decisions": total.decisions if total else None}
         for name, questions in (("rounds_only", []), ("own", [own]), ("with_what_it_rests_on", fed)):
             known = total if not any(question.reason for question in questions) else None
-            polled, polled_bytes = (
-                sum(getattr(polling_of, unit) for polling_of in questions) for unit in ("messages", "bytes")
-            )
+            polled, polled_bytes = (sum(getattr(by, unit) for by in questions) for unit in ("messages", "bytes"))
             result[name] = {
                 "messages_at_least": polled + known.messages_at_least if known else None,
                 "messages_at_most": polled + known.messages_at_most if known else None,

@@ -126,10 +126,8 @@ def _beside(run: Run, node_id: str, source: str, last: pd.DataFrame) -> pd.DataF
     """Add what the samples say of the looks of one source: the root distance (NA where unknown), and whose clock."""
     samples, prefix = run.samples.get(node_id), records.COLUMN_PREFIX.get(source, source)
     root = utc.of_waits(run.rows_by_node()[node_id], prefix, samples, source, last["sample_id"])
-    about = scopes.of_samples(samples, source, last["sample_id"]) | scopes.of_samples(
-        samples, source, last["first_sample_id"]
-    )
-    return last.assign(root_ns=pd.arrays.IntegerArray(root.ns, ~root.known), about_the_server=about)
+    about, about_first = (scopes.of_samples(samples, source, last[ids]) for ids in ("sample_id", "first_sample_id"))
+    return last.assign(root_ns=pd.arrays.IntegerArray(root.ns, ~root.known), about_the_server=about | about_first)
 
 
 def _nearest_pair(at: Ints, pairs: pd.DataFrame) -> tuple[Ints, Ints]:

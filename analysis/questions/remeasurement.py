@@ -172,9 +172,8 @@ def again_as_wide(readings: Readings, growth_ns: Floats | None) -> Readings:
 
 def _groups(frame: pd.DataFrame, events: Ints) -> Iterator[tuple[tuple[str, float], _Rows]]:
     """Yield a commit_wait.csv's re-measurements by source and delay."""
-    complete = (
-        frame["event_id"].notna() & frame["delay_s"].notna()
-    )  # the last row of a file that was cut off may not say
+    # the last row of a file that was cut off may not say
+    complete = frame["event_id"].notna() & frame["delay_s"].notna()
     wanted = ((frame["kind"] == records.REMEASURE) & complete).to_numpy(dtype=np.bool_)
     ids: Ints = frame["event_id"].to_numpy(dtype=np.int64, na_value=0)
     claimed_ms, delays = frame["uncertainty_ms"].to_numpy(), frame["delay_s"].to_numpy()

@@ -42,9 +42,8 @@ class Stamps(NamedTuple):
 
     def take(self, chosen: Places) -> Stamps:
         """Return some of the stamps, in the order given."""
-        return Stamps(
-            self.sequence[chosen], self.wall[chosen], self.raw[chosen], self.error[chosen], self.known[chosen]
-        )
+        sequence, wall, raw, error = (column[chosen] for column in (self.sequence, self.wall, self.raw, self.error))
+        return Stamps(sequence, wall, raw, error, self.known[chosen])
 
 
 # A wall clock shows as much in 2116, an oscillator after 36 years; with more, differences would leave 64 bits.
@@ -143,12 +142,10 @@ def within(column: pd.Series[int], most_ns: int, least_ns: int | None = None) ->
 
 def join(first: str, first_stamps: NodeStamps, second: str, second_stamps: NodeStamps, ppb: int) -> Joined:
     """Join the probes between two nodes, each end's own stamps, by sequence number."""
-    forward = _directed(
-        first_stamps.get((second, records.PROBE_TX), _NONE), second_stamps.get((first, records.PROBE_RX), _NONE)
-    )
-    backward = _directed(
-        second_stamps.get((first, records.PROBE_TX), _NONE), first_stamps.get((second, records.PROBE_RX), _NONE)
-    )
+    sent, received = (second, records.PROBE_TX), (first, records.PROBE_RX)
+    forward = _directed(first_stamps.get(sent, _NONE), second_stamps.get(received, _NONE))
+    sent, received = (first, records.PROBE_TX), (second, records.PROBE_RX)
+    backward = _directed(second_stamps.get(sent, _NONE), first_stamps.get(received, _NONE))
     tx_a, rx_b = forward.sent, forward.received
     tx_b, rx_a = backward.sent, backward.received
     wide_f = tx_a.error + rx_b.error + drift.up(tx_a.error, ppb)

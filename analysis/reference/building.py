@@ -141,7 +141,7 @@ def _known_share(envelope: Envelope) -> float | None:
 def _shown_twice(own: NodeStamps, pairs: pd.DataFrame | None) -> Doubtful:
     """Return what an oscillator showed twice; what it showed in the pauses around is not among the node's stamps."""
     peers = {peer for peer, _ in own}
-    at = [[stamps.raw[stamps.known] for (peer, _), stamps in own.items() if peer == one] for one in peers]
+    at = [[stamps.raw[stamps.known] for (peer, _), stamps in own.items() if peer == name] for name in peers]
     pause = max((longest_pause(np.concatenate(raw)) for raw in at), default=0)
     return doubtful(set_backs(own, pairs), pause)
 

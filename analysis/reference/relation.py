@@ -115,11 +115,8 @@ class Reference:
         if target == node:
             low, high = raw_ns - error_ns, raw_ns + error_ns
             unclear = self.doubtful.get(node, NOTHING).touched(low, high)
-            segment, why = (
-                np.where(unclear, -1, 0).astype(np.int64),
-                np.where(unclear, model.AT_A_STEP, "").astype(object),
-            )
-            return _Interval(low, high, segment, why)
+            why = np.where(unclear, model.AT_A_STEP, "").astype(object)
+            return _Interval(low, high, np.where(unclear, -1, 0).astype(np.int64), why)
         pair, forward = self._pair(node, target)
         envelope = self.envelopes.get(pair)
         if not self.evaluable or envelope is None or not len(envelope.begins):

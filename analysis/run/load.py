@@ -132,9 +132,8 @@ def load(path: Path) -> Run:
     memory.require(path, manifest)
     coordinator_file = path / records.COORDINATOR_FILE
     if not coordinator_file.is_file():
-        raise AnalysisError(
-            f"{coordinator_file}: expected the coordinator's events, found no such file; {_collect(manifest)}"
-        )
+        wanted = "expected the coordinator's events"
+        raise AnalysisError(f"{coordinator_file}: {wanted}, found no such file; {_collect(manifest)}")
     seen = Seen()
     absent: list[str] = []
 
@@ -232,9 +231,8 @@ def read_table(path: Path, needed: Sequence[str] = (), *, only: bool = False, se
         pass  # pandas bears with it, or says what is wrong
     try:
         with np.errstate(invalid="ignore"):  # an infinity among whole numbers: pandas then finds that it does not fit
-            frame = pd.read_csv(
-                path, dtype=types, usecols=list(types) if only else None, keep_default_na=False, na_values=[""]
-            )
+            columns = list(types) if only else None
+            frame = pd.read_csv(path, dtype=types, usecols=columns, keep_default_na=False, na_values=[""])
         if seen is not None:
             _note(path, [column for column, kind in types.items() if kind == "Int64"], seen)
     except (OSError, ValueError, TypeError, OverflowError) as error:  # the last two: fractions, or more than 64 bits
@@ -327,9 +325,8 @@ def read_manifest(path: Path) -> records.Manifest:
         manifest = records.Manifest.from_json(file.read_text(encoding="utf-8"))
         _ = manifest.coordinator_id
     except OSError as error:
-        raise NoSuchRun(
-            f"{file}: expected a run's manifest, got: {_one_line(error)}; name a run with --experiment"
-        ) from error
+        advice = "name a run with --experiment"
+        raise NoSuchRun(f"{file}: expected a run's manifest, got: {_one_line(error)}; {advice}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AnalysisError(f"{file}: expected a manifest of this version, got: {_one_line(error)}") from error
     except StopIteration as error:

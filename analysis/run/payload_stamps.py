@@ -86,8 +86,7 @@ def around_sends(sent: pd.DataFrame, clock: wall_clock.WallClock) -> tuple[Ints,
     before = raw.shift().ffill().fillna(int(clock.raw[0])).to_numpy(dtype=np.int64)
     after = raw.bfill().fillna(int(clock.raw[-1])).to_numpy(dtype=np.int64)
     seen = clock.around(np.minimum(before, after), np.maximum(before, after))
-    own = np.where(
-        known, sent["send_time_ns"].to_numpy(dtype=np.int64) - raw.fillna(0).to_numpy(dtype=np.int64), seen.low
-    )
+    offset = sent["send_time_ns"].to_numpy(dtype=np.int64) - raw.fillna(0).to_numpy(dtype=np.int64)
+    own = np.where(known, offset, seen.low)
     highest = np.where(known, own, seen.high)
     return np.where(seen.stepped, seen.high - own, 0), np.where(seen.stepped, highest - seen.low, 0)

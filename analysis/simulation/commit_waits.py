@@ -50,11 +50,8 @@ class Waits:
 
     def _looks_at(self, done: Ints) -> list[Stamp]:
         """Return the stamps of looks at the clock at these raw instants, in user space."""
-        wall = self._clock.wall(self._clock.true_of_raw(done))
-        return [
-            Stamp(shown, raw, _USER_ERROR_NS, records.USER)
-            for shown, raw in zip(wall.tolist(), done.tolist(), strict=True)
-        ]
+        instants = zip(self._clock.wall(self._clock.true_of_raw(done)).tolist(), done.tolist(), strict=True)
+        return [Stamp(wall, raw, _USER_ERROR_NS, records.USER) for wall, raw in instants]
 
     def _measure_again(self, ids: Ints, due: Ints, delay: str) -> Texts:
         """Write one delay's rows, and return each event's claimed ChronoTick uncertainty, "" where there is none."""
@@ -77,8 +74,6 @@ class Waits:
         self._write(rows)
         self.done += len(ids)
         return claimed
-
-    # --- commit-wait proper -------------------------------------------------------------------------------------------
 
     def _held(self, ids: Ints, raw: Ints) -> Iterator[str]:
         """Yield one row per look at the clock, for the events that are really held, in the order of the looks."""

@@ -67,9 +67,6 @@ def record(world: World, place: int, run_dir: Path) -> dict[str, Any]:
     return asdict(status)
 
 
-# --- the coordinator's events -----------------------------------------------------------------------------------------
-
-
 def _record_broadcast(world: World, place: int, asked: dict[str, Asked], run_dir: Path) -> dict[str, int]:
     """Write the coordinator's events.csv, sends.csv, commit_wait.csv and its assembled table; return its counts."""
     clock = world.oscillators[place]
@@ -108,9 +105,6 @@ def _record_broadcast(world: World, place: int, asked: dict[str, Asked], run_dir
         counts["remeasured"] = waits.done
     shutil.copyfile(folder / records.EVENTS_FILE, run_dir / records.COORDINATOR_FILE)
     return counts | {f"{prefix}_unavailable": count for prefix, count in gone.items()}
-
-
-# --- a worker's events ------------------------------------------------------------------------------------------------
 
 
 def _record_receipts(world: World, place: int, asked: dict[str, Asked], run_dir: Path) -> dict[str, int]:
@@ -181,9 +175,6 @@ def receipts(world: World, place: int) -> Iterator[Receipts]:
         yield Receipts(now[1], now[2], clock.stamps(now[0], dice), int(count - kept.sum()), copies)
 
 
-# --- cells ------------------------------------------------------------------------------------------------------------
-
-
 def _source_cells(asked: dict[str, Asked], stamp: Stamp, gone: dict[str, int]) -> str:
     """Return the cells of all sources of a row, counting in ``gone`` the readings that are not there."""
     parts = []
@@ -193,9 +184,6 @@ def _source_cells(asked: dict[str, Asked], stamp: Stamp, gone: dict[str, int]) -
             gone[records.COLUMN_PREFIX[name]] += 1
         parts.append(reading_cells(reading, stamp.wall_ns))
     return ",".join(parts)
-
-
-# --- smaller files ----------------------------------------------------------------------------------------------------
 
 
 def _write_pairs(world: World, place: int, path: Path) -> None:

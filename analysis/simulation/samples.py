@@ -54,9 +54,6 @@ def _asked_at(world: World, interval_s: float, offset_s: float, dice: Generator)
     return asked + dice.integers(0, 2_000_000, len(asked))
 
 
-# --- NTP --------------------------------------------------------------------------------------------------------------
-
-
 def _ntp(world: World, place: int, server: int) -> Iterator[Sample]:
     dice, ntp = world.dice("ntp", place, server), world.scenario.ntp
     left = _asked_at(world, world.scenario.timing.ntp_query_interval, 0.01 * (server + 1), dice)
@@ -94,9 +91,6 @@ def _error_of_server(world: World, server: int, true_ns: Ints) -> Ints:
         return np.full(len(true_ns), honest, dtype=np.int64)
     begins = EPOCH_NS + round(world.at_s(lie.at) * 1e9) if lie.at > 0 else EPOCH_NS
     return np.where(true_ns >= begins, round(lie.error_ms * 1e6), 0) + honest
-
-
-# --- ChronoTick -------------------------------------------------------------------------------------------------------
 
 
 def _chronotick(world: World, place: int) -> Iterator[Sample]:

@@ -90,9 +90,6 @@ def _record_all(world: World, folder: Path) -> list[dict[str, Any]]:
         return [running.result() for running in [pool.submit(record, world, place, folder) for place in places]]
 
 
-# --- manifest and configuration -----------------------------------------------------------------------------------
-
-
 def _manifest(world: World, statuses: list[dict[str, Any]]) -> records.Manifest:
     nodes = {}
     lost = []

@@ -91,8 +91,6 @@ class World:
         """Return the run id, 32 hex digits."""
         return self.dice("identity").bytes(16).hex()
 
-    # --- when -------------------------------------------------------------------------------------------------------
-
     @cached_property
     def broadcast(self) -> plans.BroadcastPlan:
         """Return what the coordinator sends: one event every 1 / rate."""
@@ -132,8 +130,6 @@ class World:
     def at_s(self, share: float) -> float:
         """Return a share of the time from the first to the last event as seconds after the epoch."""
         return (self.first_ns + share * (self.last_ns - self.first_ns) - EPOCH_NS) / 1e9
-
-    # --- who --------------------------------------------------------------------------------------------------------
 
     @cached_property
     def oscillators(self) -> tuple[Oscillator, ...]:
@@ -204,19 +200,15 @@ class World:
 
     def _probes_plan(self, place: int) -> plans.ProbesPlan | None:
         probes = self.scenario.probes
-        peers = tuple(
-            plans.ProbePeer(self.node_ids[peer], self.address(peer), PROBE_PORT, peer) for peer in self.peers(place)
-        )
-        return (
-            plans.ProbesPlan(place, peers, PROBE_PORT, probes.rate_hz, probes.lead_s, probes.trail_s) if peers else None
-        )
+        named = ((peer, self.node_ids[peer], self.address(peer)) for peer in self.peers(place))
+        peers = tuple(plans.ProbePeer(node_id, address, PROBE_PORT, peer) for peer, node_id, address in named)
+        times = (probes.rate_hz, probes.lead_s, probes.trail_s)
+        return plans.ProbesPlan(place, peers, PROBE_PORT, *times) if peers else None
 
     def peers(self, place: int) -> list[int]:
         """Return with whom a node exchanges probes: everyone, or in a star the coordinator."""
         others = [peer for peer in range(self.size.nodes) if peer != place]
         return [peer for peer in others if self.scenario.probes.mesh == "full" or 0 in {peer, place}]
-
-    # --- how datagrams travel ---------------------------------------------------------------------------------------
 
     def path(self, source: int, target: int) -> tuple[float, float]:
         """Return one direction of one path: its least delay and the mean of the tail on top, in ns."""

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from analysis.stats.dependence import Bins, Dependence
 
 CONFIDENCE: Final = 0.95
-Z_95: Final = 1.959963984540054  # standard normal quantile at 0.975
 WILSON: Final = "Wilson 95 % at the effective number of trials"
 EXACT: Final = "exact one-sided 95 % (Clopper-Pearson) at the effective number of trials"
 STUDENT: Final = "mean ± Student 95 % · standard error at the effective number of trials"
