@@ -27,16 +27,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, UsageError
 from analysis.imported.comparison import comparison, comparison_lines
+from analysis.run.load import new_folder
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
 from node_agent.contract import plan, records
-from node_agent.contract.experiment_name import FORM, is_experiment_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ExperimentExists", "UnusableSource", "comparison", "comparison_lines", "import_published"]
+__all__ = ["UnusableSource", "comparison", "comparison_lines", "import_published"]
 
 FORMAT: Final = "data-streaming-evaluations CSV, 2025-10"
 IMPORTED_DIR: Final = "imported"
@@ -70,12 +70,6 @@ class UnusableSource(AnalysisError):  # noqa: N818 - it says what is the matter,
     exit_code = 2
 
 
-class ExperimentExists(AnalysisError):  # noqa: N818 - as above
-    """The experiment to import into exists already, or its name is none."""
-
-    exit_code = 2
-
-
 @dataclass(frozen=True)
 class _Table:
     """One older file as read: every cell is text, an absent one is empty."""
@@ -96,13 +90,9 @@ class _Table:
 def import_published(source: Path, experiment: str, results_dir: Path) -> Path:
     """Make ``results_dir/experiment`` of the published files in ``source`` and return its path.
 
-    The folder appears whole or not at all. Raises UnusableSource or ExperimentExists (exit code 2), in one line each.
+    The folder appears whole or not at all. Raises UnusableSource or UsageError (exit code 2), in one line each.
     """
-    if not is_experiment_name(experiment):
-        raise ExperimentExists(f"experiment name: expected {FORM}, got {experiment!r}")
-    target = results_dir / experiment
-    if target.exists() or target.is_symlink():
-        raise ExperimentExists(f"experiment {experiment}: expected a new name, got one that has {target}")
+    target = new_folder(results_dir, experiment)
     files = _find(source)
     coordinator = _read(files.pop(COORDINATOR_ID), plan.COORDINATOR)
     workers = {node_id: _read(file, plan.WORKER, node_id) for node_id, file in files.items()}
@@ -123,7 +113,7 @@ def import_published(source: Path, experiment: str, results_dir: Path) -> Path:
         try:
             staging.rename(target)
         except OSError as error:  # somebody else made it meanwhile; what they have stays
-            raise ExperimentExists(f"experiment {experiment}: expected a new name, got: {error}") from error
+            raise UsageError(f"experiment {experiment}: expected a new name, got: {error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)  # gone already if it became the target
     return target

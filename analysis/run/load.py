@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from analysis.errors import AnalysisError, NoSuchRun
+from analysis.errors import AnalysisError, NoSuchRun, UsageError
 from analysis.run import memory
 from analysis.run.hashing import HashedFile, Seen
 from node_agent.contract import records
@@ -119,6 +119,16 @@ def folder(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> Pa
         known = ", ".join(names) if (names := _experiments(results_dir)) else "none yet"
         raise NoSuchRun(f"no experiment {str(experiment)!r}: expected a folder {path}; in {results_dir}/ are: {known}")
     return _real(path)
+
+
+def new_folder(results_dir: Path, experiment: str) -> Path:
+    """Return the folder of a run that is to be made. Raises UsageError where the name is none, or taken."""
+    if not is_experiment_name(experiment):
+        raise UsageError(f"experiment name: expected {FORM}, got {experiment!r}")
+    path = results_dir / experiment
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"experiment {experiment}: expected a new name, got one that has {path}")
+    return path
 
 
 def load(path: Path) -> Run:
