@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from node_agent.clocks.base import NARROW_NS, evaluate, stamp_bound_ns
+from node_agent.clocks.base import NARROW_NS, evaluate
+from node_agent.clocks.holdover import stamp_bound_ns
 from node_agent.contract import records
 from node_agent.contract.hold_rule import GAVE_UP, MAX_LOOKS, WAITING, next_look_ns
 from node_agent.contract.records import CHRONOTICK, OK, Available, Reading, Sample, Stamp

@@ -12,7 +12,7 @@ import numpy as np
 from analysis.checks.finding import CONTRACT, ERROR, WARNING, Finding, error
 from analysis.checks.subject import raw_file
 from analysis.run import drift_limits, load, scopes
-from node_agent.clocks.base import drift_per_ns
+from node_agent.clocks.holdover import drift_per_ns
 from node_agent.clocks.ntp import falsetickers
 from node_agent.clocks.self_report import KISS_ENDS, KISS_RATE, describe, is_unfit
 from node_agent.contract import records

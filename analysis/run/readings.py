@@ -27,7 +27,7 @@ from analysis.run.event_rows import (
     nothing,
     shared,
 )
-from node_agent.clocks.base import drift_per_ns
+from node_agent.clocks.holdover import drift_per_ns
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -419,7 +419,7 @@ def _send_readings(
 
 
 def _drift_bound(elapsed_ns: NDArray[np.int64], run: load.Run, node: str) -> NDArray[np.int64]:
-    """Return node_agent.clocks.base.drift_bound_ns for arrays (elapsed up to an hour)."""
+    """Return node_agent.clocks.holdover.drift_bound_ns for arrays (elapsed up to an hour)."""
     ppm = drift_limits.of_node(run, node)
     if ppm is None:
         where = f"{run.path / records.MANIFEST_FILE}: config.worker.clocks.{drift_limits.KEY}"

@@ -45,8 +45,10 @@ def reading_cells(reading: Reading, wall_ns: int) -> str:
     """Return one reading as its cells; ``wall_ns`` is the stamp's wall clock, which the offset is added to."""
     if not isinstance(reading, Available):
         return reading.reason + _NO_NUMBERS
-    est_ns, earliest_ns, latest_ns, kind, level, reference, uncertainty_ns, age_ns, sample_id = reading
-    return "%s,%.6f,%.6f,%d,%d,%d,%s,%.3f,%s" % (  # noqa: UP031 - a quarter of the time of an f-string's format specs
+    est_ns, earliest_ns, latest_ns, kind, level, reference, uncertainty_ns, age_ns, sample_id, asymmetry_ns, law = (
+        reading
+    )
+    return "%s,%.6f,%.6f,%d,%d,%d,%s,%.3f,%s,%s,%s" % (  # noqa: UP031 - a quarter of the time of an f-string's format specs
         OK,
         (est_ns - wall_ns) / 1e6,
         uncertainty_ns / 1e6,
@@ -56,6 +58,8 @@ def reading_cells(reading: Reading, wall_ns: int) -> str:
         _claim_cells(kind, level, reference),
         age_ns / 1e6,
         sample_id,
+        "" if asymmetry_ns is None else f"{asymmetry_ns / 1e6:.6f}",
+        law,
     )
 
 

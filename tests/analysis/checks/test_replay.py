@@ -17,7 +17,8 @@ from run_folder import RAW_BEHIND_NS
 from analysis.checks import replay
 from analysis.checks.subject import of_folder
 from analysis.errors import AnalysisError
-from node_agent.clocks.base import drift_bound_ns, evaluate
+from node_agent.clocks.base import evaluate
+from node_agent.clocks.holdover import drift_bound_ns
 from node_agent.clocks.sources import configured
 from node_agent.contract import plan as plans
 from node_agent.contract import records
