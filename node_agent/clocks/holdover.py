@@ -5,8 +5,8 @@ may run away (Φ of RFC 5905, section 4).
 
 *as claimed*: the sample states its own growth. A bound grows by the ``max_drift_ppb`` that it states. A prediction
 with drift d and drift sigma s_d goes on with both, ``est(t) = ref + (t - t0)(1 + d)`` and
-``sigma(t)^2 = sigma0^2 + (s_d (t - t0))^2``: the variance of a sum of two independent errors, that of the offset and that
-of the drift times the time it acts.
+``sigma(t)^2 = sigma0^2 + (s_d (t - t0))^2``: the variance of a sum of two independent errors, that of the offset and
+that of the drift times the time it acts.
 """
 
 from __future__ import annotations
