@@ -71,7 +71,7 @@ def half_width_per_uncertainty(run: Run, source: str) -> float | None:
 
 
 def claim(run: Run, source: str) -> str:
-    """Return what the half-width of a source's claim is: its bound, or so many sigmas of the answer, not aged."""
+    """Return what the half-width of a source's claim is: its bound, or so many sigmas and the asymmetry it claims."""
     if source != records.CHRONOTICK:
         return "bound"
     factor = half_width_per_uncertainty(run, source)

@@ -110,10 +110,10 @@ def _predicted(
     """Go on with a drift and its sigma, in fs/s: exact but for roundings, each of which widens the interval."""
     carried = age_ns * drift
     est_ns = reference_ns + age_ns + (2 * carried + FS_PER_S) // (2 * FS_PER_S)
-    aged_ns = abs(age_ns) + raw_error_ns
-    variance = (sigma_ns * FS_PER_S) ** 2 + (drift_sigma * aged_ns) ** 2  # of time in units of 10^-15 ns
+    offset_variance = (sigma_ns * FS_PER_S) ** 2  # of time in units of 10^-15 ns
+    variance, at_worst = (offset_variance + (drift_sigma * t) ** 2 for t in (age_ns, abs(age_ns) + raw_error_ns))
     stamp_ns = raw_error_ns - (-raw_error_ns * abs(drift) // FS_PER_S)
-    half_ns = _root_up(variance, multiplier) + systematic_ns + stamp_ns + rounding_ns(age_ns)
+    half_ns = _root_up(at_worst, multiplier) + systematic_ns + stamp_ns + rounding_ns(age_ns)
     return Held(est_ns, half_ns, _root_up(variance, 1), AS_CLAIMED)
 
 

@@ -109,6 +109,11 @@ def source_columns(prefix: str) -> tuple[str, ...]:
     return tuple(f"{prefix}_{name}" for name in SOURCE_FIELDS)
 
 
+def is_later(column: str) -> bool:
+    """Tell whether tables of earlier versions lack a column: they knew one law of holdover, and of no asymmetry."""
+    return column.endswith(("asymmetry_ms", "_law")) or column in LATER_SAMPLES_COLUMNS
+
+
 def _all_sources(prefixes: Sequence[str]) -> tuple[str, ...]:
     return tuple(column for prefix in prefixes for column in source_columns(prefix))
 
@@ -128,7 +133,7 @@ SENDS_COLUMNS: Final = (
 )  # fmt: skip
 COMMIT_WAIT_COLUMNS: Final = (
     "event_id", "source", "kind", "due_raw_ns", "done_raw_ns", "delay_s", "status", "offset_ms", "uncertainty_ms",
-    "sample_id", "assigned_ns", "released_ns", "spins",
+    "asymmetry_ms", "sample_id", "assigned_ns", "released_ns", "spins",
 )  # fmt: skip
 REMEASURE: Final = "remeasure"
 COMMIT: Final = "commit_wait"
@@ -228,6 +233,9 @@ class Sample:
 
 
 SAMPLES_COLUMNS: Final = tuple(spec.name for spec in fields(Sample))
+LATER_SAMPLES_COLUMNS: Final = frozenset(
+    {"asymmetry_ns", "drift_fs_per_s", "drift_sigma_fs_per_s", "max_drift_ppb", "valid_until_raw_ns"}
+)
 
 
 # --- stamps and readings -------------------------------------------------------------------------------------------
