@@ -87,7 +87,8 @@ class ChronoTick(_Strict):
 
     With ``drift_sigma_ppm`` it also states the drift of the node's oscillator, with a normal error of that sigma; an
     ``overconfident`` one claims that too ``amount`` times too small. With ``asymmetry_us`` all its answers about a node
-    are off by one number, three quarters of that or more, and it states that; with ``valid_s`` it says how long they hold.
+    are off by one number, three quarters of that or more, and it states that. With ``valid_s`` it says how long they
+    hold.
     """
 
     sigma_us: tuple[float, float] = (20.0, 60.0)
