@@ -75,7 +75,9 @@ def claim(run: Run, source: str) -> str:
     if source != records.CHRONOTICK:
         return "bound"
     factor = half_width_per_uncertainty(run, source)
-    return "sigma, multiplier unknown" if factor is None else f"{factor:g} sigma"
+    name = f"{records.COLUMN_PREFIX[source]}_asymmetry_ms"
+    claimed = any(name in rows and rows[name].notna().any() for rows in run.rows_by_node().values())
+    return ("sigma, multiplier unknown" if factor is None else f"{factor:g} sigma") + " + asymmetry" * claimed
 
 
 def asymmetry_ms(frame: pd.DataFrame) -> NDArray[np.float64]:
