@@ -170,7 +170,7 @@ def certain_panel(axes: Axes, result: CommitWait, questions: Sequence[str]) -> N
 def widths_panel(axes: Axes, result: CommitWait) -> None:
     """Draw half-widths: of the readings at receipt (hollow), and what is claimed then and at each delay; bar to p95.
 
-    Claims are not of one kind: NTP's bound is aged, ChronoTick's sigma is not. The readings can be compared.
+    Claims are not of one kind: a bound is aged, a sigma only where the law is the claim's. Readings can be compared.
     """
     axes.set_title("Half-width: read, and claimed")
     widths = [width for width in result.widths if width.half_width_ms.median is not None]

@@ -13,7 +13,7 @@ from analysis.checks.finding import error, warning
 from analysis.checks.subject import raw_file
 from analysis.run import wall_clock
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
-from node_agent.clocks.base import drift_per_ns
+from node_agent.clocks.holdover import drift_per_ns
 from node_agent.contract import plan as plans
 from node_agent.contract import records
 

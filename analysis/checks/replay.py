@@ -149,7 +149,7 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _replay_node(node_id: str, plan: plans.NodePlan, raw: Path, every: int) -> tuple[int, list[Difference]]:
     """Return how many readings of a node were recomputed, and what differs."""
     sources = configured(plan.clocks)
-    journal = read_samples(raw / records.SAMPLES_FILE)
+    journal, kept = read_samples(raw / records.SAMPLES_FILE), _columns(raw / records.SAMPLES_FILE)
     differences = [
         Difference(node_id, name, "sha256", _short(got), _short(expected), "file")
         for name, expected, got in integrity.altered(raw, _FILES)
@@ -157,6 +157,7 @@ def _replay_node(node_id: str, plan: plans.NodePlan, raw: Path, every: int) -> t
     differences += [
         Difference(node_id, sample_id, column, str(recorded), str(value), "sample")
         for sample_id, column, recorded, value in replayed_samples.check(journal, plan)
+        if column in kept
     ]
     samples = {name: Published(_published(journal, name), sources[name]) for name in sources}
     kind = "send" if plan.role == plans.COORDINATOR else "receive"
@@ -210,7 +211,9 @@ def read_samples(path: Path) -> list[Sample]:
     samples = []
     for row in _rows(path):
         values: dict[str, Any] = {
-            spec.name: row[spec.name] if spec.name in _TEXT else _integer(row[spec.name]) for spec in fields(Sample)
+            spec.name: row[spec.name] if spec.name in _TEXT else _integer(row[spec.name])
+            for spec in fields(Sample)
+            if spec.name in row or spec.name not in records.LATER_SAMPLES_COLUMNS
         }
         samples.append(Sample(**values))
     return samples
@@ -258,7 +261,7 @@ def _unlike(
 ) -> Iterator[Difference]:
     """Yield the columns in which a row has not the cells that were recomputed."""
     for column, cell in cells:
-        if row.get(column) != cell:
+        if row.get(column) != cell and (column in row or not records.is_later(column)):
             yield Difference(node_id, where, column, str(row.get(column)), cell, what)
 
 
@@ -281,6 +284,11 @@ def _rows(path: Path, every: int = 1) -> Iterator[dict[str, str]]:
                     yield row
     except FileNotFoundError as error:
         raise AnalysisError(f"{path}: expected the node's journal, got nothing; collect the run first") from error
+
+
+def _columns(path: Path) -> set[str]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return set(next(csv.reader(stream), ()))
 
 
 def _integer(text: str) -> int | None:

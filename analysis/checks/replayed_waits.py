@@ -3,7 +3,7 @@
 A look at the clocks is a reading in user space: a raw instant (``done_raw_ns``), a wall instant and half the bracket of
 the two, of which only the first is in the row. So of one look
 
-- who is read at it, which sample serves and a predicting source's sigma are recomputed exactly;
+- who is read at it, which sample serves and a predicting source's sigma and asymmetry are recomputed exactly;
 - a half-width, and the ends ``assigned_ns`` and ``released_ns``, lie within the error of that look, 0 to
   ``most_error_ns``, of what the samples say; where the half-width itself is in the row, to the nanosecond;
 - the wall instant (estimate - offset) is the same for all rows of the look, and mostly what clock_pairs.csv shows.
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from node_agent.clocks.base import NARROW_NS, evaluate, stamp_bound_ns
+from node_agent.clocks.base import NARROW_NS, evaluate
+from node_agent.clocks.holdover import stamp_bound_ns
 from node_agent.contract import records
 from node_agent.contract.hold_rule import GAVE_UP, MAX_LOOKS, WAITING, next_look_ns
-from node_agent.contract.records import CHRONOTICK, OK, Available, Reading, Sample, Stamp
+from node_agent.contract.records import OK, Available, Reading, Sample, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ Wrong = tuple[str, str, str, str]  # row, column, recorded, recomputed
 Cell = tuple[str, str, str]  # the same of a row that is known
 
 WIDER: Final = 4  # times the widest bracket of the node's clock pairs: a look's is of the same kind, and of few
+_READING: Final = ("status", "offset_ms", "uncertainty_ms", "asymmetry_ms", "sample_id")
 ROUNDING_NS: Final = 1  # of cells in ms with six decimals
 FEW_LOOKS: Final = 3  # and one in FEW_OF: between two clock pairs a wall clock may be set there and back
 FEW_OF: Final = 50
@@ -76,7 +78,8 @@ class Looks:
     def __post_init__(self) -> None:
         """Work out how wrong a look may be."""
         widest = WIDER * int(self.clock.error.max()) if len(self.clock) else 0
-        self.most_error_ns = stamp_bound_ns(max(NARROW_NS // 2, widest), self.plan.clocks.max_drift_ppm)
+        self.look_error_ns = max(NARROW_NS // 2, widest)
+        self.most_error_ns = stamp_bound_ns(self.look_error_ns, self.plan.clocks.max_drift_ppm)
         self._delays_ns = {f"{delay_s:g}": round(delay_s * 1e9) for delay_s in self.plan.commit_wait_delays_s}
 
     def check(self, row: Mapping[str, str]) -> Iterator[Wrong]:
@@ -107,18 +110,21 @@ class Looks:
 
     def _reading(self, source: str, done_ns: int) -> Reading:
         if (source, done_ns) not in self._read:
-            stamp = Stamp(0, done_ns, 0, records.USER)
-            self._read[source, done_ns] = evaluate(self.sources[source], self.samples[source].before(stamp), stamp)
+            self._read[source, done_ns] = self._look(source, done_ns, 0)
         return self._read[source, done_ns]
+
+    def _look(self, source: str, done_ns: int, raw_error_ns: int) -> Reading:
+        stamp = Stamp(0, done_ns, raw_error_ns, records.USER)
+        return evaluate(self.sources[source], self.samples[source].before(stamp), stamp)
 
     def _reading_cells(self, row: Mapping[str, str], source: str, done_ns: int, reading: Reading) -> Iterator[Cell]:
         """Compare whether there was a reading, of which sample, how sure it was, and that all rows of a look agree."""
         status = OK if row["kind"] == records.COMMIT and row["status"] in {WAITING, GAVE_UP} else row["status"]
-        cells = (status, row["offset_ms"], row["uncertainty_ms"], row["sample_id"])
+        names = [name for name in _READING if name in row]  # an earlier version knew of no asymmetry
+        cells = tuple(status if name == "status" else row[name] for name in names)
         if not isinstance(reading, Available):
-            for column, cell, expected in zip(
-                ("status", "offset_ms", "uncertainty_ms", "sample_id"), cells, (reading.reason, "", "", ""), strict=True
-            ):
+            for column, cell in zip(names, cells, strict=True):
+                expected = reading.reason if column == "status" else ""
                 if cell != expected:
                     yield column, cell, expected
                     return
@@ -127,7 +133,10 @@ class Looks:
             yield "sample_id", f"{row['status']} {row['sample_id']}", reading.sample_id
             return
         least_ms = f"{reading.uncertainty_ns / 1e6:.6f}"  # a half-width also holds the error of the look
-        if source == CHRONOTICK:
+        if "asymmetry_ms" in row:
+            asymmetry_ns = reading.asymmetry_ns
+            yield from _other(row, asymmetry_ms="" if asymmetry_ns is None else f"{asymmetry_ns / 1e6:.6f}")
+        if reading.kind == records.PROBABILISTIC:
             yield from _other(row, uncertainty_ms=least_ms)
         elif not -ROUNDING_NS <= self._wider_ns(row, reading) <= self.most_error_ns + ROUNDING_NS:
             most_ms = f"{(reading.uncertainty_ns + self.most_error_ns) / 1e6:.6f}"
@@ -136,7 +145,7 @@ class Looks:
         wall_ns = reading.est_ns - round(float(row["offset_ms"]) * 1e6)
         seen_ns = self._walls.setdefault(done_ns, wall_ns)
         if first != cells:
-            yield "offset_ms, uncertainty_ms", ",".join(cells[1:3]), ",".join(first[1:3])
+            yield ", ".join(names[1:-1]), ",".join(cells[1:-1]), ",".join(first[1:-1])
         elif abs(seen_ns - wall_ns) > 2 * (ROUNDING_NS + math.ulp(float(row["offset_ms"])) * 1e6):
             yield "offset_ms", row["offset_ms"], f"{(reading.est_ns - seen_ns) / 1e6:.6f}"
 
@@ -196,8 +205,10 @@ class Looks:
         self, row: Mapping[str, str], source: str, done_ns: int, reading: Available, hold: _Hold
     ) -> Iterator[Cell]:
         """Compare the assigned and the released instant with the reading's ends, and the status with the two."""
-        least, most = 0, self.most_error_ns
-        if source != CHRONOTICK:
+        if reading.kind == records.PROBABILISTIC:
+            worst = self._look(source, done_ns, self.look_error_ns)
+            least, most = 0, worst.latest_ns - reading.latest_ns if isinstance(worst, Available) else 0
+        else:
             least, most = (self._wider_ns(row, reading) + rounding for rounding in (-ROUNDING_NS, ROUNDING_NS))
         low, high = reading.earliest_ns - most, reading.earliest_ns - least
         if not hold.assigned:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.run import serving_samples
+from analysis.run.event_rows import Text
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from analysis.arrays import Floats, Ints
-    from analysis.run.event_rows import Instants, Rows, Text
+    from analysis.arrays import Bools, Floats, Ints
+    from analysis.run.event_rows import Instants, Rows
     from analysis.run.readings import Readings
 
 SECOND_NS = 1_000_000_000
@@ -20,18 +21,33 @@ SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class SourceRows:
-    """Beside one source's readings: ``age_ms`` and ``claimed_ns`` (NaN where there is none), and the sample served."""
+    """Beside one source's readings: age and claims (NaN where there is none), the sample served, and the law."""
 
     age_ms: Floats
     claimed_ns: Floats
+    asymmetry_ns: Floats
     sample: Text
+    law: Text
+
+    def laws(self, events: Bools) -> dict[str, int]:
+        """Return how many readings of some events were held over by which law, of those that say so."""
+        codes = self.law.codes[events]
+        counts = np.bincount(codes[codes >= 0], minlength=len(self.law.words))
+        return {word: int(count) for word, count in sorted(zip(self.law.words, counts, strict=True)) if count}
 
 
 def source_rows(rows: Rows, source: str) -> SourceRows:
     """Return what a node's rows say beside the readings of one source."""
     prefix = records.COLUMN_PREFIX.get(source, source)
-    ids = serving_samples.sample_ids(rows, source, len(rows.there))
-    return SourceRows(_numbers(rows, f"{prefix}_age_ms"), 1e6 * _numbers(rows, f"{prefix}_uncertainty_ms"), ids)
+    law, age_ms = f"{prefix}_law", _numbers(rows, f"{prefix}_age_ms")
+    drift_limit = Text(np.where(np.isnan(age_ms), -1, 0), (records.DRIFT_LIMIT,))  # of earlier versions
+    return SourceRows(
+        age_ms=age_ms,
+        claimed_ns=1e6 * _numbers(rows, f"{prefix}_uncertainty_ms"),
+        asymmetry_ns=1e6 * _numbers(rows, f"{prefix}_asymmetry_ms"),
+        sample=serving_samples.sample_ids(rows, source, len(rows.there)),
+        law=rows.text(law) if law in rows else drift_limit,
+    )
 
 
 def served(readings: Readings, rows: SourceRows, stamps: Instants) -> Ints:

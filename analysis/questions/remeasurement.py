@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from copy import copy
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,10 @@ from node_agent.contract import records
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from analysis.arrays import Floats, Ints
+    from analysis.run.event_rows import Rows
     from analysis.run.readings import Readings, Table
 
 MS_NS: Final = 1_000_000
@@ -28,9 +31,9 @@ MS_NS: Final = 1_000_000
 class Width:
     """What a source claimed as its uncertainty (as claimed) over the events: at the event and at each delay.
 
-    ``half_width_ms`` is the same times what the configuration multiplies it by, and ``claim`` says what that is.
-    ``read_half_width_ms`` is that of the readings at the events: the claim, aged, and the stamp's error besides. At a
-    delay only the claim was taken.
+    ``half_width_ms`` is the same times what the configuration multiplies it by, plus the asymmetry that the source
+    claims, and ``claim`` says what that is. ``read_half_width_ms`` is that of the readings at the events: the claim,
+    aged, and the stamp's error besides. At a delay only the claim was taken.
     """
 
     source: str
@@ -46,14 +49,38 @@ class Width:
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """One node's rows of one source and delay, the first of each event. ``claimed_ms``: event by event, NaN for none.
+class _Claims:
+    """What a source claimed, in ms: its uncertainty, and the asymmetry beside it, 0 where it claimed none."""
 
-    ``good_ms`` are the claims of the rows whose status is ok; ``statuses`` counts all rows.
+    uncertainty_ms: Floats
+    asymmetry_ms: Floats
+
+    def take(self, which: NDArray[Any] | slice) -> _Claims:
+        """Return some of the claims."""
+        return _Claims(self.uncertainty_ms[which], self.asymmetry_ms[which])
+
+    def known(self) -> _Claims:
+        """Return the claims that there are."""
+        return self.take(~np.isnan(self.uncertainty_ms))
+
+    def half_ms(self, factor: float) -> Floats:
+        """Return the half-widths, of ``factor`` uncertainties and the asymmetry."""
+        return factor * self.uncertainty_ms + self.asymmetry_ms
+
+
+def _joined(claims: Sequence[_Claims]) -> _Claims:
+    return _Claims(*(np.concatenate([getattr(part, spec.name) for part in claims]) for spec in fields(_Claims)))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """One node's rows of one source and delay, the first of each event. ``claimed``: event by event, NaN for none.
+
+    ``good`` are the claims of the rows whose status is ok; ``statuses`` counts all rows.
     """
 
-    claimed_ms: Floats
-    good_ms: Floats
+    claimed: _Claims
+    good: _Claims
     late_ns: Ints
     statuses: dict[str, int]
 
@@ -89,8 +116,9 @@ class Remeasured:
         group, rows = self._groups.get((node_id, source, delay)), self._table.rows.get(node_id)
         if group is None or rows is None:
             return None
-        first_ms = rows.floats(f"{records.COLUMN_PREFIX.get(source, source)}_uncertainty_ms")
-        return np.asarray(np.ceil((group.claimed_ms - first_ms) * factor * 1e6))
+        first, again = _claims_at_events(rows, source), group.claimed
+        wider_ms = (again.uncertainty_ms - first.uncertainty_ms) * factor + (again.asymmetry_ms - first.asymmetry_ms)
+        return np.asarray(np.ceil(wider_ms * 1e6))
 
     def widths(self, source: str) -> list[Width]:
         """Return what the workers' source claimed at the events and at every delay; none if it never measured again."""
@@ -102,7 +130,7 @@ class Remeasured:
         some = copy(self)
         some._table, some.looks = table, {}  # noqa: SLF001 - its own class
         some._groups = {  # noqa: SLF001
-            key: replace(rows, claimed_ms=rows.claimed_ms[begin:end]) for key, rows in self._groups.items()
+            key: replace(rows, claimed=rows.claimed.take(slice(begin, end))) for key, rows in self._groups.items()
         }
         return some
 
@@ -114,25 +142,28 @@ class Remeasured:
             source,
             delay,
             [group.statuses for group in groups],
-            np.concatenate([group.good_ms for group in groups]),
+            _joined([group.good for group in groups]),
             np.concatenate([group.late_ns for group in groups]),
         )
 
     def _first_width(self, source: str) -> Width:
         """Return what the workers' source claimed at the events themselves (delay 0), and how wide it read."""
-        prefix = records.COLUMN_PREFIX.get(source, source)
         statuses, claims, half_widths_ms = [], [], []
         for worker in self._table.present:
             readings, rows = self._table.readings(worker, source), self._table.rows[worker]
             statuses.append(readings.statuses(rows.there))
-            claimed_ms = rows.floats(f"{prefix}_uncertainty_ms")[rows.there & (readings.status == records.OK)]
-            claims.append(claimed_ms[~np.isnan(claimed_ms)])
+            claims.append(_claims_at_events(rows, source).take(rows.there & (readings.status == records.OK)).known())
             half_widths_ms.append((readings.latest - readings.earliest)[rows.there & readings.bounded] / (2 * MS_NS))
-        claimed = self._width(source, 0.0, statuses, np.concatenate(claims), np.zeros(0, dtype=np.int64))
+        claimed = self._width(source, 0.0, statuses, _joined(claims), np.zeros(0, dtype=np.int64))
         return replace(claimed, read_half_width_ms=rates.spread(np.concatenate(half_widths_ms)))
 
     def _width(
-        self, source: str, delay: float, statuses: Sequence[Mapping[str, int]], claimed_ms: Floats, late_ns: Ints
+        self,
+        source: str,
+        delay: float,
+        statuses: Sequence[Mapping[str, int]],
+        claimed: _Claims,
+        late_ns: Ints,
     ) -> Width:
         counts: Counter[str] = Counter()
         for status in statuses:
@@ -143,17 +174,26 @@ class Remeasured:
             due=counts.total(),
             available=counts[records.OK],
             reasons={reason: counts[reason] for reason in sorted(counts) if reason != records.OK},
-            uncertainty_ms=rates.spread(claimed_ms),
-            half_width_ms=self._half_width(source, claimed_ms),
-            read_half_width_ms=rates.spread(claimed_ms[:0]),
+            uncertainty_ms=rates.spread(claimed.uncertainty_ms),
+            half_width_ms=self._half_width(source, claimed),
+            read_half_width_ms=rates.spread(claimed.uncertainty_ms[:0]),
             claim=held_events.claim(self._table.run, source),
             late_ms=rates.spread(late_ns, MS_NS),
         )
 
-    def _half_width(self, source: str, claimed: Floats) -> rates.Spread:
+    def _half_width(self, source: str, claimed: _Claims) -> rates.Spread:
         """Return the claims as half-widths; of none, where nobody says how many sigmas they are."""
         factor = held_events.half_width_per_uncertainty(self._table.run, source)
-        return rates.spread(claimed[:0] if factor is None else factor * claimed)
+        return rates.spread(claimed.uncertainty_ms[:0] if factor is None else claimed.half_ms(factor))
+
+
+def _claims_at_events(rows: Rows, source: str) -> _Claims:
+    prefix = records.COLUMN_PREFIX.get(source, source)
+    asymmetry = f"{prefix}_asymmetry_ms"  # which an earlier version did not know of
+    uncertainty_ms = rows.floats(f"{prefix}_uncertainty_ms")
+    return _Claims(
+        uncertainty_ms, np.nan_to_num(rows.floats(asymmetry)) if asymmetry in rows else np.zeros(len(uncertainty_ms))
+    )
 
 
 def again_as_wide(readings: Readings, growth_ns: Floats | None) -> Readings:
@@ -176,7 +216,9 @@ def _groups(frame: pd.DataFrame, events: Ints) -> Iterator[tuple[tuple[str, floa
     complete = frame["event_id"].notna() & frame["delay_s"].notna()
     wanted = ((frame["kind"] == records.REMEASURE) & complete).to_numpy(dtype=np.bool_)
     ids: Ints = frame["event_id"].to_numpy(dtype=np.int64, na_value=0)
-    claimed_ms, delays = frame["uncertainty_ms"].to_numpy(), frame["delay_s"].to_numpy()
+    delays, uncertainty_ms = frame["delay_s"].to_numpy(), frame["uncertainty_ms"].to_numpy(dtype=np.float64)
+    asymmetry_ms = held_events.asymmetry_ms(frame)
+    claims = _Claims(uncertainty_ms, asymmetry_ms)
     late = frame["done_raw_ns"] - frame["due_raw_ns"]
     sources, names = pd.factorize(frame["source"])
     codes, distinct = pd.factorize(frame["status"])
@@ -189,16 +231,17 @@ def _groups(frame: pd.DataFrame, events: Ints) -> Iterator[tuple[tuple[str, floa
             named, first = np.unique(ids[rows], return_index=True)
             rows = rows[first]
             counts = np.bincount(statuses[rows], minlength=len(words))
-            good_ms = claimed_ms[rows[np.isin(statuses[rows], np.flatnonzero(words == records.OK))]]
+            good = claims.take(rows[np.isin(statuses[rows], np.flatnonzero(words == records.OK))]).known()
             at = np.searchsorted(events, named)
             known = np.flatnonzero((at < len(events)) & (events[np.minimum(at, len(events) - 1)] == named))
-            by_event = np.full(len(events), np.nan)
-            by_event[at[known]] = claimed_ms[rows[known]]
+            by_event = _Claims(np.full(len(events), np.nan), np.zeros(len(events)))
+            by_event.uncertainty_ms[at[known]] = uncertainty_ms[rows[known]]
+            by_event.asymmetry_ms[at[known]] = asymmetry_ms[rows[known]]
             yield (
                 (str(name), float(delay)),
                 _Rows(
-                    claimed_ms=by_event,
-                    good_ms=good_ms[~np.isnan(good_ms)],
+                    claimed=by_event,
+                    good=good,
                     late_ns=late.iloc[rows].dropna().to_numpy(dtype=np.int64),
                     statuses={str(word): int(count) for word, count in zip(words, counts, strict=True) if count},
                 ),

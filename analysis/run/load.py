@@ -33,13 +33,16 @@ if TYPE_CHECKING:
 
 RESULTS_DIR: Final = Path("results")
 
-INTEGER_COLUMNS: Final = {"event_id", "sequence_number", "stratum", "spins", "sequence"}
+INTEGER_COLUMNS: Final = {
+    "event_id", "sequence_number", "stratum", "spins", "sequence", "drift_fs_per_s", "drift_sigma_fs_per_s",
+    "max_drift_ppb",
+}  # fmt: skip
 FLOAT_SUFFIXES: Final = ("_ms", "_s", "_level")
 
 KEPT_BYTES: Final = 32 << 20  # a bigger commit_wait.csv is read again each time it is asked for, not kept
 COMMIT_WAIT: Final = (  # what is judged; the offset and the number of looks are for replay and for people
-    "event_id", "source", "kind", "due_raw_ns", "done_raw_ns", "delay_s", "status", "uncertainty_ms", "sample_id",
-    "assigned_ns",
+    "event_id", "source", "kind", "due_raw_ns", "done_raw_ns", "delay_s", "status", "uncertainty_ms",
+    "asymmetry_ms", "sample_id", "assigned_ns",
 )  # fmt: skip
 TEXT: Final = "category"
 _ARROW: Final = {"Int64": pa.int64(), "float64": pa.float64(), TEXT: pa.dictionary(pa.int32(), pa.string())}
@@ -272,7 +275,7 @@ def _header(path: Path, needed: Sequence[str]) -> list[str]:
     if "" in header or len(set(header)) < len(header):  # which of two a reader gets is anyone's guess
         wrong = next(column for column in header if not column or header.count(column) > 1)
         raise AnalysisError(f"{path}: expected every column named once, got {wrong!r}; collect the run again")
-    missing = [column for column in needed if column not in header]
+    missing = [column for column in needed if column not in header and not records.is_later(column)]
     if missing:
         got = " ".join(", ".join(header[:8]).split())
         raise AnalysisError(f"{path}: expected the column {missing[0]!r}, got {got} ...; is it a file of this version?")

@@ -15,7 +15,7 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.run import drift_limits, event_rows, load, truth
 from analysis.run.event_rows import Instants, RawStamps, Rows, Text
-from node_agent.clocks.base import drift_per_ns
+from node_agent.clocks.holdover import drift_per_ns
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -393,7 +393,7 @@ def _send_readings(
 
 
 def _drift_bound(elapsed_ns: Ints, run: load.Run, node: str) -> Ints:
-    """Return node_agent.clocks.base.drift_bound_ns for arrays (elapsed up to an hour)."""
+    """Return node_agent.clocks.holdover.drift_bound_ns for arrays (elapsed up to an hour)."""
     ppm = drift_limits.of_node(run, node)
     if ppm is None:
         where = f"{run.path / records.MANIFEST_FILE}: config.worker.clocks.{drift_limits.KEY}"

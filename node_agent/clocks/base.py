@@ -1,4 +1,4 @@
-"""The one interface of a clock source, and the one place where a bound grows with age.
+"""The one interface of a clock source.
 
 A source turns past samples and a stamp into a reading. It is a pure function: the agent computes readings online, and
 anyone can recompute them from samples.csv.
@@ -6,9 +6,6 @@ anyone can recompute them from samples.csv.
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
-from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 from node_agent.contract.records import NEVER_SAMPLED, OK, Reading, Sample, Stamp, Unavailable
@@ -56,40 +53,3 @@ def evaluate(source: ClockSource, samples: Sequence[Sample], stamp: Stamp) -> Re
 def good(sample: Sample) -> bool:
     """Tell whether a sample carries numbers."""
     return sample.outcome == OK
-
-
-@cache  # a run has one max_drift_ppm
-def drift_per_ns(max_drift_ppm: float) -> tuple[int, int]:
-    """Return (a, b): during t ns of its own time an oscillator runs away by at most t * a / b ns.
-
-    An oscillator off by at most p = max_drift_ppm * 10^-6 (local = (1 + d) * true, |d| <= p) shows t while the true
-    time that passed differs from it by at most t * p / (1 - p). p is rounded up to 10^-9.
-    """
-    ppb = math.ceil(Fraction(str(max_drift_ppm)) * 1_000)  # the number as it was typed, not as a float holds it
-    return ppb, 1_000_000_000 - ppb
-
-
-def drift_bound_ns(elapsed_ns: int, max_drift_ppm: float) -> int:
-    """Return how far an oscillator may run away during ``elapsed_ns`` of its own time, in ns, rounded up."""
-    rate, per = drift_per_ns(max_drift_ppm)
-    return -(-abs(elapsed_ns) * rate // per)
-
-
-def aged_bound_ns(bound_ns: int, age_ns: int, max_drift_ppm: float, raw_error_ns: int = 0) -> int:
-    """Return a sample's bound ``age_ns`` after (or before) the instant it holds at, in ns, rounded up.
-
-    bound(age) = bound_at_sample + drift bound(age): DESIGN section 5, ageing; the only place where a bound grows. What
-    the error of the stamp adds (``stamp_bound_ns``) comes on top.
-    """
-    rate, per = drift_per_ns(max_drift_ppm)
-    if raw_error_ns:
-        bound_ns += raw_error_ns - (-abs(raw_error_ns) * rate // per)
-    return bound_ns - (-abs(age_ns) * rate // per)
-
-
-def stamp_bound_ns(raw_error_ns: int, max_drift_ppm: float) -> int:
-    """Return what a stamp's error adds to the half-width of its reading, in ns, rounded up.
-
-    A stamp off by e on the raw oscillator is off by e in true time, and by what the oscillator may drift during e.
-    """
-    return aged_bound_ns(0, 0, max_drift_ppm, raw_error_ns)

@@ -1,4 +1,4 @@
-"""What ChronoTick answers mean: a strict schema, and a probabilistic interval of some sigmas."""
+"""What ChronoTick answers mean: a strict schema, and a probabilistic interval of some sigmas and an asymmetry."""
 
 from __future__ import annotations
 
@@ -6,43 +6,62 @@ import json
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from node_agent.clocks.base import good
+from node_agent.clocks.holdover import FS_PER_S_OF_PPM
 from node_agent.clocks.kind import NOT_SENT, ByHand, CheckTable, SourceKind, Traffic
 from node_agent.clocks.newest import NewestSource
 from node_agent.contract.plan import ChronoTickPlan
 from node_agent.contract.records import CHRONOTICK, NTP, OK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from node_agent.contract.plan import NodePlan
     from node_agent.contract.records import Sample
 
 MAX_NTP_SAMPLES: Final = 16  # the newest ones, in a question
-_MAX_MS = 1e12  # 31 years: beyond it nothing is a clock offset, and ns would leave 64 bits
+_MAX_MS: Final = 1e12  # 31 years: beyond it nothing is a clock offset, and ns would leave 64 bits
+_MAX_PPM: Final = 1e6  # from here on time would stand still, or nothing would be known of its rate
+_NEEDED: Final = ("offset_ms", "uncertainty_ms")
+_CLAIMS: Final = ("asymmetry_ms", "drift_ppm", "drift_uncertainty_ppm")
+_SIGNED: Final = frozenset({"offset_ms", "drift_ppm"})
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A server's answer: the offset (reference - local wall) at ``prediction_time_ns``, None meaning when asked."""
+    """A server's answer: the offset (reference - local wall) at ``prediction_time_ns``, None meaning when asked.
+
+    What it may claim besides is None where it does not: its drift and one sigma of that in fs/s, the half-width of what
+    no averaging removes, and the instant of the node's wall clock until which the answer holds.
+    """
 
     offset_ns: int
     sigma_ns: int
     prediction_time_ns: int | None
     scope: str
+    asymmetry_ns: int | None = None
+    drift_fs_per_s: int | None = None
+    drift_sigma_fs_per_s: int | None = None
+    valid_until_ns: int | None = None
 
     def numbers(self, wall_ns: int, raw_before_ns: int, raw_after_ns: int) -> dict[str, Any]:
         """Return the cells of the sample of an exchange that began at ``wall_ns``: a slow answer is an old one."""
         when_ns = wall_ns if self.prediction_time_ns is None else self.prediction_time_ns
+        until_ns = self.valid_until_ns
         return {
             "raw_at_ns": raw_before_ns + (when_ns - wall_ns),
             "reference_at_ns": when_ns + self.offset_ns,
             "offset_ns": self.offset_ns,
             "delay_ns": raw_after_ns - raw_before_ns,
             "sigma_ns": self.sigma_ns,
+            "asymmetry_ns": self.asymmetry_ns,
+            "drift_fs_per_s": self.drift_fs_per_s,
+            "drift_sigma_fs_per_s": self.drift_sigma_fs_per_s,
+            "valid_until_raw_ns": None if until_ns is None else raw_before_ns + (until_ns - wall_ns),
             "scope": self.scope,
         }
 
@@ -57,8 +76,8 @@ class BadAnswer:
 def parse(text: str, node_id: str) -> Prediction | BadAnswer:
     """Read an answer to ``POST /get_time``. Missing key, wrong type, NaN or negative uncertainty: a failed sample.
 
-    An answer that echoes ``node_id`` is about the node's clock (scope ``node``); one that does not is about the
-    server's own (scope ``server``).
+    The claims and the instants may be absent or null. An answer that echoes ``node_id`` is about the node's clock
+    (scope ``node``); one that does not is about the server's own (scope ``server``).
     """
     try:
         data = json.loads(text)
@@ -66,37 +85,57 @@ def parse(text: str, node_id: str) -> Prediction | BadAnswer:
         return BadAnswer("not_json")
     if not isinstance(data, dict):
         return BadAnswer("not_an_object")
-    values: dict[str, float] = {}
-    for key in ("offset_ms", "uncertainty_ms"):
-        if key not in data:
-            return BadAnswer(f"missing_{key}")
-        value = data[key]
-        if not _is_number(value):
-            return BadAnswer(f"wrong_type_{key}")
-        if not abs(value) <= _MAX_MS:  # so written, NaN and integers that no float holds are caught too
-            return BadAnswer(f"not_finite_{key}")
-        values[key] = value
-    if values["uncertainty_ms"] < 0:
-        return BadAnswer("negative_uncertainty_ms")
-    when = data.get("prediction_time_ns")
-    if when is not None and (type(when) is not int or not 0 < when < 1 << 63):
-        return BadAnswer("wrong_type_prediction_time_ns")
+    claims = tuple(key for key in _CLAIMS if data.get(key) is not None)
+    instants = {key: data.get(key) for key in ("prediction_time_ns", "valid_until_ns")}
+    wrong = _first(_wrong_number(data, key) for key in (*_NEEDED, *claims)) or _first(
+        f"wrong_type_{key}" for key, value in instants.items() if not _is_instant(value)
+    )
+    if wrong:
+        return BadAnswer(wrong)
     echoed = data.get("node_id")
     if echoed is not None and echoed != node_id:
         return BadAnswer("wrong_node_id")
-    offset_ns = round(values["offset_ms"] * 1e6)
+    when, offset_ns = instants["prediction_time_ns"], round(data["offset_ms"] * 1e6)
     if when is not None and not abs(when + offset_ns) < 1 << 63:
         return BadAnswer("out_of_range_prediction_time_ns")  # a reference time that no file of ours can hold
+    typed = {key: Fraction(str(data[key])) for key in claims}  # as they were sent, not as a float holds them
     return Prediction(
         offset_ns=offset_ns,
-        sigma_ns=math.ceil(values["uncertainty_ms"] * 1e6),
+        sigma_ns=math.ceil(data["uncertainty_ms"] * 1e6),
         prediction_time_ns=when,
         scope="node" if echoed == node_id else "server",
+        asymmetry_ns=_whole(math.ceil, typed.get("asymmetry_ms"), 1_000_000),
+        drift_fs_per_s=_whole(round, typed.get("drift_ppm"), FS_PER_S_OF_PPM),
+        drift_sigma_fs_per_s=_whole(math.ceil, typed.get("drift_uncertainty_ppm"), FS_PER_S_OF_PPM),
+        valid_until_ns=instants["valid_until_ns"],
     )
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in {int, float}
+def _first(reasons: Iterable[str]) -> str:
+    return next(filter(None, reasons), "")
+
+
+def _wrong_number(data: Mapping[str, Any], key: str) -> str:
+    """Return why an answer's number is not believed, as an outcome; "" if it is."""
+    if key not in data:
+        return f"missing_{key}"
+    value = data[key]
+    if type(value) not in {int, float}:
+        return f"wrong_type_{key}"
+    if key.endswith("_ppm"):
+        if not abs(value) < _MAX_PPM:
+            return f"out_of_range_{key}"
+    elif not abs(value) <= _MAX_MS:  # so written, NaN and integers that no float holds are caught too
+        return f"not_finite_{key}"
+    return f"negative_{key}" if value < 0 and key not in _SIGNED else ""
+
+
+def _is_instant(value: Any) -> bool:
+    return value is None or (type(value) is int and 0 < value < 1 << 63)
+
+
+def _whole(how: Callable[[Fraction], int], value: Fraction | None, units: int) -> int | None:
+    return None if value is None else how(value * units)
 
 
 # --- the kind ------------------------------------------------------------------------------------------------------

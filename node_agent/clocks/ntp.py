@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from node_agent.clocks import ntp_sample
-from node_agent.clocks.base import aged_bound_ns, drift_per_ns, stamp_bound_ns
+from node_agent.clocks.holdover import aged_bound_ns, drift_per_ns, stamp_bound_ns
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind, datagrams
 from node_agent.clocks.ntp_packet import PACKET_SIZE, serves_host_clock
 from node_agent.contract.plan import NtpPlan

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import ntplib
 
-from node_agent.clocks.base import drift_bound_ns
+from node_agent.clocks.holdover import drift_bound_ns
 from node_agent.clocks.self_report import HOST_CLOCK, SelfReport
 
 _HEADER = struct.Struct("!BBBbII4s8s8s8s8s")

@@ -37,16 +37,19 @@ def per_event_row(event_id: int, raw_ns: int, sample: Sample) -> str:
     took_s = (sample.raw_after_ns - raw_ns) / 1e9
     start = f"{event_id},{sample.source},{PER_EVENT},{raw_ns},{sample.raw_after_ns},{took_s:.9f}"
     if sample.outcome != OK:
-        return f"{start},{sample.outcome},,,{sample.sample_id},,,"
-    return f"{start},{OK},{(sample.offset_ns or 0) / 1e6:.6f},{(sample.sigma_ns or 0) / 1e6:.6f},{sample.sample_id},,,"
+        return f"{start},{sample.outcome},,,,{sample.sample_id},,,"
+    offset_ms, sigma_ms = (sample.offset_ns or 0) / 1e6, (sample.sigma_ns or 0) / 1e6
+    return f"{start},{OK},{offset_ms:.6f},{sigma_ms:.6f},{_ms(sample.asymmetry_ns)},{sample.sample_id},,,"
 
 
 def reading_cells(reading: Reading, wall_ns: int) -> str:
     """Return one reading as its cells; ``wall_ns`` is the stamp's wall clock, which the offset is added to."""
     if not isinstance(reading, Available):
         return reading.reason + _NO_NUMBERS
-    est_ns, earliest_ns, latest_ns, kind, level, reference, uncertainty_ns, age_ns, sample_id = reading
-    return "%s,%.6f,%.6f,%d,%d,%d,%s,%.3f,%s" % (  # noqa: UP031 - a quarter of the time of an f-string's format specs
+    est_ns, earliest_ns, latest_ns, kind, level, reference, uncertainty_ns, age_ns, sample_id, asymmetry_ns, law = (
+        reading
+    )
+    return "%s,%.6f,%.6f,%d,%d,%d,%s,%.3f,%s,%s,%s" % (  # noqa: UP031 - a quarter of the time of an f-string's format specs
         OK,
         (est_ns - wall_ns) / 1e6,
         uncertainty_ns / 1e6,
@@ -56,25 +59,32 @@ def reading_cells(reading: Reading, wall_ns: int) -> str:
         _claim_cells(kind, level, reference),
         age_ns / 1e6,
         sample_id,
+        _ms(asymmetry_ns),
+        law,
     )
 
 
 def remeasured_cells(reading: Reading, wall_ns: int) -> str:
     """Return the cells of commit_wait.csv from status to sample_id, of a reading at a stamp's wall clock."""
     if not isinstance(reading, Available):
-        return f"{reading.reason},,,"
+        return f"{reading.reason},,,,"
     return f"{OK},{claim_cells(reading, wall_ns)}"
 
 
 def claim_cells(reading: Available, wall_ns: int) -> str:
-    """Return offset, uncertainty and sample of a reading at a stamp's wall clock, as cells of commit_wait.csv."""
-    return f"{(reading.est_ns - wall_ns) / 1e6:.6f},{reading.uncertainty_ns / 1e6:.6f},{reading.sample_id}"
+    """Return offset, uncertainty, asymmetry and sample of a reading at a wall clock, as cells of commit_wait.csv."""
+    offset_ms, uncertainty_ms = (reading.est_ns - wall_ns) / 1e6, reading.uncertainty_ns / 1e6
+    return f"{offset_ms:.6f},{uncertainty_ms:.6f},{_ms(reading.asymmetry_ns)},{reading.sample_id}"
 
 
 def stamp_cells(stamp: Stamp) -> str:
     """Return a stamp as its cells of a row: wall clock, raw instant and its error, origin."""
     wall_ns, raw_ns, raw_error_ns, origin, _problem = stamp
     return f"{wall_ns},{'' if raw_ns is None else raw_ns},{raw_error_ns},{origin}"
+
+
+def _ms(value_ns: int | None) -> str:
+    return "" if value_ns is None else f"{value_ns / 1e6:.6f}"
 
 
 @lru_cache(maxsize=64)  # a run has one claim per source

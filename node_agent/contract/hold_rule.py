@@ -80,7 +80,7 @@ class Hold:
         self.due_ns = None
         if not isinstance(reading, Available):
             assigned = "" if self.assigned_ns is None else self.assigned_ns
-            return f"{start},{reading.reason},,,,{assigned},,{self.spins}"
+            return f"{start},{reading.reason},,,,,{assigned},,{self.spins}"
         self.spins += 1
         if self.assigned_ns is None:
             self.assigned_ns = reading.latest_ns

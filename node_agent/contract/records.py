@@ -35,6 +35,9 @@ USER: Final = "user"
 GUARANTEED: Final = "guaranteed"
 PROBABILISTIC: Final = "probabilistic"
 
+# The laws of holdover, from a sample to a later stamp: by the run's drift limit, or by what the sample itself claims.
+DRIFT_LIMIT, AS_CLAIMED = "drift_limit", "as_claimed"
+
 # Agent phases, in order. `hello` and `broadcasting` are the coordinator's; a worker runs from its first hello on.
 STARTING, READY, HELLO, BROADCASTING, RUNNING, DRAINING, TAIL, FINISHED = (
     "starting", "ready", "hello", "broadcasting", "running", "draining", "tail", "finished",
@@ -79,7 +82,7 @@ def table_file(node_id: str, role: str) -> str:
 
 SOURCE_FIELDS: Final = (
     "status", "offset_ms", "uncertainty_ms", "timestamp_ns", "lower_bound_ns", "upper_bound_ns",
-    "kind", "level", "reference", "age_ms", "sample_id",
+    "kind", "level", "reference", "age_ms", "sample_id", "asymmetry_ms", "law",
 )  # fmt: skip
 
 
@@ -106,6 +109,11 @@ def source_columns(prefix: str) -> tuple[str, ...]:
     return tuple(f"{prefix}_{name}" for name in SOURCE_FIELDS)
 
 
+def is_later(column: str) -> bool:
+    """Tell whether tables of earlier versions lack a column: they knew one law of holdover, and of no asymmetry."""
+    return column.endswith(("asymmetry_ms", "_law")) or column in LATER_SAMPLES_COLUMNS
+
+
 def _all_sources(prefixes: Sequence[str]) -> tuple[str, ...]:
     return tuple(column for prefix in prefixes for column in source_columns(prefix))
 
@@ -125,7 +133,7 @@ SENDS_COLUMNS: Final = (
 )  # fmt: skip
 COMMIT_WAIT_COLUMNS: Final = (
     "event_id", "source", "kind", "due_raw_ns", "done_raw_ns", "delay_s", "status", "offset_ms", "uncertainty_ms",
-    "sample_id", "assigned_ns", "released_ns", "spins",
+    "asymmetry_ms", "sample_id", "assigned_ns", "released_ns", "spins",
 )  # fmt: skip
 REMEASURE: Final = "remeasure"
 COMMIT: Final = "commit_wait"
@@ -183,7 +191,10 @@ class Sample:
     under the lock that publishes the sample: it serves no stamp before. A good sample ties the reference time
     ``reference_at_ns`` to the raw instant ``raw_at_ns``; ``offset_ns`` is reference - wall clock there. ``bound_ns`` is
     the half-width against the server, the sum of its components; root delay and dispersion come on top for UTC.
-    ``sigma_ns`` is a predicting source's one sigma. t1..t4 are the wall-clock stamps of NTP's on-wire protocol.
+    ``sigma_ns`` is a predicting source's one sigma, ``asymmetry_ns`` the half-width of what no averaging removes. A
+    source may state its drift, the rate of the reference against the raw oscillator minus one, and one sigma of it, in
+    fs/s (1 ppm is 10^9); one that states a bound may state instead by how much that grows at most, ``max_drift_ppb``.
+    Past ``valid_until_raw_ns`` it says nothing. t1..t4 are the wall-clock stamps of NTP's on-wire protocol.
     """
 
     sample_id: str
@@ -212,11 +223,19 @@ class Sample:
     root_dispersion_ns: int | None = None
     stratum: int | None = None
     sigma_ns: int | None = None
+    asymmetry_ns: int | None = None
+    drift_fs_per_s: int | None = None
+    drift_sigma_fs_per_s: int | None = None
+    max_drift_ppb: int | None = None
+    valid_until_raw_ns: int | None = None
     scope: str = ""
     payload: str = ""
 
 
 SAMPLES_COLUMNS: Final = tuple(spec.name for spec in fields(Sample))
+LATER_SAMPLES_COLUMNS: Final = frozenset(
+    {"asymmetry_ns", "drift_fs_per_s", "drift_sigma_fs_per_s", "max_drift_ppb", "valid_until_raw_ns"}
+)
 
 
 # --- stamps and readings -------------------------------------------------------------------------------------------
@@ -244,6 +263,8 @@ class Available(NamedTuple):
 
     ``uncertainty_ns`` is what the source claims (ntp: half-width; ct: one sigma); ``level`` is the probability of the
     interval: 1.0 if guaranteed. ``reference`` names what the interval refers to: ``server:H:P`` or ``utc``.
+    ``asymmetry_ns`` is the systematic part that the source claims, None where it claims none; ``law`` is the law of
+    holdover.
     """
 
     est_ns: int
@@ -255,6 +276,8 @@ class Available(NamedTuple):
     uncertainty_ns: float
     age_ns: int
     sample_id: str
+    asymmetry_ns: int | None = None
+    law: str = DRIFT_LIMIT
 
 
 class Unavailable(NamedTuple):

@@ -6,7 +6,8 @@ import importlib
 
 import pytest
 
-from node_agent.clocks.base import drift_bound_ns, evaluate
+from node_agent.clocks.base import evaluate
+from node_agent.clocks.holdover import drift_bound_ns
 from node_agent.clocks.sources import KINDS, configured
 from node_agent.contract.plan import ChronoTickPlan, ChronyPlan, ClocksPlan, NtpPlan, PlanError
 from node_agent.contract.records import (

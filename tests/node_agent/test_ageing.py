@@ -8,7 +8,8 @@ from exchanges import EPOCH_NS, WALL_AHEAD_NS, Exchange, Oscillator, S
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.clocks.base import aged_bound_ns, drift_bound_ns, evaluate
+from node_agent.clocks.base import evaluate
+from node_agent.clocks.holdover import aged_bound_ns, drift_bound_ns
 from node_agent.clocks.ntp import NtpSource
 from node_agent.contract.records import CLOCK_STEP, NEVER_SAMPLED, USER, Available, Stamp, Unavailable
 

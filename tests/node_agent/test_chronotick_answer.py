@@ -14,7 +14,9 @@ from node_agent.clocks.base import evaluate
 from node_agent.clocks.chronotick import BadAnswer, Prediction, parse
 from node_agent.clocks.newest import NewestSource
 from node_agent.contract.records import (
+    AS_CLAIMED,
     CHRONOTICK,
+    DRIFT_LIMIT,
     NOT_YET_VALID,
     OK,
     PROBABILISTIC,
@@ -27,6 +29,13 @@ from node_agent.contract.records import (
 
 S = 1_000_000_000
 GOOD = {"offset_ms": -12.5, "uncertainty_ms": 0.25, "node_id": "comp11", "prediction_time_ns": 1_800_000_000 * S}
+CLAIM = {
+    **GOOD,
+    "drift_ppm": 12.0,
+    "drift_uncertainty_ppm": 0.1,
+    "asymmetry_ms": 0.0400001,
+    "valid_until_ns": 1_800_000_060 * S,
+}
 
 
 def without(key):
@@ -43,6 +52,25 @@ def test_what_a_plain_server_says_is_about_its_own_clock():
 
 def test_sigma_is_rounded_outward():
     assert parse('{"offset_ms": 0, "uncertainty_ms": 0.0000001}', "x").sigma_ns == 1
+
+
+def test_claims_are_taken_as_they_were_typed_and_rounded_outward():
+    """A drift to the nearest fs/s, its sigma and the asymmetry upwards, the validity as it is."""
+    said = parse(json.dumps({**CLAIM, "drift_ppm": -12.3456789012, "drift_uncertainty_ppm": 0.1}), "comp11")
+    assert (said.drift_fs_per_s, said.drift_sigma_fs_per_s) == (-12_345_678_901, 100_000_000)
+    assert (said.asymmetry_ns, said.valid_until_ns) == (40_001, 1_800_000_060 * S)
+
+
+def test_a_claim_of_null_is_none():
+    """A server that has no drift yet may say so, and its answer is as one without."""
+    said = parse(json.dumps({**CLAIM, **dict.fromkeys(set(CLAIM) - set(GOOD))}), "comp11")
+    assert said == parse(json.dumps(GOOD), "comp11")
+
+
+def test_validity_is_on_the_nodes_wall_clock_when_it_asked():
+    """`valid_until_ns` becomes a raw instant by the pair of the exchange: setting the clock later moves nothing."""
+    numbers = parse(json.dumps(CLAIM), "comp11").numbers(1_800_000_010 * S, 500 * S, 501 * S)
+    assert numbers["valid_until_raw_ns"] == 550 * S
 
 
 @pytest.mark.parametrize(
@@ -75,6 +103,18 @@ def test_sigma_is_rounded_outward():
             json.dumps({**GOOD, "offset_ms": 1, "prediction_time_ns": (1 << 63) - 1}),
             "out_of_range_prediction_time_ns",
         ),
+        (json.dumps({**CLAIM, "drift_ppm": "12"}), "wrong_type_drift_ppm"),
+        (json.dumps({**CLAIM, "drift_ppm": math.nan}), "out_of_range_drift_ppm"),
+        (json.dumps({**CLAIM, "drift_ppm": -1e6}), "out_of_range_drift_ppm"),
+        (json.dumps({**CLAIM, "drift_uncertainty_ppm": [0.1]}), "wrong_type_drift_uncertainty_ppm"),
+        (json.dumps({**CLAIM, "drift_uncertainty_ppm": -0.1}), "negative_drift_uncertainty_ppm"),
+        (json.dumps({**CLAIM, "drift_uncertainty_ppm": math.inf}), "out_of_range_drift_uncertainty_ppm"),
+        (json.dumps({**CLAIM, "drift_uncertainty_ppm": 10**400}), "out_of_range_drift_uncertainty_ppm"),
+        (json.dumps({**CLAIM, "asymmetry_ms": True}), "wrong_type_asymmetry_ms"),
+        (json.dumps({**CLAIM, "asymmetry_ms": math.nan}), "not_finite_asymmetry_ms"),
+        (json.dumps({**CLAIM, "asymmetry_ms": -0.01}), "negative_asymmetry_ms"),
+        (json.dumps({**CLAIM, "valid_until_ns": 1.8e18}), "wrong_type_valid_until_ns"),
+        (json.dumps({**CLAIM, "valid_until_ns": 1 << 63}), "wrong_type_valid_until_ns"),
         (json.dumps({**GOOD, "node_id": "comp12"}), "wrong_node_id"),
         (json.dumps({**GOOD, "node_id": 11}), "wrong_node_id"),
     ],
@@ -91,7 +131,7 @@ JSON = st.recursive(
 )
 
 
-@given(st.text() | st.dictionaries(st.sampled_from([*GOOD, "other"]), JSON).map(json.dumps))
+@given(st.text() | st.dictionaries(st.sampled_from([*CLAIM, "other"]), JSON).map(json.dumps))
 def test_no_answer_raises(text):
     said = parse(text, "comp11")
     assert isinstance(said, BadAnswer) or said.sigma_ns >= 0
@@ -130,3 +170,30 @@ def test_a_prediction_of_a_time_far_ahead_says_nothing_about_now():
     assert evaluate(SOURCE, [replace(sample(0), raw_at_ns=4 * S)], Stamp(0, 0, 0, USER)).age_ns == -4 * S
     ahead = replace(sample(0), raw_at_ns=4 * S + 1)
     assert evaluate(SOURCE, [ahead], Stamp(0, 0, 0, USER)) == Unavailable(NOT_YET_VALID)
+
+
+def test_past_the_validity_that_it_names_a_prediction_is_stale():
+    """An answer may hold for less than the plan says, never for more."""
+    named = replace(sample(0), valid_until_raw_ns=2 * S)
+    assert evaluate(SOURCE, [named], Stamp(0, 2 * S, 0, USER)).age_ns == 2 * S
+    assert evaluate(SOURCE, [named], Stamp(0, 2 * S + 1, 0, USER)) == Unavailable(STALE)
+    longer = replace(sample(0), valid_until_raw_ns=5 * S)
+    assert evaluate(SOURCE, [longer], Stamp(0, 4 * S + 1, 0, USER)) == Unavailable(STALE)
+
+
+def test_the_reading_of_a_claim_states_its_sigma_then_and_its_law():
+    """The column of the uncertainty is one sigma at the stamp; asymmetry is added once, whatever the multiplier."""
+    claim = replace(
+        sample(0), asymmetry_ns=500, drift_fs_per_s=-12 * 10**9, drift_sigma_fs_per_s=10**9
+    )  # 1 s later: 12 us back, sqrt(1000^2 + 1000^2) ns
+    reading = evaluate(SOURCE, [claim], Stamp(0, S, 0, USER))
+    assert (reading.est_ns, reading.uncertainty_ns, reading.asymmetry_ns) == (1_001 * S - 12_000, 1_415, 500)
+    assert (reading.latest_ns - reading.est_ns, reading.law) == (4_243 + 500 + 2, AS_CLAIMED)
+
+
+@pytest.mark.parametrize("half", ["drift_fs_per_s", "drift_sigma_fs_per_s"])
+def test_a_drift_without_its_sigma_is_no_claim(half):
+    """Half a claim changes nothing: the drift limit holds, and the reading says so."""
+    stamp = Stamp(0, S, 0, USER)
+    assert evaluate(SOURCE, [replace(sample(0), **{half: 10**9})], stamp) == evaluate(SOURCE, [sample(0)], stamp)
+    assert evaluate(SOURCE, [sample(0)], stamp).law == DRIFT_LIMIT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node_agent.clocks.base import aged_bound_ns
+from node_agent.clocks.holdover import aged_bound_ns
 from node_agent.clocks.ntp import WINDOW, NtpSource
 from node_agent.contract.records import INCONSISTENT, NTP, OK, STALE, Available, Sample, Stamp, Unavailable
 

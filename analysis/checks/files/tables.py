@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 ORIGINS: Final = (records.KERNEL_RX, records.KERNEL_TX, records.USER)
 KINDS: Final = (records.GUARANTEED, records.PROBABILISTIC)
-NUMBERS: Final = ("offset_ms", "uncertainty_ms", "timestamp_ns", "lower_bound_ns", "upper_bound_ns", "age_ms")
+LAWS: Final = (records.DRIFT_LIMIT, records.AS_CLAIMED)
+NUMBERS: Final = (
+    "offset_ms", "uncertainty_ms", "timestamp_ns", "lower_bound_ns", "upper_bound_ns", "age_ms", "asymmetry_ms",
+)  # fmt: skip
 
 
 def find(subject: Subject) -> Iterator[Finding]:
@@ -79,9 +82,13 @@ def columns(file: str, table: pd.DataFrame, expected: Sequence[str], node_id: st
 
 def _expected(role: str, table: pd.DataFrame, manifest: records.Manifest | None) -> tuple[str, ...]:
     prefixes = tuple(dict.fromkeys((*records.SOURCE_PREFIXES, *load.prefixes([table]))))
-    if role == "coordinator":
-        return records.events_columns(role, prefixes)
-    return records.worker_columns(_delays_s(table, manifest), prefixes)
+    names = (
+        records.events_columns(role, prefixes)
+        if role == "coordinator"
+        else records.worker_columns(_delays_s(table, manifest), prefixes)
+    )
+    earlier = not any(records.is_later(str(column)) for column in table.columns)
+    return tuple(name for name in names if not (earlier and records.is_later(name)))
 
 
 def _delays_s(table: pd.DataFrame, manifest: records.Manifest | None) -> list[float]:
@@ -128,13 +135,15 @@ def _readings(table: pd.DataFrame, prefix: str) -> Iterator[Rule]:
     yield error, "cells", source, status.isna(), f"no {prefix}_status"
     yield error, "cells", source, is_ok & est.isna(), f"{prefix}_status is ok and there is no {prefix}_timestamp_ns"
     yield error, "cells", source, ~is_ok & numbers, f"{prefix}_status is not ok and yet there are numbers"
-    for name in ("uncertainty_ms", "age_ms"):
+    for name in ("uncertainty_ms", "asymmetry_ms", "age_ms"):
         if name in cells:
             yield error, "cells", source, cells[name] < 0, f"{prefix}_{name} is negative"
     if (level := cells.get("level")) is not None:
         yield error, "cells", source, (level <= 0) | (level > 1), f"{prefix}_level is not in (0, 1]"
     if (kind := cells.get("kind")) is not None:
         yield error, "cells", source, _none_of(kind, KINDS), f"{prefix}_kind is none of {', '.join(KINDS)}"
+    if (law := cells.get("law")) is not None:
+        yield error, "cells", source, _none_of(law, LAWS), f"{prefix}_law is none of {', '.join(LAWS)}"
     if {"lower_bound_ns", "upper_bound_ns"} <= set(cells):
         low, high = cells["lower_bound_ns"], cells["upper_bound_ns"]
         outside = f"{prefix}: the estimate is outside its bounds"

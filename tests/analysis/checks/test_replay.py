@@ -17,11 +17,12 @@ from run_folder import RAW_BEHIND_NS
 from analysis.checks import replay
 from analysis.checks.subject import of_folder
 from analysis.errors import AnalysisError
-from node_agent.clocks.base import drift_bound_ns, evaluate
+from node_agent.clocks.base import evaluate
+from node_agent.clocks.holdover import drift_bound_ns
 from node_agent.clocks.sources import configured
 from node_agent.contract import plan as plans
 from node_agent.contract import records
-from node_agent.contract.cells import reading_cells, sample_row
+from node_agent.contract.cells import reading_cells, remeasured_cells, sample_row
 from node_agent.contract.records import CHRONOTICK, COLUMN_PREFIX, NTP, OK, USER, Sample, Stamp
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -46,12 +47,25 @@ def ntp(number, raw_ns):
 
 
 def tick(number, raw_ns):
+    """Return the sample of an answer; the first claims no drift, the others do."""
     wall = raw_ns + RAW_BEHIND_NS
-    payload = json.dumps({"offset_ms": 0.01, "uncertainty_ms": 0.02, "node_id": "w", "prediction_time_ns": wall})
+    answer = {"offset_ms": 0.01, "uncertainty_ms": 0.02, "node_id": "w", "prediction_time_ns": wall}
+    claims = {}
+    if number > 1:
+        answer |= {
+            "drift_ppm": 12.5,
+            "drift_uncertainty_ppm": 30,
+            "asymmetry_ms": 0.004,
+            "valid_until_ns": wall + 9 * S,
+        }
+        claims = {
+            "asymmetry_ns": 4_000, "drift_fs_per_s": 12_500_000_000, "drift_sigma_fs_per_s": 30_000_000_000,
+            "valid_until_raw_ns": raw_ns + 9 * S,
+        }  # fmt: skip
     return Sample(
         f"ct{number}", CHRONOTICK, TICK, "", OK, raw_ns, raw_ns + MS, wall, raw_ns + MS + 10, raw_at_ns=raw_ns,
-        reference_at_ns=wall + 10_000, offset_ns=10_000, delay_ns=MS, bound_stamp_ns=40, sigma_ns=20_000, scope="node",
-        payload=payload,
+        reference_at_ns=wall + 10_000, offset_ns=10_000, delay_ns=MS, bound_stamp_ns=40, sigma_ns=20_000, **claims,
+        scope="node", payload=json.dumps(answer),
     )  # fmt: skip
 
 
@@ -66,8 +80,12 @@ def stamps():
     ]
 
 
-def write(path, samples):
-    """Write a run of one worker and its readings; ``samples`` are what the files say, whatever the readings rest on."""
+def without_claims(sample):
+    return replace(sample, **dict.fromkeys(records.LATER_SAMPLES_COLUMNS))
+
+
+def write(path, samples, claimed=SAMPLES):
+    """Write a run of one worker; ``samples`` are what the files say, ``claimed`` what the readings rest on."""
     coordinator = replace(
         WORKER, node_id="c", role=plans.COORDINATOR, clocks=plans.ClocksPlan(),
         broadcast=plans.BroadcastPlan((plans.WorkerAddress("w", "127.0.0.1", 9000),), 1, (1.0,)),
@@ -94,19 +112,16 @@ def write(path, samples):
     events, later = [",".join(records.events_columns("worker"))], [",".join(records.COMMIT_WAIT_COLUMNS)]
     for event, stamp in stamps():
         readings = {
-            name: evaluate(source, [one for one in SAMPLES if one.source == name], stamp)
+            name: evaluate(source, [one for one in claimed if one.source == name], stamp)
             for name, source in sources.items()
         }
         cells = ",".join(reading_cells(readings[name], stamp.wall_ns) for name in COLUMN_PREFIX if name in readings)
         events.append(f"{event},w,{event},{stamp.wall_ns},{stamp.wall_ns},{stamp.raw_ns},100,{USER},{cells}")
         due = stamp.raw_ns + S // 2
         said = evaluate(
-            sources[CHRONOTICK], [one for one in SAMPLES if one.source == CHRONOTICK], Stamp(0, due, 0, USER)
+            sources[CHRONOTICK], [one for one in claimed if one.source == CHRONOTICK], Stamp(0, due, 0, USER)
         )
-        if isinstance(said, records.Available):
-            numbers = f"{OK},0.010000,{said.uncertainty_ns / 1e6:.6f},{said.sample_id}"
-        else:
-            numbers = f"{said.reason},,,"
+        numbers = remeasured_cells(said, RAW_BEHIND_NS + due)
         later.append(f"{event},{CHRONOTICK},{records.REMEASURE},{due},{due},0.5,{numbers},,,")
     (raw / records.EVENTS_FILE).write_text("\n".join(events) + "\n", encoding="utf-8")
     (raw / records.COMMIT_WAIT_FILE).write_text("\n".join(later) + "\n", encoding="utf-8")
@@ -128,6 +143,30 @@ def test_an_unaltered_run_replays_without_a_difference(tmp_path):
     assert found.readings == 3 * len(stamps())  # two sources per event, and one re-measurement
 
 
+def test_both_laws_of_holdover_are_in_the_rows(tmp_path):
+    """The first answer claims no drift, so the drift limit holds; what claims one is held over by that."""
+    path = write(tmp_path / "r", SAMPLES)
+    with (path / records.RAW_DIR / "w" / records.EVENTS_FILE).open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {(row["ct_sample_id"], row["ct_law"], row["ct_asymmetry_ms"]) for row in rows if row["ct_status"] == OK} == {
+        ("ct1", records.DRIFT_LIMIT, ""),
+        *((name, records.AS_CLAIMED, "0.004000") for name in ("ct3", "ct5")),
+    }  # fmt: skip
+    assert {row["ntp_law"] for row in rows if row["ntp_status"] == OK} == {records.DRIFT_LIMIT}
+
+
+def test_a_run_of_an_earlier_version_replays_by_the_drift_limit(tmp_path):
+    """What its answers claimed was not obeyed then, and its files have no column for it."""
+    path = write(tmp_path / "r", SAMPLES, claimed=list(map(without_claims, SAMPLES)))
+    raw = path / records.RAW_DIR / "w"
+    for file in raw.glob("*.csv"):
+        frame = pd.read_csv(file, dtype="string", keep_default_na=False)
+        frame.drop(columns=[name for name in frame if records.is_later(name)]).to_csv(file, index=False)
+    seal(raw)
+    found = replay.replay(path)
+    assert (found.differences, found.readings) == ((), 3 * len(stamps()))
+
+
 @pytest.mark.parametrize(
     ("place", "column"),
     [(place, column) for place in (0, 2) for column in (
@@ -136,7 +175,8 @@ def test_an_unaltered_run_replays_without_a_difference(tmp_path):
     )]
     + [(1, column) for column in (
         "raw_before_ns", "raw_after_ns", "wall_ns", "raw_at_ns", "reference_at_ns", "offset_ns", "delay_ns", "sigma_ns",
-    )],
+    )]
+    + [(3, column) for column in ("asymmetry_ns", "drift_fs_per_s", "drift_sigma_fs_per_s", "valid_until_raw_ns")],
 )  # fmt: skip
 def test_a_number_changed_by_100_ns_in_one_sample_is_found(tmp_path, place, column):
     changed = list(SAMPLES)

@@ -13,7 +13,7 @@ from analysis.checks import replayed_samples as sample_checks
 from analysis.checks import samples as sample_findings
 from analysis.run import load
 from node_agent.clocks import ntp_packet
-from node_agent.clocks.base import drift_bound_ns
+from node_agent.clocks.holdover import drift_bound_ns
 from node_agent.contract.plan import ChronyPlan, ClocksPlan, NodePlan, NtpPlan, from_json, to_json
 from node_agent.contract.records import CHRONY, NTP, OK, SAMPLES_COLUMNS, Sample
 
