@@ -15,7 +15,7 @@ from analysis.checks.files import integrity
 from analysis.figures import drawing
 from analysis.imported import older_format
 from analysis.questions.windows import WINDOW_SIZES_MS
-from analysis.report import hypotheses, latex, markdown, rates_table
+from analysis.report import hypotheses, latex, markdown, rates_table, verdict
 from analysis.run import load, merged
 from analysis.run.readings import table
 from analysis.second_process import Beside
@@ -60,11 +60,15 @@ class HeadlineTable:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an analysis wrote. ``errors`` names what could not be done, though the rest was; findings are no errors."""
+    """What an analysis wrote, and its ``verdict`` in a sentence.
+
+    ``errors`` names what could not be done, though the rest was; findings are no errors.
+    """
 
     report: Path
     paths: tuple[Path, ...]
     table: HeadlineTable
+    verdict: str
     errors: list[str]
     error_findings: int = 0
 
@@ -91,7 +95,8 @@ def run_all(
     paths.append(output.write_text(experiment_dir / latex.FILE, text))
     written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(found, judged))
     errors += [f"{finding.where} is {finding.message}" for finding in found.findings if finding.code == integrity.CODE]
-    return Outcome(written, (*paths, written), _headlines(found, judged), errors, _counted(found)["error"])
+    sentence = verdict.of(found).sentence
+    return Outcome(written, (*paths, written), _headlines(found, judged), sentence, errors, _counted(found)["error"])
 
 
 def draw(found: Results, directory: Path) -> tuple[list[Path], list[str]]:
@@ -108,6 +113,7 @@ def _write_statistics(
         **{analysis.file: numbers[analysis.name] for analysis in found.analyses},
         HYPOTHESES_FILE: {"hypotheses": [judgement.as_dict() for judgement in judged]},
         VALIDITY_FILE: {"findings": [finding.as_dict() for finding in found.findings]},
+        verdict.FILE: verdict.of(found).as_dict(),
         rates_table.SUMMARY_FILE: rates_table.summary(numbers, judged, _counted(found)),
     }
     if (comparison := older_format.comparison(found.table.run)) is not None:
