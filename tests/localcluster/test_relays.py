@@ -150,9 +150,11 @@ def test_a_stream_to_nobody_ends(relays):
     """Where nothing listens, the client's connection ends instead of hanging."""
     with socket.create_server((HOST, 0)) as gone:
         target = gone.getsockname()
-    with socket.create_connection(relays.lay(STREAM, target, 1, 1), timeout=10) as client:
-        with suppress(ConnectionResetError):
-            assert client.recv(10) == b""
+    with (
+        socket.create_connection(relays.lay(STREAM, target, 1, 1), timeout=10) as client,
+        suppress(ConnectionResetError),
+    ):
+        assert client.recv(10) == b""
 
 
 def test_an_address_that_cannot_be_had_is_said(relays):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MOST_FLOWS: Final = 256  # of one relay; an NTP client asks from a new port every time, and the oldest makes room
 LARGEST: Final = 65_535
 BUFFER_BYTES: Final = 4 << 20
+SO_MARK: Final = 36  # asm-generic/socket.h; socket names it on no Python we run on
 SO_RXQ_OVFL: Final = 40  # asm-generic/socket.h: tell with each datagram how many found the socket full
 _OVERFLOWS: Final = struct.Struct("@I")
 _BATCH: Final = 64
@@ -32,7 +33,7 @@ class DatagramRelay:
         self._loop, self._order, self._counts = loop, order, counts
         self._there, self._back = Delay(order.there_ns, order.tail_ns), Delay(order.back_ns, order.tail_ns)
         self._flows: OrderedDict[Any, _Flow] = OrderedDict()
-        self._front = _Port(order.host, counts)
+        self._front = _Port(order.host, order.mark, counts)
         loop.add_reader(self._front.sock, self._from_clients)
 
     @property
@@ -56,7 +57,7 @@ class DatagramRelay:
             if not self._flows[oldest].is_idle:
                 return None
             self._end(self._flows.pop(oldest))
-        port = _Port(client[0], self._counts)
+        port = _Port(client[0], self._order.mark, self._counts)
         port.sock.connect(self._order.target)  # which lets in its answers alone
         flow = _Flow(
             port,
@@ -90,13 +91,15 @@ class _Flow:
 class _Port:
     """A bound socket and how many datagrams it had no room for."""
 
-    def __init__(self, host: str, counts: Counts) -> None:
+    def __init__(self, host: str, mark: int, counts: Counts) -> None:
         """Bind to a free port of ``host``. Raises OSError."""
         self._counts, self._overflows = counts, 0
         self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.setblocking(False)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         self.sock.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+        if mark:
+            self.sock.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
         self.sock.bind((host, 0))
 
     def take(self) -> Iterator[tuple[bytes, Any]]:

@@ -19,7 +19,8 @@ class RelayOrder:
     """One relay of the path ``path``: it listens at a free port of ``host`` and passes on to ``target``.
 
     ``kind`` is DATAGRAMS (UDP) or STREAM (TCP). Fixed delays and means of the queueing delays are in ns, ``there`` on
-    the way to the target, ``back`` on the way of its answers.
+    the way to the target, ``back`` on the way of its answers. ``mark``: the firewall mark (SO_MARK, for root alone) of
+    the datagrams that it sends on, 0 for none.
     """
 
     path: str
@@ -29,6 +30,7 @@ class RelayOrder:
     there_ns: int
     back_ns: int
     tail_ns: int
+    mark: int = 0
 
 
 @dataclass
