@@ -1,12 +1,7 @@
-"""The programs of an embedded cluster: two time services and the relays of its paths.
-
-Each is a process of its own, so that either service can be killed alone.
-"""
+"""The two time services of an embedded cluster, each a process of its own, so that either can be killed alone."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -14,12 +9,12 @@ from typing import TYPE_CHECKING
 from harness.errors import last_line
 from harness.invocation.environment import known_environment
 from harness.localcluster.messages import Service
-from harness.localcluster.relays import messages
+from harness.localcluster.processes import output_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.localcluster.processes import Child, Children
+    from harness.localcluster.processes import Children
 
 NTP = "ntp"
 CHRONOTICK = "chronotick"
@@ -54,52 +49,9 @@ async def start_service(name: str, address: str, folder: Path, children: Childre
     return Service(words[2], child.pid)
 
 
-class RelayProcess:
-    """The running relays: a process that answers one line with one."""
-
-    def __init__(self, child: Child, answers: asyncio.StreamReader, log: Path) -> None:
-        self.pid = child.pid
-        self._questions = child.popen.stdin
-        self._answers = answers
-        self._log = log
-
-    async def ask(self, line: bytes) -> str:
-        """Return the answer to one line; that the relays failed is one, too."""
-        if self._questions is None:
-            raise AssertionError("started with pipes")
-        with contextlib.suppress(BrokenPipeError):  # they ended; their log says why
-            self._questions.write(line)
-        answer = (await self._answers.readline()).decode()
-        if not answer.endswith("\n"):
-            return messages.failed(last_line(self._log.read_text(encoding="utf-8", errors="replace"), "they ended"))
-        return answer.rstrip("\n")
-
-
-async def start_relays(folder: Path, children: Children) -> RelayProcess:
-    """Start the process of the relays, which end with their standard input; it is asked later what to relay."""
-    log = folder / "relays.log"
-    with log.open("wb") as errors:
-        child = children.spawn(
-            [sys.executable, "-m", "harness.localcluster.relays"],
-            env=known_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            start_new_session=True,
-        )
-    return RelayProcess(child, await _output(child.popen), log)
-
-
-async def _output(popen: subprocess.Popen[bytes]) -> asyncio.StreamReader:
-    reader = asyncio.StreamReader(limit=messages.LONGEST_LINE)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), popen.stdout)
-    return reader
-
-
 async def _announcement(popen: subprocess.Popen[bytes]) -> str:
     """Return the line in which a service says where it listens, or its last one; others may have come with Python."""
-    reader = await _output(popen)
+    reader = await output_of(popen)
     line = ""
     while not line.startswith("listening ") and (data := await reader.readline()):
         line = data.decode(errors="replace").strip()

@@ -24,7 +24,8 @@ from harness.localcluster.keys import make_key, write_key, write_private
 from harness.localcluster.messages import MARK, Failed, Host, Order, Ready
 from harness.localcluster.processes import Children, become_subreaper
 from harness.localcluster.relays.messages import LONGEST_LINE
-from harness.localcluster.services import CHRONOTICK, NTP, RelayProcess, ServiceError, start_relays, start_service
+from harness.localcluster.relays.process import RelayProcess, start_relays
+from harness.localcluster.services import CHRONOTICK, NTP, ServiceError, start_service
 
 LOG = logging.getLogger(__name__)
 
