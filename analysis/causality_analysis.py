@@ -1,7 +1,5 @@
 """Causality by hand: the statistics and the figure of one run, by ``analysis.questions.causality``."""
 
-from __future__ import annotations
-
 from analysis.analyses.causality import ANALYSIS
 from analysis.command import Door
 from analysis.questions.causality import compute
@@ -11,7 +9,6 @@ __all__ = ["FIGURE", "STATISTICS_FILE", "analyze", "compute", "generate_figure",
 FIGURE, STATISTICS_FILE = ANALYSIS.figure, ANALYSIS.file
 _DOOR = Door(ANALYSIS, __doc__)
 analyze, generate_figure, main = _DOOR.analyze, _DOOR.generate_figure, _DOOR.main
-
 
 if __name__ == "__main__":
     raise SystemExit(main())

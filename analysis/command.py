@@ -48,9 +48,8 @@ def window_sizes(text: str) -> tuple[int, ...]:
 
 def parser(description: str | None, *, windows: bool) -> argparse.ArgumentParser:
     """Return the options that all analyses share."""
-    options = _OneLineParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    as_written = argparse.RawDescriptionHelpFormatter
+    options = _OneLineParser(description=description, formatter_class=as_written, allow_abbrev=False)
     options.add_argument("--experiment", help="a name under the results folder, or a path; default: the latest run")
     options.add_argument("--results-dir", type=Path, default=load.RESULTS_DIR, help="default: %(default)s")
     if windows:

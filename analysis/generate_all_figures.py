@@ -28,11 +28,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = command.parser(__doc__, windows=True).parse_args(argv)
     try:
         path = load.resolve(arguments.experiment, arguments.results_dir)
-        found = registry.compute(command.table_of(path), arguments.window_sizes or WINDOW_SIZES_MS)
+        results = registry.compute(command.table_of(path), arguments.window_sizes or WINDOW_SIZES_MS)
     except AnalysisError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    paths, errors = draw(found, path / records.FIGURES_DIR)
+    paths, errors = draw(results, path / records.FIGURES_DIR)
     for figure in paths:
         sys.stdout.write(f"{figure}\n")
     for problem in errors:

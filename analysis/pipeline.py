@@ -38,15 +38,9 @@ HYPOTHESES_FILE: Final = "hypotheses.json"
 VALIDITY_FILE: Final = "validity_findings.json"
 PUBLISHED_FILE: Final = "published_stats.json"
 HEADLINES: Final = (
-    "source",
-    "worker",
-    "violated as points",
-    "proved",
-    "ambiguous",
-    "violated",
-    "half-width",
+    "source", "worker", "violated as points", "proved", "ambiguous", "violated", "half-width",
     "contained / missed / undecided",
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,91 +76,89 @@ def run_all(
     """
     readings = table(load.load(experiment_dir))
     with Beside("the merged table", partial(merged.write, readings, experiment_dir, merged_form)) as merging:
-        found = registry.compute(readings, window_sizes_ms)
-        with drawing.Drawing(_drawings(found), experiment_dir / records.FIGURES_DIR) as figures_drawn:
-            numbers = found.as_statistics()
+        results = registry.compute(readings, window_sizes_ms)
+        with drawing.Drawing(_drawings(results), experiment_dir / records.FIGURES_DIR) as figures_drawn:
+            numbers = results.as_statistics()
             claims = hypotheses.read()
             hypotheses.demand_topics(claims, numbers)
             judged = hypotheses.judge(claims, numbers)
-            paths = [*_write_statistics(found, numbers, judged, experiment_dir), merging.result()]
+            paths = [*_write_statistics(results, numbers, judged, experiment_dir), merging.result()]
             figure_paths, errors = figures_drawn.finish()
     paths += figure_paths
-    text = latex.render(readings.run.name, _cited(found, numbers, judged), markdown.tables_of(found, judged))
+    text = latex.render(readings.run.name, _cited(results, numbers, judged), markdown.tables_of(results, judged))
     paths.append(output.write_text(experiment_dir / latex.FILE, text))
-    written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(found, judged))
-    errors += [f"{finding.where} is {finding.message}" for finding in found.findings if finding.code == integrity.CODE]
-    sentence = verdict.of(found).sentence
-    return Outcome(written, (*paths, written), _headlines(found, judged), sentence, errors, _counted(found)["error"])
+    written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(results, judged))
+    changed = (finding for finding in results.findings if finding.code == integrity.CODE)
+    errors += [f"{finding.where} is {finding.message}" for finding in changed]
+    sentence = verdict.of(results).sentence
+    return Outcome(
+        written, (*paths, written), _headlines(results, judged), sentence, errors, _counted(results)["error"]
+    )
 
 
-def draw(found: Results, directory: Path) -> tuple[list[Path], list[str]]:
+def draw(results: Results, directory: Path) -> tuple[list[Path], list[str]]:
     """Draw all figures as PNG and PDF; return their paths, and why those that failed did."""
-    with drawing.Drawing(_drawings(found), directory) as figures_drawn:
+    with drawing.Drawing(_drawings(results), directory) as figures_drawn:
         return figures_drawn.finish()
 
 
 def _write_statistics(
-    found: Results, numbers: dict[str, dict[str, Any]], judged: Sequence[Judged], experiment_dir: Path
+    results: Results, numbers: dict[str, dict[str, Any]], judged: Sequence[Judged], experiment_dir: Path
 ) -> list[Path]:
     directory = experiment_dir / records.STATISTICS_DIR
     data = {
-        **{analysis.file: numbers[analysis.name] for analysis in found.analyses},
+        **{analysis.file: numbers[analysis.name] for analysis in results.analyses},
         HYPOTHESES_FILE: {"hypotheses": [judgement.as_dict() for judgement in judged]},
-        VALIDITY_FILE: {"findings": [finding.as_dict() for finding in found.findings]},
-        verdict.FILE: verdict.of(found).as_dict(),
-        rates_table.SUMMARY_FILE: rates_table.summary(numbers, judged, _counted(found)),
+        VALIDITY_FILE: {"findings": [finding.as_dict() for finding in results.findings]},
+        verdict.FILE: verdict.of(results).as_dict(),
+        rates_table.SUMMARY_FILE: rates_table.summary(numbers, judged, _counted(results)),
     }
-    if (comparison := older_format.comparison(found.table.run)) is not None:
+    if (comparison := older_format.comparison(results.table.run)) is not None:
         data[PUBLISHED_FILE] = comparison
     paths = [output.write_json(directory / name, content) for name, content in data.items()]
-    return [*paths, output.write_text(directory / rates_table.RATES_FILE, rates_table.as_csv(found.analyses, numbers))]
+    table_of_rates = rates_table.as_csv(results.analyses, numbers)
+    return [*paths, output.write_text(directory / rates_table.RATES_FILE, table_of_rates)]
 
 
-def _cited(found: Results, numbers: dict[str, dict[str, Any]], judged: Sequence[Judged]) -> dict[str, Any]:
+def _cited(results: Results, numbers: dict[str, dict[str, Any]], judged: Sequence[Judged]) -> dict[str, Any]:
     """Return what a paper would cite: of every analysis what it says, the hypotheses, and how many findings."""
-    cited = {analysis.name: latex.chosen(numbers[analysis.name], analysis.cited) for analysis in found.analyses}
+    cited = {analysis.name: latex.chosen(numbers[analysis.name], analysis.cited) for analysis in results.analyses}
     names = ("name", "threshold", "status", "reason", "measured")
     claims = [{name: judgement.as_dict()[name] for name in names} for judgement in judged]
-    return {**cited, "hypotheses": claims, "findings": _counted(found)}
+    return {**cited, "hypotheses": claims, "findings": _counted(results)}
 
 
-def _drawings(found: Results) -> dict[str, Callable[[], Figure]]:
+def _drawings(results: Results) -> dict[str, Callable[[], Figure]]:
     drawings: dict[str, Callable[[], Figure]] = {
-        analysis.figure: partial(analysis.draw, found.done[analysis.name])
-        for analysis in found.analyses
+        analysis.figure: partial(analysis.draw, results.done[analysis.name])
+        for analysis in results.analyses
         if analysis.draw is not None
     }
-    return {**drawings, dashboard.FIGURE: partial(dashboard.draw, found.done)}
+    return {**drawings, dashboard.FIGURE: partial(dashboard.draw, results.done)}
 
 
-def _headlines(found: Results, judged: Sequence[Judged]) -> HeadlineTable:
-    clocks = {(clock.source, clock.node_id): clock for clock in found.done["clock_quality"].clocks}
+def _headlines(results: Results, judged: Sequence[Judged]) -> HeadlineTable:
+    clocks = {(clock.source, clock.node_id): clock for clock in results.done["clock_quality"].clocks}
     rows = []
-    for points, intervals in causality.by_worker(found.done["causality"]):
+    for points, intervals in causality.by_worker(results.done["causality"]):
         clock = clocks.get((points.source, points.subject))
         point_clock = points.source == records.SYSTEM
         verdicts = [NONE if point_clock else _percent(intervals.rates[verdict]) for verdict in causality.VERDICTS]
-        rows.append(
-            [
-                points.source,
-                points.subject,
-                _percent(points.rates["violated"]),
-                *verdicts,
-                NONE if clock is None else _half_width(clock),
-                NONE if clock is None or point_clock else _coverage(clock.coverage),
-            ]
-        )
+        width = NONE if clock is None else _half_width(clock)
+        covered = NONE if clock is None or point_clock else _coverage(clock.coverage)
+        rows.append([points.source, points.subject, _percent(points.rates["violated"]), *verdicts, width, covered])
     supported = sum(judgement.status == hypotheses.SUPPORTED for judgement in judged)
     not_evaluable = sum(judgement.status == hypotheses.NOT_EVALUABLE for judgement in judged)
     title = (
-        f"{found.table.run.name}: causality of {len(found.table.event_ids)} events at each worker; "
+        f"{results.table.run.name}: causality of {len(results.table.event_ids)} events at each worker; "
         f"{supported} of {len(judged)} hypotheses supported, {not_evaluable} not evaluable"
     )
     return HeadlineTable(title, list(HEADLINES), rows)
 
 
-def _counted(found: Results) -> dict[str, int]:
-    return {kind: sum(finding.severity == kind for finding in found.findings) for kind in ("error", "warning", "note")}
+def _counted(results: Results) -> dict[str, int]:
+    severities = [finding.severity for finding in results.findings]
+    return {kind: severities.count(kind) for kind in ("error", "warning", "note")}
 
 
 def _half_width(clock: Quality) -> str:
@@ -181,12 +173,12 @@ def _half_width(clock: Quality) -> str:
     return NONE if median is None else f"{median / 2:.1f} µs{to_utc}"
 
 
-def _coverage(found: Coverage) -> str:
+def _coverage(coverage: Coverage) -> str:
     """Return the three shares of a coverage: what nobody can decide is no miss."""
-    shares = [rate.value for rate in (found.contained, found.missed, found.undecided)]
+    shares = [rate.value for rate in (coverage.contained, coverage.missed, coverage.undecided)]
     if None in shares:
         return NOT_EVALUABLE
-    return f"{' / '.join(f'{100 * (share or 0.0):.1f}' for share in shares)} % of {found.contained.denominator}"
+    return f"{' / '.join(f'{100 * (share or 0.0):.1f}' for share in shares)} % of {coverage.contained.denominator}"
 
 
 def _percent(rate: rates.Rate) -> str:

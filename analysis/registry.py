@@ -5,7 +5,6 @@ An analysis of your own is one module below ``analyses/`` and one line here.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +20,7 @@ from analysis.second_process import Beside
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from analysis.checks.finding import Finding
     from analysis.run.readings import Table
 
 ANALYSES: Final[tuple[Analysis, ...]] = (
@@ -40,18 +40,18 @@ def compute(readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -
     done: dict[str, Any] = {}
     remeasured = Remeasured(readings)  # first: the longest files take most memory, and the checks want them read here
     given = _context(readings, window_sizes_ms, done, remeasured)
-    with ExitStack() as stack:
-        beside = {
-            analysis.name: stack.enter_context(Beside(analysis.title.lower(), partial(analysis.compute, given)))
-            for analysis in ANALYSES
-            if analysis.takes_long
-        }
+    with Beside("commit-wait and the checks", partial(_beside, given)) as beside:
         for analysis in ANALYSES:
             if not analysis.takes_long:
                 done[analysis.name] = analysis.compute(given)
-        findings = tuple(validity.find(readings.run, window_sizes_ms, given.reference))
-        done |= {name: waited.result() for name, waited in beside.items()}
-    return Results(readings, ANALYSES, done, findings)
+        long, findings = beside.result()
+    return Results(readings, ANALYSES, done | long, findings)
+
+
+def _beside(given: Context) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    """Compute the analyses that take long and need no other, and what is wrong with the run."""
+    long = {analysis.name: analysis.compute(given) for analysis in ANALYSES if analysis.takes_long}
+    return long, tuple(validity.find(given.table.run, given.window_sizes_ms, given.reference))
 
 
 def only(analysis: Analysis, readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Any:

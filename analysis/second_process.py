@@ -50,7 +50,6 @@ class Beside(Generic[_Result]):
         answer.close()
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(

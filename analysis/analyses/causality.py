@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.analyses.analysis import Context
     from analysis.questions.answers import Answer
     from analysis.questions.causality import Causality
 
@@ -30,15 +29,10 @@ Clocks = tuple["Answer", "Answer"]  # of one source at one worker, as points and
 VERDICTS: Final = ("proved", "ambiguous", "violated")
 
 
-def compute(context: Context) -> Causality:
-    """Judge every flight."""
-    return causality.compute(context.table, context.judges)
-
-
 def by_worker(result: Causality) -> list[Clocks]:
     """Return the answers of every source at every worker."""
-    found = product(result.sources, result.workers)
-    pairs = [tuple(result.of(source=source, subject=worker)) for source, worker in found]
+    clocks = product(result.sources, result.workers)
+    pairs = [tuple(result.of(source=source, subject=worker)) for source, worker in clocks]
     return [(points, intervals) for points, intervals in pairs]
 
 
@@ -65,10 +59,7 @@ def texts(done: Mapping[str, Any]) -> dict[str, str]:
     """Return the verdicts of every source on every worker, and what the judges say of all workers together."""
     result: Causality = done[ANALYSIS.name]
     rows = [((answer.source, answer.clock), answer.judgements) for answer in _shown(result)]
-    return {
-        "causality": table(by_worker(result), COLUMNS),
-        "causality_judged": judged.grid(("source", "clock"), rows),
-    }
+    return {"causality": table(by_worker(result), COLUMNS), "causality_judged": judged.grid(("source", "clock"), rows)}
 
 
 def intervals_panel(axes: Axes, result: Causality) -> None:
@@ -116,7 +107,7 @@ def draw(result: Causality) -> Figure:
 ANALYSIS: Final = Analysis(
     name=causality.QUESTION,
     title="Causality: received after sent",
-    compute=compute,
+    compute=lambda context: causality.compute(context.table, context.judges),
     statistics=causality.Causality.as_statistics,
     file=causality.STATISTICS_FILE,
     texts=texts,

@@ -57,12 +57,12 @@ def _what_was_judged(result: ClockQuality) -> str:
         if clock.judged_as:
             other.setdefault(f"{clock.source} as {clock.judged_as}", {})[clock.node_id] = None
     left = [
-        f"{one.source} at {one.node_id} {count:,} ({standards.IN_WORDS[reason]})"
-        for one in result.clocks
-        for reason, count in one.left_out.items()
+        f"{clock.source} at {clock.node_id} {count:,} ({standards.IN_WORDS[reason]})"
+        for clock in result.clocks
+        for reason, count in clock.left_out.items()
     ]
-    said = [f" Judged was {what} ({', '.join(nodes)})." for what, nodes in other.items()]
-    return "".join(said) + (f" Not judged: {'; '.join(left)}." if left else "")
+    sentences = "".join(f" Judged was {what} ({', '.join(nodes)})." for what, nodes in other.items())
+    return sentences + (f" Not judged: {'; '.join(left)}." if left else "")
 
 
 def clocks(result: ClockQuality) -> Grid:
@@ -73,35 +73,20 @@ def clocks(result: ClockQuality) -> Grid:
     """
     rows = []
     for clock in result.clocks:
-        width, judged, error, least = (
-            half(clock.width_us),
-            half(clock.judged_width_us),
-            clock.abs_error_us,
-            clock.least_error_us,
-        )
+        width, judged = half(clock.width_us), half(clock.judged_width_us)
+        error, least = clock.abs_error_us, clock.least_error_us
         point = clock.kind == POINT_CLOCK
         misses = "" if clock.provable_misses is None else share(clock.provable_misses)
-        rows.append(
-            (
-                clock.source,
-                clock.node_id,
-                _claim(clock),
-                share(clock.availability),
-                "point clock" if point else share_between(clock.coverage.contained, clock.coverage.not_missed),
-                "point clock" if point else _undecided(clock),
-                number(judged.median) + _judged_as(clock),
-                number(width.median),
-                number(width.p99),
-                between(least.median, error.median),
-                between(least.p95, error.p95),
-                between(least.p99, error.p99),
-                between(least.maximum, error.maximum),
-                misses,
-            )
-        )
+        held = share_between(clock.coverage.contained, clock.coverage.not_missed)
+        covered = ("point clock", "point clock") if point else (held, _undecided(clock))
+        widths = (number(judged.median) + _judged_as(clock), number(width.median), number(width.p99))
+        quantiles = ("median", "p95", "p99", "maximum")
+        errors = (between(getattr(least, name), getattr(error, name)) for name in quantiles)
+        who = (clock.source, clock.node_id, _claim(clock), share(clock.availability))
+        rows.append((*who, *covered, *widths, *errors, misses))
     head = ("source", "node", "claims", "available", "contains the truth", "undecided")
-    widths = ("half-width judged, median (µs)", "half-width of one reading, median (µs)", "p99")
-    return markdown((*head, *widths, "error median (µs)", "p95", "p99", "max", "cannot both be right"), rows)
+    half_widths = ("half-width judged, median (µs)", "half-width of one reading, median (µs)", "p99")
+    return markdown((*head, *half_widths, "error median (µs)", "p95", "p99", "max", "cannot both be right"), rows)
 
 
 def calibration(result: ClockQuality) -> Grid:
@@ -112,20 +97,11 @@ def calibration(result: ClockQuality) -> Grid:
             continue
         skill = clock.skill
         held, value = skill.baseline_us, skill.value
-        rows.append(
-            (
-                clock.source,
-                clock.node_id,
-                f"{100 * clock.kappa.level:g} %",
-                _kappa(clock.kappa),
-                _claims(clock.kappa),
-                between(*skill.score_us),
-                NONE if held is None else between(*held),
-                "no samples to hold" if value is None else between(*value, 3) + _sign(value),
-                share_between(skill.penalised, skill.may_be_penalised),
-                clock.kappa.count,
-            )
-        )
+        claim = (f"{100 * clock.kappa.level:g} %", _kappa(clock.kappa), _claims(clock.kappa))
+        scores = (between(*skill.score_us), NONE if held is None else between(*held))
+        worth = "no samples to hold" if value is None else between(*value, 3) + _sign(value)
+        penalised = share_between(skill.penalised, skill.may_be_penalised)
+        rows.append((clock.source, clock.node_id, *claim, *scores, worth, penalised, clock.kappa.count))
     head = ("source", "node", "claimed level", "κ (95 % interval)", "claims are", "interval score (µs)")
     beside = ("of the last sample held", "skill", "penalised as missed", "events")
     return markdown((*head, *beside), rows, "No interval could be judged.")
@@ -148,41 +124,32 @@ def deviations(result: ClockQuality) -> Grid:
     """Return how errors wander, at a few averaging times; all of them are in the statistics."""
     rows = []
     for clock in result.clocks:
-        found = clock.stability
-        if found is None:
+        wander = clock.stability
+        if wander is None:
             continue
+        slots = f"{wander.points} of {wander.slots} at {wander.tau0_s:g} s"
         for wanted in TAUS_SHOWN:
-            places = [place for place, tau in enumerate(found.tau_s) if wanted <= tau < 2 * wanted]
-            if places:
-                place = places[0]
-                rows.append(
-                    (
-                        clock.source,
-                        clock.node_id,
-                        f"{found.tau_s[place]:g}",
-                        _scientific(found.adev[place]),
-                        _us(found.tdev_s[place]),
-                        _us(found.mtie_s[place]),
-                        f"{found.points} of {found.slots} at {found.tau0_s:g} s",
-                    )
-                )
+            place = next((place for place, tau in enumerate(wander.tau_s) if wanted <= tau < 2 * wanted), None)
+            if place is not None:
+                numbers = (_scientific(wander.adev[place]), _us(wander.tdev_s[place]), _us(wander.mtie_s[place]))
+                rows.append((clock.source, clock.node_id, f"{wander.tau_s[place]:g}", *numbers, slots))
     head = ("source", "node", "τ (s)", "ADEV", "TDEV (µs)", "MTIE (µs)", "slots used")
     return markdown(head, rows, "")
 
 
-def _judged_as(one: Quality) -> str:
-    if not one.judged_width_us.count:
+def _judged_as(clock: Quality) -> str:
+    if not clock.judged_width_us.count:
         return ""
-    return f" ({utc.WITH_ROOT_DISTANCE})" if one.judged_as else " (difference)" if one.relative else ""
+    return f" ({utc.WITH_ROOT_DISTANCE})" if clock.judged_as else " (difference)" if clock.relative else ""
 
 
-def _claim(one: Quality) -> str:
-    return one.kind if one.level is None or one.level == 1 else f"{one.kind}, level {one.level:g}"
+def _claim(clock: Quality) -> str:
+    return clock.kind if clock.level is None or clock.level == 1 else f"{clock.kind}, level {clock.level:g}"
 
 
-def _undecided(one: Quality) -> str:
+def _undecided(clock: Quality) -> str:
     """Return the share nobody can decide; against an exact truth there is none by definition."""
-    return share(one.coverage.undecided) if one.relative or not one.coverage.undecided.denominator else "0"
+    return share(clock.coverage.undecided) if clock.relative or not clock.coverage.undecided.denominator else "0"
 
 
 def _kappa(kappa: Kappa) -> str:
@@ -209,15 +176,15 @@ def _sign(value: Between) -> str:
     return "" if value.least > 0 or value.most < 0 or value.least == value.most else " (sign unknown)"
 
 
-def _scientific(found: Bounded | None) -> str | None:
-    if found is None:
+def _scientific(deviation: Bounded | None) -> str | None:
+    if deviation is None:
         return None
-    low, high = (f"{value:.2e}" for value in found)
+    low, high = (f"{value:.2e}" for value in deviation)
     return low if low == high else f"{low} to {high}"
 
 
-def _us(found_s: Bounded | None) -> str:
-    return NONE if found_s is None else between(1e6 * found_s[0], 1e6 * found_s[1], 3)
+def _us(deviation_s: Bounded | None) -> str:
+    return NONE if deviation_s is None else between(1e6 * deviation_s[0], 1e6 * deviation_s[1], 3)
 
 
 ANALYSIS: Final = Analysis(

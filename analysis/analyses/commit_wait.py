@@ -73,8 +73,8 @@ def _early(wait: Waits) -> str:
 
 
 def _order(wait: Waits) -> str:
-    found = wait.consistency
-    return share(found.violated) if found.violated else f"{NOT_EVALUABLE}: {found.reason}"
+    consistency = wait.consistency
+    return share(consistency.violated) if consistency.violated else f"{NOT_EVALUABLE}: {consistency.reason}"
 
 
 def _waits(waits: Sequence[Waits]) -> Grid:
@@ -85,9 +85,8 @@ def _waits(waits: Sequence[Waits]) -> Grid:
         ratios = (number(ratio.median, 2), number(ratio.p95, 2))
         rows.append((wait.source, counted(wait.outcomes), *waited, *ratios, _early(wait), _order(wait)))
     head = ("source", "outcomes", "waited, median (ms)", "p95", "waited / (2 · bound), median", "p95")
-    return markdown(
-        (*head, "released before its time", "began after a release elsewhere, timestamp not later"), rows, ""
-    )
+    wrong = ("released before its time", "began after a release elsewhere, timestamp not later")
+    return markdown((*head, *wrong), rows, "")
 
 
 def texts(done: Mapping[str, Any]) -> dict[str, str]:
@@ -139,23 +138,22 @@ def _clear(result: CommitWait) -> str:
 def certain_panel(axes: Axes, result: CommitWait, questions: Sequence[str]) -> None:
     """Draw the share of what was ambiguous at first that is certain later; the violations among it in black."""
     axes.set_title("Ambiguous at first, certain after")
-    found = {(answer.source, *asked(answer)): answer for answer in result}
-    if not found:
+    by_group = {(answer.source, *asked(answer)): answer for answer in result}
+    if not by_group:
         style.say(axes, "not evaluable: nothing was re-measured in this run")
         return
-    delays = sorted({delay for _, _, delay in found})
+    delays = sorted({delay for _, _, delay in by_group})
     groups = [(question, delay) for question in questions for delay in delays]
     series = []
     for source in result.sources:
-        answers = [found.get((source, *group)) for group in groups]
-        series.append(
-            (source, False, [None if answer is None else answer.rates["certain_after"] for answer in answers])
-        )
+        answers = [by_group.get((source, *group)) for group in groups]
+        certain_after = [None if answer is None else answer.rates["certain_after"] for answer in answers]
+        series.append((source, False, certain_after))
     grouped(axes, [f"{task_label(question)}\n+{delay:g} s" for question, delay in groups], series)
     certain = violations = 0
     for number_, source in enumerate(result.sources):
         for group, key in enumerate(groups):
-            answer = found.get((source, *key))
+            answer = by_group.get((source, *key))
             if answer is None:
                 continue
             certain += answer.rates["certain_after"].numerator
@@ -189,13 +187,11 @@ def widths_panel(axes: Axes, result: CommitWait) -> None:
         spreads.points(axes, places, [width.half_width_ms for width in own], US_PER_MS, color=colour, label=label)
         hollow = {"color": colour, "markerfacecolor": "white"}
         spreads.points(axes, [beside], [own[0].read_half_width_ms], US_PER_MS, **hollow)
-    axes.set_xticks(
-        range(1 + len(delays)), ["reading", *("claim" if delay == 0 else f"+{delay:g} s" for delay in delays)]
-    )
+    ticks = ["claim" if delay == 0 else f"+{delay:g} s" for delay in delays]
+    axes.set_xticks(range(1 + len(delays)), ["reading", *ticks])
     axes.set_xlim(-0.4, len(delays) + 0.4)
-    highest_ms = max(
-        spread.p95 or 0.0 for width in widths for spread in (width.half_width_ms, width.read_half_width_ms)
-    )
+    spreads_ms = [spread for width in widths for spread in (width.half_width_ms, width.read_half_width_ms)]
+    highest_ms = max(spread.p95 or 0.0 for spread in spreads_ms)
     axes.set_ylim(0, 1.5 * US_PER_MS * highest_ms or 1.0)
     axes.set_ylabel("median, bar to p95 (µs)")
     axes.grid(axis="y")

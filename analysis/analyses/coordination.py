@@ -5,19 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses.analysis import Analysis, Place
-from analysis.figures import style
-from analysis.figures.bars import (
-    HATCH,
-    HIGH,
-    NO_TRIALS,
-    PERCENT,
-    bar_place,
-    clock_handles,
-    grouped,
-    legend,
-    percent_axis,
-    task_label,
-)
+from analysis.figures import bars, style
+from analysis.figures.bars import HIGH, NO_TRIALS, PERCENT, clock_handles, grouped, legend, look, task_label
 from analysis.figures.plotting import Patch
 from analysis.questions import coordination
 from analysis.questions.rounds import fewer_in_words
@@ -31,17 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.analyses.analysis import Context
     from analysis.questions.coordination import Coordination, Cost
     from analysis.stats.rates import Rate
 
+TASKS: Final = ("causality", "ordering", "windows")
 MAY_NEED: Final[dict[str, Any]] = {"facecolor": "none", "edgecolor": "#444444", "linewidth": 0.8}
-
-
-def compute(context: Context) -> Coordination:
-    """Count the rounds of the three tasks before it."""
-    parts = (context.done[name] for name in ANALYSIS.needs)
-    return coordination.compute(context.table, *parts)
 
 
 def _rounds(cost: Cost) -> str:
@@ -125,8 +108,8 @@ def rounds_panel(axes: Axes, result: Coordination, tasks: Sequence[str] | None =
         for group, task in enumerate(shown):
             cost = costs.get((*clock, task))
             if cost is not None and cost.unknown:
-                _between(axes, bar_place(group, place, len(clocks)), cost)
-    percent_axis(axes, "needing a round")
+                _between(axes, bars.bar_place(group, place, len(clocks)), cost)
+    bars.percent_axis(axes, "needing a round")
 
 
 def _exact_rounds(cost: Cost | None) -> Rate | None:
@@ -140,8 +123,7 @@ def _between(axes: Axes, at: tuple[float, float], cost: Cost) -> None:
         return
     (width, place), colour, point = at, style.colour(cost.source), cost.clock == POINT
     least, most = (PERCENT * (rate.value or 0.0) for rate in (cost.counted.at_least, cost.counted.at_most))
-    face, hatch = ("white", HATCH) if point else (colour, None)
-    axes.bar(place, least, width, facecolor=face, edgecolor=colour, hatch=hatch, linewidth=0.8)
+    axes.bar(place, least, width, **look(colour, hatched=point), linewidth=0.8)
     axes.bar(place, most - least, width, bottom=least, linestyle=":", **MAY_NEED | {"edgecolor": colour})
     text = f"{cost.counted.at_least.numerator} to {cost.counted.at_most.numerator}/{cost.decisions}"
     inside = most > HIGH
@@ -174,10 +156,7 @@ def messages_panel(axes: Axes, result: Coordination) -> None:
         if least is None:
             axes.text(place, 0, NO_TRIALS, ha="center", va="bottom", rotation=90, color=colour, fontsize=7)
             continue
-        point = clock == POINT
-        axes.bar(
-            place, least, 0.7, facecolor="white" if point else colour, edgecolor=colour, hatch=HATCH if point else None
-        )
+        axes.bar(place, least, 0.7, **look(colour, hatched=clock == POINT))
         own = (sent["with_what_it_rests_on"]["messages_at_least"] or least) - least
         axes.bar(place, own, 0.7, bottom=least, facecolor=colour, edgecolor=colour, alpha=0.35)
         text = f"{least + own:,}"
@@ -207,7 +186,7 @@ def draw(result: Coordination) -> Figure:
 ANALYSIS: Final = Analysis(
     name="coordination",
     title="Coordination",
-    compute=compute,
+    compute=lambda context: coordination.compute(context.table, *(context.done[name] for name in TASKS)),
     statistics=coordination.Coordination.as_statistics,
     file=coordination.STATISTICS_FILE,
     texts=texts,
@@ -227,5 +206,5 @@ ANALYSIS: Final = Analysis(
         "traffic/*/*/rounds_only/messages_at_least",
         "traffic/*/*/with_what_it_rests_on/messages_at_least",
     ),
-    needs=("causality", "ordering", "windows"),
+    needs=TASKS,
 )

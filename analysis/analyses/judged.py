@@ -26,6 +26,7 @@ WORDS: Final = {
 NAMES: Final = {REFERENCE: "the reference", TRUTH: "the injected truth", OSCILLATOR: "own oscillators"}  # in titles
 NO_JUDGE: Final = "not evaluable: no reference, and no truth was injected"
 HEAD: Final = ("by", "the judge can tell", "right", "wrong", "unknown", "left open, but the judge can tell (at least)")
+RATES: Final = ("decided_by_judge", "right", "wrong", "unknown", "left_open_but_decided_by_judge")
 SHADES: Final = ("right", "unknown", "wrong")
 
 
@@ -34,29 +35,15 @@ def grid(head: Sequence[str], rows: Iterable[tuple[tuple[Any, ...], Iterable[Jud
 
     One row per judge that can judge; whoever cannot is named once, in the report's words on the judges.
     """
-    return markdown(
-        (*head, *HEAD),
-        [
-            (
-                *place,
-                WORDS[judgement.judge],
-                share(judgement.rates["decided_by_judge"]),
-                _up_to(judgement, "right", "wrong"),
-                _up_to(judgement, "wrong", "right"),
-                share(judgement.rates["unknown"]),
-                share(judgement.rates["left_open_but_decided_by_judge"]),
-            )
-            for place, judgements in rows
-            for judgement in judgements
-            if not judgement.reason
-        ],
-        "",
-    )
+    judging = ((place, judgement) for place, judgements in rows for judgement in judgements if not judgement.reason)
+    return markdown((*head, *HEAD), [(*place, *_cells(judgement)) for place, judgement in judging], "")
 
 
-def _up_to(judgement: Judgement, least: str, rest: str) -> str:
-    """Return a share that is at least one rate, and at most what is left of another; the judge cannot tell the rest."""
-    return share_between(judgement.rates[least], rates.opposite(judgement.rates[rest]))
+def _cells(judgement: Judgement) -> tuple[str, ...]:
+    """Return the cells below ``HEAD``: right at least, and at most what is not wrong, and the other way round."""
+    tellable, right, wrong, unknown, left_open = (judgement.rates[name] for name in RATES)
+    ends = (share_between(right, rates.opposite(wrong)), share_between(wrong, rates.opposite(right)))
+    return WORDS[judgement.judge], share(tellable), *ends, share(unknown), share(left_open)
 
 
 def most_decisive(answers: Iterable[Answer]) -> str:

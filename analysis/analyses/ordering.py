@@ -20,14 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.analyses.analysis import Context
     from analysis.questions.answers import Answer
     from analysis.questions.ordering import Ordering
-
-
-def compute(context: Context) -> Ordering:
-    """Judge who received first, and agreement."""
-    return ordering.compute(context.table, context.judges)
 
 
 def _not_evaluable(answer: Answer) -> int:
@@ -62,9 +56,8 @@ def texts(done: Mapping[str, Any]) -> dict[str, str]:
     totals = result.who_first.of(subject=ALL)
     few = len({answer.subject for answer in alone}) <= who_first.MOST_PAIRS_ALONE
     rows = [(("who received first", answer.source, answer.clock), answer.judgements) for answer in totals]
-    rows += [
-        (("own order of two events", answer.source, answer.clock), answer.judgements) for answer in result.agreement
-    ]
+    own = "own order of two events"
+    rows += [((own, answer.source, answer.clock), answer.judgements) for answer in result.agreement]
     sample = "all of them" if result.pairs_judged == result.pairs_total else "a stratified sample with a fixed seed"
     return {
         "ordering_note": f"Pairs of events sent within 1 s of each other: {result.pairs_total:,}; judged: "
@@ -72,9 +65,7 @@ def texts(done: Mapping[str, Any]) -> dict[str, str]:
         "Agreement counts equal labels, and *ambiguous* is a label; the decided share stands beside it.",
         "agreement": table(result.agreement, AGREEMENT, "Agreement is not evaluable: it needs two workers with data."),
         "who_first": table(
-            alone if few else totals,
-            WHO_FIRST,
-            "Who received first is not evaluable: it needs two workers with data.",
+            alone if few else totals, WHO_FIRST, "Who received first is not evaluable: it needs two workers with data."
         ),
         "ordering_judged": judged.grid(("question", "source", "clock"), rows),
     }
@@ -135,7 +126,7 @@ def draw(result: Ordering) -> Figure:
 ANALYSIS: Final = Analysis(
     name=ordering.QUESTION,
     title="Ordering",
-    compute=compute,
+    compute=lambda context: ordering.compute(context.table, context.judges),
     statistics=ordering.Ordering.as_statistics,
     file=ordering.STATISTICS_FILE,
     texts=texts,

@@ -12,7 +12,6 @@ from analysis.tables import NONE, number, table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from analysis.analyses.analysis import Context
     from analysis.reference.model import Check, PairSummary
 
 NOTHING: Final = "nothing to check"
@@ -37,33 +36,20 @@ PAIRS: Final[Mapping[str, Callable[[PairSummary], Any]]] = {
 }
 
 
-def compute(context: Context) -> Reference:
-    """Return the reference that all judgements of the run share."""
-    return context.reference
-
-
 def texts(done: Mapping[str, Any]) -> dict[str, str]:
     """Return the self-checks that gate every verdict against the reference, and what that of every pair rests on."""
     result: Reference = done[ANALYSIS.name]
-    return {
-        "reference_checks": table(result.checks, CHECKS, ""),
-        "reference_pairs": table(result.pairs, PAIRS, ""),
-    }
+    return {"reference_checks": table(result.checks, CHECKS, ""), "reference_pairs": table(result.pairs, PAIRS, "")}
 
 
 ANALYSIS: Final = Analysis(
     name="reference",
     title="Reference",
-    compute=compute,
+    compute=lambda context: context.reference,
     statistics=Reference.as_statistics,
     file="reference_stats.json",
     texts=texts,
     figure=figure.FIGURE,
     draw=figure.draw,
-    cited=(
-        "evaluable",
-        "reason",
-        "rho_ppm",
-        "pairs/*/half_width_us/median",
-    ),
+    cited=("evaluable", "reason", "rho_ppm", "pairs/*/half_width_us/median"),
 )

@@ -20,16 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.analyses.analysis import Context
     from analysis.questions.answers import Answer, Judgement
     from analysis.questions.windows import Windows
 
 Clocks = tuple["Answer", "Answer"]  # of one source and width, as points and as intervals
-
-
-def compute(context: Context) -> Windows:
-    """Assign every receipt to windows."""
-    return windows.compute(context.table, context.window_sizes_ms, context.judges)
 
 
 def by_width(result: Windows) -> list[Clocks]:
@@ -105,8 +99,8 @@ def _right(judgement: Judgement) -> bool:
     """Tell whether everything was decided, and rightly."""
     if judgement.reason:
         return False
-    right, told = judgement.rates["right"], judgement.rates["decided_by_judge"]
-    return right.numerator == right.denominator == told.denominator > 0
+    right, decided = judgement.rates["right"], judgement.rates["decided_by_judge"]
+    return right.numerator == right.denominator == decided.denominator > 0
 
 
 def _all_right(answers: Iterable[Answer]) -> str:
@@ -183,7 +177,8 @@ def draw(result: Windows) -> Figure:
         provable_panel(right, result)
         causes_panel(bottom, result)
         bounded = dict.fromkeys(answer.source for answer in result.of(clock=INTERVAL) if answer.evaluable)
-        clocks = clock_handles([*((source, True) for source in result.sources), *((one, False) for one in bounded)])
+        points = [(source, True) for source in result.sources]
+        clocks = clock_handles([*points, *((source, False) for source in bounded)])
         legend(figure, [*clocks, *shares.handles("truly different", "unknown", "caused by the clocks")])
     return figure
 
@@ -191,7 +186,7 @@ def draw(result: Windows) -> Figure:
 ANALYSIS: Final = Analysis(
     name=windows.QUESTION,
     title="Windows",
-    compute=compute,
+    compute=lambda context: windows.compute(context.table, context.window_sizes_ms, context.judges),
     statistics=windows.Windows.as_statistics,
     file=windows.STATISTICS_FILE,
     texts=texts,

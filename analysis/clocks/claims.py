@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.run import event_rows
+from analysis.run import serving_samples
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Floats, Ints
     from analysis.run.event_rows import Instants, Rows, Text
-    from analysis.run.readings import Readings, Table
+    from analysis.run.readings import Readings
 
 SECOND_NS = 1_000_000_000
 
@@ -23,29 +22,19 @@ SECOND_NS = 1_000_000_000
 class SourceRows:
     """Beside one source's readings: ``age_ms`` and ``claimed_ns`` (NaN where there is none), and the sample served."""
 
-    age_ms: NDArray[np.float64]
-    claimed_ns: NDArray[np.float64]
+    age_ms: Floats
+    claimed_ns: Floats
     sample: Text
-
-
-def node_rows(table: Table, node_id: str) -> Rows:
-    """Align a node's rows with the events of the run; the first of duplicates counts."""
-    frame = table.run.coordinator if node_id == table.coordinator_id else table.run.workers[node_id]
-    return event_rows.align(frame, event_rows.event_ids(node_id, frame), table.event_ids)
 
 
 def source_rows(rows: Rows, source: str) -> SourceRows:
     """Return what a node's rows say beside the readings of one source."""
     prefix = records.COLUMN_PREFIX.get(source, source)
-    name = f"{prefix}_sample_id"
-    return SourceRows(
-        age_ms=_numbers(rows, f"{prefix}_age_ms"),
-        claimed_ns=1e6 * _numbers(rows, f"{prefix}_uncertainty_ms"),
-        sample=rows.text(name) if name in rows else event_rows.Text(np.full(len(rows.there), -1), ()),
-    )
+    ids = serving_samples.sample_ids(rows, source, len(rows.there))
+    return SourceRows(_numbers(rows, f"{prefix}_age_ms"), 1e6 * _numbers(rows, f"{prefix}_uncertainty_ms"), ids)
 
 
-def served(readings: Readings, rows: SourceRows, stamps: Instants) -> NDArray[np.int64]:
+def served(readings: Readings, rows: SourceRows, stamps: Instants) -> Ints:
     """Return which sample served every event, -1 for none; of a clock without samples, the second of the stamp.
 
     A clock without samples is not measured anew at every event either.
@@ -53,8 +42,5 @@ def served(readings: Readings, rows: SourceRows, stamps: Instants) -> NDArray[np
     return readings.sample if rows.sample.words else np.where(stamps.known, stamps.ns // SECOND_NS, -1)
 
 
-def _numbers(rows: Rows, column: str) -> NDArray[np.float64]:
-    if column not in rows or not len(rows.frame):
-        return np.full(len(rows.there), np.nan)
-    values: NDArray[np.float64] = rows.frame[column].to_numpy(dtype=np.float64)
-    return values if rows.place is None else np.where(rows.there, values[rows.place], np.nan)
+def _numbers(rows: Rows, column: str) -> Floats:
+    return rows.floats(column) if column in rows else np.full(len(rows.there), np.nan)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from analysis.arrays import Floats, Ints, Places
 
 MIN_SHARE: Final = 0.10  # of all answers, on each side of a split; rarer ones are outliers, not a level
 MIN_ANSWERS: Final = 5  # on each side of a split
@@ -63,15 +63,15 @@ class Clamp:
     near: int
 
 
-def answers(offsets: NDArray[np.float64], sample_ids: NDArray[np.int64] | None = None) -> NDArray[np.intp]:
+def answers(offsets: Floats, sample_ids: Ints | None = None) -> Places:
     """Return the position of the first row of each answer: where the sample (or, without ids, the offset) changes."""
-    marks: NDArray[np.float64] | NDArray[np.int64] = offsets if sample_ids is None else sample_ids
+    marks: Floats | Ints = offsets if sample_ids is None else sample_ids
     if not len(marks):
         return np.zeros(0, dtype=np.intp)
     return np.flatnonzero(np.concatenate([[True], marks[1:] != marks[:-1]]))
 
 
-def levels(offsets: NDArray[np.float64], first_rows: NDArray[np.intp], resolution_ms: float) -> list[Level]:
+def levels(offsets: Floats, first_rows: Places, resolution_ms: float) -> list[Level]:
     """Return the levels of the offsets, lowest first; one level where they are of one piece.
 
     ``resolution_ms``: levels closer than that are within what the source claims not to know. The offsets are cut at
@@ -83,16 +83,16 @@ def levels(offsets: NDArray[np.float64], first_rows: NDArray[np.intp], resolutio
     least = max(MIN_ANSWERS, int(np.ceil(MIN_SHARE * len(ordered))))
     cuts = _keep_clear(ordered, _cuts(ordered, least), resolution_ms)
     edges = [-np.inf, *(float(ordered[cut - 1] + ordered[cut]) / 2 for cut in cuts), np.inf]
-    found = []
+    separate = []
     for low, high in zip(edges, edges[1:], strict=False):
         inside = offsets[(offsets > low) & (offsets <= high)]
-        found.append(Level(float(np.median(inside)), float(low), float(high), len(inside)))
-    return found
+        separate.append(Level(float(np.median(inside)), float(low), float(high), len(inside)))
+    return separate
 
 
-def stretches(offsets: NDArray[np.float64], first_rows: NDArray[np.intp], found: list[Level]) -> list[Stretch]:
+def stretches(offsets: Floats, first_rows: Places, known_levels: list[Level]) -> list[Stretch]:
     """Return the stretches of rows on one level, in order; those of fewer than 3 answers are taken as outliers."""
-    which = np.searchsorted([level.up_to for level in found[:-1]], offsets, side="left")
+    which = np.searchsorted([level.up_to for level in known_levels[:-1]], offsets, side="left")
     starts = np.flatnonzero(np.concatenate([[True], which[1:] != which[:-1]]))
     ends = np.append(starts[1:], len(which))
     merged: list[Stretch] = []
@@ -107,7 +107,7 @@ def stretches(offsets: NDArray[np.float64], first_rows: NDArray[np.intp], found:
     return merged
 
 
-def spikes(offsets: NDArray[np.float64]) -> list[Spike]:
+def spikes(offsets: Floats) -> list[Spike]:
     """Return the values met exactly in several separate stretches, most frequent first.
 
     A measured number comes back now and then by chance; a spike holds at least 0.5 % of the rows and 10 rows.
@@ -118,22 +118,22 @@ def spikes(offsets: NDArray[np.float64]) -> list[Spike]:
     spells = np.bincount(index[answers(offsets)], minlength=len(values))
     wanted = max(MIN_SPIKE_ROWS, MIN_SPIKE_SHARE * len(offsets))
     hits = np.flatnonzero((spells >= MIN_SPELLS) & (rows >= wanted))
-    found = [Spike(float(values[hit]), int(rows[hit]), int(spells[hit])) for hit in hits]
-    return sorted(found, key=lambda spike: -spike.rows)
+    met_again = [Spike(float(values[hit]), int(rows[hit]), int(spells[hit])) for hit in hits]
+    return sorted(met_again, key=lambda spike: -spike.rows)
 
 
-def clamps(offsets: NDArray[np.float64]) -> list[Clamp]:
+def clamps(offsets: Floats) -> list[Clamp]:
     """Return the limits that offsets are held at: both +x and -x are spikes."""
     by_value = {spike.value: spike for spike in spikes(offsets)}
-    found = []
+    limits = []
     for limit in sorted(value for value in by_value if value > 0 and -value in by_value):
         apart = np.abs(np.abs(offsets) - limit)
         near = int(np.count_nonzero((apart <= NEAR_MS) & (apart > 0)))
-        found.append(Clamp(limit, by_value[limit], by_value[-limit], near))
-    return found
+        limits.append(Clamp(limit, by_value[limit], by_value[-limit], near))
+    return limits
 
 
-def _cuts(ordered: NDArray[np.float64], least: int) -> list[int]:
+def _cuts(ordered: Floats, least: int) -> list[int]:
     """Return the positions at which to cut at the widest gap, again and again, leaving ``least`` values everywhere."""
     if len(ordered) < 2 * least:
         return []
@@ -142,7 +142,7 @@ def _cuts(ordered: NDArray[np.float64], least: int) -> list[int]:
     return [*_cuts(ordered[:cut], least), cut, *(cut + later for later in _cuts(ordered[cut:], least))]
 
 
-def _keep_clear(ordered: NDArray[np.float64], cuts: list[int], resolution_ms: float) -> list[int]:
+def _keep_clear(ordered: Floats, cuts: list[int], resolution_ms: float) -> list[int]:
     """Drop the least clear cut, again and again, until every cut separates two levels that are clearly apart."""
     kept = list(cuts)
     while kept:
@@ -156,7 +156,7 @@ def _keep_clear(ordered: NDArray[np.float64], cuts: list[int], resolution_ms: fl
     return kept
 
 
-def _clearness(low: NDArray[np.float64], high: NDArray[np.float64], resolution_ms: float) -> float:
+def _clearness(low: Floats, high: Floats, resolution_ms: float) -> float:
     """Return by what factor two neighbouring groups pass the strictest of the tests for two levels; > 1 passes all."""
     apart = float(np.median(high) - np.median(low))
     middle = float(np.quantile(high, 0.05) - np.quantile(low, 0.95))
@@ -166,5 +166,5 @@ def _clearness(low: NDArray[np.float64], high: NDArray[np.float64], resolution_m
     return min(apart / needed if needed else np.inf, middle / (MIDDLE * apart))
 
 
-def _spread(values: NDArray[np.float64]) -> float:
+def _spread(values: Floats) -> float:
     return MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))

@@ -26,8 +26,7 @@ from node_agent.contract import records
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Floats, Ints
     from analysis.clocks.standards import Errors
     from analysis.run.event_rows import Rows
     from analysis.run.readings import Readings, Table
@@ -43,12 +42,12 @@ TRACE_POINTS = 800
 class Trace:
     """Evenly picked events for a figure: seconds since the run's first event, errors and interval arms in us."""
 
-    at_s: NDArray[np.float64]
-    low_us: NDArray[np.float64]
-    high_us: NDArray[np.float64]
-    below_us: NDArray[np.float64]
-    above_us: NDArray[np.float64]
-    bounded: NDArray[np.bool_]
+    at_s: Floats
+    low_us: Floats
+    high_us: Floats
+    below_us: Floats
+    above_us: Floats
+    bounded: Bools
 
 
 @dataclass(frozen=True)
@@ -96,10 +95,7 @@ class Quality:
         bounds = self.coverage.bounds
         return {
             "judged_against": self.standard,
-            "kind": self.kind,
-            "level": self.level,
-            "claimed_level": self.claimed_level,
-            "stamps": self.stamps,
+            **{name: getattr(self, name) for name in ("kind", "level", "claimed_level", "stamps")},
             "availability": self.availability.value,
             "availability_rate": self.availability.as_dict(),
             "unavailable": self.unavailable,
@@ -149,9 +145,7 @@ class ClockQuality:
         for clock in self.clocks:
             absolute = clock.standard == standards.INJECTED.name
             sources.setdefault(clock.source, {})[clock.node_id] = {
-                "kind": clock.kind,
-                "level": clock.level,
-                "stamps": clock.stamps,
+                **{name: getattr(clock, name) for name in ("kind", "level", "stamps")},
                 "unavailable": sum(clock.unavailable.values()),
                 "contained": (clock.coverage.contained if absolute else rates.rate(0, 0)).as_dict(),
                 "half_width_us": half(clock.width_us).as_dict(),
@@ -171,7 +165,7 @@ def compute(table: Table, flights: standards.Flights | None = None) -> ClockQual
     """Judge every source on every node of a run; ``flights``: how long each worker's events were under way for sure."""
     judged: dict[tuple[str, str], Quality] = {}
     for node_id in table.nodes:
-        rows = row_data.node_rows(table, node_id)
+        rows = table.rows[node_id]
         data = {source: _Data.of(table, node_id, source, rows, flights) for source in table.sources}
         for source, data_of in data.items():
             judged[source, node_id] = _quality(table, data_of, data)
@@ -186,8 +180,8 @@ class _Data:
     rows: row_data.SourceRows
     errors: Errors
     held: Errors | None
-    sigma_ns: NDArray[np.float64]
-    segments: NDArray[np.int64]
+    sigma_ns: Floats
+    segments: Ints
 
     @classmethod
     def of(cls, table: Table, node_id: str, source: str, rows: Rows, flights: standards.Flights | None) -> _Data:
@@ -212,13 +206,12 @@ class _Data:
             nothing = standards.unjudged(readings, standards.NOTHING)
             return cls(readings, own, nothing, None, own.claimed_ns, runs)
         here = table.sends(node_id, source)
-        strange = (scopes.about_the_server(table, node, source) for node in (node_id, table.coordinator_id))
+        about_server = (scopes.about_the_server(table, node, source) for node in (node_id, table.coordinator_id))
         errors = standards.against_lag(readings, here, lag)
-        errors = standards.without(errors, np.logical_or(*strange), ABOUT_THE_SERVER)
-        coordinator_rows = row_data.source_rows(row_data.node_rows(table, table.coordinator_id), source)
-        here_held = baseline.held(
-            here, coordinator_rows, table.own_sends[node_id], table.run.samples.get(table.coordinator_id)
-        )
+        errors = standards.without(errors, np.logical_or(*about_server), ABOUT_THE_SERVER)
+        coordinator_rows = row_data.source_rows(table.rows[table.coordinator_id], source)
+        samples_here = table.run.samples.get(table.coordinator_id)
+        here_held = baseline.held(here, coordinator_rows, table.own_sends[node_id], samples_here)
         both_held = None if held is None or here_held is None else standards.against_lag(held, here_held, lag)
         sigma = own.claimed_ns + coordinator_rows.claimed_ns
         return cls(readings, own, errors, both_held, sigma, segments_of(served, here.sample))
@@ -270,7 +263,7 @@ def _quality(table: Table, data: _Data, beside: dict[str, _Data]) -> Quality:
     )
 
 
-def _less_error(own: Errors, others: Errors, segments: NDArray[np.int64]) -> rates.Mean:
+def _less_error(own: Errors, others: Errors, segments: Ints) -> rates.Mean:
     """Return the mean of |error| minus that of another source at the same events, in us.
 
     Both errors are of the same true instant, and as that moves through the standard's bounds the difference only grows,
@@ -292,8 +285,9 @@ def _provable_misses(table: Table, receive: Readings) -> rates.Rate | None:
         return None
     send = table.sends(receive.node_id, receive.source)
     labels = verdicts.intervals(send, receive)
-    strange = (scopes.about_the_server(table, node, receive.source) for node in (receive.node_id, table.coordinator_id))
-    evaluable = (labels != verdicts.NOT_EVALUABLE) & ~np.logical_or(*strange)
+    nodes = (receive.node_id, table.coordinator_id)
+    about_server = (scopes.about_the_server(table, node, receive.source) for node in nodes)
+    evaluable = (labels != verdicts.NOT_EVALUABLE) & ~np.logical_or(*about_server)
     shared = dependence(segments_of(send.sample, receive.sample), *verdicts.latents(INTERVAL, send, receive))
     return rates.rate_of(labels == verdicts.AFTER, evaluable, shared)
 

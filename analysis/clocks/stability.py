@@ -27,7 +27,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from analysis.arrays import Floats, Ints
 
 MOST_POINTS: Final = 4_096
 FEWEST_POINTS: Final = 16
@@ -43,8 +43,8 @@ class Even:
     """
 
     tau0_s: float
-    phase_s: NDArray[np.float64]
-    half_s: NDArray[np.float64]
+    phase_s: Floats
+    half_s: Floats
     slots: int
 
 
@@ -68,9 +68,7 @@ class Deviations:
         numbers: dict[str, Any] = {}
         for name in ("adev", "tdev_s", "mtie_s"):
             deviation: tuple[Bounded | None, ...] = getattr(self, name)
-            numbers[name] = [
-                None if bounded is None or bounded[0] != bounded[1] else bounded[0] for bounded in deviation
-            ]
+            numbers[name] = [None if ends is None or ends[0] != ends[1] else ends[0] for ends in deviation]
             numbers[f"{name}_bounds"] = [None if ends is None else list(ends) for ends in deviation]
         return {
             "tau0_s": self.tau0_s,
@@ -82,15 +80,13 @@ class Deviations:
         }
 
 
-def stability(at_ns: NDArray[np.int64], low_ns: NDArray[np.float64], high_ns: NDArray[np.float64]) -> Deviations | None:
+def stability(at_ns: Ints, low_ns: Floats, high_ns: Floats) -> Deviations | None:
     """Return the deviations of errors between two limits (ns) at the instants (ns), None where there are too few."""
     even = resample(at_ns, (low_ns + high_ns) / 2, (high_ns - low_ns) / 2)
     return None if even is None else deviations(even)
 
 
-def resample(
-    at_ns: NDArray[np.int64], error_ns: NDArray[np.float64], half_ns: NDArray[np.float64] | None = None
-) -> Even | None:
+def resample(at_ns: Ints, error_ns: Floats, half_ns: Floats | None = None) -> Even | None:
     """Return evenly spaced phase data, as the module says, or None of fewer than ``FEWEST_POINTS`` points."""
     if len(at_ns) < FEWEST_POINTS:
         return None
@@ -118,9 +114,7 @@ def deviations(even: Even, multiples: Sequence[int] | None = None) -> Deviations
     count = len(even.phase_s)
     factors = list(multiples or (2**power for power in range(int(math.log2(count / 2)) + 1)))
     taus = tuple(factor * even.tau0_s for factor in factors)
-    adev, tdev, mtie = (
-        tuple(_finite(function(even, factor)) for factor in factors) for function in (_adev, _tdev, _mtie)
-    )
+    adev, tdev, mtie = (tuple(_finite(of(even, factor)) for factor in factors) for of in (_adev, _tdev, _mtie))
     return Deviations(even.tau0_s, count, even.slots, taus, adev, tdev, mtie)
 
 
@@ -146,7 +140,7 @@ def _tdev(even: Even, factor: int) -> Bounded | None:
     return _root_mean_square(inner, np.maximum(reach, 0.0), math.sqrt(6.0) * factor)
 
 
-def _sliding(values: NDArray[np.float64], factor: int, sign: float) -> NDArray[np.float64]:
+def _sliding(values: Floats, factor: int, sign: float) -> Floats:
     """Return the sums of ``factor`` terms v[i + 2 f] + 2 sign v[i + f] + v[i], one after the other."""
     first, second, third = (values[place * factor : (place + 1) * factor] for place in range(3))
     steps = len(values) - 3 * factor
@@ -157,7 +151,7 @@ def _sliding(values: NDArray[np.float64], factor: int, sign: float) -> NDArray[n
     return np.concatenate([[began], began + np.cumsum(changes)])
 
 
-def _root_mean_square(terms: NDArray[np.float64], reach: NDArray[np.float64], unit: float) -> Bounded:
+def _root_mean_square(terms: Floats, reach: Floats, unit: float) -> Bounded:
     """Return the root mean square of terms that are each known to ``reach``, over a unit: least and greatest."""
     if not reach.any():
         exact = float(np.sqrt(np.sum(terms * terms) / len(terms)) / unit)
@@ -179,15 +173,15 @@ def _mtie(even: Even, factor: int) -> Bounded | None:
     return max(0.0, float(np.max(least))), float(np.max(most))
 
 
-def _sliding_extreme(extreme: np.ufunc, values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+def _sliding_extreme(extreme: np.ufunc, values: Floats, width: int) -> Floats:
     """Return the extreme of every ``width`` consecutive values: that of two windows of a power of two that cover it."""
-    found, covered = values, 1
+    extremes, covered = values, 1
     while 2 * covered <= width:
-        found = extreme(found[:-covered], found[covered:])
+        extremes = extreme(extremes[:-covered], extremes[covered:])
         covered *= 2
     if rest := width - covered:
-        found = extreme(found[:-rest], found[rest:])
-    result: NDArray[np.float64] = found
+        extremes = extreme(extremes[:-rest], extremes[rest:])
+    result: Floats = extremes
     return result
 
 
@@ -197,5 +191,5 @@ def _round_up(spacing_ns: float) -> int:
     return next(int(step * power) for step in (1, 2, 5, 10) if step * power >= spacing_ns)
 
 
-def _finite(found: Bounded | None) -> Bounded | None:
-    return found if found is not None and all(math.isfinite(value) for value in found) else None
+def _finite(bounded: Bounded | None) -> Bounded | None:
+    return bounded if bounded is not None and all(math.isfinite(value) for value in bounded) else None

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from analysis.errors import AnalysisError
 from analysis.run import scopes, utc
+from analysis.run.verdicts import Lag
 from analysis.stats.dependence import Latent
 from node_agent.clocks.sources import KINDS
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Floats, Ints
     from analysis.run.readings import Instants, Readings
 
 IN_WORDS: Final = {utc.NO_ROOT_DISTANCE: utc.IN_WORDS, scopes.ABOUT_THE_SERVER: scopes.IN_WORDS}  # why left out
@@ -42,23 +42,7 @@ NOTHING: Final = Standard("none: this node has no virtual clock, and no referenc
 ORIGIN: Final = Standard("none: errors of the other nodes are relative to this one")
 
 
-class LagLike(Protocol):
-    """Bounds of the true time between two nodes' events: ``low`` and ``high`` in ns, meaningful where ``known``."""
-
-    @property
-    def low(self) -> NDArray[np.int64]:
-        """Return the least it can be."""
-
-    @property
-    def high(self) -> NDArray[np.int64]:
-        """Return the most it can be."""
-
-    @property
-    def known(self) -> NDArray[np.bool_]:
-        """Return where the reference knows it."""
-
-
-Flights = Callable[[str], LagLike]  # how much later a worker received each event than it was sent to it
+Flights = Callable[[str], Lag]  # how much later a worker received each event than it was sent to it
 
 
 @dataclass(frozen=True)
@@ -75,13 +59,13 @@ class Errors:
 
     standard: Standard
     level: float | None
-    judged: NDArray[np.bool_]
-    bounded: NDArray[np.bool_]
-    low: NDArray[np.int64]
-    high: NDArray[np.int64]
-    below: NDArray[np.int64]
-    above: NDArray[np.int64]
-    independent: NDArray[np.float64]
+    judged: Bools
+    bounded: Bools
+    low: Ints
+    high: Ints
+    below: Ints
+    above: Ints
+    independent: Floats
     judged_as: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
 
@@ -103,36 +87,30 @@ class Errors:
         return self.standard == PROBES
 
     @property
-    def middle(self) -> NDArray[np.float64]:
+    def middle(self) -> Floats:
         """Return the middle of the error's bounds: the error itself where the truth is known exactly."""
-        middle: NDArray[np.float64] = (self.low + self.high) / 2
+        middle: Floats = (self.low + self.high) / 2
         return middle
 
 
 def may_judge(source: str, standard: Standard) -> None:
     """Do nothing if ``standard`` may judge ``source``; raise AnalysisError with the reason if it may not."""
+    if not standard.made_from:
+        return
     shared = standard.made_from & ({source} | FED_BY.get(source, frozenset()))
-    advice = "judge it by the injected truth of a virtual clock or by the probe reference"
     if source in shared:
-        raise AnalysisError(
-            f"{source} cannot be judged by {standard.name}: it is made from samples of {source}, and a clock measured "
-            f"by its own samples is always right; {advice}"
+        why = f"samples of {source}, and a clock measured by its own samples is always right"
+    elif shared:
+        why = f"samples of {', '.join(sorted(shared))}, which {source} is fed with, so both are wrong together"
+    elif records.SYSTEM in standard.made_from:
+        why = (
+            "the uncorrected system clock, and between a corrected and an uncorrected clock lies the very offset that "
+            "is in question"
         )
-    if shared:
-        raise AnalysisError(
-            f"{source} cannot be judged by {standard.name}: it is made from samples of {', '.join(sorted(shared))}, "
-            f"which {source} is fed with, so both are wrong together; {advice}"
-        )
-    if records.SYSTEM in standard.made_from:
-        raise AnalysisError(
-            f"{source} cannot be judged by {standard.name}: it is made from the uncorrected system clock, and between "
-            f"a corrected and an uncorrected clock lies the very offset that is in question; {advice}"
-        )
-    if standard.made_from:
-        raise AnalysisError(
-            f"{source} cannot be judged by {standard.name}: it is made from {', '.join(sorted(standard.made_from))}, "
-            f"a source under test, whose own error nobody knows; {advice}"
-        )
+    else:
+        why = f"{', '.join(sorted(standard.made_from))}, a source under test, whose own error nobody knows"
+    advice = "judge it by the injected truth of a virtual clock or by the probe reference"
+    raise AnalysisError(f"{source} cannot be judged by {standard.name}: it is made from {why}; {advice}")
 
 
 def against_truth(readings: Readings, true: Instants, standard: Standard = INJECTED) -> Errors:
@@ -160,7 +138,7 @@ def against_true_time(readings: Readings, true: Instants, root: utc.RootDistance
     )
 
 
-def against_lag(there: Readings, here: Readings, lag: LagLike, standard: Standard = PROBES) -> Errors:
+def against_lag(there: Readings, here: Readings, lag: Lag, standard: Standard = PROBES) -> Errors:
     """Return the errors of one node's readings relative to another's: (est - est here) - lag, for the same events.
 
     ``lag`` is the true time from the event here to the event there. The interval is that of the difference,
@@ -182,12 +160,12 @@ def against_lag(there: Readings, here: Readings, lag: LagLike, standard: Standar
     below = np.where(bounded, (there.est - there.earliest) + (here.latest - here.est), 0)
     above = np.where(bounded, (there.latest - there.est) + (here.est - here.earliest), 0)
     level = None if there.level is None else max(0.0, 2.0 * there.level - 1.0)
-    halves = ((one.latest - one.earliest) / 2 for one in (there, here))
+    halves = ((readings.latest - readings.earliest) / 2 for readings in (there, here))
     independent = np.where(bounded, np.hypot(*halves), 0.0)
     return Errors(standard, level, judged, bounded, low, high, below, above, independent)
 
 
-def without(errors: Errors, events: NDArray[np.bool_], reason: str) -> Errors:
+def without(errors: Errors, events: Bools, reason: str) -> Errors:
     """Return the errors without those of some events, counted under a reason; the standard where none is left."""
     out = int((errors.judged & events).sum())
     if not out:

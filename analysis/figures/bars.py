@@ -27,6 +27,11 @@ BESIDE: Final = (-0.2, 0.36)  # widths of a bar: where counts and interval stand
 ABOVE_ALL: Final = 5  # the z-order of intervals: no count's white ground hides one
 
 
+def look(colour: str, *, hatched: bool) -> dict[str, Any]:
+    """Return how a bar of this colour looks: hatched on white, or filled."""
+    return {"facecolor": "white" if hatched else colour, "edgecolor": colour, "hatch": HATCH if hatched else None}
+
+
 def bar(axes: Axes, place: float, rate: Rate, source: str, *, width: float, hatched: bool) -> None:
     """Draw one rate in percent at ``place``: a bar, its interval, its counts; a rate without trials says so."""
     colour = style.colour(source)
@@ -34,11 +39,8 @@ def bar(axes: Axes, place: float, rate: Rate, source: str, *, width: float, hatc
         axes.text(place, 2, NO_TRIALS, ha="center", va="bottom", rotation=90, color=colour, fontsize=7)
         return
     value = PERCENT * rate.value
-    face = "white" if hatched else colour
     mark = NO_INTERVAL if rate.low is None else None
-    axes.bar(
-        place, value, width, facecolor=face, edgecolor=colour, hatch=HATCH if hatched else None, linewidth=0.8, gid=mark
-    )
+    axes.bar(place, value, width, **look(colour, hatched=hatched), linewidth=0.8, gid=mark)
     low = value if rate.low is None else PERCENT * rate.low
     high = value if rate.high is None else PERCENT * rate.high
     beside = high > HIGH and low < LOW  # a wide interval of few trials leaves no room above it nor below it
@@ -91,9 +93,8 @@ def clock_handles(series: Sequence[tuple[str, bool]]) -> list[Patch]:
     """Return the legend's entries for (source, hatched), in order, each once."""
     handles = []
     for source, hatched in dict.fromkeys(series):
-        colour, name = style.colour(source), f"{style.label(source)} {'point' if hatched else 'interval'}"
-        face = "white" if hatched else colour
-        handles.append(Patch(facecolor=face, edgecolor=colour, hatch=HATCH if hatched else None, label=name))
+        name = f"{style.label(source)} {'point' if hatched else 'interval'}"
+        handles.append(Patch(**look(style.colour(source), hatched=hatched), label=name))
     return handles
 
 

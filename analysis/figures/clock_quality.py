@@ -42,14 +42,8 @@ def errors_over_time(axes: Axes, clocks: Sequence[Quality], node_id: str) -> Non
     for clock in sorted(own, key=lambda clock: -(clock.width_us.median or 0.0)):  # the widest claim lies at the back
         trace, colour = clock.trace, style.colour(clock.source)
         claimed = trace.bounded
-        axes.fill_between(
-            trace.at_s[claimed],
-            -trace.above_us[claimed],
-            trace.below_us[claimed],
-            color=colour,
-            alpha=CLAIMED_ALPHA,
-            linewidth=0,
-        )
+        ends = (-trace.above_us[claimed], trace.below_us[claimed])
+        axes.fill_between(trace.at_s[claimed], *ends, color=colour, alpha=CLAIMED_ALPHA, linewidth=0)
         axes.fill_between(trace.at_s, trace.low_us, trace.high_us, color=colour, alpha=0.5, linewidth=0)
         axes.plot(trace.at_s, (trace.low_us + trace.high_us) / 2, color=colour, linewidth=0.7)
     axes.axhline(0, color="black", linewidth=0.5)
@@ -202,15 +196,10 @@ def _room(coverages: Sequence[Coverage]) -> tuple[float, float]:
 
 def _handles(clocks: Sequence[Quality], markers: dict[str, str]) -> list[Any]:
     sources = list(dict.fromkeys(clock.source for clock in clocks if clock.kind != POINT_CLOCK))
-    lines: list[Any] = [Line2D([], [], color=style.colour(source), label=style.label(source)) for source in sources]
-    nodes = [
-        Line2D([], [], color="#444444", marker=marker, markersize=3, linestyle="none", label=node)
-        for node, marker in markers.items()
-    ]
-    claimed = Patch(facecolor="#444444", alpha=CLAIMED_ALPHA, label="claimed")
-    bands = (
-        [Patch(facecolor="#444444", alpha=BAND_ALPHA, label="from contained (solid) to not missed (dotted)")]
-        if any(clock.relative and clock.coverage.undecided.numerator for clock in clocks)
-        else []
-    )
-    return [*lines, claimed, *bands, *nodes]
+    handles: list[Any] = [Line2D([], [], color=style.colour(source), label=style.label(source)) for source in sources]
+    handles.append(Patch(facecolor="#444444", alpha=CLAIMED_ALPHA, label="claimed"))
+    if any(clock.relative and clock.coverage.undecided.numerator for clock in clocks):
+        band = "from contained (solid) to not missed (dotted)"
+        handles.append(Patch(facecolor="#444444", alpha=BAND_ALPHA, label=band))
+    looks: dict[str, Any] = {"color": "#444444", "markersize": 3, "linestyle": "none"}
+    return [*handles, *(Line2D([], [], marker=marker, label=node, **looks) for node, marker in markers.items())]

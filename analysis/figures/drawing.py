@@ -6,7 +6,8 @@ Drawing is half of the time a short run takes to analyse. Which of them draws a 
 from __future__ import annotations
 
 import multiprocessing
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.errors import AnalysisError
 from analysis.figures import style
@@ -14,39 +15,27 @@ from analysis.second_process import Beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
-    from types import TracebackType
 
     from matplotlib.figure import Figure
 
-_Drawn = tuple[list["Path"], str]  # the files of a figure, or why there are none
+_Drawn = tuple[list[Path], str]  # the files of a figure, or why there are none
 
 
-class Drawing:
+class Drawing(Beside[dict[str, _Drawn]]):
     """Figures being drawn into ``directory``; ``finish`` helps and waits until all are, leaving the block does not."""
 
     def __init__(self, drawings: Mapping[str, Callable[[], Figure]], directory: Path) -> None:
         self._drawings = dict(drawings)
         self._directory = directory
         self._turn = multiprocessing.Value("i", 0)
-        self._helper = Beside("the figures", self._draw)
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End the drawing, if it still goes on."""
-        self._helper.__exit__(kind, error, trace)
+        super().__init__("the figures", self._draw)
 
     def finish(self) -> tuple[list[Path], list[str]]:
         """Draw what is left; return the paths of all files in the figures' order, and why those that failed did."""
         drawn = self._draw()
         missing = ""
         try:
-            drawn |= self._helper.result()
+            drawn |= self.result()
         except AnalysisError as error:
             missing = str(error)
         paths: list[Path] = []

@@ -17,8 +17,8 @@ from analysis.reference import even_instants
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
+    from analysis.arrays import Floats, Ints
     from analysis.reference import Reference
     from analysis.reference.envelope import Envelope
 
@@ -40,8 +40,7 @@ def width_over_time(axes: Axes, reference: Reference, pair: tuple[str, str]) -> 
     Beside the pair's name stands in which share of the probed time it is known.
     """
     envelope = reference.envelopes[pair]
-    shares = {(known.first, known.second): known.known_share for known in reference.pairs}
-    share = shares.get(pair)
+    share = {(known.first, known.second): known.known_share for known in reference.pairs}.get(pair)
     note = "" if share is None else f", known in {PERCENT * share:.1f} % of the time"
     axes.set_title(f"{pair[0]} and {pair[1]}{note}", loc="left")
     at, half = known_half_widths(envelope)
@@ -55,9 +54,8 @@ def width_over_time(axes: Axes, reference: Reference, pair: tuple[str, str]) -> 
         places = np.unique(bins[inside])
         parts = [half[inside & (bins == place)] for place in places]
         when = [float((at[inside & (bins == place)] - start).mean()) / _SECOND_NS for place in places]
-        axes.fill_between(
-            when, [part.min() for part in parts], [part.max() for part in parts], color=_BAND, linewidth=0
-        )
+        ends = [part.min() for part in parts], [part.max() for part in parts]
+        axes.fill_between(when, *ends, color=_BAND, linewidth=0)
         axes.plot(when, [float(np.median(part)) for part in parts], color=_INK, linewidth=0.8)
     for end, begin in zip(envelope.ends[:-1].tolist(), envelope.begins[1:].tolist(), strict=True):
         edges = (end - start) / _SECOND_NS, (begin - start) / _SECOND_NS
@@ -66,7 +64,7 @@ def width_over_time(axes: Axes, reference: Reference, pair: tuple[str, str]) -> 
     axes.set_ylabel("half-width (µs)")
 
 
-def known_half_widths(envelope: Envelope) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def known_half_widths(envelope: Envelope) -> tuple[Ints, Floats]:
     """Return the instants, evenly over a pair's segments, at which theta is known, and its half-widths there in µs."""
     at = even_instants(envelope, _INSTANTS)
     theta = envelope.theta(at)
@@ -109,15 +107,10 @@ def draw(reference: Reference) -> Figure:
         panels[-1].set_xlabel("time since the pair's first probes (s)")
         widths(figure.add_subplot(grid[:, 1]), reference)
         if len(shown) > len(widest):
-            panels[0].set_title(
-                f"{panels[0].get_title(loc='left')} (the widest {len(widest)} of {len(shown)} pairs)", loc="left"
-            )
-        legend(
-            figure,
-            [
-                Line2D([], [], color=_INK, linewidth=0.8, label="median"),
-                Patch(facecolor=_BAND, label="least to most"),
-                Patch(facecolor=_NOBODYS, edgecolor="#888888", hatch="////", label="around a step: not known"),
-            ],
-        )
+            some = f" (the widest {len(widest)} of {len(shown)} pairs)"
+            panels[0].set_title(panels[0].get_title(loc="left") + some, loc="left")
+        line = Line2D([], [], color=_INK, linewidth=0.8, label="median")
+        band = Patch(facecolor=_BAND, label="least to most")
+        unknown = Patch(facecolor=_NOBODYS, edgecolor="#888888", hatch="////", label="around a step: not known")
+        legend(figure, [line, band, unknown])
     return figure

@@ -51,9 +51,8 @@ def draw(axes: Axes, rows: Sequence[Row], what: str, nothing: str) -> None:
             if share > NARROW:
                 ink = "white" if shade == BLACK or (shade == FULL and not hatch) else "black"
                 box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5} if hatch else None
-                axes.text(
-                    left + share / 2, place, f"{number:,}", ha="center", va="center", fontsize=7, color=ink, bbox=box
-                )
+                middle, text = left + share / 2, f"{number:,}"
+                axes.text(middle, place, text, ha="center", va="center", fontsize=7, color=ink, bbox=box)
             left += share
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)

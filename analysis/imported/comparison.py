@@ -18,6 +18,8 @@ from analysis.clocks import offset_levels
 from node_agent.contract import records
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from analysis.run.load import Run
 
 MIXED: Final = "mixes a corrected clock (worker) with an uncorrected one (coordinator): says nothing about causality"
@@ -90,6 +92,60 @@ class PublishedComparison:
         }
 
 
+def _span(least: float | None, most: float | None, form: str, unit: str = "") -> str:
+    return "none" if least is None or most is None else f"{least:{form}} … {most:{form}}{unit}"
+
+
+def _lead(worker: WorkerComparison) -> str:
+    ends_ns = (worker.payload_lead_min_ns, worker.payload_lead_max_ns)
+    least_us, most_us = (None if ns is None else ns / 1000 for ns in ends_ns)
+    return _span(least_us, most_us, ".0f", " us")
+
+
+def _difference(worker: WorkerComparison) -> str:
+    mean_ms = worker.mean_abs_difference_ms
+    return "not evaluable" if mean_ms is None else f"{mean_ms:.2f} ms"
+
+
+def _share(worker: WorkerComparison) -> str:
+    counts = f"({worker.within_uncertainty:,} of {worker.differences:,})"
+    return "not evaluable" if worker.within_share is None else f"{100 * worker.within_share:.2f} % {counts}"
+
+
+FIGURES: Final[tuple[tuple[str, Callable[[WorkerComparison], str], str], ...]] = (
+    ("events received", lambda w: f"{w.received:,} of {w.sent:,}", "of those sent"),
+    ("system clock: receive before send", lambda w: w.system.text, LIKE_WITH_LIKE),
+    ('"ChronoTick violations" as published', lambda w: w.chronotick_against_uncorrected.text, f"**{MIXED}**"),
+    (
+        "ChronoTick offset in those events",
+        lambda w: _span(w.violating_offset_min_ms, w.violating_offset_max_ms, ".3f"),
+        "ms, smallest … largest",
+    ),
+    (
+        "of those, offset held at a clamp",
+        lambda w: f"{w.violating_at_clamp:,}",
+        "the offset is on such a limit, or within 2 us of it",
+    ),
+    ("ChronoTick receive before ChronoTick send", lambda w: w.chronotick.text, "like with like"),
+    ("NTP receive before NTP send", lambda w: w.ntp.text, LIKE_WITH_LIKE),
+    (
+        "mean \\|ChronoTick offset minus NTP offset\\|",
+        _difference,
+        "two sources of one clock differ; which of them is right is not evaluable without a reference",
+    ),
+    ("events with that difference within ± ct_uncertainty", _share, "± 1 · ct_uncertainty_ms, as published"),
+    (
+        "payload's send stamp before the logged one",
+        _lead,
+        "smallest … largest; the comparisons above use the logged one, as published",
+    ),
+)
+NOTE: Final = (
+    "Rows are matched by `event_id`; instants are compared as they are stored, in integer nanoseconds. NTP is taken as "
+    "a point: the older format states no bound that could be defended, and how its offset was computed is not in it."
+)
+
+
 def compare(run: Run) -> PublishedComparison:
     """Return the published comparison of a run; every event of a worker is matched by ``event_id``."""
     sends = run.coordinator.drop_duplicates("event_id")
@@ -110,47 +166,9 @@ def comparison_lines(run: Run) -> list[str]:
         "| figure | " + " | ".join(worker.node_id for worker in workers) + " | what it is |",
         "|---|" + "---|" * (len(workers) + 1),
     ]
-    for name, meaning, cells in (
-        ("events received", "of those sent", [f"{w.received:,} of {w.sent:,}" for w in workers]),
-        ("system clock: receive before send", LIKE_WITH_LIKE, [w.system.text for w in workers]),
-        (
-            '"ChronoTick violations" as published',
-            f"**{MIXED}**",
-            [w.chronotick_against_uncorrected.text for w in workers],
-        ),
-        ("ChronoTick offset in those events", "ms, smallest … largest", [_range(w) for w in workers]),
-        (
-            "of those, offset held at a clamp",
-            "the offset is on such a limit, or within 2 us of it",
-            [f"{w.violating_at_clamp:,}" for w in workers],
-        ),
-        ("ChronoTick receive before ChronoTick send", "like with like", [w.chronotick.text for w in workers]),
-        ("NTP receive before NTP send", LIKE_WITH_LIKE, [w.ntp.text for w in workers]),
-        (
-            "mean \\|ChronoTick offset minus NTP offset\\|",
-            "two sources of one clock differ; which of them is right is not evaluable without a reference",
-            [_ms(w.mean_abs_difference_ms) for w in workers],
-        ),
-        (
-            "events with that difference within ± ct_uncertainty",
-            "± 1 · ct_uncertainty_ms, as published",
-            [_share(w) for w in workers],
-        ),
-        (
-            "payload's send stamp before the logged one",
-            "smallest … largest; the comparisons above use the logged one, as published",
-            [_lead(w) for w in workers],
-        ),
-    ):
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {meaning} |")
-    lines += [
-        "",
-        (
-            "Rows are matched by `event_id`; instants are compared as they are stored, in integer nanoseconds. NTP is "
-            "taken as a point: the older format states no bound that could be defended, and how its offset was "
-            "computed is not in it."
-        ),
-    ]
+    for name, cell, meaning in FIGURES:
+        lines.append(f"| {name} | " + " | ".join(cell(worker) for worker in workers) + f" | {meaning} |")
+    lines += ["", NOTE]
     unmatched = [f"{worker.node_id}: {worker.unmatched:,}" for worker in workers if worker.unmatched]
     if unmatched:
         lines += ["", f"Rows of events the coordinator's file does not have, left out above: {', '.join(unmatched)}."]
@@ -214,28 +232,7 @@ def _differences(rows: pd.DataFrame) -> tuple[list[float], int]:
     return [float(value) for value in apart], int((apart <= known["ct_uncertainty_ms"]).sum())
 
 
-def _lead(worker: WorkerComparison) -> str:
-    least, most = worker.payload_lead_min_ns, worker.payload_lead_max_ns
-    return "none" if least is None or most is None else f"{least / 1000:.0f} … {most / 1000:.0f} us"
-
-
 def _at_clamp(offsets: pd.Series[Any], all_offsets: pd.Series[Any]) -> int:
     """Count the offsets that lie on a limit the source is held at, or within 2 us of it."""
     limits = [clamp.limit for clamp in offset_levels.clamps(all_offsets.to_numpy(dtype=np.float64))]
     return sum(any(abs(abs(value) - limit) <= offset_levels.NEAR_MS for limit in limits) for value in offsets)
-
-
-def _range(worker: WorkerComparison) -> str:
-    low, high = worker.violating_offset_min_ms, worker.violating_offset_max_ms
-    return "none" if low is None or high is None else f"{low:.3f} … {high:.3f}"
-
-
-def _ms(value: float | None) -> str:
-    return "not evaluable" if value is None else f"{value:.2f} ms"
-
-
-def _share(worker: WorkerComparison) -> str:
-    share = worker.within_share
-    if share is None:
-        return "not evaluable"
-    return f"{100 * share:.2f} % ({worker.within_uncertainty:,} of {worker.differences:,})"

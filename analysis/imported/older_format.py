@@ -27,16 +27,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, UsageError
 from analysis.imported.comparison import comparison, comparison_lines
+from analysis.run.load import new_folder
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
 from node_agent.contract import plan, records
-from node_agent.contract.experiment_name import FORM, is_experiment_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ExperimentExists", "UnusableSource", "comparison", "comparison_lines", "import_published"]
+__all__ = ["UnusableSource", "comparison", "comparison_lines", "import_published"]
 
 FORMAT: Final = "data-streaming-evaluations CSV, 2025-10"
 IMPORTED_DIR: Final = "imported"
@@ -70,12 +70,6 @@ class UnusableSource(AnalysisError):  # noqa: N818 - it says what is the matter,
     exit_code = 2
 
 
-class ExperimentExists(AnalysisError):  # noqa: N818 - as above
-    """The experiment to import into exists already, or its name is none."""
-
-    exit_code = 2
-
-
 @dataclass(frozen=True)
 class _Table:
     """One older file as read: every cell is text, an absent one is empty."""
@@ -96,13 +90,9 @@ class _Table:
 def import_published(source: Path, experiment: str, results_dir: Path) -> Path:
     """Make ``results_dir/experiment`` of the published files in ``source`` and return its path.
 
-    The folder appears whole or not at all. Raises UnusableSource or ExperimentExists (exit code 2), in one line each.
+    The folder appears whole or not at all. Raises UnusableSource or UsageError (exit code 2), in one line each.
     """
-    if not is_experiment_name(experiment):
-        raise ExperimentExists(f"experiment name: expected {FORM}, got {experiment!r}")
-    target = results_dir / experiment
-    if target.exists() or target.is_symlink():
-        raise ExperimentExists(f"experiment {experiment}: expected a new name, got one that has {target}")
+    target = new_folder(results_dir, experiment)
     files = _find(source)
     coordinator = _read(files.pop(COORDINATOR_ID), plan.COORDINATOR)
     workers = {node_id: _read(file, plan.WORKER, node_id) for node_id, file in files.items()}
@@ -123,7 +113,7 @@ def import_published(source: Path, experiment: str, results_dir: Path) -> Path:
         try:
             staging.rename(target)
         except OSError as error:  # somebody else made it meanwhile; what they have stays
-            raise ExperimentExists(f"experiment {experiment}: expected a new name, got: {error}") from error
+            raise UsageError(f"experiment {experiment}: expected a new name, got: {error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)  # gone already if it became the target
     return target
@@ -137,31 +127,29 @@ def _find(source: Path) -> dict[str, Path]:
     _refuse_run_folder(source)
     coordinator = source / records.COORDINATOR_FILE
     if not coordinator.is_file():
-        raise UnusableSource(
-            f"{source}: expected {records.COORDINATOR_FILE}, found no such file but {_content(source)}; {FORMATS}"
-        )
-    found = {COORDINATOR_ID: coordinator}
+        got = f"found no such file but {_content(source)}"
+        raise UnusableSource(f"{source}: expected {records.COORDINATOR_FILE}, {got}; {FORMATS}")
+    files = {COORDINATOR_ID: coordinator}
     for file in sorted(source.iterdir()):
         match = _WORKER_FILE.fullmatch(file.name)
         if match and file.is_file():
             if not plan.NODE_ID_PATTERN.fullmatch(match[1]) or match[1] == COORDINATOR_ID:
                 raise UnusableSource(f"{file}: expected worker_<node id>.csv, got the node id {match[1]!r}")
-            found[match[1]] = file
-    if len(found) == 1:
-        raise UnusableSource(
-            f"{source}: expected at least one worker_*.csv, found none but {_content(source)}; {FORMATS}"
-        )
-    return found
+            files[match[1]] = file
+    if len(files) == 1:
+        got = f"found none but {_content(source)}"
+        raise UnusableSource(f"{source}: expected at least one worker_*.csv, {got}; {FORMATS}")
+    return files
 
 
 def _refuse_run_folder(source: Path) -> None:
     """Raise UnusableSource for a folder that needs no import, or that is one node's part of such a folder."""
     if (source / records.MANIFEST_FILE).is_file():
-        told = "analyse it as it is (invoke analyze --experiment)"
-        raise UnusableSource(f"{source}: expected a folder to import, got a run folder of this harness; {told}")
+        advice = "analyse it as it is (invoke analyze --experiment)"
+        raise UnusableSource(f"{source}: expected a folder to import, got a run folder of this harness; {advice}")
     if (source / records.EVENTS_FILE).is_file():
-        told = "fab collect makes a run folder of them"
-        raise UnusableSource(f"{source}: expected a folder to import, got one node's own files; {told}; {FORMATS}")
+        advice = "fab collect makes a run folder of them"
+        raise UnusableSource(f"{source}: expected a folder to import, got one node's own files; {advice}; {FORMATS}")
 
 
 def _content(source: Path) -> str:
@@ -206,9 +194,8 @@ def _check_readings(table: _Table) -> None:
                 raise UnusableSource(f"{table.file}: expected {column}, got {near[0]}; rename it")
         if others and instant not in table.columns:
             got = f"none; add it, or leave the columns {prefix}_... out"
-            raise UnusableSource(
-                f"{table.file}: expected {instant} beside {others[0]} (a reading has an instant), got {got}"
-            )
+            wanted = f"{instant} beside {others[0]} (a reading has an instant)"
+            raise UnusableSource(f"{table.file}: expected {wanted}, got {got}")
 
 
 def _check_columns(file: Path, role: str, columns: tuple[str, ...]) -> None:
@@ -221,18 +208,15 @@ def _check_columns(file: Path, role: str, columns: tuple[str, ...]) -> None:
             hint = _hint(column, columns)
             raise UnusableSource(f"{file}: expected the older format's column {column!r}, got {got}{hint}; {FORMATS}")
     if any(column.endswith("_status") for column in columns):
-        raise UnusableSource(
-            f"{file}: expected the older format, got this version's columns; analyse its run folder as it is"
-        )
+        advice = "analyse its run folder as it is"
+        raise UnusableSource(f"{file}: expected the older format, got this version's columns; {advice}")
 
 
 def _hint(column: str, columns: Sequence[str]) -> str:
     """Return what may be the matter with a first line that lacks a column; "" where nothing comes to mind."""
-    separator = next(
-        (word for mark, word in _OTHER_SEPARATORS.items() if len(columns) == 1 and mark in columns[0]), None
-    )
-    if separator is not None:
-        return f" ({separator} between columns instead of commas?)"
+    for mark, separator in _OTHER_SEPARATORS.items():
+        if len(columns) == 1 and mark in columns[0]:
+            return f" ({separator} between columns instead of commas?)"
     plain = {name.strip().lower(): name for name in columns}
     near = difflib.get_close_matches(column, plain, 1, 0.8)
     return f" (rename {plain[near[0]]!r}?)" if near else ""
@@ -271,9 +255,6 @@ def _readable(column: str, cell: str) -> bool:
         return False
 
 
-# --- from the older columns to ours ---------------------------------------------------------------------------------
-
-
 def _worker_rows(table: _Table) -> tuple[tuple[str, ...], list[dict[str, str]]]:
     delays = sorted(float(match[1]) for column in table.columns if (match := _DELAY_COLUMN.fullmatch(column)))
     kept = (*_NEEDED[plan.WORKER], *(records.delay_column(delay) for delay in delays))
@@ -307,9 +288,6 @@ def _reading(prefix: str, row: Mapping[str, str], *, configured: bool) -> dict[s
         if all(interval.values()):
             cells |= interval | {f"{prefix}_kind": records.PROBABILISTIC}
     return cells
-
-
-# --- the run folder -------------------------------------------------------------------------------------------------
 
 
 def _copy(source: Path, tables: Sequence[Path], staging: Path) -> dict[str, str]:
@@ -368,11 +346,10 @@ def _imported(
         "which code measured",
         "the run's identity: run_id is made of the files' checksums",
     ]
-    for source_name, prefix in records.COLUMN_PREFIX.items():
-        without = [
-            table.file.name for table in (coordinator, *workers.values()) if not table.has(f"{prefix}_timestamp_ns")
-        ]
-        missing += [f"{source_name} readings in {file}" for file in without]
+    tables = (coordinator, *workers.values())
+    for name, prefix in records.COLUMN_PREFIX.items():
+        without = (table.file.name for table in tables if not table.has(f"{prefix}_timestamp_ns"))
+        missing += [f"{name} readings in {file}" for file in without]
     return {"source": _place(source), "sha256": dict(digests), "format": FORMAT, "missing": missing}
 
 

@@ -17,15 +17,12 @@ from analysis.run import verdicts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools
     from analysis.questions.decisions import Decisions, Key
     from analysis.stats.counts import Counts, Outcomes
     from analysis.stats.rates import Rate, Spread
 
-    Metric = Callable[
-        [Outcomes], tuple[NDArray[np.bool_], NDArray[np.bool_]]
-    ]  # outcomes that are hits, and among which
+    Metric = Callable[[Outcomes], tuple[Bools, Bools]]  # outcomes that are hits, and among which
 
 KNOWS_NOTHING: Final = "this judge knows nothing of these events"
 
@@ -125,7 +122,6 @@ class Answers:
     answers: tuple[Answer, ...]
 
     def __iter__(self) -> Iterator[Answer]:
-        """Iterate over the answers in order."""
         return iter(self.answers)
 
     @property
@@ -174,13 +170,13 @@ def rate(counts: Counts, metric: Metric, *, latent: bool = True, interval: bool 
     return counts.rate(hits, of, latent=latent) if interval else counts.count(hits, of)
 
 
-def evaluable(outcomes: Outcomes) -> NDArray[np.bool_]:
+def evaluable(outcomes: Outcomes) -> Bools:
     """Tell which outcomes have a label."""
-    labelled: NDArray[np.bool_] = outcomes.label != verdicts.NOT_EVALUABLE
+    labelled: Bools = outcomes.label != verdicts.NOT_EVALUABLE
     return labelled
 
 
-def decided(outcomes: Outcomes) -> NDArray[np.bool_]:
+def decided(outcomes: Outcomes) -> Bools:
     """Tell which outcomes say before or after."""
     return verdicts.decided(outcomes.label)
 
@@ -190,7 +186,7 @@ def share_of(*labels: int) -> Metric:
     return lambda outcomes: (np.isin(outcomes.label, labels), evaluable(outcomes))
 
 
-def read(outcomes: Outcomes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def read(outcomes: Outcomes) -> tuple[Bools, Bools]:
     """Return the metric of what is evaluable among what was received."""
     return evaluable(outcomes), outcomes.received
 
@@ -198,7 +194,7 @@ def read(outcomes: Outcomes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 def wrongly_decided(truth: str) -> Metric:
     """Return the metric of what contradicts a truth, among what is decided and the truth knows of."""
 
-    def metric(outcomes: Outcomes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def metric(outcomes: Outcomes) -> tuple[Bools, Bools]:
         true = outcomes.by_truth[truth]
         return verdicts.wrong(outcomes.label, true), decided(outcomes) & (true != verdicts.NOT_EVALUABLE)
 

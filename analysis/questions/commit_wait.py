@@ -31,18 +31,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from analysis.arrays import Bools, Floats, Labels
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
     from analysis.run.event_rows import Instants
     from analysis.run.readings import Readings, Table
     from analysis.stats.counts import Counts, Outcomes
-    from analysis.stats.rates import Rate
 
-    Growth = NDArray[np.float64] | None  # how much wider a node's claim became, in ns; None: it never measured again
+    Growth = Floats | None  # how much wider a node's claim became, in ns; None: it never measured again
 
 QUESTION: Final = "commit_wait"
 STATISTICS_FILE: Final = "commit_wait_stats.json"
 ABSOLUTE: Final = "which window it was is absolute, and the reference knows lags only"
+RATES: Final = (
+    "ambiguous_at_first", "certain_after", "proved_after", "violated_after", "receive_interval_contains_truth"
+)  # fmt: skip
 CERTAIN: Final = "certain_is_right"  # ground truths: whether what became certain is right,
 CONTAINED: Final = "contains_truth"  # and whether the re-measured receive interval has the true time in it
 
@@ -68,12 +71,11 @@ class CommitWait(Answers):
             question, delay_s = asked(answer)
             sources.setdefault(answer.source, {}).setdefault(question, {})[f"{delay_s:g}s"] = _as_dict(answer)
         for width in self.widths:
+            spreads = ("uncertainty_ms", "half_width_ms", "read_half_width_ms")
             sources.setdefault(width.source, {}).setdefault("uncertainty", {})[f"{width.delay_s:g}s"] = {
                 "available": rates.rate(width.available, width.due).as_dict(),
                 "unavailable": width.reasons,
-                "uncertainty_ms": width.uncertainty_ms.as_dict(),
-                "half_width_ms": width.half_width_ms.as_dict(),
-                "read_half_width_ms": width.read_half_width_ms.as_dict(),
+                **{name: getattr(width, name).as_dict() for name in spreads},
                 "claim": width.claim,
                 "lateness_ms": width.late_ms.as_dict(),
             }
@@ -87,14 +89,14 @@ def compute(
     remeasured: Remeasured | None = None,
 ) -> CommitWait:
     """Judge causality and windows again with every re-measured uncertainty, beside the judges (None: all there are)."""
-    found = judges.of(table) if known is None else known
+    judging = judges.of(table) if known is None else known
     measured = Remeasured(table) if remeasured is None else remeasured
     widths = [width for source in table.sources for width in measured.widths(source)]
-    probed = next((judge for judge in found if isinstance(judge, judges.Probed)), None)
+    probed = next((judge for judge in judging if isinstance(judge, judges.Probed)), None)
     waits = held_events.judge(table.run, probed, measured.looks)
     worker = table.run.manifest.config.get("worker") or {}
     planned = (worker.get("timing") or {}).get("commit_wait_share")
-    answered = answer(count(table, found, measured, window_sizes_ms), found)
+    answered = answer(count(table, judging, measured, window_sizes_ms), judging)
     return CommitWait(answered, tuple(widths), waits, None if planned is None else float(planned))
 
 
@@ -118,10 +120,8 @@ def decide(
 
     What they are due for is what was ambiguous at first; labels are those of what was re-measured of it.
     """
-    flights = {
-        worker: {judge.name: judge.flights(worker).order for judge in known if not judge.reason}
-        for worker in table.present
-    }
+    telling = [judge for judge in known if not judge.reason]
+    flights = {worker: {judge.name: judge.flights(worker).order for judge in telling} for worker in table.present}
     for source in table.sources:
         factor = held_events.half_width_per_uncertainty(table.run, source)
         if factor is None:
@@ -148,14 +148,14 @@ class _True:
 
     instants: Instants | None
     root: utc.RootDistance
-    about_the_server: NDArray[np.bool_]
+    about_the_server: Bools
 
     @classmethod
     def of(cls, table: Table, worker: str, source: str) -> _True:
-        root, strange = utc.of(table, worker, source), scopes.about_the_server(table, worker, source)
-        return cls(table.truth(worker), root, strange)
+        root, about_server = utc.of(table, worker, source), scopes.about_the_server(table, worker, source)
+        return cls(table.truth(worker), root, about_server)
 
-    def contained(self, readings: Readings, judged: NDArray[np.bool_]) -> NDArray[np.int8]:
+    def contained(self, readings: Readings, judged: Bools) -> Labels:
         """Label which intervals contain the true time (SAME), and which do not, where that can be told.
 
         Of readings of a server's time with its root distance added; not of those that are about the server's own clock.
@@ -175,7 +175,7 @@ def _flight(
     worker: str,
     grown: Mapping[str, Growth],
     true: _True,
-    by_judge: Mapping[str, NDArray[np.int8]],
+    by_judge: Mapping[str, Labels],
 ) -> Decisions:
     """Judge one worker's flights again."""
     send, receive = table.sends(worker, source), table.readings(worker, source)
@@ -225,7 +225,7 @@ def _window(first: Readings, delay: float, grown: Growth, true: _True, width_ms:
     )
 
 
-def _kept(labels: NDArray[Any], judged: NDArray[np.bool_]) -> NDArray[np.int8]:
+def _kept(labels: NDArray[Any], judged: Bools) -> Labels:
     return np.where(judged, labels, verdicts.NOT_EVALUABLE).astype(np.int8)
 
 
@@ -240,7 +240,7 @@ def asked(answer: Answer) -> tuple[str, float]:
     return question, float(delay.removesuffix("s"))
 
 
-def _at_first(outcomes: Outcomes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _at_first(outcomes: Outcomes) -> tuple[Bools, Bools]:
     return outcomes.due, outcomes.received
 
 
@@ -252,29 +252,28 @@ def _certainly(label: int) -> answers.Metric:
     )
 
 
-def _contains(outcomes: Outcomes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _contains(outcomes: Outcomes) -> tuple[Bools, Bools]:
     inside = outcomes.by_truth[CONTAINED]
     return inside == SAME, inside != verdicts.NOT_EVALUABLE
 
 
 def _answer(key: Key, counts: Counts, known: Sequence[Judge]) -> Answer:
-    found = {
+    shares = {
         "ambiguous_at_first": answers.rate(counts, _at_first),
         "certain_after": answers.rate(counts, answers.share_of(verdicts.BEFORE, verdicts.AFTER)),
     }
     if not counts.tallies.get("untold") and not counts.tallies.get("truthless"):
-        found["proved_after"] = answers.rate(counts, _certainly(SAME))
-        found["violated_after"] = answers.rate(counts, _certainly(DIFFER))
+        shares["proved_after"] = answers.rate(counts, _certainly(SAME))
+        shares["violated_after"] = answers.rate(counts, _certainly(DIFFER))
     contained = answers.rate(counts, _contains)
     if contained.denominator:
-        found["receive_interval_contains_truth"] = contained
+        shares["receive_interval_contains_truth"] = contained
     if key[3].startswith(CAUSALITY):
         judged = tuple(answers.judged(counts, judge.name, judge.reason) for judge in known)
     else:
-        judged = tuple(
-            Judgement(judge.name, judge.reason or ABSOLUTE) for judge in known if judge.name == judges.REFERENCE
-        )
-    return Answer(*key, counts=counts.summary, rates=found, judgements=judged)
+        probed = [judge for judge in known if judge.name == judges.REFERENCE]
+        judged = tuple(Judgement(judge.name, judge.reason or ABSOLUTE) for judge in probed)
+    return Answer(*key, counts=counts.summary, rates=shares, judgements=judged)
 
 
 def ambiguous(answer: Answer) -> int:
@@ -288,16 +287,8 @@ def not_remeasured(answer: Answer) -> int:
 
 
 def _as_dict(answer: Answer) -> dict[str, Any]:
-    def optional(name: str) -> dict[str, Any] | None:
-        rate: Rate | None = answer.rates.get(name)
-        return None if rate is None else rate.as_dict()
-
-    return {
-        "ambiguous_at_first": answer.rates["ambiguous_at_first"].as_dict(),
-        "certain_after": answer.rates["certain_after"].as_dict(),
-        "proved_after": optional("proved_after"),
-        "violated_after": optional("violated_after"),
-        "receive_interval_contains_truth": optional("receive_interval_contains_truth"),
+    rates_of = {name: answer.rates[name].as_dict() if name in answer.rates else None for name in RATES}
+    return rates_of | {
         "not_remeasured": not_remeasured(answer),
         "against": {judgement.judge: judgement.as_dict() for judgement in answer.judgements},
     }

@@ -156,9 +156,7 @@ class Coordination:
         result: dict[str, Any] = {"tasks": list(self.common_tasks), "decisions": total.decisions if total else None}
         for name, questions in (("rounds_only", []), ("own", [own]), ("with_what_it_rests_on", fed)):
             known = total if not any(question.reason for question in questions) else None
-            polled, polled_bytes = (
-                sum(getattr(polling_of, unit) for polling_of in questions) for unit in ("messages", "bytes")
-            )
+            polled, polled_bytes = (sum(getattr(by, unit) for by in questions) for unit in ("messages", "bytes"))
             result[name] = {
                 "messages_at_least": polled + known.messages_at_least if known else None,
                 "messages_at_most": polled + known.messages_at_most if known else None,
@@ -217,13 +215,13 @@ class Coordination:
 
     def reductions(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Return the reductions of every bounded clock against NTP, by source and by what is compared."""
-        found: dict[str, dict[str, dict[str, Any]]] = {}
+        by_source: dict[str, dict[str, dict[str, Any]]] = {}
         for source in dict.fromkeys(cost.source for cost in self.costs if cost.clock == INTERVAL):
             others = [POINT] if source == "ntp" else [POINT, INTERVAL]
-            found[source] = {
+            by_source[source] = {
                 f"{INTERVAL}_vs_ntp_{other}": self.reduction(source, INTERVAL, ("ntp", other)) for other in others
             }
-        return found
+        return by_source
 
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{tasks: {task: {source: {clock: …}}}, reductions: {source: {clock_vs_ntp_clock: …}}}``."""

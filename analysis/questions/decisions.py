@@ -17,8 +17,7 @@ from analysis.stats.counts import Counts, FirstServed, Outcomes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Ints, Labels
     from analysis.stats.dependence import Latent
 
 ALL: Final = "all"
@@ -40,15 +39,15 @@ class Decisions:
     source: str
     clock: str
     subject: str
-    labels: NDArray[np.int8]
-    received: NDArray[np.bool_]
-    due: NDArray[np.bool_]
+    labels: Labels
+    received: Bools
+    due: Bools
     samples: tuple[FirstServed, ...]
     latents: tuple[Latent, ...] = ()
-    by_ground_truth: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
+    by_ground_truth: Mapping[str, Labels] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
-    messages: NDArray[np.int64] | None = None
-    values: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    messages: Ints | None = None
+    values: Mapping[str, Ints] = field(default_factory=dict)
     tallies: Mapping[str, int] = field(default_factory=dict)
 
     @property

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from analysis.arrays import Bools, Floats, Ints, Texts
     from analysis.questions.judges import Probed
 
 
@@ -49,13 +50,13 @@ class _Held:
     ``samples`` and ``greatest_samples`` name the samples that the timestamps beside them were taken from.
     """
 
-    begun_raw: NDArray[np.int64]
-    event_ids: NDArray[np.int64]
-    assigned: NDArray[np.int64]
-    samples: NDArray[np.object_]
-    released_raw: NDArray[np.int64]
-    greatest: NDArray[np.int64]  # of the timestamps released until then
-    greatest_samples: NDArray[np.object_]
+    begun_raw: Ints
+    event_ids: Ints
+    assigned: Ints
+    samples: Texts
+    released_raw: Ints
+    greatest: Ints  # of the timestamps released until then
+    greatest_samples: Texts
 
 
 def judge(rows: Mapping[str, pd.DataFrame], reference: Probed | None, source: str) -> Consistency:
@@ -70,16 +71,7 @@ def judge(rows: Mapping[str, pd.DataFrame], reference: Probed | None, source: st
         judged, before = earlier >= 0, np.maximum(earlier, 0)
         violated = judged & (second.assigned <= first.greatest[before])
         later_ns = (second.assigned - first.greatest[before]).astype(np.float64)
-        parts.append(
-            (
-                second.event_ids,
-                judged,
-                violated,
-                later_ns,
-                second.samples,
-                first.greatest_samples[before],
-            )
-        )
+        parts.append((second.event_ids, judged, violated, later_ns, second.samples, first.greatest_samples[before]))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     if not columns or not columns[1].any():
         return Consistency(source, "no wait provably began after a release on another node", None)
@@ -88,7 +80,7 @@ def judge(rows: Mapping[str, pd.DataFrame], reference: Probed | None, source: st
     return Consistency(source, "", rate(violated[order], later_ns[order], *(column[order] for column in samples)))
 
 
-def rate(hits: NDArray[np.bool_], margins_ns: NDArray[np.float64], *samples: NDArray[np.object_]) -> rates.Rate:
+def rate(hits: Bools, margins_ns: Floats, *samples: Texts) -> rates.Rate:
     """Return a rate of waits in order of time, each with the samples it rests on, and by how much it was no hit.
 
     Where no sample is named nobody knows what the waits share, and they are a mere count.
@@ -100,7 +92,7 @@ def rate(hits: NDArray[np.bool_], margins_ns: NDArray[np.float64], *samples: NDA
     return rates.rate_of(hits, judged, shared)
 
 
-def named(node_id: str, samples: pd.Series[Any]) -> NDArray[np.object_]:
+def named(node_id: str, samples: pd.Series[Any]) -> Texts:
     """Return sample ids that tell nodes apart; empty where there is none."""
     return np.array([f"{node_id}/{sample}" if sample else "" for sample in samples.fillna("")], dtype=object)
 
@@ -127,7 +119,7 @@ def _held(node_id: str, frame: pd.DataFrame, source: str) -> _Held | None:
     )
 
 
-def _released_before(reference: Probed, node: str, held: _Held, other: str, began: _Held) -> NDArray[np.int64]:
+def _released_before(reference: Probed, node: str, held: _Held, other: str, began: _Held) -> Ints:
     """Return, per wait of the other node, a release that provably came before it began, the last; -1 if there is none.
 
     A wait's start less what the lag is at least is the latest that counts on the first node's oscillator: looked for
@@ -147,5 +139,5 @@ def _released_before(reference: Probed, node: str, held: _Held, other: str, bega
     return proved
 
 
-def _exact(raw: NDArray[np.int64]) -> RawStamps:
+def _exact(raw: Ints) -> RawStamps:
     return RawStamps(raw, np.zeros(len(raw), dtype=np.int64), np.ones(len(raw), dtype=np.bool_))

@@ -26,8 +26,7 @@ from node_agent.contract.hold_rule import WAITING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Floats, Ints
     from analysis.questions import judges
     from analysis.run.load import Run
 
@@ -43,7 +42,7 @@ class Waits:
     source: str
     outcomes: dict[str, int]
     waited_ms: rates.Spread
-    ratios: NDArray[np.float64]
+    ratios: Floats
     violations: rates.Rate | None
     left_out: Mapping[str, int]
     consistency: external_consistency.Consistency
@@ -127,13 +126,11 @@ def _beside(run: Run, node_id: str, source: str, last: pd.DataFrame) -> pd.DataF
     """Add what the samples say of the looks of one source: the root distance (NA where unknown), and whose clock."""
     samples, prefix = run.samples.get(node_id), records.COLUMN_PREFIX.get(source, source)
     root = utc.of_waits(run.rows_by_node()[node_id], prefix, samples, source, last["sample_id"])
-    about = scopes.of_samples(samples, source, last["sample_id"]) | scopes.of_samples(
-        samples, source, last["first_sample_id"]
-    )
-    return last.assign(root_ns=pd.arrays.IntegerArray(root.ns, ~root.known), about_the_server=about)
+    about, about_first = (scopes.of_samples(samples, source, last[ids]) for ids in ("sample_id", "first_sample_id"))
+    return last.assign(root_ns=pd.arrays.IntegerArray(root.ns, ~root.known), about_the_server=about | about_first)
 
 
-def _nearest_pair(at: NDArray[np.int64], pairs: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _nearest_pair(at: Ints, pairs: pd.DataFrame) -> tuple[Ints, Ints]:
     """Return what the wall clock showed at the clock pair nearest to each raw instant, and how much later that is."""
     pairs = pairs.sort_values("raw_before_ns")
     before, wall, after = (pairs[name].to_numpy(dtype=np.int64) for name in records.CLOCK_PAIRS_COLUMNS)
@@ -154,10 +151,10 @@ def _of(run: Run, source: str, group: pd.DataFrame, consistency: external_consis
         ratios = done["delay_s"].to_numpy(dtype=np.float64) / (2 * np.where(bound_s > 0, bound_s, np.nan))
         ratios = np.sort(ratios[np.isfinite(ratios)])
     timed = done.dropna(subset=["true_ns", "assigned_ns"])
-    strange = timed["about_the_server"].to_numpy(dtype=np.bool_)
-    bare = timed["root_ns"].isna().to_numpy(dtype=np.bool_) & ~strange
-    reasons = {scopes.ABOUT_THE_SERVER: int(strange.sum()), utc.NO_ROOT_DISTANCE: int(bare.sum())}
-    known = timed[~strange & ~bare]
+    about_server = timed["about_the_server"].to_numpy(dtype=np.bool_)
+    bare = timed["root_ns"].isna().to_numpy(dtype=np.bool_) & ~about_server
+    reasons = {scopes.ABOUT_THE_SERVER: int(about_server.sum()), utc.NO_ROOT_DISTANCE: int(bare.sum())}
+    known = timed[~about_server & ~bare]
     violations = None
     if len(known):
         known = known.sort_values("event_id", kind="stable")

@@ -8,17 +8,16 @@ is not evaluable for that reason.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from analysis import reference
 from analysis.run import verdicts
+from analysis.run.verdicts import Lag
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Ints, Labels
     from analysis.reference import Reference
     from analysis.run.readings import Instants, RawStamps, Table
 
@@ -28,20 +27,6 @@ OSCILLATOR: Final = "own_oscillator"
 ORDER_OF_SENDING: Final = "order_of_sending"  # of causality: no packet arrives before it left
 
 NO_TRUTH: Final = "no truth was injected"
-
-
-@dataclass(frozen=True)
-class Lag:
-    """How much later one instant was than another, event by event, in ns; 0 where not ``known``."""
-
-    low: NDArray[np.int64]
-    high: NDArray[np.int64]
-    known: NDArray[np.bool_]
-
-    @property
-    def order(self) -> NDArray[np.int8]:
-        """Return whether the first instant was before the second, after it, or the lag may have either sign."""
-        return verdicts.order(self.low, self.high, self.known)
 
 
 class Judge(Protocol):
@@ -81,10 +66,11 @@ class Probed:
             self._flights[worker] = self.lag(table.coordinator_id, sent, worker, received)
         return self._flights[worker]
 
-    def lag(self, first: str, one: RawStamps, second: str, other: RawStamps) -> Lag:
+    def lag(self, first: str, first_stamps: RawStamps, second: str, second_stamps: RawStamps) -> Lag:
         """Return how much later raw stamps of one node are than those of another, one by one."""
-        lags = self._reference.lag(first, one.ns, second, other.ns, one.error_ns, other.error_ns)
-        known = lags.known & one.known & other.known
+        errors_ns = (first_stamps.error_ns, second_stamps.error_ns)
+        lags = self._reference.lag(first, first_stamps.ns, second, second_stamps.ns, *errors_ns)
+        known = lags.known & first_stamps.known & second_stamps.known
         return Lag(np.where(known, lags.low_ns, 0), np.where(known, lags.high_ns, 0), known)
 
 
@@ -116,16 +102,14 @@ class TrueTime:
         return Lag(lag, lag, known)
 
 
-def own_order(
-    stamps: RawStamps, first: NDArray[np.int64], second: NDArray[np.int64]
-) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+def own_order(stamps: RawStamps, first: Ints, second: Ints) -> tuple[Labels, Bools]:
     """Label the order of two receipts of one worker by its own raw oscillator, and say where it has both stamps.
 
     However fast or slow it is: as long as it runs forward, a later reading of it is a later instant.
     """
-    one, other = stamps.take(first), stamps.take(second)
-    lag, error = other.ns - one.ns, one.error_ns + other.error_ns
-    known = one.known & other.known
+    earlier, later = stamps.take(first), stamps.take(second)
+    lag, error = later.ns - earlier.ns, earlier.error_ns + later.error_ns
+    known = earlier.known & later.known
     return verdicts.order(lag - error, lag + error, known), known
 
 

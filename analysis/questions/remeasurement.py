@@ -18,8 +18,7 @@ from node_agent.contract import records
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Floats, Ints
     from analysis.run.readings import Readings, Table
 
 MS_NS: Final = 1_000_000
@@ -53,9 +52,9 @@ class _Rows:
     ``good_ms`` are the claims of the rows whose status is ok; ``statuses`` counts all rows.
     """
 
-    claimed_ms: NDArray[np.float64]
-    good_ms: NDArray[np.float64]
-    late_ns: NDArray[np.int64]
+    claimed_ms: Floats
+    good_ms: Floats
+    late_ns: Ints
     statuses: dict[str, int]
 
 
@@ -81,7 +80,7 @@ class Remeasured:
         present = self._table.present
         return sorted({delay for node, name, delay in self._groups if name == source and node in present})
 
-    def growth_ns(self, node_id: str, source: str, delay: float, factor: float) -> NDArray[np.float64] | None:
+    def growth_ns(self, node_id: str, source: str, delay: float, factor: float) -> Floats | None:
         """Return how much wider the claimed half-width is than at the event, in ns; negative where it is narrower.
 
         NaN where either claim is missing, None if the node never measured again. Only the change of the claim counts:
@@ -133,12 +132,7 @@ class Remeasured:
         return replace(claimed, read_half_width_ms=rates.spread(np.concatenate(half_widths_ms)))
 
     def _width(
-        self,
-        source: str,
-        delay: float,
-        statuses: Sequence[Mapping[str, int]],
-        claimed_ms: NDArray[np.float64],
-        late_ns: NDArray[np.int64],
+        self, source: str, delay: float, statuses: Sequence[Mapping[str, int]], claimed_ms: Floats, late_ns: Ints
     ) -> Width:
         counts: Counter[str] = Counter()
         for status in statuses:
@@ -156,13 +150,13 @@ class Remeasured:
             late_ms=rates.spread(late_ns, MS_NS),
         )
 
-    def _half_width(self, source: str, claimed: NDArray[np.float64]) -> rates.Spread:
+    def _half_width(self, source: str, claimed: Floats) -> rates.Spread:
         """Return the claims as half-widths; of none, where nobody says how many sigmas they are."""
         factor = held_events.half_width_per_uncertainty(self._table.run, source)
         return rates.spread(claimed[:0] if factor is None else factor * claimed)
 
 
-def again_as_wide(readings: Readings, growth_ns: NDArray[np.float64] | None) -> Readings:
+def again_as_wide(readings: Readings, growth_ns: Floats | None) -> Readings:
     """Return the readings as wide as the re-measured claim makes them; unmeasured ones lose their interval."""
     if growth_ns is None:
         return readings
@@ -176,13 +170,12 @@ def again_as_wide(readings: Readings, growth_ns: NDArray[np.float64] | None) -> 
     )
 
 
-def _groups(frame: pd.DataFrame, events: NDArray[np.int64]) -> Iterator[tuple[tuple[str, float], _Rows]]:
+def _groups(frame: pd.DataFrame, events: Ints) -> Iterator[tuple[tuple[str, float], _Rows]]:
     """Yield a commit_wait.csv's re-measurements by source and delay."""
-    complete = (
-        frame["event_id"].notna() & frame["delay_s"].notna()
-    )  # the last row of a file that was cut off may not say
+    # the last row of a file that was cut off may not say
+    complete = frame["event_id"].notna() & frame["delay_s"].notna()
     wanted = ((frame["kind"] == records.REMEASURE) & complete).to_numpy(dtype=np.bool_)
-    ids: NDArray[np.int64] = frame["event_id"].to_numpy(dtype=np.int64, na_value=0)
+    ids: Ints = frame["event_id"].to_numpy(dtype=np.int64, na_value=0)
     claimed_ms, delays = frame["uncertainty_ms"].to_numpy(), frame["delay_s"].to_numpy()
     late = frame["done_raw_ns"] - frame["due_raw_ns"]
     sources, names = pd.factorize(frame["source"])

@@ -16,8 +16,7 @@ from analysis.run import utc, verdicts
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Ints, Labels
     from analysis.run.readings import Readings, Table
     from analysis.stats.counts import Counts
 
@@ -35,19 +34,15 @@ class TrueWindows:
     ``utc.window_verdicts``), and whose root distance is ``bare``, not known.
     """
 
-    index: NDArray[np.int64]
-    known: NDArray[np.bool_]
-    right: NDArray[np.bool_]
-    wrong: NDArray[np.bool_]
-    bare: NDArray[np.bool_]
+    index: Ints
+    known: Bools
+    right: Bools
+    wrong: Bools
+    bare: Bools
 
 
 def of(
-    table: Table,
-    blocks: Sequence[Readings],
-    roots: Sequence[utc.RootDistance],
-    width: int,
-    received: NDArray[np.bool_],
+    table: Table, blocks: Sequence[Readings], roots: Sequence[utc.RootDistance], width: int, received: Bools
 ) -> TrueWindows | None:
     """Return the windows of true time, None where no truth was injected, or not at every worker."""
     true = [instants for worker in table.heard if (instants := table.truth(worker)) is not None]
@@ -64,9 +59,7 @@ def of(
     )
 
 
-def right_points(
-    true: TrueWindows | None, evaluable: NDArray[np.bool_], received: NDArray[np.bool_], index: NDArray[np.int64]
-) -> dict[str, NDArray[np.int8]]:
+def right_points(true: TrueWindows | None, evaluable: Bools, received: Bools, index: Ints) -> dict[str, Labels]:
     """Label events by whether every receiving worker's window is the one of true time: SAME, DIFFER, or UNKNOWN."""
     if true is None:
         return {}
@@ -74,9 +67,7 @@ def right_points(
     return {TRUE_WINDOWS: np.where(true.known, np.where(wrong, DIFFER, SAME), UNKNOWN).astype(np.int8)}
 
 
-def right_intervals(
-    true: TrueWindows | None, received: NDArray[np.bool_], certain: NDArray[np.bool_]
-) -> dict[str, NDArray[np.int8]]:
+def right_intervals(true: TrueWindows | None, received: Bools, certain: Bools) -> dict[str, Labels]:
     """Label events likewise by the windows that workers are certain of."""
     if true is None:
         return {}
@@ -86,9 +77,7 @@ def right_intervals(
     return {TRUE_WINDOWS: labels.astype(np.int8)}
 
 
-def count_points(
-    true: TrueWindows | None, evaluable: NDArray[np.bool_], received: NDArray[np.bool_], index: NDArray[np.int64]
-) -> dict[str, int]:
+def count_points(true: TrueWindows | None, evaluable: Bools, received: Bools, index: Ints) -> dict[str, int]:
     """Count the evaluable events whose true windows are known, and of them two kinds.
 
     Those whose true windows differ (agreement would be wrong there), and those whose true windows are equal while the
@@ -104,7 +93,7 @@ def count_points(
     }
 
 
-def count_certain(true: TrueWindows | None, received: NDArray[np.bool_], certain: NDArray[np.bool_]) -> dict[str, int]:
+def count_certain(true: TrueWindows | None, received: Bools, certain: Bools) -> dict[str, int]:
     """Count the events that a worker was certain about and the root distance leaves open, though none is wrong.
 
     And how many certain windows there are, how many of a known root distance, and, where the truth is known, of none.
@@ -150,10 +139,10 @@ def as_dict(points: Counts, intervals: Counts) -> dict[str, Any] | None:
     }
 
 
-def all_equal(values: NDArray[np.int64], there: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def all_equal(values: Ints, there: Bools) -> Bools:
     """Tell, column by column, whether all values that are there are equal (no value or one is equal to itself)."""
     limits = np.iinfo(np.int64)
     highest = np.where(there, values, limits.min).max(axis=0)
     lowest = np.where(there, values, limits.max).min(axis=0)
-    equal: NDArray[np.bool_] = (highest == lowest) | ~there.any(axis=0)
+    equal: Bools = (highest == lowest) | ~there.any(axis=0)
     return equal

@@ -38,9 +38,8 @@ def decide(table: Table, known: Sequence[Judge]) -> Iterator[list[Decisions]]:
     pairs = list(combinations(table.heard, 2))
     if not pairs:
         return
-    by_judge = {
-        pair: {judge.name: judge.receipts(*pair).order for judge in known if not judge.reason} for pair in pairs
-    }
+    telling = [judge for judge in known if not judge.reason]
+    by_judge = {pair: {judge.name: judge.receipts(*pair).order for judge in telling} for pair in pairs}
     for source, clock in table.clocks:
         blocks = {worker: table.readings(worker, source) for worker in table.heard}
         samples = {worker: first_served(block.sample) for worker, block in blocks.items()}

@@ -4,32 +4,7 @@ from __future__ import annotations
 
 from analysis.reference.building import build
 from analysis.reference.envelope import even_instants
-from analysis.reference.model import (
-    ASSUMPTIONS,
-    DEFAULT_RHO_PPM,
-    NO_PROBES,
-    SHARED_CLOCK,
-    Check,
-    Lags,
-    Offsets,
-    PairSummary,
-    TruthCheck,
-    Walls,
-)
+from analysis.reference.model import DEFAULT_RHO_PPM, NO_PROBES, SHARED_CLOCK
 from analysis.reference.relation import Reference
 
-__all__ = [
-    "ASSUMPTIONS",
-    "DEFAULT_RHO_PPM",
-    "NO_PROBES",
-    "SHARED_CLOCK",
-    "Check",
-    "Lags",
-    "Offsets",
-    "PairSummary",
-    "Reference",
-    "TruthCheck",
-    "Walls",
-    "build",
-    "even_instants",
-]
+__all__ = ["DEFAULT_RHO_PPM", "NO_PROBES", "SHARED_CLOCK", "Reference", "build", "even_instants"]

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
-    from numpy.typing import NDArray
+
+    from analysis.arrays import Bools, Ints, Places
 
     NodeStamps = Mapping[tuple[str, str], "Stamps"]
 
@@ -33,17 +34,16 @@ if TYPE_CHECKING:
 class Stamps(NamedTuple):
     """One node's stamps of the probes of one peer and direction: sequence number, wall and raw instant, its error."""
 
-    sequence: NDArray[np.int64]
-    wall: NDArray[np.int64]
-    raw: NDArray[np.int64]
-    error: NDArray[np.int64]
-    known: NDArray[np.bool_]
+    sequence: Ints
+    wall: Ints
+    raw: Ints
+    error: Ints
+    known: Bools
 
-    def take(self, chosen: NDArray[np.intp]) -> Stamps:
+    def take(self, chosen: Places) -> Stamps:
         """Return some of the stamps, in the order given."""
-        return Stamps(
-            self.sequence[chosen], self.wall[chosen], self.raw[chosen], self.error[chosen], self.known[chosen]
-        )
+        sequence, wall, raw, error = (column[chosen] for column in (self.sequence, self.wall, self.raw, self.error))
+        return Stamps(sequence, wall, raw, error, self.known[chosen])
 
 
 # A wall clock shows as much in 2116, an oscillator after 36 years; with more, differences would leave 64 bits.
@@ -61,12 +61,12 @@ class Bounds:
     ``even`` says whether the probe's sequence number was: halves of the probes that check each other.
     """
 
-    at: NDArray[np.int64]
-    value: NDArray[np.int64]
-    upper: NDArray[np.bool_]
-    even: NDArray[np.bool_]
+    at: Ints
+    value: Ints
+    upper: Bools
+    even: Bools
 
-    def take(self, chosen: NDArray[np.bool_] | slice) -> Bounds:
+    def take(self, chosen: Bools | slice) -> Bounds:
         """Return some of the bounds."""
         return Bounds(self.at[chosen], self.value[chosen], self.upper[chosen], self.even[chosen])
 
@@ -122,7 +122,7 @@ def merged(parts: list[Bounds]) -> Bounds:
 
 def stamps(frame: pd.DataFrame) -> dict[tuple[str, str], Stamps]:
     """Return a node's probe stamps by peer and direction; of rows with one sequence number the first counts."""
-    found = {}
+    by_direction = {}
     usable = frame.dropna(subset=["peer", "sequence", "direction"])
     for (peer, direction), rows in usable.groupby(["peer", "direction"], sort=True, observed=True):
         unique = rows.drop_duplicates("sequence", keep="first")
@@ -131,8 +131,8 @@ def stamps(frame: pd.DataFrame) -> dict[tuple[str, str], Stamps]:
             unique[name].fillna(0).to_numpy(dtype=np.int64)
             for name in ("sequence", "wall_ns", "raw_ns", "raw_error_ns")
         )
-        found[str(peer), str(direction)] = Stamps(sequence, wall, raw, error, known)
-    return found
+        by_direction[str(peer), str(direction)] = Stamps(sequence, wall, raw, error, known)
+    return by_direction
 
 
 def within(column: pd.Series[int], most_ns: int, least_ns: int | None = None) -> pd.Series[bool]:
@@ -142,12 +142,10 @@ def within(column: pd.Series[int], most_ns: int, least_ns: int | None = None) ->
 
 def join(first: str, first_stamps: NodeStamps, second: str, second_stamps: NodeStamps, ppb: int) -> Joined:
     """Join the probes between two nodes, each end's own stamps, by sequence number."""
-    forward = _directed(
-        first_stamps.get((second, records.PROBE_TX), _NONE), second_stamps.get((first, records.PROBE_RX), _NONE)
-    )
-    backward = _directed(
-        second_stamps.get((first, records.PROBE_TX), _NONE), first_stamps.get((second, records.PROBE_RX), _NONE)
-    )
+    sent, received = (second, records.PROBE_TX), (first, records.PROBE_RX)
+    forward = _directed(first_stamps.get(sent, _NONE), second_stamps.get(received, _NONE))
+    sent, received = (first, records.PROBE_TX), (second, records.PROBE_RX)
+    backward = _directed(second_stamps.get(sent, _NONE), first_stamps.get(received, _NONE))
     tx_a, rx_b = forward.sent, forward.received
     tx_b, rx_a = backward.sent, backward.received
     wide_f = tx_a.error + rx_b.error + drift.up(tx_a.error, ppb)
@@ -174,17 +172,17 @@ def set_backs(own: NodeStamps, pairs: pd.DataFrame | None) -> list[tuple[int, in
 
     A node sends its probes to one peer in order of their sequence numbers and reads its clock pairs in file order.
     """
-    found: list[tuple[int, int]] = []
+    stretches: list[tuple[int, int]] = []
     for (_peer, direction), sent in own.items():
         if direction == records.PROBE_TX:
             order = np.argsort(sent.sequence[sent.known], kind="stable")
-            found += _decreases(sent.raw[sent.known][order], sent.error[sent.known][order])
+            stretches += _decreases(sent.raw[sent.known][order], sent.error[sent.known][order])
     if pairs is not None and len(pairs):
         raw = pairs["raw_before_ns"][within(pairs["raw_before_ns"], RAW_NS)].to_numpy(dtype=np.int64)
-        found += _decreases(raw, np.zeros(len(raw), dtype=np.int64))
-    return sorted(found)
+        stretches += _decreases(raw, np.zeros(len(raw), dtype=np.int64))
+    return sorted(stretches)
 
 
-def _decreases(raw: NDArray[np.int64], error: NDArray[np.int64]) -> list[tuple[int, int]]:
+def _decreases(raw: Ints, error: Ints) -> list[tuple[int, int]]:
     back = np.flatnonzero(raw[1:] + error[1:] < raw[:-1] - error[:-1])
     return [(int(raw[place + 1] - error[place + 1]), int(raw[place] + error[place])) for place in back]

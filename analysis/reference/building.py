@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.reference import drift, mesh
+from analysis.reference import drift, mesh, model
 from analysis.reference.bounds import RAW_NS, WALL_NS, Bounds, join, merged, set_backs, stamps, within
 from analysis.reference.checks import checked
 from analysis.reference.doubtful import NOTHING, doubtful, longest_pause
 from analysis.reference.envelope import Envelope, envelope_of, even_instants, left_out, pair_envelope
-from analysis.reference.model import (
-    DEFAULT_RHO_PPM,
-    NO_PROBES,
-    RHO_DEFAULT,
-    RHO_GIVEN,
-    RHO_OF_NODES,
-    RHO_PARTLY,
-    SHARED_CLOCK,
-    PairSummary,
-)
 from analysis.reference.relation import Reference
 from analysis.run import drift_limits
 from analysis.stats.rates import spread
@@ -30,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
-    from numpy.typing import NDArray
 
+    from analysis.arrays import Ints
     from analysis.reference.bounds import Joined, NodeStamps
     from analysis.reference.doubtful import Doubtful
     from analysis.run.load import Run
@@ -51,40 +42,34 @@ def build(run: Run, *, rho_ppm: float | None = None) -> Reference:
     limits leave possible, pair by pair (``rates``). Raises AnalysisError where a drift limit is none.
     """
     nodes = tuple(run.manifest.nodes)
-    shared = frozenset(
-        (first, second)
-        for place, first in enumerate(nodes)
-        for second in nodes[place + 1 :]
-        if _shared_clock(run.manifest.nodes[first], run.manifest.nodes[second])
-    )
+    shared = frozenset(pair for pair in combinations(nodes, 2) if _shared_clock(*(run.manifest.nodes[n] for n in pair)))
     own = {node: stamps(frame) for node, frame in run.probes.items()}
     ppb, rho_from = rates(run, rho_ppm)
-    greatest = max(ppb.values(), default=drift.parts_per_billion(DEFAULT_RHO_PPM))
+    greatest = max(ppb.values(), default=drift.parts_per_billion(model.DEFAULT_RHO_PPM))
     joined: dict[tuple[str, str], Joined] = {}
-    for place, first in enumerate(nodes):
-        for second in nodes[place + 1 :]:
-            if first in own and second in own and (first, second) not in shared:
-                pair = join(first, own[first], second, own[second], ppb[first, second])
-                if pair.joined or pair.lost or pair.skipped:
-                    joined[first, second] = pair
-    if not any(one.joined for one in joined.values()):
-        why = SHARED_CLOCK if shared and not joined and len(nodes) > 1 else NO_PROBES
+    for first, second in combinations(nodes, 2):
+        if first in own and second in own and (first, second) not in shared:
+            pair = join(first, own[first], second, own[second], ppb[first, second])
+            if pair.joined or pair.lost or pair.skipped:
+                joined[first, second] = pair
+    if not any(pair.joined for pair in joined.values()):
+        why = model.SHARED_CLOCK if shared and not joined and len(nodes) > 1 else model.NO_PROBES
         return Reference(False, why, greatest / _PPB, nodes, shared=shared, joined=joined, rho_from=rho_from, rates=ppb)
     twice = {node: _shown_twice(own[node], run.clock_pairs.get(node)) for node in own}
     direct = {
-        (first, second): pair_envelope(one.bounds, (twice[first], twice[second]), ppb[first, second])
-        for (first, second), one in joined.items()
+        (first, second): pair_envelope(pair.bounds, (twice[first], twice[second]), ppb[first, second])
+        for (first, second), pair in joined.items()
     }
     tight = mesh.tighten(nodes, direct, greatest, twice, ppb)
-    envelopes = {pair: one for pair, one in tight.envelopes.items() if pair not in shared}
-    found = Reference(
+    envelopes = {pair: envelope for pair, envelope in tight.envelopes.items() if pair not in shared}
+    built = Reference(
         evaluable=True,
         reason="",
         rho_ppm=greatest / _PPB,
         rho_from=rho_from,
         rates=ppb,
         nodes=nodes,
-        pairs=tuple(_summary(pair, one, joined.get(pair)) for pair, one in envelopes.items()),
+        pairs=tuple(_summary(pair, envelope, joined.get(pair)) for pair, envelope in envelopes.items()),
         envelopes=envelopes,
         direct=direct,
         joined=joined,
@@ -95,7 +80,7 @@ def build(run: Run, *, rho_ppm: float | None = None) -> Reference:
         twice=twice,
         doubtful=_left_out(twice, direct, joined),
     )
-    return checked(found, run)
+    return checked(built, run)
 
 
 def rates(run: Run, rho_ppm: float | None = None) -> tuple[dict[tuple[str, str], int], str]:
@@ -104,15 +89,15 @@ def rates(run: Run, rho_ppm: float | None = None) -> tuple[dict[tuple[str, str],
     Pairs are in the order of the manifest's nodes. Raises AnalysisError where a node's drift limit is none.
     """
     nodes = list(run.manifest.nodes)
-    pairs = [(first, second) for place, first in enumerate(nodes) for second in nodes[place + 1 :]]
+    pairs = list(combinations(nodes, 2))
     if rho_ppm is not None:
-        return dict.fromkeys(pairs, drift.parts_per_billion(rho_ppm)), RHO_GIVEN
-    default = drift.parts_per_billion(DEFAULT_RHO_PPM)
+        return dict.fromkeys(pairs, drift.parts_per_billion(rho_ppm)), model.RHO_GIVEN
+    default = drift.parts_per_billion(model.DEFAULT_RHO_PPM)
     limits = {node: drift_limits.of_node(run, node) for node in nodes}
     if all(limit is None for limit in limits.values()):
-        return dict.fromkeys(pairs, default), RHO_DEFAULT
+        return dict.fromkeys(pairs, default), model.RHO_DEFAULT
     ppb = {node: default // 2 if ppm is None else drift.parts_per_billion(ppm) for node, ppm in limits.items()}
-    whose = RHO_PARTLY if None in limits.values() else RHO_OF_NODES
+    whose = model.RHO_PARTLY if None in limits.values() else model.RHO_OF_NODES
     return {(first, second): drift.relative(ppb[first], ppb[second]) for first, second in pairs}, whose
 
 
@@ -124,40 +109,39 @@ def _shared_clock(first: NodeManifest, second: NodeManifest) -> bool:
     return bool(boots[0]) and boots[0] == boots[1]
 
 
-def _summary(pair: tuple[str, str], one: Envelope, joined: Joined | None) -> PairSummary:
-    at = even_instants(one, _SUMMARY_INSTANTS)
-    theta = one.theta(at)
+def _summary(pair: tuple[str, str], envelope: Envelope, joined: Joined | None) -> model.PairSummary:
+    at = even_instants(envelope, _SUMMARY_INSTANTS)
+    theta = envelope.theta(at)
     known = theta.segment >= 0
-    valid = one.segment_at(one.at) == one.segment
-    return PairSummary(
+    valid = envelope.segment_at(envelope.at) == envelope.segment
+    counts = {name: 0 if joined is None else getattr(joined, name) for name in ("joined", "lost", "skipped")}
+    return model.PairSummary(
         first=pair[0],
         second=pair[1],
-        own_probes=joined is not None and joined.joined > 0,
-        joined=0 if joined is None else joined.joined,
-        lost=0 if joined is None else joined.lost,
-        skipped=0 if joined is None else joined.skipped,
-        rho_ppm=one.ppb / _PPB,
-        segments=len(one.begins),
-        known_share=_known_share(one),
+        own_probes=counts["joined"] > 0,
+        **counts,
+        rho_ppm=envelope.ppb / _PPB,
+        segments=len(envelope.begins),
+        known_share=_known_share(envelope),
         half_width_us=spread((theta.high - theta.low)[known] / 2, _US),
-        support_age_ms=spread(one.support_age(at[known]), _MS),
-        hidden_step_us=spread(one.hidden[valid], _US),
+        support_age_ms=spread(envelope.support_age(at[known]), _MS),
+        hidden_step_us=spread(envelope.hidden[valid], _US),
     )
 
 
-def _known_share(one: Envelope) -> float | None:
+def _known_share(envelope: Envelope) -> float | None:
     """Return in which share of the time from a pair's first bound to its last its envelope knows theta."""
-    if not len(one.support):
+    if not len(envelope.support):
         return None
-    begin, length = int(one.support[0]), int(one.support[-1] - one.support[0])
+    begin, length = int(envelope.support[0]), int(envelope.support[-1] - envelope.support[0])
     at = begin + np.arange(_SUMMARY_INSTANTS, dtype=np.int64) * length // (_SUMMARY_INSTANTS - 1)
-    return float((one.theta(at).segment >= 0).mean())
+    return float((envelope.theta(at).segment >= 0).mean())
 
 
 def _shown_twice(own: NodeStamps, pairs: pd.DataFrame | None) -> Doubtful:
     """Return what an oscillator showed twice; what it showed in the pauses around is not among the node's stamps."""
     peers = {peer for peer, _ in own}
-    at = [[stamps.raw[stamps.known] for (peer, _), stamps in own.items() if peer == one] for one in peers]
+    at = [[stamps.raw[stamps.known] for (peer, _), stamps in own.items() if peer == name] for name in peers]
     pause = max((longest_pause(np.concatenate(raw)) for raw in at), default=0)
     return doubtful(set_backs(own, pairs), pause)
 
@@ -166,11 +150,11 @@ def _left_out(
     twice: Mapping[str, Doubtful], direct: Mapping[tuple[str, str], Envelope], joined: Mapping[tuple[str, str], Joined]
 ) -> dict[str, Doubtful]:
     """Return what each node's oscillator showed twice, or may have: what any of its pairs leaves out near a step."""
-    found = {node: one.pairs() for node, one in twice.items()}
-    for pair, one in direct.items():
-        for node, stretches in zip(pair, left_out(one, joined[pair].bounds), strict=True):
-            found[node] += stretches.pairs()
-    return {node: doubtful(stretches) for node, stretches in found.items()}
+    doubts = {node: stretches.pairs() for node, stretches in twice.items()}
+    for pair, envelope in direct.items():
+        for node, stretches in zip(pair, left_out(envelope, joined[pair].bounds), strict=True):
+            doubts[node] += stretches.pairs()
+    return {node: doubtful(stretches) for node, stretches in doubts.items()}
 
 
 def _wall_clocks(run: Run, twice: Mapping[str, Doubtful]) -> Mapping[str, Envelope]:
@@ -197,11 +181,11 @@ def _of_use(wall: pd.Series[int], raw: pd.Series[int], error: pd.Series[int]) ->
     return within(wall, WALL_NS) & within(raw, RAW_NS) & within(error, RAW_NS, 0)
 
 
-def _wall_bounds(raw: NDArray[np.int64], wall: NDArray[np.int64], error: NDArray[np.int64]) -> list[Bounds]:
+def _wall_bounds(raw: Ints, wall: Ints, error: Ints) -> list[Bounds]:
     wide = error + drift.up(error, SLEW_PPB)
     both = np.zeros(len(raw), dtype=np.bool_)
     return [Bounds(raw, wall - raw + wide, ~both, both), Bounds(raw, wall - raw - wide, both, both)]
 
 
-def _int64(column: pd.Series[int]) -> NDArray[np.int64]:
+def _int64(column: pd.Series[int]) -> Ints:
     return column.to_numpy(dtype=np.int64).astype(np.int64)

@@ -11,7 +11,6 @@ from itertools import combinations, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from analysis.reference import drift
 from analysis.reference.doubtful import NOTHING
@@ -22,11 +21,12 @@ from analysis.stats import rates
 from node_agent.clocks.base import SLEW_PPM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
-    from numpy.typing import NDArray
+    import pandas as pd
 
+    from analysis.arrays import Ints
     from analysis.reference.relation import Reference
     from analysis.run.load import Run
 
@@ -91,36 +91,15 @@ def _events(reference: Reference, run: Run) -> Check:
     coordinator = run.manifest.coordinator_id
     held = known = 0
     for worker, frame in run.workers.items():
-        ends = _event_ends(run.sends, worker, frame)
+        ends = _same_events(_sends_to(run, worker), "send", frame, ("raw_ns", "raw_error_ns"))
         if ends is None:
             continue
-        lag = reference.lag(coordinator, ends.sent, worker, ends.received, ends.sent_error, ends.received_error)
+        (sent, sent_error), (received, received_error) = ends
+        lag = reference.lag(coordinator, sent, worker, received, sent_error, received_error)
         held += int((lag.known & (lag.high_ns >= 0)).sum())
         known += int(lag.known.sum())
     meaning = "no event provably arrived before it was sent"
     return Check(EVENTS, meaning, held, known, "" if known else "no event with raw stamps at both ends in probed time")
-
-
-class _Ends(NamedTuple):
-    """Both ends of events on the raw oscillators: where sent, where received, and the stamps' errors."""
-
-    sent: NDArray[np.int64]
-    received: NDArray[np.int64]
-    sent_error: NDArray[np.int64]
-    received_error: NDArray[np.int64]
-
-
-def _event_ends(sends: pd.DataFrame, worker: str, frame: pd.DataFrame) -> _Ends | None:
-    send_columns = ["send_raw_ns", "send_raw_error_ns"]
-    receive_columns = ["receive_raw_ns", "receive_raw_error_ns"]
-    if not {*send_columns} <= {*sends.columns} or not {*receive_columns} <= {*frame.columns}:
-        return None
-    sent = sends[sends["worker_id"].eq(worker).fillna(value=False).to_numpy(dtype=np.bool_)]
-    sent = sent.drop_duplicates("event_id").set_index("event_id")[send_columns]
-    received = frame.drop_duplicates("event_id").set_index("event_id")[receive_columns]
-    both = sent.join(received, how="inner").dropna()
-    columns = ("send_raw_ns", "receive_raw_ns", "send_raw_error_ns", "receive_raw_error_ns")
-    return _Ends(*(both[name].to_numpy(dtype=np.int64).astype(np.int64) for name in columns))
 
 
 def _loops(reference: Reference) -> Check:
@@ -157,7 +136,7 @@ def _truth(reference: Reference, run: Run) -> TruthCheck:
     """
     held = known = 0
     widths = [np.zeros(0, dtype=np.float64)]
-    given = {node: truth.clock_of(one.virtual_clock) for node, one in run.manifest.nodes.items()}
+    given = {node: truth.clock_of(manifest.virtual_clock) for node, manifest in run.manifest.nodes.items()}
     clocks = {node: clock for node, clock in given.items() if clock is not None}
     for first, second, one, other in _both_ends(reference, run, clocks.keys()):
         clock_a, clock_b = clocks[first], clocks[second]
@@ -179,9 +158,14 @@ def _truth(reference: Reference, run: Run) -> TruthCheck:
 class _Stamped(NamedTuple):
     """One node's stamps: wall clock, raw oscillator and its error, in ns."""
 
-    wall: NDArray[np.int64]
-    raw: NDArray[np.int64]
-    error: NDArray[np.int64]
+    wall: Ints
+    raw: Ints
+    error: Ints
+
+    def thinned(self) -> _Stamped:
+        """Return at most 20,000 of them, evenly."""
+        some = slice(None, None, max(1, -(-len(self.raw) // _STAMPS)))
+        return _Stamped(self.wall[some], self.raw[some], self.error[some])
 
 
 def _both_ends(
@@ -191,45 +175,40 @@ def _both_ends(
     for (first, second), joined in reference.joined.items():
         if not {first, second} <= nodes:
             continue
-        for one, other in (
-            (joined.forward.sent, joined.forward.received),
-            (joined.backward.received, joined.backward.sent),
-        ):
-            some = slice(None, None, _every(len(one.raw)))
-            yield (
-                first,
-                second,
-                _Stamped(one.wall[some], one.raw[some], one.error[some]),
-                _Stamped(other.wall[some], other.raw[some], other.error[some]),
-            )
+        forward, backward = joined.forward, joined.backward
+        for ends in ((forward.sent, forward.received), (backward.received, backward.sent)):
+            here, there = (_Stamped(end.wall, end.raw, end.error).thinned() for end in ends)
+            yield first, second, here, there
     coordinator = run.manifest.coordinator_id
     workers = {worker: frame for worker, frame in run.workers.items() if worker in nodes}
     for worker, frame in workers.items() if coordinator in nodes else ():
-        sends = run.sends[run.sends["worker_id"].eq(worker).fillna(value=False).to_numpy(dtype=np.bool_)]
-        yield from _same_events(coordinator, sends, "send", worker, frame)
+        if (stamps := _stamped(_sends_to(run, worker), "send", frame)) is not None:
+            yield coordinator, worker, *stamps
     for first, second in combinations(workers, 2):
-        yield from _same_events(first, workers[first], "receive", second, workers[second])
+        if (stamps := _stamped(workers[first], "receive", workers[second])) is not None:
+            yield first, second, *stamps
 
 
-def _same_events(
-    first: str, frame: pd.DataFrame, kind: str, second: str, other: pd.DataFrame
-) -> Iterator[tuple[str, str, _Stamped, _Stamped]]:
+def _sends_to(run: Run, worker: str) -> pd.DataFrame:
+    return run.sends[run.sends["worker_id"].eq(worker).fillna(value=False).to_numpy(dtype=np.bool_)]
+
+
+def _same_events(frame: pd.DataFrame, kind: str, other: pd.DataFrame, names: Sequence[str]) -> list[list[Ints]] | None:
+    """Return columns of two tables at the events that have all of them in both; None where a table lacks one."""
     ends = []
     for rows, prefix in ((frame, kind), (other, "receive")):
-        columns = [f"{prefix}_{name}" for name in ("time_ns", "raw_ns", "raw_error_ns")]
+        columns = [f"{prefix}_{name}" for name in names]
         if not {*columns} <= {*rows.columns}:
-            return
-        indexed = rows.drop_duplicates("event_id").set_index("event_id")[columns].dropna()
-        indexed.columns = pd.Index(["wall", "raw", "error"])
-        ends.append(indexed)
+            return None
+        ends.append(rows.drop_duplicates("event_id").set_index("event_id")[columns].dropna())
     both = ends[0].index.intersection(ends[1].index)
-    both = both[:: _every(len(both))]
-    one, another = (
-        _Stamped(*(end.loc[both, name].to_numpy(dtype=np.int64).astype(np.int64) for name in end.columns))
-        for end in ends
-    )
-    yield first, second, one, another
+    return [[end.loc[both, name].to_numpy(dtype=np.int64).astype(np.int64) for name in end.columns] for end in ends]
 
 
-def _every(count: int) -> int:
-    return max(1, -(-count // _STAMPS))
+def _stamped(frame: pd.DataFrame, kind: str, other: pd.DataFrame) -> tuple[_Stamped, _Stamped] | None:
+    """Return both ends' stamps of the same events, thinned; None where a table has none."""
+    ends = _same_events(frame, kind, other, ("time_ns", "raw_ns", "raw_error_ns"))
+    if ends is None:
+        return None
+    first, second = (_Stamped(*columns) for columns in ends)
+    return first.thinned(), second.thinned()

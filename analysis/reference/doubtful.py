@@ -17,7 +17,7 @@ from analysis.run.event_rows import different
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numpy.typing import NDArray
+    from analysis.arrays import Bools, Ints
 
 _USUAL_PAUSES: Final = 8
 
@@ -26,23 +26,23 @@ _USUAL_PAUSES: Final = 8
 class Doubtful:
     """Stretches from ``begins`` to ``ends``, both included, in ns; in order, and none touches another."""
 
-    begins: NDArray[np.int64]
-    ends: NDArray[np.int64]
+    begins: Ints
+    ends: Ints
 
-    def touched(self, low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def touched(self, low: Ints, high: Ints) -> Bools:
         """Tell of each interval [low, high] whether any of it is doubtful."""
         if not len(self.begins):
             return np.zeros(len(low), dtype=np.bool_)
         place = np.searchsorted(self.ends, low)
         begin = self.begins[np.minimum(place, len(self.begins) - 1)]
-        touched: NDArray[np.bool_] = (place < len(self.begins)) & (begin <= high)
+        touched: Bools = (place < len(self.begins)) & (begin <= high)
         return touched
 
     def pairs(self) -> list[tuple[int, int]]:
         """Return the stretches as pairs (from, to)."""
         return list(zip(self.begins.tolist(), self.ends.tolist(), strict=True))
 
-    def passed(self, at_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    def passed(self, at_ns: Ints) -> Ints:
         """Return how many of the stretches lie before each instant."""
         return np.searchsorted(self.ends, at_ns).astype(np.int64)
 
@@ -62,6 +62,6 @@ def doubtful(stretches: Iterable[tuple[int, int]], pause: int = 0) -> Doubtful:
     return Doubtful(begins, ends)
 
 
-def longest_pause(at_ns: NDArray[np.int64]) -> int:
+def longest_pause(at_ns: Ints) -> int:
     """Return the longest pause between a node's probes that is counted with, given all their instants: 8 usual ones."""
     return 0 if len(pauses := np.diff(different(at_ns))) < 1 else int(_USUAL_PAUSES * np.median(pauses))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from analysis.arrays import Ints
 
 _SECOND_NS: Final = 1_000_000_000
 _BILLION: Final = 1_000_000_000
@@ -30,14 +30,14 @@ def relative(first_ppb: int, second_ppb: int) -> int:
     return -(-(first_ppb + second_ppb) * _BILLION // slowest)
 
 
-def down(elapsed_ns: NDArray[np.int64], ppb: int) -> NDArray[np.int64]:
+def down(elapsed_ns: Ints, ppb: int) -> Ints:
     """Return ``elapsed_ns * ppb / 10^9`` rounded down, in ns; grows with ``elapsed_ns``."""
     # the product itself would leave 64 bits after half a day; multiples of a second divide exactly
     seconds, rest = np.divmod(elapsed_ns, _SECOND_NS)
-    drift: NDArray[np.int64] = seconds * ppb + rest * ppb // _SECOND_NS
+    drift: Ints = seconds * ppb + rest * ppb // _SECOND_NS
     return drift
 
 
-def up(elapsed_ns: NDArray[np.int64], ppb: int) -> NDArray[np.int64]:
+def up(elapsed_ns: Ints, ppb: int) -> Ints:
     """Return ``elapsed_ns * ppb / 10^9`` rounded up, in ns."""
     return -down(-elapsed_ns, ppb)

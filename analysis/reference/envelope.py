@@ -40,26 +40,28 @@ from analysis.reference.doubtful import NOTHING, Doubtful, doubtful, longest_pau
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from analysis.arrays import Bools, Ints
 
 _FIRST_LOOK: Final = 4096
 _FAR: Final = np.int64(1) << np.int64(61)  # beyond every offset, and two of them still fit 64 bits
 
 
 class At(NamedTuple):
-    """theta at instants: low <= theta <= high where ``segment`` is not -1; 0 elsewhere."""
+    """theta, or what an oscillator showed, at instants: within [low, high]; 0 where ``segment`` is -1."""
 
-    low: NDArray[np.int64]
-    high: NDArray[np.int64]
-    segment: NDArray[np.int64]
+    low: Ints
+    high: Ints
+    segment: Ints
 
+    def where(self, known: Bools) -> At:
+        """Return the same at some of the instants, nothing elsewhere."""
+        return At(np.where(known, self.low, 0), np.where(known, self.high, 0), np.where(known, self.segment, -1))
 
-class Carried(NamedTuple):
-    """What one node's oscillator showed at instants of the other's; 0 where ``segment`` is -1."""
-
-    low: NDArray[np.int64]
-    high: NDArray[np.int64]
-    segment: NDArray[np.int64]
+    @classmethod
+    def nowhere(cls, count: int) -> At:
+        """Return as many instants of which nothing is known."""
+        zeros = np.zeros(count, dtype=np.int64)
+        return cls(zeros, zeros, np.full(count, -1, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,18 @@ class Envelope:
     """
 
     ppb: int
-    at: NDArray[np.int64]
-    low: NDArray[np.int64]
-    high: NDArray[np.int64]
-    hidden: NDArray[np.int64]
-    segment: NDArray[np.int64]
-    begins: NDArray[np.int64]
-    ends: NDArray[np.int64]
+    at: Ints
+    low: Ints
+    high: Ints
+    hidden: Ints
+    segment: Ints
+    begins: Ints
+    ends: Ints
     groups: tuple[Bounds, ...]
-    support: NDArray[np.int64]
+    support: Ints
     doubtful: Doubtful = NOTHING
 
-    def segment_at(self, at_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    def segment_at(self, at_ns: Ints) -> Ints:
         """Return the number of the segment each instant lies in, -1 where none is valid."""
         if not len(self.begins):
             return np.full(len(at_ns), -1, dtype=np.int64)
@@ -92,33 +94,30 @@ class Envelope:
         inside = (place >= 0) & (at_ns <= self.ends[place])
         return np.where(inside, place, -1).astype(np.int64)
 
-    def theta(self, at_ns: NDArray[np.int64]) -> At:
+    def theta(self, at_ns: Ints) -> At:
         """Return theta at instants of the first node's oscillator."""
         theta = self.bounded(at_ns)
-        known = (theta.segment >= 0) & ~self.doubtful.touched(at_ns + theta.low, at_ns + theta.high)
-        return At(np.where(known, theta.low, 0), np.where(known, theta.high, 0), np.where(known, theta.segment, -1))
+        return theta.where((theta.segment >= 0) & ~self.doubtful.touched(at_ns + theta.low, at_ns + theta.high))
 
-    def bounded(self, at_ns: NDArray[np.int64]) -> At:
+    def bounded(self, at_ns: Ints) -> At:
         """Return what theta is bounded by at instants of the first node's, even where the second's are doubtful."""
         segment = self.segment_at(at_ns)
         known = segment >= 0
         if not known.any():
-            zeros = np.zeros(len(at_ns), dtype=np.int64)
-            return At(zeros, zeros, segment)
+            return At.nowhere(len(at_ns))
         before = np.searchsorted(self.at, at_ns, side="right") - 1
         after = np.minimum(before + 1, len(self.at) - 1)
         before = np.maximum(before, 0)
         low = np.full(len(at_ns), -_FAR)
         high = np.full(len(at_ns), _FAR)
         for knot in (before, after):
-            mine = known & (self.segment[knot] == segment)
-            widened = drift.up(np.abs(np.where(mine, at_ns - self.at[knot], 0)), self.ppb)
-            low = np.where(mine, np.maximum(low, self.low[knot] - widened), low)
-            high = np.where(mine, np.minimum(high, self.high[knot] + widened), high)
-        known &= (low > -_FAR) & (high < _FAR)
-        return At(np.where(known, low, 0), np.where(known, high, 0), np.where(known, segment, -1))
+            same = known & (self.segment[knot] == segment)
+            widened = drift.up(np.abs(np.where(same, at_ns - self.at[knot], 0)), self.ppb)
+            low = np.where(same, np.maximum(low, self.low[knot] - widened), low)
+            high = np.where(same, np.minimum(high, self.high[knot] + widened), high)
+        return At(low, high, segment).where(known & (low > -_FAR) & (high < _FAR))
 
-    def ahead(self, at_ns: NDArray[np.int64], error_ns: NDArray[np.int64]) -> Carried:
+    def ahead(self, at_ns: Ints, error_ns: Ints) -> At:
         """Return what the second node's oscillator showed when the first one's showed ``at_ns`` +- ``error_ns``.
 
         Of two oscillators the one advances by at most 1 + rho of the other, and so does the stamp's error.
@@ -128,17 +127,16 @@ class Envelope:
         inside = self.segment_at(at_ns - error_ns) == self.segment_at(at_ns + error_ns)
         low, high = at_ns + theta.low - grown, at_ns + theta.high + grown
         known = (theta.segment >= 0) & inside & ~self.doubtful.touched(low, high)
-        return Carried(np.where(known, low, 0), np.where(known, high, 0), np.where(known, theta.segment, -1))
+        return At(low, high, theta.segment).where(known)
 
-    def back(self, shown_ns: NDArray[np.int64], error_ns: NDArray[np.int64]) -> Carried:
+    def back(self, shown_ns: Ints, error_ns: Ints) -> At:
         """Return what the first node's oscillator showed when the second one's showed ``shown_ns`` +- ``error_ns``.
 
         Sought is z with z + theta(z) = y. From any z0 nearby, y - (z0 + theta(z0)) is how far the second oscillator
         still has to go, and the first goes between 1/(1 + rho) and 1/(1 - rho) of that.
         """
         if not len(self.at):
-            zeros = np.zeros(len(shown_ns), dtype=np.int64)
-            return Carried(zeros, zeros, np.full(len(shown_ns), -1, dtype=np.int64))
+            return At.nowhere(len(shown_ns))
         middle = self.low + (self.high - self.low) // 2
         images = self.at + middle
         order = np.argsort(images, kind="stable")
@@ -150,24 +148,24 @@ class Envelope:
         known = (theta.segment >= 0) & (self.segment_at(low) == theta.segment)
         known &= self.segment_at(high) == theta.segment
         known &= ~self.doubtful.touched(shown_ns - error_ns, shown_ns + error_ns)
-        return Carried(np.where(known, low, 0), np.where(known, high, 0), np.where(known, theta.segment, -1))
+        return At(low, high, theta.segment).where(known)
 
-    def _gone(self, other_ns: NDArray[np.int64], *, least: bool) -> NDArray[np.int64]:
+    def _gone(self, other_ns: Ints, *, least: bool) -> Ints:
         """Return the least or the most by which one oscillator advances while the other does by ``other_ns``."""
         # 1/(1 - rho) <= 1 + rho + 2 rho^2 for rho < 1/2, and 1/(1 + rho) >= 1 - rho: one factor covers both
         generous = self.ppb + 1 + 2 * self.ppb * self.ppb // 1_000_000_000
         spread = drift.up(np.abs(other_ns), generous)
         return other_ns - spread if least else other_ns + spread
 
-    def support_age(self, at_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    def support_age(self, at_ns: Ints) -> Ints:
         """Return how far the nearest probe is from each instant, in ns."""
         after = np.minimum(np.searchsorted(self.support, at_ns), len(self.support) - 1)
         before = np.maximum(after - 1, 0)
-        age: NDArray[np.int64] = np.minimum(np.abs(self.support[after] - at_ns), np.abs(at_ns - self.support[before]))
+        age: Ints = np.minimum(np.abs(self.support[after] - at_ns), np.abs(at_ns - self.support[before]))
         return age
 
 
-def running(bounds: Bounds, ppb: int, *, upper: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def running(bounds: Bounds, ppb: int, *, upper: bool) -> tuple[Ints, Ints]:
     """Return at every bound's instant the best upper (or lower) bound of it and all before, and of it and all after."""
     sign = 1 if upper else -1
     value = np.where(bounds.upper == upper, sign * bounds.value, _FAR)
@@ -182,13 +180,13 @@ def running(bounds: Bounds, ppb: int, *, upper: bool) -> tuple[NDArray[np.int64]
 
 def stretches(bounds: Bounds, ppb: int) -> list[slice]:
     """Return the longest stretches, from the start on, in which no two bounds exclude each other."""
-    found = []
+    slices = []
     start, count = 0, len(bounds.at)
     while start < count:
         stop, resume = _until_contradiction(bounds, start, ppb)
-        found.append(slice(start, stop))
+        slices.append(slice(start, stop))
         start = resume
-    return found
+    return slices
 
 
 def _until_contradiction(bounds: Bounds, start: int, ppb: int) -> tuple[int, int]:
@@ -223,7 +221,7 @@ class Group(NamedTuple):
     end: int
 
 
-def envelope(groups: Sequence[Group], ppb: int, support: NDArray[np.int64], pause: int = 0) -> Envelope:
+def envelope(groups: Sequence[Group], ppb: int, support: Ints, pause: int = 0) -> Envelope:
     """Return the envelope of groups of bounds, in order of time, that no bound may be carried between.
 
     Between two of its segments at least ``pause`` is left out on either side.
@@ -233,8 +231,11 @@ def envelope(groups: Sequence[Group], ppb: int, support: NDArray[np.int64], paus
         for group in groups
         for stretch in stretches(group.bounds, ppb)
     ]
-    unsure = np.array([_valid(piece.bounds) is None for piece in pieces], dtype=np.bool_)
-    pieces, parts, beside = _with_neighbours(pieces, unsure)
+    sure = [place for place, piece in enumerate(pieces) if _valid(piece.bounds) is not None]
+    # 1 before, between and after those that are valid somewhere, where one that is not lay
+    beside = (np.diff([-1, *sure, len(pieces)]) > 1).astype(np.int64)
+    pieces = [pieces[place] for place in sure]
+    parts = [piece.bounds for piece in pieces]
     knots = [_knots(part, ppb) for part in parts]
     usual = longest_pause(support)
     beside[1:-1] = np.maximum(beside[1:-1] * usual, pause)
@@ -245,7 +246,7 @@ def envelope(groups: Sequence[Group], ppb: int, support: NDArray[np.int64], paus
     kept = np.flatnonzero(begins <= ends)
     nothing = np.zeros(0, dtype=np.int64)
 
-    def joined(arrays: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    def joined(arrays: list[Ints]) -> Ints:
         return np.concatenate([arrays[place] for place in kept]) if len(kept) else nothing
 
     return Envelope(
@@ -263,10 +264,10 @@ def envelope(groups: Sequence[Group], ppb: int, support: NDArray[np.int64], paus
 
 
 class _Knots(NamedTuple):
-    at: NDArray[np.int64]
-    low: NDArray[np.int64]
-    high: NDArray[np.int64]
-    hidden: NDArray[np.int64]
+    at: Ints
+    low: Ints
+    high: Ints
+    hidden: Ints
 
 
 def _knots(part: Bounds, ppb: int) -> _Knots:
@@ -296,18 +297,7 @@ def _valid(part: Bounds) -> tuple[int, int] | None:
     return (begin, end) if begin <= end else None
 
 
-def _with_neighbours(
-    pieces: list[Group], unsure: NDArray[np.bool_]
-) -> tuple[list[Group], list[Bounds], NDArray[np.int64]]:
-    """Return the pieces that are valid somewhere, and 1 before, between and after them where one that is not lay."""
-    kept = np.flatnonzero(~unsure)
-    edges = np.concatenate([[-1], kept, [len(pieces)]])
-    beside = (np.diff(edges) > 1).astype(np.int64)
-    chosen = [pieces[place] for place in kept]
-    return chosen, [piece.bounds for piece in chosen], beside
-
-
-def _trimmed(knots: list[_Knots], least: NDArray[np.int64], ppb: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _trimmed(knots: list[_Knots], least: Ints, ppb: int) -> tuple[Ints, Ints]:
     """Return from where to where each part is valid once the surroundings of each step are left out.
 
     ``least`` is the least to leave out before, between and after the parts: where a piece without valid instants lies
@@ -340,20 +330,20 @@ def pair_envelope(bounds: Bounds, twice: tuple[Doubtful, Doubtful], ppb: int) ->
     first, second = twice
     pause = longest_pause(bounds.at)
     groups = apart(_before_and_after(bounds, second), first.pairs())
-    found = envelope(groups, ppb, bounds.at, pause)
-    return replace(found, doubtful=doubtful(second.pairs() + left_out(found, bounds)[1].pairs()))
+    alone = envelope(groups, ppb, bounds.at, pause)
+    return replace(alone, doubtful=doubtful(second.pairs() + left_out(alone, bounds)[1].pairs()))
 
 
-def left_out(found: Envelope, bounds: Bounds) -> tuple[Doubtful, Doubtful]:
+def left_out(kept: Envelope, bounds: Bounds) -> tuple[Doubtful, Doubtful]:
     """Return what of either node's oscillator is near stamps of a pair's probes that its envelope leaves out.
 
     Where nothing was contradicted, that is nothing.
     """
-    if len(found.groups) == 1 and len(found.groups[0].at) == len(bounds.at):
+    if len(kept.groups) == 1 and len(kept.groups[0].at) == len(bounds.at):
         return NOTHING, NOTHING
     pause = longest_pause(bounds.at)
-    at = bounds.at[found.segment_at(bounds.at) < 0]
-    shown = (bounds.at + bounds.value)[found.segment_at(bounds.at) < 0]
+    at = bounds.at[kept.segment_at(bounds.at) < 0]
+    shown = (bounds.at + bounds.value)[kept.segment_at(bounds.at) < 0]
     first, second = (doubtful([(stamp - pause, stamp + pause) for stamp in stamps.tolist()]) for stamps in (at, shown))
     return first, second
 
@@ -367,15 +357,15 @@ def _before_and_after(bounds: Bounds, second: Doubtful) -> list[Group]:
     return [Group(bounds.take(slice(run[0], run[-1] + 1)), -int(_FAR), int(_FAR)) for run in runs]
 
 
-def even_instants(one: Envelope, count: int) -> NDArray[np.int64]:
+def even_instants(envelope: Envelope, count: int) -> Ints:
     """Return about ``count`` instants of the first node, evenly over the time in which the envelope is valid."""
-    lengths = one.ends - one.begins
+    lengths = envelope.ends - envelope.begins
     if not len(lengths):
         return np.zeros(0, dtype=np.int64)
     reached = np.concatenate([[0], np.cumsum(lengths)])
     wanted = np.linspace(0, int(reached[-1]), count).astype(np.int64)
     place = np.clip(np.searchsorted(reached, wanted, side="right") - 1, 0, len(lengths) - 1)
-    return np.unique(one.begins[place] + wanted - reached[place])
+    return np.unique(envelope.begins[place] + wanted - reached[place])
 
 
 def tightened(direct: Envelope, more: Bounds, dead: Sequence[tuple[int, int]]) -> Envelope:
@@ -395,4 +385,4 @@ def apart(groups: list[Group], dead: Sequence[tuple[int, int]]) -> list[Group]:
             parts.append(Group(bounds.take(bounds.at < start), begin, min(end, start)))
             parts.append(Group(bounds.take(bounds.at > stop), max(begin, stop), end))
         groups = [part for part in parts if len(part.bounds.at)]
-    return sorted((group for group in groups if len(group.bounds.at)), key=lambda one: int(one.bounds.at[0]))
+    return sorted((group for group in groups if len(group.bounds.at)), key=lambda group: int(group.bounds.at[0]))

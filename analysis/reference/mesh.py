@@ -14,6 +14,7 @@ them bounds are carried at rho as any others are.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -28,8 +29,7 @@ from analysis.reference.envelope import Envelope, Group, apart, envelope, tighte
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Floats, Ints
     from analysis.reference.doubtful import Doubtful
 
     Pair = tuple[str, str]
@@ -45,9 +45,9 @@ class Position:
     Instants of equal key have no step on the way of pairs from the hub to this node between them.
     """
 
-    middle: NDArray[np.int64]
-    half: NDArray[np.int64]
-    key: NDArray[np.int64]
+    middle: Ints
+    half: Ints
+    key: Ints
 
 
 @dataclass(frozen=True)
@@ -72,42 +72,40 @@ def tighten(
     ``twice`` is what each node's oscillator showed twice: of pairs without probes of their own nothing else tells it.
     """
     shown_twice = twice or {}
-    there = {pair: one for pair, one in direct.items() if len(one.begins)}
+    there = {pair: envelope for pair, envelope in direct.items() if len(envelope.begins)}
     if len(there) < 2:
         return Mesh(dict(direct), 0, 0)
     grid, positions = _positions(nodes, there)
     paths, consistent = shortest(nodes, there, positions, ppb)
-    found: dict[Pair, Envelope] = {}
-    for place, first in enumerate(nodes):
-        for other in range(place + 1, len(nodes)):
-            second = nodes[other]
-            if first not in positions or second not in positions:
-                if (first, second) in direct:
-                    found[first, second] = direct[first, second]
-                continue
-            here = positions[first]
-            high, low = paths[:, place, other], -paths[:, other, place]
-            usable = np.isfinite(high) & np.isfinite(low) & consistent & (here.key >= 0)
-            bounds = _bounds(here, high, low, usable, positions[second].middle - here.middle, ppb)
-            dead = _stretches(here, ~consistent & (here.key >= 0))
+    tight: dict[Pair, Envelope] = {}
+    for (place, first), (other, second) in combinations(enumerate(nodes), 2):
+        if first not in positions or second not in positions:
             if (first, second) in direct:
-                found[first, second] = tightened(direct[first, second], bounds, dead)
-            elif usable.any():
-                own = (rates or {}).get((first, second), ppb)
-                alone = _derived(bounds, usable, here, positions[second], shown_twice.get(first, NOTHING), own)
-                found[first, second] = replace(alone, doubtful=shown_twice.get(second, NOTHING))
-    return Mesh(found, len(grid), int((~consistent).sum()))
+                tight[first, second] = direct[first, second]
+            continue
+        here = positions[first]
+        high, low = paths[:, place, other], -paths[:, other, place]
+        usable = np.isfinite(high) & np.isfinite(low) & consistent & (here.key >= 0)
+        bounds = _bounds(here, high, low, usable, positions[second].middle - here.middle, ppb)
+        dead = _stretches(here, ~consistent & (here.key >= 0))
+        if (first, second) in direct:
+            tight[first, second] = tightened(direct[first, second], bounds, dead)
+        elif usable.any():
+            own = (rates or {}).get((first, second), ppb)
+            alone = _derived(bounds, usable, here, positions[second], shown_twice.get(first, NOTHING), own)
+            tight[first, second] = replace(alone, doubtful=shown_twice.get(second, NOTHING))
+    return Mesh(tight, len(grid), int((~consistent).sum()))
 
 
-def _positions(nodes: Sequence[str], there: Mapping[Pair, Envelope]) -> tuple[NDArray[np.int64], dict[str, Position]]:
+def _positions(nodes: Sequence[str], there: Mapping[Pair, Envelope]) -> tuple[Ints, dict[str, Position]]:
     """Choose the grid on the hub and carry it to every node that has a way of pairs to the hub."""
-    probes = {node: sum(len(one.support) for pair, one in there.items() if node in pair) for node in nodes}
+    probes = {node: sum(len(there[pair].support) for pair in there if node in pair) for node in nodes}
     hub = max(nodes, key=lambda node: probes[node])
     spans = []
-    for (first, _second), one in there.items():
+    for (first, _second), pair_envelope in there.items():
         if hub in {first, _second}:
-            ends = np.array([one.begins[0], one.ends[-1]], dtype=np.int64)
-            spans.append(ends if first == hub else _shown_by_second(one, ends))
+            ends = np.array([pair_envelope.begins[0], pair_envelope.ends[-1]], dtype=np.int64)
+            spans.append(ends if first == hub else _shown_by_second(pair_envelope, ends))
     start, stop = int(min(span[0] for span in spans)), int(max(span[-1] for span in spans))
     spacing = max(MIN_SPACING_NS, -(-(stop - start) // (MAX_INSTANTS - 1)))
     grid = np.arange(start, stop + 1, spacing, dtype=np.int64)
@@ -116,26 +114,26 @@ def _positions(nodes: Sequence[str], there: Mapping[Pair, Envelope]) -> tuple[ND
     waiting = [hub]
     while waiting:
         node = waiting.pop(0)
-        for (first, second), one in there.items():
+        for (first, second), pair_envelope in there.items():
             if node not in {first, second}:
                 continue
             other = second if node == first else first
             if other not in positions:
-                positions[other] = _carried(positions[node], one, forward=node == first)
+                positions[other] = _carried(positions[node], pair_envelope, forward=node == first)
                 waiting.append(other)
     return grid, positions
 
 
-def _shown_by_second(one: Envelope, at: NDArray[np.int64]) -> NDArray[np.int64]:
-    theta = one.bounded(at)
+def _shown_by_second(pair_envelope: Envelope, at: Ints) -> Ints:
+    theta = pair_envelope.bounded(at)
     return at + theta.low + (theta.high - theta.low) // 2
 
 
-def _carried(here: Position, one: Envelope, *, forward: bool) -> Position:
-    carried = (one.ahead if forward else one.back)(here.middle, here.half)
+def _carried(here: Position, pair_envelope: Envelope, *, forward: bool) -> Position:
+    carried = (pair_envelope.ahead if forward else pair_envelope.back)(here.middle, here.half)
     known = (carried.segment >= 0) & (here.key >= 0)
     half = -(-(carried.high - carried.low) // 2)
-    key = np.where(known, here.key * (len(one.begins) + 1) + carried.segment + 1, -1)
+    key = np.where(known, here.key * (len(pair_envelope.begins) + 1) + carried.segment + 1, -1)
     _, key_small = np.unique(key, return_inverse=True)
     return Position(
         np.where(known, carried.low + half, 0),
@@ -146,18 +144,18 @@ def _carried(here: Position, one: Envelope, *, forward: bool) -> Position:
 
 def shortest(
     nodes: Sequence[str], there: Mapping[Pair, Envelope], positions: Mapping[str, Position], ppb: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+) -> tuple[Floats, Bools]:
     """Return, per instant, the shortest path between all nodes, relative to their middles, and where there are any.
 
     Weights are relative to the positions' middles: small integers, which floats add without rounding (below 2^53).
     """
     instants = len(next(iter(positions.values())).middle)
     weights = np.full((instants, len(nodes), len(nodes)), np.inf)
-    for (first, second), one in there.items():
+    for (first, second), pair_envelope in there.items():
         if first not in positions or second not in positions:
             continue
         here, far = positions[first], positions[second]
-        theta = one.theta(here.middle)
+        theta = pair_envelope.theta(here.middle)
         known = (theta.segment >= 0) & (here.key >= 0) & (far.key >= 0)
         apart, grown = far.middle - here.middle, drift.up(here.half, ppb)
         i, j = nodes.index(first), nodes.index(second)
@@ -176,14 +174,7 @@ def shortest(
     return paths, consistent
 
 
-def _bounds(
-    here: Position,
-    high: NDArray[np.float64],
-    low: NDArray[np.float64],
-    usable: NDArray[np.bool_],
-    apart: NDArray[np.int64],
-    ppb: int,
-) -> Bounds:
+def _bounds(here: Position, high: Floats, low: Floats, usable: Bools, apart: Ints, ppb: int) -> Bounds:
     """Return shortest paths as bounds on theta at the first node's middles."""
     grown = drift.up(here.half[usable], ppb)
     upper = high[usable].astype(np.int64) + apart[usable] + grown
@@ -196,20 +187,18 @@ def _bounds(
     return Bounds(both[order], values[order], kinds[order], np.zeros(2 * count, dtype=np.bool_))
 
 
-def _stretches(here: Position, bad: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _stretches(here: Position, bad: Bools) -> list[tuple[int, int]]:
     """Return the stretches from the last good instant before to the first good one after each bad run."""
-    found = []
+    stretches = []
     edges = np.flatnonzero(np.diff(np.concatenate([[False], bad, [False]]).astype(np.int8)))
     for start, stop in edges.reshape(-1, 2).tolist():
         before, after = max(start - 1, 0), min(stop, len(bad) - 1)
         known = [int(here.middle[place]) for place in range(before, after + 1) if here.key[place] >= 0]
-        found.append((min(known), max(known)))
-    return found
+        stretches.append((min(known), max(known)))
+    return stretches
 
 
-def _derived(
-    bounds: Bounds, usable: NDArray[np.bool_], first: Position, second: Position, twice: Doubtful, ppb: int
-) -> Envelope:
+def _derived(bounds: Bounds, usable: Bools, first: Position, second: Position, twice: Doubtful, ppb: int) -> Envelope:
     """Return the envelope of two nodes without probes to each other, closed wherever a pair on their way steps."""
     key = np.where(usable, first.key * (int(second.key.max()) + 2) + second.key, -1)
     changes = np.flatnonzero(np.diff(key)) + 1

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from analysis.stats import rates
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from analysis.arrays import Bools, Ints, Texts
 
 
 DEFAULT_RHO_PPM: Final = 200.0  # of nodes that state no drift limit, half of it for each
@@ -27,7 +26,6 @@ NO_PROBES: Final = "no probes: this run has no probes.csv with joined probes"
 SHARED_CLOCK: Final = "shared clock: synchronisation not evaluable"
 
 # Reasons why an instant has no reference.
-NO_RAW_STAMP: Final = "no_raw_stamp"
 NO_PATH: Final = "no_probes_between_nodes"
 OUTSIDE: Final = "outside_probed_time"
 AT_A_STEP: Final = "at_a_contradiction"
@@ -38,43 +36,24 @@ ACROSS_SEGMENTS: Final = "across_segments"
 class Lags:
     """How much later b's instants are than a's, on a's raw oscillator, in ns: low <= truth <= high.
 
-    ``mid_ns`` is the middle, an estimate and no more. Where ``known`` is false the numbers are 0, ``segment`` is -1 and
-    ``reason`` says why; it is empty elsewhere. ``support_age_ns`` is how far the nearest joined probe is.
+    Where ``known`` is false the numbers are 0, ``segment`` is -1 and ``reason`` says why; it is empty elsewhere.
     """
 
-    low_ns: NDArray[np.int64]
-    high_ns: NDArray[np.int64]
-    mid_ns: NDArray[np.int64]
-    known: NDArray[np.bool_]
-    support_age_ns: NDArray[np.int64]
-    segment: NDArray[np.int64]
-    reason: NDArray[np.object_]
-
-
-@dataclass(frozen=True)
-class Offsets:
-    """theta = raw_b - raw_a at instants of a's raw oscillator, in ns: low <= theta <= high; masked as ``Lags`` is.
-
-    ``mid_ns``, the middle, is the true theta only if the least delays are equal both ways (symmetric paths).
-    """
-
-    low_ns: NDArray[np.int64]
-    high_ns: NDArray[np.int64]
-    mid_ns: NDArray[np.int64]
-    known: NDArray[np.bool_]
-    support_age_ns: NDArray[np.int64]
-    segment: NDArray[np.int64]
-    reason: NDArray[np.object_]
+    low_ns: Ints
+    high_ns: Ints
+    known: Bools
+    segment: Ints
+    reason: Texts
 
 
 @dataclass(frozen=True)
 class Walls:
     """What one node's wall clock showed at instants, in ns: low <= truth <= high; masked as ``Lags`` is."""
 
-    low_ns: NDArray[np.int64]
-    high_ns: NDArray[np.int64]
-    known: NDArray[np.bool_]
-    reason: NDArray[np.object_]
+    low_ns: Ints
+    high_ns: Ints
+    known: Bools
+    reason: Texts
 
 
 @dataclass(frozen=True)
@@ -94,13 +73,7 @@ class Check:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the check as JSON-serialisable data."""
-        return {
-            "meaning": self.meaning,
-            "held": self.held,
-            "checked": self.checked,
-            "passed": self.passed,
-            "reason": self.reason,
-        }
+        return {name: getattr(self, name) for name in ("meaning", "held", "checked", "passed", "reason")}
 
 
 @dataclass(frozen=True)
@@ -139,15 +112,5 @@ class PairSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary as JSON-serialisable data."""
-        return {
-            "own_probes": self.own_probes,
-            "joined": self.joined,
-            "lost": self.lost,
-            "skipped": self.skipped,
-            "rho_ppm": self.rho_ppm,
-            "segments": self.segments,
-            "known_share": self.known_share,
-            "half_width_us": self.half_width_us.as_dict(),
-            "support_age_ms": self.support_age_ms.as_dict(),
-            "hidden_step_us": self.hidden_step_us.as_dict(),
-        }
+        numbers = {name: value for name, value in vars(self).items() if name not in {"first", "second"}}
+        return {name: value.as_dict() if isinstance(value, rates.Spread) else value for name, value in numbers.items()}

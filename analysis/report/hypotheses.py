@@ -56,6 +56,10 @@ class Hypothesis:
     unit: str = ""  # one that begins with % shows the number times 100
     evidence: tuple[Evidence, ...] = ()
 
+    def allows(self, at_least: float, at_most: float) -> bool:
+        """Tell whether one number is not below the lower bound, and the other not above the upper one."""
+        return (self.low is None or at_least >= self.low) and (self.high is None or at_most <= self.high)
+
     @property
     def threshold(self) -> str:
         """Return the threshold in words, with its unit."""
@@ -81,17 +85,8 @@ class Judged:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the judgement as JSON-serialisable data."""
-        return {
-            "name": self.hypothesis.name,
-            "statement": self.hypothesis.statement,
-            "metric": self.hypothesis.metric,
-            "threshold": self.hypothesis.threshold,
-            "status": self.status,
-            "reason": self.reason,
-            "value": self.value,
-            "measured": self.measured,
-            "method": self.method,
-        }
+        claim = {name: getattr(self.hypothesis, name) for name in ("name", "statement", "metric", "threshold")}
+        return claim | {name: getattr(self, name) for name in ("status", "reason", "value", "measured", "method")}
 
 
 def read(file: Path = FILE) -> list[Hypothesis]:
@@ -120,16 +115,16 @@ def judge(hypotheses: list[Hypothesis], statistics: Mapping[str, Any]) -> list[J
 
 
 def _judge(hypothesis: Hypothesis, statistics: Mapping[str, Any]) -> Judged:
-    found, beside = _at(statistics, hypothesis.metric)
-    value, reason, method = found, str(beside.get("remark") or ""), ""
+    number, beside = _at(statistics, hypothesis.metric)
+    value, reason, method = number, str(beside.get("remark") or ""), ""
     interval: list[float] | None = None
     measured = str(beside.get("in_words") or "no such number in this run")
-    if isinstance(found, dict) and "denominator" in found:
-        value = found["value"]
+    if isinstance(number, dict) and "denominator" in number:
+        value = number["value"]
         measured = "no event to judge"
         if value is not None:
-            interval, method = found["interval"], str(found["method"])
-            counts = f"{found['numerator']} of {found['denominator']}"
+            interval, method = number["interval"], str(number["method"])
+            counts = f"{number['numerator']} of {number['denominator']}"
             beside_counts = "" if interval is None else f"; {100 * interval[0]:.2f} to {100 * interval[1]:.2f}"
             measured = f"{100 * value:.2f} % ({counts}{beside_counts})"
     elif isinstance(value, (int, float)) and "in_words" not in beside:
@@ -146,9 +141,7 @@ def _judge(hypothesis: Hypothesis, statistics: Mapping[str, Any]) -> Judged:
         return Judged(hypothesis, NOT_EVALUABLE, value, measured, "; ".join(missing), method)
     if between is not None:
         return Judged(hypothesis, between[0], None, measured, "; ".join(part for part in (reason, between[1]) if part))
-    meets = (hypothesis.low is None or value >= hypothesis.low) and (
-        hypothesis.high is None or value <= hypothesis.high
-    )
+    meets = hypothesis.allows(value, value)
     sure = _sureness(hypothesis, interval, meets=meets)
     reason = "; ".join(part for part in (reason, sure) if part)
     return Judged(hypothesis, SUPPORTED if meets else NOT_SUPPORTED, float(value), measured, reason, method)
@@ -160,10 +153,9 @@ def _between(hypothesis: Hypothesis, beside: Mapping[str, Any]) -> tuple[str, st
     if not isinstance(high, (int, float)):
         return None
     least = float("-inf") if low is None else float(low)
-    wanted_low, wanted_high = hypothesis.low, hypothesis.high
-    if (wanted_low is not None and high < wanted_low) or (wanted_high is not None and least > wanted_high):
+    if not hypothesis.allows(high, least):
         return NOT_SUPPORTED, "wherever between the two it is"
-    if (wanted_low is None or least >= wanted_low) and (wanted_high is None or high <= wanted_high):
+    if hypothesis.allows(least, high):
         return SUPPORTED, "wherever between the two it is"
     return NOT_EVALUABLE, "the threshold lies between the two"
 
@@ -178,7 +170,7 @@ def _sureness(hypothesis: Hypothesis, interval: list[float] | None, *, meets: bo
         beyond += [high] if hypothesis.high is not None and high > hypothesis.high else []
         edges = " and ".join(f"{100 * edge:.2f} %" for edge in beyond)
         return f"the 95 % interval reaches {edges}: consistent with, not proof" if beyond else ""
-    if (hypothesis.low is None or high >= hypothesis.low) and (hypothesis.high is None or low <= hypothesis.high):
+    if hypothesis.allows(high, low):
         edge = f"{100 * low:.2f} to {100 * high:.2f} %"
         return f"the 95 % interval, {edge}, reaches the threshold: not refuted either"
     return ""
@@ -186,21 +178,21 @@ def _sureness(hypothesis: Hypothesis, interval: list[float] | None, *, meets: bo
 
 def _at(statistics: Mapping[str, Any], metric: str) -> tuple[Any, Mapping[str, Any]]:
     """Return what a metric names, and the mapping it is in (empty where there is none)."""
-    found: Any = statistics
+    value: Any = statistics
     beside: Any = {}
     for key in metric.split("/"):
-        beside = found if isinstance(found, dict) else {}
-        found = beside.get(key)
-    return found, beside
+        beside = value if isinstance(value, dict) else {}
+        value = beside.get(key)
+    return value, beside
 
 
 def _missing(evidence: Evidence, statistics: Mapping[str, Any]) -> str | None:
     """Return why the evidence does not suffice, or None where it does."""
-    found, _ = _at(statistics, evidence.metric)
+    rate, _ = _at(statistics, evidence.metric)
     name = evidence.metric.split("/")[-1]
-    if not isinstance(found, dict) or not found.get("denominator"):
+    if not isinstance(rate, dict) or not rate.get("denominator"):
         return f"nothing says how much was {name}"
-    count, of = found["numerator"], found["denominator"]
+    count, of = rate["numerator"], rate["denominator"]
     if count == 0:
         return f"nothing was {name}: {of} of {of} {evidence.otherwise}"
     if count < evidence.at_least_share * of:

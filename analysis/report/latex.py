@@ -81,13 +81,6 @@ def chosen(data: Mapping[str, Any], patterns: Sequence[str]) -> dict[str, Any]:
     return part
 
 
-def macros(statistics: Mapping[str, Any]) -> dict[str, str]:
-    """Return the macros of all leaves of the statistics, name to value, in order."""
-    leaves = list(_leaves((), statistics))
-    names, _comments = _names([path for path, _value in leaves])
-    return {names[path]: value for path, value in leaves}
-
-
 def _names(paths: Iterable[Path]) -> tuple[dict[Path, str], list[str]]:
     """Return each path's name, no two the same, and a line of comment per key or path that had to be numbered."""
     paths = list(paths)

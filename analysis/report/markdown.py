@@ -82,38 +82,31 @@ def _tables(results: Results, judged: Sequence[Judged]) -> dict[str, str]:
 def _judges_note(results: Results) -> str:
     """Return who judges in this run, and why the others do not."""
     reference = results.done["reference"]
-    parts = []
+    by_probes = f"The reference is **not evaluable** ({reference.reason}), nor is any verdict against it"
     if reference.evaluable:
-        parts.append(
-            f"The reference knows {len(reference.pairs)} pairs of nodes (relative drift at most "
-            f"{reference.rho_ppm:g} ppm, by {reference.rho_from})"
-        )
-    else:
-        parts.append(f"The reference is **not evaluable** ({reference.reason}), nor is any verdict against it")
+        limit = f"relative drift at most {reference.rho_ppm:g} ppm, by {reference.rho_from}"
+        by_probes = f"The reference knows {len(reference.pairs)} pairs of nodes ({limit})"
     judgements = [answer.judged_by(TRUTH) for answer in results.done["causality"]]
-    parts.append(
-        "The injected truth of the virtual clocks judges beside it."
-        if any(judgement is not None and not judgement.reason for judgement in judgements)
-        else "No truth was injected, so nothing is judged by one."
-    )
-    return ". ".join(parts)
+    if any(judgement is not None and not judgement.reason for judgement in judgements):
+        return f"{by_probes}. The injected truth of the virtual clocks judges beside it."
+    return f"{by_probes}. No truth was injected, so nothing is judged by one."
 
 
 def reasons(results: Results) -> list[str]:
     """Return why a run is not what was planned: the manifest's reasons, and workers short of events."""
     table = results.table
     manifest = table.run.manifest
-    found = list(manifest.problems)
+    lines = list(manifest.problems)
     for node_id, node in manifest.nodes.items():
-        found += [line for problem in node.problems if (line := f"{node_id}: {problem}") not in found]
+        lines += [line for problem in node.problems if (line := f"{node_id}: {problem}") not in lines]
     needed = load.min_received_share(manifest)
     sent = int(table.sent.known.sum())
     for worker in table.workers:
         received = table.received.get(worker)
         share = 0.0 if received is None or not sent else float((received & table.sent.known).sum()) / sent
-        if needed is not None and share < needed and not any(worker in line for line in found):
-            found.append(f"{worker} received {100 * share:.1f} % of the events, needed are {100 * needed:g} %")
-    return found
+        if needed is not None and share < needed and not any(worker in line for line in lines):
+            lines.append(f"{worker} received {100 * share:.1f} % of the events, needed are {100 * needed:g} %")
+    return lines
 
 
 def _facts(results: Results) -> str:

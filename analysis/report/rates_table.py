@@ -36,11 +36,7 @@ def rows(analyses: Sequence[Analysis], numbers: Mapping[str, Any]) -> list[dict[
 
     Raises AnalysisError for a rate whose place its analysis does not know.
     """
-    return [
-        _row(analysis, path, rate)
-        for analysis in analyses
-        for path, rate in _rates(numbers[analysis.name], ())
-    ]  # fmt: skip
+    return [_row(topic, path, rate) for topic in analyses for path, rate in _rates(numbers[topic.name], ())]
 
 
 def as_csv(analyses: Sequence[Analysis], numbers: Mapping[str, Any]) -> str:
@@ -110,16 +106,14 @@ def _row(analysis: Analysis, path: tuple[str, ...], rate: Mapping[str, Any]) -> 
         if columns is not None:
             low, high = rate["interval"] or (None, None)
             clock = place.clock or columns.get("clock", "")
+            counted = {name: rate[name] for name in ("numerator", "denominator", "method", "effective_trials")}
             return columns | {
                 "question": place.question or analysis.name,
                 "clock": _CLOCKS.get(clock, clock),
                 "ground_truth": place.ground_truth or columns.get("ground_truth", ""),
-                "numerator": rate["numerator"],
-                "denominator": rate["denominator"],
+                **counted,
                 "low": low,
                 "high": high,
-                "method": rate["method"],
-                "effective_trials": rate["effective_trials"],
                 "unit": place.unit or SHARE,
             }
     raise AnalysisError(f"{RATES_FILE}: expected a place of the rate {'/'.join((analysis.name, *path))}, got none")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from analysis.checks.files import integrity
 from analysis.stats import rates
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
     from analysis.analyses.analysis import Results
     from analysis.report.hypotheses import Judged
+
+
+DROPPED: Final = ("malformed", "foreign", "bad_tag", "oversized", "kernel_dropped")
+NODES: Final = (
+    "node", "role", "host", "Python", "clock source", "events", "lost", "duplicates", "dropped", "user stamps",
+    "files as the node wrote them",
+)  # fmt: skip
 
 
 def nodes(results: Results) -> str:
@@ -32,41 +39,13 @@ def nodes(results: Results) -> str:
             events, lost = "no data", None
         else:
             events, lost = f"{int(received.sum())} received", int((table.sent.known & ~received).sum())
-        dropped = {
-            name: counts[name]
-            for name in ("malformed", "foreign", "bad_tag", "oversized", "kernel_dropped")
-            if name in counts
-        }
-        rows.append(
-            (
-                node_id,
-                node.role,
-                node.host,
-                status.get("python"),
-                status.get("clock_source"),
-                events,
-                lost,
-                (counts.get("duplicate") or 0) + table.duplicates.get(node_id, 0)
-                if counts or received is not None
-                else None,
-                counted(dropped),
-                counts.get("user_stamps"),
-                checked.get(node_id, "yes"),
-            )
-        )
-    columns = (
-        "node",
-        "role",
-        "host",
-        "Python",
-        "clock source",
-        "events",
-        "lost",
-        "duplicates",
-        "dropped",
-        "user stamps",
-    )
-    return markdown((*columns, "files as the node wrote them"), rows)
+        dropped = {name: counts[name] for name in DROPPED if name in counts}
+        duplicates = (counts.get("duplicate") or 0) + table.duplicates.get(node_id, 0)
+        known = counts or received is not None
+        who = (node_id, node.role, node.host, status.get("python"), status.get("clock_source"))
+        happened = (events, lost, duplicates if known else None, counted(dropped), counts.get("user_stamps"))
+        rows.append((*who, *happened, checked.get(node_id, "yes")))
+    return markdown(NODES, rows)
 
 
 def unavailable(results: Results) -> str:
@@ -95,15 +74,11 @@ def unavailable(results: Results) -> str:
 
 def hypotheses(judged: Sequence[Judged]) -> str:
     """Return what each hypothesis says, what was measured, and what follows; ``methods`` says how."""
-    rows = [
-        (
-            judgement.hypothesis.statement,
-            judgement.hypothesis.threshold,
-            judgement.measured,
-            f"**{judgement.status}**: {judgement.reason}" if judgement.reason else f"**{judgement.status}**",
-        )
-        for judgement in judged
-    ]
+    rows = []
+    for judgement in judged:
+        why = f": {judgement.reason}" if judgement.reason else ""
+        claim = (judgement.hypothesis.statement, judgement.hypothesis.threshold)
+        rows.append((*claim, judgement.measured, f"**{judgement.status}**{why}"))
     return markdown(("hypothesis", "threshold", "measured", "status"), rows)
 
 

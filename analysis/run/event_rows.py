@@ -16,26 +16,30 @@ from analysis.errors import AnalysisError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numpy.typing import NDArray
+    from analysis.arrays import Bools, Floats, Ints, Places
 
 
 @dataclass(frozen=True)
 class Instants:
-    """Instants in ns, with a mask of those that are known; ``ns`` is 0 elsewhere and means nothing there."""
+    """Instants or times in ns, with a mask of those known; ``ns`` is 0 elsewhere and means nothing there."""
 
-    ns: NDArray[np.int64]
-    known: NDArray[np.bool_]
+    ns: Ints
+    known: Bools
+
+    def nullable(self, events: slice = slice(None)) -> pd.arrays.IntegerArray:
+        """Return some of them, or all, as a column of a table."""
+        return pd.arrays.IntegerArray(self.ns[events].copy(), ~self.known[events])
 
 
 @dataclass(frozen=True)
 class RawStamps:
     """Raw-oscillator stamps in ns, each within ``error_ns`` of its instant, with a mask of those that are known."""
 
-    ns: NDArray[np.int64]
-    error_ns: NDArray[np.int64]
-    known: NDArray[np.bool_]
+    ns: Ints
+    error_ns: Ints
+    known: Bools
 
-    def take(self, positions: NDArray[np.int64]) -> RawStamps:
+    def take(self, positions: Ints) -> RawStamps:
         """Return the stamps of some events, in the order given."""
         return RawStamps(self.ns[positions], self.error_ns[positions], self.known[positions])
 
@@ -44,7 +48,7 @@ class RawStamps:
 class Text:
     """A column of text, event by event: ``codes`` index ``words``, -1 where there is none."""
 
-    codes: NDArray[np.int64]
+    codes: Ints
     words: tuple[str, ...]
 
     def within(self, words: pd.CategoricalDtype, absent: str) -> pd.Categorical:
@@ -59,11 +63,10 @@ class Rows:
     """A node's rows by event. ``place``: the row of each event (None: row i is event i); ``there``: it has one."""
 
     frame: pd.DataFrame
-    place: NDArray[np.intp] | None
-    there: NDArray[np.bool_]
+    place: Places | None
+    there: Bools
 
     def __contains__(self, column: str) -> bool:
-        """Tell whether the table has a column."""
         return column in self.frame
 
     def piece(self, events: slice) -> pd.DataFrame:
@@ -78,7 +81,7 @@ class Rows:
         """Return a column of 64-bit integers, event by event."""
         array = self.frame[column].array
         known = ~np.asarray(array.isna())
-        ns: NDArray[np.int64] = array.to_numpy(dtype=np.int64, na_value=0)
+        ns: Ints = array.to_numpy(dtype=np.int64, na_value=0)
         if self.place is None:
             return Instants(ns, known)
         if not len(ns):
@@ -86,9 +89,9 @@ class Rows:
         known = known[self.place] & self.there
         return Instants(np.where(known, ns[self.place], 0), known)
 
-    def floats(self, column: str) -> NDArray[np.float64]:
+    def floats(self, column: str) -> Floats:
         """Return a column of numbers, event by event; NaN where there is none."""
-        values: NDArray[np.float64] = self.frame[column].to_numpy(dtype=np.float64)
+        values: Floats = self.frame[column].to_numpy(dtype=np.float64)
         if self.place is None:
             return values
         return np.where(self.there, values[self.place] if len(values) else np.nan, np.nan)
@@ -114,7 +117,7 @@ class Rows:
         return list(values.dropna().unique())
 
 
-def different(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+def different(numbers: Ints) -> Ints:
     """Return the different numbers, in order, by sorting: np.unique hashes them, a second per million ids."""
     ordered = np.sort(numbers)
     first = np.ones(len(ordered), dtype=np.bool_)
@@ -133,26 +136,33 @@ def no_raw(count: int) -> RawStamps:
     return RawStamps(none.ns, none.ns, none.known)
 
 
-def event_ids(node_id: str, frame: pd.DataFrame) -> NDArray[np.int64]:
+def event_ids(node_id: str, frame: pd.DataFrame) -> Ints:
     """Return the event of every row. Raises AnalysisError if a row has none."""
     if frame["event_id"].isna().any():
         raise AnalysisError(f"{node_id}: expected an event_id in every row, got an empty cell; collect the run again")
-    ids: NDArray[np.int64] = frame["event_id"].to_numpy(dtype=np.int64)
+    ids: Ints = frame["event_id"].to_numpy(dtype=np.int64)
     return ids
 
 
-def align(frame: pd.DataFrame, ids: NDArray[np.int64], events: NDArray[np.int64]) -> Rows:
+def align(frame: pd.DataFrame, ids: Ints, events: Ints) -> Rows:
     """Find the row of every event, the first of several; ``ids`` are the rows' events, ``events`` is sorted."""
     return _rows(frame, ids, np.arange(len(ids)), events)
 
 
-def align_some(frame: pd.DataFrame, rows: NDArray[np.bool_], events: NDArray[np.int64]) -> Rows:
+def align_some(frame: pd.DataFrame, rows: Bools, events: Ints) -> Rows:
     """Find the row of every event among some of a table's rows, which all name their event."""
     chosen = np.flatnonzero(rows)
     return _rows(frame, frame["event_id"].to_numpy(dtype=np.int64, na_value=0)[chosen], chosen, events)
 
 
-def _rows(frame: pd.DataFrame, ids: NDArray[np.int64], rows: NDArray[np.intp], events: NDArray[np.int64]) -> Rows:
+def sends_of(sends: pd.DataFrame, workers: Iterable[str], events: Ints, *, stamped: bool = False) -> dict[str, Rows]:
+    """Return, per worker, its own rows of sends.csv: the first of each event (``stamped``: that has a send stamp)."""
+    named = sends["event_id"].notna() & (sends["send_time_ns"].notna() if stamped else True)
+    usable, to = named.to_numpy(dtype=np.bool_), pd.Categorical(sends["worker_id"])
+    return {worker: align_some(sends, usable & np.asarray(to == worker, dtype=np.bool_), events) for worker in workers}
+
+
+def _rows(frame: pd.DataFrame, ids: Ints, rows: Places, events: Ints) -> Rows:
     if len(frame) == len(rows) and np.array_equal(ids, events):
         return Rows(frame, None, np.ones(len(events), dtype=np.bool_))
     known, first = np.unique(ids, return_index=True)

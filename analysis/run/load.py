@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from analysis.errors import AnalysisError, NoSuchRun
+from analysis.errors import AnalysisError, NoSuchRun, UsageError
 from analysis.run import memory
 from analysis.run.hashing import HashedFile, Seen
 from node_agent.contract import records
@@ -121,6 +121,16 @@ def folder(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> Pa
     return _real(path)
 
 
+def new_folder(results_dir: Path, experiment: str) -> Path:
+    """Return the folder of a run that is to be made. Raises UsageError where the name is none, or taken."""
+    if not is_experiment_name(experiment):
+        raise UsageError(f"experiment name: expected {FORM}, got {experiment!r}")
+    path = results_dir / experiment
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"experiment {experiment}: expected a new name, got one that has {path}")
+    return path
+
+
 def load(path: Path) -> Run:
     """Read the run folder at ``path``.
 
@@ -132,9 +142,8 @@ def load(path: Path) -> Run:
     memory.require(path, manifest)
     coordinator_file = path / records.COORDINATOR_FILE
     if not coordinator_file.is_file():
-        raise AnalysisError(
-            f"{coordinator_file}: expected the coordinator's events, found no such file; {_collect(manifest)}"
-        )
+        wanted = "expected the coordinator's events"
+        raise AnalysisError(f"{coordinator_file}: {wanted}, found no such file; {_collect(manifest)}")
     seen = Seen()
     absent: list[str] = []
 
@@ -188,7 +197,6 @@ class NodeTables(Mapping[str, pd.DataFrame]):
             _header(file, needed)
 
     def __getitem__(self, node_id: str) -> pd.DataFrame:
-        """Return a node's table."""
         if node_id in self._kept:
             return self._kept[node_id]
         file = self._files[node_id]
@@ -198,11 +206,9 @@ class NodeTables(Mapping[str, pd.DataFrame]):
         return table
 
     def __iter__(self) -> Iterator[str]:
-        """Name the nodes that have the file."""
         return iter(self._files)
 
     def __len__(self) -> int:
-        """Return how many nodes have the file."""
         return len(self._files)
 
 
@@ -235,9 +241,8 @@ def read_table(path: Path, needed: Sequence[str] = (), *, only: bool = False, se
         pass  # pandas bears with it, or says what is wrong
     try:
         with np.errstate(invalid="ignore"):  # an infinity among whole numbers: pandas then finds that it does not fit
-            frame = pd.read_csv(
-                path, dtype=types, usecols=list(types) if only else None, keep_default_na=False, na_values=[""]
-            )
+            columns = list(types) if only else None
+            frame = pd.read_csv(path, dtype=types, usecols=columns, keep_default_na=False, na_values=[""])
         if seen is not None:
             _note(path, [column for column, kind in types.items() if kind == "Int64"], seen)
     except (OSError, ValueError, TypeError, OverflowError) as error:  # the last two: fractions, or more than 64 bits
@@ -294,12 +299,12 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 def prefixes(frames: Iterable[pd.DataFrame]) -> list[str]:
     """Return the prefixes of the sources that have columns in any of the frames, in the order met."""
-    found: dict[str, None] = {}
+    by_prefix: dict[str, None] = {}
     for frame in frames:
         for column in frame.columns:
             if column.endswith("_timestamp_ns") and f"{column.removesuffix('_timestamp_ns')}_status" in frame.columns:
-                found[column.removesuffix("_timestamp_ns")] = None
-    return list(found)
+                by_prefix[column.removesuffix("_timestamp_ns")] = None
+    return list(by_prefix)
 
 
 def source_name(prefix: str) -> str:
@@ -330,9 +335,8 @@ def read_manifest(path: Path) -> records.Manifest:
         manifest = records.Manifest.from_json(file.read_text(encoding="utf-8"))
         _ = manifest.coordinator_id
     except OSError as error:
-        raise NoSuchRun(
-            f"{file}: expected a run's manifest, got: {_one_line(error)}; name a run with --experiment"
-        ) from error
+        advice = "name a run with --experiment"
+        raise NoSuchRun(f"{file}: expected a run's manifest, got: {_one_line(error)}; {advice}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AnalysisError(f"{file}: expected a manifest of this version, got: {_one_line(error)}") from error
     except StopIteration as error:

@@ -26,10 +26,7 @@ def require(path: Path, manifest: records.Manifest) -> None:
     if free is None:
         return
     raw = path / records.RAW_DIR
-    tables = [
-        path / records.COORDINATOR_FILE,
-        *(path / records.worker_file(node_id) for node_id in manifest.worker_ids),
-    ]
+    tables = [path / name for name in (records.COORDINATOR_FILE, *map(records.worker_file, manifest.worker_ids))]
     size = sum(_sizes([*tables, raw / manifest.coordinator_id / records.SENDS_FILE]))
     longest = max(_sizes(raw / node_id / records.COMMIT_WAIT_FILE for node_id in manifest.nodes), default=0)
     probes = sum(_sizes(raw / node_id / records.PROBES_FILE for node_id in manifest.nodes))

@@ -15,7 +15,7 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from analysis import output
-from analysis.run.event_rows import Rows, align_some
+from analysis.run.event_rows import Rows, sends_of
 from analysis.run.load import plain, prefixes
 from node_agent.contract import records
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from analysis.run.readings import Instants, Table
+    from analysis.run.readings import Table
 
 CSV: Final = "csv"
 PARQUET: Final = "parquet"
@@ -63,11 +63,9 @@ def pieces(table: Table, events: int = PIECE_EVENTS) -> Iterator[pd.DataFrame]:
     run = table.run
     known = prefixes([run.coordinator, *run.workers.values()])
     sources = {column for prefix in known for column in records.source_columns(prefix)}
-    named = run.sends["event_id"].notna().to_numpy(dtype=np.bool_)
-    to = pd.Categorical(run.sends["worker_id"])
     workers = sorted(table.workers)
-    own = {one: align_some(run.sends, named & np.asarray(to == one), table.event_ids) for one in workers}
-    copies = {one: _copies(table, one) for one in workers}
+    own = sends_of(run.sends, workers, table.event_ids)
+    copies = {worker: _copies(table, worker) for worker in workers}
     for start in range(0, max(len(table.event_ids), 1), events):
         part = slice(start, start + events)
         blocks = [_block(table, worker, part, sources, own[worker], copies[worker]) for worker in workers]
@@ -81,15 +79,15 @@ def _block(
 ) -> pd.DataFrame:
     """Return some events at one worker."""
     sent = table.rows[table.coordinator_id].piece(part).drop(columns="event_id")
-    mine = own.piece(part).drop(columns=["event_id", "worker_id", "sequence_number"], errors="ignore")
-    parts = [sent.rename(columns=_prefixed("send_", sources)), mine.add_prefix("own_")]
+    own_part = own.piece(part).drop(columns=["event_id", "worker_id", "sequence_number"], errors="ignore")
+    parts = [sent.rename(columns=_prefixed("send_", sources)), own_part.add_prefix("own_")]
     if worker in table.rows:
         received = table.rows[worker].piece(part).drop(columns=["event_id", "node_id"])
         names = _prefixed("receive_", {*sources, "sequence_number"})
         parts.append(received.rename(columns=names))
     for name, true in (("true_send_ns", table.true_sends(worker)), ("true_receive_ns", table.truth(worker))):
         if true is not None:
-            parts.append(pd.DataFrame({name: _masked(true, part)}))
+            parts.append(pd.DataFrame({name: true.nullable(part)}))
     block = plain(pd.concat(parts, axis=1))
     block.insert(0, "event_id", table.event_ids[part])
     block.insert(1, "worker_id", pd.Series([worker] * len(block), dtype="string"))
@@ -99,10 +97,6 @@ def _block(
 
 def _prefixed(prefix: str, columns: set[str]) -> dict[str, str]:
     return {column: f"{prefix}{column}" for column in columns}
-
-
-def _masked(instants: Instants, part: slice) -> Any:
-    return pd.arrays.IntegerArray(instants.ns[part].copy(), ~instants.known[part])
 
 
 def _copies(table: Table, worker: str) -> np.ndarray[Any, Any]:

@@ -15,9 +15,9 @@ from analysis.run import wall_clock
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
-    Ints = NDArray[np.int64]
+    from analysis.arrays import Bools, Ints, Places
+
 
 FOREIGN_NS: Final = 1_000_000_000  # a payload stamp further from the send stamp is of another run
 
@@ -38,8 +38,8 @@ class Sends:
         """Judge the payload stamps of a worker's rows; rows of events that were not sent say nothing."""
         there = (events.notna() & payload.notna()).to_numpy(dtype=np.bool_)
         ids, stamps = (np.asarray(column.to_numpy(na_value=0)[there], dtype=np.int64) for column in (events, payload))
-        place, found = positions(self.events, ids)
-        late = stamps[found] - self.sent[place]
+        place, sent_here = positions(self.events, ids)
+        late = stamps[sent_here] - self.sent[place]
         set_back, set_forward = self.set_back[place], self.set_forward[place]
         return Payloads(late, late > set_back, late < -FOREIGN_NS - set_forward, (late > 0) & (late <= set_back))
 
@@ -49,9 +49,9 @@ class Payloads:
     """How much later than its send each payload stamp is (ns), and what that is: impossible, or by a clock set back."""
 
     late_ns: Ints
-    after_send: NDArray[np.bool_]
-    long_before: NDArray[np.bool_]
-    set_back: NDArray[np.bool_]
+    after_send: Bools
+    long_before: Bools
+    set_back: Bools
 
 
 def of(sent: pd.DataFrame, pairs: pd.DataFrame | None) -> Sends:
@@ -63,12 +63,12 @@ def of(sent: pd.DataFrame, pairs: pd.DataFrame | None) -> Sends:
     return Sends(events[order], *(column[order] for column in others))
 
 
-def positions(ordered: Ints, wanted: Ints) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+def positions(ordered: Ints, wanted: Ints) -> tuple[Places, Bools]:
     """Return where those of the wanted numbers that are among some ordered ones are, and which of them are."""
     place = np.searchsorted(ordered, wanted)
-    found = np.append(ordered, -1)[place] == wanted if len(ordered) else np.zeros(len(wanted), dtype=np.bool_)
-    found &= place < len(ordered)
-    return place[found], found
+    among = np.append(ordered, -1)[place] == wanted if len(ordered) else np.zeros(len(wanted), dtype=np.bool_)
+    among &= place < len(ordered)
+    return place[among], among
 
 
 def around_sends(sent: pd.DataFrame, clock: wall_clock.WallClock) -> tuple[Ints, Ints]:
@@ -86,8 +86,7 @@ def around_sends(sent: pd.DataFrame, clock: wall_clock.WallClock) -> tuple[Ints,
     before = raw.shift().ffill().fillna(int(clock.raw[0])).to_numpy(dtype=np.int64)
     after = raw.bfill().fillna(int(clock.raw[-1])).to_numpy(dtype=np.int64)
     seen = clock.around(np.minimum(before, after), np.maximum(before, after))
-    own = np.where(
-        known, sent["send_time_ns"].to_numpy(dtype=np.int64) - raw.fillna(0).to_numpy(dtype=np.int64), seen.low
-    )
+    offset = sent["send_time_ns"].to_numpy(dtype=np.int64) - raw.fillna(0).to_numpy(dtype=np.int64)
+    own = np.where(known, offset, seen.low)
     highest = np.where(known, own, seen.high)
     return np.where(seen.stepped, seen.high - own, 0), np.where(seen.stepped, highest - seen.low, 0)

@@ -13,27 +13,15 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.run import drift_limits, load, truth
-from analysis.run.event_rows import (
-    Instants,
-    RawStamps,
-    Rows,
-    Text,
-    align,
-    align_some,
-    different,
-    event_ids,
-    no_raw,
-    nothing,
-    shared,
-)
+from analysis.run import drift_limits, event_rows, load, truth
+from analysis.run.event_rows import Instants, RawStamps, Rows, Text
 from node_agent.clocks.base import drift_per_ns
 from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
+    from analysis.arrays import Bools, Ints
 
 __all__ = ["Instants", "RawStamps", "Readings", "Table", "table", "tidy"]
 
@@ -64,17 +52,17 @@ class Readings:
     source: str
     kind: str
     level: float | None
-    stamped: NDArray[np.bool_]
-    known: NDArray[np.bool_]
-    bounded: NDArray[np.bool_]
-    est: NDArray[np.int64]
-    earliest: NDArray[np.int64]
-    latest: NDArray[np.int64]
+    stamped: Bools
+    known: Bools
+    bounded: Bools
+    est: Ints
+    earliest: Ints
+    latest: Ints
     status: pd.Categorical
     reference: pd.Categorical
-    sample: NDArray[np.int64]
+    sample: Ints
 
-    def take(self, positions: NDArray[np.int64]) -> Readings:
+    def take(self, positions: Ints) -> Readings:
         """Return the readings of some events, in the order given."""
         chosen: dict[str, Any] = {
             spec.name: array[positions]
@@ -83,7 +71,7 @@ class Readings:
         }
         return replace(self, **chosen)
 
-    def statuses(self, events: NDArray[np.bool_]) -> dict[str, int]:
+    def statuses(self, events: Bools) -> dict[str, int]:
         """Return how many of some events have which status, by name."""
         counts = np.bincount(self.status.codes[events], minlength=len(self.status.categories))
         return {str(word): int(count) for word, count in zip(self.status.categories, counts, strict=True) if count}
@@ -98,13 +86,13 @@ class Table:
     """
 
     run: load.Run
-    event_ids: NDArray[np.int64]
+    event_ids: Ints
     sequence: Instants
     sent: Instants
     sources: tuple[str, ...]
     workers: tuple[str, ...]
     present: tuple[str, ...]
-    received: Mapping[str, NDArray[np.bool_]]
+    received: Mapping[str, Bools]
     duplicates: Mapping[str, int]
     stamps: Mapping[str, Instants]
     own_sends: Mapping[str, Instants]
@@ -168,7 +156,7 @@ def _part(value: Any, events: slice) -> Any:
         place = np.arange(len(value.there)) if value.place is None else value.place
         return Rows(value.frame, place[events], value.there[events])
     if isinstance(value, dict):
-        return {key: _part(one, events) for key, one in value.items()}
+        return {key: _part(entry, events) for key, entry in value.items()}
     return value
 
 
@@ -187,9 +175,9 @@ class _Words:
 def table(run: load.Run) -> Table:
     """Align all nodes of a run on the union of their events, sorted by event id. The first of duplicates counts."""
     frames = {run.manifest.coordinator_id: run.coordinator, **run.workers}
-    named = {node_id: event_ids(node_id, frame) for node_id, frame in frames.items()}
-    events = different(np.concatenate(list(named.values())))
-    aligned = {node_id: align(frame, named[node_id], events) for node_id, frame in frames.items()}
+    named = {node_id: event_rows.event_ids(node_id, frame) for node_id, frame in frames.items()}
+    events = event_rows.different(np.concatenate(list(named.values())))
+    aligned = {node_id: event_rows.align(frame, named[node_id], events) for node_id, frame in frames.items()}
     coordinator, count = run.manifest.coordinator_id, len(events)
     prefixes = load.prefixes(frames.values())
     texts = {
@@ -208,8 +196,8 @@ def table(run: load.Run) -> Table:
     for node_id in (coordinator, *run.worker_ids):
         kind = "send" if node_id == coordinator else "receive"
         rows = aligned.get(node_id)
-        stamps[node_id] = nothing(count) if rows is None else rows.instants(f"{kind}_time_ns")
-        raw_stamps[node_id] = no_raw(count) if rows is None else rows.raw(kind)
+        stamps[node_id] = event_rows.nothing(count) if rows is None else rows.instants(f"{kind}_time_ns")
+        raw_stamps[node_id] = event_rows.no_raw(count) if rows is None else rows.raw(kind)
         missing = NO_DATA if rows is None else NOT_SENT if node_id == coordinator else LOST
         for source in sources:
             receive[node_id, source] = _readings(node_id, source, rows, stamps[node_id], missing, words, texts)
@@ -219,12 +207,12 @@ def table(run: load.Run) -> Table:
         bounded = any(receive[node_id, source].bounded.any() for node_id in (coordinator, *run.workers))
         clocks += [(source, POINT), (source, INTERVAL)] if bounded else [(source, POINT)]
     sent = aligned[coordinator]
-    own_rows = _own_rows(run, events)
+    own_rows = event_rows.sends_of(run.sends, run.worker_ids, events, stamped=True)
     send, own = _send_readings(run, sources, sent, own_rows, stamps[coordinator], receive)
     return Table(
         run=run,
         event_ids=events,
-        sequence=sent.instants("sequence_number") if "sequence_number" in sent else nothing(count),
+        sequence=sent.instants("sequence_number") if "sequence_number" in sent else event_rows.nothing(count),
         sent=stamps[coordinator],
         sources=sources,
         workers=tuple(run.worker_ids),
@@ -258,26 +246,22 @@ def tidy(data: Table) -> pd.DataFrame:
                 "source": source,
                 "kind": block.kind,
                 "status": block.status,
-                "local_ns": _masked(data.stamps[node_id].ns, data.stamps[node_id].known),
-                "est_ns": _masked(block.est, block.known),
-                "earliest_ns": _masked(block.earliest, block.bounded),
-                "latest_ns": _masked(block.latest, block.bounded),
+                "local_ns": data.stamps[node_id].nullable(),
+                "est_ns": Instants(block.est, block.known).nullable(),
+                "earliest_ns": Instants(block.earliest, block.bounded).nullable(),
+                "latest_ns": Instants(block.latest, block.bounded).nullable(),
             }
             if true is not None:
-                frame["true_ns"] = _masked(true.ns, true.known)
+                frame["true_ns"] = true.nullable()
             blocks.append(pd.DataFrame(frame))
     return pd.concat(blocks, ignore_index=True)
-
-
-def _masked(values: NDArray[np.int64], known: NDArray[np.bool_]) -> Any:
-    return pd.array(values, dtype="Int64").copy() if known.all() else pd.arrays.IntegerArray(values.copy(), ~known)
 
 
 def _words(texts: Mapping[tuple[str, str], Text]) -> _Words:
     statuses = [text for (_, column), text in texts.items() if column.endswith("_status")]
     references = [text for (_, column), text in texts.items() if column.endswith("_reference")]
     ours = (records.OK, records.NOT_CONFIGURED, LOST, NO_DATA, NOT_SENT, NO_RAW_STAMP, NO_STATUS)
-    return _Words(shared(statuses, ours), shared(references, ("", LOCAL)))
+    return _Words(event_rows.shared(statuses, ours), event_rows.shared(references, ("", LOCAL)))
 
 
 def _true(run: load.Run, node_id: str, stamps: Instants) -> Instants | None:
@@ -288,16 +272,6 @@ def _true(run: load.Run, node_id: str, stamps: Instants) -> Instants | None:
     local = np.where(stamps.known, stamps.ns, np.int64(clock.epoch_ns))
     known = stamps.known & truth.told_apart(clock, local)
     return Instants(np.where(known, truth.true_from_wall(clock, local), 0), known)
-
-
-def _own_rows(run: load.Run, events: NDArray[np.int64]) -> dict[str, Rows]:
-    """Return, per worker, its own rows of sends.csv: the first of each event that has a transmit stamp."""
-    stamped = (run.sends["event_id"].notna() & run.sends["send_time_ns"].notna()).to_numpy(dtype=np.bool_)
-    to = pd.Categorical(run.sends["worker_id"])
-    return {
-        worker: align_some(run.sends, stamped & np.asarray(to == worker, dtype=np.bool_), events)
-        for worker in run.worker_ids
-    }
 
 
 def _raw_sends(rows: Rows, first: RawStamps) -> RawStamps:
@@ -331,7 +305,7 @@ def _readings(
     prefix = records.COLUMN_PREFIX.get(source, source)
     if rows is None or f"{prefix}_status" not in rows:
         status = Text(np.where(there, 0, -1), (records.NOT_CONFIGURED,)).within(words.status, missing)
-        empty = nothing(count).ns
+        empty = event_rows.nothing(count).ns
         numbers = (stamps.known, none, none, empty, empty, empty)
         return Readings(node_id, source, UNSTATED, None, *numbers, status, words.all_of("", count), unserved)
     est = rows.instants(f"{prefix}_timestamp_ns")
@@ -356,7 +330,7 @@ def _readings(
     )
 
 
-def _served(rows: Rows, prefix: str) -> NDArray[np.int64]:
+def _served(rows: Rows, prefix: str) -> Ints:
     """Return which sample served every event; where none is named (older formats), each new offset is a new one."""
     named = rows.text(f"{prefix}_sample_id").codes
     if (named >= 0).any() or f"{prefix}_offset_ms" not in rows:
@@ -418,12 +392,12 @@ def _send_readings(
     return readings, own_sends
 
 
-def _drift_bound(elapsed_ns: NDArray[np.int64], run: load.Run, node: str) -> NDArray[np.int64]:
+def _drift_bound(elapsed_ns: Ints, run: load.Run, node: str) -> Ints:
     """Return node_agent.clocks.base.drift_bound_ns for arrays (elapsed up to an hour)."""
     ppm = drift_limits.of_node(run, node)
     if ppm is None:
         where = f"{run.path / records.MANIFEST_FILE}: config.worker.clocks.{drift_limits.KEY}"
         raise AnalysisError(f"{where}: expected a number to carry send stamps by, got none")
     rate, per = drift_per_ns(ppm)
-    bound: NDArray[np.int64] = -(-np.abs(elapsed_ns) * rate // per)
+    bound: Ints = -(-np.abs(elapsed_ns) * rate // per)
     return bound

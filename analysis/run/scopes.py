@@ -15,10 +15,9 @@ from analysis.run import serving_samples
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
+    from analysis.arrays import Bools
     from analysis.run.readings import Table
 
 NODE: Final = "node"
@@ -27,26 +26,26 @@ ABOUT_THE_SERVER: Final = "about_the_server"
 IN_WORDS: Final = "are about the server's own clock (scope server), not the node's"
 
 
-def about_the_server(table: Table, node_id: str, source: str) -> NDArray[np.bool_]:
+def about_the_server(table: Table, node_id: str, source: str) -> Bools:
     """Tell, event by event, which readings of a node rest on an answer about the server's clock."""
     ids = serving_samples.sample_ids(table.rows.get(node_id), source, len(table.event_ids))
-    found = serving_samples.named(table.run.samples.get(node_id), source, ids.words)
-    strange: NDArray[np.bool_] = serving_samples.by_event(serving_samples.says(found, "scope", SERVER), ids)
+    samples = serving_samples.named(table.run.samples.get(node_id), source, ids.words)
+    strange: Bools = serving_samples.by_event(serving_samples.says(samples, "scope", SERVER), ids)
     return strange
 
 
-def of_samples(samples: pd.DataFrame | None, source: str, ids: pd.Series[str]) -> NDArray[np.bool_]:
+def of_samples(samples: pd.DataFrame | None, source: str, ids: pd.Series[str]) -> Bools:
     """Tell which of some samples, named by their ids, are about the server's clock."""
-    found = serving_samples.named(samples, source, [str(name) for name in ids.fillna("")])
-    return serving_samples.says(found, "scope", SERVER)
+    served = serving_samples.named(samples, source, [str(name) for name in ids.fillna("")])
+    return serving_samples.says(served, "scope", SERVER)
 
 
 def counts(samples: pd.DataFrame) -> dict[str, tuple[int, int]]:
     """Return, by source, how many of its good samples are about the server's clock, and of how many; only if any is."""
     good = samples[samples["outcome"] == records.OK]
-    found: dict[str, tuple[int, int]] = {}
+    about_server: dict[str, tuple[int, int]] = {}
     for source in good["source"].dropna().unique():
         own = good[good["source"] == source]
         if about := int(serving_samples.says(own, "scope", SERVER).sum()):
-            found[str(source)] = (about, len(own))
-    return found
+            about_server[str(source)] = (about, len(own))
+    return about_server

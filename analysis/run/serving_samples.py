@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.run.event_rows import Text
+from analysis.run.event_rows import Instants, Text, nothing
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -16,15 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from analysis.arrays import Bools
     from analysis.run.event_rows import Rows
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """One whole number per event, with a mask of those that are known; 0 elsewhere."""
-
-    ns: NDArray[np.int64]
-    known: NDArray[np.bool_]
 
 
 def sample_ids(rows: Rows | None, source: str, count: int) -> Text:
@@ -41,21 +33,20 @@ def named(samples: pd.DataFrame | None, source: str, ids: Sequence[str]) -> pd.D
     return own.set_index(own["sample_id"].astype("object")).reindex(list(ids))
 
 
-def numbers(found: pd.DataFrame, column: str) -> Numbers:
+def numbers(samples: pd.DataFrame, column: str) -> Instants:
     """Return a column of integers of some samples; of a file without that column, none is known."""
-    if column not in found:
-        return Numbers(np.zeros(len(found), dtype=np.int64), np.zeros(len(found), dtype=np.bool_))
-    cells: pd.Series[Any] = found[column]
-    return Numbers(
-        np.asarray(cells.fillna(0).to_numpy(dtype=np.int64)), np.asarray(cells.notna().to_numpy(dtype=np.bool_))
-    )
+    if column not in samples:
+        return nothing(len(samples))
+    cells: pd.Series[Any] = samples[column]
+    known = np.asarray(cells.notna().to_numpy(dtype=np.bool_))
+    return Instants(np.asarray(cells.fillna(0).to_numpy(dtype=np.int64)), known)
 
 
-def says(found: pd.DataFrame, column: str, word: str) -> NDArray[np.bool_]:
+def says(samples: pd.DataFrame, column: str, word: str) -> Bools:
     """Tell which samples have a word in a column of text; of a file without that column, none has."""
-    if column not in found:
-        return np.zeros(len(found), dtype=np.bool_)
-    equal: NDArray[np.bool_] = (found[column] == word).fillna(value=False).to_numpy(dtype=np.bool_)
+    if column not in samples:
+        return np.zeros(len(samples), dtype=np.bool_)
+    equal: Bools = (samples[column] == word).fillna(value=False).to_numpy(dtype=np.bool_)
     return equal
 
 

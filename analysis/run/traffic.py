@@ -77,10 +77,12 @@ def of(run: Run, source: str) -> Polling:
 
 def _samples(frame: pd.DataFrame, sources: Collection[str]) -> list[Sample]:
     """Return a node's samples of some sources as the agent knows them; what is not in the files is absent."""
-    rows = frame.loc[frame["source"].isin(sources), [name for name in records.SAMPLES_COLUMNS if name in frame]]
-    absent: dict[str, Any] = dict.fromkeys(records.SAMPLES_COLUMNS)
-    cells = rows.astype(object).where(rows.notna(), None)
-    return [Sample(**absent | {str(name): value for name, value in row.items()}) for row in cells.to_dict("records")]
+    rows = frame[frame["source"].isin(sources)]
+    columns = [
+        rows[name].astype(object).where(rows[name].notna(), None) if name in rows else [None] * len(rows)
+        for name in records.SAMPLES_COLUMNS
+    ]
+    return [Sample(*cells) for cells in zip(*columns, strict=True)]
 
 
 def probes(run: Run) -> dict[str, int]:

@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.run import serving_samples
+from analysis.run.event_rows import Instants
 from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
-    from numpy.typing import NDArray
 
-    from analysis.run.event_rows import Instants, Rows
+    from analysis.arrays import Bools, Ints
+    from analysis.run.event_rows import Rows
     from analysis.run.readings import Readings, Table
 
 SERVER_LABEL: Final = "server:"
@@ -45,9 +46,9 @@ class RootDistance:
     ``added``: the reading refers to a server and its root distance is known. A reading that needs none has 0, known.
     """
 
-    ns: NDArray[np.int64]
-    known: NDArray[np.bool_]
-    added: NDArray[np.bool_]
+    ns: Ints
+    known: Bools
+    added: Bools
 
 
 def of(table: Table, node_id: str, source: str) -> RootDistance:
@@ -56,7 +57,7 @@ def of(table: Table, node_id: str, source: str) -> RootDistance:
     ids = serving_samples.sample_ids(rows, source, len(table.event_ids))
     stated = _stated(table.run.samples.get(node_id), source, ids.words)
     labels = np.array([str(word).startswith(SERVER_LABEL) for word in readings.reference.categories], dtype=np.bool_)
-    to_server: NDArray[np.bool_] = np.append(labels, values=False)[readings.reference.codes]
+    to_server: Bools = np.append(labels, values=False)[readings.reference.codes]
     return _needed(
         to_server & ~_probabilistic(rows, source, len(to_server)),
         to_server,
@@ -82,17 +83,14 @@ def of_waits(
     return _needed(needed, to_server, stated.ns[:-1], stated.known[:-1])
 
 
-def of_samples(found: pd.DataFrame) -> serving_samples.Numbers:
+def of_samples(samples: pd.DataFrame) -> Instants:
     """Return the root distance that samples state: root delay / 2, rounded up, + root dispersion, in ns.
 
     A negative one is nonsense and not known.
     """
-    delay, dispersion = (
-        serving_samples.numbers(found, "root_delay_ns"),
-        serving_samples.numbers(found, "root_dispersion_ns"),
-    )
+    delay, dispersion = (serving_samples.numbers(samples, column) for column in ("root_delay_ns", "root_dispersion_ns"))
     known = delay.known & dispersion.known & (delay.ns >= 0) & (dispersion.ns >= 0)
-    return serving_samples.Numbers(np.where(known, -(-delay.ns // 2) + dispersion.ns, 0), known)
+    return Instants(np.where(known, -(-delay.ns // 2) + dispersion.ns, 0), known)
 
 
 def absolute(readings: Readings, root: RootDistance) -> Readings:
@@ -106,9 +104,7 @@ def absolute(readings: Readings, root: RootDistance) -> Readings:
     )
 
 
-def window_verdicts(
-    readings: Readings, root: RootDistance, true: Instants, width_ns: int
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def window_verdicts(readings: Readings, root: RootDistance, true: Instants, width_ns: int) -> tuple[Bools, Bools]:
     """Tell, of a node's certain windows (earliest and latest in one), which are right by true time and which are wrong.
 
     Right: the true window is the one. Wrong: it is another, and the server's root distance is no excuse, for the
@@ -121,38 +117,34 @@ def window_verdicts(
     return certain & (index == true_index), certain & (index != true_index) & missed
 
 
-def _stated(samples: pd.DataFrame | None, source: str, ids: Sequence[str]) -> serving_samples.Numbers:
+def _stated(samples: pd.DataFrame | None, source: str, ids: Sequence[str]) -> Instants:
     """Return the root distance of the samples of some ids, and, last, of a reading that names no sample.
 
     A reading that names none, or one that is not in the file, rests on one of the source's good samples: its root
     distance is at most the greatest of theirs, if all of them say it.
     """
-    found = serving_samples.named(samples, source, [*ids, ""])
-    own = of_samples(found)
+    rows = serving_samples.named(samples, source, [*ids, ""])
+    own = of_samples(rows)
     if samples is None:
         return own
     every = of_samples(samples[(samples["source"] == source) & (samples["outcome"] == records.OK)])
     most, all_say = int(every.ns.max(initial=0)), bool(len(every.ns)) and bool(every.known.all())
-    unnamed = np.asarray(found["sample_id"].isna().to_numpy(dtype=np.bool_))
-    return serving_samples.Numbers(
-        np.where(unnamed, most if all_say else 0, own.ns), np.where(unnamed, all_say, own.known)
-    )
+    unnamed = np.asarray(rows["sample_id"].isna().to_numpy(dtype=np.bool_))
+    return Instants(np.where(unnamed, most if all_say else 0, own.ns), np.where(unnamed, all_say, own.known))
 
 
-def _needed(
-    required: NDArray[np.bool_], to_server: NDArray[np.bool_], stated_ns: NDArray[np.int64], stated: NDArray[np.bool_]
-) -> RootDistance:
+def _needed(required: Bools, to_server: Bools, stated_ns: Ints, stated: Bools) -> RootDistance:
     added = to_server & stated
     return RootDistance(np.where(added, stated_ns, 0), ~required | added, added)
 
 
-def _probabilistic(rows: Rows | None, source: str, count: int) -> NDArray[np.bool_]:
+def _probabilistic(rows: Rows | None, source: str, count: int) -> Bools:
     """Tell which readings claim a probability, and not that a miss is impossible."""
     name = f"{records.COLUMN_PREFIX.get(source, source)}_kind"
     if rows is None or name not in rows:
         return np.zeros(count, dtype=np.bool_)
     kinds = rows.text(name)
-    probabilistic: NDArray[np.bool_] = serving_samples.by_event(
+    probabilistic: Bools = serving_samples.by_event(
         np.array([word == records.PROBABILISTIC for word in kinds.words], dtype=np.bool_), kinds
     )
     return probabilistic

@@ -6,6 +6,7 @@ not evaluable, with its reason. Labels are small integers in numpy arrays, so th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from node_agent.contract import records
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from analysis.arrays import Bools, Ints, Labels
     from analysis.run.readings import Readings
 
 NOT_EVALUABLE: Final = 0
@@ -30,19 +32,33 @@ OTHER_REFERENCE: Final = "other_reference"
 NO_BOUND: Final = "no_bound"
 
 
-def intervals(first: Readings, second: Readings) -> NDArray[np.int8]:
+@dataclass(frozen=True)
+class Lag:
+    """How much later one instant was than another, event by event, in ns; 0 where not ``known``."""
+
+    low: Ints
+    high: Ints
+    known: Bools
+
+    @property
+    def order(self) -> Labels:
+        """Return whether the first instant was before the second, after it, or the lag may have either sign."""
+        return order(self.low, self.high, self.known)
+
+
+def intervals(first: Readings, second: Readings) -> Labels:
     """Label, event by event, whether the first reading is provably before or after the second."""
     comparable = _comparable(first, second) & first.bounded & second.bounded
     return _labels(comparable, first.latest < second.earliest, second.latest < first.earliest)
 
 
-def points(first: Readings, second: Readings) -> NDArray[np.int8]:
+def points(first: Readings, second: Readings) -> Labels:
     """Label, event by event, the order of the two best estimates; equal ones are ambiguous."""
     comparable = _comparable(first, second) & first.known & second.known
     return _labels(comparable, first.est < second.est, second.est < first.est)
 
 
-def labels(clock: str, first: Readings, second: Readings) -> NDArray[np.int8]:
+def labels(clock: str, first: Readings, second: Readings) -> Labels:
     """Label the order by this clock: ``POINT`` or ``INTERVAL``."""
     return points(first, second) if clock == POINT else intervals(first, second)
 
@@ -55,7 +71,7 @@ def latents(clock: str, first: Readings, second: Readings) -> tuple[Latent, ...]
     return Latent(second.earliest - first.latest, known), Latent(second.latest - first.earliest, known)
 
 
-def reasons(first: Readings, second: Readings, labels: NDArray[np.int8]) -> dict[str, int]:
+def reasons(first: Readings, second: Readings, labels: Labels) -> dict[str, int]:
     """Count why pairs of readings are not evaluable; the second reading's reason is named first, as ``second:``.
 
     ``lost`` stands alone: a packet that never came has no reading to miss.
@@ -65,46 +81,46 @@ def reasons(first: Readings, second: Readings, labels: NDArray[np.int8]) -> dict
     rows = pd.DataFrame({name: column[missing] for name, column in columns.items()})
     counts: dict[str, int] = {}
     for combination, number in rows.groupby(list(columns), observed=True).size().items():
-        one, other, its, others = cast("tuple[str, str, str, str]", combination)
-        if one == "lost":
+        here, there, its, others = cast("tuple[str, str, str, str]", combination)
+        if here == "lost":
             reason = "lost"
-        elif one != records.OK:
-            reason = f"{second.node_id}: {one}"
-        elif other != records.OK:
-            reason = f"{first.node_id}: {other}"
+        elif here != records.OK:
+            reason = f"{second.node_id}: {here}"
+        elif there != records.OK:
+            reason = f"{first.node_id}: {there}"
         else:
             reason = NO_BOUND if its == others else OTHER_REFERENCE
         counts[reason] = counts.get(reason, 0) + int(number)
     return dict(sorted(counts.items()))
 
 
-def order(low: NDArray[np.int64], high: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.int8]:
+def order(low: Ints, high: Ints, known: Bools) -> Labels:
     """Label the order of two instants by how much later the second is: a lag certain to lie in [low, high]."""
     return _labels(known, low > 0, high < 0)
 
 
-def decided(labels: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+def decided(labels: NDArray[np.integer[Any]]) -> Bools:
     """Tell which labels say before or after."""
-    clear: NDArray[np.bool_] = (labels == BEFORE) | (labels == AFTER)
+    clear: Bools = (labels == BEFORE) | (labels == AFTER)
     return clear
 
 
-def wrong(labels: NDArray[np.integer[Any]], truth: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+def wrong(labels: NDArray[np.integer[Any]], truth: NDArray[np.integer[Any]]) -> Bools:
     """Tell which decided labels contradict the true order; where the truth is unknown or a tie, none does."""
-    contradicts: NDArray[np.bool_] = decided(labels) & decided(truth) & (labels != truth)
+    contradicts: Bools = decided(labels) & decided(truth) & (labels != truth)
     return contradicts
 
 
-def _comparable(first: Readings, second: Readings) -> NDArray[np.bool_]:
+def _comparable(first: Readings, second: Readings) -> Bools:
     if first.source != second.source:
         raise AnalysisError(
             f"{first.node_id} and {second.node_id}: expected readings of one source, got {first.source!r} and "
             f"{second.source!r}; corrected and uncorrected clocks have no common order"
         )
-    same: NDArray[np.bool_] = first.reference == second.reference
+    same: Bools = first.reference == second.reference
     return same
 
 
-def _labels(known: NDArray[np.bool_], before: NDArray[np.bool_], after: NDArray[np.bool_]) -> NDArray[np.int8]:
+def _labels(known: Bools, before: Bools, after: Bools) -> Labels:
     labels = np.where(before, BEFORE, np.where(after, AFTER, AMBIGUOUS))
     return np.where(known, labels, NOT_EVALUABLE).astype(np.int8)

@@ -20,9 +20,8 @@ LATEST_NS: Final = 4_102_444_800_000_000_000
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
-    Ints = NDArray[np.int64]
+    from analysis.arrays import Bools, Ints, Places
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Around:
 
     low: Ints
     high: Ints
-    stepped: NDArray[np.bool_]
+    stepped: Bools
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class WallClock:
         surely_high = -_least(-self.offset + self.error, begin, end)
         return Around(low, high, surely_high - surely_low > _slew(self.raw[end] - self.raw[begin]))
 
-    def fits(self, wall: Ints, earliest: Ints, latest: Ints) -> NDArray[np.bool_]:
+    def fits(self, wall: Ints, earliest: Ints, latest: Ints) -> Bools:
         """Tell which wall instants this clock may have shown at a raw instant from ``earliest`` to ``latest``."""
         begin, end = self._between(earliest, latest)
         low, high = _least(self.offset - self.error, begin, end), -_least(-self.offset - self.error, begin, end)
@@ -68,16 +67,16 @@ class WallClock:
         before, after = np.clip(place - 1, 0, len(self) - 1), np.clip(place, 0, len(self) - 1)
         gap = np.minimum(np.abs(earliest - self.raw[before]), np.abs(self.raw[after] - earliest))
         slack = _slew(gap + (latest - earliest)) + 1
-        fitting: NDArray[np.bool_] = (wall - latest <= high + slack) & (wall - earliest >= low - slack)
+        fitting: Bools = (wall - latest <= high + slack) & (wall - earliest >= low - slack)
         return fitting
 
-    def _between(self, first: Ints, last: Ints) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def _between(self, first: Ints, last: Ints) -> tuple[Places, Places]:
         """Return the place of the offset seen before each ``first``, and of the one seen after each ``last``."""
         begin = np.clip(np.searchsorted(self.raw, first, side="right") - 1, 0, len(self) - 1)
         return begin, np.clip(np.searchsorted(self.raw, last, side="left"), begin, len(self) - 1)
 
 
-def _least(values: Ints, begin: NDArray[np.intp], end: NDArray[np.intp]) -> Ints:
+def _least(values: Ints, begin: Places, end: Places) -> Ints:
     """Return the least of the values from each ``begin`` to its ``end``, both included."""
     between = np.column_stack([begin, end + 1]).ravel()
     least: Ints = np.minimum.reduceat(np.append(values, values[-1]), between)[::2]

@@ -14,14 +14,12 @@ from node_agent.contract.records import Stamp
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Ints, Texts
     from analysis.simulation.asked import Asked
     from analysis.simulation.files import Write
     from analysis.simulation.oscillator import Stamps
     from analysis.simulation.world import World
 
-    Ints = NDArray[np.int64]
 
 _GRAIN_NS: Final = 10_000_000  # events due in succession are measured together
 _USER_ERROR_NS: Final = 150  # half the bracket of a reading in user space
@@ -52,13 +50,10 @@ class Waits:
 
     def _looks_at(self, done: Ints) -> list[Stamp]:
         """Return the stamps of looks at the clock at these raw instants, in user space."""
-        wall = self._clock.wall(self._clock.true_of_raw(done))
-        return [
-            Stamp(shown, raw, _USER_ERROR_NS, records.USER)
-            for shown, raw in zip(wall.tolist(), done.tolist(), strict=True)
-        ]
+        instants = zip(self._clock.wall(self._clock.true_of_raw(done)).tolist(), done.tolist(), strict=True)
+        return [Stamp(wall, raw, _USER_ERROR_NS, records.USER) for wall, raw in instants]
 
-    def _measure_again(self, ids: Ints, due: Ints, delay: str) -> NDArray[np.object_]:
+    def _measure_again(self, ids: Ints, due: Ints, delay: str) -> Texts:
         """Write one delay's rows, and return each event's claimed ChronoTick uncertainty, "" where there is none."""
         batches, batch_of = np.unique(due // _GRAIN_NS, return_inverse=True)
         # each batch is done once, shortly after its last event is due: the same instant whoever asks
@@ -80,8 +75,6 @@ class Waits:
         self.done += len(ids)
         return claimed
 
-    # --- commit-wait proper -------------------------------------------------------------------------------------------
-
     def _held(self, ids: Ints, raw: Ints) -> Iterator[str]:
         """Yield one row per look at the clock, for the events that are really held, in the order of the looks."""
         stamped = zip(ids.tolist(), raw.tolist(), strict=True)
@@ -89,11 +82,8 @@ class Waits:
         late = self._dice.integers(80_000, 400_000, len(chosen)).tolist()
         rows: list[tuple[int, str]] = []
         for name in self._asked:
-            rows.extend(
-                self._looks(
-                    [Hold(event_id, name, raw_ns + by) for (event_id, raw_ns), by in zip(chosen, late, strict=True)]
-                )
-            )
+            holds = [Hold(event_id, name, raw_ns + by) for (event_id, raw_ns), by in zip(chosen, late, strict=True)]
+            rows.extend(self._looks(holds))
         rows.sort(key=lambda row: row[0])
         return (text for _done, text in rows)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+import operator
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -12,31 +13,34 @@ if TYPE_CHECKING:
     from analysis.simulation.scenario import Expected
 
 
+_COMPARE: Final = {
+    "equals": operator.eq, "at_least": operator.ge, "at_most": operator.le, "above": operator.gt, "below": operator.lt
+}  # fmt: skip
+
+
 def unmet(expected: Sequence[Expected], statistics: Mapping[str, Any], findings: Sequence[Finding]) -> list[str]:
     """Return one line per expectation that a run's statistics and findings do not meet: what, expected, got."""
     lines = []
-    for one in expected:
-        for where, value in _measured(one, statistics, findings):
-            if not _complies(one, value):
-                wanted = "" if one.value is None else f" {one.value}"
-                lines.append(f"{one.statement}: {where}: expected {one.comparison}{wanted}, got {value!r:.200}")
+    for verdict in expected:
+        wanted = "" if verdict.value is None else f" {verdict.value}"
+        for where, value in _measured(verdict, statistics, findings):
+            if not _complies(verdict, value):
+                lines.append(f"{verdict.statement}: {where}: expected {verdict.comparison}{wanted}, got {value!r:.200}")
     return lines
 
 
-def _measured(one: Expected, statistics: Mapping[str, Any], findings: Sequence[Finding]) -> Iterator[tuple[str, Any]]:
-    if one.finding:
-        hits = [
-            found
-            for found in findings
-            if one.finding in {"*", found.code}
-            and one.severity in {"", found.severity}
-            and one.node in {"", found.node}
-            and one.source in {"", found.source}
-        ]
-        yield f"findings {one.finding}", len(hits)
+def _measured(
+    verdict: Expected, statistics: Mapping[str, Any], findings: Sequence[Finding]
+) -> Iterator[tuple[str, Any]]:
+    if verdict.finding:
+        hits = sum(
+            verdict.finding in {"*", finding.code}
+            and all(getattr(verdict, name) in {"", getattr(finding, name)} for name in ("severity", "node", "source"))
+            for finding in findings
+        )
+        yield f"findings {verdict.finding}", hits
         return
-    found = list(_at(statistics, one.metric.split("/"), ""))
-    yield from found or [(one.metric, None)]
+    yield from list(_at(statistics, verdict.metric.split("/"), "")) or [(verdict.metric, None)]
 
 
 def _at(data: Any, keys: list[str], where: str) -> Iterator[tuple[str, Any]]:
@@ -58,23 +62,13 @@ def _at(data: Any, keys: list[str], where: str) -> Iterator[tuple[str, Any]]:
             return
 
 
-def _complies(one: Expected, value: Any) -> bool:
+def _complies(verdict: Expected, value: Any) -> bool:
     """Compare; what was not measured complies with nothing but ``absent``."""
-    if one.comparison == "absent":
-        return value is None
-    if value is None:
-        return False
-    if one.comparison == "equals":
-        return bool(value == one.value)
-    if one.comparison == "contains":
+    if verdict.comparison == "absent" or value is None:
+        return verdict.comparison == "absent" and value is None
+    if verdict.comparison == "contains":
         low, high = (end if end is not None else sign * math.inf for end, sign in zip(value, (-1, 1), strict=True))
-        return bool(low <= one.value <= high)
-    if one.comparison == "between":
-        return bool(one.value[0] <= value <= one.value[1])
-    compare = {
-        "at_least": value >= one.value,
-        "at_most": value <= one.value,
-        "above": value > one.value,
-        "below": value < one.value,
-    }
-    return bool(compare[one.comparison])
+        return bool(low <= verdict.value <= high)
+    if verdict.comparison == "between":
+        return bool(verdict.value[0] <= value <= verdict.value[1])
+    return bool(_COMPARE[verdict.comparison](value, verdict.value))

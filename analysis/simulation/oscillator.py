@@ -18,16 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.random import Generator
-    from numpy.typing import NDArray
 
+    from analysis.arrays import Bools, Ints
     from node_agent.contract.plan import VirtualClock
 
-    Ints = NDArray[np.int64]
 
 SECOND_NS: Final = 1_000_000_000
-_SIGHT_NS: Final = (
-    2_000_000  # a wall clock that stepped so shortly before or after a stamp leaves it without raw instant
-)
+_SIGHT_NS: Final = 2_000_000  # so shortly before or after a step of the wall clock a stamp has no raw instant
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Stamps:
     wall: Ints
     raw: Ints
     error: Ints
-    usable: NDArray[np.bool_]
+    usable: Bools
 
     def each(self, origin: str) -> Iterator[Stamp]:
         """Yield the stamps one by one, as the agent knows them."""
@@ -81,6 +78,5 @@ class Oscillator:
             at = self.clock.epoch_ns + round(step.at_s * 1e9)
             usable &= (true_ns < at - _SIGHT_NS) | (true_ns > at + _SIGHT_NS)
         error = half - (-gap * SLEW_PPM // 1_000_000)
-        return Stamps(
-            self.wall(true_ns), np.where(usable, self.raw(true_ns) + off, 0), np.where(usable, error, 0), usable
-        )
+        raw = np.where(usable, self.raw(true_ns) + off, 0)
+        return Stamps(self.wall(true_ns), raw, np.where(usable, error, 0), usable)

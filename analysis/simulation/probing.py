@@ -13,11 +13,9 @@ from node_agent.contract.cells import stamp_cells
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Ints
     from analysis.simulation.world import World
 
-    Ints = NDArray[np.int64]
 
 _PIECE_NS: Final = 600_000_000_000  # probes made at a time
 
@@ -38,12 +36,10 @@ def _rows(world: World, place: int, start: int, end: int) -> list[str]:
     clock = world.oscillators[place]
     for peer in world.peers(place):
         name = world.node_ids[peer]
-        for source, target, direction, origin in (
-            (place, peer, "tx", records.KERNEL_TX),
-            (peer, place, "rx", records.KERNEL_RX),
-        ):
+        for source, target in ((place, peer), (peer, place)):
+            sent = source == place
+            direction, origin = ("tx", records.KERNEL_TX) if sent else ("rx", records.KERNEL_RX)
             sequence, left, arrived, kept = _exchange(world, source, target, start, end)
-            sent = direction == "tx"
             at, numbers = (left, sequence) if sent else (arrived[kept], sequence[kept])
             stamps = clock.stamps(at, world.dice("probes", source, target, start, 1 + (not sent)))
             rows = zip(numbers.tolist(), stamps.each(origin), strict=True)
@@ -53,9 +49,7 @@ def _rows(world: World, place: int, start: int, end: int) -> list[str]:
     return [texts[row] for row in order.tolist()]
 
 
-def _exchange(
-    world: World, source: int, target: int, start: int, end: int
-) -> tuple[Ints, Ints, Ints, NDArray[np.bool_]]:
+def _exchange(world: World, source: int, target: int, start: int, end: int) -> tuple[Ints, Ints, Ints, Bools]:
     """Return one direction's probes: sequence, departure and arrival (true ns), and which of them arrived."""
     dice, network = world.dice("probes", source, target, start), world.scenario.network
     gap = round(1e9 / world.scenario.probes.rate_hz)

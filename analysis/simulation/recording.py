@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Ints
     from analysis.simulation.oscillator import Stamps
     from node_agent.contract.records import Stamp
 
-    Ints = NDArray[np.int64]
 
 PAIR_EVERY_NS: Final = 100_000_000
 _WIRE_COUNTS: Final = ("received", "duplicate", "malformed", "foreign", "bad_tag", "oversized", "kernel_dropped",
@@ -47,8 +45,7 @@ class Receipts:
 
 def record(world: World, place: int, run_dir: Path) -> dict[str, Any]:
     """Write everything node number ``place`` leaves, and return its status as the manifest holds it."""
-    node_id = world.node_ids[place]
-    folder = run_dir / records.RAW_DIR / node_id
+    folder = run_dir / records.RAW_DIR / world.node_ids[place]
     folder.mkdir(parents=True)
     taken = samples(world, place)
     asked = asked_sources(taken, world.clocks_plan)
@@ -68,9 +65,6 @@ def record(world: World, place: int, run_dir: Path) -> dict[str, Any]:
     lines = "".join(f"{sha256(folder / name)}  {name}\n" for name in order if (folder / name).is_file())
     (folder / records.CHECKSUMS_FILE).write_text(lines, encoding="ascii")
     return asdict(status)
-
-
-# --- the coordinator's events -----------------------------------------------------------------------------------------
 
 
 def _record_broadcast(world: World, place: int, asked: dict[str, Asked], run_dir: Path) -> dict[str, int]:
@@ -113,9 +107,6 @@ def _record_broadcast(world: World, place: int, asked: dict[str, Asked], run_dir
     return counts | {f"{prefix}_unavailable": count for prefix, count in gone.items()}
 
 
-# --- a worker's events ------------------------------------------------------------------------------------------------
-
-
 def _record_receipts(world: World, place: int, asked: dict[str, Asked], run_dir: Path) -> dict[str, int]:
     """Write a worker's events.csv, commit_wait.csv and its assembled table; return its counts."""
     node_id = world.node_ids[place]
@@ -148,9 +139,8 @@ def _record_receipts(world: World, place: int, asked: dict[str, Asked], run_dir:
     if other is not None:
         dice = world.dice("receipts", place, world.size.events)
         strangers = round(other.share * world.size.events)
-        counts["foreign" if other.same_key else "bad_tag"] = int(
-            strangers - dice.binomial(strangers, world.scenario.network.loss)
-        )
+        arrived = strangers - dice.binomial(strangers, world.scenario.network.loss)
+        counts["foreign" if other.same_key else "bad_tag"] = int(arrived)
     return counts | {f"{prefix}_unavailable": count for prefix, count in gone.items()}
 
 
@@ -168,9 +158,8 @@ def receipts(world: World, place: int) -> Iterator[Receipts]:
         dice = world.dice("receipts", place, first)
         sent = world.sends(first, end)
         count = end - first
-        arrived = np.maximum.accumulate(
-            np.maximum(sent.left[place - 1] + world.delays(0, place, count, dice), last + 1)
-        )
+        arrived = sent.left[place - 1] + world.delays(0, place, count, dice)
+        arrived = np.maximum.accumulate(np.maximum(arrived, last + 1))
         last = int(arrived[-1])
         late = dice.random(count) < network.reordered
         arrived = arrived + np.where(late, round(network.late_ms * 1e6), 0)
@@ -186,9 +175,6 @@ def receipts(world: World, place: int) -> Iterator[Receipts]:
         yield Receipts(now[1], now[2], clock.stamps(now[0], dice), int(count - kept.sum()), copies)
 
 
-# --- cells ------------------------------------------------------------------------------------------------------------
-
-
 def _source_cells(asked: dict[str, Asked], stamp: Stamp, gone: dict[str, int]) -> str:
     """Return the cells of all sources of a row, counting in ``gone`` the readings that are not there."""
     parts = []
@@ -198,9 +184,6 @@ def _source_cells(asked: dict[str, Asked], stamp: Stamp, gone: dict[str, int]) -
             gone[records.COLUMN_PREFIX[name]] += 1
         parts.append(reading_cells(reading, stamp.wall_ns))
     return ",".join(parts)
-
-
-# --- smaller files ----------------------------------------------------------------------------------------------------
 
 
 def _write_pairs(world: World, place: int, path: Path) -> None:

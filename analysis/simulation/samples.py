@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.random import Generator
-    from numpy.typing import NDArray
 
+    from analysis.arrays import Ints
     from analysis.simulation.scenario import ChronoTick
     from analysis.simulation.world import World
 
-    Ints = NDArray[np.int64]
 
 _WARM_UP: Final = (0.0, 0.25, 0.5, 0.75)  # s: the agent's first queries come in quick succession
 _PRECISION_NS: Final = 120  # of the servers' clocks: 2^-23 s
@@ -55,9 +54,6 @@ def _asked_at(world: World, interval_s: float, offset_s: float, dice: Generator)
     return asked + dice.integers(0, 2_000_000, len(asked))
 
 
-# --- NTP --------------------------------------------------------------------------------------------------------------
-
-
 def _ntp(world: World, place: int, server: int) -> Iterator[Sample]:
     dice, ntp = world.dice("ntp", place, server), world.scenario.ntp
     left = _asked_at(world, world.scenario.timing.ntp_query_interval, 0.01 * (server + 1), dice)
@@ -69,13 +65,9 @@ def _ntp(world: World, place: int, server: int) -> Iterator[Sample]:
     departed, came = world.oscillators[place].stamps(left, dice), world.oscillators[place].stamps(arrived, dice)
     address, limit_ppm = ntp.servers[server], world.scenario.max_drift_ppm
     clock = world.oscillators[place]
-    columns = (received + error, answered + error, clock.raw(left), clock.raw(arrived))
-    for t2, t3, before, after, departure, arrival in zip(
-        *(column.tolist() for column in columns),
-        departed.each(KERNEL_TX),
-        came.each(KERNEL_RX),
-        strict=True,
-    ):
+    numbers = (received + error, answered + error, clock.raw(left), clock.raw(arrived))
+    columns = (*(column.tolist() for column in numbers), departed.each(KERNEL_TX), came.each(KERNEL_RX))
+    for t2, t3, before, after, departure, arrival in zip(*columns, strict=True):
         if departure.raw_ns is None or arrival.raw_ns is None:
             yield Sample("", NTP, address, address, CLOCK_STEP, before, after, arrival.wall_ns)
             continue
@@ -99,9 +91,6 @@ def _error_of_server(world: World, server: int, true_ns: Ints) -> Ints:
         return np.full(len(true_ns), honest, dtype=np.int64)
     begins = EPOCH_NS + round(world.at_s(lie.at) * 1e9) if lie.at > 0 else EPOCH_NS
     return np.where(true_ns >= begins, round(lie.error_ms * 1e6), 0) + honest
-
-
-# --- ChronoTick -------------------------------------------------------------------------------------------------------
 
 
 def _chronotick(world: World, place: int) -> Iterator[Sample]:
@@ -156,8 +145,6 @@ def _misbehaved(behaviour: ChronoTick, answer: dict[str, Any]) -> dict[str, Any]
     if behaviour.misbehave == "biased":
         return {**answer, "offset_ms": answer["offset_ms"] + behaviour.amount}
     if behaviour.misbehave == "clamped":
-        return {
-            **answer,
-            "offset_ms": math.copysign(min(abs(answer["offset_ms"]), behaviour.amount), answer["offset_ms"]),
-        }
+        offset_ms = answer["offset_ms"]
+        return {**answer, "offset_ms": math.copysign(min(abs(offset_ms), behaviour.amount), offset_ms)}
     return answer

@@ -16,12 +16,11 @@ import yaml
 
 from analysis.errors import UsageError
 from analysis.run.hashing import sha256
-from analysis.run.load import RESULTS_DIR
+from analysis.run.load import RESULTS_DIR, new_folder
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.recording import record
 from analysis.simulation.world import CHRONOTICK_SERVER, EVENT_PORT, Size, World
 from node_agent.contract import records
-from node_agent.contract.experiment_name import FORM, is_experiment_name
 from node_agent.contract.plan import to_json
 
 if TYPE_CHECKING:
@@ -51,11 +50,7 @@ def simulate(
     played = scenarios.read(scenario) if isinstance(scenario, str) else scenario
     size = Size(nodes, events, played.rate_hz if rate_hz is None else rate_hz, seed)
     name = experiment or f"{SIMULATED}-{played.name}-{events}x{nodes - 1}-{seed}"
-    if not is_experiment_name(name):
-        raise UsageError(f"experiment name: expected {FORM}, got {name!r}")
-    path = results / name
-    if path.exists():
-        raise UsageError(f"experiment {name}: expected a new name, got one that has {path}")
+    path = new_folder(results, name)
     _check_jumps(played, nodes)
     world = World(played, size, name)
     results.mkdir(parents=True, exist_ok=True)
@@ -88,9 +83,6 @@ def _record_all(world: World, folder: Path) -> list[dict[str, Any]]:
     workers = min(os.cpu_count() or 1, world.size.nodes)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         return [running.result() for running in [pool.submit(record, world, place, folder) for place in places]]
-
-
-# --- manifest and configuration -----------------------------------------------------------------------------------
 
 
 def _manifest(world: World, statuses: list[dict[str, Any]]) -> records.Manifest:

@@ -24,7 +24,7 @@ from analysis.tables import markdown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from analysis.arrays import Bools, Floats
 
 CORRELATIONS: Final = (0.0, 0.9, 0.98, 0.995)
 SAMPLES: Final = (60, 600, 6_000)
@@ -67,13 +67,13 @@ class ClaimCell:
     held: int
 
 
-def autoregression(rng: np.random.Generator, runs: int, count: int, correlation: float) -> NDArray[np.float64]:
+def autoregression(rng: np.random.Generator, runs: int, count: int, correlation: float) -> Floats:
     """Return ``runs`` stationary first-order autoregressions of so many standard normal values, row by row."""
     from scipy.signal import lfilter  # noqa: PLC0415 - only a calibration needs it
 
     noise = rng.normal(size=(runs, count)) * np.sqrt(1.0 - correlation * correlation)
     noise[:, 0] = rng.normal(size=runs)
-    values: NDArray[np.float64] = lfilter([1.0], [1.0, -correlation], noise, axis=1)
+    values: Floats = lfilter([1.0], [1.0, -correlation], noise, axis=1)
     return values
 
 
@@ -81,24 +81,21 @@ def intervals(runs: int, say: Callable[[str], None]) -> Iterator[IntervalCell]:
     """Yield the cells of all combinations, of so many runs each; ``say`` is told how far it is."""
     from scipy.special import ndtri  # noqa: PLC0415 - only a calibration needs it
 
-    for number, correlation in enumerate(CORRELATIONS):
-        for samples in SAMPLES:
-            say(f"intervals: correlation {correlation:g}, {samples} samples, {runs} runs")
-            rng = np.random.default_rng([SEED, number, samples])
-            errors = autoregression(rng, runs, samples, correlation)
-            lots = rng.random((runs, samples * EVENTS_PER_SAMPLE))
-            for loss in LOSSES:
-                found = [
-                    _rates(row, lot >= loss, [float(ndtri(1 - rate)) for rate in RATES])
-                    for row, lot in zip(errors, lots, strict=True)
-                ]
-                for place, rate in enumerate(RATES):
-                    given = [one[place] for one in found if one[place].low is not None]
-                    held = sum((one.low or 0.0) <= rate <= (one.high or 0.0) for one in given)
-                    yield IntervalCell(correlation, samples, rate, loss, runs, len(given), held)
+    limits = [float(ndtri(1 - rate)) for rate in RATES]
+    for (number, correlation), samples in product(enumerate(CORRELATIONS), SAMPLES):
+        say(f"intervals: correlation {correlation:g}, {samples} samples, {runs} runs")
+        rng = np.random.default_rng([SEED, number, samples])
+        errors = autoregression(rng, runs, samples, correlation)
+        lots = rng.random((runs, samples * EVENTS_PER_SAMPLE))
+        for loss in LOSSES:
+            by_run = [_rates(row, lot >= loss, limits) for row, lot in zip(errors, lots, strict=True)]
+            for rate, measured in zip(RATES, zip(*by_run, strict=True), strict=True):
+                given = [interval for interval in measured if interval.low is not None]
+                held = sum((interval.low or 0.0) <= rate <= (interval.high or 0.0) for interval in given)
+                yield IntervalCell(correlation, samples, rate, loss, runs, len(given), held)
 
 
-def _rates(errors: NDArray[np.float64], received: NDArray[np.bool_], limits: list[float]) -> list[Rate]:
+def _rates(errors: Floats, received: Bools, limits: list[float]) -> list[Rate]:
     """Return the rates of errors above the limits, of the events that were received."""
     values = np.repeat(errors, EVENTS_PER_SAMPLE)
     served = np.where(received, np.repeat(np.arange(len(errors)), EVENTS_PER_SAMPLE), -1)
@@ -110,35 +107,33 @@ def claims(runs: int, say: Callable[[str], None]) -> Iterator[ClaimCell]:
     """Yield what is said of calibrated sources, and of such that are too sure of themselves."""
     from scipy.special import ndtri  # noqa: PLC0415 - only a calibration needs it
 
-    for number, correlation in enumerate(CORRELATIONS):
-        for samples in SAMPLES:
-            say(f"claims: correlation {correlation:g}, {samples} samples, {runs} runs")
-            rng = np.random.default_rng([SEED, 1_000 + number, samples])
-            errors = autoregression(rng, runs, samples, correlation)
-            for level in LEVELS:
-                for inflation in INFLATIONS:
-                    half = 1e6 * float(ndtri(0.5 + level / 2)) / inflation
-                    said = [_claims(1e6 * row, half, level) for row in errors]
-                    narrow, held = said.count(calibration.TOO_NARROW), said.count(calibration.HELD)
-                    yield ClaimCell(correlation, samples, level, inflation, runs, narrow, held)
+    for (number, correlation), samples in product(enumerate(CORRELATIONS), SAMPLES):
+        say(f"claims: correlation {correlation:g}, {samples} samples, {runs} runs")
+        rng = np.random.default_rng([SEED, 1_000 + number, samples])
+        errors = autoregression(rng, runs, samples, correlation)
+        for level, inflation in product(LEVELS, INFLATIONS):
+            half = 1e6 * float(ndtri(0.5 + level / 2)) / inflation
+            verdicts = [_claims(1e6 * row, half, level) for row in errors]
+            narrow, held = verdicts.count(calibration.TOO_NARROW), verdicts.count(calibration.HELD)
+            yield ClaimCell(correlation, samples, level, inflation, runs, narrow, held)
 
 
-def _claims(error_ns: NDArray[np.float64], half_ns: float, level: float) -> str:
+def _claims(error_ns: Floats, half_ns: float, level: float) -> str:
     """Return what kappa's verdict is on errors that are exactly known, and intervals of this half-width."""
     every = np.ones(len(error_ns), dtype=np.bool_)
     error, arm = error_ns.astype(np.int64), np.full(len(error_ns), int(half_ns))
     errors = standards.Errors(standards.INJECTED, level, every, every, error, error, arm, arm, arm.astype(np.float64))
-    found = calibration.kappa(errors, dependence(np.arange(len(error)), errors.latent))
-    return "" if found is None else found.claims
+    kappa = calibration.kappa(errors, dependence(np.arange(len(error)), errors.latent))
+    return "" if kappa is None else kappa.claims
 
 
 def markdown_of_intervals(cells: Sequence[IntervalCell]) -> str:
     """Return the coverage of the intervals given, and the share of runs without one: one row per kind of run."""
     rows = []
     for correlation, samples, loss in product(CORRELATIONS, SAMPLES, LOSSES):
-        mine = [cell for cell in cells if (cell.correlation, cell.samples, cell.loss) == (correlation, samples, loss)]
-        shares = [f"{100 * cell.held / cell.given:.1f} %" if cell.given else "none given" for cell in mine]
-        without = [f"{100 * (1 - cell.given / cell.runs):.1f}" for cell in mine]
+        alike = [cell for cell in cells if (cell.correlation, cell.samples, cell.loss) == (correlation, samples, loss)]
+        shares = [f"{100 * cell.held / cell.given:.1f} %" if cell.given else "none given" for cell in alike]
+        without = [f"{100 * (1 - cell.given / cell.runs):.1f}" for cell in alike]
         rows.append((f"{correlation:g}", samples, f"{100 * loss:g} %", *shares, f"{' / '.join(without)} %"))
     rates = [f"holds {rate:g}" for rate in RATES]
     return markdown(("correlation", "samples", "lost", *rates, "runs without an interval"), rows)
@@ -147,16 +142,9 @@ def markdown_of_intervals(cells: Sequence[IntervalCell]) -> str:
 def markdown_of_claims(cells: Sequence[ClaimCell]) -> str:
     """Return how often calibrated sources are called too narrow, and such that are off by 1.5 said to have held."""
     rows = []
+    by_kind = {(cell.correlation, cell.samples, cell.level, cell.inflation): cell for cell in cells}
     for correlation, samples, level in product(CORRELATIONS, SAMPLES, LEVELS):
-        calibrated, off = (
-            next(
-                cell
-                for cell in cells
-                if (cell.correlation, cell.samples, cell.level, cell.inflation)
-                == (correlation, samples, level, inflation)
-            )
-            for inflation in INFLATIONS
-        )
+        calibrated, off = (by_kind[correlation, samples, level, inflation] for inflation in INFLATIONS)
         counts = (calibrated.too_narrow, calibrated.held, off.too_narrow, off.held)
         shares = [f"{100 * count / calibrated.runs:.1f} %" for count in counts]
         rows.append((f"{correlation:g}", samples, f"{100 * level:g} %", *shares))
@@ -191,9 +179,8 @@ def unmet(interval_cells: Sequence[IntervalCell], claim_cells: Sequence[ClaimCel
         if cell.given and float(bdtr(cell.held, cell.given, PROMISED_COVERAGE)) < BY_CHANCE
     ]
     for cell in claim_cells:
-        what, count = (
-            (calibration.TOO_NARROW, cell.too_narrow) if cell.inflation == 1.0 else (calibration.HELD, cell.held)
-        )
+        calibrated = cell.inflation == 1.0
+        what, count = (calibration.TOO_NARROW, cell.too_narrow) if calibrated else (calibration.HELD, cell.held)
         if count and float(bdtrc(count - 1, cell.runs, PROMISED_ERRORS)) < BY_CHANCE:
             lines.append(
                 f"correlation {cell.correlation:g}, {cell.samples} samples, level {cell.level:g}, sigma too small by "

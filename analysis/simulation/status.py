@@ -27,6 +27,7 @@ def node_status(world: World, place: int, counts: Mapping[str, int], asked: Mapp
     stamp = records.Stamp(wall, raw, 0, records.USER)
     role = "worker" if place else "coordinator"
     detail = "every event and every re-measurement is journaled" if place else f"{counts['sent']} events sent"
+    machine = dict.fromkeys(("kernel", "python", "clock_source", "agent_sha256"), MACHINE)
     return records.NodeStatus(
         run_id=world.run_id,
         node_id=world.node_ids[place],
@@ -35,10 +36,7 @@ def node_status(world: World, place: int, counts: Mapping[str, int], asked: Mapp
         start_ticks=0,
         boot_id=f"{MACHINE}-{world.node_ids[place]}",
         hostname=world.node_ids[place],
-        kernel=MACHINE,
-        python=MACHINE,
-        clock_source=MACHINE,
-        agent_sha256=MACHINE,
+        **machine,
         phase=records.FINISHED,
         outcome=records.FINISHED_OK,
         updated_wall_ns=wall,

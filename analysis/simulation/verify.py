@@ -56,7 +56,7 @@ def verify(
     Raises UsageError for a scenario that is none. A run that cannot be judged, or does not end, is unmet as well. What
     is not begun when an interrupt comes is not begun any more, and the temporary folder goes in any case.
     """
-    told = [scenarios.read(name) for name in ([only] if only else scenarios.names())]
+    names = [scenarios.read(name).name for name in ([only] if only else scenarios.names())]
     count = processes or os.cpu_count() or 1
     limit_s = RUN_LIMIT_S * (1 + events / 1_000)
     verified = []
@@ -65,19 +65,15 @@ def verify(
         ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
         try:
-            under_way = {
-                scenario.name: [pool.submit(_judge, scenario.name, seed, events, scratch) for seed in seeds]
-                for scenario in told
-            }
+            under_way = {name: [pool.submit(_judge, name, seed, events, scratch) for seed in seeds] for name in names}
             for name, runs in under_way.items():
                 lines: list[str] = []
                 for seed, run in zip(seeds, runs, strict=True):
                     lines += [f"seed {seed}: {line}" for line in _lines(run, limit_s * len(seeds))]
-                found = Verified(name, len(runs), tuple(lines))
-                for line in found.unmet:
+                for line in lines:
                     say(f"unmet: {name} {line}")
-                say(found.line)
-                verified.append(found)
+                verified.append(Verified(name, len(runs), tuple(lines)))
+                say(verified[-1].line)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():  # all of them this pool's: this process starts no others
@@ -96,11 +92,11 @@ def _lines(run: Future[list[str]], limit_s: float) -> list[str]:
 
 def _judge(name: str, seed: int, events: int, scratch: str) -> list[str]:
     """Simulate one run, judge it, remove it; return a line per expectation that it does not meet."""
-    told = scenarios.read(name)
+    scenario = scenarios.read(name)
     with tempfile.TemporaryDirectory(dir=scratch) as own:
         try:
-            folder = simulate(told, NODES, events, rate_hz=RATE_HZ, seed=seed, results=Path(own))
+            folder = simulate(scenario, NODES, events, rate_hz=RATE_HZ, seed=seed, results=Path(own))
             judged = registry.compute(command.table_of(folder))
         except Exception as error:  # noqa: BLE001 - one run that cannot be judged is a result, and the others go on
             return [f"cannot be judged: {type(error).__name__}: {' '.join(str(error).split())}"]
-        return unmet(told.expected, judged.as_statistics(), judged.findings)
+        return unmet(scenario.expected, judged.as_statistics(), judged.findings)

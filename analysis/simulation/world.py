@@ -11,33 +11,17 @@ import numpy as np
 
 from analysis.errors import UsageError
 from analysis.simulation.oscillator import Oscillator
-from node_agent.contract.plan import (
-    COORDINATOR,
-    WORKER,
-    BroadcastPlan,
-    ChronoTickPlan,
-    ClocksPlan,
-    NodePlan,
-    NtpPlan,
-    ProbePeer,
-    ProbesPlan,
-    RandomWalk,
-    Slew,
-    Step,
-    VirtualClock,
-    WorkerAddress,
-)
+from node_agent.contract import plan as plans
 from node_agent.contract.records import CHRONOTICK, NTP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.random import Generator
-    from numpy.typing import NDArray
 
+    from analysis.arrays import Ints
     from analysis.simulation.scenario import Clock, Delay, Jump, Scenario
 
-    Ints = NDArray[np.int64]
 
 EPOCH_NS: Final = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z: a simulated run happens then, whenever it is made
 START_NS: Final = 2_000_000_000  # from the epoch to the agents' first queries
@@ -107,13 +91,11 @@ class World:
         """Return the run id, 32 hex digits."""
         return self.dice("identity").bytes(16).hex()
 
-    # --- when -------------------------------------------------------------------------------------------------------
-
     @cached_property
-    def broadcast(self) -> BroadcastPlan:
+    def broadcast(self) -> plans.BroadcastPlan:
         """Return what the coordinator sends: one event every 1 / rate."""
-        workers = tuple(WorkerAddress(name, self.address(place), EVENT_PORT) for place, name in self.workers)
-        return BroadcastPlan(workers, self.size.events, (1e3 / self.size.rate_hz,))
+        workers = tuple(plans.WorkerAddress(name, self.address(place), EVENT_PORT) for place, name in self.workers)
+        return plans.BroadcastPlan(workers, self.size.events, (1e3 / self.size.rate_hz,))
 
     @property
     def workers(self) -> list[tuple[int, str]]:
@@ -149,8 +131,6 @@ class World:
         """Return a share of the time from the first to the last event as seconds after the epoch."""
         return (self.first_ns + share * (self.last_ns - self.first_ns) - EPOCH_NS) / 1e9
 
-    # --- who --------------------------------------------------------------------------------------------------------
-
     @cached_property
     def oscillators(self) -> tuple[Oscillator, ...]:
         """Return every node's clocks."""
@@ -159,11 +139,11 @@ class World:
     def _oscillator(self, place: int) -> Oscillator:
         clock, dice = self.scenario.clock, self.dice("clocks", place)
         horizon_s = (self.end_ns - EPOCH_NS) / 1e9 + 60.0
-        virtual = VirtualClock(
+        virtual = plans.VirtualClock(
             epoch_ns=EPOCH_NS,
             error_ms=round(float(dice.uniform(-clock.error_ms, clock.error_ms)), 6),
             drift_ppm=_drift_ppm(clock, dice),
-            random_walk=RandomWalk(int(dice.integers(1 << 31)), clock.wander_ppm) if clock.wander_ppm else None,
+            random_walk=plans.RandomWalk(int(dice.integers(1 << 31)), clock.wander_ppm) if clock.wander_ppm else None,
             steps=self._steps(self.scenario.wall_steps, place),
             slews=self._slews(place) if clock.swing_ms else (),
             raw_steps=self._steps(self.scenario.raw_steps, place),
@@ -171,27 +151,27 @@ class World:
         )
         return Oscillator(virtual, int(dice.integers(10**14, 10**15)))
 
-    def _steps(self, jumps: Sequence[Jump], place: int) -> tuple[Step, ...]:
-        return tuple(Step(self.at_s(jump.at), jump.by_ms) for jump in jumps if jump.node == place)
+    def _steps(self, jumps: Sequence[Jump], place: int) -> tuple[plans.Step, ...]:
+        return tuple(plans.Step(self.at_s(jump.at), jump.by_ms) for jump in jumps if jump.node == place)
 
-    def _slews(self, place: int) -> tuple[Slew, ...]:
+    def _slews(self, place: int) -> tuple[plans.Slew, ...]:
         """Return slews that lead the wall clock to and fro, every node in its own phase."""
         clock = self.scenario.clock
         quarter_s = (self.last_ns - self.first_ns) / 1e9 / clock.swings / 4
         signs = [1, -1, -1, 1]
         start_s = self.at_s(0.0) - (place % 4) * quarter_s / 4
         return tuple(
-            Slew(start_s + number * quarter_s, quarter_s, clock.swing_ms * signs[number % 4])
+            plans.Slew(start_s + number * quarter_s, quarter_s, clock.swing_ms * signs[number % 4])
             for number in range(4 * clock.swings)
         )
 
-    def plan(self, place: int) -> NodePlan:
+    def plan(self, place: int) -> plans.NodePlan:
         """Return the plan that a node of this run would have been given."""
-        return NodePlan(
+        return plans.NodePlan(
             experiment=self.experiment,
             run_id=self.run_id,
             node_id=self.node_ids[place],
-            role=WORKER if place else COORDINATOR,
+            role=plans.WORKER if place else plans.COORDINATOR,
             run_dir=f"~/chronotick-harness/runs/{self.experiment}/{self.node_ids[place]}",
             listen_host=self.address(place),
             listen_port=EVENT_PORT,
@@ -204,12 +184,12 @@ class World:
         )
 
     @cached_property
-    def clocks_plan(self) -> ClocksPlan:
+    def clocks_plan(self) -> plans.ClocksPlan:
         """Return which sources every node asks."""
         timing = self.scenario.timing
-        return ClocksPlan(
-            NtpPlan(self.scenario.ntp.servers, timing.ntp_query_interval),
-            ChronoTickPlan(
+        return plans.ClocksPlan(
+            plans.NtpPlan(self.scenario.ntp.servers, timing.ntp_query_interval),
+            plans.ChronoTickPlan(
                 CHRONOTICK_SERVER,
                 timing.chronotick_query_interval,
                 uncertainty_multiplier=self.scenario.uncertainty_multiplier,
@@ -218,19 +198,17 @@ class World:
             (NTP, CHRONOTICK),
         )
 
-    def _probes_plan(self, place: int) -> ProbesPlan | None:
+    def _probes_plan(self, place: int) -> plans.ProbesPlan | None:
         probes = self.scenario.probes
-        peers = tuple(
-            ProbePeer(self.node_ids[peer], self.address(peer), PROBE_PORT, peer) for peer in self.peers(place)
-        )
-        return ProbesPlan(place, peers, PROBE_PORT, probes.rate_hz, probes.lead_s, probes.trail_s) if peers else None
+        named = ((peer, self.node_ids[peer], self.address(peer)) for peer in self.peers(place))
+        peers = tuple(plans.ProbePeer(node_id, address, PROBE_PORT, peer) for peer, node_id, address in named)
+        times = (probes.rate_hz, probes.lead_s, probes.trail_s)
+        return plans.ProbesPlan(place, peers, PROBE_PORT, *times) if peers else None
 
     def peers(self, place: int) -> list[int]:
         """Return with whom a node exchanges probes: everyone, or in a star the coordinator."""
         others = [peer for peer in range(self.size.nodes) if peer != place]
         return [peer for peer in others if self.scenario.probes.mesh == "full" or 0 in {peer, place}]
-
-    # --- how datagrams travel ---------------------------------------------------------------------------------------
 
     def path(self, source: int, target: int) -> tuple[float, float]:
         """Return one direction of one path: its least delay and the mean of the tail on top, in ns."""
@@ -239,8 +217,7 @@ class World:
 
     def delays(self, source: int, target: int, count: int, dice: Generator) -> Ints:
         """Return the delays of so many datagrams on a path, in ns, at least 1."""
-        least, mean = self.path(source, target)
-        return _drawn(least, mean, count, dice)
+        return _drawn(*self.path(source, target), count, dice)
 
     def chunks(self) -> list[tuple[int, int]]:
         """Return the events' numbers in pieces [first, end)."""
@@ -253,13 +230,10 @@ class World:
         sequence = np.arange(first, end, dtype=np.int64)
         planned = self.first_ns + sequence * self.gap_ns
         most = max(self.gap_ns - _SEND_SETUP_NS - _SEND_EACH_NS * (self.size.nodes - 1), 1_000)
-        late = np.minimum(
-            3_000 + dice.exponential(20_000, count).astype(np.int64), most
-        )  # a send never runs into the next
-        begun = planned + late
-        each = _SEND_EACH_NS * np.arange(self.size.nodes - 1)[:, None] + dice.integers(
-            0, 4_000, (self.size.nodes - 1, count)
-        )
+        # a send never runs into the next
+        begun = planned + np.minimum(3_000 + dice.exponential(20_000, count).astype(np.int64), most)
+        workers = self.size.nodes - 1
+        each = _SEND_EACH_NS * np.arange(workers)[:, None] + dice.integers(0, 4_000, (workers, count))
         return Sends(sequence, planned, begun, begun + _SEND_SETUP_NS + each)
 
 

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Floats, Ints
     from analysis.stats.dependence import Bins
 
 REPLICATES: Final = 600
@@ -40,7 +39,7 @@ def standard_error(series: Bins) -> tuple[float, int]:
     return float(np.std(kept[:, 0] / kept[:, 1], ddof=1)), block
 
 
-def block_length(series: NDArray[np.float64]) -> int:
+def block_length(series: Floats) -> int:
     """Return the length of blocks (rounded up) for a circular block bootstrap of the mean of a series.
 
     Politis and White's rule, corrected: (2 G² n / D)^(1/3) with D = 4/3 · (spectral density at 0)², from the
@@ -73,9 +72,7 @@ def block_length(series: NDArray[np.float64]) -> int:
     return max(1, math.ceil(min(float(length), longest)))
 
 
-def replicates(
-    columns: NDArray[np.float64], block: int, count: int = REPLICATES, seed: int = SEED
-) -> NDArray[np.float64]:
+def replicates(columns: Floats, block: int, count: int = REPLICATES, seed: int = SEED) -> Floats:
     """Return the column sums of ``count`` series drawn from the rows in blocks, wrapping around at the end."""
     rows = len(columns)
     blocks = math.ceil(rows / block)
@@ -90,7 +87,7 @@ def replicates(
 
 
 @lru_cache(maxsize=8)
-def _draws(rows: int, blocks: int, count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _draws(rows: int, blocks: int, count: int, seed: int) -> tuple[Floats, Ints]:
     """Return how often each replicate draws the block beginning at each row, and where its last block begins.
 
     The same for all rates of a run that have as many bins and blocks: hundreds of rates share one drawing.

@@ -30,6 +30,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from analysis.arrays import Bools, Floats, Ints, Texts
+
 MOST_BINS: Final = 1_000
 FOR_LIMITS: Final = 10_000  # as many values of a long series say where outliers begin
 CLIPPED_AT: Final = 0.995
@@ -42,7 +44,7 @@ class Latent(NamedTuple):
     """A quantity whose crossing of a limit is what is counted, event by event; meaningful where ``known``."""
 
     values: NDArray[Any]
-    known: NDArray[np.bool_]
+    known: Bools
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Dependence:
     one, at least 1 (inf: the run is too short to tell); None where nothing that varied could tell.
     """
 
-    segments: NDArray[np.int64]
+    segments: Ints
     tau: float | None
 
 
@@ -64,13 +66,13 @@ class Bins:
     ``segment_sums`` and ``segment_counts`` are the same of every segment that the events are of.
     """
 
-    sums: NDArray[np.float64]
-    counts: NDArray[np.float64]
-    segment_sums: NDArray[np.float64]
-    segment_counts: NDArray[np.float64]
+    sums: Floats
+    counts: Floats
+    segment_sums: Floats
+    segment_counts: Floats
 
     @property
-    def segment_means(self) -> NDArray[np.float64]:
+    def segment_means(self) -> Floats:
         """Return the mean value of every segment."""
         return self.segment_sums / self.segment_counts
 
@@ -81,7 +83,7 @@ class Bins:
         return total * total / float(np.sum(self.segment_counts**2)) if total else 0.0
 
 
-def segments_of(*samples: NDArray[np.integer]) -> NDArray[np.int64]:
+def segments_of(*samples: NDArray[np.integer]) -> Ints:
     """Return the number of every event's segment, 0, 0, 1, 1, 2 ...
 
     ``samples``: per clock that has a part in the events, the number of the sample that served; negative for none. A
@@ -91,32 +93,35 @@ def segments_of(*samples: NDArray[np.integer]) -> NDArray[np.int64]:
     for served in samples:
         names, first = np.unique(served, return_index=True)
         begins[first[names >= 0]] = True
-    numbers: NDArray[np.int64] = np.maximum(np.cumsum(begins) - 1, 0)  # what no sample served yet joins the first
-    return numbers
+    return _numbers(begins)
 
 
-def segments_of_named(*samples: NDArray[np.object_]) -> NDArray[np.int64]:
+def segments_of_named(*samples: Texts) -> Ints:
     """Return the segments of events that rest on several samples each, of any node, by name; "" for none."""
     names, first = np.unique(np.column_stack(samples).ravel(), return_index=True)
     begins = np.zeros(len(samples[0]), dtype=np.bool_)
     begins[first[names != ""] // len(samples)] = True
-    numbers: NDArray[np.int64] = np.maximum(np.cumsum(begins) - 1, 0)  # what no sample served yet joins the first
+    return _numbers(begins)
+
+
+def _numbers(begins: Bools) -> Ints:
+    numbers: Ints = np.maximum(np.cumsum(begins) - 1, 0)  # what no sample served yet joins the first
     return numbers
 
 
-def dependence(segments: NDArray[np.int64], *latents: Latent) -> Dependence:
+def dependence(segments: Ints, *latents: Latent) -> Dependence:
     """Return what events share that are of these segments, by the latent quantity that forgets most slowly."""
     taus = [tau for latent in latents if (tau := tau_of_events(latent, segments)) is not None]
     return Dependence(segments, max(taus) if taus else None)
 
 
-def tau_of_events(latent: Latent, segments: NDArray[np.int64]) -> float | None:
+def tau_of_events(latent: Latent, segments: Ints) -> float | None:
     """Return the autocorrelation time of a latent quantity in segments, None where it does not vary."""
     sums, lengths = _segment_sums(latent.values, latent.known, segments)
     return autocorrelation_time(sums / lengths)
 
 
-def autocorrelation_time(values: NDArray[np.float64]) -> float | None:
+def autocorrelation_time(values: Floats) -> float | None:
     """Return the autocorrelation time of a series, in its own steps (at least 1); None where it does not vary."""
     count = len(values)
     if count < 3 or not (values != values[0]).any():
@@ -142,24 +147,22 @@ def autocorrelation_time(values: NDArray[np.float64]) -> float | None:
     return max(1.0, factor * tau)
 
 
-def normal_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def normal_scores(values: Floats) -> Floats:
     """Return the normal quantiles of the values' ranks (the middle one of equal values)."""
     from scipy.special import ndtri  # noqa: PLC0415 - 0.4 s that only rates of events are worth
 
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - counts / 2.0
-    scores: NDArray[np.float64] = ndtri(middle / len(values))[place]
+    scores: Floats = ndtri(middle / len(values))[place]
     return scores
 
 
-def binned(
-    values: NDArray[np.bool_] | NDArray[np.float64], judged: NDArray[np.bool_], segments: NDArray[np.int64]
-) -> Bins:
+def binned(values: Bools | Floats, judged: Bools, segments: Ints) -> Bins:
     """Add up the judged events of every segment, and segments of more than ``MOST_BINS`` in equal groups."""
     return bins_of(*_segment_sums(values, judged, segments))
 
 
-def bins_of(sums: NDArray[np.float64], lengths: NDArray[np.float64]) -> Bins:
+def bins_of(sums: Floats, lengths: Floats) -> Bins:
     """Return segments' sums, and how many events each is of (none is of 0), in at most ``MOST_BINS`` equal groups."""
     count = len(sums)
     if not count:
@@ -169,7 +172,7 @@ def bins_of(sums: NDArray[np.float64], lengths: NDArray[np.float64]) -> Bins:
     return Bins(np.add.reduceat(sums, edges), np.add.reduceat(lengths, edges), sums, lengths)
 
 
-def _tau(series: NDArray[np.float64], sigmas: float) -> float:
+def _tau(series: Floats, sigmas: float) -> float:
     """Return (1 + r) / (1 - r), r so many standard errors above its estimate without bias; inf from r = 1 on."""
     count = len(series)
     deviations = series - series.mean()
@@ -182,15 +185,13 @@ def _tau(series: NDArray[np.float64], sigmas: float) -> float:
     return math.inf if r >= 1.0 else (1.0 + r) / (1.0 - r)
 
 
-def _averages(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+def _averages(values: Floats, size: int) -> Floats:
     whole = len(values) // size * size
-    averages: NDArray[np.float64] = values[:whole].reshape(-1, size).mean(axis=1)
+    averages: Floats = values[:whole].reshape(-1, size).mean(axis=1)
     return averages
 
 
-def _segment_sums(
-    values: NDArray[np.bool_] | NDArray[np.float64], chosen: NDArray[np.bool_], segments: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _segment_sums(values: Bools | Floats, chosen: Bools, segments: Ints) -> tuple[Floats, Floats]:
     """Return, per segment of the chosen events, the sum of their values and how many they are."""
     events = slice(None) if chosen.all() else np.flatnonzero(chosen)  # the former takes nothing apart
     kept, numbers = values[events], segments[events]

@@ -24,10 +24,10 @@ from analysis.stats.dependence import FEWEST_TRIALS, autocorrelation_time, binne
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from analysis.arrays import Bools, Floats
     from analysis.stats.dependence import Bins, Dependence
 
 CONFIDENCE: Final = 0.95
-Z_95: Final = 1.959963984540054  # standard normal quantile at 0.975
 WILSON: Final = "Wilson 95 % at the effective number of trials"
 EXACT: Final = "exact one-sided 95 % (Clopper-Pearson) at the effective number of trials"
 STUDENT: Final = "mean ± Student 95 % · standard error at the effective number of trials"
@@ -74,15 +74,9 @@ class Rate:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the rate as JSON-serialisable data."""
+        counted = {"numerator": self.numerator, "denominator": self.denominator, "value": self.value}
         interval = None if self.low is None else [self.low, self.high]
-        return {
-            "numerator": self.numerator,
-            "denominator": self.denominator,
-            "value": self.value,
-            "interval": interval,
-            "method": self.method,
-            "effective_trials": self.effective,
-        }
+        return counted | {"interval": interval, "method": self.method, "effective_trials": self.effective}
 
 
 def is_rate(data: object) -> bool:
@@ -115,13 +109,13 @@ def rate(numerator: int, denominator: int, worth: Worth | None = None) -> Rate:
     return Rate(hits, trials, low, high, WILSON, worth.trials)
 
 
-def rate_of(hits: NDArray[np.bool_], judged: NDArray[np.bool_], dependence: Dependence) -> Rate:
+def rate_of(hits: Bools, judged: Bools, dependence: Dependence) -> Rate:
     """Return the rate of the hits among the judged events, which are in the order they happened."""
     both = hits & judged
     return rate(int(both.sum()), int(judged.sum()), worth_of(both, judged, dependence))
 
 
-def worth_of(hits: NDArray[np.bool_], judged: NDArray[np.bool_], dependence: Dependence) -> Worth:
+def worth_of(hits: Bools, judged: Bools, dependence: Dependence) -> Worth:
     """Return what the judged events are worth for the rate of the hits among them (see ``worth``)."""
     return worth(binned(hits, judged, dependence.segments), dependence.tau)
 
@@ -133,17 +127,21 @@ def worth(series: Bins, tau: float | None) -> Worth:
     (Kish's design effect: the variance of the rate over the replicates by that of independent trials).
     """
     trials = float(series.counts.sum())
-    own = autocorrelation_time(series.segment_means)
-    taus = [time for time in (tau, own) if time is not None]
-    if not trials or not taus:
+    longest = _longest(series, tau)
+    if not trials or longest is None:
         return Worth(None)
     share = float(series.sums.sum()) / trials
     error, block = bootstrap.standard_error(series)
     independent = share * (1.0 - share) / trials
     effect = max(1.0, error * error / independent) if independent > 0 else 1.0
-    effective = max(1.0, min(series.equal_segments / max(taus), trials / effect))
+    effective = max(1.0, min(series.equal_segments / longest, trials / effect))
     blocks = math.ceil(len(series.sums) / block)
     return Worth(effective, max(1, math.floor(min(effective, blocks)) - 1))
+
+
+def _longest(series: Bins, tau: float | None) -> float | None:
+    """Return the longer of an autocorrelation time and the series' own; None where neither is known."""
+    return max((time for time in (tau, autocorrelation_time(series.segment_means)) if time is not None), default=None)
 
 
 def opposite(rate_: Rate) -> Rate:
@@ -193,9 +191,7 @@ class Mean:
         }
 
 
-def mean_of(
-    least: NDArray[np.float64], most: NDArray[np.float64], judged: NDArray[np.bool_], dependence: Dependence
-) -> Mean:
+def mean_of(least: Floats, most: Floats, judged: Bools, dependence: Dependence) -> Mean:
     """Return the mean of the judged events' values, each between ``least`` and ``most``; of paired differences too."""
     count = int(judged.sum())
     if not count:
@@ -214,14 +210,12 @@ class _Half:
     method: str
 
 
-def _mean(values: NDArray[np.float64], judged: NDArray[np.bool_], dependence: Dependence) -> _Half:
+def _mean(values: Floats, judged: Bools, dependence: Dependence) -> _Half:
     series = binned(values, judged, dependence.segments)
     mean = float(series.sums.sum() / series.counts.sum())
-    own = autocorrelation_time(series.segment_means)
-    taus = [tau for tau in (dependence.tau, own) if tau is not None]
-    if not taus:
+    tau = _longest(series, dependence.tau)
+    if tau is None:
         return _Half(mean, None, NOTHING_VARIED)
-    tau = max(taus)
     if series.equal_segments / tau < FEWEST_TRIALS:
         return _Half(mean, None, TOO_FEW)
     drawn, block = bootstrap.standard_error(series)

@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, UsageError
 from analysis.imported import comparison, older_format
 from analysis.run import load
 from node_agent.contract import records
@@ -122,7 +122,7 @@ def test_an_experiment_that_exists_is_left_as_it_is(source, results):
     """The second import of a name is refused with exit code 2 and changes nothing."""
     path = older_format.import_published(source, "x", results)
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
-    with pytest.raises(older_format.ExperimentExists, match="experiment x: expected a new name") as refused:
+    with pytest.raises(UsageError, match="experiment x: expected a new name") as refused:
         older_format.import_published(source, "x", results)
     assert refused.value.exit_code == 2
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before

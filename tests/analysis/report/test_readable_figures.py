@@ -6,8 +6,9 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from analysis.figures import bars, style
-from analysis.stats.rates import Z_95, Rate, wilson
+from analysis.stats.rates import Rate, wilson
 
+Z_95 = 1.959963984540054  # standard normal quantile at 0.975
 PANEL_IN = (3.0, 2.0)
 
 
