@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent
 DEMO_CONFIGS = ROOT / config.CONFIGS / "demo"
+DEMO_CLUSTER = "campus"
 fabric_settings.begin()
 streams.install()
 session = Session(ROOT)
@@ -146,7 +147,7 @@ def experiment(
 @fabric.task(help=NEW_NAME)
 def demo(_: Context, experiment: str | None = None) -> None:
     """Show the whole experiment on an embedded cluster, in a minute or so."""
-    session.select("local")
+    session.select(DEMO_CLUSTER)
     _experiment(session.configs(str(DEMO_CONFIGS)), experiment)
 
 
@@ -195,6 +196,8 @@ def _analyze(folder: RunFolder) -> None:
     if result.errors:
         session.note(EXIT_ANALYSIS)
     session.console.say(f"report: {result.report}")
+    if result.verdict:
+        session.console.say(f"verdict: {result.verdict}")
 
 
 def _deployed(name: str | None, *, given: bool) -> RunFolder | None:

@@ -52,6 +52,7 @@ def tell(outcome: Outcome) -> int:
     lines = [table.title, ""]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
               for row in [table.columns, *table.rows]]  # fmt: skip
+    lines += ["", f"verdict: {outcome.verdict}"] if outcome.verdict else []
     lines += ["", f"report: {outcome.report}"]
     if count := outcome.error_findings:
         lines.append(f"{count} error {'finding' if count == 1 else 'findings'}: see the report")

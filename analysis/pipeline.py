@@ -15,7 +15,7 @@ from analysis.checks.files import integrity
 from analysis.figures import drawing
 from analysis.imported import older_format
 from analysis.questions.windows import WINDOW_SIZES_MS
-from analysis.report import hypotheses, latex, markdown, rates_table
+from analysis.report import hypotheses, latex, markdown, rates_table, verdict
 from analysis.run import load, merged
 from analysis.run.readings import table
 from analysis.second_process import Beside
@@ -54,11 +54,15 @@ class HeadlineTable:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an analysis wrote. ``errors`` names what could not be done, though the rest was; findings are no errors."""
+    """What an analysis wrote, and its ``verdict`` in a sentence.
+
+    ``errors`` names what could not be done, though the rest was; findings are no errors.
+    """
 
     report: Path
     paths: tuple[Path, ...]
     table: HeadlineTable
+    verdict: str
     errors: list[str]
     error_findings: int = 0
 
@@ -86,7 +90,10 @@ def run_all(
     written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(results, judged))
     changed = (finding for finding in results.findings if finding.code == integrity.CODE)
     errors += [f"{finding.where} is {finding.message}" for finding in changed]
-    return Outcome(written, (*paths, written), _headlines(results, judged), errors, _counted(results)["error"])
+    sentence = verdict.of(results).sentence
+    return Outcome(
+        written, (*paths, written), _headlines(results, judged), sentence, errors, _counted(results)["error"]
+    )
 
 
 def draw(results: Results, directory: Path) -> tuple[list[Path], list[str]]:
@@ -103,6 +110,7 @@ def _write_statistics(
         **{analysis.file: numbers[analysis.name] for analysis in results.analyses},
         HYPOTHESES_FILE: {"hypotheses": [judgement.as_dict() for judgement in judged]},
         VALIDITY_FILE: {"findings": [finding.as_dict() for finding in results.findings]},
+        verdict.FILE: verdict.of(results).as_dict(),
         rates_table.SUMMARY_FILE: rates_table.summary(numbers, judged, _counted(results)),
     }
     if (comparison := older_format.comparison(results.table.run)) is not None:

@@ -85,13 +85,16 @@ class Console:
                 self.table(f"{cluster}: {kind.check.title}", ("node", *headings.values()), cells)
 
     @contextlib.contextmanager
-    def display(self, planned_s: float) -> Iterator[RunDisplay]:
-        """Show a run while it lasts: live on a terminal, else in lines; it takes ``planned_s`` from the first event."""
+    def display(self, planned_s: float, paths: str = "") -> Iterator[RunDisplay]:
+        """Show a run while it lasts: live on a terminal, else in lines; it takes ``planned_s`` from the first event.
+
+        ``paths``: between which ends packets are made to take how long, in words.
+        """
         if not self._rich.is_terminal:
-            yield RunDisplay(planned_s, self, None)
+            yield RunDisplay(planned_s, self, None, paths)
             return
         with Live(console=self._rich, refresh_per_second=4, transient=False) as live:
-            yield RunDisplay(planned_s, self, live)
+            yield RunDisplay(planned_s, self, live, paths)
 
 
 def _grid(width: int, **options: Any) -> Table:
@@ -104,9 +107,9 @@ def _grid(width: int, **options: Any) -> Table:
 class RunDisplay:
     """The state of a run as seen on the screen."""
 
-    def __init__(self, planned_s: float, console: Console, live: Live | None) -> None:
+    def __init__(self, planned_s: float, console: Console, live: Live | None, paths: str) -> None:
         """Show on ``live`` if there is one, else in lines of ``console``."""
-        self._planned_s, self._console, self._live = planned_s, console, live
+        self._planned_s, self._console, self._live, self._paths = planned_s, console, live, paths
         self._broadcast_since_s: float | None = None
         self._phases: dict[str, str] = {}
         self._last_line_s = time.monotonic()
@@ -140,7 +143,8 @@ class RunDisplay:
         words = "finished" if over else f"{self.left_s():.0f} s left"
         bar = Table.grid(padding=(0, 1))
         bar.add_row(ProgressBar(total=1.0, completed=share, width=40), Text(f"{share:.0%}, {words}"))
-        return Group(table, *remarks, bar)
+        paths = [Text(f"paths: {self._paths}")] if self._paths else []
+        return Group(table, *remarks, *paths, bar)
 
     def _lines(self, views: Mapping[str, NodeView]) -> None:
         for node_id, view in views.items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness import interrupts, results
 from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, HarnessError, NothingRecordedError
-from harness.planning import RunSpec, new_run_id, new_run_key, node_plans
+from harness.planning import RunSpec, new_run_id, new_run_key
 from harness.run import collect, ending, launch, outcome, phases
 from harness.run.monitor import Watch
 from node_agent.contract.records import COLLECTED, DEPLOYED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
@@ -73,7 +73,7 @@ def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
     begin = time.monotonic()
     spec = RunSpec(name, new_run_id(), session.cluster().config, configs.coordinator, configs.worker)
     manifest = _manifest(session, spec)
-    for node_id, plan in node_plans(spec, checked.addresses, checked.found).items():
+    for node_id, plan in session.plans(spec, checked).items():
         _keep_plan(manifest.nodes[node_id], plan)
     launch.make_run_folders(session.cluster(), name)
     manifest.phase_seconds = {"check": round(session.check_s, 3), "deploy": round(time.monotonic() - begin, 3)}
@@ -116,7 +116,7 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
 def _carry_out(run: Run, watch: Watch) -> None:
     """Start the workers, then the coordinator, and watch until all of them are over."""
     run_key = new_run_key()
-    with run.console.display(run.spec.planned_s) as display:
+    with run.console.display(run.spec.planned_s, run.spec.cluster.paths_in_words) as display:
         for role, nodes in (("workers", run.workers), ("coordinator", run.coordinator)):
             with run.timed(f"start_{role}"):
                 launch.start(run.cluster, run.agent, run.plans, nodes, run_key)
@@ -135,7 +135,7 @@ def _prepare(session: Session, folder: RunFolder, configs: Configs) -> Run:
     checked = session.check(configs)
     checked.demand()
     spec = session.spec(folder, configs)
-    plans = node_plans(spec, checked.addresses, checked.found)
+    plans = session.plans(spec, checked)
     folder.manifest.phase = RUN_RUNNING
     folder.manifest.config["cluster"] = spec.cluster.model_dump()
     for node_id, node in folder.manifest.nodes.items():
@@ -176,6 +176,7 @@ def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: 
     manifest.phase = COLLECTED if complete else RUN_FINISHED
     manifest.outcome, problems = outcome.judge(manifest, configs.coordinator, configs.worker, failure)
     manifest.problems = list(dict.fromkeys([*problems, *(f"collect: {error}" for error in wrong.values())]))
+    manifest.notes = session.path_notes()
     folder.save()
     for node_id, node in manifest.nodes.items():
         how = f"collected node={node_id} by={node.collected_by} verified={node.checksums_verified}"
@@ -184,8 +185,10 @@ def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: 
     session.console.say(f"run experiment={folder.name} outcome={ended} folder={folder.path}")
     for problem in manifest.problems:
         session.console.say(f"problem: {problem}")
+    for note in manifest.notes:
+        session.console.say(f"note: {note}")
     if unheard := session.console.failure:  # which is no fault of the run
-        manifest.notes = [f"nobody listened to the end: standard output: {unheard}"]
+        manifest.notes.append(f"nobody listened to the end: standard output: {unheard}")
         folder.save()
     session.note(
         max(outcome.exit_code(manifest, without_records), EXIT_COLLECTION if wrong.keys() - without_records else 0)
@@ -233,7 +236,7 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
         for error in installed.failed.values():
             session.console.say(f"problem: {error}")
         session.console.say(f"still running nodes={','.join(alive)}; waiting for their end")
-        with session.console.display(spec.planned_s) as display:
+        with session.console.display(spec.planned_s, spec.cluster.paths_in_words) as display:
             show = partial(display.show, watch.views)
             left = ending.await_end(watch, manifest.coordinator_id, spec, show, list(installed.ok))
         for node_id, answer in launch.stop(cluster, agent, folder.name, list(left)).ok.items():

@@ -17,8 +17,8 @@ from harness.agent import Agent
 from harness.check import preflight
 from harness.configuration import experiment
 from harness.console import Console
-from harness.errors import ConfigError, PreflightError, cause
-from harness.planning import RunSpec, require_services, require_two_ports
+from harness.errors import ConfigError, HarnessError, PreflightError, cause
+from harness.planning import RunSpec, node_plans, require_services, require_two_ports
 from harness.ssh.cluster import connect, with_ssh_config
 from harness.ssh.route import given_by
 from harness.testbed import state as testbeds
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from harness.configuration.experiment import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
     from harness.localcluster import LocalCluster
     from harness.results import RunFolder
+    from node_agent.contract.plan import NodePlan
     from node_agent.contract.records import Manifest
 
 DEFAULT_CLUSTER: Final = "ares"
@@ -106,6 +107,8 @@ class Session:
                 hosts = ",".join(node.host for node in wanted.nodes)
                 services = " ".join(f"{name}={at.address} (pid {at.pid})" for name, at in self._local.services.items())
                 self.console.say(f"embedded cluster started hosts={hosts} {services}")
+                if wanted.paths is not None:
+                    self.console.say(f"paths: {wanted.paths_in_words}")
             settings = self.fabric_settings
             if wanted.testbed:
                 wanted, settings = on_testbed(wanted, settings)
@@ -163,6 +166,24 @@ class Session:
     def spec(self, folder: RunFolder, configs: Configs) -> RunSpec:
         """Return what defines a run on the cluster as it is now."""
         return RunSpec(folder.name, folder.manifest.run_id, self.cluster().config, configs.coordinator, configs.worker)
+
+    def plans(self, spec: RunSpec, checked: Preflight) -> dict[str, NodePlan]:
+        """Return every node's plan, with the addresses that the paths of an embedded cluster give the others."""
+        plans = node_plans(spec, checked.addresses, checked.found)
+        return self._local.through_paths(plans) if self._local is not None else plans
+
+    def path_notes(self) -> list[str]:
+        """Return what was lost on the paths of the embedded cluster so far, a line per path that lost anything."""
+        try:
+            counts = self._local.path_counts() if self._local is not None else {}
+        except HarnessError as error:  # no reason to lose a run
+            return [str(error)]
+        return [
+            f"path {name}: {count.dropped + count.missed} packets lost ({count.dropped} where its queue was full, "
+            f"{count.missed} before its relay could read them), {count.passed} delivered"
+            for name, count in counts.items()
+            if count.dropped or count.missed
+        ]
 
     # --- the agent
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from analysis.imported import older_format
 from analysis.questions.judges import TRUTH
-from analysis.report import run_tables
+from analysis.report import run_tables, verdict
 from analysis.run import load
 from analysis.tables import markdown
+from node_agent.contract import paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,7 @@ def render(results: Results, judged: Sequence[Judged]) -> str:
         hypotheses_note=run_tables.methods(judged),
         absent=", ".join(run.absent) or "none",
         silent=", ".join(results.table.silent),
+        verdict=verdict.of(results).sentence,
         published="\n".join(older_format.comparison_lines(run)) if manifest.imported is not None else "",
         sections=_sections(results, environment),
         **_tables(results, judged),
@@ -121,6 +123,10 @@ def _facts(results: Results) -> str:
         ("code", ", ".join(f"{key} {_short(value)}" for key, value in version.items())),
         ("command", " ".join([Path(manifest.argv[0]).name, *manifest.argv[1:]]) if manifest.argv else ""),
     ]
+    if told := paths.in_words(manifest.config.get("cluster", {}).get("paths")):
+        rows.append(("paths", told))
+    if manifest.notes:
+        rows.append(("notes", "; ".join(manifest.notes)))
     if manifest.imported is not None:
         rows.append(("imported", "from an older column format: no samples, no raw stamps, no reference"))
     return markdown(("what", "value"), rows)

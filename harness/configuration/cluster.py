@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from harness.configuration.base import Port, Positive, Strict
+from harness.configuration.paths import PathsConfig  # noqa: TC001 - the model looks its fields' types up
 from harness.configuration.yaml_files import problem
+from node_agent.contract.paths import in_words
 from node_agent.contract.plan import COORDINATOR, NODE_ID_PATTERN, WORKER, PlanError, VirtualClock, virtual_clock_from
 from node_agent.contract.servers import URL_PATTERN, Ipv6Error, is_ipv6, split_address
 
@@ -120,7 +122,8 @@ class ClusterConfig(Strict):
 
     Service ports may be 0 (a free one is chosen at start) only where ``embedded`` says that this process starts them.
     ``testbed`` says that these are the hosts of ``fab testbed-up``: their clocks may be virtual, too. ``ntp_own_clock``
-    says that the NTP server's own clock, set by nothing, is meant to be the truth of this cluster.
+    says that the NTP server's own clock, set by nothing, is meant to be the truth of this cluster. ``paths``: how long
+    packets take in an embedded cluster (None: as long as on a loopback).
     """
 
     name: str
@@ -135,6 +138,7 @@ class ClusterConfig(Strict):
     chronotick_server: str | None
     host_key_policy: Literal["reject", "accept-new"]
     known_hosts_file: str | None = None
+    paths: PathsConfig | None = None
 
     @property
     def coordinator(self) -> NodeConfig:
@@ -145,6 +149,11 @@ class ClusterConfig(Strict):
     def workers(self) -> list[NodeConfig]:
         """Return the workers, in configured order."""
         return [node for node in self.nodes if node.role == WORKER]
+
+    @property
+    def paths_in_words(self) -> str:
+        """Return between which ends packets are made to take how long; empty where they go as they go."""
+        return in_words(None if self.paths is None else self.paths.model_dump())
 
     def node(self, node_id: str) -> NodeConfig:
         """Return a node by its id. Raises KeyError."""
@@ -188,6 +197,12 @@ class ClusterConfig(Strict):
                     name = "id" if key == "id" else "host"
                     raise problem(f"nodes.{index}.{name}", "one that no other node has", value)
                 seen.add(value)
+        if self.paths is not None:
+            if not self.embedded:
+                raise problem("paths", "none outside an embedded cluster: packets go as the network lets them", "paths")
+            for name, service in (("ntp", self.ntp_server), ("chronotick", self.chronotick_server)):
+                if getattr(self.paths, name) is not None and not service:
+                    raise problem(f"paths.{name}", f"none without {name}_server", "a path")
         if not self.embedded:
             for index, node in enumerate(self.nodes):
                 if node.virtual_clock is not None and not self.testbed:

@@ -16,16 +16,21 @@ from harness.errors import ConfigError, PreflightError, last_line
 from harness.invocation.environment import known_environment
 from harness.localcluster.claims import claim
 from harness.localcluster.messages import MARK, Failed, HostOrder, Order, Ready, read_report
+from harness.localcluster.paths import Paths
 from harness.localcluster.processes import end_with_its_pipes, read_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import IO
 
     from harness.configuration.experiment import ClusterConfig, NodeConfig
     from harness.localcluster.messages import Service
+    from harness.localcluster.relays.messages import Counts
+    from node_agent.contract.plan import NodePlan
 
 START_DEADLINE_S = 30.0
 CLOSE_DEADLINE_S = 15.0
+RELAYS_DEADLINE_S = 10.0
 
 
 class LocalCluster:
@@ -36,15 +41,40 @@ class LocalCluster:
     """
 
     def __init__(
-        self, cluster: ClusterConfig, ready: Ready, supervisor: subprocess.Popen[bytes], claims: contextlib.ExitStack
+        self, config: ClusterConfig, ready: Ready, supervisor: subprocess.Popen[bytes], claims: contextlib.ExitStack
     ) -> None:
-        self.cluster = cluster
+        """Complete the ``config`` that ``supervisor`` runs. Raises PreflightError where its paths cannot be laid."""
         self.services: dict[str, Service] = ready.services
+        self.relays_pid = ready.relays_pid
         self.root = Path(ready.root)
         self.homes = {host.node_id: Path(host.home) for host in ready.hosts}
         self.supervisor_pid = supervisor.pid
         self._supervisor = supervisor
         self._claims = claims
+        self._paths = Paths(config.paths, self._ask_relays) if config.paths else None
+        places = {name: split_host_port(service.address) for name, service in ready.services.items()}
+        self.cluster = _filled_in(config, ready, self._paths.to_services(places) if self._paths else places)
+
+    def through_paths(self, plans: Mapping[str, NodePlan]) -> dict[str, NodePlan]:
+        """Return the plans with the others' addresses as the paths lead to them; what is missing of those is laid."""
+        return self._paths.through(plans) if self._paths else dict(plans)
+
+    def path_counts(self) -> dict[str, Counts]:
+        """Return what became of the packets on each path so far. Raises PreflightError where nobody can tell."""
+        return self._paths.counts() if self._paths else {}
+
+    def _ask_relays(self, line: str) -> str:
+        pipe = self._supervisor.stdin
+        if pipe is None:
+            raise AssertionError("started with pipes")
+        with contextlib.suppress(BrokenPipeError):
+            pipe.write(line.encode() + b"\n")
+        answer = _read_marked(self._supervisor, time.monotonic() + RELAYS_DEADLINE_S)
+        if answer is None:
+            raise PreflightError(
+                f"embedded cluster: relays: expected an answer within {RELAYS_DEADLINE_S:g} s, got none"
+            )
+        return answer.removeprefix(MARK)
 
     def close(self) -> None:
         """End every process of the cluster and remove its folder. Idempotent."""
@@ -83,7 +113,7 @@ def start(config: ClusterConfig, deadline_s: float = START_DEADLINE_S) -> LocalC
         )
         try:
             ready = _await_ready(supervisor, order, deadline_s, errors)
-            return LocalCluster(_filled_in(config, ready), ready, supervisor, claims)
+            return LocalCluster(config, ready, supervisor, claims)
         except BaseException:
             end_with_its_pipes(supervisor, CLOSE_DEADLINE_S)
             claims.close()
@@ -108,7 +138,7 @@ def _order(config: ClusterConfig, deadline_s: float) -> Order:
     chronotick = None if config.chronotick_server is None else _listen(*split_url(config.chronotick_server))
     ntp = _listen(*split_host_port(config.ntp_server[0])) if config.ntp_server else None
     hosts = [HostOrder(node.id, node.address or node.host, node.port or 0) for node in config.nodes]
-    return Order(hosts, ntp, chronotick, deadline_s)
+    return Order(hosts, ntp, chronotick, deadline_s, relays=config.paths is not None)
 
 
 def _listen(host: str, port: int) -> str:
@@ -116,25 +146,33 @@ def _listen(host: str, port: int) -> str:
 
 
 def _await_ready(supervisor: subprocess.Popen[bytes], order: Order, deadline_s: float, errors: IO[bytes]) -> Ready:
-    if supervisor.stdin is None or supervisor.stdout is None:
+    if supervisor.stdin is None:
         raise AssertionError("started with pipes")
     with contextlib.suppress(BrokenPipeError):  # it ended already; the answer below says why
         supervisor.stdin.write(order.to_json().encode() + b"\n")
-    deadline = time.monotonic() + deadline_s + 1  # it keeps the same deadline itself
-    text = read_line(supervisor.stdout, deadline)
-    while text.endswith(b"\n") and not text.startswith(MARK.encode()):
-        text = read_line(supervisor.stdout, deadline)
-    if not text.endswith(b"\n"):
+    text = _read_marked(supervisor, time.monotonic() + deadline_s + 1)  # it keeps the same deadline itself
+    if text is None:
         errors.seek(0)
         why = last_line(errors.read().decode(errors="replace"))
         raise PreflightError(f"embedded cluster: the supervisor was not ready within {deadline_s:g} s: {why}")
-    report = read_report(text.decode())
+    report = read_report(text)
     if isinstance(report, Failed):
         raise PreflightError(f"embedded cluster: {report.problem}")
     return report
 
 
-def _filled_in(config: ClusterConfig, ready: Ready) -> ClusterConfig:
+def _read_marked(supervisor: subprocess.Popen[bytes], deadline: float) -> str | None:
+    """Return what the supervisor says next, None where it says nothing before the deadline (monotonic s)."""
+    if supervisor.stdout is None:
+        raise AssertionError("started with pipes")
+    text = read_line(supervisor.stdout, deadline)
+    while text.endswith(b"\n") and not text.startswith(MARK.encode()):
+        text = read_line(supervisor.stdout, deadline)
+    return text.decode() if text.endswith(b"\n") else None
+
+
+def _filled_in(config: ClusterConfig, ready: Ready, services: Mapping[str, tuple[str, int]]) -> ClusterConfig:
+    """Return the configuration as it is now; ``services`` are the places where the nodes find them."""
     ports = {host.node_id: host.port for host in ready.hosts}
 
     def filled(node: NodeConfig) -> NodeConfig:
@@ -148,8 +186,8 @@ def _filled_in(config: ClusterConfig, ready: Ready) -> ClusterConfig:
         "known_hosts_file": ready.known_hosts_file,
         "host_key_policy": "reject",
     }
-    if "ntp" in ready.services:
-        changes["ntp_server"] = [ready.services["ntp"].address]
-    if "chronotick" in ready.services:
-        changes["chronotick_server"] = f"http://{ready.services['chronotick'].address}"
+    if "ntp" in services:
+        changes["ntp_server"] = [_listen(*services["ntp"])]
+    if "chronotick" in services:
+        changes["chronotick_server"] = f"http://{_listen(*services['chronotick'])}"
     return config.model_copy(update=changes)

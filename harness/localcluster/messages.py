@@ -1,6 +1,8 @@
 """What the parent and the supervisor of an embedded cluster tell each other: one JSON line each way.
 
-The supervisor's begins with a mark, for what starts with Python there (a ``sitecustomize``) may have spoken before.
+Where there are relays, more lines may follow: the parent's questions to them, and their answers.
+What the supervisor says begins with a mark, for what starts with Python there (a ``sitecustomize``) may have spoken
+before.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ class Order:
     ntp: str | None
     chronotick: str | None
     deadline_s: float
+    relays: bool = False  # whether a process for relays is wanted, which is told later what to relay
 
     def to_json(self) -> str:
         """Write the order on one line."""
@@ -70,6 +73,7 @@ class Ready:
     known_hosts_file: str
     hosts: list[Host]
     services: dict[str, Service]
+    relays_pid: int | None = None
 
     def to_json(self) -> str:
         """Write the report on one line."""

@@ -117,6 +117,14 @@ def read_line(pipe: IO[bytes], deadline: float) -> bytes:
     return text
 
 
+async def output_of(popen: subprocess.Popen[bytes], longest_line: int = 65_536) -> asyncio.StreamReader:
+    """Return what reads a process's standard output, in lines of no more than so many bytes."""
+    reader = asyncio.StreamReader(limit=longest_line)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), popen.stdout)
+    return reader
+
+
 class Child:
     """A process we began. ``status`` is its exit status, negative for a signal, once it ended."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.errors import last_line
 from harness.invocation.environment import known_environment
 from harness.localcluster.messages import Service
+from harness.localcluster.processes import output_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,9 +51,7 @@ async def start_service(name: str, address: str, folder: Path, children: Childre
 
 async def _announcement(popen: subprocess.Popen[bytes]) -> str:
     """Return the line in which a service says where it listens, or its last one; others may have come with Python."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), popen.stdout)
+    reader = await output_of(popen)
     line = ""
     while not line.startswith("listening ") and (data := await reader.readline()):
         line = data.decode(errors="replace").strip()

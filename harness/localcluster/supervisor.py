@@ -21,8 +21,10 @@ import asyncssh
 
 from harness.localcluster.embedded_host import EmbeddedHost
 from harness.localcluster.keys import make_key, write_key, write_private
-from harness.localcluster.messages import Failed, Host, Order, Ready
+from harness.localcluster.messages import MARK, Failed, Host, Order, Ready
 from harness.localcluster.processes import Children, become_subreaper
+from harness.localcluster.relays.messages import LONGEST_LINE
+from harness.localcluster.relays.process import RelayProcess, start_relays
 from harness.localcluster.services import CHRONOTICK, NTP, ServiceError, start_service
 
 LOG = logging.getLogger(__name__)
@@ -69,9 +71,12 @@ async def _serve(order: Order, root: Path, lifeline: asyncio.StreamReader, end: 
         if not start.done():
             return _say(Failed(f"not ready within {order.deadline_s:g} s"))
         try:
-            ready = start.result()
+            ready, relays = start.result()
         except (OSError, ServiceError, StartError) as error:
             return _say(Failed(str(error)))
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+        watch = asyncio.ensure_future(_until_over(lifeline, end, relays))
         _say(ready)
         await watch
         return 0
@@ -82,13 +87,16 @@ async def _serve(order: Order, root: Path, lifeline: asyncio.StreamReader, end: 
         await _stop(children, hosts)
 
 
-async def _start(order: Order, root: Path, children: Children, hosts: list[EmbeddedHost]) -> Ready:
+async def _start(
+    order: Order, root: Path, children: Children, hosts: list[EmbeddedHost]
+) -> tuple[Ready, RelayProcess | None]:
     epoch_ns = time.time_ns()
     client_key = make_key()
     identity_file, known_hosts_file = root / "id_ed25519", root / "known_hosts"
     write_key(identity_file, client_key)
     wanted = [(name, address) for name, address in ((NTP, order.ntp), (CHRONOTICK, order.chronotick)) if address]
     starting = [asyncio.ensure_future(start_service(name, address, root, children)) for name, address in wanted]
+    relays = await start_relays(root, children) if order.relays else None
     try:
         for host_order in order.hosts:
             host = EmbeddedHost(host_order, root / "hosts" / host_order.node_id, USER, client_key, children)
@@ -104,7 +112,7 @@ async def _start(order: Order, root: Path, children: Children, hosts: list[Embed
             task.cancel()
         await asyncio.gather(*starting, return_exceptions=True)
     write_private(known_hosts_file, b"".join(host.known_host_line() for host in hosts))
-    return Ready(
+    ready = Ready(
         root=str(root),
         epoch_ns=epoch_ns,
         user=USER,
@@ -112,7 +120,9 @@ async def _start(order: Order, root: Path, children: Children, hosts: list[Embed
         known_hosts_file=str(known_hosts_file),
         hosts=[Host(host.order.node_id, host.order.address, host.port, str(host.home)) for host in hosts],
         services={name: service for (name, _), service in zip(wanted, services, strict=True)},
+        relays_pid=relays.pid if relays else None,
     )
+    return ready, relays
 
 
 async def _stop(children: Children, hosts: list[EmbeddedHost]) -> None:
@@ -124,9 +134,9 @@ async def _stop(children: Children, hosts: list[EmbeddedHost]) -> None:
         print(f"embedded cluster: could not end {left}", file=sys.stderr)  # noqa: T201 - the parent shows it
 
 
-async def _until_over(lifeline: asyncio.StreamReader, end: asyncio.Event) -> None:
-    """Wait until the parent is gone (or says anything, which means close) or a signal asks to end."""
-    waiting = [asyncio.ensure_future(lifeline.read(1)), asyncio.ensure_future(end.wait())]
+async def _until_over(lifeline: asyncio.StreamReader, end: asyncio.Event, relays: RelayProcess | None = None) -> None:
+    """Hand what the parent asks to the relays, until it is gone (or asks where there are none) or a signal says so."""
+    waiting = [asyncio.ensure_future(_pass_on(lifeline, relays)), asyncio.ensure_future(end.wait())]
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -134,8 +144,15 @@ async def _until_over(lifeline: asyncio.StreamReader, end: asyncio.Event) -> Non
             task.cancel()
 
 
+async def _pass_on(lifeline: asyncio.StreamReader, relays: RelayProcess | None) -> None:
+    while (line := await lifeline.readline()) and relays is not None:
+        answer = await relays.ask(line)
+        with contextlib.suppress(BrokenPipeError):  # it is gone, which is what comes next
+            print(MARK + answer, flush=True)  # noqa: T201 - as below
+
+
 async def _lifeline() -> asyncio.StreamReader:
-    reader = asyncio.StreamReader()
+    reader = asyncio.StreamReader(limit=LONGEST_LINE)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     return reader

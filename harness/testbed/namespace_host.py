@@ -11,7 +11,9 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import TYPE_CHECKING, Final
 
+from harness.errors import PreflightError
 from harness.invocation.environment import known_environment
+from harness.localcluster.relays.messages import DATAGRAMS, RelayOrder, lay, read_answer
 from harness.testbed import topology
 from harness.testbed.line import Line
 from harness.testbed.namespaces import enter_all, enter_network, socket_in
@@ -100,18 +102,24 @@ class NamespaceHost:
     def relay(self, host: str, port: int, *, forward_s: float = 0.0, back_s: float = 0.0) -> Iterator[None]:
         """Let this host's datagrams to ``host:port`` take ``forward_s`` longer, and the answers ``back_s``."""
         with contextlib.ExitStack() as undo:
-            words = [sys.executable, "-m", "harness.testbed.relay", self.address, host, str(port)]
             process = subprocess.Popen(
-                [*enter_network(self.pid), *words, f"{forward_s:.9f}", f"{back_s:.9f}"],
+                [*enter_network(self.pid), sys.executable, "-m", "harness.localcluster.relays"],
                 env=known_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
             )
             undo.callback(_end, process)
-            if process.stdout is None:
+            if process.stdin is None or process.stdout is None:
                 raise AssertionError("started with pipes")
-            at = int(process.stdout.readline())
+            delays_ns = round(forward_s * 1e9), round(back_s * 1e9), 0
+            order = RelayOrder("relay", DATAGRAMS, self.address, (host, port), *delays_ns, topology.RELAY_MARK)
+            process.stdin.write(f"{lay([order])}\n")
+            process.stdin.flush()
+            answer = read_answer(process.stdout.readline())
+            if not isinstance(answer, list):
+                raise PreflightError(f"{self.name}: relay: {answer}")
+            at = answer[0][1]
             table = f"relay{next(_tables)}"
             undo.callback(self.line.nft, f"delete table ip {table}\n", check=False)
             self.line.nft(

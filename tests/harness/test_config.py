@@ -157,6 +157,30 @@ def test_only_an_embedded_cluster_may_bend_its_clocks(tmp_path: Path) -> None:
     assert line.startswith("nodes.0.virtual_clock: expected none outside an embedded cluster")
 
 
+LAN = {"delay_ms": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("paths", "change", "said"),
+    [
+        ({"lan": LAN}, {"embedded": False}, "paths: expected none outside an embedded cluster"),
+        ({"wan": LAN}, {}, "paths.wan: expected no such key"),
+        ({"lan": {"tail_ms": 1}}, {}, "paths.lan.delay_ms: expected a value"),
+        ({"lan": LAN | {"jitter": 1}}, {}, "paths.lan.jitter: expected no such key, got 1"),
+        ({"lan": LAN | {"delay_ms": -1}}, {}, "paths.lan.delay_ms: expected a number >= 0, got -1"),
+        ({"lan": LAN | {"delay_ms": 5000}}, {}, "paths.lan.delay_ms: expected a number <= 1000, got 5000"),
+        ({"lan": LAN | {"asymmetry": 0}}, {}, "paths.lan.asymmetry: expected a number >= 0.01, got 0"),
+        ({"lan": LAN | {"tail_ms": "much"}}, {}, "paths.lan.tail_ms: expected a number, got 'much'"),
+        ({"ntp": LAN}, {"ntp_server": None}, "paths.ntp: expected none without ntp_server"),
+        ({"chronotick": LAN}, {"chronotick_server": None}, "paths.chronotick: expected none without chronotick_server"),
+    ],
+)
+def test_a_bad_path_is_one_line(tmp_path: Path, paths: dict[str, object], change: dict[str, object], said: str) -> None:
+    text = yaml.safe_dump(ARES | {"embedded": True, "gateway": None, "paths": paths} | change)
+    (line,) = refused(tmp_path / "paths.yaml", load_cluster, text)
+    assert line.startswith(said)
+
+
 def test_a_wildcard_is_no_address(tmp_path: Path) -> None:
     wild = [node | {"address": "0.0.0.0"} for node in ARES["nodes"]]  # noqa: S104 - to be refused
     lines = refused(tmp_path / "ares.yaml", load_cluster, yaml.safe_dump(ARES | {"nodes": wild}))

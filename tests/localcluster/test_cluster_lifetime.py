@@ -37,7 +37,7 @@ with start(load_cluster(Path(sys.argv[1]))) as local:
         detach += "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\\n" if sys.argv[2] == "stubborn" else ""
         detach += "print(os.getpid(), flush=True); os.closerange(0, 3); time.sleep(1000)"
         agent = int(client.exec_command(f"python3 -c '{detach}'")[1].readline())
-    pids = [local.supervisor_pid, agent, *(service.pid for service in local.services.values())]
+    pids = [local.supervisor_pid, agent, local.relays_pid, *(service.pid for service in local.services.values())]
     print(json.dumps({"pids": pids, "agent": agent, "root": str(local.root)}), flush=True)
     if sys.argv[2] == "fail":
         raise RuntimeError("a failure of the chain")
@@ -61,9 +61,11 @@ def parent(cluster_file: Path, way: str):
 
 
 @pytest.mark.parametrize("way", ["end", "fail", "kill", "interrupt", "terminate", "stubborn"])
-def test_nothing_survives_the_parent(cluster_file, until, lives, way):
-    """Normal end, failure, SIGKILL, Ctrl-C, SIGTERM: supervisor, services, detached agents and folder all go."""
-    with parent(cluster_file, way) as (process, said):
+def test_nothing_survives_the_parent(cluster_file, tmp_path, until, lives, way):
+    """Normal end, failure, SIGKILL, Ctrl-C, SIGTERM: supervisor, services, relays, detached agents and folder go."""
+    with_paths = tmp_path / cluster_file.name
+    with_paths.write_text(cluster_file.read_text() + "paths: {lan: {delay_ms: 0.2}}\n")
+    with parent(with_paths, way) as (process, said):
         number = {"interrupt": signal.SIGINT, "terminate": signal.SIGTERM, "kill": signal.SIGKILL}.get(
             way, signal.SIGKILL
         )

@@ -1,0 +1,161 @@
+"""The run in one sentence: what points got wrong, what intervals could prove, and how many of the proofs were wrong.
+
+Two questions are put to NTP's and to ChronoTick's clocks: was a message received after it was sent, and did all workers
+receive an event in one window, of the narrowest that were asked about. Nothing is in here that is not in the tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from analysis.questions.causality import QUESTION as CAUSALITY
+from analysis.questions.decisions import ALL
+from analysis.questions.judges import TRUTH
+from analysis.questions.true_windows import SAME
+from analysis.questions.windows import QUESTION as WINDOWS
+from analysis.run.readings import INTERVAL, POINT
+from analysis.run.verdicts import AFTER, BEFORE
+from node_agent.contract.records import CHRONOTICK, NTP
+
+if TYPE_CHECKING:
+    from analysis.analyses.analysis import Results
+    from analysis.questions.answers import Answer, Answers
+
+FILE: Final = "verdict.json"
+LABELS: Final = {NTP: "NTP", CHRONOTICK: "ChronoTick"}
+
+
+@dataclass(frozen=True)
+class Proofs:
+    """What a clock's intervals proved of ``asked`` decisions, and how many of those proofs the injected truth denies.
+
+    ``wrong`` is None where no truth was injected.
+    """
+
+    asked: int
+    proved: int
+    wrong: int | None
+
+
+@dataclass(frozen=True)
+class ClockVerdict:
+    """One source: of how many messages its points say that they came before they were sent, and what it proved.
+
+    ``half_widths_ms``: the median half-width of its readings at the best and at the worst node, None without any.
+    """
+
+    messages: int
+    received_before_sent: int
+    half_widths_ms: tuple[float, float] | None
+    causality: Proofs
+    windows: Proofs
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of both clocks; a clock that the run does not have is not in ``clocks``."""
+
+    window_ms: int | None
+    clocks: dict[str, ClockVerdict]
+
+    @property
+    def sentence(self) -> str:
+        """Return the verdict in one sentence; empty where neither clock was asked anything."""
+        asked = {name: clock for name, clock in self.clocks.items() if clock.messages}
+        if not asked:
+            return ""
+        first, *others = asked
+        wrong = [
+            f"{LABELS[first]}'s points put {_count(asked[first].received_before_sent)}",
+            *(f"{LABELS[name]}'s {_count(asked[name].received_before_sent)}" for name in others),
+        ]
+        messages = max(clock.messages for clock in asked.values())
+        proved = [
+            f"{LABELS[first]}'s intervals{_width(asked[first])} proved {self._proved(asked[first], messages)}",
+            *(f"{LABELS[name]}'s{_width(asked[name])} {self._proved(asked[name], messages)}" for name in others),
+        ]
+        said = f"of {messages} messages, {' and '.join(wrong)} before they were sent; {', '.join(proved)}"
+        return f"{said}; {_wrong(asked)}"
+
+    def _proved(self, clock: ClockVerdict, messages: int) -> str:
+        asked = clock.causality.asked
+        order = f"the order of {_count(clock.causality.proved)}{f' of {asked}' if asked != messages else ''}"
+        if self.window_ms is None:
+            return order
+        return f"{order} and one {self.window_ms}-ms window for {_of(clock.windows)} events"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers and the sentence."""
+        clocks = {name: asdict(clock) for name, clock in self.clocks.items()}
+        return {"sentence": self.sentence, "window_ms": self.window_ms, "clocks": clocks}
+
+
+def of(found: Results) -> Verdict:
+    """Return the verdict on a run."""
+    messages, windows = found.done[CAUSALITY], found.done[WINDOWS]
+    narrowest = min(windows.subjects, key=int, default=None)
+    clocks = {}
+    for source in LABELS:
+        points = messages.at(source, POINT, ALL)
+        if points is not None:
+            clocks[source] = ClockVerdict(
+                messages=points.evaluable,
+                received_before_sent=points.labelled(AFTER),
+                half_widths_ms=_half_widths_ms(found, source),
+                causality=_messages(messages.at(source, INTERVAL, ALL)),
+                windows=_windows(windows, source, narrowest),
+            )
+    return Verdict(None if narrowest is None else int(narrowest), clocks)
+
+
+def _messages(answer: Answer | None) -> Proofs:
+    """Return how many messages were proved to be sent first; a proof of the contrary is a wrong one."""
+    if answer is None:
+        return Proofs(0, 0, None)
+    judgement = answer.judged_by(TRUTH)
+    known = judgement is not None and not judgement.reason
+    return Proofs(
+        answer.evaluable, answer.labelled(BEFORE), judgement.rates["wrong"].numerator if known and judgement else None
+    )
+
+
+def _windows(answers: Answers, source: str, width: str | None) -> Proofs:
+    """Return how many events were proved to be in one window; a wrong proof is one of a window of no true instant."""
+    answer = None if width is None else answers.at(source, INTERVAL, width)
+    if answer is None:
+        return Proofs(0, 0, None)
+    rounds = answer.rounds
+    by_truth = rounds is not None and rounds.judge == TRUTH
+    return Proofs(answer.evaluable, answer.labelled(SAME), rounds.wrong if by_truth and rounds else None)
+
+
+def _half_widths_ms(found: Results, source: str) -> tuple[float, float] | None:
+    widths = [clock.width_us.median for clock in found.done["clock_quality"].clocks if clock.source == source]
+    halves = [width / 2e3 for width in widths if width is not None]
+    return (min(halves), max(halves)) if halves else None
+
+
+def _width(clock: ClockVerdict) -> str:
+    if clock.half_widths_ms is None:
+        return ""
+    low, high = (f"{half_ms:.2g}" for half_ms in clock.half_widths_ms)
+    return f" (± {low if low == high else f'{low} to {high}'} ms)"
+
+
+def _of(proofs: Proofs) -> str:
+    return f"{_count(proofs.proved)} of {proofs.asked}"
+
+
+def _count(number: int) -> str:
+    return str(number or "none")
+
+
+def _wrong(clocks: dict[str, ClockVerdict]) -> str:
+    proofs = [part for clock in clocks.values() for part in (clock.causality, clock.windows) if part.asked]
+    if any(part.wrong is None for part in proofs):
+        return "how many of these proofs were wrong nobody can tell, since no truth was injected"
+    if not sum(part.proved for part in proofs):
+        return "no clock proved anything, so nothing was proved wrongly"
+    wrong = sum(part.wrong or 0 for part in proofs)
+    return f"{_count(wrong)} of these proofs {'was' if wrong <= 1 else 'were'} wrong by the injected truth"

@@ -1,0 +1,1 @@
+"""The relays that make the paths of an embedded cluster: one process, told what to lay by lines on standard input."""

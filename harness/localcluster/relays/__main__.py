@@ -1,0 +1,76 @@
+"""``python -m harness.localcluster.relays``: the relays of one embedded cluster, started by its supervisor.
+
+They end when standard input does, so with the supervisor, however that ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import select
+import selectors
+import sys
+
+from harness.localcluster.relays import messages
+from harness.localcluster.relays.datagrams import DatagramRelay
+from harness.localcluster.relays.messages import DATAGRAMS, Counts, RelayOrder
+from harness.localcluster.relays.streams import serve_stream
+
+PR_SET_TIMERSLACK = 29  # linux/prctl.h
+SLACK_NS = 1_000
+
+
+class _FineSelector(selectors.EpollSelector):
+    """Waits as long as it is told: epoll(7) counts whole milliseconds, select(2) on its descriptor microseconds."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or timeout > 0:
+            select.select([self.fileno()], [], [], timeout)
+        return super().select(0)
+
+
+class _Relays:
+    """The relays laid so far, and what became of the packets of each path."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counts] = {}
+        self._laid: list[DatagramRelay] = []
+
+    async def answer(self, line: str) -> str:
+        """Obey one line and return its answer."""
+        orders = messages.read_question(line)
+        if orders is None:
+            return messages.counted(self._counts)
+        try:
+            return messages.laid([await self._lay(order) for order in orders])
+        except OSError as error:
+            return messages.failed(f"cannot lay a path: {error.strerror or error}")
+
+    async def _lay(self, order: RelayOrder) -> tuple[str, int]:
+        counts = self._counts.setdefault(order.path, Counts())
+        if order.kind != DATAGRAMS:
+            return await serve_stream(order, counts)
+        self._laid.append(DatagramRelay(asyncio.get_running_loop(), order, counts))
+        return self._laid[-1].place
+
+
+async def _serve() -> None:
+    reader = asyncio.StreamReader(limit=messages.LONGEST_LINE)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    relays = _Relays()
+    while line := await reader.readline():
+        with contextlib.suppress(BrokenPipeError):  # the end of the input comes next
+            print(await relays.answer(line.decode()), flush=True)  # noqa: T201 - the line that whoever asked reads
+
+
+def main() -> int:
+    """Relay until standard input ends."""
+    ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0)  # refused, packets take some 50 us longer
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(_FineSelector())) as runner:
+        runner.run(_serve())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""A UDP relay: every client has a flow of its own, from its own address, so that each end knows whom it speaks with."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final
+
+from harness.localcluster.relays.lane import Delay, Lane
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterator
+
+    from harness.localcluster.relays.messages import Counts, RelayOrder
+
+MOST_FLOWS: Final = 256  # of one relay; an NTP client asks from a new port every time, and the oldest makes room
+LARGEST: Final = 65_535
+BUFFER_BYTES: Final = 4 << 20
+SO_MARK: Final = 36  # asm-generic/socket.h; socket names it on no Python we run on
+SO_RXQ_OVFL: Final = 40  # asm-generic/socket.h: tell with each datagram how many found the socket full
+_OVERFLOWS: Final = struct.Struct("@I")
+_BATCH: Final = 64
+
+
+class DatagramRelay:
+    """One relay: a front that its clients reach, and one socket to the target per client."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, order: RelayOrder, counts: Counts) -> None:
+        """Listen. Raises OSError."""
+        self._loop, self._order, self._counts = loop, order, counts
+        self._there, self._back = Delay(order.there_ns, order.tail_ns), Delay(order.back_ns, order.tail_ns)
+        self._flows: OrderedDict[Any, _Flow] = OrderedDict()
+        self._front = _Port(order.host, order.mark, counts)
+        loop.add_reader(self._front.sock, self._from_clients)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Return where the relay listens."""
+        return self._order.host, int(self._front.sock.getsockname()[1])
+
+    def _from_clients(self) -> None:
+        for data, client in self._front.take():
+            flow = self._flows.get(client) or self._begin(client)
+            if flow is None:
+                self._counts.dropped += 1
+            else:
+                self._flows.move_to_end(client)
+                flow.there.put(data)
+
+    def _begin(self, client: Any) -> _Flow | None:
+        """Return a new flow, in the place of the one that was silent for longest; None where all are busy."""
+        if len(self._flows) >= MOST_FLOWS:
+            oldest = next(iter(self._flows))
+            if not self._flows[oldest].is_idle:
+                return None
+            self._end(self._flows.pop(oldest))
+        port = _Port(client[0], self._order.mark, self._counts)
+        port.sock.connect(self._order.target)  # which lets in its answers alone
+        flow = _Flow(
+            port,
+            Lane(self._loop, self._there, self._counts, port.send),
+            Lane(self._loop, self._back, self._counts, lambda data: self._front.send(data, client)),
+        )
+        self._loop.add_reader(port.sock, flow.from_target)
+        self._flows[client] = flow
+        return flow
+
+    def _end(self, flow: _Flow) -> None:
+        self._loop.remove_reader(flow.port.sock)
+        flow.port.sock.close()
+
+
+class _Flow:
+    """One client's way to the target and back."""
+
+    def __init__(self, port: _Port, there: Lane, back: Lane) -> None:
+        self.port, self.there, self._back = port, there, back
+
+    @property
+    def is_idle(self) -> bool:
+        return self.there.is_empty and self._back.is_empty
+
+    def from_target(self) -> None:
+        for data, _ in self.port.take():
+            self._back.put(data)
+
+
+class _Port:
+    """A bound socket and how many datagrams it had no room for."""
+
+    def __init__(self, host: str, mark: int, counts: Counts) -> None:
+        """Bind to a free port of ``host``. Raises OSError."""
+        self._counts, self._overflows = counts, 0
+        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.setblocking(False)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+        if mark:
+            self.sock.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
+        self.sock.bind((host, 0))
+
+    def take(self) -> Iterator[tuple[bytes, Any]]:
+        """Yield some of the datagrams that have come, with their senders."""
+        for _ in range(_BATCH):
+            try:
+                data, ancillary, _, sender = self.sock.recvmsg(LARGEST, socket.CMSG_SPACE(_OVERFLOWS.size))
+            except BlockingIOError:
+                return
+            except ConnectionRefusedError:  # nobody is there; on a network nobody would say so
+                continue
+            for level, kind, content in ancillary:
+                if (level, kind) == (socket.SOL_SOCKET, SO_RXQ_OVFL):
+                    (overflows,) = _OVERFLOWS.unpack(content)
+                    self._counts.missed += overflows - self._overflows
+                    self._overflows = overflows
+            yield data, sender
+
+    def send(self, data: bytes, target: Any = None) -> None:
+        """Send a datagram; one that the kernel has no room for is dropped and counted."""
+        with contextlib.suppress(ConnectionRefusedError):  # as above
+            try:
+                if target is None:
+                    self.sock.send(data)
+                else:
+                    self.sock.sendto(data, target)
+            except BlockingIOError:
+                self._counts.dropped += 1

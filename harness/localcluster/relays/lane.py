@@ -1,0 +1,80 @@
+"""One direction of one flow: what came first leaves first, and nothing before its delay has passed."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.localcluster.relays.messages import Counts
+
+LONGEST_QUEUE: Final = 1_000  # packets under way; one more is dropped, as by a router
+_ROUNDING_NS: Final = 1_000  # asyncio counts in floats of a second, and may be early by as little
+_RANDOM: Final = random.Random()
+
+
+@dataclass(frozen=True)
+class Delay:
+    """A fixed delay and an exponentially distributed one on top (its mean), in ns."""
+
+    fixed_ns: int
+    tail_ns: int
+
+    def due_ns(self, last_ns: int) -> int:
+        """Return when (CLOCK_MONOTONIC) what comes now is due: in a queue, so not before what was due ``last_ns``."""
+        queued_ns = math.ceil(_RANDOM.expovariate(1 / self.tail_ns)) if self.tail_ns else 0
+        return max(last_ns, time.monotonic_ns() + self.fixed_ns + queued_ns)
+
+
+async def until(due_ns: int) -> None:
+    """Wait until an instant of CLOCK_MONOTONIC has come."""
+    left_ns = due_ns - time.monotonic_ns()
+    if left_ns > 0:
+        await asyncio.sleep((left_ns + _ROUNDING_NS) / 1e9)
+
+
+class Lane:
+    """Datagrams on their way in one direction; ``send`` takes each one when it is due."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, delay: Delay, counts: Counts, send: Callable[[bytes], None]
+    ) -> None:
+        self._loop = loop
+        self._delay = delay
+        self._counts = counts
+        self._send = send
+        self._under_way: deque[tuple[int, bytes]] = deque()
+        self._last_ns = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing is under way."""
+        return not self._under_way
+
+    def put(self, data: bytes) -> None:
+        """Take a datagram that has just come; drop and count it where too many are under way."""
+        if len(self._under_way) >= LONGEST_QUEUE:
+            self._counts.dropped += 1
+            return
+        self._last_ns = self._delay.due_ns(self._last_ns)
+        self._under_way.append((self._last_ns, data))
+        if len(self._under_way) == 1:
+            self._wait()
+
+    def _wait(self) -> None:
+        self._loop.call_at(self._under_way[0][0] / 1e9, self._send_due)  # asyncio's clock is CLOCK_MONOTONIC in s
+
+    def _send_due(self) -> None:
+        now_ns = time.monotonic_ns()
+        while self._under_way and self._under_way[0][0] <= now_ns:
+            self._send(self._under_way.popleft()[1])
+            self._counts.passed += 1
+        if self._under_way:
+            self._wait()

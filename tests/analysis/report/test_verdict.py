@@ -1,0 +1,89 @@
+"""The verdict in one sentence says what the statistics say, and whose truth the proofs were held against."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from analysis import pipeline
+from analysis.report import verdict
+from analysis.report.verdict import ClockVerdict, Proofs, Verdict
+from analysis.simulation import scenario as scenarios
+from analysis.simulation.simulate import simulate
+from node_agent.contract import records
+
+
+@pytest.fixture(scope="module", params=["honest", "overconfident"])
+def statistics(request, tmp_path_factory):
+    folder = simulate(scenarios.read(request.param), 3, 200, seed=3, results=tmp_path_factory.mktemp("results"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "_drawings", lambda _found: {})
+        outcome = pipeline.run_all(folder)
+    said = {path.name: json.loads(path.read_text()) for path in (folder / records.STATISTICS_DIR).glob("*.json")}
+    assert outcome.verdict == said[verdict.FILE]["sentence"]
+    assert f"**In one sentence:** {outcome.verdict}." in outcome.report.read_text(encoding="utf-8")
+    return said
+
+
+def test_its_numbers_are_those_of_the_statistics(statistics):
+    """Points, proofs and wrong proofs of both clocks are the counts of the causality and window statistics."""
+    said = statistics[verdict.FILE]
+    width = str(said["window_ms"])
+    for source in (records.NTP, records.CHRONOTICK):
+        clock = said["clocks"][source]
+        causality = statistics["causality_stats.json"]["sources"][source]["all"]
+        window = statistics["window_stats.json"]["sources"][source][width]
+        assert clock["received_before_sent"] == causality["points"]["violated"]["numerator"]
+        assert clock["messages"] == causality["points"]["violated"]["denominator"]
+        proved, wrong = causality["intervals"]["proved"], causality["intervals"]["against"]["injected_truth"]["wrong"]
+        assert clock["causality"] == {
+            "asked": proved["denominator"], "proved": proved["numerator"], "wrong": wrong["numerator"],
+        }  # fmt: skip
+        provable = window["provable_agreement"]
+        assert (clock["windows"]["asked"], clock["windows"]["proved"]) == (
+            provable["denominator"], provable["numerator"],
+        )  # fmt: skip
+
+
+def clock(proved: int, wrong: int | None, windows: Proofs, before: int = 0) -> ClockVerdict:
+    return ClockVerdict(400, before, (0.5, 0.51), Proofs(400, proved, wrong), windows)
+
+
+@pytest.mark.parametrize(
+    ("ntp", "chronotick", "said"),
+    [
+        (
+            clock(0, 0, Proofs(200, 80, 0), before=37),
+            clock(120, 1, Proofs(200, 190, 1)),
+            (
+                "of 400 messages, NTP's points put 37 and ChronoTick's none before they were sent; NTP's intervals "
+                "(± 0.5 to 0.51 ms) proved the order of none and one 50-ms window for 80 of 200 events, ChronoTick's "
+                "(± 0.5 to 0.51 ms) the order of 120 and one 50-ms window for 190 of 200 events; "
+                "2 of these proofs were wrong by the injected truth"
+            ),
+        ),
+        (
+            clock(0, 0, Proofs(200, 0, 0)),
+            clock(0, 0, Proofs(200, 0, 0)),
+            "no clock proved anything, so nothing was proved wrongly",
+        ),
+        (
+            clock(3, 0, Proofs(200, 0, 0)),
+            clock(0, 0, Proofs(200, 0, 0)),
+            "none of these proofs was wrong by the injected truth",
+        ),
+        (
+            clock(3, None, Proofs(200, 0, None)),
+            clock(0, None, Proofs(200, 0, None)),
+            "how many of these proofs were wrong nobody can tell, since no truth was injected",
+        ),
+    ],
+)
+def test_the_sentence_says_what_is_so(ntp, chronotick, said):
+    """Nothing proved is said as that, wrong proofs are counted, and without a truth nobody says there are none."""
+    assert Verdict(50, {records.NTP: ntp, records.CHRONOTICK: chronotick}).sentence.endswith(said)
+
+
+def test_a_run_without_these_clocks_has_no_verdict():
+    assert Verdict(50, {}).sentence == ""

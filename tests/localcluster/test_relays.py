@@ -1,0 +1,164 @@
+"""A relay delays each direction by what was asked and more, keeps the order, and says what it lost."""
+
+from __future__ import annotations
+
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from harness.localcluster.relays import messages
+from harness.localcluster.relays.lane import LONGEST_QUEUE
+from harness.localcluster.relays.messages import DATAGRAMS, STREAM, RelayOrder
+
+HOST = "127.0.77.5"
+MS = 1_000_000
+
+
+class Relays:
+    """The relays' process, asked as the supervisor asks it."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def ask(self, line: str):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return messages.read_answer(self.process.stdout.readline())
+
+    def lay(self, kind: str, target: tuple[str, int], there_ms: float, back_ms: float, tail_ms: float = 0.0):
+        delays = (round(delay * MS) for delay in (there_ms, back_ms, tail_ms))
+        (place,) = self.ask(messages.lay([RelayOrder("lan", kind, HOST, target, *delays)]))
+        return place
+
+    def counts(self):
+        return self.ask(messages.count())["lan"]
+
+
+@pytest.fixture(scope="module")
+def relays():
+    argv = [sys.executable, "-m", "harness.localcluster.relays"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Relays(process)
+        process.stdin.close()
+        assert process.wait(20) == 0
+
+
+def udp(host: str = HOST) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    sock.bind((host, 0))
+    sock.settimeout(10)
+    return sock
+
+
+def test_each_direction_has_its_own_delay_and_nothing_comes_early(relays):
+    """Both ends see each other's own host, the queue only adds, and an answer finds the one who asked."""
+    with udp("127.0.77.6") as server, udp("127.0.77.7") as client:
+        place = relays.lay(DATAGRAMS, server.getsockname(), 4, 20, tail_ms=1)
+        for number in range(20):
+            begun_ns = time.monotonic_ns()
+            client.sendto(b"%d" % number, place)
+            question, sender = server.recvfrom(100)
+            there_ns = time.monotonic_ns() - begun_ns
+            assert (question, sender[0]) == (b"%d" % number, "127.0.77.7")
+            begun_ns = time.monotonic_ns()
+            server.sendto(question, sender)
+            assert client.recvfrom(100) == (question, place)
+            assert there_ns >= 4 * MS
+            assert time.monotonic_ns() - begun_ns >= 20 * MS
+
+
+def test_what_is_sent_first_arrives_first_and_all_of_it(relays):
+    """A queueing delay of many times the distance of two datagrams reorders none and loses none."""
+    with udp() as receiver, udp() as sender:
+        place = relays.lay(DATAGRAMS, receiver.getsockname(), 1, 1, tail_ms=5)
+        lost = relays.counts().dropped + relays.counts().missed
+        for number in range(400):
+            sender.sendto(b"%d" % number, place)
+            time.sleep(0.0002)
+        assert [int(receiver.recv(100)) for _ in range(400)] == list(range(400))
+        assert relays.counts().dropped + relays.counts().missed == lost
+
+
+def test_more_than_fits_under_way_is_dropped_and_counted(relays):
+    """Of a burst longer than the queue, what arrives and what is counted as lost are all that was sent."""
+    with udp() as receiver, udp() as sender:
+        place = relays.lay(DATAGRAMS, receiver.getsockname(), 500, 500)
+        before = relays.counts()
+        sent = LONGEST_QUEUE + 200
+        for number in range(sent):
+            sender.sendto(b"%d" % number, place)
+            if number % 50 == 0:
+                time.sleep(0.002)  # the relay's socket is not what is to overflow
+        received = []
+        settled = False
+        while not settled:
+            if select.select([receiver], [], [], 0.2)[0]:
+                received.append(int(receiver.recv(100)))
+            else:
+                after = relays.counts()
+                passed, dropped, missed = (getattr(after, name) - getattr(before, name) for name in vars(after))
+                settled = passed + dropped + missed == sent
+        assert received == sorted(received)
+        assert passed == len(received) <= LONGEST_QUEUE
+        assert dropped + missed == sent - passed
+
+
+@contextmanager
+def echoing():
+    """Serve one TCP connection that says everything back; yield where."""
+    with socket.create_server((HOST, 0)) as listener:
+        listener.settimeout(10)
+
+        def echo() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(10)
+                while data := connection.recv(1 << 16):
+                    connection.sendall(data)
+
+        thread = threading.Thread(target=echo)
+        thread.start()
+        yield listener.getsockname()
+        thread.join(10)
+
+
+def test_a_stream_is_delayed_each_way_and_arrives_whole(relays):
+    """A question and its echo take both delays; a megabyte comes back as it left, and then the end."""
+    content = bytes(range(256)) * 4096
+    with echoing() as target, socket.create_connection(relays.lay(STREAM, target, 10, 30), timeout=10) as client:
+        begun_ns = time.monotonic_ns()
+        client.sendall(b"?")
+        assert client.recv(10) == b"?"
+        assert time.monotonic_ns() - begun_ns >= 40 * MS
+        sending = threading.Thread(target=lambda: (client.sendall(content), client.shutdown(socket.SHUT_WR)))
+        sending.start()
+        echoed = b""
+        while data := client.recv(1 << 16):
+            echoed += data
+        sending.join()
+        assert echoed == content
+
+
+def test_a_stream_to_nobody_ends(relays):
+    """Where nothing listens, the client's connection ends instead of hanging."""
+    with socket.create_server((HOST, 0)) as gone:
+        target = gone.getsockname()
+    with (
+        socket.create_connection(relays.lay(STREAM, target, 1, 1), timeout=10) as client,
+        suppress(ConnectionResetError),
+    ):
+        assert client.recv(10) == b""
+
+
+def test_an_address_that_cannot_be_had_is_said(relays):
+    """What cannot be laid is answered in one line, and the relays go on."""
+    order = RelayOrder("lan", DATAGRAMS, "192.0.2.1", (HOST, 9), 0, 0, 0)
+    assert relays.ask(messages.lay([order])).startswith("cannot lay a path: ")
+    assert relays.counts().passed > 0
