@@ -12,15 +12,18 @@ from analysis.figures import clock_quality as figure
 from analysis.run import utc
 from analysis.run.readings import POINT as POINT_CLOCK
 from analysis.tables import NONE, Grid, between, markdown, number, share, share_between
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from analysis.analyses.analysis import Context
     from analysis.clocks.calibration import Between, Kappa
+    from analysis.clocks.parts import Part
     from analysis.clocks.quality import ClockQuality, Quality
     from analysis.clocks.stability import Bounded
 
+LAWS: Final = {records.DRIFT_LIMIT: "by the drift limit", records.AS_CLAIMED: "as the clock claims"}
 TAUS_SHOWN: Final = (0.1, 1.0, 10.0, 100.0)
 
 
@@ -36,6 +39,8 @@ def texts(done: Mapping[str, Any]) -> dict[str, str]:
     return {
         "clocks_in_words": judged_against(result),
         "clocks": clocks(result),
+        "holdover": holdover(result),
+        "parts": parts(result),
         "calibration": calibration(result),
         "stability": stability(result),
     }
@@ -102,6 +107,39 @@ def clocks(result: ClockQuality) -> Grid:
     head = ("source", "node", "claims", "available", "contains the truth", "undecided")
     widths = ("half-width judged, median (µs)", "half-width of one reading, median (µs)", "p99")
     return markdown((*head, *widths, "error median (µs)", "p95", "p99", "max", "cannot both be right"), rows)
+
+
+def holdover(result: ClockQuality) -> str:
+    """Return, in a sentence, by which law the readings of which source and node were held over."""
+    by_laws: dict[str, list[str]] = {}
+    for clock in result.clocks:
+        whole = sum(clock.laws.values())
+        for law, count in clock.laws.items():
+            some = "" if count == whole else f" ({count:,} of {whole:,} readings)"
+            by_laws.setdefault(law, []).append(f"{clock.source} at {clock.node_id}{some}")
+    said = [f"{LAWS.get(law, law)}: {', '.join(clocks)}" for law, clocks in by_laws.items()]
+    return f"Held over, from the sample to the stamp, {'; '.join(said)}." if said else ""
+
+
+def parts(result: ClockQuality) -> Grid:
+    """Return the two parts of intervals that are made of sigmas, and what the truth says of each."""
+    rows = []
+    for clock in result.clocks:
+        if (both := clock.parts) is None:
+            continue
+        asymmetry = both.asymmetry_us
+        claimed = number(asymmetry.median) if asymmetry.count else "none claimed"
+        row = [clock.source, clock.node_id, *_part(both.random), *_part(both.systematic)]
+        rows.append((*row[:6], claimed, *row[6:]))
+    alone = "{} alone contains the truth"
+    head = ("source", "node", "k·sigma, median (µs)", alone.format("k·sigma"), "κ of sigma")
+    systematic = ("systematic, median (µs)", "of it asymmetry", alone.format("systematic"), "κ of systematic")
+    return markdown((*head, *systematic), rows, "")
+
+
+def _part(part: Part) -> tuple[Any, ...]:
+    contained = share_between(part.alone.contained, part.alone.not_missed)
+    return number(part.half_width_us.median), contained, NONE if part.kappa is None else _kappa(part.kappa)
 
 
 def calibration(result: ClockQuality) -> Grid:

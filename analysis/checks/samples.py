@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from analysis.run.load import Run
 
 MIN_ANSWERS: Final = 5  # so many answers with one number, to the ns, are no coincidence
+MIN_SIGMAS: Final = 10
 ROUND_NS: Final = 10_000  # a limit somebody set is a multiple of 10 us
 MIN_UNFIT: Final = 3  # said less often, unless at the end, it passed
 MIN_VOTES: Final = 3  # outvoted less often, a server was late, not wrong
@@ -40,6 +41,7 @@ def find(run: Run) -> Iterator[Finding]:
         predicted = good[good["source"] == CHRONOTICK]
         yield from _clamp(node, predicted)
         yield from _frozen(node, predicted)
+        yield from _constant(node, predicted)
         yield from _falsetickers(run, node, good[good["source"] == NTP])
         yield from _unfit(node, frame)
 
@@ -83,6 +85,21 @@ def _frozen(node: str, frame: pd.DataFrame) -> Iterator[Finding]:
     )
     numbers = {"answers": count, "of": len(answers), "span_s": span_s}
     yield Finding("frozen-answers", ERROR, node, CHRONOTICK, text, numbers)
+
+
+def _constant(node: str, frame: pd.DataFrame) -> Iterator[Finding]:
+    """Find one sigma in all of many different answers that claim a drift: in rows it grows, and no longer looks so."""
+    columns = ["offset_ns", "sigma_ns", "drift_sigma_fs_per_s"]
+    if not set(columns) <= set(frame.columns):
+        return
+    offsets, sigmas, _drifts = frame[columns].dropna().to_numpy(dtype=np.int64).reshape(-1, 3).T
+    if len(sigmas) >= MIN_SIGMAS and len(set(offsets.tolist())) >= MIN_ANSWERS and sigmas.min() == sigmas.max():
+        text = (
+            f"{CHRONOTICK} answered uncertainty_ms {sigmas[0] / 1e6:g} in every one of {len(sigmas):,} answers that "
+            f"claim a drift: a constant, not a measurement"
+        )
+        numbers = {"value_ms": float(sigmas[0]) / 1e6, "answers": len(sigmas)}
+        yield Finding("constant-uncertainty", ERROR, node, CHRONOTICK, text, numbers)
 
 
 def _falsetickers(run: Run, node: str, frame: pd.DataFrame) -> Iterator[Finding]:

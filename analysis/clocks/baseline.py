@@ -3,7 +3,8 @@
 At each event take the sample that served the source's reading, and nothing but that sample: the estimate is the node's
 wall stamp plus the sample's own offset (reference - wall clock when it was taken), and the interval is the sample's own
 bound (``bound_ns``, with root delay / 2 and root dispersion where readings refer to UTC; else the source's multiplier
-times ``sigma_ns``). One that refers to a server is judged to UTC as the readings are: with root distance (``utc``).
+times ``sigma_ns``, plus ``asymmetry_ns``). One that refers to a server is judged to UTC as the readings are: with root
+distance (``utc``).
 Nothing ages, nothing is predicted, nothing is intersected with older samples,
 and the oscillator is not consulted: it is what a program does that sets its clock by every answer and looks no further.
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.clocks import calibration
 from analysis.run import utc
 from node_agent.contract import records
 
@@ -40,7 +42,9 @@ def held(
     offset = _int64(place["offset_ns"])
     lacks_root = readings.source == records.NTP  # its bound is to the server; a clock that bounds itself does so to UTC
     to_utc = lacks_root and bool((readings.reference == utc.UTC_LABEL).any())
-    half = _half_ns(place, _multiplier(readings.level), to_utc=to_utc)
+    level = readings.level
+    sigmas = calibration.multiplier(level) if level is not None and 0.0 < level < 1.0 else 0.0
+    half = _half_ns(place, sigmas, to_utc=to_utc)
     there = np.append(np.asarray(place["offset_ns"].notna()), values=False)[rows.sample.codes]
     known = readings.known & there & stamps.known
     est = np.where(known, stamps.ns + np.append(offset, 0)[rows.sample.codes], 0)
@@ -48,13 +52,6 @@ def held(
     bounded = known & readings.bounded & (arm >= 0)
     arm = np.where(bounded, arm, 0)
     return replace(readings, known=known, bounded=bounded, est=est, earliest=est - arm, latest=est + arm)
-
-
-def _multiplier(level: float | None) -> float:
-    """Return how many sigmas make an interval of a level (0 < level < 1), were errors normal."""
-    from scipy.special import ndtri  # noqa: PLC0415 - 0.4 s that only sources with samples are worth
-
-    return float(ndtri(0.5 + level / 2.0)) if level is not None and 0.0 < level < 1.0 else 0.0
 
 
 def _half_ns(samples: pd.DataFrame, multiplier: float, *, to_utc: bool) -> NDArray[np.int64]:
@@ -65,7 +62,8 @@ def _half_ns(samples: pd.DataFrame, multiplier: float, *, to_utc: bool) -> NDArr
         bound = np.where((bound >= 0) & root.known, bound + root.ns, -1)
     if "sigma_ns" in samples:
         sigma = _int64(samples["sigma_ns"], -1)
-        bound = np.where(sigma >= 0, np.ceil(multiplier * sigma).astype(np.int64), bound)
+        asymmetry = _int64(samples["asymmetry_ns"]) if "asymmetry_ns" in samples else 0
+        bound = np.where(sigma >= 0, np.ceil(multiplier * sigma).astype(np.int64) + asymmetry, bound)
     return bound.astype(np.int64)
 
 

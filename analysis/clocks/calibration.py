@@ -73,6 +73,13 @@ class Kappa:
         }
 
 
+def multiplier(level: float) -> float:
+    """Return how many sigmas each way make an interval of a level (0 < level < 1), were errors normal."""
+    from scipy.special import ndtri  # noqa: PLC0415 - 0.4 s that only probabilistic sources are worth
+
+    return float(ndtri(0.5 + level / 2.0))
+
+
 def needed_inflation(errors: Errors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return, per bounded event, the least inflation that could contain the truth, and the one that surely does."""
     chosen = errors.bounded

@@ -21,11 +21,19 @@ SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class SourceRows:
-    """Beside one source's readings: ``age_ms`` and ``claimed_ns`` (NaN where there is none), and the sample served."""
+    """Beside one source's readings: age and claims (NaN where there is none), the sample served, and the law."""
 
     age_ms: NDArray[np.float64]
     claimed_ns: NDArray[np.float64]
+    asymmetry_ns: NDArray[np.float64]
     sample: Text
+    law: Text
+
+    def laws(self, events: NDArray[np.bool_]) -> dict[str, int]:
+        """Return how many readings of some events were held over by which law, of those that say so."""
+        codes = self.law.codes[events]
+        counts = np.bincount(codes[codes >= 0], minlength=len(self.law.words))
+        return {word: int(count) for word, count in sorted(zip(self.law.words, counts, strict=True)) if count}
 
 
 def node_rows(table: Table, node_id: str) -> Rows:
@@ -37,11 +45,14 @@ def node_rows(table: Table, node_id: str) -> Rows:
 def source_rows(rows: Rows, source: str) -> SourceRows:
     """Return what a node's rows say beside the readings of one source."""
     prefix = records.COLUMN_PREFIX.get(source, source)
-    name = f"{prefix}_sample_id"
+    name, law, age_ms = f"{prefix}_sample_id", f"{prefix}_law", _numbers(rows, f"{prefix}_age_ms")
+    drift_limit = event_rows.Text(np.where(np.isnan(age_ms), -1, 0), (records.DRIFT_LIMIT,))  # of earlier versions
     return SourceRows(
-        age_ms=_numbers(rows, f"{prefix}_age_ms"),
+        age_ms=age_ms,
         claimed_ns=1e6 * _numbers(rows, f"{prefix}_uncertainty_ms"),
+        asymmetry_ns=1e6 * _numbers(rows, f"{prefix}_asymmetry_ms"),
         sample=rows.text(name) if name in rows else event_rows.Text(np.full(len(rows.there), -1), ()),
+        law=rows.text(law) if law in rows else drift_limit,
     )
 
 

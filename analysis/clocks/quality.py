@@ -15,6 +15,7 @@ import numpy as np
 from analysis.clocks import baseline, calibration, standards
 from analysis.clocks import claims as row_data
 from analysis.clocks import coverage as coverages
+from analysis.clocks import parts as interval_parts
 from analysis.clocks import stability as stabilities
 from analysis.run import scopes, utc, verdicts
 from analysis.run.readings import INTERVAL
@@ -59,7 +60,8 @@ class Quality:
     that of the difference of two readings where the standard is the reference (``relative``). ``abs_error_us``: the
     greatest error the standard allows, ``least_error_us`` the smallest. ``provable_misses``: events whose readings
     here and at the coordinator cannot both be right. ``judged_as``: what was judged, where not the reading as it is.
-    ``left_out``: what could not be judged for what it is about, by reason.
+    ``left_out``: what could not be judged for what it is about, by reason. ``laws``: how many readings were held over
+    by which law. ``parts``: of intervals that are made of sigmas.
     """
 
     source: str
@@ -87,6 +89,8 @@ class Quality:
     trace: Trace
     judged_as: str
     left_out: Mapping[str, int]
+    laws: Mapping[str, int]
+    parts: interval_parts.Parts | None
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-serialisable data; plain numbers under the plain names, what they rest on beside them."""
@@ -109,6 +113,8 @@ class Quality:
             "coverage_rates": self.coverage.as_dict(),
             "provable_misses": None if self.provable_misses is None else self.provable_misses.as_dict(),
             "width_us": self.width_us.as_dict(),
+            "held_over_by": dict(self.laws),
+            "parts": None if self.parts is None else self.parts.as_dict(),
             "judged": self.judged_as or ("difference to the coordinator's reading" if self.relative else "reading"),
             "not_judged": dict(self.left_out),
             "judged_width_us": self.judged_width_us.as_dict(),
@@ -267,6 +273,8 @@ def _quality(table: Table, data: _Data, beside: dict[str, _Data]) -> Quality:
         trace=_trace(table, errors),
         judged_as=errors.judged_as,
         left_out=errors.left_out,
+        laws=data.rows.laws(readings.bounded),
+        parts=interval_parts.parts(readings, data.rows, errors, data.sigma_ns, shared),
     )
 
 

@@ -75,7 +75,17 @@ def claim(run: Run, source: str) -> str:
     if source != records.CHRONOTICK:
         return "bound"
     factor = half_width_per_uncertainty(run, source)
-    return "sigma, multiplier unknown" if factor is None else f"{factor:g} sigma"
+    name = f"{records.COLUMN_PREFIX[source]}_asymmetry_ms"
+    claimed = any(name in rows and rows[name].notna().any() for rows in run.rows_by_node().values())
+    return ("sigma, multiplier unknown" if factor is None else f"{factor:g} sigma") + " + asymmetry" * claimed
+
+
+def asymmetry_ms(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the asymmetry that each row of a commit_wait.csv claims, 0 where none, as in those of earlier versions."""
+    if "asymmetry_ms" not in frame:
+        return np.zeros(len(frame))
+    claimed: NDArray[np.float64] = np.nan_to_num(frame["asymmetry_ms"].to_numpy(dtype=np.float64))
+    return claimed
 
 
 def looks(frame: pd.DataFrame) -> pd.DataFrame:
@@ -107,9 +117,10 @@ def _one_row_per_wait(run: Run, node_id: str, rows: pd.DataFrame) -> pd.DataFram
     """Return the last look at every (event, source), with what the first claimed, both samples, and the true time."""
     keys = ["event_id", "source"]
     first = rows.drop_duplicates(keys, keep="first").set_index(keys)
+    first["first_asymmetry_ms"] = asymmetry_ms(first)
     first["first_sample"] = external_consistency.named(node_id, first["sample_id"])
     renamed = {"uncertainty_ms": "first_claim_ms", "sample_id": "first_sample_id"}
-    claimed = first[[*renamed, "first_sample"]].rename(columns=renamed)
+    claimed = first[[*renamed, "first_asymmetry_ms", "first_sample"]].rename(columns=renamed)
     last = rows.drop_duplicates(keys, keep="last").join(claimed, on=keys)
     last["last_sample"] = external_consistency.named(node_id, last["sample_id"])
     clock = truth.clock_of(run.manifest.nodes[node_id].virtual_clock)
@@ -150,7 +161,10 @@ def _of(run: Run, source: str, group: pd.DataFrame, consistency: external_consis
     factor = half_width_per_uncertainty(run, source)
     ratios = np.zeros(0)
     if factor is not None:
-        bound_s = done["first_claim_ms"].to_numpy(dtype=np.float64) * factor / 1e3
+        claimed_ms, systematic_ms = (
+            done[f"first_{name}_ms"].to_numpy(dtype=np.float64) for name in ("claim", "asymmetry")
+        )
+        bound_s = (claimed_ms * factor + systematic_ms) / 1e3
         ratios = done["delay_s"].to_numpy(dtype=np.float64) / (2 * np.where(bound_s > 0, bound_s, np.nan))
         ratios = np.sort(ratios[np.isfinite(ratios)])
     timed = done.dropna(subset=["true_ns", "assigned_ns"])

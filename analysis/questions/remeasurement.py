@@ -217,9 +217,7 @@ def _groups(frame: pd.DataFrame, events: NDArray[np.int64]) -> Iterator[tuple[tu
     wanted = ((frame["kind"] == records.REMEASURE) & complete).to_numpy(dtype=np.bool_)
     ids: NDArray[np.int64] = frame["event_id"].to_numpy(dtype=np.int64, na_value=0)
     delays, uncertainty_ms = frame["delay_s"].to_numpy(), frame["uncertainty_ms"].to_numpy(dtype=np.float64)
-    asymmetry_ms = np.zeros(len(frame))
-    if "asymmetry_ms" in frame:
-        asymmetry_ms = np.nan_to_num(frame["asymmetry_ms"].to_numpy(dtype=np.float64))
+    asymmetry_ms = held_events.asymmetry_ms(frame)
     claims = _Claims(uncertainty_ms, asymmetry_ms)
     late = frame["done_raw_ns"] - frame["due_raw_ns"]
     sources, names = pd.factorize(frame["source"])

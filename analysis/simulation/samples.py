@@ -114,15 +114,20 @@ def _chronotick(world: World, place: int) -> Iterator[Sample]:
     wall = clock.wall(asked)
     about_server = asked >= _own_clock_from(world)
     offset_ms = np.where(about_server, 0.0, (asked - wall) / 1e6) + dice.normal(0.0, 1.0, len(asked)) * sigma_ms
+    claims = _claims(world, place, asked, wall)
+    if behaviour.asymmetry_us is not None:
+        off = world.dice("chronotick", place, 2)
+        offset_ms += off.choice((-1, 1)) * off.uniform(0.75, 1.0) * behaviour.asymmetry_us / 1e3
     begins = EPOCH_NS + round(world.at_s(behaviour.at) * 1e9)
     kept: dict[str, Any] | None = None
     raw = (clock.raw(asked), clock.raw(asked + took))
-    for true_ns, raw1, raw4, wall1, half, offset, sigma, own in zip(
-        *(column.tolist() for column in (asked, *raw, wall, bracket, offset_ms, sigma_ms, about_server)), strict=True
+    columns = (asked, *raw, wall, bracket, offset_ms, sigma_ms, about_server)
+    for true_ns, raw1, raw4, wall1, half, offset, sigma, own, claimed in zip(
+        *(column.tolist() for column in columns), claims, strict=True
     ):
         answer: dict[str, Any] = {
             "offset_ms": offset, "uncertainty_ms": sigma, "node_id": node_id, "prediction_time_ns": wall1,
-            "model": "simulated",
+            "model": "simulated", **claimed,
         }  # fmt: skip
         if behaviour.misbehave in {"stale", "frozen"}:
             if kept is None or true_ns < begins:
@@ -141,6 +146,24 @@ def _chronotick(world: World, place: int) -> Iterator[Sample]:
         )  # fmt: skip
 
 
+def _claims(world: World, place: int, asked: Ints, wall: Ints) -> list[dict[str, Any]]:
+    """Return what the server states beside offset and sigma, answer by answer, as far as the scenario lets it."""
+    behaviour, clock, second = world.scenario.chronotick, world.oscillators[place], 1_000_000_000
+    claims: list[dict[str, Any]] = [{} for _ in range(len(asked))]
+    if (sigma_ppm := behaviour.drift_sigma_ppm) is not None:
+        passed = clock.raw(asked + second) - clock.raw(asked - second)
+        known_ppm = 1e6 * (2 * second - passed) / passed  # true time that passes, against the raw oscillator, minus one
+        stated = known_ppm + sigma_ppm * world.dice("chronotick", place, 1).normal(0.0, 1.0, len(asked))
+        for claim, drift_ppm in zip(claims, stated.tolist(), strict=True):
+            claim |= {"drift_ppm": drift_ppm, "drift_uncertainty_ppm": sigma_ppm}
+    for claim, wall_ns in zip(claims, wall.tolist(), strict=True):
+        if behaviour.asymmetry_us is not None:
+            claim["asymmetry_ms"] = behaviour.asymmetry_us / 1e3
+        if behaviour.valid_s is not None:
+            claim["valid_until_ns"] = wall_ns + round(behaviour.valid_s * 1e9)
+    return claims
+
+
 def _own_clock_from(world: World) -> int:
     """Return the true instant in ns from which on answers are about the server's clock; one after the end for never."""
     at = world.scenario.chronotick.about_server_from
@@ -152,7 +175,8 @@ def _own_clock_from(world: World) -> int:
 def _misbehaved(behaviour: ChronoTick, answer: dict[str, Any]) -> dict[str, Any]:
     """Return what the server claims instead of what it knows."""
     if behaviour.misbehave == "overconfident":
-        return {**answer, "uncertainty_ms": answer["uncertainty_ms"] / behaviour.amount}
+        claimed = [key for key in ("uncertainty_ms", "drift_uncertainty_ppm") if key in answer]
+        return {**answer, **{key: answer[key] / behaviour.amount for key in claimed}}
     if behaviour.misbehave == "biased":
         return {**answer, "offset_ms": answer["offset_ms"] + behaviour.amount}
     if behaviour.misbehave == "clamped":

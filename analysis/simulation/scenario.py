@@ -84,6 +84,11 @@ class ChronoTick(_Strict):
     +-``amount`` ms. ``stale`` and ``frozen``: from ``at`` on it repeats its last answer, with the time that one was of,
     or as if it were new. From ``about_server_from`` on (a position like ``at``) it does not echo the node it was asked
     by, and predicts its own clock, which is right: offsets about 0, whatever the node's clock shows.
+
+    With ``drift_sigma_ppm`` it also states the drift of the node's oscillator, with a normal error of that sigma; an
+    ``overconfident`` one claims that too ``amount`` times too small. With ``asymmetry_us`` all its answers about a node
+    are off by one number, three quarters of that or more, and it states that. With ``valid_s`` it says how long they
+    hold.
     """
 
     sigma_us: tuple[float, float] = (20.0, 60.0)
@@ -91,6 +96,9 @@ class ChronoTick(_Strict):
     amount: float = 0.0
     at: float = 0.0
     about_server_from: float | None = None
+    drift_sigma_ppm: float | None = Field(default=None, ge=0)
+    asymmetry_us: float | None = Field(default=None, ge=0)
+    valid_s: float | None = Field(default=None, gt=0)
 
 
 class Clock(_Strict):

@@ -1,7 +1,7 @@
 """Holdover: from a sample to a stamp, by one of two laws (DESIGN section 5), in integers, rounded outward.
 
 *drift limit*: ``est(t) = ref + (t - t0)``, and a bound grows by the most that an oscillator off by ``max_drift_ppm``
-may run away (Φ of RFC 5905, section 4).
+may run away (PHI of RFC 5905, by which dispersion grows).
 
 *as claimed*: the sample states its own growth. A bound grows by the ``max_drift_ppb`` that it states. A prediction
 with drift d and drift sigma s_d goes on with both, ``est(t) = ref + (t - t0)(1 + d)`` and

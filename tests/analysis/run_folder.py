@@ -31,6 +31,7 @@ class Clock:
     ct_gone: str = ""
     root_delay_ns: int | None = 0  # of its NTP server, as the sample says; None: it does not say
     root_dispersion_ns: int | None = 0
+    ct_asymmetry_ns: int | None = None  # within ct_half_ns; the rest is three sigmas
     ct_scope: str = "node"  # of its ChronoTick's answers; "" as in older runs
 
 
@@ -47,6 +48,7 @@ class Folder:
     truth: bool = True
     own_send_ns: dict[str, int] = field(default_factory=dict)  # this worker's transmit stamp after the first, in ns
     remeasured: dict[float, dict[str, float]] = field(default_factory=dict)  # delay -> source -> uncertainty in ms
+    remeasured_asymmetry_ms: float | str = ""  # of ChronoTick, at every delay
     no_file: tuple[str, ...] = ()
     reference: str = "server:10.0.0.1:123"
     samples: bool = True  # older runs may have none
@@ -158,10 +160,11 @@ def _sources(folder: Folder, clock: Clock, true: int, local: int) -> dict[str, A
             continue
         est = true + getattr(clock, f"{prefix}_error_ns")
         half = getattr(clock, f"{prefix}_half_ns")
+        systematic = (clock.ct_asymmetry_ns or 0) if prefix == "ct" else 0
         cells |= {
             f"{prefix}_status": records.OK,
             f"{prefix}_offset_ms": f"{(est - local) / MS:.6f}",
-            f"{prefix}_uncertainty_ms": half / MS / (3 if prefix == "ct" else 1),
+            f"{prefix}_uncertainty_ms": (half - systematic) / MS / (3 if prefix == "ct" else 1),
             f"{prefix}_timestamp_ns": est,
             f"{prefix}_lower_bound_ns": est - half,
             f"{prefix}_upper_bound_ns": est + half,
@@ -170,7 +173,10 @@ def _sources(folder: Folder, clock: Clock, true: int, local: int) -> dict[str, A
             f"{prefix}_reference": folder.reference,
             f"{prefix}_age_ms": 10,
             f"{prefix}_sample_id": f"{prefix}1",
+            f"{prefix}_law": records.DRIFT_LIMIT,
         }
+    if clock.ct_asymmetry_ns is not None and not clock.ct_gone:
+        cells |= {"ct_asymmetry_ms": clock.ct_asymmetry_ns / MS, "ct_law": records.AS_CLAIMED}
     return cells
 
 
@@ -220,6 +226,7 @@ def _write_raw(folder: Folder, path: Path) -> None:
                 "status": records.OK,
                 "offset_ms": 0,
                 "uncertainty_ms": uncertainty,
+                "asymmetry_ms": folder.remeasured_asymmetry_ms if source == records.CHRONOTICK else "",
             }
             for delay, by_source in folder.remeasured.items()
             for source, uncertainty in by_source.items()

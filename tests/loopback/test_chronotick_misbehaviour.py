@@ -12,7 +12,18 @@ from typing import ClassVar
 
 import pytest
 
-from node_agent.contract.records import CLOCK_STEP, OK, Sample
+from node_agent.clocks.newest import NewestSource
+from node_agent.contract.records import (
+    AS_CLAIMED,
+    CHRONOTICK,
+    CLOCK_STEP,
+    OK,
+    STALE,
+    USER,
+    Sample,
+    Stamp,
+    Unavailable,
+)
 from node_agent.exchange.chronotick import ChronoTickClient
 from node_agent.local.instants import LocalClock
 
@@ -123,6 +134,33 @@ def test_the_prediction_time_a_server_names_is_when_its_offset_holds():
         (question,) = stub.questions
     assert sample.raw_at_ns == question["raw_ns"] + 1_000_000
     assert sample.reference_at_ns == question["instant_ns"] + 1_000_000 - 12_500_000
+
+
+def test_what_an_answer_claims_is_in_the_sample_and_is_obeyed():
+    """Drift, its sigma, asymmetry and validity, by the wall and raw clock of the exchange."""
+    claims = {"drift_ppm": 12.5, "drift_uncertainty_ppm": 0.1, "asymmetry_ms": 0.04}
+
+    def claim(handler, asked):
+        handler.say(json.dumps({**GOOD, **claims, "valid_until_ns": asked["instant_ns"] + 2_000_000_000}))
+
+    with Stub(claim) as stub:
+        sample = ask(stub, timeout_s=PATIENT_S)
+    assert (sample.drift_fs_per_s, sample.drift_sigma_fs_per_s, sample.asymmetry_ns) == (125 * 10**8, 10**8, 40_000)
+    assert sample.valid_until_raw_ns == sample.raw_at_ns + 2_000_000_000
+    source = NewestSource(CHRONOTICK, "server:s", 100.0, 4_000_000_000, 3.0)
+    at = sample.raw_at_ns + 2_000_000_000
+    reading = source.read([sample], Stamp(0, at, 0, USER), at)
+    assert (reading.law, reading.est_ns - sample.reference_at_ns) == (AS_CLAIMED, 2_000_025_000)
+    assert source.read([sample], Stamp(0, at + 1, 0, USER), at + 1) == Unavailable(STALE)
+
+
+@pytest.mark.parametrize("wrong", [{"drift_ppm": "0"}, {"drift_uncertainty_ppm": -1}, {"valid_until_ns": 1.5}])
+def test_one_malformed_claim_fails_the_whole_answer(wrong):
+    """Nobody knows what else in it is meant otherwise."""
+    with Stub(lambda handler, _asked: handler.say(json.dumps({**GOOD, **wrong}))) as stub:
+        sample = ask(stub, timeout_s=PATIENT_S)
+    assert next(iter(wrong)) in sample.outcome
+    check_failed(sample, sample.outcome)
 
 
 def test_the_question_carries_the_nodes_own_newest_ntp_samples():

@@ -47,7 +47,7 @@ def tell(path, edit):
     file.write_text(json.dumps(data))
 
 
-def samples(path, node, offsets_ns, *, source="chronotick", every_ns=S, same_instant=False):
+def samples(path, node, offsets_ns, *, source="chronotick", every_ns=S, same_instant=False, **claims):
     """Write a node's good samples with these offsets."""
     rows = []
     for number, offset in enumerate(offsets_ns):
@@ -62,6 +62,7 @@ def samples(path, node, offsets_ns, *, source="chronotick", every_ns=S, same_ins
                 "wall_ns": START_NS + number * every_ns,
                 "offset_ns": int(offset),
                 "sigma_ns": 30_000,
+                **claims,
             }
         )
     write_csv(path / records.RAW_DIR / node / records.SAMPLES_FILE, records.SAMPLES_COLUMNS, rows)
@@ -156,6 +157,13 @@ def test_an_uncertainty_that_never_changes_over_many_answers_is_a_constant(run):
     change(run, "worker_a.csv", lambda _number, row: row | {"ct_uncertainty_ms": 0.0123})
     (found,) = of(run, "constant-uncertainty")
     assert (found.node, found.source, found.numbers["answers"]) == ("a", "chronotick", 10)
+
+
+@pytest.mark.parametrize(("claims", "found"), [({"drift_sigma_fs_per_s": 10**9}, 1), ({}, 0)])
+def test_one_sigma_in_all_answers_is_a_constant_also_where_it_grows_with_age(run, claims, found):
+    """In rows the sigma of an answer that claims a drift is one of its age, so its constancy shows in the samples."""
+    samples(run, "a", range(0, 12_000_000, 1_000_000), **claims)
+    assert len(of(run, "constant-uncertainty")) == found
 
 
 def test_answers_held_at_a_limit_are_a_clamp_and_freely_moving_ones_are_not(run):

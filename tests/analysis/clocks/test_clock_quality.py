@@ -6,11 +6,14 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from run_folder import MS, US, Clock, Folder, write
 
 from analysis import clock_quality as door
 from analysis.analyses import clock_quality as clock_quality_tables
+from analysis.checks.files import tables
+from analysis.checks.subject import of_folder
 from analysis.clocks import calibration, quality, standards
 from analysis.clocks import coverage as coverages
 from analysis.errors import AnalysisError
@@ -355,3 +358,64 @@ def test_paired_differences_of_errors_are_told_against_every_other_source(tmp_pa
     found = judged(Folder({"w": Clock(ntp_error_ns=20 * US, ct_error_ns=-5 * US)}), tmp_path / "r")
     assert found["ntp", "w"].less_error_than["chronotick"].value == 15.0
     assert found["chronotick", "w"].less_error_than["ntp"].value == -15.0
+
+
+def test_the_parts_of_an_interval_have_width_coverage_and_kappa_of_their_own(tmp_path):
+    """30 us are three sigmas of 6 us and an asymmetry of 12; off by 18 us, each part alone is or is not enough.
+
+    Of the 18 us the asymmetry leaves 6, a third of the three sigmas; they leave nothing for the asymmetry to explain.
+    """
+    clock = Clock(ct_error_ns=18 * US, ct_half_ns=30 * US, ct_asymmetry_ns=12 * US)
+    tick = judged(Folder({"w": clock}), tmp_path / "r")["chronotick", "w"]
+    random, systematic = tick.parts.random, tick.parts.systematic
+    assert random.half_width_us.median == pytest.approx(18.0, rel=1e-4)
+    assert systematic.half_width_us.median == pytest.approx(12.0, rel=1e-4)
+    assert tick.parts.asymmetry_us.median == 12.0
+    assert (random.alone.contained.value, systematic.alone.contained.value) == (0.0, 0.0)  # of 18 us, by some ps
+    assert random.kappa.value == pytest.approx(1 / 3, rel=1e-3)
+    assert systematic.kappa.value == pytest.approx(0.0, abs=1e-3)
+    assert tick.kappa.value == pytest.approx(18 / 30)
+    assert tick.laws == {records.AS_CLAIMED: 10}
+
+
+def test_an_error_beyond_both_parts_is_charged_to_each_of_them(tmp_path):
+    """36 us: sigma would have to be 4/3 of itself, or the asymmetry 3/2; the whole interval 6/5."""
+    clock = Clock(ct_error_ns=-36 * US, ct_half_ns=30 * US, ct_asymmetry_ns=12 * US)
+    tick = judged(Folder({"w": clock}), tmp_path / "r")["chronotick", "w"]
+    assert tick.parts.random.kappa.value == pytest.approx(24 / 18, rel=1e-3)
+    assert tick.parts.systematic.kappa.value == pytest.approx(18 / 12, rel=1e-3)
+    assert tick.kappa.value == pytest.approx(36 / 30)
+
+
+def test_the_report_says_which_law_held_and_shows_both_parts(tmp_path):
+    """Law and parts are where a reader looks for the clock's width."""
+    clock = Clock(ct_half_ns=30 * US, ct_asymmetry_ns=12 * US)
+    found = quality.compute(table_of(Folder({"w": clock}), tmp_path / "r"))
+    said = clock_quality_tables.holdover(found)
+    assert "as the clock claims: chronotick at w" in said
+    assert "by the drift limit: ntp at boss, ntp at w, chronotick at boss" in said
+    (boss, own) = clock_quality_tables.parts(found).rows
+    assert (boss[1], boss[6], own[1], own[2], own[6]) == ("boss", "none claimed", "w", "18.0", "12.0")
+
+
+def test_guaranteed_and_point_clocks_have_no_parts(tmp_path):
+    """Only what claims a sigma is made of sigmas."""
+    found = judged(Folder({"w": Clock()}), tmp_path / "r")
+    assert found["ntp", "w"].parts is None
+    assert found["system", "w"].parts is None
+    assert found["system", "w"].laws == {}
+
+
+def test_a_table_of_an_earlier_version_was_held_over_by_the_drift_limit(tmp_path):
+    """It has no column that says so, and is read and found whole."""
+    path = write(Folder({"w": Clock()}), tmp_path / "r")
+    for file in (path / "coordinator.csv", path / "worker_w.csv"):
+        frame = pd.read_csv(file, dtype="string", keep_default_na=False)
+        frame.drop(columns=[name for name in frame if records.is_later(name)]).to_csv(file, index=False)
+    (tick,) = (
+        clock
+        for clock in quality.compute(readings.table(load.load(path))).clocks
+        if (clock.source, clock.node_id) == ("chronotick", "w")
+    )
+    assert tick.laws == {records.DRIFT_LIMIT: 10}
+    assert [finding for finding in tables.find(of_folder(path)) if finding.code == "columns"] == []

@@ -33,6 +33,18 @@ def test_chronoticks_sigma_counts_times_the_configured_multiplier(tmp_path):
     assert causality["4s"]["certain_after"]["numerator"] == 0
 
 
+@pytest.mark.parametrize(("asymmetry_ms", "certain"), [(0.030, 0), (0.016, 10), (0.019, 0)])
+def test_a_claimed_asymmetry_is_in_the_half_width_once_whatever_the_multiplier(tmp_path, asymmetry_ms, certain):
+    """60 us at first, 30 of them asymmetry; later 3 * 11 us and the asymmetry: certain below half of 100 us."""
+    clock = Clock(ct_half_ns=60 * US, ct_asymmetry_ns=30 * US)
+    run = Folder(
+        {"w": clock}, coordinator=clock, remeasured={2.0: {"chronotick": 0.011}}, remeasured_asymmetry_ms=asymmetry_ms
+    )
+    result = commit_wait.analyze(write(run, tmp_path / "r"))["sources"]["chronotick"]
+    assert result["causality"]["2s"]["certain_after"]["numerator"] == certain
+    assert result["uncertainty"]["2s"]["half_width_ms"]["median"] == pytest.approx(0.033 + asymmetry_ms)
+
+
 @pytest.mark.parametrize("source", ["ntp", "chronotick"])
 def test_a_claim_that_has_not_changed_makes_nothing_certain(tmp_path, source):
     """Whatever else widens a reading, ageing above all, is not dropped along the way: like stands with like."""
