@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from node_agent.clocks.holdover import FS_PER_S_OF_PPM
-from node_agent.clocks.kind import ByHand, CheckTable, SourceKind, no_traffic
+from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
 from node_agent.clocks.newest import NewestSource
 from node_agent.contract.plan import SourcePlan
 from node_agent.contract.records import KERNEL, OK
@@ -133,7 +133,8 @@ KIND: Final = SourceKind(
     plan_type=KernelPlan,
     reader=lambda _plan, ppm, valid_ns: NewestSource(KERNEL, "utc", ppm, valid_ns),
     recompute=_recompute,
-    traffic=no_traffic,
+    traffic=None,
+    traffic_note="whoever disciplines the clock asks its servers by itself, and nobody counts here",
     check=CheckTable(
         title="the nodes' kernels (adjtimex)",
         who="the kernel",
