@@ -31,6 +31,7 @@ _MAGICS: Final = frozenset({  # two native words, as the daemon writes them, and
 })  # fmt: skip
 _SYNCHRONIZED, _FREE_RUNNING, _DISRUPTED = 1, 2, 3
 _NS: Final = 1_000_000_000
+_MOST_NS, _MOST_PPB = 1 << 60, 100_000_000  # beyond a tenth no oscillator drifts, and bounds would leave 64 bits
 _COARSE_NS: Final = 1_000  # the daemon's own readers let as_of be that much ahead of their clock
 _FS_PER_S_OF_PPB: Final = 10**6
 
@@ -97,7 +98,7 @@ def parse(image: bytes) -> Segment | Refused:
         return Refused("too_short")
     as_of_s, as_of, void_s, void, bound_ns, *rest = body.unpack_from(image, _HEADER.size)
     marker, drift_ppb, status = (rest[0], rest[1], rest[2]) if version > 1 else (None, rest[0], rest[2])
-    if not (0 <= as_of < _NS and 0 <= void < _NS and 0 <= bound_ns < 1 << 62 and drift_ppb < _NS):
+    if not (0 <= as_of < _NS and 0 <= void < _NS and 0 <= bound_ns < _MOST_NS and drift_ppb < _MOST_PPB):
         return Refused("wrong_format")
     if not all(abs(seconds) < 1 << 32 for seconds in (as_of_s, void_s)):
         return Refused("wrong_format")

@@ -28,6 +28,11 @@ _TIMEX: Final = struct.Struct("=I4x4qi4x6q")  # modes offset freq maxerror ester
 _TIME_ERROR: Final = 5  # linux/timex.h: the clock is not synchronised
 _UNSYNCHRONISED, _NANO = 0x0040, 0x2000  # STA_UNSYNC, STA_NANO
 _SCALE: Final = 1 << 16  # of freq and tolerance: 2^-16 ppm
+_MOST_US, _MOST_PPM, _NS = (
+    16_000_000,
+    100_000,
+    1_000_000_000,
+)  # the kernel stops at 16 s (linux/timex.h, NTP_PHASE_LIMIT)
 _USUAL_TICK_US: Final = 10_000  # of a hundredth of a second, so that one us of it is 100 ppm
 
 
@@ -56,7 +61,8 @@ class Discipline:
         """Return why its bound says nothing; ok if it does."""
         if self.state == _TIME_ERROR or self.status & _UNSYNCHRONISED:
             return "unsynchronised"
-        return OK if self.maxerror >= 0 and self.tolerance > 0 else "wrong_format"
+        fits = 0 <= self.maxerror <= _MOST_US and 0 < self.tolerance <= _MOST_PPM * _SCALE and abs(self.offset) <= _NS
+        return OK if fits else "wrong_format"
 
     @property
     def frequency_fs_per_s(self) -> int:

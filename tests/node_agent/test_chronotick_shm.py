@@ -15,7 +15,7 @@ from segments import ChronoTickRecord, S, chronotick_now
 from node_agent.clocks import chronotick_shm
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.chronotick_shm import KIND, PATH, ChronoTickShmPlan, Record, Refused, parse
-from node_agent.contract.plan import ClocksPlan, NodePlan
+from node_agent.contract.plan import ClocksPlan, NodePlan, VirtualClock
 from node_agent.contract.records import AS_CLAIMED, CLOCK_STEP, DRIFT_LIMIT, OK, STALE, Available, Sample, Stamp
 from node_agent.exchange import asking
 from node_agent.exchange import chronotick_shm as exchange
@@ -211,3 +211,22 @@ def test_every_image_is_a_record_or_a_reason():
             image[dice.randrange(80)] = dice.randrange(256)
         assert isinstance(parse(bytes(image)), (Record, Refused))
     assert len(good) == chronotick_shm.SIZE
+
+
+def test_on_a_node_with_a_clock_of_its_own_the_record_is_read_against_that_clock(tmp_path):
+    """The node is 12.5 ms ahead and drifts 18 ppm; a daemon that knows that tells true time, to within its sigmas."""
+    epoch_ns = time.time_ns()
+    clock = LocalClock(VirtualClock(epoch_ns, 12.5, 18.0))
+    local_s = clock.pair().wall_ns / S
+    record = ChronoTickRecord(local_s, -0.0125 - 18e-6 * (time.time_ns() - epoch_ns) / S, -18e-6)
+    (tmp_path / "record").write_bytes(record.image())
+    (sample,) = asker(tmp_path / "record", clock).ask()
+    assert sample.outcome == OK
+    for _ in range(5):
+        before = time.time_ns()
+        pair = clock.pair()
+        after = time.time_ns()
+        reading = evaluate(SOURCE, [sample], Stamp(pair.wall_ns, pair.raw_ns, pair.half_bracket_ns, "user"))
+        assert reading.earliest_ns <= after
+        assert reading.latest_ns >= before
+        assert reading.latest_ns - reading.earliest_ns < 200_000

@@ -52,6 +52,17 @@ def test_an_undisciplined_clock_has_a_reason_and_no_number(returned, status):
     assert numbers == {"outcome": "unsynchronised"}
 
 
+def test_numbers_that_no_kernel_writes_are_a_reason():
+    for changes in (
+        {"maxerror": -1},
+        {"maxerror": 1 << 50},
+        {"tolerance": 0},
+        {"tolerance": 1 << 40},
+        {"offset": 1 << 40},
+    ):
+        assert decode(0, timex(**changes)).outcome == "wrong_format"
+
+
 def test_the_frequency_is_that_of_freq_and_tick():
     assert decode(0, timex(freq=-12 * 65_536)).frequency_fs_per_s == -12 * 10**9
     assert decode(0, timex(freq=1, tick=10_001)).frequency_fs_per_s == 100 * 10**9 + round(10**9 / 65_536)
