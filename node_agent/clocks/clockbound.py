@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent.clocks.holdover import aged_bound_ns
+from node_agent.clocks.holdover import FS_PER_S, aged_bound_ns
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
 from node_agent.clocks.newest import NewestSource
 from node_agent.contract.plan import SourcePlan
@@ -34,6 +34,7 @@ _NS: Final = 1_000_000_000
 _MOST_NS, _MOST_PPB = 1 << 60, 100_000_000  # beyond a tenth no oscillator drifts, and bounds would leave 64 bits
 _COARSE_NS: Final = 1_000  # the daemon's own readers let as_of be that much ahead of their clock
 _FS_PER_S_OF_PPB: Final = 10**6
+_ANY_FREQUENCY: Final = 10**14  # a tenth, in fs/s: as far as the kernel lets anyone go (ADJ_TICK)
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Segment:
             return {"outcome": "future"}
         if monotonic_ns > self.void_after_ns:
             return {"outcome": "void"}
+        rate = FS_PER_S + abs(_ANY_FREQUENCY if frequency is None else frequency)
         correction_ppb = None if frequency is None else -(-abs(frequency) // _FS_PER_S_OF_PPB)
         return {
             "outcome": OK,
@@ -76,7 +78,7 @@ class Segment:
             "delay_ns": raw_after_ns - raw_before_ns,
             "bound_ns": aged_bound_ns(self.bound_ns, age_ns, self.max_drift_ppb / 1_000) + stamp,
             "max_drift_ppb": None if correction_ppb is None else self.max_drift_ppb + correction_ppb,
-            "valid_until_raw_ns": raw_before_ns + (self.void_after_ns - monotonic_ns),
+            "valid_until_raw_ns": raw_before_ns + (self.void_after_ns - monotonic_ns) * FS_PER_S // rate,
         }
 
 

@@ -28,11 +28,8 @@ _TIMEX: Final = struct.Struct("=I4x4qi4x6q")  # modes offset freq maxerror ester
 _TIME_ERROR: Final = 5  # linux/timex.h: the clock is not synchronised
 _UNSYNCHRONISED, _NANO = 0x0040, 0x2000  # STA_UNSYNC, STA_NANO
 _SCALE: Final = 1 << 16  # of freq and tolerance: 2^-16 ppm
-_MOST_US, _MOST_PPM, _NS = (
-    16_000_000,
-    100_000,
-    1_000_000_000,
-)  # the kernel stops at 16 s (linux/timex.h, NTP_PHASE_LIMIT)
+_MOST_US: Final = 16_000_000  # linux/timex.h, NTP_PHASE_LIMIT: there maxerror stays
+_MOST_PPM, _NS = 100_000, 1_000_000_000
 _USUAL_TICK_US: Final = 10_000  # of a hundredth of a second, so that one us of it is 100 ppm
 
 

@@ -67,8 +67,14 @@ def test_where_nobody_knows_the_kernels_frequency_the_drift_limit_holds_from_the
 
 def test_past_void_after_it_says_nothing():
     assert sample_of(SEGMENT, 60 * S + 1).outcome == "void"
-    assert read(sample_of(SEGMENT), RAW + 58 * S).law == AS_CLAIMED
-    assert read(sample_of(SEGMENT), RAW + 58 * S + 1).reason == STALE
+    assert read(sample_of(SEGMENT, frequency=0), RAW + 58 * S).law == AS_CLAIMED
+    assert read(sample_of(SEGMENT, frequency=0), RAW + 58 * S + 1).reason == STALE
+
+
+def test_its_end_comes_no_later_on_an_oscillator_that_the_wall_clock_outruns():
+    for frequency in (100 * 10**9, -100 * 10**9, None):
+        until_ns = sample_of(SEGMENT, frequency=frequency).valid_until_raw_ns - RAW
+        assert until_ns * (10**15 + abs(frequency or 10**14)) <= 58 * S * 10**15
 
 
 @pytest.mark.parametrize(
