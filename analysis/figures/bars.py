@@ -107,7 +107,16 @@ def legend(figure: Figure, handles: Sequence[Any]) -> None:
     if entries:
         letters = sum(len(str(entry.get_label())) + 5 for entry in entries)  # 5: the patch and the gaps
         columns = -(-len(entries) // -(-letters // LEGEND_LETTERS))
+        while columns > 1 and _letters_across(entries, columns) > LEGEND_LETTERS:
+            columns -= 1
         figure.legend(handles=entries, loc="outside lower center", ncols=columns, handlelength=1.5, columnspacing=1.2)
+
+
+def _letters_across(entries: Sequence[Any], columns: int) -> int:
+    """Return how many letters wide a legend of so many columns is: each is as wide as its longest entry."""
+    rows = -(-len(entries) // columns)
+    lengths = [len(str(entry.get_label())) + 5 for entry in entries]
+    return sum(max(lengths[start : start + rows]) for start in range(0, len(lengths), rows))
 
 
 def task_label(task: str) -> str:
