@@ -139,9 +139,9 @@ def widths(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> No
             else:
                 axes.plot(place, high_us, color="black", marker=markers[clock.node_id], markersize=2.5)
     style.readable_log(axes.yaxis)
-    axes.set_xticks(range(len(sources)), [style.label(source) for source in sources])
-    if len(sources) > MOST_LEVEL_NAMES:
-        axes.tick_params(axis="x", labelrotation=20)
+    aslant: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+    names = [style.label(source) for source in sources]
+    axes.set_xticks(range(len(sources)), names, **(aslant if len(sources) > MOST_LEVEL_NAMES else {}))
     axes.set_xlim(-0.6, len(sources) - 0.4)
     axes.set_ylabel("median, bar to p99 (µs)")
     axes.grid(axis="y")
