@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from node_agent.clocks.base import KEEP, good
+from node_agent.clocks.base import KEEP, counts, good
 from node_agent.clocks.sources import BY_NAME, planned
 from node_agent.contract.cells import sample_row
 from node_agent.exchange import asking
@@ -40,7 +40,7 @@ _PUBLISHED = attrgetter("published_raw_ns")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All published good samples by source, oldest first, complete up to ``watermark_ns`` (raw)."""
+    """All published samples that count, by source, oldest first, complete up to ``watermark_ns`` (raw)."""
 
     watermark_ns: int
     samples: Mapping[str, Sequence[Sample]]
@@ -128,7 +128,7 @@ class Sampler:
             self._tallies[sample.source] = Tally(
                 tally.samples + 1, tally.failures + (not good(published)), published.outcome
             )
-            if good(published):
+            if counts(published):
                 by_server = self._good[sample.source]
                 kept = by_server.setdefault(sample.server, deque())
                 kept.append(published)

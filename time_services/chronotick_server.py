@@ -9,42 +9,27 @@ requests a second (429), connections at once (503), so that none can keep the ot
 from __future__ import annotations
 
 import argparse
-import socket
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from time_services.chronotick_request import RequestError, TimeRequest, read_request
-from time_services.client_limits import Limits, RateLimit, limited_protocol
+from time_services.client_limits import Limits
 from time_services.drift_filter import DriftFilter, Prediction
-from time_services.listening import (
-    add_arguments,
-    announce,
-    bound_socket,
-    die_with_parent,
-    format_address,
-    give_up,
-    open_streams,
-    positive,
-)
+from time_services.listening import add_arguments, die_with_parent, open_streams, positive
 from time_services.misbehaviour import Misbehaviour, misbehaviour
+from time_services.web_service import body, refused, serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.requests import Request
 
-MAX_BODY_BYTES = 64 * 1024
-MAX_HEADER_BYTES = 16 * 1024
 MAX_NODES = 1024
-KEEP_ALIVE_S = 120  # longer than any query interval, so that a node's connection survives from one query to the next
-GRACE_S = 2
-BACKLOG = 128
 MODEL = "two_state_kalman"
 
 
@@ -74,16 +59,10 @@ def application(nodes: Nodes, wrong: Misbehaviour | None = None) -> Starlette:
         return JSONResponse({"status": "healthy", "model": MODEL, "nodes": len(nodes)})
 
     async def get_time(request: Request) -> JSONResponse:
-        return answer(nodes, read_request(await _body(request)), wrong)
+        return answer(nodes, read_request(await body(request)), wrong)
 
     async def bad_request(_request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"status": "bad_request", "detail": str(error)}, status_code=400)
-
-    async def refused(_request: Request, error: Exception) -> JSONResponse:
-        if not isinstance(error, HTTPException):
-            raise error
-        body = {"status": "refused", "detail": error.detail}
-        return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
     return Starlette(
         routes=[Route("/health", health, methods=["GET"]), Route("/get_time", get_time, methods=["POST"])],
@@ -97,8 +76,8 @@ def answer(nodes: Nodes, asked: TimeRequest, wrong: Misbehaviour | None = None) 
     new = drift_filter.feed(asked.instant_ns, asked.raw_ns, asked.samples)
     said = drift_filter.predict(asked.raw_ns)
     if not isinstance(said, Prediction):
-        body = {"status": "warming_up", "detail": said.detail, "node_id": asked.node_id, "samples": said.samples}
-        return JSONResponse(body, status_code=503)
+        refusal = {"status": "warming_up", "detail": said.detail, "node_id": asked.node_id, "samples": said.samples}
+        return JSONResponse(refusal, status_code=503)
     answered = {
         "offset_ms": said.offset_s * 1e3,
         "uncertainty_ms": said.sigma_s * 1e3,
@@ -112,25 +91,6 @@ def answer(nodes: Nodes, asked: TimeRequest, wrong: Misbehaviour | None = None) 
         "restarts": drift_filter.restarts,
     }
     return JSONResponse(answered if wrong is None else wrong.bend(answered))
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            detail = f"body: expected at most {MAX_BODY_BYTES} bytes"
-            raise HTTPException(413, detail, headers={"Connection": "close"})
-    return bytes(body)
-
-
-class _AnnouncingServer(uvicorn.Server):
-    """A server that says where it listens once it does."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for bound in sockets or []:
-            announce("http", bound)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -150,31 +110,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     if options.die_with_parent:
         die_with_parent()
-    host, port = options.listen
-    try:
-        bound = bound_socket(host, port, socket.SOCK_STREAM)
-        bound.listen(BACKLOG)
-    except OSError as error:
-        give_up("chronotick_server", f"cannot listen on tcp {format_address(host, port)}: {error.strerror}")
     limits = Limits(
         connections_per_client=options.client_connections,
         requests_per_s=options.client_rate,
         burst=max(1, int(2 * options.client_rate)),
         request_s=options.request_seconds,
     )
-    config = uvicorn.Config(
-        RateLimit(application(Nodes(), options.misbehave), limits),
-        http=limited_protocol(limits),
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-        ws="none",
-        lifespan="off",
-        log_level="warning",
-        access_log=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    with bound:
-        _AnnouncingServer(config).run(sockets=[bound])
+    serve("chronotick_server", options.listen, application(Nodes(), options.misbehave), limits)
 
 
 if __name__ == "__main__":

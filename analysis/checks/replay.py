@@ -22,7 +22,7 @@ from analysis.checks.finding import error, one_line, warning
 from analysis.checks.subject import UNFIT
 from analysis.errors import AnalysisError
 from analysis.run import load, wall_clock
-from node_agent.clocks.base import KEEP, evaluate, good
+from node_agent.clocks.base import KEEP, counts, evaluate
 from node_agent.clocks.sources import configured
 from node_agent.contract import plan as plans
 from node_agent.contract import records
@@ -220,9 +220,9 @@ def read_samples(path: Path) -> list[Sample]:
 
 
 def _published(samples: Sequence[Sample], source: str) -> list[Sample]:
-    """Return the good samples of one source in the order they were published."""
+    """Return the samples of one source that count, in the order they were published."""
     return sorted(
-        (sample for sample in samples if sample.source == source and good(sample)),
+        (sample for sample in samples if sample.source == source and counts(sample)),
         key=lambda sample: sample.published_raw_ns,
     )
 

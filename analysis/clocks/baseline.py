@@ -40,7 +40,7 @@ def held(
     chosen = samples[(samples["source"] == readings.source) & samples["offset_ns"].notna()]
     place = chosen.drop_duplicates("sample_id").set_index("sample_id").reindex(list(rows.sample.words))
     offset = _int64(place["offset_ns"])
-    lacks_root = readings.source != records.CHRONY  # whose own bound has the root distance inside
+    lacks_root = readings.source == records.NTP  # its bound is to the server; a clock that bounds itself does so to UTC
     to_utc = lacks_root and bool((readings.reference == utc.UTC_LABEL).any())
     level = readings.level
     sigmas = calibration.multiplier(level) if level is not None and 0.0 < level < 1.0 else 0.0

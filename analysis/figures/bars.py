@@ -20,6 +20,7 @@ HATCH: Final = "////"
 NO_TRIALS: Final = "n/e"
 NO_INTERVAL: Final = "no interval"  # of a bar without whiskers
 LEGEND_LETTERS: Final = 110  # as many fit under a figure of the page's width
+MOST_LETTERS: Final = 140  # from there on, counted by the longest of each column, it is wider than the page
 TASK_LABELS: Final = {"causality": "causality", "who_first": "who first"}
 HIGH: Final = 55.0  # percent; a taller bar has its counts inside
 LOW: Final = 45.0  # percent; what the counts need below the interval
@@ -108,7 +109,16 @@ def legend(figure: Figure, handles: Sequence[Any]) -> None:
     if entries:
         letters = sum(len(str(entry.get_label())) + 5 for entry in entries)  # 5: the patch and the gaps
         columns = -(-len(entries) // -(-letters // LEGEND_LETTERS))
+        while columns > 1 and _letters_across(entries, columns) > MOST_LETTERS:
+            columns -= 1
         figure.legend(handles=entries, loc="outside lower center", ncols=columns, handlelength=1.5, columnspacing=1.2)
+
+
+def _letters_across(entries: Sequence[Any], columns: int) -> int:
+    """Return how many letters wide a legend of so many columns is: each is as wide as its longest entry."""
+    rows = -(-len(entries) // columns)
+    lengths = [len(str(entry.get_label())) + 5 for entry in entries]
+    return sum(max(lengths[start : start + rows]) for start in range(0, len(lengths), rows))
 
 
 def task_label(task: str) -> str:

@@ -27,6 +27,7 @@ ASIDE: Final = 1.025
 YOUNGEST_S: Final = 1e-6  # a logarithmic axis has no 0
 OF_PAIRS: Final = "\nof differences of readings"
 ARROW: Final = 0.5  # of the greatest error: how far an arrow points that means "at most"
+MOST_LEVEL_NAMES: Final = 3  # beside each other under a third of a page
 MOST_NODES: Final = 3  # error panels in a row; the statistics have all nodes
 
 
@@ -132,7 +133,9 @@ def widths(axes: Axes, clocks: Sequence[Quality], markers: dict[str, str]) -> No
             else:
                 axes.plot(place, high_us, color="black", marker=markers[clock.node_id], markersize=2.5)
     style.readable_log(axes.yaxis)
-    axes.set_xticks(range(len(sources)), [style.label(source) for source in sources])
+    aslant: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+    names = [style.label(source) for source in sources]
+    axes.set_xticks(range(len(sources)), names, **(aslant if len(sources) > MOST_LEVEL_NAMES else {}))
     axes.set_xlim(-0.6, len(sources) - 0.4)
     axes.set_ylabel("median, bar to p99 (µs)")
     axes.grid(axis="y")

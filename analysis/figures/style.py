@@ -46,7 +46,7 @@ LOG_STEPS: Final = (
 )  # up to so many times the least, these ticks in each power of ten
 
 _GREY: Final = "#666666"
-_PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 
 RC: Final[dict[str, Any]] = {
     "font.family": "DejaVu Sans",

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.questions import external_consistency
-from analysis.run import load, scopes, truth, utc
+from analysis.run import drift_limits, load, scopes, truth, utc
 from analysis.stats import rates
 from node_agent.contract import records
 from node_agent.contract.hold_rule import WAITING
@@ -60,9 +60,14 @@ class Waits:
 
 
 def half_width_per_uncertainty(run: Run, source: str) -> float | None:
-    """Return the half-width per unit of claimed uncertainty, or None where the manifest does not say."""
+    """Return the half-width per unit of claimed uncertainty, or None where the manifest does not say.
+
+    It is 1 for a source that claims a bound: one whose plan, on no node, says how many of its sigmas make an interval.
+    """
     if source != records.CHRONOTICK:
-        return 1.0
+        path = ("clocks", "others", source, "uncertainty_multiplier")
+        stated = [drift_limits.value_at(node.plan, *path) for node in run.manifest.nodes.values()]
+        return next((float(value) for value in stated if isinstance(value, (int, float))), 1.0)
     try:
         return float(run.manifest.config["worker"]["chronotick"]["uncertainty_multiplier"])
     except (KeyError, TypeError):
@@ -71,9 +76,9 @@ def half_width_per_uncertainty(run: Run, source: str) -> float | None:
 
 def claim(run: Run, source: str) -> str:
     """Return what the half-width of a source's claim is: its bound, or so many sigmas and the asymmetry it claims."""
-    if source != records.CHRONOTICK:
-        return "bound"
     factor = half_width_per_uncertainty(run, source)
+    if source != records.CHRONOTICK and factor == 1.0:
+        return "bound"
     name = f"{records.COLUMN_PREFIX[source]}_asymmetry_ms"
     claimed = any(name in rows and rows[name].notna().any() for rows in run.rows_by_node().values())
     return ("sigma, multiplier unknown" if factor is None else f"{factor:g} sigma") + " + asymmetry" * claimed

@@ -26,15 +26,15 @@ def of_node(run: Run, node_id: str) -> float | None:
     """
     node = run.manifest.nodes[node_id]
     for where, stated in (
-        (f"nodes.{node_id}.plan.clocks", _at(node.plan, "clocks", KEY)),
-        ("config.worker.clocks", _at(run.manifest.config, "worker", "clocks", KEY)),
+        (f"nodes.{node_id}.plan.clocks", value_at(node.plan, "clocks", KEY)),
+        ("config.worker.clocks", value_at(run.manifest.config, "worker", "clocks", KEY)),
     ):
         if stated is not None:
             return _number(f"{run.path / records.MANIFEST_FILE}: {where}.{KEY}", stated)
     return None
 
 
-def _at(tree: Any, *keys: str) -> Any:
+def value_at(tree: Any, *keys: str) -> Any:
     """Return what is at a path of keys, None where a mapping on the way or the last key is not there."""
     for key in keys:
         tree = tree.get(key) if isinstance(tree, Mapping) else None

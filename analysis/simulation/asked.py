@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analysis.checks.replay import Published
-from node_agent.clocks.base import evaluate, good
+from node_agent.clocks.base import counts, evaluate
 from node_agent.clocks.sources import configured
 from node_agent.contract.records import OK, SourceStatus
 
@@ -22,7 +22,7 @@ class Asked:
 
     def __init__(self, source: ClockSource, samples: Sequence[Sample]) -> None:
         self._source, self._samples = source, samples
-        self._published = Published([sample for sample in samples if good(sample)], source)
+        self._published = Published([sample for sample in samples if counts(sample)], source)
 
     def reading(self, stamp: Stamp) -> Reading:
         """Return what the source says about a stamp, by the samples that were published by then."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from node_agent.contract.records import NEVER_SAMPLED, OK, Reading, Sample, Stamp, Unavailable
+from node_agent.contract.records import DISRUPTED, NEVER_SAMPLED, OK, Reading, Sample, Stamp, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SLEW_PPM: Final = 500  # everyday discipline of CLOCK_REALTIME (adjtimex(2)); what moves faster is taken for a step
 NARROW_NS: Final = 3_000  # a clock pair with a wider bracket is read again, some times
-KEEP: Final = 32  # good samples kept per server: what a reading may use, and what came while its stamp waited its turn
+KEEP: Final = 32  # samples kept per server: what a reading may use, and what came while its stamp waited its turn
 
 
 class ClockSource(Protocol):
@@ -38,18 +38,28 @@ class ClockSource(Protocol):
 
 
 def evaluate(source: ClockSource, samples: Sequence[Sample], stamp: Stamp) -> Reading:
-    """Return the reading of ``source`` for ``stamp``, from good samples sorted by ``published_raw_ns``.
+    """Return the reading of ``source`` for ``stamp``, from samples that count, sorted by publication.
 
-    A sample serves a stamp iff it was published at or before the stamp's raw instant: no look-ahead.
+    A sample serves a stamp iff it was published at or before the stamp's raw instant: no look-ahead. One that voids
+    what was said before it leaves nothing but its own reason.
     """
     raw_ns = stamp.raw_ns
     if raw_ns is None:
         return Unavailable(stamp.problem)
     if samples and samples[-1].published_raw_ns > raw_ns:  # a stamp is judged soon after it is taken: few came since
         samples = [sample for sample in samples if sample.published_raw_ns <= raw_ns]
-    return source.read(samples, stamp, raw_ns) if samples else Unavailable(NEVER_SAMPLED)
+    if not samples:
+        return Unavailable(NEVER_SAMPLED)
+    if samples[-1].outcome != OK:
+        return Unavailable(samples[-1].outcome)
+    return source.read(samples, stamp, raw_ns)
 
 
 def good(sample: Sample) -> bool:
     """Tell whether a sample carries numbers."""
     return sample.outcome == OK
+
+
+def counts(sample: Sample) -> bool:
+    """Tell whether a sample is one that readings go by: it carries numbers, or voids those of earlier ones."""
+    return sample.outcome in {OK, DISRUPTED}

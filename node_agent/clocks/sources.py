@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent.clocks import chronotick, chrony, ntp
+from node_agent.clocks import chronotick, chronotick_shm, chrony, clockbound, kernel, ntp
 from node_agent.contract.plan import ClocksPlan, PlanError, valid_for_ns
 from node_agent.contract.records import ALWAYS_IN_ROWS
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from node_agent.clocks.base import ClockSource
     from node_agent.clocks.kind import SourceKind
 
-KINDS: Final[tuple[SourceKind[Any], ...]] = (ntp.KIND, chronotick.KIND, chrony.KIND)  # as in rows; fed after feeding
+KINDS: Final[tuple[SourceKind[Any], ...]] = (  # as in rows; fed after feeding
+    ntp.KIND, chronotick.KIND, chrony.KIND, chronotick_shm.KIND, clockbound.KIND, kernel.KIND,
+)  # fmt: skip
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 
 

@@ -27,6 +27,7 @@ UNTRUSTED_CERTIFICATE: Final = "untrusted_certificate"
 STAMP_GAP: Final = "stamp_gap"
 INCONSISTENT: Final = "inconsistent"
 TOO_FEW_SERVERS: Final = "too_few_servers"
+DISRUPTED: Final = "disrupted"  # the clock was, and what its source said before is void
 
 KERNEL_TX: Final = "kernel_tx"
 KERNEL_RX: Final = "kernel_rx"
@@ -99,7 +100,12 @@ SYSTEM: Final = "system"
 NTP: Final = "ntp"
 CHRONOTICK: Final = "chronotick"
 CHRONY: Final = "chrony"
-COLUMN_PREFIX: Final = _Prefixes({NTP: "ntp", CHRONOTICK: "ct", CHRONY: "chrony"})
+CHRONOTICK_SHM: Final = "chronotick_shm"
+CLOCKBOUND: Final = "clockbound"
+KERNEL: Final = "kernel"
+COLUMN_PREFIX: Final = _Prefixes({
+    NTP: "ntp", CHRONOTICK: "ct", CHRONY: "chrony", CHRONOTICK_SHM: "cts", CLOCKBOUND: "clockbound", KERNEL: "kernel",
+})  # fmt: skip
 ALWAYS_IN_ROWS: Final = (NTP, CHRONOTICK)
 SOURCE_PREFIXES: Final = tuple(COLUMN_PREFIX[name] for name in ALWAYS_IN_ROWS)
 

@@ -50,6 +50,11 @@ class LocalClock:
             self._raw_errors = raw_segments(virtual)
             self._raw_epoch_ns = host.raw_ns - (host.wall_ns - virtual.epoch_ns)
 
+    @property
+    def is_virtual(self) -> bool:
+        """Tell whether this is a clock of a test node, other than its host's."""
+        return self._virtual is not None
+
     def wall_ns(self) -> int:
         """Return the wall clock (CLOCK_REALTIME) in ns."""
         return self.wall_of_kernel(time.time_ns())

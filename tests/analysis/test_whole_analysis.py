@@ -20,6 +20,7 @@ from analysis import causality_analysis, generate_all_figures, pipeline, registr
 from analysis.errors import AnalysisError
 from analysis.registry import ANALYSES
 from analysis.simulation.simulate import simulate
+from node_agent.clocks.sources import BY_NAME
 from node_agent.contract import records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -276,7 +277,7 @@ def test_findings_that_are_errors_are_named_on_the_terminal_and_leave_the_exit_c
 def test_every_colour_and_font_holds_for_a_paper():
     from analysis.figures import style
 
-    assert len({style.colour(source) for source in ("system", "ntp", "chronotick", "chrony")}) == 4
+    assert len({style.colour(source) for source in ("system", *BY_NAME)}) == 1 + len(BY_NAME)
     assert min(size for key, size in style.RC.items() if key.endswith("size")) >= 7
     assert style.PAGE_IN <= 7
     assert style.COLUMN_IN == 3.4

@@ -47,8 +47,8 @@ class Copy:
             assert not (self.path / place).exists()
             (self.path / place).write_text(text)
         code = (self.path / registry).read_text()
-        code = re.sub(r"^KINDS: .*$", line.strip().replace("\\", r"\\"), code, count=1, flags=re.MULTILINE)
-        code = code.replace("import chronotick, chrony, ntp\n", "import chronotick, chrony, file, ntp\n")
+        code = re.sub(r"^KINDS: .*?^\).*?$", lambda _: line.strip(), code, count=1, flags=re.MULTILINE | re.DOTALL)
+        code = code.replace(" clockbound, kernel, ntp\n", " clockbound, file, kernel, ntp\n")
         (self.path / registry).write_text(code)
         (self.path / "offset_ms").write_text(f"{OFFSET_MS}\n")
         clocks = yaml.safe_load(options)["clocks"]

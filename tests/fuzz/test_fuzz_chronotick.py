@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mutations import spoilt, spoilt_json
 
 from node_agent.clocks import chronotick
-from node_agent.contract.records import OK
+from node_agent.contract.records import LATER_SAMPLES_COLUMNS, OK
 from node_agent.exchange.chronotick import ChronoTickClient
 from node_agent.local.instants import LocalClock
 
@@ -57,7 +57,11 @@ SEEDS = [
     response(b"x" * 70_000), b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n" + BODY,
     b"SSH-2.0-x\r\n", b"",
 ]  # fmt: skip
-SPOILT_BODIES = spoilt_json(GOOD, {"offset_ms": 1, "uncertainty_ms": 2}).map(response)
+CLAIM = {
+    **GOOD, "drift_ppm": -12.5, "drift_uncertainty_ppm": 0.1, "asymmetry_ms": 0.04,
+    "valid_until_ns": 1_790_000_060_000_000_000,
+}  # fmt: skip
+SPOILT_BODIES = spoilt_json(GOOD, {"offset_ms": 1, "uncertainty_ms": 2}, CLAIM).map(response)
 
 
 @st.composite
@@ -159,7 +163,9 @@ def test_an_answer_is_a_sound_number_or_a_named_failure(count, asked, answer: An
     assert isinstance(said, chronotick.Prediction)
     assert (sample.offset_ns, sample.sigma_ns, sample.scope) == (said.offset_ns, said.sigma_ns, said.scope)
     assert all(type(number) is int and abs(number) < 1 << 63 for number in numbers)
-    assert sample.sigma_ns >= 0
+    claims = [getattr(sample, name) for name in LATER_SAMPLES_COLUMNS]
+    assert all(claim is None or (type(claim) is int and abs(claim) < 1 << 63) for claim in claims)
+    assert min(sample.sigma_ns, sample.asymmetry_ns or 0, sample.drift_sigma_fs_per_s or 0) >= 0
     assert math.isfinite(sample.offset_ns / 1e6)
     assert len(sample.payload) <= 65_536
     count("believed")

@@ -9,11 +9,13 @@ import yaml
 
 from harness.configuration.experiment import load_cluster, load_coordinator, load_worker
 from harness.errors import ConfigError
+from node_agent.clocks.sources import KINDS
 
 ROOT = Path(__file__).parents[2]
 ARES = yaml.safe_load((ROOT / "configs/clusters/ares.yaml").read_text())
 NO_IPV6 = "expected an IPv4 address or a name that has one (IPv6 is not supported yet)"
 COORDINATOR = yaml.safe_load((ROOT / "configs/coordinator_config.yaml").read_text())
+NAMES = [kind.name for kind in KINDS]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs/clusters").glob("*.yaml")), ids=lambda path: path.stem)
@@ -58,7 +60,10 @@ def refused(path: Path, load, text: str) -> list[str]:
             "timing.commit_wait_delays: expected delays that differ, got [2.0, 2.0]",
         ),
         ("chronotick: {use_dual_model: 1}", "chronotick.use_dual_model: expected true or false, got 1"),
-        ("clocks: {required: [gps]}", "clocks.required.0: expected one of 'ntp', 'chronotick' or 'chrony', got 'gps'"),
+        (
+            "clocks: {required: [gps]}",
+            f"clocks.required.0: expected one of {', '.join(map(repr, NAMES[:-1]))} or {NAMES[-1]!r}, got 'gps'",
+        ),
         ("network: 9000", "network: expected a mapping of keys, got 9000"),
         ("- a\n- b", "expected a mapping of keys, got ['a', 'b']"),
         ("a: [1", "expected YAML, got: expected ',' or ']', but got '<stream end>' in line 1"),

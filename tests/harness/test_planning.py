@@ -160,5 +160,5 @@ def test_a_required_source_that_nothing_plans_is_one_line(spec: RunSpec) -> None
     """The configuration's models may know one that planning does not."""
     clocks = spec.worker.clocks.model_copy(update={"required": ["gnss"]})
     worker = spec.worker.model_copy(update={"clocks": clocks})
-    with pytest.raises(ConfigError, match=r"clocks.required: expected of ntp, chronotick, chrony, got gnss"):
+    with pytest.raises(ConfigError, match=r"clocks.required: expected of ntp, chronotick, chrony, .*, got gnss"):
         planning.require_services(spec.cluster, worker)

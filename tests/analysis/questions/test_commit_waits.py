@@ -10,6 +10,8 @@ import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
 from analysis import commit_wait
+from analysis.questions import held_events
+from analysis.run import load
 from node_agent.contract import records
 
 
@@ -113,6 +115,17 @@ def test_claims_are_compared_as_half_widths_and_say_what_they_are(tmp_path):
     assert ntp["half_width_ms"]["median"] == pytest.approx(0.075)
     assert chronotick["half_width_ms"]["median"] == pytest.approx(0.030)
     assert (ntp["claim"], chronotick["claim"]) == ("bound", "3 sigma")
+
+
+def test_a_source_whose_plan_states_a_multiplier_claims_so_many_sigmas(tmp_path):
+    path = write(Folder({"w": Clock()}), tmp_path / "r")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["nodes"]["w"]["plan"] = {"clocks": {"others": {"chronotick_shm": {"uncertainty_multiplier": 2.5}}}}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    run = load.load(path)
+    claims = {name: held_events.claim(run, name) for name in ("chronotick_shm", "clockbound", "ntp")}
+    assert claims == {"chronotick_shm": "2.5 sigma", "clockbound": "bound", "ntp": "bound"}
+    assert held_events.half_width_per_uncertainty(run, "chronotick_shm") == 2.5
 
 
 def test_readings_stand_beside_the_claims_with_all_that_widens_them(tmp_path):

@@ -1,0 +1,115 @@
+"""The ChronoTick daemon's record over HTTP: ``python -m time_services.chronotick_bridge --listen 127.0.0.1:PORT``.
+
+``POST /get_time`` answers with what the daemon wrote into this node's shared memory, and ``GET /health`` says whether
+there is something to answer with. It predicts the clock of this very node, whoever asks, so the ``node_id`` of a
+request is echoed where that came from this node; usually a bridge listens on the loopback alone. What may not be
+believed is no answer (503) but a reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from time_services import kernel_clock
+from time_services.chronotick_record import PATH, Refused, look
+from time_services.client_limits import Limits
+from time_services.listening import add_arguments, die_with_parent, open_streams
+from time_services.web_service import body, refused, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+
+MODEL = "chronotick_daemon"
+
+
+def answer(path: str) -> dict[str, Any] | Refused:
+    """Return what the record at ``path`` says now, in the words of an answer to ``POST /get_time``, or why nothing.
+
+    Offset and sigma hold at the record's prediction time. The record's drift is against the wall clock; an answer's is
+    against the raw oscillator, so what the kernel lets the wall clock run faster is added. ``asymmetry_ms`` is what a
+    reader is off by for that until now, and a float's rounding. Where nobody knows the kernel's frequency there is no
+    drift, and a reader falls back to its own limit.
+    """
+    record = look(path)
+    if isinstance(record, Refused):
+        return record
+    wall_ns = time.time_ns()
+    if outcome := record.outcome(wall_ns):
+        return Refused(outcome)
+    frequency_ppm = kernel_clock.frequency_ppm()
+    carried_s = abs(wall_ns - record.when_ns) / 1e9 * abs(frequency_ppm or 0.0) * 1e-6
+    claims = {} if frequency_ppm is None else {
+        "drift_ppm": ((1 + record.drift) * (1 + frequency_ppm * 1e-6) - 1) * 1e6,
+        "drift_uncertainty_ppm": record.drift_sigma * 1e6,
+    }  # fmt: skip
+    return {
+        "offset_ms": record.offset_s * 1e3,
+        "uncertainty_ms": record.sigma_s * 1e3,
+        "asymmetry_ms": (carried_s + record.quantum_s) * 1e3,
+        "prediction_time_ns": record.when_ns,
+        "valid_until_ns": record.until_ns,
+        "model": MODEL,
+        **claims,
+    }
+
+
+def application(path: str) -> Starlette:
+    """Return the web application over the record at ``path``."""
+
+    async def health(_request: Request) -> JSONResponse:
+        said = answer(path)
+        if isinstance(said, Refused):
+            return JSONResponse({"status": said.outcome, "model": MODEL}, status_code=503)
+        return JSONResponse({"status": "healthy", "model": MODEL})
+
+    async def get_time(request: Request) -> JSONResponse:
+        try:
+            asked = json.loads(await body(request) or b"{}")
+            node_id = asked.get("node_id")
+        except (ValueError, AttributeError, RecursionError):
+            return JSONResponse({"status": "bad_request", "detail": "expected a JSON object"}, status_code=400)
+        echo = {"node_id": node_id} if node_id is not None and _is_of_this_node(request) else {}
+        said = answer(path)
+        if isinstance(said, Refused):
+            return JSONResponse({"status": said.outcome, **echo}, status_code=503)
+        return JSONResponse({**said, **echo})
+
+    return Starlette(
+        routes=[Route("/health", health, methods=["GET"]), Route("/get_time", get_time, methods=["POST"])],
+        exception_handlers={HTTPException: refused},
+    )
+
+
+def _is_of_this_node(request: Request) -> bool:
+    """Tell whether a request came over the loopback, or from the address that it went to: from one's own host."""
+    if request.client is None:
+        return False
+    host = request.client.host
+    return host == request.scope["server"][0] or ipaddress.ip_address(host).is_loopback
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    open_streams()
+    parser = argparse.ArgumentParser(prog="chronotick_bridge", description="Serve the ChronoTick daemon's record.")
+    add_arguments(parser)
+    parser.add_argument("--shm", default=PATH, metavar="PATH", help=f"the daemon's record (default {PATH})")
+    options = parser.parse_args(argv)
+    if options.die_with_parent:
+        die_with_parent()
+    serve("chronotick_bridge", options.listen, application(options.shm), Limits())
+
+
+if __name__ == "__main__":
+    main()
