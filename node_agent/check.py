@@ -6,7 +6,6 @@ import dataclasses
 import errno
 import itertools
 import shutil
-import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,8 +55,7 @@ def _free(host: str, port: int) -> dict[str, Any]:
     """Try to bind a UDP port of the node; 0 lets the kernel choose one, as a coordinator does for the events."""
     problem = None
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            addresses.bind(sock, host, port)
+        addresses.bound(host, port).close()
     except OSError as error:
         problem = bind_problem(error, host, port)
     return {"host": host, "port": port, "free": problem is None, "problem": problem}
@@ -69,6 +67,8 @@ def bind_problem(error: OSError, host: str, port: int) -> str:
         return f"UDP port {port} on {host} is in use; end the program that holds it or choose another port"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{host} is not an address of this node; set the node's address in the cluster file"
+    if error.errno == errno.EAFNOSUPPORT:
+        return f"{host} is an IPv6 address and this node has no IPv6; set an IPv4 address in the cluster file"
     return f"UDP port {port} on {host} cannot be bound: {error.strerror or error}"
 
 

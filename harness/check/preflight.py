@@ -11,6 +11,7 @@ from harness.errors import HarnessError, PreflightError, RemoteCommandError
 from harness.planning import RunSpec, new_run_id, node_plans
 from node_agent.clocks.sources import KINDS
 from node_agent.contract.records import NO_TLS, OK, UNTRUSTED_CERTIFICATE, SourceCheck
+from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,7 +131,7 @@ def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worke
             python=facts["python"],
             clock_source=facts["clock_source"],
             disk_free_bytes=facts["disk_free_bytes"],
-            listen=f"{listen['host']}:{listen['port']}" if listen["port"] else listen["host"],
+            listen=join_address(listen["host"], listen["port"]) if listen["port"] else listen["host"],
             port_free=listen["free"],
             probe_port=probes["port"] if probes else None,
             probe_port_free=probes["free"] if probes else None,

@@ -24,6 +24,7 @@ from harness.localcluster.keys import make_key, write_key, write_private
 from harness.localcluster.messages import Failed, Host, Order, Ready
 from harness.localcluster.processes import Children, become_subreaper
 from harness.localcluster.services import CHRONOTICK, NTP, ServiceError, start_service
+from node_agent.contract.servers import join_address
 
 LOG = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ async def _start(order: Order, root: Path, children: Children, hosts: list[Embed
             try:
                 await host.start()
             except OSError as error:
-                where = f"{host_order.address}:{host_order.port}"
+                where = join_address(host_order.address, host_order.port)
                 raise StartError(f"cannot serve SSH for {host_order.node_id} on {where}: {error.strerror}") from error
         services = await asyncio.gather(*starting)
     finally:
