@@ -58,7 +58,7 @@ class Relay:
             self._send_due()
 
     def _bound(self) -> socket.socket:
-        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made = socket.socket(socket.AF_INET6 if ":" in self._own else socket.AF_INET, socket.SOCK_DGRAM)
         made.setsockopt(socket.SOL_SOCKET, SO_MARK, RELAY_MARK)
         made.bind((self._own, 0))
         return made

@@ -53,7 +53,7 @@ def datagrams(source: str, question_bytes: int, answer_bytes: int) -> Callable[[
         sent = [sample for sample in samples if sample.source == source and sample.outcome not in NOT_SENT]
         heard = [sample for sample in sent if sample.outcome not in NOT_ANSWERED]
         bytes_sent, bytes_received = (
-            sum(size + headers_bytes(sample.address) for sample in counted)
+            sum(size + headers_bytes(sample.address or "") for sample in counted)
             for size, counted in ((question_bytes, sent), (answer_bytes, heard))
         )
         return Traffic(len(sent), len(heard), bytes_sent, bytes_received)
