@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import itertools
 import shutil
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,17 +33,21 @@ _SILENT: Final = 2  # tries; a server that has not answered by then is not there
 
 
 def check(plan: NodePlan) -> dict[str, Any]:
-    """Return the node's facts and what each service answered; numbers are None where there was no good answer."""
+    """Return the node's facts and what each service answered; numbers are None where there was no good answer.
+
+    ``wall_ns`` is its wall clock at the end, and ``took_ns`` how long after the beginning that was.
+    """
+    begun_ns = time.monotonic_ns()
     clock = LocalClock(plan.virtual_clock)
-    return {
+    facts = {
         "node_id": plan.node_id,
         **dataclasses.asdict(machine.describe()),
         "disk_free_bytes": shutil.disk_usage(_existing(expand(plan.run_dir))).free,
         "listen": _free(plan.listen_host, 0 if plan.role == COORDINATOR else plan.listen_port),
         "probes": None if plan.probes is None else _free(plan.listen_host, plan.probes.port),
-        "wall_ns": clock.wall_ns(),
         "sources": _sources(plan, clock),
     }
+    return {**facts, "wall_ns": clock.wall_ns(), "took_ns": time.monotonic_ns() - begun_ns}
 
 
 def _existing(path: Path) -> Path:

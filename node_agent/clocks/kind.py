@@ -81,7 +81,8 @@ class CheckTable:
     """How `check` shows and judges what a kind's servers answered: headings of columns, "" for one that is not shown.
 
     ``fit`` are the outcomes that a run can start with. ``who`` answers, by default the label and the server's name;
-    ``advice`` says what to do where it does not, and may name the {cluster} and the {source}.
+    ``advice`` says what to do where it does not, and may name the {cluster} and the {source}; ``advice_answered`` where
+    it does, but not well.
     """
 
     title: str
@@ -95,6 +96,7 @@ class CheckTable:
     who: str = ""
     expected: str = "a good answer"
     advice: str = "look at clocks.{source} in the worker configuration, or take {source} out of clocks.required"
+    advice_answered: str = ""
 
 
 @dataclass(frozen=True)
