@@ -81,7 +81,7 @@ def _fed(run: Run) -> Iterator[Finding]:
                 servers |= set(fed)
         if nodes:
             text = (
-                f"{kind.label} was asked with the answers of {some(sorted(servers))}, which {kind.fed_by} is read from, "
-                f"too ({', '.join(nodes)}): their error is in both, and that the two agree proves neither"
+                f"{kind.label} was asked with the answers of {some(sorted(servers))}, which {kind.fed_by} is read "
+                f"from, too ({', '.join(nodes)}): their error is in both, and that the two agree proves neither"
             )
             yield Finding(FED, NOTE, "", kind.name, text, {"fed_by": kind.fed_by, "nodes": nodes})
