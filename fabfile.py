@@ -36,7 +36,7 @@ from harness.errors import (
 from harness.invocation import command_line, fabric_settings
 from harness.invocation.numbers import whole_number
 from harness.session import Configs, Session
-from harness.testbed import keeper, state
+from harness.testbed import keeper, state, topology
 from node_agent import streams
 
 if TYPE_CHECKING:
@@ -151,14 +151,18 @@ def demo(_: Context, experiment: str | None = None) -> None:
     _experiment(session.configs(str(DEMO_CONFIGS)), experiment)
 
 
-@fabric.task(name="testbed-up", help=TESTBED_NAME)
-def bring_testbed_up(_: Context, name: str = state.DEFAULT_NAME) -> None:
+@fabric.task(name="testbed-up", help=TESTBED_NAME | {"ipv6": "hosts with IPv6 addresses alone, for testbed-ipv6"})
+def bring_testbed_up(_: Context, name: str = state.DEFAULT_NAME, ipv6: bool = False) -> None:
     """Bring up real hosts in network namespaces of this machine (needs root); they stay until testbed-down."""
-    up = keeper.up(state.place(results.valid_name(name, "testbed name")))
+    place = state.place(results.valid_name(name, "testbed name"))
+    up = keeper.up(place, topology.IPV6 if ipv6 else topology.IPV4)
     session.console.say(f"testbed up: {', '.join(up.hosts)}; ssh_config={up.ssh_config}")
+    fab = f"fab{'' if name == state.DEFAULT_NAME else f' -S {up.ssh_config}'}"
+    if ipv6:
+        session.console.say(f"{fab} testbed-ipv6 check deploy run collect")
+        return
     session.console.say(
-        f"fab -S {up.ssh_config} ares check deploy run collect; with virtual clocks: "
-        f"fab{'' if name == state.DEFAULT_NAME else f' -S {up.ssh_config}'} testbed check ..."
+        f"fab -S {up.ssh_config} ares check deploy run collect; with virtual clocks: {fab} testbed check ..."
     )
 
 

@@ -213,6 +213,8 @@ class Session:
             show = True
         if show:
             self.console.check_table(self.cluster_name, known[1])
+            for note in known[1].notes:
+                self.console.say(f"note: {note}")
         return known[1]
 
     # --- the end

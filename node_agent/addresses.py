@@ -1,53 +1,85 @@
-"""Where the other nodes are: names become socket addresses once, before anything is sent."""
+"""Where the other nodes are, and where this one listens: names become socket addresses before anything is sent."""
 
 from __future__ import annotations
 
 import socket
 from typing import TYPE_CHECKING, Final
 
-from node_agent.contract.servers import is_ipv6, no_ipv6
 from node_agent.datagrams import mmsg
 from node_agent.lifecycle import EXIT_USAGE, AgentError
-from node_agent.local.resolver import RESOLVER, UNRESOLVED, LookUpError, udp_addresses
+from node_agent.local.resolver import udp_addresses
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Union
 
     from node_agent.contract.plan import ProbePeer, WorkerAddress
+    from node_agent.local.resolver import Address
 
     Place = Union[WorkerAddress, ProbePeer]
 
 
 LOOK_UP_S: Final = 5.0  # a name service that has not answered by then is silent
+_FAMILIES: Final = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
+_MAPPED: Final = "::ffff:"  # before an IPv4 address, where an IPv6 socket speaks to it (RFC 4291 section 2.5.5.2)
 
 
-def look_up(place: Place) -> bytes:
-    """Return a node's ``mmsg.socket_address``. Raises AgentError where nobody knows its name."""
+def look_up(place: Place, sock: socket.socket) -> bytes:
+    """Return a node's ``mmsg.socket_address``, for ``sock`` to send to: the first of its addresses with a way there.
+
+    Raises AgentError where nobody knows its name, or no address is of the socket's family.
+    """
     try:
-        return mmsg.socket_address(numeric(place.host), place.port)
+        found = udp_addresses(place.host, place.port, LOOK_UP_S)
     except OSError as error:
         raise AgentError(f"node {place.node_id}: cannot look up {place.host!r}: {error.strerror}") from error
+    usable = [address for address in found if mmsg.family_of(address[0]) == sock.family]
+    if _takes_both(sock):
+        usable += [(f"{_MAPPED}{host}", port) for host, port in found if mmsg.family_of(host) == socket.AF_INET]
+    if not usable:
+        own, got = sock.getsockname()[0], ", ".join(host for host, _port in found)
+        raise AgentError(
+            f"node {place.node_id}: expected an {_FAMILIES[sock.family]} address, as this node's own {own}, got {got}; "
+            "give all nodes addresses of one family (by hand: --listen-host :: takes both)", EXIT_USAGE,
+        )  # fmt: skip
+    chosen = usable[0] if len(usable) == 1 else next(filter(_has_way, usable), usable[0])
+    return mmsg.socket_address(*chosen)
 
 
-def numeric(host: str) -> str:
-    """Return the IPv4 address of a host, within ``LOOK_UP_S``. Raises OSError (no such name) or AgentError (IPv6)."""
-    if is_ipv6(host):
-        raise AgentError(no_ipv6(host), EXIT_USAGE)
+def _has_way(address: Address) -> bool:
+    """Tell whether this machine knows a way to an address; nothing is sent."""
     try:
-        found: str = RESOLVER.within(LOOK_UP_S, ("host", host), lambda: socket.gethostbyname(host))
-    except ValueError as error:  # a label that no DNS name can have
-        raise LookUpError(UNRESOLVED, f"no host can have this name: {error}") from error
-    return found
+        with socket.socket(mmsg.family_of(address[0]), socket.SOCK_DGRAM) as probe:
+            probe.connect(address)
+    except OSError:
+        return False
+    return True
 
 
-def bind(sock: socket.socket, host: str, port: int) -> None:
-    """Bind a UDP socket to the first of a host's addresses that is this node's. Raises OSError."""
+def bound(host: str, port: int, prepare: Callable[[socket.socket], None] = lambda _sock: None) -> socket.socket:
+    """Return a UDP socket that ``prepare`` has had, bound to the first of a host's addresses that is this node's.
+
+    Bound to ``::`` it takes IPv4 as well. Raises OSError.
+    """
     problem: OSError | None = None
     for address in udp_addresses(host, port, LOOK_UP_S):
         try:
+            sock = socket.socket(mmsg.family_of(address[0]), socket.SOCK_DGRAM)
+        except OSError as error:  # a machine without IPv6
+            problem = problem or error
+            continue
+        try:
+            prepare(sock)
+            if address[0] == "::":
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             sock.bind(address)
-        except OSError as error:  # noqa: PERF203 - each address is a try of its own
+        except OSError as error:
+            sock.close()
             problem = problem or error
         else:
-            return
+            return sock
     raise problem or OSError(None, "it has no address")
+
+
+def _takes_both(sock: socket.socket) -> bool:
+    return sock.family == socket.AF_INET6 and sock.getsockname()[0] == "::"

@@ -6,7 +6,7 @@ import dataclasses
 import errno
 import itertools
 import shutil
-import socket
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,17 +33,21 @@ _SILENT: Final = 2  # tries; a server that has not answered by then is not there
 
 
 def check(plan: NodePlan) -> dict[str, Any]:
-    """Return the node's facts and what each service answered; numbers are None where there was no good answer."""
+    """Return the node's facts and what each service answered; numbers are None where there was no good answer.
+
+    ``wall_ns`` is its wall clock at the end, and ``took_ns`` how long after the beginning that was.
+    """
+    begun_ns = time.monotonic_ns()
     clock = LocalClock(plan.virtual_clock)
-    return {
+    facts = {
         "node_id": plan.node_id,
         **dataclasses.asdict(machine.describe()),
         "disk_free_bytes": shutil.disk_usage(_existing(expand(plan.run_dir))).free,
         "listen": _free(plan.listen_host, 0 if plan.role == COORDINATOR else plan.listen_port),
         "probes": None if plan.probes is None else _free(plan.listen_host, plan.probes.port),
-        "wall_ns": clock.wall_ns(),
         "sources": _sources(plan, clock),
     }
+    return {**facts, "wall_ns": clock.wall_ns(), "took_ns": time.monotonic_ns() - begun_ns}
 
 
 def _existing(path: Path) -> Path:
@@ -56,8 +60,7 @@ def _free(host: str, port: int) -> dict[str, Any]:
     """Try to bind a UDP port of the node; 0 lets the kernel choose one, as a coordinator does for the events."""
     problem = None
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            addresses.bind(sock, host, port)
+        addresses.bound(host, port).close()
     except OSError as error:
         problem = bind_problem(error, host, port)
     return {"host": host, "port": port, "free": problem is None, "problem": problem}
@@ -69,6 +72,8 @@ def bind_problem(error: OSError, host: str, port: int) -> str:
         return f"UDP port {port} on {host} is in use; end the program that holds it or choose another port"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{host} is not an address of this node; set the node's address in the cluster file"
+    if error.errno == errno.EAFNOSUPPORT:
+        return f"{host} is an IPv6 address and this node has no IPv6; set an IPv4 address in the cluster file"
     return f"UDP port {port} on {host} cannot be bound: {error.strerror or error}"
 
 

@@ -81,7 +81,7 @@ class Coordinator:
         self._wire = wire.Wire(node.plan.run_id, key)
         self._by_hand = key is None
         self._departures: TransmitStamps[_Send] = TransmitStamps(sock)
-        self._targets = {worker.node_id: addresses.look_up(worker) for worker in self._plan.workers}
+        self._targets = {worker.node_id: addresses.look_up(worker, sock) for worker in self._plan.workers}
         self._everyone = ";".join(self._targets)
         self._sends = node.add_journal(records.SENDS_FILE, records.SENDS_COLUMNS)
         self._waiting: deque[_Sent] = deque()

@@ -76,7 +76,9 @@ class ProbeMesh:
         self._plan = plan
         self._sock = sock
         self._wire = ProbeWire(node.plan.run_id, key, plan.index)
-        self._peers = {peer.index: _Peer(peer.node_id, peer.index, addresses.look_up(peer)) for peer in plan.peers}
+        self._peers = {
+            peer.index: _Peer(peer.node_id, peer.index, addresses.look_up(peer, sock)) for peer in plan.peers
+        }
         self._departures: TransmitStamps[_Departure] | None = None
         if plan.stamps == KERNEL_STAMPS:
             self._departures = TransmitStamps(sock)

@@ -8,7 +8,6 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -19,8 +18,9 @@ from node_agent.check import bind_problem
 from node_agent.clocks.sources import column_prefixes
 from node_agent.contract import records
 from node_agent.contract.plan import COORDINATOR, KERNEL_STAMPS, WORKER, NodePlan
+from node_agent.contract.servers import join_address
 from node_agent.coordinator import Coordinator
-from node_agent.datagrams import kernel_stamps
+from node_agent.datagrams import kernel_stamps, mmsg
 from node_agent.lifecycle import EXIT_FAILED, EXIT_UNFIT, EXIT_USAGE, AgentError
 from node_agent.local import machine
 from node_agent.node import Node
@@ -28,6 +28,7 @@ from node_agent.probes import PROBE_BUFFER_BYTES, ProbeMesh
 from node_agent.worker import Worker
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -69,8 +70,7 @@ def serve(
             node = Node(plan, run_dir, events, columns)
         except OSError as error:
             raise AgentError(f"{error.filename}: {error.strerror}; a run never writes into another's files") from error
-        host, port = sock.getsockname()
-        node.listen = f"{host}:{port}"
+        node.listen = join_address(*mmsg.address(mmsg.name_of(sock.getsockname())))
         part = Coordinator(node, sock, key) if plan.role == COORDINATOR else Worker(node, sock, key)
         if probe_sock is not None and key is not None:
             node.mesh = ProbeMesh(node, probe_sock, key)
@@ -112,16 +112,19 @@ def _bind_probes(plan: NodePlan, sockets: contextlib.ExitStack) -> socket.socket
 
 
 def _bind(host: str, port: int, buffer_bytes: int, *, stamped: bool = True) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    try:
+    granted, stamps = 0, False
+
+    def prepare(sock: socket.socket) -> None:
+        nonlocal granted, stamps
         sock.setblocking(False)
         granted = kernel_stamps.ask_receive_buffer(sock, buffer_bytes)
-        stamped = stamped and kernel_stamps.stamp_arrivals(sock)
-        addresses.bind(sock, host, port)
+        stamps = stamped and kernel_stamps.stamp_arrivals(sock)
+
+    try:
+        sock = addresses.bound(host, port, prepare)
     except OSError as error:
-        sock.close()
         raise AgentError(bind_problem(error, host, port), EXIT_UNFIT) from error
-    log.info("socket port=%d receive_buffer_bytes=%d kernel_stamps=%s", sock.getsockname()[1], granted, stamped)
+    log.info("socket port=%d receive_buffer_bytes=%d kernel_stamps=%s", sock.getsockname()[1], granted, stamps)
     return sock
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from node_agent.contract import records
 from node_agent.contract.cells import stamp_cells
 from node_agent.contract.records import KERNEL_RX, USER, Stamp
+from node_agent.contract.servers import join_address
 from node_agent.datagrams import kernel_stamps, mmsg, wire
 from node_agent.duplicates import Seen, SequenceRanges, SequenceSpan
 from node_agent.local.instants import Anchor, ClockPair, anchor, anchored, user_stamp
@@ -201,7 +202,7 @@ class Worker:
         try:
             self._sock.sendto(self._wire.control(kind, node_id=self._node.plan.node_id), sender)
         except OSError as error:
-            log.warning("cannot answer kind=%s to=%s:%d error=%r", kind, *sender, error.strerror)
+            log.warning("cannot answer kind=%s to=%s error=%r", kind, join_address(*sender), error.strerror)
 
     def _advance(self) -> None:
         """Go on to the next phase when its condition holds."""

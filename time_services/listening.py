@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import ipaddress
 import os
 import re
 import signal
@@ -38,11 +39,21 @@ ADDRESS = re.compile(r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<plain>[^:\[\]]+)):(?P<
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Split ``HOST:PORT`` or ``[HOST]:PORT``. Raises argparse.ArgumentTypeError naming what was expected."""
+    """Split ``HOST:PORT`` or ``[HOST]:PORT``. Raises argparse.ArgumentTypeError naming what was expected.
+
+    A link-local IPv6 address names its interface (``fe80::1%eth0``). ``node_agent.contract.servers`` has the same rule.
+    """
     match = ADDRESS.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
         raise argparse.ArgumentTypeError(f"expected HOST:PORT, got {text!r}")
-    return match["bracketed"] or match["plain"], int(match["port"])
+    host = match["bracketed"] or match["plain"]
+    try:
+        link_local = ":" in host and "%" not in host and ipaddress.IPv6Address(host).is_link_local
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT, got {text!r}") from None
+    if link_local:
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT with the interface, as in {host}%eth0, got {text!r}")
+    return host, int(match["port"])
 
 
 def format_address(host: str, port: int) -> str:

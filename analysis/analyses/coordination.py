@@ -57,7 +57,7 @@ def texts(done: Mapping[str, Any]) -> dict[str, str]:
         "traffic": _traffic(result),
         "probes": f"{result.probes['probes']:,} probes, {result.probes['bytes']:,} bytes",
         "common_tasks": ", ".join(task.replace("_", " ") for task in result.common_tasks) or "no task",
-        "message_bytes": str(coordination.MESSAGE_BYTES),
+        "message_bytes": str(result.message_bytes),
     }
 
 

@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analysis.checks import drift, events, probes, readings, replay, samples, wall_clocks, windows
+from analysis.checks import (
+    drift,
+    events,
+    independence,
+    probes,
+    readings,
+    replay,
+    samples,
+    wall_clocks,
+    wall_offsets,
+    windows,
+)
 from analysis.checks.files import integrity, manifest, tables, ties
 from analysis.checks.finding import ERROR, NOTE, WARNING, Finding, error, one_line
 from analysis.checks.subject import UNFIT, of_run
@@ -24,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "find", "of"]
 
+HEAD: Final = independence.CODES | {wall_offsets.CODE}  # what a report says at once, before any number
 ORDER: Final = {ERROR: 0, WARNING: 1, NOTE: 2}
 
 
@@ -84,6 +96,8 @@ CHECKS: Final = (
     _of_run(readings.find),
     _of_run(samples.find),
     _of_run(wall_clocks.find),
+    _of_run(wall_offsets.find, "reference"),
+    _of_run(independence.find),
     _of_run(windows.find, "window_sizes_ms"),
     _of_run(drift.find, "reference"),
 )

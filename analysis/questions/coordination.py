@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from analysis.stats.rates import Rate
 
 STATISTICS_FILE: Final = "coordination_stats.json"
-MESSAGE_BYTES: Final = polling.PROBE_BYTES + polling.HEADERS_BYTES  # of one message of a round: 64 and its headers
 
 CAUSALITY: Final = causality_analysis.QUESTION
 WHO_FIRST: Final = who_first.QUESTION
@@ -59,17 +58,18 @@ class Cost:
     undecided: int
     wrong: int | None
     wrong_by: str
+    message_bytes: int
 
     @classmethod
-    def of(cls, task: str, answer: Answer) -> Cost:
+    def of(cls, task: str, answer: Answer, message_bytes: int) -> Cost:
         """Return the cost of a task, of its answer; without anything evaluable there is none."""
         rounds = answer.rounds
         if rounds is None or not rounds.evaluable:
             due = 0 if rounds is None else rounds.decisions
-            return cls(task, answer.source, answer.clock, due, None, due, 0, None, "")
+            return cls(task, answer.source, answer.clock, due, None, due, 0, None, "", message_bytes)
         unread = rounds.decisions - rounds.evaluable
         numbers = (rounds.decisions, rounds, unread, rounds.undecided, rounds.wrong, rounds.judge)
-        return cls(task, answer.source, answer.clock, *numbers)
+        return cls(task, answer.source, answer.clock, *numbers, message_bytes)
 
     @property
     def unknown(self) -> int:
@@ -89,7 +89,7 @@ class Cost:
     @property
     def bytes(self) -> int | None:
         """Return the bytes of the rounds' messages, headers included."""
-        return None if self.messages is None else self.messages * MESSAGE_BYTES
+        return None if self.messages is None else self.messages * self.message_bytes
 
     def as_dict(self) -> dict[str, Any]:
         """Return the cost as JSON-serialisable data."""
@@ -118,6 +118,7 @@ class Coordination:
     total_tasks: tuple[str, ...]
     pollings: tuple[polling.Polling, ...]
     probes: dict[str, int]
+    message_bytes: int
 
     @property
     def clocks(self) -> list[tuple[str, str]]:
@@ -160,8 +161,8 @@ class Coordination:
             result[name] = {
                 "messages_at_least": polled + known.messages_at_least if known else None,
                 "messages_at_most": polled + known.messages_at_most if known else None,
-                "bytes_at_least": polled_bytes + known.messages_at_least * MESSAGE_BYTES if known else None,
-                "bytes_at_most": polled_bytes + known.messages_at_most * MESSAGE_BYTES if known else None,
+                "bytes_at_least": polled_bytes + known.messages_at_least * self.message_bytes if known else None,
+                "bytes_at_most": polled_bytes + known.messages_at_most * self.message_bytes if known else None,
             }
         return result
 
@@ -235,7 +236,7 @@ class Coordination:
             "total_tasks": list(self.total_tasks),
             "tasks": tasks,
             "reductions": self.reductions(),
-            "message_bytes": MESSAGE_BYTES,
+            "message_bytes": self.message_bytes,
             "polling": {cost.source: cost.as_dict() for cost in self.pollings},
             "traffic": traffic,
             "probes": self.probes,
@@ -263,13 +264,13 @@ def compute(
     ]
     tasks = (CAUSALITY, WHO_FIRST, *(() if width is None else (window_task(width),)))
     pollings = tuple(polling.of(table.run, source) for source in table.sources)
-    return Coordination(tuple(costs), tasks, pollings, polling.probes(table.run))
+    return Coordination(tuple(costs), tasks, pollings, polling.probes(table.run), polling.message_bytes(table.run))
 
 
 def _costs(table: Table, answers: Iterable[tuple[str, Answer]]) -> list[Cost]:
     """Return the cost of every task with every clock there is."""
-    clocks = set(table.clocks)
-    return [Cost.of(task, answer) for task, answer in answers if (answer.source, answer.clock) in clocks]
+    clocks, message_bytes = set(table.clocks), polling.message_bytes(table.run)
+    return [Cost.of(task, answer, message_bytes) for task, answer in answers if (answer.source, answer.clock) in clocks]
 
 
 def window_task(width_ms: str) -> str:

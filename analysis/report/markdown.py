@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 import numpy as np
 
+from analysis.checks import validity
 from analysis.imported import older_format
 from analysis.questions.judges import TRUTH
 from analysis.report import run_tables, verdict
@@ -36,6 +37,7 @@ def render(results: Results, judged: Sequence[Judged]) -> str:
         outcome=manifest.outcome if manifest.imported is None else "ok",
         reasons=reasons(results),
         errors=[finding for finding in results.findings if finding.severity == "error"],
+        known=[finding for finding in results.findings if finding.code in validity.HEAD],
         judges_note=_judges_note(results),
         simulated=manifest.cluster == "simulated",
         hypotheses_note=run_tables.methods(judged),

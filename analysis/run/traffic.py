@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent.clocks.kind import DATAGRAM_HEADERS_BYTES
+from node_agent.clocks.kind import headers_bytes
 from node_agent.clocks.sources import BY_NAME
 from node_agent.contract import records
 from node_agent.contract.records import Sample
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from analysis.run.load import Run
 
-HEADERS_BYTES: Final = DATAGRAM_HEADERS_BYTES
 PROBE_BYTES: Final = 64  # node_agent's probe datagram; the tests hold it against the agent's own
 NOT_KNOWN: Final = "nothing here knows what a question of this source is on the wire"
 NO_SAMPLES: Final = "no samples.csv of this source"
@@ -88,4 +87,10 @@ def _samples(frame: pd.DataFrame, sources: Collection[str]) -> list[Sample]:
 def probes(run: Run) -> dict[str, int]:
     """Return what the probe mesh cost: the experiment's own, no source's."""
     sent = sum(int((frame["direction"] == records.PROBE_TX).sum()) for frame in run.probes.values())
-    return {"probes": sent, "bytes": sent * (PROBE_BYTES + HEADERS_BYTES)}
+    return {"probes": sent, "bytes": sent * message_bytes(run)}
+
+
+def message_bytes(run: Run) -> int:
+    """Return the bytes of a probe, and of a message of its size, between the nodes of a run: they are of one family."""
+    plans = [node.plan for node in run.manifest.nodes.values() if node.plan is not None]
+    return PROBE_BYTES + headers_bytes(str(plans[0].get("listen_host", "")) if plans else "")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.check import rehearsal
 from harness.check.addresses import resolve
+from harness.check.wall_clocks import Heard, far_off
 from harness.errors import HarnessError, PreflightError, RemoteCommandError
 from harness.planning import RunSpec, new_run_id, node_plans
+from node_agent.clocks.kind import NOT_ANSWERED
 from node_agent.clocks.sources import KINDS
 from node_agent.contract.records import NO_TLS, OK, UNTRUSTED_CERTIFICATE, SourceCheck
+from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,10 +49,11 @@ class NodeCheck:
 
 @dataclass(frozen=True)
 class Preflight:
-    """The table of all nodes, and where each is reached by the others."""
+    """The table of all nodes, where each is reached by the others, and what is odd and forbids no run (``notes``)."""
 
     nodes: tuple[NodeCheck, ...]
     addresses: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def problems(self) -> list[str]:
@@ -94,22 +99,41 @@ def check(cluster: Cluster, agent: Agent, coordinator: CoordinatorConfig, worker
             wrong = {cluster.config.coordinator.id: error}
     plans = node_plans(spec, addresses)
     fit = [node_id for node_id in installed.ok if node_id not in wrong]
-    checked = cluster.each(lambda remote: agent.check(remote, plans[remote.id]), fit)
+
+    def ask(remote: Remote) -> Heard:
+        asked_ns = time.monotonic_ns()
+        facts = agent.check(remote, plans[remote.id])
+        return Heard(facts, asked_ns, time.monotonic_ns())
+
+    checked = cluster.each(ask, fit)
     wrong |= checked.failed
+    limit_s = worker.clocks.max_wall_offset_s
+    off = _far_off(checked.ok, limit_s)
     rows = []
     for node in cluster.config.nodes:
         row = NodeCheck(node.id, node.role, cluster.remotes[node.id].place)
         try:
             if node.id in wrong:
                 raise wrong[node.id]
-            rows.append(_judged(row, checked.ok[node.id], cluster.config, worker))
+            rows.append(_judged(row, checked.ok[node.id].facts, cluster.config, worker, off.get(node.id, "")))
         except HarnessError as error:
             rows.append(NodeCheck(node.id, node.role, row.host, problems=(str(error),)))
-    return Preflight(tuple(rows), addresses)
+    advice = f"set it, or raise clocks.max_wall_offset_s ({limit_s:g} s)"
+    return Preflight(tuple(rows), addresses, tuple(f"{node_id}: {told}; {advice}" for node_id, told in off.items()))
 
 
-def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worker: WorkerConfig) -> NodeCheck:
-    """Read a node's answer and say what is wrong with it. Raises RemoteCommandError for an answer of another shape."""
+def _far_off(heard: Mapping[str, Heard], limit_s: float) -> dict[str, str]:
+    try:
+        return far_off(heard, limit_s)
+    except (KeyError, TypeError):  # an answer of another shape has a line of its own
+        return {}
+
+
+def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worker: WorkerConfig, off: str) -> NodeCheck:
+    """Read a node's answer and say what is wrong with it. Raises RemoteCommandError for an answer of another shape.
+
+    ``off`` says how far off its wall clock is, "" if it is not.
+    """
     try:
         listen, probes = facts["listen"], facts["probes"]
         sources = {kind.name: tuple(SourceCheck(**answer) for answer in facts["sources"][kind.name]) for kind in KINDS}
@@ -121,7 +145,8 @@ def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worke
         for kind in KINDS:
             if kind.name in worker.clocks.required:
                 problems += [
-                    f"{row.node_id}: {_unfit(kind, cluster.name, answer)}" for answer in _bad(kind, sources[kind.name])
+                    f"{row.node_id}: {_unfit(kind, cluster.name, answer, off)}"
+                    for answer in _bad(kind, sources[kind.name])
                 ]
         return NodeCheck(
             node_id=row.node_id,
@@ -130,7 +155,7 @@ def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worke
             python=facts["python"],
             clock_source=facts["clock_source"],
             disk_free_bytes=facts["disk_free_bytes"],
-            listen=f"{listen['host']}:{listen['port']}" if listen["port"] else listen["host"],
+            listen=join_address(listen["host"], listen["port"]) if listen["port"] else listen["host"],
             port_free=listen["free"],
             probe_port=probes["port"] if probes else None,
             probe_port_free=probes["free"] if probes else None,
@@ -149,13 +174,16 @@ def _bad(kind: SourceKind[Any], answers: Sequence[SourceCheck]) -> list[SourceCh
     return bad if len(answers) - len(bad) <= (len(answers) - 1) // 2 else []
 
 
-def _unfit(kind: SourceKind[Any], cluster: str, answer: SourceCheck) -> str:
+def _unfit(kind: SourceKind[Any], cluster: str, answer: SourceCheck, off: str) -> str:
     """Return what was expected of a server, what it answered, and what to do."""
     table = kind.check
     got = answer.outcome if answer.outcome != OK else "not healthy"
     detail = f" ({' '.join(answer.detail.split())[:120]})" if answer.detail and answer.detail != got else ""
-    advice = table.advice.format(cluster=cluster, source=kind.name)
-    if got in {NO_TLS, UNTRUSTED_CERTIFICATE}:
+    answered = answer.outcome not in NOT_ANSWERED and table.advice_answered
+    advice = (answered or table.advice).format(cluster=cluster, source=kind.name)
+    if off and (answered or got == UNTRUSTED_CERTIFICATE):
+        advice = f"{off}: set that first"
+    elif got in {NO_TLS, UNTRUSTED_CERTIFICATE}:
         why = "no TLS is spoken there" if got == NO_TLS else "only public certificate authorities are trusted"
         advice = f"{why}: http:// instead of https:// in configs/clusters/{cluster}.yaml?"
     elif got in _NO_HTTP and answer.server.startswith("http:"):

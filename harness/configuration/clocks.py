@@ -9,6 +9,7 @@ from pydantic import Field, create_model
 
 from harness.configuration.base import Positive, Strict
 from node_agent.clocks.sources import KINDS
+from node_agent.clocks.wall_offset import MAX_WALL_OFFSET_S
 from node_agent.contract.plan import MAX_STRATUM
 from node_agent.contract.records import CHRONOTICK, NTP
 
@@ -58,12 +59,14 @@ class CommonClocksConfig(Strict):
 
     A run is degraded where less than ``min_available_share`` of a node's readings of a required source are available.
     A source that says of itself that it is further than ``max_root_distance_ms`` from UTC, or beyond ``max_stratum``,
-    is not believed.
+    is not believed. `check` and the report name a node whose wall clock is further than ``max_wall_offset_s`` from NTP,
+    or from the other nodes.
     """
 
     max_drift_ppm: Positive = 100.0
     max_root_distance_ms: Positive = 1000.0
     max_stratum: int = Field(default=9, ge=1, le=MAX_STRATUM)
+    max_wall_offset_s: Positive = MAX_WALL_OFFSET_S
     ntp: SourceConfig = SourceConfig()
     chronotick: SourceConfig = SourceConfig()
     required: list[Source] = Field(default_factory=_usually_required)

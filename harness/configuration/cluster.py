@@ -14,10 +14,9 @@ from harness.configuration.paths import PathsConfig  # noqa: TC001 - the model l
 from harness.configuration.yaml_files import problem
 from node_agent.contract.paths import in_words
 from node_agent.contract.plan import COORDINATOR, NODE_ID_PATTERN, WORKER, PlanError, VirtualClock, virtual_clock_from
-from node_agent.contract.servers import URL_PATTERN, Ipv6Error, is_ipv6, split_address
+from node_agent.contract.servers import URL_PATTERN, bare_host, check_zone, is_ipv6, split_address
 
-_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.:-]*[A-Za-z0-9_.])?")
-_NO_IPV6: Final = "an IPv4 address or a name that has one (IPv6 is not supported yet)"
+_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _REMOTE_PATH: Final = re.compile(r"(~/|/)?[A-Za-z0-9_./+@-]+")
 
 
@@ -52,8 +51,13 @@ class VirtualClockConfig(Strict):
 
 
 def _host_name(host: str) -> str:
-    if not _HOST.fullmatch(host):
+    host = bare_host(host)
+    if not is_ipv6(host) and not _HOST.fullmatch(host):
         raise problem("", "a host name or address", host)
+    try:
+        check_zone(host)
+    except ValueError:
+        raise problem("", f"a link-local address with its interface, as in {host}%eth0", host) from None
     return host
 
 
@@ -102,11 +106,9 @@ class NodeConfig(Strict):
     def _address_is_narrow(cls, address: str | None) -> str | None:
         if address is None:
             return None
-        if is_ipv6(address):
-            raise problem("", _NO_IPV6, address)
-        if is_wildcard(_host_name(address)):
+        if is_wildcard(host := _host_name(address)):
             raise problem("", "the address of one interface", address)
-        return address
+        return host
 
 
 def _one_or_many(value: Any) -> Any:
@@ -225,11 +227,10 @@ def split_host_port(server: str) -> tuple[str, int]:
     """Split ``host:port`` of a service; a missing port is NTP's 123."""
     try:
         host, port = split_address(server, least_port=0)
-    except Ipv6Error:
-        raise problem("", _NO_IPV6, server) from None
-    except ValueError:
-        raise problem("", "host:port", server) from None
-    if not _HOST.fullmatch(host):
+    except ValueError as error:
+        expected = str(error).removeprefix("server: ").removeprefix("expected ").rpartition(", got ")[0]
+        raise problem("", expected, server) from None
+    if not is_ipv6(host) and not _HOST.fullmatch(host):
         raise problem("", "host:port", server)
     return host, port
 
@@ -243,6 +244,7 @@ def split_url(url: str) -> tuple[str, int]:
         raise problem("", "http://host:port", url) from None
     if not URL_PATTERN.fullmatch(url) or not parts.hostname:
         raise problem("", "http://host:port", url)
+    _host_name(parts.hostname)
     default = 443 if parts.scheme == "https" else 80
     return parts.hostname, default if port is None else port
 

@@ -18,6 +18,7 @@ from harness.localcluster.claims import claim
 from harness.localcluster.messages import MARK, Failed, HostOrder, Order, Ready, read_report
 from harness.localcluster.paths import Paths
 from harness.localcluster.processes import end_with_its_pipes, read_line
+from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,14 +136,10 @@ def _order(config: ClusterConfig, deadline_s: float) -> Order:
         )
     if len(config.ntp_server) > 1:
         raise ConfigError(f"cluster {config.name}: ntp_server: expected at most one, got {config.ntp_server!r}")
-    chronotick = None if config.chronotick_server is None else _listen(*split_url(config.chronotick_server))
-    ntp = _listen(*split_host_port(config.ntp_server[0])) if config.ntp_server else None
+    chronotick = None if config.chronotick_server is None else join_address(*split_url(config.chronotick_server))
+    ntp = join_address(*split_host_port(config.ntp_server[0])) if config.ntp_server else None
     hosts = [HostOrder(node.id, node.address or node.host, node.port or 0) for node in config.nodes]
     return Order(hosts, ntp, chronotick, deadline_s, relays=config.paths is not None)
-
-
-def _listen(host: str, port: int) -> str:
-    return f"{host}:{port}"
 
 
 def _await_ready(supervisor: subprocess.Popen[bytes], order: Order, deadline_s: float, errors: IO[bytes]) -> Ready:
@@ -187,7 +184,7 @@ def _filled_in(config: ClusterConfig, ready: Ready, services: Mapping[str, tuple
         "host_key_policy": "reject",
     }
     if "ntp" in services:
-        changes["ntp_server"] = [_listen(*services["ntp"])]
+        changes["ntp_server"] = [join_address(*services["ntp"])]
     if "chronotick" in services:
-        changes["chronotick_server"] = f"http://{_listen(*services['chronotick'])}"
+        changes["chronotick_server"] = f"http://{join_address(*services['chronotick'])}"
     return config.model_copy(update=changes)

@@ -26,6 +26,7 @@ from harness.localcluster.processes import Children, become_subreaper
 from harness.localcluster.relays.messages import LONGEST_LINE
 from harness.localcluster.relays.process import RelayProcess, start_relays
 from harness.localcluster.services import CHRONOTICK, NTP, ServiceError, start_service
+from node_agent.contract.servers import join_address
 
 LOG = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ async def _start(
             try:
                 await host.start()
             except OSError as error:
-                where = f"{host_order.address}:{host_order.port}"
+                where = join_address(host_order.address, host_order.port)
                 raise StartError(f"cannot serve SSH for {host_order.node_id} on {where}: {error.strerror}") from error
         services = await asyncio.gather(*starting)
     finally:

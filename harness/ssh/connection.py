@@ -14,6 +14,7 @@ from harness.ssh.channels import ALIVE_TIMEOUT_S, CONNECT_TIMEOUT_S, SSH_ERRORS,
 from harness.ssh.identities import Secrets, log_in
 from harness.ssh.proxy_command import ProxySocket
 from harness.ssh.trust.host_keys import HostKeys
+from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
     import socket
@@ -37,7 +38,7 @@ class Connection:
         """Prepare. ``hop`` is the connection to the host before this one, if there is one."""
         options = route.options
         self.route, self.options = route, options
-        self.place = f"{options.user}@{options.host}:{options.port}"  # after ssh_config had its say
+        self.place = f"{options.user}@{join_address(options.host, options.port)}"  # after ssh_config had its say
         self.hop = hop
         self._secrets = secrets
         self._host_keys = HostKeys(options, trust)

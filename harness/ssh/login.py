@@ -10,6 +10,7 @@ import paramiko
 
 from harness.errors import UnreachableError
 from harness.ssh.channels import SSH_ERRORS, reason, refused_forwarding
+from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
     from harness.ssh.connection import Connection
@@ -61,7 +62,7 @@ def _unreachable(node_id: str, connection: Connection, error: Exception) -> Unre
     way = options.proxy_command if hop is None else hop.options.host
     through = f" through {way}" if way else ""
     if isinstance(error, paramiko.ChannelException) and hop is not None:
-        why = refused_forwarding(error, hop.place, f"{options.host}:{options.port}")
+        why = refused_forwarding(error, hop.place, join_address(options.host, options.port))
     else:
         why = reason(error) + connection.proxy_words
     return UnreachableError(f"{node_id}: expected SSH at {connection.place}{through}, got: {why}")

@@ -128,7 +128,8 @@ class SshRemote(Remote):
         if remark is None and self.run("command -v rsync").exit_code != 0:
             remark = f"no rsync on {self.id}"
         if remark is None:
-            source = f"{self.route.question.host}:{_sftp_path(folder)}/"
+            host = self.route.question.host
+            source = f"{f'[{host}]' if ':' in host else host}:{_sftp_path(folder)}/"
             remark = rsync.copy(source, target, self.ssh_argv, without)
         if remark is None:
             return rsync.RSYNC

@@ -96,6 +96,9 @@ def main() -> None:
     make_mounts(Path(folder), user, int(user_id))
     for name_, value in (("ip_forward", "0"), ("conf/all/accept_redirects", "0")):
         Path("/proc/sys/net/ipv4", name_).write_text(value, encoding="ascii")
+    keep = Path("/proc/sys/net/ipv6/conf/all/keep_addr_on_down")  # a line that was cut has its address after
+    if keep.exists():
+        keep.write_text("1", encoding="ascii")
     print("mounted", flush=True)  # noqa: T201 - the supervisor waits for this line
     if sys.stdin.readline() == "go\n":
         serve(sshd, log)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from harness.errors import ConfigError, HarnessError, PreflightError, RunError, last_line
 from harness.invocation.environment import known_environment
 from harness.localcluster.processes import ZOMBIE, read_process, send
-from harness.testbed import state
+from harness.testbed import state, topology
 from harness.testbed.testbed import CLOSE_DEADLINE_S, start
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ LOG: Final = "keeper.log"
 POLL_S: Final = 0.05
 
 
-def up(folder: Path) -> State:
-    """Bring up a testbed in ``folder`` that stays.
+def up(folder: Path, family: str = topology.IPV4) -> State:
+    """Bring up a testbed in ``folder`` that stays; its hosts have addresses of one family.
 
     Raises ConfigError if one is up there already, PreflightError if it cannot be brought up.
     """
@@ -43,7 +43,7 @@ def up(folder: Path) -> State:
             )
         shutil.rmtree(folder)  # its keeper was killed, and took the rest along
     keeper = subprocess.Popen(
-        [sys.executable, "-m", "harness.testbed.keeper", str(folder)],
+        [sys.executable, "-m", "harness.testbed.keeper", str(folder), family],
         env=known_environment(),
         cwd="/",
         stdin=subprocess.DEVNULL,
@@ -102,12 +102,12 @@ def _keeper(known: State) -> Process | None:
 
 
 def main() -> int:
-    """Keep a testbed in the folder that the command line names until SIGTERM."""
-    folder = Path(sys.argv[1])
+    """Keep a testbed, in the folder and of the family that the command line names, until SIGTERM."""
+    folder, family = Path(sys.argv[1]), sys.argv[2]
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _end)
     try:
-        testbed = start(folder)
+        testbed = start(folder, family)
     except HarnessError as error:
         print(json.dumps({"problem": str(error)}), flush=True)  # noqa: T201 - the line that `up` reads
         return error.exit_code

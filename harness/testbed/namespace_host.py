@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from signal import SIGKILL
+from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import PreflightError
@@ -17,6 +18,7 @@ from harness.localcluster.relays.messages import DATAGRAMS, RelayOrder, lay, rea
 from harness.testbed import topology
 from harness.testbed.line import Line
 from harness.testbed.namespaces import enter_all, enter_network, socket_in
+from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
     import socket
@@ -96,7 +98,7 @@ class NamespaceHost:
 
     def socket(self) -> socket.socket:
         """Return a UDP socket in the host's network."""
-        return socket_in(self.pid)
+        return socket_in(self.pid, AF_INET6 if ":" in self.address else AF_INET)
 
     @contextlib.contextmanager
     def relay(self, host: str, port: int, *, forward_s: float = 0.0, back_s: float = 0.0) -> Iterator[None]:
@@ -120,12 +122,13 @@ class NamespaceHost:
             if not isinstance(answer, list):
                 raise PreflightError(f"{self.name}: relay: {answer}")
             at = answer[0][1]
-            table = f"relay{next(_tables)}"
-            undo.callback(self.line.nft, f"delete table ip {table}\n", check=False)
+            family = "ip6" if ":" in self.address else "ip"
+            table = f"{family} relay{next(_tables)}"
+            undo.callback(self.line.nft, f"delete table {table}\n", check=False)
             self.line.nft(
-                f"table ip {table} {{\n  chain leaving {{ type nat hook output priority -100; policy accept; }}\n}}\n"
-                f"add rule ip {table} leaving ip daddr {host} udp dport {port} meta mark != {topology.RELAY_MARK}"
-                f" dnat to {self.address}:{at}\n"
+                f"table {table} {{\n  chain leaving {{ type nat hook output priority -100; policy accept; }}\n}}\n"
+                f"add rule {table} leaving {family} daddr {host} udp dport {port} meta mark != {topology.RELAY_MARK}"
+                f" dnat to {join_address(self.address, at)}\n"
             )
             self._relays.append(undo)
             try:

@@ -77,14 +77,16 @@ class Supervised:
 def main() -> int:
     """Build the testbed in the folder the command line names, report it in one line, keep it until standard input ends.
 
+    The second word is the family of its addresses.
+
     The folder holds every host's files already. Exit status 1 with a reason in the report if it does not come up.
     """
-    folder = Path(sys.argv[1])
+    folder, network = Path(sys.argv[1]), topology.NETWORKS[sys.argv[2]]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # only the life line ends it; "ignored" would be inherited
     try:
-        hosts = [Supervised(spec, folder) for spec in topology.HOSTS]
-        _wire(hosts)
+        hosts = [Supervised(spec, folder) for spec in network.hosts]
+        _wire(hosts, network)
     except (StartError, OSError, subprocess.SubprocessError) as error:
         said = str(getattr(error, "stderr", None) or error)
         print(json.dumps({"problem": " ".join(said.split())}), flush=True)  # noqa: T201 - the line the owner reads
@@ -98,26 +100,35 @@ def main() -> int:
     return code
 
 
-def _wire(hosts: list[Supervised]) -> None:
+def _wire(hosts: list[Supervised], network: topology.Network) -> None:
     _ip(None, f"link set lo up\nlink add {SWITCH} type bridge\nlink set {SWITCH} up")
     for host in hosts:
         host.await_mounted()
     for host in hosts:
-        port = f"to-{host.spec.address.rpartition('.')[2]}"
+        port = f"to-{host.spec.name.rpartition('-')[2]}"
         _ip(None, f"link add {port} type veth peer name {topology.INSIDE} netns {host.pid}\n"
                   f"link set {port} master {SWITCH}\nlink set {port} up")  # fmt: skip
-        address = f"{host.spec.address}/{topology.PREFIX_LENGTH}"
+        address = _address(host.spec.address, network.prefix_length)
         inside = f"link set lo up\naddr add {address} dev {topology.INSIDE}\nlink set {topology.INSIDE} up"
         _ip(host.pid, inside)
         if host.spec.name == topology.GATEWAY:
             line = f"link add controller type veth peer name {topology.OUTSIDE} netns {host.pid}\n"
-            _ip(None, f"{line}addr add {topology.CONTROLLER_OUTSIDE} dev controller\nlink set controller up")
+            ours, theirs = (
+                _address(end, network.outside_prefix_length)
+                for end in (network.controller_outside, network.gateway_outside)
+            )
+            _ip(None, f"{line}addr add {ours} dev controller\nlink set controller up")
             outside = topology.OUTSIDE
-            _ip(host.pid, f"addr add {topology.GATEWAY_OUTSIDE} dev {outside}\nlink set {outside} up")
+            _ip(host.pid, f"addr add {theirs} dev {outside}\nlink set {outside} up")
         host.go()
     deadline = time.monotonic() + SSHD_DEADLINE_S
     for host in hosts:
         host.await_sshd(deadline)
+
+
+def _address(address: str, prefix_length: int) -> str:
+    """Return an address as ip(8) takes it; an IPv6 one without looking for another that has it, which takes seconds."""
+    return f"{address}/{prefix_length}{' nodad' if ':' in address else ''}"
 
 
 def _ip(pid: int | None, commands: str) -> None:

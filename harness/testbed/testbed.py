@@ -29,6 +29,7 @@ from harness.testbed.namespaces import enter_network
 from harness.testbed.needs import program, why_not
 from harness.testbed.service import Service
 from harness.testbed.state import STATE_FILE, State
+from node_agent.contract.servers import NTP_PORT, join_address
 
 START_DEADLINE_S: Final = 60.0
 CLOSE_DEADLINE_S: Final = 30.0
@@ -41,13 +42,16 @@ class Testbed:
 
     __test__ = False  # pytest takes the name for a test
 
-    def __init__(self, folder: Path, supervisor: subprocess.Popen[bytes], pids: dict[str, int]) -> None:
+    def __init__(
+        self, folder: Path, supervisor: subprocess.Popen[bytes], pids: dict[str, int], network: topology.Network
+    ) -> None:
         self.folder = folder
+        self.network = network
         self.supervisor_pid = supervisor.pid
         self.started_ns = time.time_ns()
         self._supervisor = supervisor
         self.hosts = {
-            spec.name: NamespaceHost(spec, folder / "hosts" / spec.name, pids[spec.name]) for spec in topology.HOSTS
+            spec.name: NamespaceHost(spec, folder / "hosts" / spec.name, pids[spec.name]) for spec in network.hosts
         }
         self.controller_line = Line(pids[topology.GATEWAY], topology.OUTSIDE)
         self.services = self._prepared_services()
@@ -127,7 +131,7 @@ class Testbed:
 
     def write_files(self) -> None:
         """Write ssh_config and the state beside it."""
-        self.ssh_config.write_text(topology.ssh_config(self.folder, self.proxy_command), encoding="utf-8")
+        self.ssh_config.write_text(topology.ssh_config(self.folder, self.proxy_command, self.network), encoding="utf-8")
         (self.folder / STATE_FILE).write_text(self.state.to_json(), encoding="utf-8")
 
     def _prepared_services(self) -> dict[str, Service]:
@@ -140,16 +144,19 @@ class Testbed:
             argv = [*enter, sys.executable, "-m", f"time_services.{module}", *options]
             return Service(name, argv, logs / f"{name}.log", None, environment)
 
-        upstream = "127.0.0.1:123"
+        upstream = join_address(self.network.loopback, NTP_PORT)
+        ntp, tick = (join_address(address, port) for port in (topology.NTP_PORT, topology.CHRONOTICK_PORT))
         return {
             NTP_SERVER: ours(NTP_SERVER, "ntp_server", "--listen", upstream),
-            NTP_PROXY: ours(NTP_PROXY, "ntp_proxy", "--map", f"{address}:{topology.NTP_PORT}={upstream}"),
-            CHRONOTICK: ours(CHRONOTICK, "chronotick_server", "--listen", f"{address}:{topology.CHRONOTICK_PORT}"),
+            NTP_PROXY: ours(NTP_PROXY, "ntp_proxy", "--map", f"{ntp}={upstream}"),
+            CHRONOTICK: ours(CHRONOTICK, "chronotick_server", "--listen", tick),
         }
 
 
-def start(folder: Path | None = None) -> Testbed:
+def start(folder: Path | None = None, family: str = topology.IPV4) -> Testbed:
     """Bring a testbed up; return when everything answers. ``folder`` must not exist yet (default: a temporary one).
+
+    Its hosts have addresses of one ``family`` alone.
 
     Raises PreflightError where it cannot be, or does not come up. Nothing is left running then.
     """
@@ -162,10 +169,11 @@ def start(folder: Path | None = None) -> Testbed:
         folder.mkdir(mode=0o700, parents=True)
     with contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        _lay_out(folder)
-        supervisor = _supervise(folder)
+        network = topology.NETWORKS[family]
+        _lay_out(folder, network)
+        supervisor = _supervise(folder, family)
         undo.callback(end_with_its_pipes, supervisor, CLOSE_DEADLINE_S)
-        testbed = Testbed(folder, supervisor, _await_hosts(supervisor, folder))
+        testbed = Testbed(folder, supervisor, _await_hosts(supervisor, folder), network)
         undo.callback(testbed.close)
         testbed.start_services()
         testbed.write_files()
@@ -173,10 +181,10 @@ def start(folder: Path | None = None) -> Testbed:
         return testbed
 
 
-def _supervise(folder: Path) -> subprocess.Popen[bytes]:
+def _supervise(folder: Path, family: str) -> subprocess.Popen[bytes]:
     with (folder / "supervisor.log").open("wb") as log:
         return subprocess.Popen(
-            [program("unshare"), "--net", sys.executable, "-m", "harness.testbed.supervisor", str(folder)],
+            [program("unshare"), "--net", sys.executable, "-m", "harness.testbed.supervisor", str(folder), family],
             env=known_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -204,13 +212,13 @@ def _await_hosts(supervisor: subprocess.Popen[bytes], folder: Path) -> dict[str,
     return {str(name): int(pid) for name, pid in report["hosts"].items()}
 
 
-def _lay_out(folder: Path) -> None:
+def _lay_out(folder: Path, network: topology.Network) -> None:
     """Write keys and every host's own files."""
     (folder / "shared").mkdir()
     client = make_key()
     write_key(folder / "id_ed25519", client)
     known = []
-    for spec in topology.HOSTS:
+    for spec in network.hosts:
         place = folder / "hosts" / spec.name
         home = place / "homes" / topology.USER
         for made in (place / "etc", place / "ssh", home / ".ssh"):
@@ -219,7 +227,7 @@ def _lay_out(folder: Path) -> None:
             ("passwd", topology.passwd_file()),
             ("group", topology.group_file()),
             ("shadow", topology.shadow_file()),
-            ("hosts", topology.hosts_file(spec)),
+            ("hosts", topology.hosts_file(spec, network)),
             ("hostname", f"{spec.name}\n"),
         ):
             (place / "etc" / name).write_text(content, encoding="ascii")
@@ -234,6 +242,6 @@ def _lay_out(folder: Path) -> None:
             path.chmod(0o700 if path.is_dir() else 0o600)
         names = [spec.name, spec.address]
         if spec.name == topology.GATEWAY:
-            names.append(topology.GATEWAY_OUTSIDE.partition("/")[0])
+            names.append(network.gateway_outside)
         known += [known_host_line(name, 22, key) for name in names]
     write_private(folder / "known_hosts", b"".join(known))

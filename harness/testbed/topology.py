@@ -14,8 +14,6 @@ HOME: Final = f"/home/{USER}"
 GATEWAY: Final = "ares"
 INSIDE: Final = "eth0"  # every host's interface to the others
 OUTSIDE: Final = "eth1"  # the gateway's interface to the controller
-GATEWAY_OUTSIDE: Final = "172.31.255.1/30"
-CONTROLLER_OUTSIDE: Final = "172.31.255.2/30"
 NTP_PORT: Final = 8123
 CHRONOTICK_PORT: Final = 8124
 RELAY_MARK: Final = 61_818  # on packets that a relay sent on
@@ -29,17 +27,57 @@ class HostSpec:
     address: str
 
 
-HOSTS: Final = (
-    HostSpec(GATEWAY, "172.20.1.1"),
-    HostSpec("ares-comp-11", "172.20.101.11"),
-    HostSpec("ares-comp-12", "172.20.101.12"),
-    HostSpec("ares-comp-18", "172.20.101.18"),
-)
-PREFIX_LENGTH: Final = 16
+@dataclass(frozen=True)
+class Network:
+    """The addresses of one family: the hosts' own, the line between gateway and controller, and each host's loopback.
+
+    The hosts of a testbed have those of one family alone; ``pattern`` is all of them in an ssh_config.
+    """
+
+    hosts: tuple[HostSpec, ...]
+    prefix_length: int
+    pattern: str
+    gateway_outside: str
+    controller_outside: str
+    outside_prefix_length: int
+    loopback: str
+
+
+NETWORKS: Final = {
+    "ipv4": Network(
+        hosts=(
+            HostSpec(GATEWAY, "172.20.1.1"),
+            HostSpec("ares-comp-11", "172.20.101.11"),
+            HostSpec("ares-comp-12", "172.20.101.12"),
+            HostSpec("ares-comp-18", "172.20.101.18"),
+        ),
+        prefix_length=16,
+        pattern="172.20.*",
+        gateway_outside="172.31.255.1",
+        controller_outside="172.31.255.2",
+        outside_prefix_length=30,
+        loopback="127.0.0.1",
+    ),
+    "ipv6": Network(  # unique local addresses (RFC 4193)
+        hosts=(
+            HostSpec(GATEWAY, "fd20::1:1"),
+            HostSpec("ares-comp-11", "fd20::101:11"),
+            HostSpec("ares-comp-12", "fd20::101:12"),
+            HostSpec("ares-comp-18", "fd20::101:18"),
+        ),
+        prefix_length=64,
+        pattern="fd20::*",
+        gateway_outside="fd31::1",
+        controller_outside="fd31::2",
+        outside_prefix_length=64,
+        loopback="::1",
+    ),
+}
+IPV4, IPV6 = NETWORKS
 
 SSHD_CONFIG: Final = f"""\
 Port 22
-AddressFamily inet
+AddressFamily any
 HostKey /etc/ssh/ssh_host_ed25519_key
 PidFile none
 UsePAM no
@@ -53,10 +91,10 @@ Subsystem sftp /usr/lib/openssh/sftp-server
 """  # MaxStartups and MaxSessions are left at OpenSSH's own, as on any cluster
 
 
-def hosts_file(own: HostSpec) -> str:
+def hosts_file(own: HostSpec, network: Network) -> str:
     """Return /etc/hosts of a host, with Debian's habit of calling oneself 127.0.1.1."""
-    others = [f"{host.address} {host.name}" for host in HOSTS if host is not own]
-    return "\n".join(["127.0.0.1 localhost", f"127.0.1.1 {own.name}", *others]) + "\n"
+    others = [f"{host.address} {host.name}" for host in network.hosts if host is not own]
+    return "\n".join([f"{network.loopback} localhost", f"127.0.1.1 {own.name}", *others]) + "\n"
 
 
 def passwd_file() -> str:
@@ -79,15 +117,16 @@ def shadow_file() -> str:
     return "".join(f"{name}:*:20000:0:99999:7:::\n" for name in ("root", "sshd", USER, "nobody"))
 
 
-def ssh_config(folder: Path, proxy_command: str) -> str:
+def ssh_config(folder: Path, proxy_command: str, network: Network) -> str:
     """Return an ssh_config that says where ``ares`` is, who logs in, and which keys are known; ProxyJump to the rest.
 
     ``proxy_command`` brings ssh into the controller's side of the testbed, which is no network of this machine.
     """
     common = f'    User {USER}\n    IdentityFile "{folder}/id_ed25519"\n    IdentitiesOnly yes\n'
     common += f'    UserKnownHostsFile "{folder}/known_hosts"\n'
+    nodes = f" {network.pattern}" if network is NETWORKS[IPV6] else ""
     return (
-        f"Host {GATEWAY}\n    HostName {GATEWAY_OUTSIDE.partition('/')[0]}\n"
+        f"Host {GATEWAY}\n    HostName {network.gateway_outside}\n"
         f"    ProxyCommand {proxy_command}\n{common}\n"
-        f"Host {GATEWAY}-comp-*\n    ProxyJump {GATEWAY}\n{common}"
+        f"Host {GATEWAY}-comp-*{nodes}\n    ProxyJump {GATEWAY}\n{common}"
     )

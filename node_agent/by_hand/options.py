@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     import argparse
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - started by hand, an agent is told by no one which of its addresses to use
+OF_BOTH_FAMILIES = "::"
 
 
 def add(command: argparse.ArgumentParser, role: str) -> None:
     """Add the options of a hand-started agent."""
     command.add_argument("--output", help="CSV file to write; its journals go to a folder beside it")
     command.add_argument("--node-id", default=role, help="name of this node in the rows (default: the role)")
-    command.add_argument("--listen-host", default=EVERYWHERE, help="address to bind (default: every one)")
+    command.add_argument("--listen-host", help="address to bind (default: every one of IPv4); :: is every one")
     for kind in KINDS:
         way = kind.by_hand
         text: dict[str, Any] = {} if way.takes_text else {"action": "store_const", "const": ""}

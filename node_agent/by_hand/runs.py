@@ -10,10 +10,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from node_agent import lifecycle, serve
+from node_agent.by_hand.options import EVERYWHERE, OF_BOTH_FAMILIES
 from node_agent.clocks.sources import KINDS, clocks_plan, column_prefixes
 from node_agent.contract import records
 from node_agent.contract.plan import WORKER, BroadcastPlan, NodePlan, WorkerAddress
-from node_agent.contract.servers import is_ipv6, no_ipv6, split_address
+from node_agent.contract.servers import bare_host, check_zone, is_ipv6, join_address, split_address
 from node_agent.duplicates import MOST_RANGES
 from node_agent.lifecycle import EXIT_USAGE, AgentError
 from node_agent.worker import MOST_SENDERS
@@ -61,24 +62,35 @@ def _plan(arguments: argparse.Namespace, run_dir: Path) -> NodePlan:
     try:
         asked = [(kind, text) for kind in KINDS if (text := getattr(arguments, f"source_{kind.name}")) is not None]
         plans = {kind.name: kind.by_hand.plan(text) for kind, text in asked}
-        if is_ipv6(arguments.listen_host):
-            raise ValueError(f"--listen-host: {no_ipv6(arguments.listen_host)}")
+        broadcast = None if arguments.role == WORKER else _broadcast(arguments)
         return NodePlan(
             experiment="by-hand",
             run_id="",
             node_id=arguments.node_id,
             role=arguments.role,
             run_dir=str(run_dir),
-            listen_host=arguments.listen_host,
+            listen_host=_listen_host(arguments.listen_host, broadcast),
             listen_port=arguments.listen_port if arguments.role == WORKER else 0,
             clocks=clocks_plan({name: plan for name, plan in plans.items() if plan is not None}),
             commit_wait_delays_s=_DELAYS_S,
             log_level=arguments.log_level,
             log_console=True,
-            broadcast=None if arguments.role == WORKER else _broadcast(arguments),
+            broadcast=broadcast,
         )
     except ValueError as error:
         raise AgentError(str(error), EXIT_USAGE) from error
+
+
+def _listen_host(given: str | None, broadcast: BroadcastPlan | None) -> str:
+    """Return where to listen. Raises ValueError for a link-local address that does not name its interface."""
+    if given is None:
+        speaks_ipv6 = broadcast is not None and any(is_ipv6(worker.host) for worker in broadcast.workers)
+        return OF_BOTH_FAMILIES if speaks_ipv6 else EVERYWHERE
+    try:
+        check_zone(host := bare_host(given))
+    except ValueError as error:
+        raise ValueError(f"--listen-host: {error}") from error
+    return host
 
 
 def _broadcast(arguments: argparse.Namespace) -> BroadcastPlan:
@@ -91,7 +103,8 @@ def _broadcast(arguments: argparse.Namespace) -> BroadcastPlan:
         host, port = split_address(address)
         if not re.search(r":[0-9]+$", address):  # where it is left out, that of NTP is meant
             raise ValueError(f"--workers: expected H:P,H:P, got {address!r}")
-        workers.append(WorkerAddress(address.replace(":", "-"), host, port))
+        name = f"ipv6-{host.replace(':', '-').replace('%', '-')}" if is_ipv6(host) else host
+        workers.append(WorkerAddress(f"{name}-{port}", host, port))
     return BroadcastPlan(tuple(workers), arguments.num_events, (arguments.delay_ms,))
 
 
@@ -120,7 +133,7 @@ def _greeting(plan: NodePlan) -> str:
     if plan.role == WORKER:
         return (
             f"worker {plan.node_id}: no run key, so plain JSON events from anyone are taken, "
-            f"on {plan.listen_host}:{plan.listen_port}; Ctrl-C ends"
+            f"on {join_address(plan.listen_host, plan.listen_port)}; Ctrl-C ends"
         )
     count = plan.broadcast.num_events if plan.broadcast else 0
     return f"coordinator {plan.node_id}: {count} plain JSON events, without a run key"

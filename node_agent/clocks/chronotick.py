@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from node_agent.contract.records import Sample
 
 MAX_NTP_SAMPLES: Final = 16  # the newest ones, in a question
-_MAX_MS: Final = 1e12  # 31 years: beyond it nothing is a clock offset, and ns would leave 64 bits
+_MAX_MS: Final = (
+    4e12  # 126 years, for a clock that was never set, too; ns of such an offset and of its instant have 64 bits
+)
 _MAX_PPM: Final = 1e6  # from here on time would stand still, or nothing would be known of its rate
 _NEEDED: Final = ("offset_ms", "uncertainty_ms")
 _CLAIMS: Final = ("asymmetry_ms", "drift_ppm", "drift_uncertainty_ppm")
@@ -219,6 +221,7 @@ KIND: Final = SourceKind(
         delay="latency ms",
         fit=frozenset({OK, "warming_up"}),  # it needs only more samples than a check takes
         advice="start it, open its port to the node, or change it in configs/clusters/{cluster}.yaml",
+        advice_answered="it runs and is reached: see its log, or change it in configs/clusters/{cluster}.yaml",
     ),
     by_hand=ByHand("--chronotick-server", "base URL; left out, the ct columns stay empty", _by_hand),
     explain=lambda sample: sample.payload[:200],

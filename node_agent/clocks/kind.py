@@ -20,9 +20,18 @@ if TYPE_CHECKING:
 
 Plan = TypeVar("Plan")
 
-DATAGRAM_HEADERS_BYTES: Final = 28  # 8 of UDP (RFC 768) and 20 of IPv4 without options (RFC 791)
+_UDP_BYTES: Final = 8  # RFC 768
+_IPV4_BYTES: Final = 20  # without options (RFC 791)
+_IPV6_BYTES: Final = 40  # without extensions (RFC 8200)
 NOT_SENT: Final = frozenset(
-    {"unresolved", "ipv6_only", "send_failed", "no_connection", "no_tls", "untrusted_certificate"}
+    {
+        "unresolved",
+        "ipv6_only",  # in runs of versions that knew no IPv6
+        "send_failed",
+        "no_connection",
+        "no_tls",
+        "untrusted_certificate",
+    }
 )
 NOT_ANSWERED: Final = NOT_SENT | {"timeout"}
 
@@ -32,15 +41,22 @@ def no_traffic(_node_id: str, _samples: Sequence[Sample]) -> Traffic:
     return Traffic()
 
 
+def headers_bytes(address: str) -> int:
+    """Return how long UDP's and IP's headers are of a datagram to or from an address, with its port or without."""
+    return _UDP_BYTES + (_IPV6_BYTES if address.count(":") > 1 else _IPV4_BYTES)
+
+
 def datagrams(source: str, question_bytes: int, answer_bytes: int) -> Callable[[str, Sequence[Sample]], Traffic]:
     """Return the count of a source that is asked by one datagram and answers by one, of so many bytes."""
 
     def count(_node_id: str, samples: Sequence[Sample]) -> Traffic:
-        outcomes = [sample.outcome for sample in samples if sample.source == source]
-        questions = sum(outcome not in NOT_SENT for outcome in outcomes)
-        answers = sum(outcome not in NOT_ANSWERED for outcome in outcomes)
-        sent, received = (size + DATAGRAM_HEADERS_BYTES for size in (question_bytes, answer_bytes))
-        return Traffic(questions, answers, questions * sent, answers * received)
+        sent = [sample for sample in samples if sample.source == source and sample.outcome not in NOT_SENT]
+        heard = [sample for sample in sent if sample.outcome not in NOT_ANSWERED]
+        bytes_sent, bytes_received = (
+            sum(size + headers_bytes(sample.address or "") for sample in counted)
+            for size, counted in ((question_bytes, sent), (answer_bytes, heard))
+        )
+        return Traffic(len(sent), len(heard), bytes_sent, bytes_received)
 
     return count
 
@@ -65,7 +81,8 @@ class CheckTable:
     """How `check` shows and judges what a kind's servers answered: headings of columns, "" for one that is not shown.
 
     ``fit`` are the outcomes that a run can start with. ``who`` answers, by default the label and the server's name;
-    ``advice`` says what to do where it does not, and may name the {cluster} and the {source}.
+    ``advice`` says what to do where it does not, and may name the {cluster} and the {source}; ``advice_answered`` where
+    it does, but not well.
     """
 
     title: str
@@ -79,6 +96,7 @@ class CheckTable:
     who: str = ""
     expected: str = "a good answer"
     advice: str = "look at clocks.{source} in the worker configuration, or take {source} out of clocks.required"
+    advice_answered: str = ""
 
 
 @dataclass(frozen=True)

@@ -269,6 +269,7 @@ KIND: Final = SourceKind(
         delay="round trip ms",
         stratum="stratum",
         advice="start it, open its port to the node, or change it in configs/clusters/{cluster}.yaml",
+        advice_answered="it runs and is reached: see its log, or change it in configs/clusters/{cluster}.yaml",
     ),
     by_hand=ByHand("--ntp-server", "H:P[,H:P...]; left out, the ntp columns stay empty", _by_hand),
     explain=ntp_sample.explain,

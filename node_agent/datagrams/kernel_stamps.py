@@ -19,7 +19,8 @@ _SO_TIMESTAMPNS: Final = 35
 _SO_TIMESTAMPING: Final = 37
 _SO_RXQ_OVFL: Final = 40
 _SO_RCVBUFFORCE: Final = 33
-_IP_RECVERR: Final = 11
+_IP_RECVERR: Final = 11  # linux/in.h
+_IPV6_RECVERR: Final = 25  # linux/in6.h
 _TX_SOFTWARE: Final = 1 << 1
 _SOFTWARE: Final = 1 << 4
 _OPT_ID: Final = 1 << 7
@@ -31,13 +32,16 @@ _DROPS = struct.Struct("@I")
 _EXTENDED_ERROR = struct.Struct("@IBBBBII")
 # The ancillary data of nearly every datagram, whole: reading it so takes a third of the time of walking through it.
 _USUAL_ARRIVAL = struct.Struct("@Niill")  # a time
-_USUAL_DEPARTURE = struct.Struct("@Nii6lNiiIBBBBII16x")  # three times, of which one is there, and an extended error
+# Three times, of which one is there, and an extended error with its offender: an address of IPv4 or of IPv6.
+_DEPARTURE: Final = "@Nii6lNiiIBBBBII"
+_USUAL_DEPARTURES: Final = {made.size: made for made in map(struct.Struct, (f"{_DEPARTURE}16x", f"{_DEPARTURE}32x"))}
 _STAMPS_AT_ONCE: Final = 64
 _NETWORK_ERRORS: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN})
 
 
 _SOL_SOCKET: Final = int(socket.SOL_SOCKET)
-_DEPARTURE_MARKS: Final = (_SOL_SOCKET, _SO_TIMESTAMPING, socket.IPPROTO_IP + 0, _IP_RECVERR, _ORIGIN_TIMESTAMPING)
+# A socket of IPv6 tells of its errors by IPv6's own mark, also of what it sent to an IPv4 address.
+_ERROR_MARKS: Final = ((int(socket.IPPROTO_IP), _IP_RECVERR), (int(socket.IPPROTO_IPV6), _IPV6_RECVERR))
 
 
 class Datagram(NamedTuple):
@@ -103,7 +107,7 @@ def receive(sock: socket.socket, size: int) -> Datagram | None:
     except (BlockingIOError, ConnectionRefusedError):  # the latter: an earlier datagram of ours met a closed port
         return None
     kernel_ns, drops = _arrival(control)
-    return Datagram(data, mmsg.socket_address(*sender[:2]), kernel_ns, drops, bool(flags & _TRUNCATED))
+    return Datagram(data, mmsg.name_of(sender), kernel_ns, drops, bool(flags & _TRUNCATED))
 
 
 def parse(raw: mmsg.RawDatagram) -> Datagram:
@@ -156,11 +160,14 @@ class DepartureStamps:
 
 
 def _usual_departure(control: bytes) -> tuple[int, int] | None:
-    if len(control) != _USUAL_DEPARTURE.size:
+    usual = _USUAL_DEPARTURES.get(len(control))
+    if usual is None:
         return None
     (_length, level, kind, seconds, nanoseconds, _s, _ns, _s, _ns, _length, error_level, error_kind, _errno, origin,
-     _type, _code, _pad, _info, number) = _USUAL_DEPARTURE.unpack(control)  # fmt: skip
-    if (level, kind, error_level, error_kind, origin) != _DEPARTURE_MARKS:
+     _type, _code, _pad, _info, number) = usual.unpack(control)  # fmt: skip
+    if (level, kind, origin) != (_SOL_SOCKET, _SO_TIMESTAMPING, _ORIGIN_TIMESTAMPING):
+        return None
+    if (error_level, error_kind) not in _ERROR_MARKS:
         return None
     return number, seconds * 1_000_000_000 + nanoseconds
 
@@ -171,7 +178,7 @@ def _departure(control: Iterable[tuple[int, int, bytes]]) -> tuple[int, int] | N
         if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
             seconds, nanoseconds = _TIMESPEC.unpack_from(value)
             kernel_ns = seconds * 1_000_000_000 + nanoseconds
-        elif level == socket.IPPROTO_IP and kind == _IP_RECVERR:
+        elif (level, kind) in _ERROR_MARKS:
             _errno, origin, _type, _code, _pad, _info, data = _EXTENDED_ERROR.unpack_from(value)
             if origin == _ORIGIN_TIMESTAMPING:
                 number = data

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 MSG_ERRQUEUE: Final = 0x2000
 CONTROL_SIZE: Final = 256
 _DONTWAIT: Final = int(socket.MSG_DONTWAIT)  # as a plain number: an IntFlag costs a microsecond at every use
-_NAME_SIZE: Final = 16  # struct sockaddr_in
-_ADDRESS = struct.Struct("!2xH4s8x")
+_NAME_SIZE: Final = 28  # struct sockaddr_in6, the larger
+# Their families are in the machine's byte order, their ports and addresses in the network's, a zone in the machine's.
+_ADDRESS = struct.Struct("=H2s4s8x")  # struct sockaddr_in
+_ADDRESS6 = struct.Struct("=H2s4x16sI")  # struct sockaddr_in6, without flow
 _CMSG_HEADER = struct.Struct("@Nii")
-_FAMILY = struct.Struct("@H")
+_FAMILY6: Final = struct.pack("=H", socket.AF_INET6)
+_PARTS6: Final = 4
 
 
 class _IoVec(ctypes.Structure):
@@ -151,14 +154,49 @@ def ancillary(control: bytes) -> list[tuple[int, int, bytes]]:
 
 
 def address(name: bytes) -> tuple[str, int]:
-    """Return an IPv4 socket address as (host, port)."""
-    port, host = _ADDRESS.unpack(name)
-    return socket.inet_ntoa(host), port
+    """Return a socket address as (host, port); the host of a link-local one names its interface."""
+    if name[:2] == _FAMILY6:
+        _family, port, host, zone = _ADDRESS6.unpack(name[: _ADDRESS6.size])
+        return socket.inet_ntop(socket.AF_INET6, host) + _zone_name(zone), int.from_bytes(port, "big")
+    _family, port, host = _ADDRESS.unpack(name[: _ADDRESS.size])
+    return socket.inet_ntoa(host), int.from_bytes(port, "big")
 
 
 def socket_address(host: str, port: int) -> bytes:
-    """Return the socket address of a numeric IPv4 host."""
-    return _FAMILY.pack(socket.AF_INET) + port.to_bytes(2, "big") + socket.inet_aton(host) + bytes(8)
+    """Return the socket address of a numeric host of either family. Raises OSError where it is none."""
+    port_bytes = port.to_bytes(2, "big")
+    if ":" not in host:
+        return _ADDRESS.pack(socket.AF_INET, port_bytes, socket.inet_aton(host))
+    host, _percent, zone = host.partition("%")
+    return _ADDRESS6.pack(socket.AF_INET6, port_bytes, socket.inet_pton(socket.AF_INET6, host), _zone_number(zone))
+
+
+def name_of(found: tuple[str, int] | tuple[str, int, int, int]) -> bytes:
+    """Return the socket address that Python's own calls give as a tuple of two (IPv4) or four (IPv6)."""
+    host, port = found[:2]
+    return socket_address(host.partition("%")[0] + _zone_name(found[3] if len(found) == _PARTS6 else 0), port)
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    """Return the address family of a numeric host."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _zone_name(zone: int) -> str:
+    try:
+        return f"%{socket.if_indextoname(zone)}" if zone else ""
+    except OSError:  # the interface has gone since
+        return f"%{zone}"
+
+
+def _zone_number(zone: str) -> int:
+    """Return an interface's number. Raises OSError where there is none of that name."""
+    if not zone or zone.isdecimal():
+        return int(zone or 0)
+    try:
+        return socket.if_nametoindex(zone)
+    except OSError as error:
+        raise OSError(error.errno, f"no interface {zone!r} on this machine") from error
 
 
 def send(sock: socket.socket, datagram: bytes, target: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import ssl
 import threading
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 TIMEOUT = "timeout"
 _MAX_ANSWER_BYTES = 65_536
 _PORTS = {"http": 80, "https": 443}
+_ZONE = re.compile(r"%[^\]]*")  # of this machine, and nothing to a server (RFC 6874 section 1)
 
 
 def askers(plan: ChronoTickPlan, setting: Setting) -> list[Asker]:
@@ -195,7 +197,7 @@ class ChronoTickClient:
             method,
             f"{place}".rstrip("/") + f"/{path}",
             json=question,
-            headers={"Accept-Encoding": "identity", "Host": self._url.netloc.decode("ascii")},
+            headers={"Accept-Encoding": "identity", "Host": _ZONE.sub("", self._url.netloc.decode("ascii"))},
             extensions={"timeout": timeout.as_dict(), "trace": self._note_connection, **named},
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from node_agent.clocks import ntp_packet, ntp_sample, self_report
 from node_agent.contract.records import CLOCK_STEP, KERNEL_RX, KERNEL_TX, NTP, OK, Sample, Stamp
-from node_agent.contract.servers import split_address
-from node_agent.datagrams import kernel_stamps
+from node_agent.contract.servers import join_address, split_address
+from node_agent.datagrams import kernel_stamps, mmsg
 from node_agent.exchange.asking import Asker, Pace
 from node_agent.local.instants import ClockPair, LocalClock, kernel_stamp, stepped, user_stamp
 from node_agent.local.resolver import UNRESOLVED, LookUpError, udp_addresses
@@ -130,7 +131,7 @@ class NtpServer(Pace):
         return (usable + usable)[start : start + count]
 
     def _sample(self, attempt: _Attempt, answer: _Answer, sample_id: str) -> Sample:
-        named = f"{attempt.target[0]}:{attempt.target[1]}"
+        named = join_address(*attempt.target)
         if answer.reply is None:
             now = self._clock.pair()
             return _failed(self._server, named, answer.outcome, attempt.begun, now, sample_id, answer.payload)
@@ -230,8 +231,8 @@ def _exchange(
             break
         if left and (now_s >= next_s or not waiting):
             next_s = now_s + (deadline_s - now_s) / len(left)
-            sock = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            attempt = _Attempt(sock, left.pop(0), clock)
+            sock = sockets.enter_context(_socket_for(target := left.pop(0)))
+            attempt = _Attempt(sock, target, clock)
             failed = attempt.send()
             if failed is None:
                 waiting.append(attempt)
@@ -252,6 +253,16 @@ def _exchange(
             next_s = time.monotonic()  # nothing to wait for any more: the next one's turn
             break
     yield from ((attempt, attempt.over()) for attempt in waiting)
+
+
+def _socket_for(target: Address) -> socket.socket:
+    """Return a socket of a target's family; on a machine without IPv6 one that cannot send there, and will say so."""
+    try:
+        return socket.socket(mmsg.family_of(target[0]), socket.SOCK_DGRAM)
+    except OSError as error:
+        if error.errno != errno.EAFNOSUPPORT:
+            raise
+        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
 
 def _failed(

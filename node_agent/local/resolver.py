@@ -12,7 +12,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent.contract.servers import is_ipv6, no_ipv6
+from node_agent.contract.servers import check_zone, is_ipv6
+from node_agent.datagrams import mmsg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 MAX_THREADS: Final = 8
 UNRESOLVED: Final = "unresolved"
-IPV6_ONLY: Final = "ipv6_only"
 
 
 class LookUpError(OSError):
@@ -91,7 +91,7 @@ RESOLVER: Final = Resolver()
 
 
 def udp_addresses(host: str, port: int, timeout_s: float, resolver: Resolver = RESOLVER) -> tuple[Address, ...]:
-    """Return all IPv4 addresses of a host, each once, in the name service's order. Raises LookUpError."""
+    """Return all addresses of a host, each once, in the name service's order, IPv4 first. Raises LookUpError."""
     found: tuple[Address, ...] = _look_up(host, port, timeout_s, resolver, _udp)
     return found
 
@@ -103,19 +103,24 @@ def tcp_addresses(host: str, port: int, timeout_s: float, resolver: Resolver = R
 
 
 def _look_up(host: str, port: int, timeout_s: float, resolver: Resolver, ask: Any) -> Any:
-    if _is_numeric(host):
-        return ((host, port),)
     try:
+        if _is_ipv4(host):
+            return ((host, port),)
+        if is_ipv6(host):
+            check_zone(host)
+            return (mmsg.address(mmsg.socket_address(host, port)),)  # as a sender is written, so that both are one
         return resolver.within(timeout_s, (ask.__name__, host, port), lambda: ask(host, port))
     except LookUpError:
         raise
     except OSError as error:
         raise LookUpError(UNRESOLVED, error.strerror or str(error)) from error
-    except ValueError as error:  # a label that no DNS name can have
+    except UnicodeError as error:  # a label that no DNS name can have
         raise LookUpError(UNRESOLVED, f"no host can have this name: {error}") from error
+    except ValueError as error:
+        raise LookUpError(UNRESOLVED, str(error)) from error
 
 
-def _is_numeric(host: str) -> bool:
+def _is_ipv4(host: str) -> bool:
     try:
         socket.inet_pton(socket.AF_INET, host)
     except (OSError, ValueError):
@@ -124,27 +129,13 @@ def _is_numeric(host: str) -> bool:
 
 
 def _udp(host: str, port: int) -> tuple[Address, ...]:
-    if is_ipv6(host):
-        raise LookUpError(IPV6_ONLY, no_ipv6(host))
-    try:
-        return _addresses(socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM))
-    except socket.gaierror as error:
-        if error.errno == socket.EAI_AGAIN or not _has_ipv6(host, port):
-            raise
-        raise LookUpError(IPV6_ONLY, no_ipv6(host)) from error
+    found = _addresses(socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM))
+    return tuple(sorted(found, key=lambda address: ":" in address[0]))  # a stable sort
 
 
 def _tcp(host: str, port: int) -> tuple[Address, ...]:
     return _addresses(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
 
 
-def _has_ipv6(host: str, port: int) -> bool:
-    try:
-        found = socket.getaddrinfo(host, port, socket.AF_INET6, socket.SOCK_DGRAM)
-    except OSError:
-        return False
-    return any(family == socket.AF_INET6 for family, *_ in found)
-
-
 def _addresses(found: Any) -> tuple[Address, ...]:
-    return tuple(dict.fromkeys((str(address[0]), int(address[1])) for *_, address in found))
+    return tuple(dict.fromkeys(mmsg.address(mmsg.name_of(address)) for *_, address in found))

@@ -13,7 +13,7 @@ from node_agent.clocks.sources import KINDS
 
 ROOT = Path(__file__).parents[2]
 ARES = yaml.safe_load((ROOT / "configs/clusters/ares.yaml").read_text())
-NO_IPV6 = "expected an IPv4 address or a name that has one (IPv6 is not supported yet)"
+NO_BRACKETS = "expected an IPv6 address in brackets, as in [::1]:123"
 COORDINATOR = yaml.safe_load((ROOT / "configs/coordinator_config.yaml").read_text())
 NAMES = [kind.name for kind in KINDS]
 
@@ -134,8 +134,8 @@ def test_a_burst_longer_than_its_slot_is_refused(tmp_path: Path) -> None:
         ),
         ({"ntp_server": ["ok:123", "a b"]}, "ntp_server: expected host:port, got 'a b'"),
         *[
-            ({"ntp_server": server}, f"ntp_server: {NO_IPV6}, got '{server}'")
-            for server in ("[::1]:123", "[2001:db8::1]", "::1", "fe80::1%eth0")
+            ({"ntp_server": server}, f"ntp_server: {NO_BRACKETS}, got '{server}'")
+            for server in ("2001:db8::1", "::1", "fe80::1%eth0")
         ],
         (
             {"ntp_server": ["a:1", "b:1"], "ntp_own_clock": True},
@@ -198,3 +198,22 @@ def test_servers_may_be_one_or_many(tmp_path: Path) -> None:
     assert load_cluster(path).ntp_server == ["a:1", "b"]
     path.write_text(yaml.safe_dump(ARES | {"ntp_server": None, "chronotick_server": None}))
     assert load_cluster(path).ntp_server == []
+
+
+def test_ipv6_addresses_stand_wherever_addresses_do(tmp_path: Path) -> None:
+    """With their brackets or, where no port follows, without; a link-local one names its interface."""
+    path = tmp_path / "lab.yaml"
+    hosts = ["[fd00::18]", "fd00::11", "fe80::12%eth0"]
+    nodes = [node | {"host": host} for node, host in zip(ARES["nodes"], hosts, strict=True)]
+    nodes[1]["address"] = "[fd00:1::11]"
+    changes = {"nodes": nodes, "gateway": "[fd00::1]", "ntp_server": ["[fd00::1]:8123", "[fd00::2]"]}
+    path.write_text(yaml.safe_dump(ARES | changes | {"chronotick_server": "http://[fd00::1]:8124"}))
+    read = load_cluster(path)
+    assert [node.host for node in read.nodes] == ["fd00::18", "fd00::11", "fe80::12%eth0"]
+    assert (read.nodes[1].address, read.gateway.host) == ("fd00:1::11", "fd00::1")
+    for change, line in (
+        ({"chronotick_server": "http://[fe80::1]:8124"}, "chronotick_server: expected a link-local address with its"),
+        ({"ntp_server": "[fe80::1]:123"}, "ntp_server: expected a link-local address with its interface"),
+        ({"gateway": "fe80::1"}, "gateway.host: expected a link-local address with its interface"),
+    ):
+        assert refused(path, load_cluster, yaml.safe_dump(ARES | change))[0].startswith(line)

@@ -1,4 +1,4 @@
-"""Where nodes reach each other: every address of a name counts, and an IPv6 one alone is a plain no."""
+"""Where nodes reach each other: every address of a name counts, and all nodes speak one family."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from harness.remote import Result
 from harness.shell import answer
 
 
-def asked(said: str, code: int = 0, *, name: str = "node-b", own: str = "") -> dict[str, str]:
+def asked(
+    said: str, code: int = 0, *, name: str = "node-b", own: str = "", first: str = "127.0.93.1"
+) -> dict[str, str]:
     """Resolve two nodes, where the other's name service says this and the node has these addresses."""
     nodes = [
-        SimpleNamespace(id="a", host="127.0.93.1", address=None),
+        SimpleNamespace(id="a", host=first, address=None),
         SimpleNamespace(id="b", host=name, address=None),
     ]
     config = SimpleNamespace(nodes=nodes, coordinator=nodes[0], workers=nodes[1:], remote_python="python3")
@@ -44,7 +46,7 @@ def test_of_several_addresses_the_first_that_the_node_has_counts(own: str, addre
     ("said", "told"),
     [
         ("127.0.1.1 127.0.0.1", r"expected node-b to be reachable from a, it means 127\.0\.1\.1, 127\.0\.0\.1 there"),
-        ("ipv6", "a knows IPv6 addresses of node-b alone: IPv6 is not supported yet"),
+        ("fe80::7 ::1", r"expected node-b to be reachable from a, it means fe80::7, ::1 there"),
         ("", "expected a to know the address of node-b, it does not"),
         ("no address", "expected a to know the address of node-b, it does not"),
     ],
@@ -54,9 +56,23 @@ def test_what_cannot_be_reached_is_one_line(said: str, told: str) -> None:
         asked(said)
 
 
-def test_an_ipv6_host_without_an_address_is_a_plain_no() -> None:
-    with pytest.raises(PreflightError, match=r"b: IPv6 is not supported yet: expected an IPv4 .*set `address:`"):
-        asked("", name="fe80::7")
+@pytest.mark.parametrize(
+    ("first", "said", "expected"),
+    [
+        ("fd00::1", "10.0.0.7 fd00::7\n", {"a": "fd00::1", "b": "fd00::7"}),
+        ("fe80::1%eth0", "fd00::7 fe80::7\n", {"a": "fe80::1%eth0", "b": "fd00::7"}),
+        ("10.0.0.1", "fd00::7 10.0.0.7\n", {"a": "10.0.0.1", "b": "10.0.0.7"}),
+    ],
+)
+def test_all_nodes_are_reached_by_one_family(first: str, said: str, expected: dict[str, str]) -> None:
+    """IPv4 where each node has it, else IPv6; a node's link-local address is no address elsewhere unless given."""
+    assert asked(said, first=first) == expected
+
+
+def test_nodes_without_a_family_in_common_are_one_line() -> None:
+    told = r"addresses: expected all nodes to have one of IPv4, or all one of IPv6, got a 127\.0\.93\.1, b fd00::7; set"
+    with pytest.raises(PreflightError, match=told):
+        asked("fd00::7")
 
 
 FAKE = """
@@ -73,8 +89,8 @@ socket.getaddrinfo = getaddrinfo
 @pytest.mark.parametrize(
     ("known", "said"),
     [
-        ({2: ["127.0.1.1", "10.0.0.7"], 10: ["fe80::7"]}, "127.0.1.1 10.0.0.7"),
-        ({10: ["fe80::7"]}, "ipv6"),
+        ({2: ["127.0.1.1", "10.0.0.7"], 10: ["fe80::7"]}, "127.0.1.1 10.0.0.7 fe80::7"),
+        ({10: ["fe80::7"]}, "fe80::7"),
         ({}, ""),
     ],
 )
@@ -86,7 +102,7 @@ def test_what_the_node_is_asked_prints_all_addresses(known: dict[int, list[str]]
 
 
 def test_what_the_node_is_asked_prints_its_own_addresses() -> None:
-    """192.0.2.7 is for documentation: no machine has it (RFC 5737)."""
-    command = [sys.executable, "-c", addresses._OWN, "192.0.2.7", "127.0.93.1"]
+    """192.0.2.7 and 2001:db8::7 are for documentation: no machine has them (RFC 5737, RFC 3849)."""
+    command = [sys.executable, "-c", addresses._OWN, "192.0.2.7", "127.0.93.1", "2001:db8::7"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (answer(done.stdout), done.stderr) == ("127.0.93.1", "")

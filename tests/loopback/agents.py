@@ -30,6 +30,8 @@ from node_agent.contract.plan import (
     WorkerAddress,
     to_json,
 )
+from node_agent.contract.servers import join_address
+from node_agent.datagrams import mmsg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +51,7 @@ def run_agent(*arguments: str, stdin: str | None = None) -> subprocess.Completed
 
 def free_port(host: str = HOST) -> int:
     """Return a UDP port that is free just now; no other test uses these hosts."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    with socket.socket(mmsg.family_of(host), socket.SOCK_DGRAM) as sock:
         sock.bind((host, 0))
         return int(sock.getsockname()[1])
 
@@ -57,9 +59,8 @@ def free_port(host: str = HOST) -> int:
 @contextmanager
 def service(module: str, host: str = HOST) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run a time service; yield its process and the address it says it listens on."""
-    with subprocess.Popen(
-        [sys.executable, "-m", module, "--listen", f"{host}:0", "--die-with-parent"], stdout=subprocess.PIPE, text=True
-    ) as process:
+    argv = [sys.executable, "-m", module, "--listen", join_address(host, 0), "--die-with-parent"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline()
             assert line.startswith("listening "), line

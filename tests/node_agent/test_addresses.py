@@ -14,13 +14,14 @@ from node_agent.lifecycle import AgentError
 
 @pytest.mark.parametrize("place", [WorkerAddress("b", "127.0.90.7", 9000), ProbePeer("b", "127.0.90.7", 9000, 3)])
 def test_a_node_is_where_its_plan_says(place):
-    assert mmsg.address(look_up(place)) == ("127.0.90.7", 9000)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        assert mmsg.address(look_up(place, sock)) == ("127.0.90.7", 9000)
 
 
 def test_a_name_that_nobody_knows_is_named(monkeypatch):
-    def unknown(_name):
+    def unknown(*_, **__):
         raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(socket, "gethostbyname", unknown)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(AgentError, match="node b: cannot look up 'somewhere': Name or service not known"):
-        look_up(WorkerAddress("b", "somewhere", 9000))
+        look_up(WorkerAddress("b", "somewhere", 9000), None)

@@ -20,6 +20,7 @@ GAP_NS = 17 * MS  # events meet a window of any width at all its phases
 RAW_NS = 10 * S  # what every raw clock shows at the first event
 
 NOT_WRITTEN = {"missing-file", "agent-status", "manifest"}  # the folder holds what detectors read, and no more
+TRUE_OF_MOST = {"one-ntp-server", "fed-by-source"}  # nothing is wrong; a reader should know
 
 
 def find(path):
@@ -87,8 +88,8 @@ def _own_samples(number, row):
 def test_a_run_in_order_has_no_finding(run):
     for folder in (run / records.RAW_DIR).iterdir():
         checksum(folder)
-    assert {one.code for one in find(run)} == NOT_WRITTEN
-    assert [one.code for one in find(run) if one.scope == DATA] == []
+    assert {one.code for one in find(run)} == NOT_WRITTEN | TRUE_OF_MOST
+    assert {one.code for one in find(run) if one.scope == DATA} == TRUE_OF_MOST
 
 
 def test_an_event_with_two_payload_stamps_is_of_two_coordinators(run):

@@ -8,6 +8,9 @@ import struct
 import threading
 import time
 
+from node_agent.contract.servers import join_address
+from node_agent.datagrams import mmsg
+
 S = 1_000_000_000
 NTP_UNIX_S = 2_208_988_800
 
@@ -39,10 +42,10 @@ class PlayedServer:
 
     def __init__(self, say, host="127.0.67.1"):
         self._say = say
-        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sock = socket.socket(mmsg.family_of(host), socket.SOCK_DGRAM)
         self._sock.bind((host, 0))
         self.place = self._sock.getsockname()
-        self.address = "{}:{}".format(*self.place)
+        self.address = join_address(*self.place[:2])
         self.asked_s = []
         self._wake, self._waker = socket.socketpair()
         self._thread = threading.Thread(target=self._serve)

@@ -16,12 +16,14 @@ import pytest
 from played_server import PlayedServer, answer
 
 from node_agent.__main__ import main
-from node_agent.addresses import bind, look_up
+from node_agent.addresses import bound, look_up
 from node_agent.check import check
+from node_agent.clocks import ntp
 from node_agent.clocks.ntp import NtpSource
 from node_agent.contract.plan import ClocksPlan, NodePlan, NtpPlan, PlanError, ProbePeer, WorkerAddress
 from node_agent.contract.records import NTP, OK
 from node_agent.contract.servers import split_address
+from node_agent.datagrams import mmsg
 from node_agent.exchange import ntp as ntp_exchange
 from node_agent.exchange.chronotick import ChronoTickClient
 from node_agent.lifecycle import AgentError
@@ -264,47 +266,51 @@ def test_a_check_is_over_while_the_name_service_is_silent(monkeypatch, tmp_path)
 def test_another_node_is_looked_up_within_a_deadline(monkeypatch, place):
     monkeypatch.setattr("node_agent.addresses.LOOK_UP_S", 0.1)
     told = f"node b: cannot look up '{NAME}': no answer from the name service"
-    with silent_name_service(monkeypatch, "gethostbyname"), pytest.raises(AgentError, match=told):
-        look_up(place)
+    with silent_name_service(monkeypatch), pytest.raises(AgentError, match=told):
+        look_up(place, None)
 
 
 def test_a_name_that_no_host_can_have_is_one_line():
     with pytest.raises(AgentError, match=r"node b: cannot look up 'aaaa.*no host can have this name"):
-        look_up(WorkerAddress("b", "a" * 80 + ".example", 9000))
+        look_up(WorkerAddress("b", "a" * 80 + ".example", 9000), None)
 
 
 def test_a_socket_is_bound_to_the_address_of_the_name_that_is_this_nodes(monkeypatch):
     known(monkeypatch, ("192.0.2.1", 0), ("127.0.67.9", 0))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        bind(sock, NAME, 0)
+    with bound(NAME, 0) as sock:
         assert sock.getsockname()[0] == "127.0.67.9"
 
 
-# --- IPv6: a plain no ------------------------------------------------------------------------------------------------
+# --- IPv6 ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "server", ["[::1]:123", "[::1]", "::1", "[fe80::1%eth0]:123", "fe80::1%eth0", "[2001:db8::7]:5"]
-)
-def test_an_ipv6_address_is_a_plain_no(server, tmp_path):
-    with pytest.raises(ValueError, match="IPv6 is not supported yet: expected an IPv4 address"):
+@pytest.mark.parametrize("server", ["::1", "fe80::1%eth0", "2001:db8::7:5", "::1:123"])
+def test_an_ipv6_address_without_brackets_is_one_line(server, tmp_path):
+    """Its port could be the address's own last group."""
+    with pytest.raises(ValueError, match="expected an IPv6 address in brackets"):
         split_address(server)
-    with pytest.raises(PlanError, match="IPv6 is not supported yet"):
+    with pytest.raises(PlanError, match="expected an IPv6 address in brackets"):
         NtpPlan((server,))
     said = io.StringIO()
     with redirect_stderr(said):
         assert main(["worker", "--output", str(tmp_path / "w.csv"), "--ntp-server", server]) == 2
-        arguments = ["--output", str(tmp_path / "c.csv"), "--workers", server]
-        assert main(["coordinator", *arguments]) == 2
-    assert said.getvalue().count("IPv6 is not supported yet") == 2
+        assert main(["coordinator", "--output", str(tmp_path / "c.csv"), "--workers", server]) == 2
+    assert said.getvalue().count("expected an IPv6 address in brackets") == 2
     assert "Traceback" not in said.getvalue()
 
 
-def test_an_ipv6_listen_address_is_a_plain_no_by_hand(tmp_path):
+def test_a_link_local_address_names_its_interface(tmp_path):
+    """It means another host on every interface; one that names an interface is used, as far as there is that one."""
+    with pytest.raises(ValueError, match="expected a link-local address with its interface, as in fe80::1%eth0"):
+        split_address("[fe80::1]:123")
+    assert split_address("[fe80::1%lo]:123") == ("fe80::1%lo", 123)
+    assert resolver.udp_addresses("fe80::1%lo", 123, 1.0) == (("fe80::1%lo", 123),)
+    with pytest.raises(resolver.LookUpError, match="no interface 'nowhere0' on this machine"):
+        resolver.udp_addresses("fe80::1%nowhere0", 123, 1.0)
     said = io.StringIO()
     with redirect_stderr(said):
-        assert main(["worker", "--output", str(tmp_path / "w.csv"), "--listen-host", "::1"]) == 2
-    assert "--listen-host: IPv6 is not supported yet" in said.getvalue()
+        assert main(["worker", "--output", str(tmp_path / "w.csv"), "--listen-host", "fe80::1"]) == 2
+    assert "--listen-host: expected a link-local address with its interface" in said.getvalue()
 
 
 NO_ADDRESS = ["[]:123", "a:b:1", "[1.2.3.4", ":123", "a:", "a:0", "a:65536", "[time]x:1", "a:\u0661"]
@@ -316,9 +322,41 @@ def test_what_is_no_address_at_all_is_still_said_so(server):
         split_address(server)
 
 
-def test_a_name_with_ipv6_addresses_alone_has_a_reason_of_its_own(monkeypatch):
-    known(monkeypatch, ("::1", 123, 0, 0), family=socket.AF_INET6)
-    assert ask(NAME).outcome == "ipv6_only"
+@contextmanager
+def played6():
+    try:
+        server = PlayedServer(answer, "::1")
+    except OSError as error:
+        pytest.skip(f"no IPv6 on this machine's loopback: {error}")
+    with server:
+        yield server
+
+
+def test_ntp_is_asked_at_the_ipv6_address_of_a_name(monkeypatch):
+    """The sample's address has its brackets, and it counts for 48 bytes of headers where IPv4 has 28."""
+    with played6() as server:
+        known(monkeypatch, server.place, family=socket.AF_INET6)
+        sample = ask(f"{NAME}:123")
+    assert (sample.outcome, sample.address) == (OK, f"[::1]:{server.place[1]}")
+    assert ntp.KIND.traffic("n1", [sample]).bytes_sent == 48 + 8 + 40
+
+
+def test_both_families_of_a_name_are_tried_ipv4_first(monkeypatch):
+    """What was asked before IPv6 was known is asked first still."""
+    with played6() as server, PlayedServer(lambda _request: None) as silent:
+        places = [(socket.AF_INET6, *server.place), (socket.AF_INET, *silent.place)]
+        found = [(family, socket.SOCK_DGRAM, 0, "", place) for family, *place in places]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        samples = server_at(NAME, 1.0).ask(numbered())
+    assert [(sample.outcome, sample.address) for sample in samples] == [
+        ("timeout", silent.address), (OK, f"[::1]:{server.place[1]}"),
+    ]  # fmt: skip
+
+
+def test_a_node_at_two_addresses_is_sent_to_where_there_is_a_way(monkeypatch):
+    known(monkeypatch, NO_WAY, ("127.0.67.9", 9000))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        assert mmsg.address(look_up(WorkerAddress("b", NAME, 9000), sock)) == ("127.0.67.9", 9000)
 
 
 # --- ChronoTick ------------------------------------------------------------------------------------------------------
