@@ -80,7 +80,9 @@ class Service:
         if self._own is not None:
             failed: list[Labelled] = [({}, self._own.failed)]
             families.append(("own_ntp_failures_total", "counter", "NTP exchanges of the server that failed.", failed))
-        return "".join(metrics.family(f"chronotick_{name}", kind, text, values) for name, kind, text, values in families)
+        return "".join(
+            metrics.family(f"chronotick_{name}", kind, text, values) for name, kind, text, values in families
+        )
 
     def _answer_for_itself(self) -> Answer:
         if self._own is None:

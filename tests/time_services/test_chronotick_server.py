@@ -17,7 +17,7 @@ import pytest
 
 from time_services import chronotick_server
 from time_services.chronotick_request import RequestError, read_request
-from time_services.chronotick_server import MAX_BODY_BYTES, MAX_NODES, Nodes
+from time_services.chronotick_web import MAX_BODY_BYTES
 from time_services.client_limits import MAX_CLIENTS, Limits, Rates
 from time_services.ntp_packet import NTP_EPOCH_OFFSET_S
 
@@ -68,6 +68,7 @@ def test_too_few_samples_are_503_without_a_number(web):
         "status": "warming_up",
         "detail": "2 of 3 samples of this node",
         "node_id": "cold",
+        "run_id": "",
         "samples": 2,
     }
 
@@ -80,6 +81,10 @@ WRONG = {
     "deep": b"[" * 20_000,
     "missing key": {key: value for key, value in ASKED.items() if key != "raw_ns"},
     "unknown key": {**ASKED, "truth_ns": 1},
+    "later sample": {**ASKED, "ntp_samples": sampled(1, 6)},
+    "run id": {**ASKED, "run_id": "a b"},
+    "tag": {**ASKED, "tag": "x"},
+    "server": {**ASKED, "ntp_samples": [{**SAMPLE, "server": 1}]},
     "node id": {**ASKED, "node_id": "../x"},
     "float instant": {**ASKED, "instant_ns": 1.5},
     "bool instant": {**ASKED, "raw_ns": True},
@@ -131,24 +136,10 @@ def test_a_connection_is_kept(chronotick_url):
         connection.close()
 
 
-def test_nodes_are_forgotten_when_there_are_too_many():
-    """The number of nodes kept is bounded, and the one that asked longest ago goes first."""
-    nodes = Nodes(limit=2)
-    first = nodes.of("a")
-    nodes.of("b")
-    assert nodes.of("a") is first
-    second = nodes.of("b")
-    nodes.of("c")
-    assert len(nodes) == 2
-    assert nodes.of("b") is second
-    assert nodes.of("a") is not first
-    assert Nodes().limit == MAX_NODES
-
-
 def test_a_delay_below_zero_by_precision_means_zero():
     """Two clocks of finite precision may measure a delay just below zero; that is no reason to refuse the sample."""
     asked = {**ASKED, "ntp_samples": [{**SAMPLE, "delay_ms": -0.0002}]}
-    assert read_request(json.dumps(asked).encode()).samples[0].delay_s == 0.0
+    assert read_request(json.dumps(asked).encode()).samples[0].delay_ms == 0.0
 
 
 def test_reading_a_request_names_the_sample():
