@@ -262,6 +262,8 @@ def replay(_: Context, experiment: str = "") -> None:
         "rate": "only this: one run at so many events per second",
         "seconds": "how long that run sends (default: 60)",
         "kernel-buffer": "that run with the kernel's default receive buffer",
+        "services": "only this: the ChronoTick server under 64 nodes' questions, --rate a second (default 2000)",
+        "requests": "how many of those questions (default: 1000000)",
     }
 )
 def bench(
@@ -271,6 +273,8 @@ def bench(
     rate: str = "",
     seconds: str = "60",
     kernel_buffer: bool = False,
+    services: bool = False,
+    requests: str = "1000000",
 ) -> None:
     """Measure this machine: highest lossless rate, stamp and NTP errors, jitter, cost, memory, start, size.
 
@@ -279,6 +283,9 @@ def bench(
     from harness.bench.benchmark import bench as measure  # noqa: PLC0415 - only this task needs the benchmark
     from harness.bench.sustained import sustain  # noqa: PLC0415 - together with it
 
+    if services:
+        _load_services(rate or "2000", requests)
+        return
     if not rate:
         measure(ROOT, Path(output).resolve(), _say, quick=quick)
         return
@@ -289,6 +296,15 @@ def bench(
         raise Exit(f"error: {error}", error.exit_code) from error
     if not lossless:
         raise Exit(code=1)
+
+
+def _load_services(rate: str, requests: str) -> None:
+    from harness.bench import load  # noqa: PLC0415 - only this needs it
+
+    try:
+        load.measure(positive_number("rate", rate, 1e6), int(positive_number("requests", requests, 1e9)), _say)
+    except HarnessError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
 
 
 @task(name="calibrate-statistics", help={"runs": "simulated runs of every kind (default 400: two minutes or so)"})

@@ -138,7 +138,7 @@ def size(data: dict[str, Any]) -> int:
 
 
 def confirmed_raw_ns(text: str) -> int | None:
-    """Return the newest sample's raw instant that a good answer says the server has learnt; None where it names none."""
+    """Return the newest raw instant that a good answer says the server has learnt of; None where it names none."""
     told = json.loads(text).get("confirmed_raw_ns")
     return told if type(told) is int else None
 

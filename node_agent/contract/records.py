@@ -183,7 +183,8 @@ class Sample:
     under the lock that publishes the sample: it serves no stamp before. A good sample ties the reference time
     ``reference_at_ns`` to the raw instant ``raw_at_ns``; ``offset_ns`` is reference - wall clock there. ``bound_ns`` is
     the half-width against the server, the sum of its components; root delay and dispersion come on top for UTC.
-    ``sigma_ns`` is a predicting source's one sigma, ``question_bytes`` what it was asked with. t1..t4 are the wall-clock stamps of NTP's on-wire protocol.
+    ``sigma_ns`` is a predicting source's one sigma, ``question_bytes`` the size of what it was asked with. t1..t4 are
+    the wall-clock stamps of NTP's on-wire protocol.
     """
 
     sample_id: str
