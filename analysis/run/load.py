@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 RESULTS_DIR: Final = Path("results")
 
-INTEGER_COLUMNS: Final = {"event_id", "sequence_number", "stratum", "spins", "sequence"}
+INTEGER_COLUMNS: Final = {"event_id", "sequence_number", "stratum", "spins", "sequence", "question_bytes"}
 FLOAT_SUFFIXES: Final = ("_ms", "_s", "_level")
 
 KEPT_BYTES: Final = 32 << 20  # a bigger commit_wait.csv is read again each time it is asked for, not kept
