@@ -2,8 +2,9 @@
 
 *Rates.* An address has a budget. A node that its run's key names (a tag) has one of its own in its place, so that many
 nodes behind one address keep their answers; but only once it has ``PROVEN_AFTER`` good requests behind it, paid for by
-its address, and only ``nodes_per_address`` of them. So invented tags buy nothing for nothing, and there is an end to
-them: an address can take its own rate and that of so many nodes.
+its address, and only where the address has at most ``nodes_per_address`` of them; one with more is counted as one
+again. So an invented tag has to be paid for, and there is an end to what an address can take: its own rate and that of
+so many nodes.
 """
 
 from __future__ import annotations
