@@ -142,7 +142,8 @@ class KalmanBank(NodeModel):
 
     def _noise(self, seen: Observation) -> Floats:
         excess_s = (seen.delay_s - self.least_delay_s.get(seen.server, seen.delay_s)) / 2
-        return self._floor + self._queueing * (excess_s * excess_s)
+        noise: Floats = self._floor + self._queueing * (excess_s * excess_s)
+        return noise
 
     def _bias_of(self, server: str, delay_s: float) -> tuple[float, float]:
         """Return a server's bias and its variance; at first anywhere within what both paths may hide."""

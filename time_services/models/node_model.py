@@ -1,4 +1,4 @@
-"""What all models share: a node's samples on its own oscillator, less falsetickers, outliers and what a set clock ended.
+"""What all models share: a node's samples on its oscillator, less falsetickers, outliers and what a set clock ended.
 
 The estimate is x = reference - oscillator, against the pair (wall, oscillator) of the node's requests: the wall clock
 may be steered or set in small steps, and x goes on. Sample offsets are against the wall; the wall at a sample is
@@ -99,7 +99,7 @@ class NodeModel:
     # the interface
 
     def feed(self, instant_ns: int, raw_ns: int, samples: Sequence[NtpSample]) -> int:
-        """Take the samples of a request made at (wall ``instant_ns``, oscillator ``raw_ns``); return how many were new."""
+        """Take a request's samples, and its instant on the wall clock and the oscillator; return how many were new."""
         self._notice(instant_ns - raw_ns, raw_ns)
         new = sorted((sample for sample in samples if self._is_new(sample)), key=lambda sample: sample.raw_ns)
         count = 0
