@@ -46,7 +46,7 @@ class Dual(NodeModel):
         short = self._short.estimate(seen.raw_ns, seen.server)
         long = self._long.estimate(seen.raw_ns, seen.server)
         if short is not None and long is not None:
-            limit = LARGEST_SIGMAS * (max(short.variance, long.variance) + min(short.noise, long.noise)) ** 0.5
+            limit = LARGEST_SIGMAS * (max(short.variance, long.variance) + self.sample_noise(seen)) ** 0.5
             a = min(max(seen.x_s - short.x_s, -limit), limit)
             b = min(max(seen.x_s - long.x_s, -limit), limit)
             aa, bb, ab = (FORGETTING * old + new for old, new in zip(self._moments, (a * a, b * b, a * b), strict=True))
@@ -67,8 +67,12 @@ class Dual(NodeModel):
             (w * short.variance**0.5 + v * long.variance**0.5) ** 2,
             w * short.drift + v * long.drift,
             (w * short.drift_variance**0.5 + v * long.drift_variance**0.5) ** 2,
-            w * short.noise + v * long.noise,
         )
+
+    def sample_noise(self, seen: Observation) -> float:
+        """Return the variance of the observation's own noise, s^2."""
+        short, long = self._short.sample_noise(seen), self._long.sample_noise(seen)
+        return self._share * short + (1 - self._share) * long
 
     def details(self) -> dict[str, float]:
         """Return the short one's share of the answer."""

@@ -46,13 +46,12 @@ class Observation:
 
 @dataclass(frozen=True)
 class Estimate:
-    """x at an instant with its variance (s^2), and its slope with its own variance; ``noise`` is that of a sample."""
+    """x at an instant with its variance (s^2), and its slope with its own variance."""
 
     x_s: float
     variance: float
     drift: float
     drift_variance: float
-    noise: float
 
 
 class NodeModel:
@@ -90,6 +89,10 @@ class NodeModel:
 
     def estimate(self, raw_ns: int, server: str | None = None) -> Estimate | None:
         """Return x at an instant: the reference's, or as ``server`` would show it."""
+        raise NotImplementedError
+
+    def sample_noise(self, seen: Observation) -> float:
+        """Return the variance of the observation's own noise, s^2."""
         raise NotImplementedError
 
     def details(self) -> dict[str, float]:
@@ -217,7 +220,7 @@ class NodeModel:
                 self.move(first)
                 self._count(first)
             elif self._learnt >= MIN_SAMPLES:
-                self.guard.observe(seen.x_s - expected.x_s, expected.variance, expected.noise)
+                self.guard.observe(seen.x_s - expected.x_s, expected.variance, self.sample_noise(seen))
         self._suspect = None
         if self._learnt == 0:
             (self.move if self.restarts else self._first)(seen)

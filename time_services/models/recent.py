@@ -57,7 +57,12 @@ class RecentModel(NodeModel):
         )
         rate = min(rate, DRIFT_LIMIT / 3**0.5)
         late = rate * max(age_s - self._gap_s, 0.0)
-        return Estimate(self._level(), self._square / self._total + late * late, 0.0, rate * rate, 0.0)
+        return Estimate(self._level(), self._square / self._total + late * late, 0.0, rate * rate)
+
+    def sample_noise(self, seen: Observation) -> float:
+        """Return 0: the sigma of these models is that of the next sample, noise and all."""
+        del seen
+        return 0.0
 
     def _level(self) -> float:
         return self.level([seen.x_s for seen in self._recent])
