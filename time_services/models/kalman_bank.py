@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 DEGREES = 4.0
+LESS_INFORMATION = (DEGREES + 3) / (DEGREES + 1)  # a t sample of scale s tells as much as a normal one of s sqrt(this)
 FORGETTING = 0.995  # a: a weight is that of the last two hundred samples or so
 DRIFT_PRIOR = 100e-6  # one sigma, s/s: the largest drift that the harness assumes
 LEAST_SHARE = 1e-6  # no filter's weight falls below this share of the best's: it can come back
@@ -45,8 +46,8 @@ HEARD_SHARE = 1e-3  # a filter below this share has no say in the answer: it may
 QUIET_Q1, QUIET_Q2 = 1e-18, 1e-20
 NOISES_S = tuple(1e-6 * 2.5**power for power in range(11))  # to 10 ms
 QUEUEING = (0.0, 0.6)  # g; of the share of the queueing: 1/sqrt(3) where its place there and back is uniform
-FAST = ((1e-11, QUIET_Q2), (1e-9, QUIET_Q2), (1e-7, QUIET_Q2), (QUIET_Q1, 1e-14), (QUIET_Q1, 1e-12))
-SLOW = ((QUIET_Q1, QUIET_Q2), (1e-15, QUIET_Q2), (1e-13, QUIET_Q2), (QUIET_Q1, 1e-18), (QUIET_Q1, 1e-16))
+FAST = ((1e-11, QUIET_Q2), (1e-9, QUIET_Q2), (1e-7, QUIET_Q2), (QUIET_Q1, 1e-15), (QUIET_Q1, 1e-14), (QUIET_Q1, 1e-12))
+SLOW = ((QUIET_Q1, QUIET_Q2), (1e-15, QUIET_Q2), (1e-13, QUIET_Q2), (QUIET_Q1, 1e-18), (QUIET_Q1, 1e-17), (QUIET_Q1, 1e-16))
 
 
 class KalmanBank(NodeModel):
@@ -95,7 +96,7 @@ class KalmanBank(NodeModel):
         total = c0 + late_s * c1 + noise
         square = innovation * innovation / total
         self._learn_bias(seen.server, bias, bias_variance, innovation, total)
-        inflated = total + noise * (np.maximum((DEGREES + square) / (DEGREES + 1), 1.0) - 1.0)
+        inflated = total + noise * (LESS_INFORMATION * np.maximum((DEGREES + square) / (DEGREES + 1), 1.0) - 1.0)
         k0, k1 = c0 / inflated, c1 / inflated
         self._x += k0 * innovation
         self._drift += k1 * innovation
@@ -121,7 +122,7 @@ class KalmanBank(NodeModel):
         x = self._x + t * self._drift
         mean, drift = float(weight @ x), float(weight @ self._drift)
         variance = self._p00 + (2 * t) * self._p01 + (t * t) * self._p11 + gap * self._q1 + (gap**3 / 3) * self._q2
-        spread = math.exp(float(weight @ np.log(variance))) + float(weight @ (x - mean) ** 2)
+        spread = float(weight @ (variance + (x - mean) ** 2))
         drift_spread = float(weight @ (self._p11 + gap * self._q2 + (self._drift - drift) ** 2))
         if server is None:
             return Estimate(mean, spread, drift, drift_spread)
