@@ -21,10 +21,14 @@ WARM_UP: Final = 3  # samples before the first that is foretold, for every model
 
 @dataclass(frozen=True)
 class Step:
-    """What was foretold of one sample, ms: the error, the sigma (None where none is claimed), or no prediction."""
+    """What was foretold of one sample, ms: the error, the sigma of the truth, and a sample's noise as the model has it.
+
+    None: no prediction, or no such claim.
+    """
 
     error_ms: float | None
     sigma_ms: float | None
+    noise_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def baseline_steps(name: str, samples: Sequence[NtpSample]) -> list[Step]:
     values = [sample.offset_ms for sample in samples]
     foretell = BASELINES[name]
     return [
-        Step(foretell(times[:index], values[:index], times[index]) - values[index], None)
+        Step(foretell(times[:index], values[:index], times[index]) - values[index], None, None)
         for index in range(WARM_UP, len(samples))
     ]
 
@@ -87,17 +91,24 @@ def model_steps(name: str, samples: Sequence[NtpSample]) -> tuple[list[Step], in
     for index, sample in enumerate(samples):
         if index >= WARM_UP:
             said = model.predict(sample.raw_ns)
-            known = isinstance(said, Prediction)
-            error_ms = said.offset_s * 1e3 - sample.offset_ms if isinstance(said, Prediction) else None
-            steps.append(Step(error_ms, said.sigma_s * 1e3 if known and isinstance(said, Prediction) else None))
+            steps.append(_step(said, sample) if isinstance(said, Prediction) else Step(None, None, None))
         model.feed(WALL_START_NS + sample.raw_ns, sample.raw_ns, [sample])
     return steps, model.restarts
+
+
+def _step(said: Prediction, sample: NtpSample) -> Step:
+    return Step(said.offset_s * 1e3 - sample.offset_ms, said.sigma_s * 1e3, said.calibration.get("noise_ms"))
 
 
 def score(steps: Sequence[Step], restarts: int = 0) -> Score:
     """Return the figures of some steps; None where nothing was foretold or no sigma is claimed."""
     errors = sorted(abs(step.error_ms) for step in steps if step.error_ms is not None)
-    claims = [(abs(s.error_ms), s.sigma_ms) for s in steps if s.error_ms is not None and s.sigma_ms is not None]
+    sigmas = [step.sigma_ms for step in steps if step.sigma_ms is not None]
+    claims = [  # the truth of the next sample is not known: its noise is in the error, and so in what has to cover it
+        (abs(step.error_ms), math.hypot(step.sigma_ms, step.noise_ms or 0.0))
+        for step in steps
+        if step.error_ms is not None and step.sigma_ms is not None
+    ]
     return Score(
         n=len(errors),
         unavailable=len(steps) - len(errors),
@@ -107,7 +118,7 @@ def score(steps: Sequence[Step], restarts: int = 0) -> Score:
         p95_ms=errors[math.ceil(0.95 * len(errors)) - 1] if errors else None,
         cover_1s=statistics.fmean(error <= sigma for error, sigma in claims) if claims else None,
         cover_3s=statistics.fmean(error <= 3 * sigma for error, sigma in claims) if claims else None,
-        sigma_ms=statistics.median(sigma for _, sigma in claims) if claims else None,
+        sigma_ms=statistics.median(sigmas) if sigmas else None,
     )
 
 

@@ -75,5 +75,6 @@ class Dual(NodeModel):
         return self._share * short + (1 - self._share) * long
 
     def details(self) -> dict[str, float]:
-        """Return the short one's share of the answer."""
-        return {"short_share": self._share}
+        """Return the short one's share of the answer, and the noise of the samples."""
+        short, long = self._short.details()["noise_ms"], self._long.details()["noise_ms"]
+        return {"short_share": self._share, "noise_ms": self._share * short + (1 - self._share) * long}

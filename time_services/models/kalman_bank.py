@@ -47,7 +47,14 @@ QUIET_Q1, QUIET_Q2 = 1e-18, 1e-20
 NOISES_S = tuple(1e-6 * 2.5**power for power in range(11))  # to 10 ms
 QUEUEING = (0.0, 0.6)  # g; of the share of the queueing: 1/sqrt(3) where its place there and back is uniform
 FAST = ((1e-11, QUIET_Q2), (1e-9, QUIET_Q2), (1e-7, QUIET_Q2), (QUIET_Q1, 1e-15), (QUIET_Q1, 1e-14), (QUIET_Q1, 1e-12))
-SLOW = ((QUIET_Q1, QUIET_Q2), (1e-15, QUIET_Q2), (1e-13, QUIET_Q2), (QUIET_Q1, 1e-18), (QUIET_Q1, 1e-17), (QUIET_Q1, 1e-16))
+SLOW = (
+    (QUIET_Q1, QUIET_Q2),
+    (1e-15, QUIET_Q2),
+    (1e-13, QUIET_Q2),
+    (QUIET_Q1, 1e-18),
+    (QUIET_Q1, 1e-17),
+    (QUIET_Q1, 1e-16),
+)
 
 
 class KalmanBank(NodeModel):

@@ -57,7 +57,10 @@ class RecentModel(NodeModel):
         )
         rate = min(rate, DRIFT_LIMIT / 3**0.5)
         late = rate * max(age_s - self._gap_s, 0.0)
-        return Estimate(self._level(), self._square / self._total + late * late, 0.0, rate * rate)
+        newest = self._recent[-1]
+        excess_s = newest.delay_s - self.least_delay_s.get(newest.server, newest.delay_s)
+        queueing = (excess_s / 2) ** 2 if self.length == 1 else 0.0  # among several, one late one moves nothing
+        return Estimate(self._level(), self._square / self._total + late * late + queueing, 0.0, rate * rate)
 
     def sample_noise(self, seen: Observation) -> float:
         """Return 0: the sigma of these models is that of the next sample, noise and all."""
