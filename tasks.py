@@ -330,6 +330,59 @@ def calibrate_statistics(_: Context, runs: str = "400") -> None:
         raise Exit("\n".join(short), FOUND_ERRORS)
 
 
+@task(
+    iterable=["series"],
+    help={
+        "series": "a CSV of NTP samples, or 'simulated'; may be given several times",
+        "model": "one model (default: all of them)",
+        "cadence": "take only samples at least so many seconds apart (default: all of them)",
+        "json": "where {series: {model: figures}} goes",
+    },
+)
+def predict(_: Context, series: list[str], model: str = "", cadence: str = "", json: str = "") -> None:
+    """Foretell every next NTP sample of recorded series with the ChronoTick server's models, beside baselines."""
+    from time_services.evaluation import series as recorded  # noqa: PLC0415 - numpy takes a moment
+    from time_services.evaluation import tables  # noqa: PLC0415 - together with it
+
+    try:
+        if not series:
+            raise Exit("error: expected --series FILE (a CSV with NTP samples) or --series simulated, got none", USAGE)
+        cadence_s = positive_number("cadence", cadence, 1e6) if cadence else 0.0
+        scores = tables.scores_of(tables.load_series(series, cadence_s), tables.chosen_models(model))
+    except ConfigError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    except recorded.SeriesError as error:
+        raise Exit(f"error: {error}", USAGE) from error
+    _say(tables.series_table(scores))
+    if json:
+        Path(json).write_text(tables.as_json(scores) + "\n", encoding="utf-8")
+
+
+@task(
+    name="calibrate-models",
+    iterable=["series"],
+    help={"series": "a recorded series to add, several times", "seeds": "runs per setting (default 10: two minutes)"},
+)
+def calibrate_models(_: Context, series: list[str], seeds: str = "10") -> None:
+    """Judge the default model on simulated oscillators of known truth and on recorded series, write METHODOLOGY."""
+    from time_services.evaluation import series as recorded  # noqa: PLC0415 - numpy takes a moment
+    from time_services.evaluation import tables  # noqa: PLC0415 - together with it
+
+    try:
+        count = whole_number("seeds", seeds, 1)
+        scores = tables.scores_of(tables.load_series(series, 0.0), tables.chosen_models(""))
+        symmetric, asymmetric = tables.cells(count, _say)
+        text = tables.document(symmetric, asymmetric, scores, count)
+        document = ROOT / "docs" / "METHODOLOGY.md"
+        document.write_text(tables.written_into(document.read_text(encoding="utf-8"), text), encoding="utf-8")
+    except ConfigError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    except recorded.SeriesError as error:
+        raise Exit(f"error: {error}", USAGE) from error
+    if short := tables.unmet(symmetric, asymmetric, scores):
+        raise Exit("\n".join(short), FOUND_ERRORS)
+
+
 def _prepare_testbed() -> None:
     """Install what the test cluster of real hosts needs, as root where there is apt; else say why its tests skip."""
     from harness.testbed.needs import missing_packages, why_not  # noqa: PLC0415 - only this task needs it

@@ -38,14 +38,23 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 DEGREES = 4.0
-FORGETTING = 0.98  # a: a weight is that of the last fifty samples or so
+LESS_INFORMATION = (DEGREES + 3) / (DEGREES + 1)  # a t sample of scale s tells as much as a normal one of s sqrt(this)
+FORGETTING = 0.995  # a: a weight is that of the last two hundred samples or so
 DRIFT_PRIOR = 100e-6  # one sigma, s/s: the largest drift that the harness assumes
 LEAST_SHARE = 1e-6  # no filter's weight falls below this share of the best's: it can come back
+HEARD_SHARE = 1e-3  # a filter below this share has no say in the answer: it may be far off
 QUIET_Q1, QUIET_Q2 = 1e-18, 1e-20
-NOISES_S = (1e-6, 4e-6, 16e-6, 64e-6, 256e-6, 1e-3, 4e-3, 16e-3)
+NOISES_S = tuple(1e-6 * 2.5**power for power in range(11))  # to 10 ms
 QUEUEING = (0.0, 0.6)  # g; of the share of the queueing: 1/sqrt(3) where its place there and back is uniform
-FAST = ((1e-11, QUIET_Q2), (1e-9, QUIET_Q2), (1e-7, QUIET_Q2), (QUIET_Q1, 1e-14), (QUIET_Q1, 1e-12))
-SLOW = ((QUIET_Q1, QUIET_Q2), (1e-15, QUIET_Q2), (1e-13, QUIET_Q2), (QUIET_Q1, 1e-18), (QUIET_Q1, 1e-16))
+FAST = ((1e-11, QUIET_Q2), (1e-9, QUIET_Q2), (1e-7, QUIET_Q2), (QUIET_Q1, 1e-15), (QUIET_Q1, 1e-14), (QUIET_Q1, 1e-12))
+SLOW = (
+    (QUIET_Q1, QUIET_Q2),
+    (1e-15, QUIET_Q2),
+    (1e-13, QUIET_Q2),
+    (QUIET_Q1, 1e-18),
+    (QUIET_Q1, 1e-17),
+    (QUIET_Q1, 1e-16),
+)
 
 
 class KalmanBank(NodeModel):
@@ -94,7 +103,7 @@ class KalmanBank(NodeModel):
         total = c0 + late_s * c1 + noise
         square = innovation * innovation / total
         self._learn_bias(seen.server, bias, bias_variance, innovation, total)
-        inflated = total + noise * (np.maximum((DEGREES + square) / (DEGREES + 1), 1.0) - 1.0)
+        inflated = total + noise * (LESS_INFORMATION * np.maximum((DEGREES + square) / (DEGREES + 1), 1.0) - 1.0)
         k0, k1 = c0 / inflated, c1 / inflated
         self._x += k0 * innovation
         self._drift += k1 * innovation
@@ -106,6 +115,7 @@ class KalmanBank(NodeModel):
         self._log_weight -= self._log_weight.max()
         np.maximum(self._log_weight, math.log(LEAST_SHARE), out=self._log_weight)
         weight = np.exp(self._log_weight)
+        weight[weight < HEARD_SHARE] = 0.0
         self._weight = weight / weight.sum()
         self._choose_anchor()
 
@@ -122,9 +132,13 @@ class KalmanBank(NodeModel):
         spread = float(weight @ (variance + (x - mean) ** 2))
         drift_spread = float(weight @ (self._p11 + gap * self._q2 + (self._drift - drift) ** 2))
         if server is None:
-            return Estimate(mean, spread, drift, drift_spread, float(weight @ self._floor))
+            return Estimate(mean, spread, drift, drift_spread)
         bias, bias_variance = self._bias_of(server, 0.0)
-        return Estimate(mean + bias, spread + bias_variance, drift, drift_spread, float(weight @ self._floor))
+        return Estimate(mean + bias, spread + bias_variance, drift, drift_spread)
+
+    def sample_noise(self, seen: Observation) -> float:
+        """Return the variance of the observation's own noise, s^2."""
+        return float(self._weight @ self._noise(seen))
 
     def details(self) -> dict[str, float]:
         """Return what the weights say of this node: the noise of its samples and of its oscillator."""
@@ -142,7 +156,8 @@ class KalmanBank(NodeModel):
 
     def _noise(self, seen: Observation) -> Floats:
         excess_s = (seen.delay_s - self.least_delay_s.get(seen.server, seen.delay_s)) / 2
-        return self._floor + self._queueing * (excess_s * excess_s)
+        noise: Floats = self._floor + self._queueing * (excess_s * excess_s)
+        return noise
 
     def _bias_of(self, server: str, delay_s: float) -> tuple[float, float]:
         """Return a server's bias and its variance; at first anywhere within what both paths may hide."""

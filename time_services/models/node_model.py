@@ -1,4 +1,4 @@
-"""What all models share: a node's samples on its own oscillator, less falsetickers, outliers and what a set clock ended.
+"""What all models share: a node's samples on its oscillator, less falsetickers, outliers and what a set clock ended.
 
 The estimate is x = reference - oscillator, against the pair (wall, oscillator) of the node's requests: the wall clock
 may be steered or set in small steps, and x goes on. Sample offsets are against the wall; the wall at a sample is
@@ -46,13 +46,12 @@ class Observation:
 
 @dataclass(frozen=True)
 class Estimate:
-    """x at an instant with its variance (s^2), and its slope with its own variance; ``noise`` is that of a sample."""
+    """x at an instant with its variance (s^2), and its slope with its own variance."""
 
     x_s: float
     variance: float
     drift: float
     drift_variance: float
-    noise: float
 
 
 class NodeModel:
@@ -92,6 +91,10 @@ class NodeModel:
         """Return x at an instant: the reference's, or as ``server`` would show it."""
         raise NotImplementedError
 
+    def sample_noise(self, seen: Observation) -> float:
+        """Return the variance of the observation's own noise, s^2."""
+        raise NotImplementedError
+
     def details(self) -> dict[str, float]:
         """Return what else the answer tells of the model's state, as plain numbers."""
         return {}
@@ -99,7 +102,7 @@ class NodeModel:
     # the interface
 
     def feed(self, instant_ns: int, raw_ns: int, samples: Sequence[NtpSample]) -> int:
-        """Take the samples of a request made at (wall ``instant_ns``, oscillator ``raw_ns``); return how many were new."""
+        """Take a request's samples, and its instant on the wall clock and the oscillator; return how many were new."""
         self._notice(instant_ns - raw_ns, raw_ns)
         new = sorted((sample for sample in samples if self._is_new(sample)), key=lambda sample: sample.raw_ns)
         count = 0
@@ -217,7 +220,7 @@ class NodeModel:
                 self.move(first)
                 self._count(first)
             elif self._learnt >= MIN_SAMPLES:
-                self.guard.observe(seen.x_s - expected.x_s, expected.variance, expected.noise)
+                self.guard.observe(seen.x_s - expected.x_s, expected.variance, self.sample_noise(seen))
         self._suspect = None
         if self._learnt == 0:
             (self.move if self.restarts else self._first)(seen)
