@@ -98,7 +98,7 @@ class Service:
         if asked.dual is None:
             return self.model
         if asked.dual:
-            return DUAL if DUAL in MODELS else self.model
+            return DUAL
         if self.model == DUAL:
             raise RequestError(f"use_dual_model: expected true of a server started with --model {DUAL}, got false")
         return self.model

@@ -59,7 +59,7 @@ class _Node:
             delay_ns=150_000 + secrets.randbelow(60_000), bound_ns=110_000,
         )  # fmt: skip
         asked = chronotick.question(
-            self._id, time.time_ns(), raw_ns, [sample], dual_model=False, run_id=_RUN_ID, tag=self._tag
+            self._id, time.time_ns(), raw_ns, [sample], dual_model=True, run_id=_RUN_ID, tag=self._tag
         )
         body = json.dumps(asked, separators=(",", ":")).encode()
         self._writer.write(b"POST /get_time HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))

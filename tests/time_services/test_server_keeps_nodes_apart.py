@@ -14,7 +14,7 @@ from node_agent.contract.records import NTP, OK, Sample
 from node_agent.exchange.chronotick import ChronoTickClient
 from node_agent.local.instants import LocalClock
 from time_services.chronotick_answer import Service
-from time_services.chronotick_request import TimeRequest, read_request
+from time_services.chronotick_request import RequestError, TimeRequest, read_request
 from time_services.misbehaviour import misbehaviour
 from time_services.models import MODELS
 from time_services.node_states import PROVEN_AFTER, Nodes
@@ -221,3 +221,17 @@ def test_misbehaving_servers_still_do():
     status, told = service.answer(read_request(json.dumps(asked(6)).encode()), "a")
     assert status == 200
     assert told["offset_ms"] == pytest.approx(487.5, abs=0.1)
+
+
+@pytest.mark.parametrize(("started", "flag", "model"), [("median", None, "median"), ("median", False, "median"),
+                                                        ("median", True, "dual"), ("dual", None, "dual")])  # fmt: skip
+def test_the_model_is_the_one_asked_for(started, flag, model):
+    """`use_dual_model` is obeyed, and what a request leaves open is the server's choice; the answer names it."""
+    more = {} if flag is None else {"use_dual_model": flag}
+    _, told = Service(started).answer(read_request(json.dumps(asked(6, **more)).encode()), "a")
+    assert told["model"] == model
+
+
+def test_a_model_that_cannot_be_had_is_refused():
+    with pytest.raises(RequestError, match="use_dual_model: expected true"):
+        Service("dual").answer(read_request(json.dumps(asked(6, use_dual_model=False)).encode()), "a")
