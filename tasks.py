@@ -262,6 +262,8 @@ def replay(_: Context, experiment: str = "") -> None:
         "rate": "only this: one run at so many events per second",
         "seconds": "how long that run sends (default: 60)",
         "kernel-buffer": "that run with the kernel's default receive buffer",
+        "services": "only this: the ChronoTick server under 64 nodes' questions, --rate a second (default 2000)",
+        "requests": "how many of those questions (default: 1000000)",
     }
 )
 def bench(
@@ -271,6 +273,8 @@ def bench(
     rate: str = "",
     seconds: str = "60",
     kernel_buffer: bool = False,
+    services: bool = False,
+    requests: str = "1000000",
 ) -> None:
     """Measure this machine: highest lossless rate, stamp and NTP errors, jitter, cost, memory, start, size.
 
@@ -279,6 +283,9 @@ def bench(
     from harness.bench.benchmark import bench as measure  # noqa: PLC0415 - only this task needs the benchmark
     from harness.bench.sustained import sustain  # noqa: PLC0415 - together with it
 
+    if services:
+        _load_services(rate or "2000", requests)
+        return
     if not rate:
         measure(ROOT, Path(output).resolve(), _say, quick=quick)
         return
@@ -289,6 +296,15 @@ def bench(
         raise Exit(f"error: {error}", error.exit_code) from error
     if not lossless:
         raise Exit(code=1)
+
+
+def _load_services(rate: str, requests: str) -> None:
+    from harness.bench import load  # noqa: PLC0415 - only this needs it
+
+    try:
+        load.measure(positive_number("rate", rate, 1e6), int(positive_number("requests", requests, 1e9)), _say)
+    except HarnessError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
 
 
 @task(name="calibrate-statistics", help={"runs": "simulated runs of every kind (default 400: two minutes or so)"})
@@ -311,6 +327,59 @@ def calibrate_statistics(_: Context, runs: str = "400") -> None:
     except OSError as error:
         raise Exit(f"error: {error}; the tables above were not written", FOUND_ERRORS) from error
     if short := calibration.unmet(intervals, claims):
+        raise Exit("\n".join(short), FOUND_ERRORS)
+
+
+@task(
+    iterable=["series"],
+    help={
+        "series": "a CSV of NTP samples, or 'simulated'; may be given several times",
+        "model": "one model (default: all of them)",
+        "cadence": "take only samples at least so many seconds apart (default: all of them)",
+        "json": "where {series: {model: figures}} goes",
+    },
+)
+def predict(_: Context, series: list[str], model: str = "", cadence: str = "", json: str = "") -> None:
+    """Foretell every next NTP sample of recorded series with the ChronoTick server's models, beside baselines."""
+    from time_services.evaluation import series as recorded  # noqa: PLC0415 - numpy takes a moment
+    from time_services.evaluation import tables  # noqa: PLC0415 - together with it
+
+    try:
+        if not series:
+            raise Exit("error: expected --series FILE (a CSV with NTP samples) or --series simulated, got none", USAGE)
+        cadence_s = positive_number("cadence", cadence, 1e6) if cadence else 0.0
+        scores = tables.scores_of(tables.load_series(series, cadence_s), tables.chosen_models(model))
+    except ConfigError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    except recorded.SeriesError as error:
+        raise Exit(f"error: {error}", USAGE) from error
+    _say(tables.series_table(scores))
+    if json:
+        Path(json).write_text(tables.as_json(scores) + "\n", encoding="utf-8")
+
+
+@task(
+    name="calibrate-models",
+    iterable=["series"],
+    help={"series": "a recorded series to add, several times", "seeds": "runs per setting (default 10: two minutes)"},
+)
+def calibrate_models(_: Context, series: list[str], seeds: str = "10") -> None:
+    """Judge the default model on simulated oscillators of known truth and on recorded series, write METHODOLOGY."""
+    from time_services.evaluation import series as recorded  # noqa: PLC0415 - numpy takes a moment
+    from time_services.evaluation import tables  # noqa: PLC0415 - together with it
+
+    try:
+        count = whole_number("seeds", seeds, 1)
+        scores = tables.scores_of(tables.load_series(series, 0.0), tables.chosen_models(""))
+        symmetric, asymmetric = tables.cells(count, _say)
+        text = tables.document(symmetric, asymmetric, scores, count)
+        document = ROOT / "docs" / "METHODOLOGY.md"
+        document.write_text(tables.written_into(document.read_text(encoding="utf-8"), text), encoding="utf-8")
+    except ConfigError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    except recorded.SeriesError as error:
+        raise Exit(f"error: {error}", USAGE) from error
+    if short := tables.unmet(symmetric, asymmetric, scores):
         raise Exit("\n".join(short), FOUND_ERRORS)
 
 

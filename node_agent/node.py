@@ -68,7 +68,9 @@ class Ending:
 class Node:
     """One agent at work. ``run`` returns when it is over, however it ended; everything journaled is then on disk."""
 
-    def __init__(self, plan: NodePlan, run_dir: Path, events_path: Path, event_columns: Sequence[str]) -> None:
+    def __init__(
+        self, plan: NodePlan, run_dir: Path, events_path: Path, event_columns: Sequence[str], key: bytes | None
+    ) -> None:
         self.plan = plan
         self.run_dir = run_dir
         self.clock = LocalClock(plan.virtual_clock)
@@ -82,7 +84,10 @@ class Node:
         reserve.keep(run_dir)
         self._pairs = Journal(run_dir / records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
         self._journals = [self.events, samples, commit_waits, self._pairs]
-        self.sampler = Sampler(plan.node_id, plan.clocks, self.sources, self.clock, samples)
+        tag = "" if key is None else chronotick.tag(key, plan.run_id, plan.node_id)
+        self.sampler = Sampler(
+            plan.node_id, plan.clocks, self.sources, self.clock, samples, run_id=plan.run_id, tag=tag
+        )
         self.commit_wait = CommitWait(
             plan.commit_wait_delays_s,
             plan.commit_wait_share,

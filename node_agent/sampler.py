@@ -59,9 +59,18 @@ class Sampler:
     """One thread per server of each source. The receive path never waits for any of them."""
 
     def __init__(
-        self, node_id: str, clocks: ClocksPlan, sources: Mapping[str, ClockSource], clock: LocalClock, journal: Journal
+        self,
+        node_id: str,
+        clocks: ClocksPlan,
+        sources: Mapping[str, ClockSource],
+        clock: LocalClock,
+        journal: Journal,
+        *,
+        run_id: str = "",
+        tag: str = "",
     ) -> None:
         self._node_id = node_id
+        self._run_id, self._tag = run_id, tag
         self._clocks = clocks
         self._clock = clock
         self._journal = journal
@@ -89,6 +98,8 @@ class Sampler:
             self._clock,
             lambda: f"{kind.prefix}{next(self._numbers)}",
             lambda: self._recent(kind.fed_by),
+            self._run_id,
+            self._tag,
         )
         return asking.askers(kind, plan, setting)
 

@@ -67,7 +67,7 @@ def serve(
         sock = sockets.enter_context(_bind(plan.listen_host, port, plan.receive_buffer_bytes, stamped=not sends))
         probe_sock = _bind_probes(plan, sockets)
         try:
-            node = Node(plan, run_dir, events, columns)
+            node = Node(plan, run_dir, events, columns, key)
         except OSError as error:
             raise AgentError(f"{error.filename}: {error.strerror}; a run never writes into another's files") from error
         node.listen = join_address(*mmsg.address(mmsg.name_of(sock.getsockname())))

@@ -21,9 +21,9 @@ from starlette.routing import Route
 
 from time_services import kernel_clock
 from time_services.chronotick_record import PATH, Refused, look
-from time_services.client_limits import Limits
+from time_services.client_limits import Limits, Rates
 from time_services.listening import add_arguments, die_with_parent, open_streams
-from time_services.web_service import body, refused, serve
+from time_services.web_service import RateLimit, body, refused, serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     if options.die_with_parent:
         die_with_parent()
-    serve("chronotick_bridge", options.listen, application(options.shm), Limits())
+    limits = Limits()
+    serve("chronotick_bridge", options.listen, RateLimit(application(options.shm), Rates(limits)), limits)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What one client of an HTTP service may take: connections at once, requests a second, time for one request.
 
-A client is an IP address. One that takes more is told so (503, 429) or cut off, and the others keep their answers.
+A client is an IP address, and a node that its run's key names is one more, beside its address (``chronotick_web`` says
+when). One that takes more is told so (503, 429) or cut off, and the others keep their answers.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    Buckets = OrderedDict[Hashable, tuple[float, float]]  # tokens left, as of when (s)
 
 MAX_CLIENTS = 4096  # remembered at once
 _BUSY = b'{"status": "refused", "detail": "expected fewer connections at once"}'
@@ -35,6 +35,8 @@ class Limits:
     connections: int = 768  # below the usual limit of 1024 open files
     requests_per_s: float = 500.0
     burst: int = 1_000
+    node_requests_per_s: float = 100.0
+    nodes_per_address: int = 128  # that may have a rate of their own
     request_s: float = 10.0  # from its first byte (or the connection) to its answer
 
 
@@ -42,41 +44,32 @@ class Rates:
     """A token bucket per client, the least recently asking forgotten first (its bucket had time to fill again)."""
 
     def __init__(self, limits: Limits, now: Callable[[], float] = time.monotonic) -> None:
-        self._limits = limits
+        self.limits = limits
         self._now = now
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens left, as of when (s)
+        self._addresses: Buckets = OrderedDict()
+        self._nodes: Buckets = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._buckets)
+        return len(self._addresses)
 
     def allow(self, client: str) -> bool:
-        """Take one request's token; False if the client has none left."""
+        """Take one request's token of an address; False if it has none left."""
+        return self._take(self._addresses, client, self.limits.requests_per_s, self.limits.burst)
+
+    def allow_node(self, node: Hashable) -> bool:
+        """Take one request's token of a node that has a bucket of its own; False if it has none left."""
+        rate = self.limits.node_requests_per_s
+        return self._take(self._nodes, node, rate, max(1, int(2 * rate)))
+
+    def _take(self, buckets: Buckets, client: Hashable, rate: float, burst: int) -> bool:
         now = self._now()
-        tokens, since = self._buckets.pop(client, (float(self._limits.burst), now))
-        tokens = min(float(self._limits.burst), tokens + (now - since) * self._limits.requests_per_s)
+        tokens, since = buckets.pop(client, (float(burst), now))
+        tokens = min(float(burst), tokens + (now - since) * rate)
         allowed = tokens >= 1.0
-        self._buckets[client] = (tokens - 1.0 if allowed else tokens, now)
-        while len(self._buckets) > MAX_CLIENTS:
-            self._buckets.popitem(last=False)
+        buckets[client] = (tokens - 1.0 if allowed else tokens, now)
+        while len(buckets) > MAX_CLIENTS:
+            buckets.popitem(last=False)
         return allowed
-
-
-class RateLimit:
-    """The web application ``app``, for clients that keep to their rate."""
-
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
-        self._app = app
-        self._rates = Rates(limits)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve, or refuse with 429."""
-        client = scope.get("client")
-        if scope["type"] != "http" or client is None or self._rates.allow(client[0]):
-            await self._app(scope, receive, send)
-            return
-        said = {"status": "refused", "detail": "expected fewer requests a second"}
-        refusal = JSONResponse(said, status_code=429, headers={"Retry-After": "1", "Connection": "close"})
-        await refusal(scope, receive, send)
 
 
 def limited_protocol(limits: Limits) -> type[asyncio.Protocol]:

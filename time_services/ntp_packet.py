@@ -15,6 +15,9 @@ HEADER_BYTES = 48
 MODE_CLIENT = 3
 MODE_SERVER = 4
 VERSIONS = range(1, 5)
+LEAP_UNSYNCHRONISED = 3
+LARGEST_STRATUM = 15
+MAX_DRIFT_PPM = 100  # the largest drift the harness assumes
 
 # leap+version+mode, stratum, poll, precision, root delay, root dispersion, reference id; then the four timestamps:
 # reference, origin, receive, transmit
@@ -32,6 +35,15 @@ class Request:
     version: int
     poll: int
     transmit: bytes
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What one exchange of four timestamps says: offset (server - own clock), delay and the offset's bound, in ns."""
+
+    offset_ns: int
+    delay_ns: int
+    bound_ns: int
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,44 @@ def write_answer(request: Request, identity: Identity, received_ns: int, transmi
         timestamp_up(received_ns),
         timestamp_down(transmitted_ns),
     )
+
+
+def write_question(transmit: bytes) -> bytes:
+    """Write a client's packet of version 4 whose transmit timestamp is ``transmit``: random, so that it is a token."""
+    return bytes([4 << 3 | MODE_CLIENT]) + bytes(39) + transmit
+
+
+def read_exchange(datagram: bytes, transmit: bytes, sent_ns: int, received_ns: int, precision_ns: int) -> Exchange:
+    """Read a server's answer to the question with ``transmit``; instants of the own clock in ns. Raises PacketError.
+
+    offset = ((T2 - T1) + (T3 - T4)) / 2, delay = (T4 - T1) - (T3 - T2) (RFC 5905, section 8). The bound is half the
+    delay, both clocks' precisions and ``MAX_DRIFT`` of the time the exchange took.
+    """
+    if len(datagram) < HEADER_BYTES:
+        raise PacketError(f"length: expected at least {HEADER_BYTES} bytes, got {len(datagram)}")
+    first, stratum, _, precision, _, _, _, _, origin, t2, t3 = HEADER.unpack_from(datagram)
+    if first & 7 != MODE_SERVER:
+        raise PacketError(f"mode: expected {MODE_SERVER} (server), got {first & 7}")
+    if origin != transmit:
+        raise PacketError("origin: expected the question's transmit timestamp, got another")
+    if first >> 6 == LEAP_UNSYNCHRONISED or not 1 <= stratum <= LARGEST_STRATUM:
+        raise PacketError(f"server: expected a synchronised one, got leap {first >> 6}, stratum {stratum}")
+    received_there_ns, sent_there_ns = unix_near(t2, sent_ns), unix_near(t3, sent_ns)
+    delay_ns = (received_ns - sent_ns) - (sent_there_ns - received_there_ns)
+    precisions_ns = precision_ns + (NS_PER_S >> min(-precision, 30) if precision < 0 else NS_PER_S << min(precision, 8))
+    if sent_there_ns < received_there_ns or delay_ns < -precisions_ns:
+        raise PacketError(f"timestamps: expected T2 <= T3 and a delay of at least 0, got a delay of {delay_ns} ns")
+    delay_ns = max(delay_ns, 0)
+    twice_ns = (received_there_ns - sent_ns) + (sent_there_ns - received_ns)
+    drift_ns = (received_ns - sent_ns) * MAX_DRIFT_PPM // 1_000_000 + 1
+    return Exchange(twice_ns // 2, delay_ns, delay_ns // 2 + 1 + precisions_ns + drift_ns)
+
+
+def unix_near(timestamp: int, near_ns: int) -> int:
+    """Return a 32.32 NTP timestamp in ns since 1970, in the era in which it is nearest to ``near_ns``."""
+    era_ns = 2**32 * NS_PER_S
+    unix_ns = timestamp * NS_PER_S // 2**32 - NTP_EPOCH_OFFSET_S * NS_PER_S
+    return unix_ns + (near_ns - unix_ns + era_ns // 2) // era_ns * era_ns
 
 
 def read_server_origin(datagram: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""An NTP proxy: ``python -m time_services.ntp_proxy --map LISTEN=UPSTREAM``, for clients that cannot reach the server.
+"""An NTP proxy for clients that cannot reach the server: ``python -m time_services.ntp_proxy --map LISTEN=UPSTREAM``.
 
 It answers nothing of its own: what a client gets is what the upstream said to that very request. On the way up a
 request carries a random token in place of its transmit timestamp, which a server echoes as origin (RFC 5905, section
@@ -22,7 +22,10 @@ import sys
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+
+import yaml
 
 from time_services.listening import (
     ANCILLARY_BYTES,
@@ -296,6 +299,27 @@ def _map(text: str) -> tuple[tuple[str, int], tuple[str, int]]:
     return parse_address(listen), parse_address(upstream)
 
 
+def _maps_of(file: str) -> list[tuple[tuple[str, int], tuple[str, int]]]:
+    """Read the maps of a YAML file, ``LISTEN: UPSTREAM`` a line. Raises argparse.ArgumentTypeError."""
+    try:
+        told = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        problem = " ".join(str(error).split())
+        raise argparse.ArgumentTypeError(f"expected LISTEN=UPSTREAM or a YAML file, got {file!r}: {problem}") from error
+    if not isinstance(told, dict) or not told:
+        raise argparse.ArgumentTypeError(
+            f"{file}: expected a map of LISTEN: UPSTREAM, each HOST:PORT, got {told!r:.60}"
+        )
+    try:
+        return [(parse_address(str(listen)), parse_address(str(upstream))) for listen, upstream in told.items()]
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{file}: {error}") from error
+
+
+def _maps(text: str) -> list[tuple[tuple[str, int], tuple[str, int]]]:
+    return [_map(text)] if "=" in text else _maps_of(text)
+
+
 def _positive(text: str) -> float:
     try:
         value = float(text)
@@ -310,9 +334,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C, then print the counts of every map on standard error; SIGUSR1 prints them too."""
     open_streams()
     parser = argparse.ArgumentParser(prog="ntp_proxy", description="Pass NTP requests on to a server and answers back.")
-    map_help = "where to listen and whom to ask, each HOST:PORT; may be repeated"
+    map_help = "where to listen and whom to ask, each HOST:PORT, or a YAML file of LISTEN: UPSTREAM; may be repeated"
     parser.add_argument(
-        "--map", dest="maps", type=_map, action="append", required=True, metavar="LISTEN=UPSTREAM", help=map_help
+        "--map", dest="maps", type=_maps, action="extend", required=True, metavar="LISTEN=UPSTREAM|FILE", help=map_help
     )
     parser.add_argument(
         "--deadline-s",

@@ -35,7 +35,7 @@ RESULTS_DIR: Final = Path("results")
 
 INTEGER_COLUMNS: Final = {
     "event_id", "sequence_number", "stratum", "spins", "sequence", "drift_fs_per_s", "drift_sigma_fs_per_s",
-    "max_drift_ppb",
+    "max_drift_ppb", "question_bytes",
 }  # fmt: skip
 FLOAT_SUFFIXES: Final = ("_ms", "_s", "_level")
 

@@ -56,15 +56,16 @@ def all_clocks(services: Services, ntp_every_s: float) -> ClocksPlan:
 def services() -> Iterator[Services]:
     """Run an NTP and a ChronoTick server. Raises RunError if one does not say where it listens."""
     with contextlib.ExitStack() as stack:
-        yield Services(*(stack.enter_context(_service(name)) for name in ("ntp_server", "chronotick_server")))
+        yield Services(*(stack.enter_context(server(name))[0] for name in ("ntp_server", "chronotick_server")))
 
 
 @contextlib.contextmanager
-def _service(name: str) -> Iterator[str]:
+def server(name: str) -> Iterator[tuple[str, int]]:
+    """Run one service; yield its address and process id. Raises RunError if it does not say where it listens."""
     command = [sys.executable, "-m", f"time_services.{name}", "--listen", f"{SERVICES_HOST}:0", "--die-with-parent"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
-        yield first_line(process, name).split()[-1]
+        yield first_line(process, name).split()[-1], process.pid
     finally:
         end(process)
 

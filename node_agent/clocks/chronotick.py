@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from bisect import bisect_left
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
     from node_agent.contract.records import Sample
 
 MAX_NTP_SAMPLES: Final = 16  # the newest ones, in a question
-_MAX_MS: Final = (
-    4e12  # 126 years, for a clock that was never set, too; ns of such an offset and of its instant have 64 bits
-)
+_MAX_MS: Final = 4e12  # 126 years, for a clock never set, too; ns of such an offset and its instant have 64 bits
 _MAX_PPM: Final = 1e6  # from here on time would stand still, or nothing would be known of its rate
 _NEEDED: Final = ("offset_ms", "uncertainty_ms")
 _CLAIMS: Final = ("asymmetry_ms", "drift_ppm", "drift_uncertainty_ppm")
 _SIGNED: Final = frozenset({"offset_ms", "drift_ppm"})
+TAG_SIZE: Final = 16  # bytes
 
 
 @dataclass(frozen=True)
@@ -143,17 +143,43 @@ def _whole(how: Callable[[Fraction], int], value: Fraction | None, units: int) -
 # --- the kind ------------------------------------------------------------------------------------------------------
 
 
+def tag(key: bytes, run_id: str, node_id: str) -> str:
+    """Return what names a node of a run to a server and what nobody without the run key can make: keyed BLAKE2b."""
+    named = json.dumps([run_id, node_id]).encode()
+    return hashlib.blake2b(named, key=key, digest_size=TAG_SIZE, person=b"chronotick").hexdigest()
+
+
 def question(
-    node_id: str, wall_ns: int, raw_ns: int, samples: Sequence[Sample], *, dual_model: bool = True
+    node_id: str,
+    wall_ns: int,
+    raw_ns: int,
+    samples: Sequence[Sample],
+    *,
+    dual_model: bool = True,
+    run_id: str = "",
+    tag: str = "",
 ) -> dict[str, Any]:
     """Return the JSON of a question, which the newest of a node's good NTP samples are in."""
     return {
         "node_id": node_id,
+        "run_id": run_id,
+        **({"tag": tag} if tag else {}),
         "instant_ns": wall_ns,
         "raw_ns": raw_ns,
         "use_dual_model": dual_model,
-        "ntp_samples": [_item(sample) for sample in samples[-MAX_NTP_SAMPLES:]],
+        "ntp_samples": [{"server": sample.server, **_item(sample)} for sample in samples[-MAX_NTP_SAMPLES:]],
     }
+
+
+def size(data: dict[str, Any]) -> int:
+    """Return the bytes of a question's JSON as it is sent."""
+    return len(json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def confirmed_raw_ns(text: str) -> int | None:
+    """Return the newest raw instant that a good answer says the server has learnt of; None where it names none."""
+    told = json.loads(text).get("confirmed_raw_ns")
+    return told if type(told) is int else None
 
 
 def _item(sample: Sample) -> dict[str, Any]:
@@ -166,26 +192,34 @@ def _item(sample: Sample) -> dict[str, Any]:
 
 
 def _traffic(node_id: str, samples: Sequence[Sample]) -> Traffic:
-    """Count answers as they were kept, and questions rebuilt from the samples that were published by then."""
+    """Count answers and questions as they were kept.
+
+    Journals of before ``question_bytes`` hold no sizes: their questions are rebuilt as they were sent then, with the
+    newest samples that were published by that time.
+    """
     fed = sorted(
         (sample for sample in samples if sample.source == NTP and good(sample) and sample.raw_at_ns is not None),
         key=lambda sample: sample.published_raw_ns,
     )
     published = [sample.published_raw_ns for sample in fed]
-    ends = list(accumulate((_size(_item(sample)) + 1 for sample in fed), initial=0))  # 1: a comma
+    ends = list(accumulate((size(_item(sample)) + 1 for sample in fed), initial=0))  # 1: a comma
     asked = [sample for sample in samples if sample.source == CHRONOTICK and sample.outcome not in NOT_SENT]
     sent = 0
     for sample in asked:
+        if sample.question_bytes is not None:
+            sent += sample.question_bytes
+            continue
         until = bisect_left(published, sample.raw_before_ns)
         inside = ends[until] - ends[max(until - MAX_NTP_SAMPLES, 0)]
-        sent += _size(question(node_id, sample.wall_ns, sample.raw_before_ns, ())) + max(inside - 1, 0)
+        sent += size(_question_of_old(node_id, sample)) + max(inside - 1, 0)
     payloads = [sample.payload for sample in samples if sample.source == CHRONOTICK and sample.payload]
     received = sum(len(payload.encode()) for payload in payloads)
     return Traffic(len(asked), len(payloads), sent, received, fed=bool(fed))
 
 
-def _size(data: dict[str, Any]) -> int:
-    return len(json.dumps(data, separators=(",", ":")))
+def _question_of_old(node_id: str, sample: Sample) -> dict[str, Any]:
+    asked = {"node_id": node_id, "instant_ns": sample.wall_ns, "raw_ns": sample.raw_before_ns}
+    return asked | {"use_dual_model": True, "ntp_samples": []}
 
 
 def _reader(plan: ChronoTickPlan, max_drift_ppm: float, valid_ns: int) -> NewestSource:

@@ -200,7 +200,8 @@ class Sample:
     ``sigma_ns`` is a predicting source's one sigma, ``asymmetry_ns`` the half-width of what no averaging removes. A
     source may state its drift, the rate of the reference against the raw oscillator minus one, and one sigma of it, in
     fs/s (1 ppm is 10^9); one that states a bound may state instead by how much that grows at most, ``max_drift_ppb``.
-    Past ``valid_until_raw_ns`` it says nothing. t1..t4 are the wall-clock stamps of NTP's on-wire protocol.
+    Past ``valid_until_raw_ns`` it says nothing. ``question_bytes`` is the size of what it was asked with. t1..t4 are
+    the wall-clock stamps of NTP's on-wire protocol.
     """
 
     sample_id: str
@@ -236,6 +237,7 @@ class Sample:
     valid_until_raw_ns: int | None = None
     scope: str = ""
     payload: str = ""
+    question_bytes: int | None = None
 
 
 SAMPLES_COLUMNS: Final = tuple(spec.name for spec in fields(Sample))

@@ -27,13 +27,18 @@ def askers(kind: SourceKind[Any], plan: Any, setting: Setting) -> Sequence[Asker
 
 @dataclass(frozen=True)
 class Setting:
-    """Where an asker works: the node, its clocks, the names of its samples, and the samples that feed its kind."""
+    """Where an asker works: the node, its clocks, the names of its samples, and the samples that feed its kind.
+
+    ``tag`` is what only a node of the run ``run_id`` can say, "" where there is no run key.
+    """
 
     node_id: str
     clocks: ClocksPlan
     clock: LocalClock
     new_id: Callable[[], str]
     fed: Callable[[], Sequence[Sample]]
+    run_id: str = ""
+    tag: str = ""
 
 
 @dataclass(frozen=True)

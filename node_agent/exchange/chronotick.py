@@ -35,7 +35,13 @@ _ZONE = re.compile(r"%[^\]]*")  # of this machine, and nothing to a server (RFC 
 def askers(plan: ChronoTickPlan, setting: Setting) -> list[Asker]:
     """Return the asker of the server."""
     client = ChronoTickClient(
-        plan.server, setting.node_id, setting.clock, timeout_s=plan.timeout_s, dual_model=plan.use_dual_model
+        plan.server,
+        setting.node_id,
+        setting.clock,
+        timeout_s=plan.timeout_s,
+        dual_model=plan.use_dual_model,
+        run_id=setting.run_id,
+        tag=setting.tag,
     )
     return [
         Asker(
@@ -50,17 +56,30 @@ def askers(plan: ChronoTickPlan, setting: Setting) -> list[Asker]:
 class ChronoTickClient:
     """Asks one server. Proxies from the environment are ignored: the server is a neighbour on the cluster's network."""
 
-    def __init__(self, server: str, node_id: str, clock: LocalClock, *, timeout_s: float, dual_model: bool) -> None:
+    def __init__(
+        self,
+        server: str,
+        node_id: str,
+        clock: LocalClock,
+        *,
+        timeout_s: float,
+        dual_model: bool,
+        run_id: str = "",
+        tag: str = "",
+    ) -> None:
         self._server = server.rstrip("/")
         self._url = httpx.URL(self._server)
         self._answers: httpx.URL | None = None  # the address that answered, in place of the name
         self._node_id = node_id
+        self._named = {"run_id": run_id, "tag": tag}
+        self._confirmed: frozenset[tuple[str, int | None]] = frozenset()  # NTP server and raw instant of samples
         self._clock = clock
         self._dual_model = dual_model
         self._timeout_s = timeout_s
         verify = ssl.create_default_context() if server.startswith("https:") else False
         # Not httpx.Client: that looks into redirects, cookies and packed answers, which a server could spoil.
         self._transport = httpx.HTTPTransport(verify=verify, trust_env=False)
+        self._moved = False  # whether the answer came from another address than the one before
         self._connected = False  # whether the address asked last could be connected to
         self._connection: Any = None  # httpcore's network stream, to be cut off at a deadline
         self._asked: ClockPair | None = None
@@ -89,8 +108,9 @@ class ChronoTickClient:
         """
         before = self._clock.pair()
         outdated = self._is_set_since(before, ntp_samples)
+        unconfirmed = [sample for sample in ntp_samples if _name_of(sample) not in self._confirmed]
         question = chronotick.question(
-            self._node_id, before.wall_ns, before.raw_ns, ntp_samples, dual_model=self._dual_model
+            self._node_id, before.wall_ns, before.raw_ns, unconfirmed, dual_model=self._dual_model, **self._named
         )
         text, outcome = self._ask("POST", "get_time", question)
         after = self._clock.pair()
@@ -100,7 +120,9 @@ class ChronoTickClient:
         common: dict[str, Any] = {
             "sample_id": new_id(), "source": CHRONOTICK, "server": self._server, "address": "",
             "raw_before_ns": before.raw_ns, "raw_after_ns": after.raw_ns, "wall_ns": before.wall_ns, "payload": text,
+            "question_bytes": chronotick.size(question),
         }  # fmt: skip
+        self._note_confirmed(ntp_samples, text, good=isinstance(answer, chronotick.Prediction))
         if isinstance(answer, chronotick.BadAnswer):
             return Sample(outcome=answer.outcome, **common)
         return Sample(
@@ -109,6 +131,17 @@ class ChronoTickClient:
             **answer.numbers(before.wall_ns, before.raw_ns, after.raw_ns),
             **common,
         )
+
+    def _note_confirmed(self, ntp_samples: Sequence[Sample], text: str, *, good: bool) -> None:
+        """Remember what the server need not be told again: all there was, if it says that it knows the newest of it.
+
+        An answer that failed, or names no confirmation, confirms nothing: the next question holds everything again. So
+        does one from another address of the server's name. A server that was started anew is brought back by that.
+        """
+        told = chronotick.confirmed_raw_ns(text) if good and not self._moved else None
+        newest = max((sample.raw_at_ns or 0 for sample in ntp_samples), default=0)
+        known = ntp_samples if told is not None and told >= newest else ()
+        self._confirmed = frozenset(map(_name_of, known))
 
     def _is_set_since(self, now: ClockPair, ntp_samples: Sequence[Sample]) -> bool:
         """Notice whether the wall clock was set since the last question, and tell whether NTP does not know of it."""
@@ -140,6 +173,7 @@ class ChronoTickClient:
             share_s = (deadline_s - now_s) / left
             answer = self._ask_at(self._request(method, place, path, question, share_s), deadline_s - now_s)
             if self._connected:
+                self._moved = self._answers not in {None, place}
                 self._answers = place
                 break
             if self._answers == place:
@@ -214,6 +248,10 @@ class ChronoTickClient:
         if sock is not None:
             with contextlib.suppress(OSError):  # it is closed already
                 sock.shutdown(socket.SHUT_RDWR)
+
+
+def _name_of(sample: Sample) -> tuple[str, int | None]:
+    return sample.server, sample.raw_at_ns
 
 
 def _name(error: Exception) -> str:

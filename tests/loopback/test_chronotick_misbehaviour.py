@@ -184,9 +184,10 @@ def test_the_question_carries_the_nodes_own_newest_ntp_samples():
     with Stub(lambda handler, _asked: handler.say(json.dumps(GOOD))) as stub:
         ask(stub, ntp_samples=samples, timeout_s=PATIENT_S)
         (question,) = stub.questions
-    assert set(question) == {"node_id", "instant_ns", "raw_ns", "use_dual_model", "ntp_samples"}
+    assert set(question) == {"node_id", "run_id", "instant_ns", "raw_ns", "use_dual_model", "ntp_samples"}
     assert [said["raw_ns"] for said in question["ntp_samples"]] == list(range(4, 20))
-    assert question["ntp_samples"][-1] == {"raw_ns": 19, "offset_ms": 1.5, "delay_ms": 0.2, "bound_ms": 0.11}
+    numbers = {"raw_ns": 19, "offset_ms": 1.5, "delay_ms": 0.2, "bound_ms": 0.11}
+    assert question["ntp_samples"][-1] == {"server": "s:1", **numbers}
 
 
 class Stepping(LocalClock):

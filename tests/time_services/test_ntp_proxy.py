@@ -323,6 +323,24 @@ def test_signals_while_its_log_is_stuck_neither_end_it_nor_cost_a_count(run_serv
         assert {line.partition(" ")[0] for line in lines} == {"ntp_proxy:"}  # whole lines and nothing else
 
 
+def test_a_yaml_file_maps_several_ports(run_service, tmp_path):
+    """Each line of the file is a port of its own, and a client of either gets its own upstream's answers."""
+    with run_service("time_services.ntp_server") as (_, upstream), udp() as silent_one:
+        other = "{}:{}".format(*silent_one.getsockname())
+        file = tmp_path / "maps.yaml"
+        file.write_text(f"{HOST}:0: {upstream}\n127.0.81.2:0: {other}\n")
+        argv = [sys.executable, "-m", "time_services.ntp_proxy", "--map", str(file), "--die-with-parent"]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+            try:
+                ports = [program.stdout.readline().split()[2].rpartition(":") for _ in range(2)]
+                assert ntplib.NTPClient().request(ports[0][0], port=int(ports[0][2]), timeout=10).stratum == 1
+                with udp() as client:
+                    client.sendto(request(bytes(8)), (ports[1][0], int(ports[1][2])))
+                    assert len(silent_one.recv(2048)) == 48
+            finally:
+                program.terminate()
+
+
 def test_a_request_is_given_up_in_time(run_service):
     """With an upstream that says nothing the deadline passes by itself, and memory is free again."""
     with udp(UPSTREAM) as upstream:
@@ -339,7 +357,7 @@ def test_a_request_is_given_up_in_time(run_service):
             assert "waiting=0" in told
 
 
-@pytest.mark.parametrize("what", ["", "127.0.81.1:9", "nonsense=127.0.0.1:123", "127.0.81.1:0=127.0.0.1"])
+@pytest.mark.parametrize("what", ["", "127.0.81.1:9", __file__, "nonsense=127.0.0.1:123", "127.0.81.1:0=127.0.0.1"])
 def test_a_map_that_makes_no_sense_is_one_line(what):
     """A map must name two addresses: exit 2 and one line that says so."""
     argv = [sys.executable, "-m", "time_services.ntp_proxy", "--map", what]

@@ -190,7 +190,7 @@ def test_a_sources_own_questions_are_counted_and_a_failure_is_half_a_message_pai
 
 
 def test_chronoticks_question_is_rebuilt_byte_by_byte(tmp_path):
-    """20 NTP samples were published before: the newest 16 of them are in the question, as the agent writes it."""
+    """Of a journal without sizes: of 20 NTP samples published before, the newest 16, as agents wrote it then."""
     path = write(Folder({"a": Clock()}, samples=False), tmp_path / "r")
     answer = '{"offset_ms":1.0,"uncertainty_ms":0.1}'
     asked = sample(100, "chronotick", "ok", payload=answer)
@@ -198,6 +198,9 @@ def test_chronoticks_question_is_rebuilt_byte_by_byte(tmp_path):
     samples(path, "a", [*fed, asked])
     known = [records.Sample(address="", **{key: row[key] for key in row}) for row in fed]
     question = chronotick.question("a", asked["wall_ns"], asked["raw_before_ns"], known)
+    del question["run_id"]
+    for item in question["ntp_samples"]:
+        del item["server"]
     body = httpx.Request("POST", "http://127.0.0.1:1", json=question).content
     told = polling.of(load.load(path), "chronotick")
     assert (told.questions, told.answers) == (1, 1)
@@ -205,6 +208,15 @@ def test_chronoticks_question_is_rebuilt_byte_by_byte(tmp_path):
     assert told.bytes_received == len(answer)
     assert told.rests_on == "ntp"
     assert json.loads(body)["ntp_samples"][0]["delay_ms"] == 0.022028
+
+
+def test_a_question_whose_size_was_kept_is_counted_by_it(tmp_path):
+    """The agent journals what it sent; nothing is rebuilt."""
+    path = write(Folder({"a": Clock()}, samples=False), tmp_path / "r")
+    fed = [sample(number, "ntp", "ok", **NTP_NUMBERS) for number in range(5)]
+    asked = [sample(100 + n, "chronotick", "ok", payload="{}", question_bytes=200 + n) for n in range(3)]
+    samples(path, "a", [*fed, *asked])
+    assert polling.of(load.load(path), "chronotick").bytes_sent == 200 + 201 + 202
 
 
 def test_what_is_known_of_the_agent_is_the_agents_own():

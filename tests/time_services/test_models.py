@@ -1,0 +1,168 @@
+"""The models on virtual nodes whose truth is known: honest of a set clock, an outlier and a falseticker."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from time_services.models import DEFAULT, MODELS, Model, NotReady, NtpSample, Prediction
+
+RAW_NS = 5_000_000_000_000
+WALL_NS = 1_790_000_000_000_000_000
+DRIFT = -18e-6
+BANKS = ["kalman_bank", "dual"]
+
+
+def truth_s(at_s: float) -> float:
+    """Return reference - oscillator at an instant, less a constant."""
+    return -0.0125 + DRIFT * at_s
+
+
+class Node:
+    """A node whose wall clock is its oscillator plus ``ahead_s``; samples come over a LAN with queueing."""
+
+    def __init__(self, model: str, seed: int = 1) -> None:
+        self.model: Model = MODELS[model]()
+        self.random = random.Random(seed)
+        self.ahead_s = 0.0
+
+    def sample(self, at_s: float, server: str = "a", error_s: float = 0.0, late_s: float = 0.0) -> NtpSample:
+        there, back = (100e-6 + self.random.expovariate(1 / 20e-6) for _ in range(2))
+        back += late_s
+        offset_s, delay_s = truth_s(at_s) - self.ahead_s + (there - back) / 2 + error_s, there + back
+        return NtpSample(server, raw_ns(at_s), offset_s * 1e3, delay_s * 1e3, (delay_s / 2 + 10e-6) * 1e3)
+
+    def feed(self, at_s: float, *samples: NtpSample) -> int:
+        return self.model.feed(WALL_NS + raw_ns(at_s) + round(self.ahead_s * 1e9), raw_ns(at_s), samples)
+
+    def said(self, at_s: float) -> Prediction:
+        said = self.model.predict(raw_ns(at_s))
+        assert isinstance(said, Prediction), said
+        return said
+
+    def error_s(self, at_s: float) -> float:
+        return abs(self.said(at_s).offset_s - (truth_s(at_s) - self.ahead_s))
+
+
+def raw_ns(at_s: float) -> int:
+    return RAW_NS + round(at_s * 1e9)
+
+
+def warm(model: str, count: int = 40, servers: str = "a") -> Node:
+    node = Node(model)
+    for second in range(count):
+        node.feed(second, *(node.sample(second, server) for server in servers))
+    return node
+
+
+@pytest.mark.parametrize("model", BANKS)
+def test_the_drift_is_that_of_the_oscillator_even_where_the_wall_is_steered(model: str):
+    """A wall clock steered by 50 ppm changes neither the drift told nor the offset's truth."""
+    node = Node(model)
+    for second in range(60):
+        node.ahead_s = 50e-6 * second
+        node.feed(second, node.sample(second))
+    said = node.said(59)
+    assert said.drift == pytest.approx(DRIFT, abs=1e-6)
+    assert node.error_s(59) < 3 * said.sigma_s + said.asymmetry_s
+    assert said.model == model
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_too_few_samples_are_no_answer(name: str):
+    """Below three samples there is a reason and no number; the same sample sent again does not count."""
+    node = Node(name)
+    samples = [node.sample(second) for second in range(3)]
+    assert node.feed(3, *samples[:1] * 5) == 1
+    assert node.model.predict(raw_ns(3)) == NotReady(1, "1 of 3 samples of this node")
+    assert node.feed(3, *samples) == 2
+    assert isinstance(node.model.predict(raw_ns(3)), Prediction)
+    assert isinstance(node.model.predict(raw_ns(4000)), NotReady)
+
+
+@pytest.mark.parametrize("model", BANKS)
+@pytest.mark.parametrize("late_s", [0.0, 0.6])
+def test_an_outlier_alone_is_an_outlier(model: str, late_s: float):
+    """One sample wrong by 300 ms, with a delay that allows it or not, costs microseconds and no restart."""
+    node = warm(model)
+    node.feed(40, node.sample(40, error_s=0.0 if late_s else 0.3, late_s=late_s))
+    assert node.error_s(40.5) < 20e-6
+    node.feed(41, node.sample(41))
+    assert node.error_s(41.5) < 20e-6
+    assert node.model.restarts == 0
+
+
+@pytest.mark.parametrize("model", BANKS)
+def test_a_clock_that_was_set_shows_in_two_samples(model: str):
+    """Two samples that agree on another offset begin anew there, and the drift is kept."""
+    node = warm(model)
+    for second in (40, 41):
+        node.feed(second, node.sample(second, error_s=0.02))
+    assert node.model.restarts == 1
+    assert node.said(41).offset_s == pytest.approx(truth_s(41) + 0.02, abs=200e-6)
+    assert node.said(41).drift == pytest.approx(DRIFT, abs=5e-6)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("step_s", [0.2, -3600.0])
+def test_a_set_wall_clock_shows_in_the_request(model: str, step_s: float):
+    """A wall clock that jumped against the oscillator has no answer until a sample after it, and then the right one."""
+    node = warm(model)
+    node.ahead_s = step_s
+    before = node.sample(39.5)
+    node.feed(40, before)
+    assert node.model.predict(raw_ns(40)) == NotReady(0, "0 of 1 samples of this node since its clock was set")
+    node.feed(41, node.sample(41))
+    assert node.error_s(41) < 1e-3
+    assert node.model.restarts == 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_rebooted_node_starts_anew(model: str):
+    """An oscillator that begins again makes the old samples worthless, and the new ones count at once."""
+    node = warm(model)
+    later = [replace(node.sample(second), raw_ns=raw_ns(second) - RAW_NS) for second in range(3)]
+    assert node.model.feed(WALL_NS + raw_ns(60), 3 * 10**9, later) == 3
+    assert node.model.restarts == 1
+    said = node.model.predict(3 * 10**9)
+    assert isinstance(said, Prediction)
+    assert said.samples == 3
+
+
+@pytest.mark.parametrize("model", BANKS)
+@pytest.mark.parametrize("wrong", [1e-3, 5e-3, 0.5])
+@pytest.mark.parametrize("servers", ["abc", "abcde"])
+def test_fewer_than_half_may_be_falsetickers(model: str, wrong: float, servers: str):
+    """One of three or two of five servers wrong by the same amount from the start: all answers, all of them right."""
+    node = Node(model)
+    liars = servers[: (len(servers) - 1) // 2]
+    for second in range(20):
+        node.feed(second, *(node.sample(second, server, wrong if server in liars else 0.0) for server in servers))
+        if second >= 3:
+            said = node.said(second + 0.5)
+            assert node.error_s(second + 0.5) <= 3 * said.sigma_s + said.asymmetry_s
+            assert said.calibration["left_out_servers"] == len(liars)
+
+
+def test_several_servers_exclude_part_of_the_asymmetry():
+    """A second server with a shorter path halves what the first one's path leaves open; nothing is below its own."""
+    alone, together = warm(DEFAULT), warm(DEFAULT, servers="a")
+    for second in range(40, 80):
+        near = together.sample(second, "b")
+        near = replace(near, delay_ms=near.delay_ms / 4, bound_ms=near.bound_ms / 2)
+        together.feed(second, together.sample(second), near)
+        alone.feed(second, alone.sample(second))
+    assert together.said(80).asymmetry_s < 0.5 * alone.said(80).asymmetry_s
+
+
+def test_what_a_node_costs_is_bounded():
+    """After thousands of samples from ever new servers, no more than sixteen servers and a window are kept."""
+    node = warm(DEFAULT)
+    for second in range(40, 2000):
+        node.feed(second, node.sample(second, f"s{second % 50}"))
+    model = MODELS[DEFAULT]
+    assert isinstance(node.model, model)  # type: ignore[arg-type]
+    assert len(node.model._newest_raw_ns) <= 16
+    assert len(node.model._kept) <= 48

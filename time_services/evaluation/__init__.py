@@ -1,0 +1,1 @@
+"""How well the models foretell clocks: recorded series, simulated oscillators, scores and tables."""

@@ -1,0 +1,190 @@
+"""The default model: a bank of two-state Kalman filters, weighted by how well each foretold this node's own samples.
+
+*One filter.* State (x, drift) on the oscillator, x = reference - oscillator, with the two-state clock model of C. Zucca
+and P. Tavella, "The clock model and its relationship with the Allan and related variances", IEEE Trans. UFFC 52(2),
+2005: F = [[1, t], [0, 1]], Q(t) = [[q1 t + q2 t^3/3, q2 t^2/2], [q2 t^2/2, q2 t]].
+
+*The bank.* Process noise (q1, q2) and measurement noise are not constants: filters over a grid of them run side by
+side, and filter i has the weight w_i ~ w_i^a L_i, L the likelihood of its innovation, a < 1 so that the distant past is
+forgotten (D. Magill, "Optimal adaptive estimation of sampled stochastic processes", IEEE Trans. AC 10(4), 1965;
+Y. Bar-Shalom, X. Li, T. Kirubarajan, "Estimation with Applications to Tracking and Navigation", 2001, section 11.6).
+The estimate is the mixture's mean, its variance the mixture's.
+
+*Measurement noise.* r = s^2 + (g e)^2, e half of the delay above the least one of that server: what queueing may have
+moved the sample by. Innovations follow Student's t of ``DEGREES`` degrees of freedom, so that z^2 beyond them inflates
+r by (DEGREES + z^2) / (DEGREES + 1): an outlier weighs next to nothing (K. Lange, R. Little, J. Taylor, "Robust
+statistical modeling using the t distribution", JASA 84, 1989).
+
+*Servers.* Each has one bias against the one of the least delay (whose bias is 0 by definition), a scalar Kalman state
+that is updated beside the bank.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from time_services.models.base import NS_PER_S
+from time_services.models.node_model import Estimate, NodeModel, Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+DEGREES = 4.0
+LESS_INFORMATION = (DEGREES + 3) / (DEGREES + 1)  # a t sample of scale s tells as much as a normal one of s sqrt(this)
+FORGETTING = 0.995  # a: a weight is that of the last two hundred samples or so
+DRIFT_PRIOR = 100e-6  # one sigma, s/s: the largest drift that the harness assumes
+LEAST_SHARE = 1e-6  # no filter's weight falls below this share of the best's: it can come back
+HEARD_SHARE = 1e-3  # a filter below this share has no say in the answer: it may be far off
+QUIET_Q1, QUIET_Q2 = 1e-18, 1e-20
+NOISES_S = tuple(1e-6 * 2.5**power for power in range(11))  # to 10 ms
+QUEUEING = (0.0, 0.6)  # g; of the share of the queueing: 1/sqrt(3) where its place there and back is uniform
+FAST = ((1e-11, QUIET_Q2), (1e-9, QUIET_Q2), (1e-7, QUIET_Q2), (QUIET_Q1, 1e-15), (QUIET_Q1, 1e-14), (QUIET_Q1, 1e-12))
+SLOW = (
+    (QUIET_Q1, QUIET_Q2),
+    (1e-15, QUIET_Q2),
+    (1e-13, QUIET_Q2),
+    (QUIET_Q1, 1e-18),
+    (QUIET_Q1, 1e-17),
+    (QUIET_Q1, 1e-16),
+)
+
+
+class KalmanBank(NodeModel):
+    """A bank over the process noises ``ladder``: pairs of q1 (s) and q2 (1/s)."""
+
+    name = "kalman_bank"
+
+    def __init__(self, ladder: Sequence[tuple[float, float]] = SLOW + FAST) -> None:
+        super().__init__()
+        grid = np.array([(*noise, s * s, g * g) for noise, s, g in product(ladder, NOISES_S, QUEUEING)])
+        self._q1, self._q2, self._floor, self._queueing = grid.T.copy()
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget everything."""
+        count = len(self._q1)
+        self._raw_ns = 0
+        self._x, self._drift = np.zeros(count), np.zeros(count)
+        self._p00, self._p01, self._p11 = np.zeros(count), np.zeros(count), np.full(count, DRIFT_PRIOR**2)
+        self._log_weight = np.zeros(count)
+        self._weight = np.full(count, 1.0 / count)
+        self._bias: dict[str, tuple[float, float]] = {}
+        self._anchor: str | None = None
+
+    def move(self, first: Observation) -> None:
+        """Begin x at ``first``, anywhere within half its delay; keep drift and weights."""
+        self._raw_ns = first.raw_ns
+        self._x = np.full(len(self._q1), first.x_s)
+        self._p00 = self._floor + (first.delay_s / 2) ** 2 / 3
+        self._p01 = np.zeros(len(self._q1))
+        self._bias.clear()
+        self._anchor = first.server
+
+    def learn(self, seen: Observation) -> None:
+        """Carry all filters to the observation, and update them, their weights and the server's bias."""
+        gap_s = (seen.raw_ns - self._raw_ns) / NS_PER_S
+        if gap_s > 0:
+            self._carry(gap_s)
+            self._raw_ns = seen.raw_ns
+        late_s = min(gap_s, 0.0)  # a sample from before the newest one is met by H = [1, late]
+        bias, bias_variance = self._bias_of(seen.server, seen.delay_s)
+        c0 = self._p00 + late_s * self._p01
+        c1 = self._p01 + late_s * self._p11
+        innovation = seen.x_s - bias - self._x - late_s * self._drift
+        noise = self._noise(seen) + bias_variance
+        total = c0 + late_s * c1 + noise
+        square = innovation * innovation / total
+        self._learn_bias(seen.server, bias, bias_variance, innovation, total)
+        inflated = total + noise * (LESS_INFORMATION * np.maximum((DEGREES + square) / (DEGREES + 1), 1.0) - 1.0)
+        k0, k1 = c0 / inflated, c1 / inflated
+        self._x += k0 * innovation
+        self._drift += k1 * innovation
+        self._p00 -= k0 * c0
+        self._p01 -= k0 * c1
+        self._p11 -= k1 * c1
+        likelihood = -0.5 * np.log(total) - (DEGREES + 1) / 2 * np.log1p(square / DEGREES)
+        self._log_weight = FORGETTING * self._log_weight + likelihood
+        self._log_weight -= self._log_weight.max()
+        np.maximum(self._log_weight, math.log(LEAST_SHARE), out=self._log_weight)
+        weight = np.exp(self._log_weight)
+        weight[weight < HEARD_SHARE] = 0.0
+        self._weight = weight / weight.sum()
+        self._choose_anchor()
+
+    def estimate(self, raw_ns: int, server: str | None = None) -> Estimate | None:
+        """Return the mixture's x and drift at an instant; ``server``'s bias is added where one is named."""
+        if self._anchor is None:
+            return None
+        t = (raw_ns - self._raw_ns) / NS_PER_S
+        gap = abs(t)
+        weight = self._weight
+        x = self._x + t * self._drift
+        mean, drift = float(weight @ x), float(weight @ self._drift)
+        variance = self._p00 + (2 * t) * self._p01 + (t * t) * self._p11 + gap * self._q1 + (gap**3 / 3) * self._q2
+        spread = float(weight @ (variance + (x - mean) ** 2))
+        drift_spread = float(weight @ (self._p11 + gap * self._q2 + (self._drift - drift) ** 2))
+        if server is None:
+            return Estimate(mean, spread, drift, drift_spread)
+        bias, bias_variance = self._bias_of(server, 0.0)
+        return Estimate(mean + bias, spread + bias_variance, drift, drift_spread)
+
+    def sample_noise(self, seen: Observation) -> float:
+        """Return the variance of the observation's own noise, s^2."""
+        return float(self._weight @ self._noise(seen))
+
+    def details(self) -> dict[str, float]:
+        """Return what the weights say of this node: the noise of its samples and of its oscillator."""
+        return {
+            "noise_ms": float(self._weight @ self._floor) ** 0.5 * 1e3,
+            "q1_s": float(np.exp(self._weight @ np.log(self._q1))),
+            "q2_per_s": float(np.exp(self._weight @ np.log(self._q2))),
+        }
+
+    def _carry(self, t: float) -> None:
+        self._x += t * self._drift
+        self._p00 += (2 * t) * self._p01 + (t * t) * self._p11 + t * self._q1 + (t**3 / 3) * self._q2
+        self._p01 += t * self._p11 + (t * t / 2) * self._q2
+        self._p11 += t * self._q2
+
+    def _noise(self, seen: Observation) -> Floats:
+        excess_s = (seen.delay_s - self.least_delay_s.get(seen.server, seen.delay_s)) / 2
+        noise: Floats = self._floor + self._queueing * (excess_s * excess_s)
+        return noise
+
+    def _bias_of(self, server: str, delay_s: float) -> tuple[float, float]:
+        """Return a server's bias and its variance; at first anywhere within what both paths may hide."""
+        if server == self._anchor:
+            return 0.0, 0.0
+        known = self._bias.get(server)
+        if known is None:
+            half_s = (self.least_delay_s.get(server, delay_s) + self.least_delay_s.get(self._anchor or "", 0.0)) / 2
+            return 0.0, half_s * half_s / 3
+        return known
+
+    def _learn_bias(self, server: str, bias: float, variance: float, innovation: Floats, total: Floats) -> None:
+        if server == self._anchor:
+            return
+        mean, spread = float(self._weight @ innovation), float(self._weight @ total)
+        robust = spread * max((DEGREES + mean * mean / spread) / (DEGREES + 1), 1.0)
+        gain = variance / robust
+        self._bias[server] = bias + gain * mean, variance * (1.0 - gain)
+
+    def _choose_anchor(self) -> None:
+        """Refer x to the server of the least delay, once another one's is well below that of the present one."""
+        best = min(self.least_delay_s, key=self.least_delay_s.__getitem__)
+        if best == self._anchor or best not in self._bias or self._anchor is None:
+            return
+        if self.least_delay_s[best] < 0.8 * self.least_delay_s.get(self._anchor, math.inf):
+            shift, variance = self._bias.pop(best)
+            self._x += shift
+            self._bias = {server: (bias - shift, own) for server, (bias, own) in self._bias.items()}
+            self._bias[self._anchor] = -shift, variance
+            self._anchor = best

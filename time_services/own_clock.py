@@ -1,0 +1,99 @@
+"""The server's own clock, for those who ask about no node: this machine's, sampled by NTP in the background.
+
+Only an exchange that passes every check of ``ntp_packet.read_exchange`` is a sample. Without an NTP server, or before
+there are enough samples, there is a reason and no number.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from time_services.listening import format_address
+from time_services.models import NotReady, NtpSample, Prediction
+from time_services.ntp_packet import PacketError, read_exchange, write_question
+from time_services.ntp_proxy import connected_sockets
+from time_services.ntp_server import measured_precision
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from time_services.models import Model
+
+TIMEOUT_S = 1.0
+INTERVAL_S = 8.0
+QUICK_SAMPLES, QUICK_S = 4, 0.25  # the first few follow each other quickly
+LARGEST_DATAGRAM = 2048
+
+
+class OwnClock:
+    """Samples ``servers`` in a thread of its own and predicts this machine's offset."""
+
+    def __init__(self, servers: Sequence[tuple[str, int]], model: Model, interval_s: float = INTERVAL_S) -> None:
+        self.model = model
+        self.failed = 0  # exchanges without a sample
+        self.last_failure = ""
+        self._servers = servers
+        self._interval_s = interval_s
+        self._precision_ns = max(1, round(2.0 ** measured_precision() * 1e9))
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._sample_again_and_again, name="own clock", daemon=True)
+
+    def start(self) -> None:
+        """Start sampling."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop sampling; an exchange under way is waited for."""
+        self._ending.set()
+        self._thread.join()
+
+    def predict(self) -> tuple[int, Prediction | NotReady]:
+        """Return this instant of the wall clock, ns, and the offset predicted for it."""
+        with self._lock:
+            wall_ns, raw_ns = time.time_ns(), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+            self.model.feed(wall_ns, raw_ns, ())
+            return wall_ns, self.model.predict(raw_ns)
+
+    def _sample_again_and_again(self) -> None:
+        rounds = 0
+        while not self._ending.is_set():
+            for host, port in self._servers:
+                try:
+                    sample = self._ask(host, port)
+                except (OSError, PacketError) as error:
+                    self.failed += 1
+                    self.last_failure = f"{format_address(host, port)}: {error}"
+                    continue
+                with self._lock:
+                    wall_ns, raw_ns = time.time_ns(), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+                    self.model.feed(wall_ns, raw_ns, (sample,))
+            rounds += 1
+            self._ending.wait(QUICK_S if rounds < QUICK_SAMPLES else self._interval_s)
+
+    def _ask(self, host: str, port: int) -> NtpSample:
+        """Ask a server's addresses in turn. Raises OSError (a timeout too) or PacketError, of the last of them."""
+        problem: OSError | PacketError | None = None
+        for connected in connected_sockets(host, port):
+            with connected:
+                try:
+                    return self._exchange(connected, format_address(host, port))
+                except (OSError, PacketError) as error:
+                    problem = problem or error
+        raise problem or OSError(f"{host} has no address")
+
+    def _exchange(self, connected: socket.socket, server: str) -> NtpSample:
+        transmit = secrets.token_bytes(8)
+        connected.settimeout(TIMEOUT_S)
+        raw_ns, sent_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW), time.time_ns()
+        connected.send(write_question(transmit))
+        datagram = connected.recv(LARGEST_DATAGRAM)
+        received_ns = time.time_ns()
+        after_raw_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+        told = read_exchange(datagram, transmit, sent_ns, received_ns, self._precision_ns)
+        middle_ns = (raw_ns + after_raw_ns) // 2
+        return NtpSample(server, middle_ns, told.offset_ns / 1e6, told.delay_ns / 1e6, told.bound_ns / 1e6)
