@@ -22,6 +22,7 @@ that is updated beside the bank.
 from __future__ import annotations
 
 import math
+from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,14 @@ SLOW = (
 )
 
 
+@cache
+def _grid(ladder: tuple[tuple[float, float], ...]) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return q1, q2, s^2 and g^2 of every filter; all nodes share them."""
+    grid = np.array([(*noise, s * s, g * g) for noise, s, g in product(ladder, NOISES_S, QUEUEING)])
+    q1, q2, floor, queueing = grid.T.copy()
+    return q1, q2, floor, queueing
+
+
 class KalmanBank(NodeModel):
     """A bank over the process noises ``ladder``: pairs of q1 (s) and q2 (1/s)."""
 
@@ -64,8 +73,7 @@ class KalmanBank(NodeModel):
 
     def __init__(self, ladder: Sequence[tuple[float, float]] = SLOW + FAST) -> None:
         super().__init__()
-        grid = np.array([(*noise, s * s, g * g) for noise, s, g in product(ladder, NOISES_S, QUEUEING)])
-        self._q1, self._q2, self._floor, self._queueing = grid.T.copy()
+        self._q1, self._q2, self._floor, self._queueing = _grid(tuple(ladder))
         self.begin()
 
     def begin(self) -> None:
@@ -135,6 +143,10 @@ class KalmanBank(NodeModel):
             return Estimate(mean, spread, drift, drift_spread)
         bias, bias_variance = self._bias_of(server, 0.0)
         return Estimate(mean + bias, spread + bias_variance, drift, drift_spread)
+
+    def bias_s(self, server: str) -> float:
+        """Return the server's bias against the one of the least delay."""
+        return self._bias_of(server, 0.0)[0]
 
     def sample_noise(self, seen: Observation) -> float:
         """Return the variance of the observation's own noise, s^2."""
