@@ -146,6 +146,20 @@ def test_fewer_than_half_may_be_falsetickers(model: str, wrong: float, servers: 
             assert said.calibration["left_out_servers"] == len(liars)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_without_a_majority_there_is_no_answer_until_there_is_one(model: str):
+    """Two servers that contradict each other leave nothing known; a third one decides, and the history counts."""
+    node = Node(model)
+    for second in range(10):
+        node.feed(second, node.sample(second, "a"), node.sample(second, "b", 0.5))
+    said = node.model.predict(raw_ns(10))
+    assert isinstance(said, NotReady)
+    assert "contradict" in said.detail
+    node.feed(10, node.sample(10, "c"))
+    assert node.said(10).samples == 11
+    assert node.error_s(10) < 1e-3
+
+
 def test_several_servers_exclude_part_of_the_asymmetry():
     """A second server with a shorter path halves what the first one's path leaves open; nothing is below its own."""
     alone, together = warm(DEFAULT), warm(DEFAULT, servers="a")

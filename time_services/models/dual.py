@@ -69,6 +69,10 @@ class Dual(NodeModel):
             (w * short.drift_variance**0.5 + v * long.drift_variance**0.5) ** 2,
         )
 
+    def bias_s(self, server: str) -> float:
+        """Return the server's bias, fused."""
+        return self._share * self._short.bias_s(server) + (1 - self._share) * self._long.bias_s(server)
+
     def sample_noise(self, seen: Observation) -> float:
         """Return the variance of the observation's own noise, s^2."""
         short, long = self._short.sample_noise(seen), self._long.sample_noise(seen)

@@ -22,6 +22,7 @@ that is updated beside the bank.
 from __future__ import annotations
 
 import math
+from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -41,31 +42,43 @@ DEGREES = 4.0
 LESS_INFORMATION = (DEGREES + 3) / (DEGREES + 1)  # a t sample of scale s tells as much as a normal one of s sqrt(this)
 FORGETTING = 0.995  # a: a weight is that of the last two hundred samples or so
 DRIFT_PRIOR = 100e-6  # one sigma, s/s: the largest drift that the harness assumes
+STEERED_PRIOR = 1e-9  # the same of a clock whose drift somebody else takes out
 LEAST_SHARE = 1e-6  # no filter's weight falls below this share of the best's: it can come back
 HEARD_SHARE = 1e-3  # a filter below this share has no say in the answer: it may be far off
 QUIET_Q1, QUIET_Q2 = 1e-18, 1e-20
 NOISES_S = tuple(1e-6 * 2.5**power for power in range(11))  # to 10 ms
 QUEUEING = (0.0, 0.6)  # g; of the share of the queueing: 1/sqrt(3) where its place there and back is uniform
-FAST = ((1e-11, QUIET_Q2), (1e-9, QUIET_Q2), (1e-7, QUIET_Q2), (QUIET_Q1, 1e-15), (QUIET_Q1, 1e-14), (QUIET_Q1, 1e-12))
+# A free oscillator has any drift, a steered clock none; q1, q2 and the sigma of the drift at first.
+FAST = (
+    *((q1, QUIET_Q2, DRIFT_PRIOR) for q1 in (1e-11, 1e-9, 1e-7)),
+    *((QUIET_Q1, q2, DRIFT_PRIOR) for q2 in (1e-15, 1e-14, 1e-12)),
+    *((q1, QUIET_Q2, STEERED_PRIOR) for q1 in (1e-10, 1e-8)),
+)
 SLOW = (
-    (QUIET_Q1, QUIET_Q2),
-    (1e-15, QUIET_Q2),
-    (1e-13, QUIET_Q2),
-    (QUIET_Q1, 1e-18),
-    (QUIET_Q1, 1e-17),
-    (QUIET_Q1, 1e-16),
+    *((q1, QUIET_Q2, DRIFT_PRIOR) for q1 in (QUIET_Q1, 1e-15, 1e-13)),
+    *((QUIET_Q1, q2, DRIFT_PRIOR) for q2 in (1e-18, 1e-17, 1e-16)),
+    *((q1, QUIET_Q2, STEERED_PRIOR) for q1 in (1e-14, 1e-12)),
 )
 
 
+@cache
+def _grid(ladder: tuple[tuple[float, float, float], ...]) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Return q1, q2, the drift's first variance, s^2 and g^2 of every filter; all nodes share them."""
+    grid = np.array(
+        [(q1, q2, prior * prior, s * s, g * g) for (q1, q2, prior), s, g in product(ladder, NOISES_S, QUEUEING)]
+    )
+    q1, q2, prior, floor, queueing = grid.T.copy()
+    return q1, q2, prior, floor, queueing
+
+
 class KalmanBank(NodeModel):
-    """A bank over the process noises ``ladder``: pairs of q1 (s) and q2 (1/s)."""
+    """A bank over ``ladder``: q1 (s), q2 (1/s) and the drift's first sigma (s/s)."""
 
     name = "kalman_bank"
 
-    def __init__(self, ladder: Sequence[tuple[float, float]] = SLOW + FAST) -> None:
+    def __init__(self, ladder: Sequence[tuple[float, float, float]] = SLOW + FAST) -> None:
         super().__init__()
-        grid = np.array([(*noise, s * s, g * g) for noise, s, g in product(ladder, NOISES_S, QUEUEING)])
-        self._q1, self._q2, self._floor, self._queueing = grid.T.copy()
+        self._q1, self._q2, self._prior, self._floor, self._queueing = _grid(tuple(ladder))
         self.begin()
 
     def begin(self) -> None:
@@ -73,7 +86,7 @@ class KalmanBank(NodeModel):
         count = len(self._q1)
         self._raw_ns = 0
         self._x, self._drift = np.zeros(count), np.zeros(count)
-        self._p00, self._p01, self._p11 = np.zeros(count), np.zeros(count), np.full(count, DRIFT_PRIOR**2)
+        self._p00, self._p01, self._p11 = np.zeros(count), np.zeros(count), self._prior.copy()
         self._log_weight = np.zeros(count)
         self._weight = np.full(count, 1.0 / count)
         self._bias: dict[str, tuple[float, float]] = {}
@@ -135,6 +148,10 @@ class KalmanBank(NodeModel):
             return Estimate(mean, spread, drift, drift_spread)
         bias, bias_variance = self._bias_of(server, 0.0)
         return Estimate(mean + bias, spread + bias_variance, drift, drift_spread)
+
+    def bias_s(self, server: str) -> float:
+        """Return the server's bias against the one of the least delay."""
+        return self._bias_of(server, 0.0)[0]
 
     def sample_noise(self, seen: Observation) -> float:
         """Return the variance of the observation's own noise, s^2."""

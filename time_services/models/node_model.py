@@ -91,6 +91,11 @@ class NodeModel:
         """Return x at an instant: the reference's, or as ``server`` would show it."""
         raise NotImplementedError
 
+    def bias_s(self, server: str) -> float:
+        """Return how far ``server`` shows x from the estimate; 0 for a model without biases."""
+        del server
+        return 0.0
+
     def sample_noise(self, seen: Observation) -> float:
         """Return the variance of the observation's own noise, s^2."""
         raise NotImplementedError
@@ -115,6 +120,8 @@ class NodeModel:
 
     def predict(self, raw_ns: int) -> Prediction | NotReady:
         """Predict the offset at ``raw_ns`` of the oscillator, against the wall clock as the last request showed it."""
+        if self._wrong and self._wrong.issuperset(seen.server for seen in self._kept):
+            return NotReady(self._learnt, "the servers contradict each other, and no majority of them agrees")
         needed = 1 if self.restarts else MIN_SAMPLES
         if self._learnt < needed or self._requests is None:
             since = " since its clock was set" if self.restarts else ""
@@ -124,9 +131,8 @@ class NodeModel:
             detail = f"the newest sample is {age_s:.0f} s old, more than {STALE_AFTER_S:.0f} s"
             return NotReady(self._learnt, detail)
         state = self.estimate(raw_ns)
-        if state is None:
-            return NotReady(self._learnt, "the servers contradict each other, and no majority of them agrees")
-        x_s, asymmetry_s = self._confined(raw_ns, state)
+        assert state is not None, "a model that learnt has an estimate"  # noqa: S101 - for the type checker
+        x_s, asymmetry_s = self._confined(state)
         return Prediction(
             x_s - (self._requests[1][1] - self._base_ns) / NS_PER_S,
             self.guard.factor * state.variance**0.5,
@@ -188,7 +194,8 @@ class NodeModel:
     def _take(self, seen: Observation) -> None:
         self._kept.append(seen)
         wrong = self._falsetickers(seen.raw_ns)
-        if wrong - self._wrong and self._learnt:  # what was learnt from it is wrong too
+        tainted, freed = wrong - self._wrong and self._learnt, self._wrong - wrong and not self._learnt
+        if tainted or freed:  # what was learnt from a server is wrong too; or there is a majority now
             self._wrong = wrong
             self._begin_from([kept for kept in self._kept if kept.server not in wrong])
             return
@@ -247,16 +254,16 @@ class NodeModel:
             return frozenset()
         return frozenset(falsetickers({server: _interval(own, raw_ns) for server, own in by_server.items()}))
 
-    def _confined(self, raw_ns: int, state: Estimate) -> tuple[float, float]:
+    def _confined(self, state: Estimate) -> tuple[float, float]:
         """Return x within what the truthful servers' least delays allow together, and how far that reaches from it.
 
         Half of its least delay is the most that a server's path can hide by being longer one way than the other.
         """
         ranges = []
         for server, least_s in self.least_delay_s.items():
-            shown = self.estimate(raw_ns, server) if server not in self._wrong else None
-            if shown is not None:
-                ranges.append((shown.x_s - least_s / 2, shown.x_s + least_s / 2))
+            if server not in self._wrong:
+                shown_s = state.x_s + self.bias_s(server)
+                ranges.append((shown_s - least_s / 2, shown_s + least_s / 2))
         joint = joint_interval(ranges)
         if joint is None:  # noise moved them apart: the widest is still true of its own server
             return state.x_s, max(self.least_delay_s.values()) / 2
