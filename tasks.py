@@ -194,7 +194,7 @@ def run_tests(_: Context, only: str = "") -> None:
     """Run the tests, the agent's also under the oldest Python it supports where there is one."""
     _prepare_testbed()
     failed = 0 if only else _oldest_python_tests()
-    how = [only] if only else ["-n", "2", "--dist", "loadfile"]  # most tests wait for processes, not for the processor
+    how = [only] if only else ["-n", "3", "--dist", "loadfile"]  # most tests wait for processes, not for the processor
     code = _run([sys.executable, "-m", "pytest", *how])
     if failed or code:
         raise Exit(code=1)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KEEP_NS = 10_000_000_000  # a stamp is judged within milliseconds; on a stalled machine, within seconds
-_WARM_UP_TRIES = 8  # queries a source gets in quick succession to become ready, like NTP's iburst
-_WARM_UP_GOOD = 4
+_WARM_UP_TRIES = 12  # queries a source gets in quick succession to become ready, like NTP's iburst
+_WARM_UP_GOOD = 8
 _WARM_UP_INTERVAL_S = 0.25
 _PUBLISHED = attrgetter("published_raw_ns")
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Optional, Union, get_args, get_origin, get_type_hints
 
-from node_agent.contract.servers import HOST_PORT_PATTERN, MAX_PORT, URL_PATTERN, split_address
+from node_agent.contract.servers import HOST_PORT_PATTERN, MAX_PORT, URL_PATTERN, is_ipv6, split_address
 
 PLAN_SCHEMA: Final = 1
 PLAN_FILE: Final = "plan.json"
@@ -162,7 +162,8 @@ class ChronoTickPlan:
     mode: str = INTERVAL
 
     def __post_init__(self) -> None:
-        if not URL_PATTERN.fullmatch(self.server):
+        match = URL_PATTERN.fullmatch(self.server)
+        if match is None or (match[1].startswith("[") and not is_ipv6(match[1][1:-1])):
             raise PlanError(f"chronotick server: expected http://HOST:PORT, got {self.server!r}")
 
 

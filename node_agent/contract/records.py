@@ -235,9 +235,9 @@ class Sample:
     drift_sigma_fs_per_s: int | None = None
     max_drift_ppb: int | None = None
     valid_until_raw_ns: int | None = None
+    question_bytes: int | None = None
     scope: str = ""
     payload: str = ""
-    question_bytes: int | None = None
 
 
 SAMPLES_COLUMNS: Final = tuple(spec.name for spec in fields(Sample))

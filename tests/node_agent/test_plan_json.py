@@ -31,10 +31,14 @@ LASTING = st.floats(min_value=1e-3, max_value=1e6)
 NAMES = st.from_regex(plans.NODE_ID_PATTERN, fullmatch=True)
 TEXT = st.text(max_size=20)
 PORTS = st.integers(min_value=1, max_value=65_535)
-SERVERS = st.from_regex(plans.HOST_PORT_PATTERN, fullmatch=True).filter(
-    lambda server: int((plans.HOST_PORT_PATTERN.fullmatch(server)[2] or ":0")[1:]) <= 65_535
+HOSTS = st.one_of(
+    st.from_regex(r"[A-Za-z0-9_.-]+", fullmatch=True),
+    st.ip_addresses(v=6).filter(lambda address: not address.is_link_local).map(lambda address: f"[{address}]"),
 )
-URLS = st.from_regex(plans.URL_PATTERN, fullmatch=True)
+SERVERS = st.one_of(HOSTS, st.tuples(HOSTS, PORTS).map(lambda place: f"{place[0]}:{place[1]}"))
+URLS = st.tuples(st.sampled_from(("http", "https")), SERVERS, st.sampled_from(("", "/", "/a.b/~c"))).map(
+    lambda url: f"{url[0]}://{url[1]}{url[2]}"
+)
 
 clocks = st.builds(
     ClocksPlan,
