@@ -1,7 +1,7 @@
 """A ChronoTick server: ``python -m time_services.chronotick_server --listen HOST:PORT``.
 
 ``GET /health`` says that it lives, ``GET /metrics`` what it did so far; ``POST /get_time`` predicts the asking node's
-offset with its one sigma (see ``chronotick_answer``). What one client can take is limited: the size and time of a
+offset with its one sigma (see ``chronotick.answer``). What one client can take is limited: the size and time of a
 request, requests a second (429), connections at once (503), so that none can keep the others from their answers.
 """
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from time_services.chronotick_answer import Service
-from time_services.chronotick_web import application
+from time_services.chronotick.answer import Service
+from time_services.chronotick.own_clock import INTERVAL_S, OwnClock
+from time_services.chronotick.web import application
 from time_services.client_limits import Limits, Rates
 from time_services.listening import add_arguments, die_with_parent, open_streams, parse_address, positive
 from time_services.misbehaviour import misbehaviour
 from time_services.models import DEFAULT, MODELS
-from time_services.own_clock import INTERVAL_S, OwnClock
 from time_services.web_service import serve
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """What one client of an HTTP service may take: connections at once, requests a second, time for one request.
 
-A client is an IP address, and a node that its run's key names is one more, beside its address (``chronotick_web`` says
+A client is an IP address, and a node that its run's key names is one more, beside its address (``chronotick.web`` says
 when). One that takes more is told so (503, 429) or cut off, and the others keep their answers.
 """
 

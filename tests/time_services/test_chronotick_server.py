@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from time_services import chronotick_server
-from time_services.chronotick_request import RequestError, read_request
+from time_services.chronotick.request import RequestError, read_request
 from time_services.client_limits import MAX_CLIENTS, Limits, Rates
 from time_services.ntp_packet import NTP_EPOCH_OFFSET_S
 from time_services.web_service import MAX_BODY_BYTES

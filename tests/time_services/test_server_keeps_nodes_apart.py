@@ -13,11 +13,11 @@ from node_agent.clocks import chronotick
 from node_agent.contract.records import NTP, OK, Sample
 from node_agent.exchange.chronotick import ChronoTickClient
 from node_agent.local.instants import LocalClock
-from time_services.chronotick_answer import Service
-from time_services.chronotick_request import RequestError, TimeRequest, read_request
+from time_services.chronotick.answer import Service
+from time_services.chronotick.node_states import PROVEN_AFTER, Nodes
+from time_services.chronotick.request import RequestError, TimeRequest, read_request
 from time_services.misbehaviour import misbehaviour
 from time_services.models import MODELS
-from time_services.node_states import PROVEN_AFTER, Nodes
 
 S = 1_000_000_000
 DAY = 86_400

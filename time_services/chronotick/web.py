@@ -12,16 +12,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from time_services import metrics
-from time_services.chronotick_request import RequestError, read_request
+from time_services.chronotick import metrics
+from time_services.chronotick.request import RequestError, read_request
 from time_services.web_service import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from time_services.chronotick_answer import Service
+    from time_services.chronotick.answer import Service
+    from time_services.chronotick.node_states import NodeState
     from time_services.client_limits import Rates
-    from time_services.node_states import NodeState
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]

@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from time_services import metrics
-from time_services.chronotick_request import RequestError
+from time_services.chronotick import metrics
+from time_services.chronotick.node_states import Nodes
+from time_services.chronotick.request import RequestError
 from time_services.models import MODELS, Prediction
-from time_services.node_states import Nodes
 
 if TYPE_CHECKING:
-    from time_services.chronotick_request import TimeRequest
+    from time_services.chronotick.node_states import NodeState
+    from time_services.chronotick.own_clock import OwnClock
+    from time_services.chronotick.request import TimeRequest
     from time_services.misbehaviour import Misbehaviour
     from time_services.models import NotReady
-    from time_services.node_states import NodeState
-    from time_services.own_clock import OwnClock
 
 DUAL = "dual"
 HOW_TO_ASK_FOR_ITSELF = "its own clock is not known: start the server with --ntp-server HOST:PORT"

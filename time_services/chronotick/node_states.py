@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from time_services.chronotick_request import TimeRequest
+    from time_services.chronotick.request import TimeRequest
     from time_services.models import Model
 
 MAX_NODES = 1024  # with a tag, and as many without
