@@ -141,7 +141,7 @@ def _one_row_per_wait(run: Run, node_id: str, rows: pd.DataFrame) -> pd.DataFram
 def _beside(run: Run, node_id: str, source: str, last: pd.DataFrame) -> pd.DataFrame:
     """Add what the samples say of the looks of one source: the root distance (NA where unknown), and whose clock."""
     samples, prefix = run.samples.get(node_id), records.COLUMN_PREFIX.get(source, source)
-    root = utc.of_waits(run.rows_by_node()[node_id], prefix, samples, source, last["sample_id"])
+    root = utc.of_waits(run.rows_by_node().get(node_id), prefix, samples, source, last["sample_id"])
     about, about_first = (scopes.of_samples(samples, source, last[ids]) for ids in ("sample_id", "first_sample_id"))
     return last.assign(root_ns=pd.arrays.IntegerArray(root.ns, ~root.known), about_the_server=about | about_first)
 

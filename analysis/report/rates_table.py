@@ -3,7 +3,8 @@
 Both are made of the statistics alone, so that a number stands in them as it stands there. A rate has one row, with the
 columns of ``COLUMNS``; a cell is empty where a column does not apply. ``subject`` is a node, a pair of workers, the
 width of a window in ms or a task; ``low`` and ``high`` are the sampling interval at 95 % where there is one, ``method``
-says how it was taken or why there is none. What a judge with a width leaves open is a rate of its own (``unknown``).
+says how it was taken or why there is none. What a judge with a width leaves open is a rate of its own (``unknown``):
+``low`` and ``high`` of what it calls right or wrong reach as far as that allows, too.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def _of_source(source: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
         "violated_as_points": verdicts["points"]["violated"],
         "violated_as_intervals": verdicts["intervals"]["violated"],
         "proved": verdicts["intervals"]["proved"],
-        "agreement": {clock: order["agreement_decided"] for clock, order in orders.items()},
+        "agreement_decided": {clock: order["agreement_decided"] for clock, order in orders.items()},
         "provable_window_agreement": {width: window["provable_agreement"] for width, window in widths.items()},
         "rounds_per_decision": {
             task: {clock: cost["rounds_per_decision"] for clock, cost in by_source[source].items()}
@@ -97,7 +98,15 @@ def _rates(data: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], 
     elif isinstance(data, (dict, list)):
         items = data.items() if isinstance(data, dict) else enumerate(data)
         for key, value in items:
-            yield from _rates(value, (*path, str(key)))
+            bounds = data.get(f"{key}_bounds") if isinstance(data, dict) and is_rate(value) else None
+            yield from _rates(_widened(value, bounds) if bounds else value, (*path, str(key)))
+
+
+def _widened(rate: Mapping[str, Any], bounds: tuple[float, float]) -> dict[str, Any]:
+    """Return a rate whose interval reaches as far as what a judge cannot tell allows."""
+    least, most = bounds
+    low, high = rate["interval"] or bounds
+    return {**rate, "interval": [min(low, least), max(high, most)] if rate["interval"] or least < most else None}
 
 
 def _row(analysis: Analysis, path: tuple[str, ...], rate: Mapping[str, Any]) -> dict[str, Any]:

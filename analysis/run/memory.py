@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, UsageError
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ BASE_BYTES: Final = 600 << 20
 PER_TABLE_BYTE: Final = 1.8
 PER_PROBE_BYTE: Final = 3.0
 PER_REMEASURED_BYTE: Final = 1.0  # of the longest commit_wait.csv; one is in memory at a time
+PER_SIMULATED_ROW: Final = 1000  # bytes of an event at a node, while it is simulated
 GB: Final = 1e9
 
 
@@ -35,6 +36,16 @@ def require(path: Path, manifest: records.Manifest) -> None:
         raise AnalysisError(
             f"{path}: expected about {needed / GB:.1f} GB of free memory for {size / GB:.1f} GB of tables, got "
             f"{free / GB:.1f} GB; analyse it on a machine that has them (nothing was written)"
+        )
+
+
+def require_simulated(events: int, nodes: int) -> None:
+    """Raise UsageError if a simulation of so many events at so many nodes needs more memory than there is."""
+    free, needed = available_bytes(), PER_SIMULATED_ROW * events * nodes
+    if free is not None and needed > free:
+        raise UsageError(
+            f"events: expected at most {free // (PER_SIMULATED_ROW * nodes):,} with {nodes} nodes and "
+            f"{free / GB:.1f} GB of free memory, got {events:,} (nothing was written)"
         )
 
 

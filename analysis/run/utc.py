@@ -67,13 +67,16 @@ def of(table: Table, node_id: str, source: str) -> RootDistance:
 
 
 def of_waits(
-    rows: pd.DataFrame, prefix: str, samples: pd.DataFrame | None, source: str, ids: pd.Series[str]
+    rows: pd.DataFrame | None, prefix: str, samples: pd.DataFrame | None, source: str, ids: pd.Series[str]
 ) -> RootDistance:
     """Return the root distance of looks at a clock during a commit-wait, each by the id of the sample that served it.
 
     ``rows`` is the node's own table: commit_wait.csv does not say what a reading refers to, and no source changes that
-    within a run.
+    within a run. Without it nobody knows, and no root distance is known.
     """
+    if rows is None:
+        unknown = np.ones(len(ids), dtype=np.bool_)
+        return _needed(unknown, unknown, np.zeros(len(ids), dtype=np.int64), ~unknown)
     stated = _stated(samples, source, [str(name) for name in ids.fillna("")])
     label, kind = f"{prefix}_reference", f"{prefix}_kind"
     labels = set(rows[label].dropna().unique()) if label in rows else set()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from analysis.errors import UsageError
+from analysis.run import memory
 from analysis.run.hashing import sha256
 from analysis.run.load import RESULTS_DIR, new_folder
 from analysis.simulation import scenario as scenarios
@@ -52,6 +53,7 @@ def simulate(
     name = experiment or f"{SIMULATED}-{played.name}-{events}x{nodes - 1}-{seed}"
     path = new_folder(results, name)
     _check_jumps(played, nodes)
+    memory.require_simulated(events, nodes)
     world = World(played, size, name)
     results.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=results, prefix=f".{name}."))

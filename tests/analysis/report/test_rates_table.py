@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from analysis import pipeline
+from analysis.analyses.analysis import Place
 from analysis.errors import AnalysisError
 from analysis.registry import ANALYSES
 from analysis.report import rates_table
@@ -76,3 +78,20 @@ def test_a_rate_without_a_place_is_an_error_and_not_left_out():
     (causality,) = (one for one in ANALYSES if one.name == "causality")
     with pytest.raises(AnalysisError, match=r"expected a place of the rate causality/odd/one, got none"):
         rates_table.rows([causality], {"causality": {"odd": {"one": rate}}})
+
+
+def test_what_a_judge_cannot_tell_is_inside_the_interval():
+    """Of 400 decisions with 3 called right and 397 unknown, the share of wrong ones may be anything up to 397/400."""
+    rate = {
+        "value": 0.0,
+        "numerator": 0,
+        "denominator": 400,
+        "interval": [0.0, 0.34],
+        "method": "m",
+        "effective_trials": 9,
+    }
+    topic = replace(ANALYSES[0], name="x", rates=(Place("{metric}"),))
+    numbers = {"x": {"wrong": rate, "wrong_bounds": [0.0, 0.9925], "sent": {**rate, "interval": None}}}
+    wrong, sent = rates_table.rows([topic], numbers)
+    assert (wrong["low"], wrong["high"]) == (0.0, 0.9925)
+    assert (sent["low"], sent["high"]) == (None, None)

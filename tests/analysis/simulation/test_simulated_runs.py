@@ -11,8 +11,10 @@ from analysis import command, registry
 from analysis.checks import replay
 from analysis.errors import UsageError
 from analysis.run import load
+from analysis.run.readings import table
 from analysis.simulation import expectation, scenario, simulate, world
 from analysis.simulation.simulate import simulate as make
+from node_agent.contract import records
 
 
 def digests(folder):
@@ -114,3 +116,19 @@ def test_an_expectation_of_something_that_was_not_measured_is_not_met():
     assert expectation.unmet([wanted], {"clock_quality": {"ntp": {}}}, []) == [
         "a width: clock_quality/ntp/*/width: expected at_most 1, got None"
     ]
+
+
+def test_more_events_than_memory_holds_are_refused_before_anything_is_written(tmp_path):
+    """A size that no machine has memory for is one line, and no folder is made."""
+    with pytest.raises(UsageError, match=r"events: expected at most .* got 20,000,000,000"):
+        make("honest", 3, 20_000_000_000, results=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_one_workers_table_is_still_judged(tmp_path):
+    """Where a worker's table is gone, its commit-waits have no known root distance, and the rest is judged."""
+    folder = make("honest", 3, 150, results=tmp_path)
+    (folder / records.worker_file("comp11")).unlink()
+    results = registry.compute(table(load.load(folder)))
+    assert list(results.table.heard) == ["comp12"]
+    assert any(finding.severity == "error" for finding in results.findings)
