@@ -73,4 +73,4 @@ def test_what_cannot_be_meant_is_one_line_and_exit_code_2(arguments, complaint):
 def test_a_scenario_that_is_none_is_refused_before_anything_runs():
     with pytest.raises(UsageError):
         verify.verify(lambda _line: None, seeds=[1], events=10, only="bliss")
-    assert len(scenario.names()) == 13
+    assert len(scenario.names()) == 14
