@@ -10,7 +10,7 @@ from node_agent.contract import records
 from node_agent.contract.plan import PLAN_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 Stranger = tuple[str, str, str, str]  # file, key, expected, got
@@ -30,10 +30,13 @@ def strangers(raw: Path, node_id: str, manifest: records.Manifest) -> Iterator[S
     seen, status = node.status or {}, _object(raw / records.STATUS_FILE)
     same_agent: dict[str, Any] = {key: seen[key] for key in _SAME_AGENT if key in seen}
     deployed = manifest.code_version.get("agent_sha256")
+    given = _object(raw / PLAN_FILE)
+    planned = _flat({key: value for key, value in (node.plan or {}).items() if key not in named})
     for name, expected, got in (
         (records.STATUS_FILE, named, status),
         (f"{records.MANIFEST_FILE}: plan", named, node.plan or {}),
-        (PLAN_FILE, named, _object(raw / PLAN_FILE)),
+        (PLAN_FILE, named, given),
+        (PLAN_FILE, planned, _flat(given)),
         (records.STATUS_FILE, same_agent, status),
         (records.STATUS_FILE, {} if deployed is None else {"agent_sha256": deployed}, status),
         *((records.LOG_FILE, named, {"run_id": run_id}) for run_id in _logged(raw / records.LOG_FILE)),
@@ -41,6 +44,14 @@ def strangers(raw: Path, node_id: str, manifest: records.Manifest) -> Iterator[S
         for key, value in expected.items():
             if key in got and got[key] != value:
                 yield name, key, str(value), str(got[key])
+
+
+def _flat(plan: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Return what a plan says by dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in plan.items():
+        flat |= _flat(value, f"{where}{key}.") if isinstance(value, dict) else {f"{where}{key}": value}
+    return flat
 
 
 def _object(file: Path) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from analysis import pipeline
@@ -12,6 +14,7 @@ from analysis.checks.validate import validate
 from analysis.run import load
 from analysis.simulation.simulate import simulate
 from node_agent.contract import records
+from node_agent.contract.plan import PLAN_FILE
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +84,16 @@ def test_a_loaded_run_is_not_replayed(tmp_path, monkeypatch):
     run = load.load(simulate("honest", 3, 100, rate_hz=20.0, results=tmp_path))
     monkeypatch.setattr(replay, "replay", None)
     assert lines(validity.find(run)) == lines(validity.find(run))
+
+
+def test_a_plan_that_is_not_the_manifests_is_named_with_what_differs(tmp_path):
+    """Readings are recomputed by the manifest's plan; one beside the journals that says something else is an error."""
+    run = simulate("honest", 3, 100, results=tmp_path)
+    plan = json.loads((run / records.MANIFEST_FILE).read_text())["nodes"]["comp11"]["plan"]
+    file = run / "raw" / "comp11" / PLAN_FILE
+    file.write_text(json.dumps(plan))
+    clean = validate(run)
+    plan["clocks"]["max_drift_ppm"] = 1.0
+    file.write_text(json.dumps(plan))
+    new = [line for line in lines(validate(run)) if line not in lines(clean)]
+    assert "raw/comp11/plan.json: of another run or agent: clocks.max_drift_ppm: expected 100.0, got 1.0" in new[0]
