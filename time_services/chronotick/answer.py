@@ -56,7 +56,7 @@ class Service:
         about = {"node_id": asked.node_id, "run_id": asked.run_id}
         if not isinstance(told, Prediction):
             return 503, _warming_up(told) | about
-        rest = {"new_samples": new, "confirmed_raw_ns": state.newest_raw_ns, "restarts": state.restarts}
+        rest = {"new_samples": new, "confirmed_raw_ns": state.confirm(), "restarts": state.restarts}
         answered = _numbers(told, asked.instant_ns) | about | rest
         return 200, answered if self._wrong is None else self._wrong.bend(answered)
 

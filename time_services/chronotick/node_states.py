@@ -12,17 +12,18 @@ good requests behind it, the least recently asking of those. So invented names p
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from time_services.chronotick.request import TimeRequest
-    from time_services.models import Model
+    from time_services.models import Model, NtpSample
 
 MAX_NODES = 1024  # with a tag, and as many without
 PROVEN_AFTER = 8  # good requests
+MAX_EARLY = 64  # samples kept of a node that was not answered yet
 RESTART_BEHIND_NS = 10_000_000_000  # requests of one node may overtake each other by less
 
 Key = tuple[str, str, str, str]  # run id, node id, tag (or the address of one without), model
@@ -39,6 +40,8 @@ class NodeState:
     newest_raw_ns: int = -1
     requests: int = 0
     begun_anew: int = 0
+    answered: bool = False  # with a prediction, so that its samples are confirmed
+    early: dict[tuple[str, int], NtpSample] = field(default_factory=dict)  # those before that, by server and instant
 
     @property
     def proven(self) -> bool:
@@ -59,10 +62,35 @@ class NodeState:
             self.begun_anew = self.restarts + 1
             self.model = self.make()
             self.newest_raw_ns = -1
+            self.answered = False
+            self.early.clear()
         new = self.model.feed(asked.instant_ns, asked.raw_ns, asked.samples)
+        if not self.answered:
+            new += self._learn_earlier(asked, new)
         self.newest_raw_ns = max((self.newest_raw_ns, *(sample.raw_ns for sample in asked.samples)))
         self.requests += 1
         return new
+
+    def _learn_earlier(self, asked: TimeRequest, new: int) -> int:
+        """Take samples older than those learnt so far, as of a node that this server, started again, confirms nothing.
+
+        A model learns in order of time, so that it learns all of them again. Returns how many more were new.
+        """
+        known = len(self.early)
+        self.early |= {(sample.server, sample.raw_ns): sample for sample in asked.samples}
+        more = len(self.early) - known - new
+        if more <= 0 or self.model.restarts:
+            return 0
+        self.early = dict(sorted(self.early.items(), key=lambda item: item[1].raw_ns)[-MAX_EARLY:])
+        self.model = self.make()
+        self.model.feed(asked.instant_ns, asked.raw_ns, tuple(self.early.values()))
+        return more
+
+    def confirm(self) -> int:
+        """Say that a prediction was answered; return the raw instant (ns) up to which samples are confirmed."""
+        self.answered = True
+        self.early.clear()
+        return self.newest_raw_ns
 
 
 class Holders:

@@ -11,6 +11,7 @@ and agree with each other; one alone is an outlier and is left out.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ class Estimate:
     drift_variance: float
 
 
-class NodeModel:
+class NodeModel(ABC):
     """A model of one node; a kind of model says how it begins, learns and estimates."""
 
     name = ""
@@ -75,30 +76,30 @@ class NodeModel:
 
     # what a kind of model says
 
+    @abstractmethod
     def begin(self) -> None:
         """Forget everything."""
-        raise NotImplementedError
 
+    @abstractmethod
     def move(self, first: Observation) -> None:
         """Forget x, and begin it at ``first``; keep what is known of the oscillator."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learn(self, seen: Observation) -> None:
         """Take an observation that is neither a falseticker's nor contradicts what is known."""
-        raise NotImplementedError
 
+    @abstractmethod
     def estimate(self, raw_ns: int, server: str | None = None) -> Estimate | None:
         """Return x at an instant: the reference's, or as ``server`` would show it."""
-        raise NotImplementedError
 
     def bias_s(self, server: str) -> float:
         """Return how far ``server`` shows x from the estimate; 0 for a model without biases."""
         del server
         return 0.0
 
+    @abstractmethod
     def sample_noise(self, seen: Observation) -> float:
         """Return the variance of the observation's own noise, s^2."""
-        raise NotImplementedError
 
     def details(self) -> dict[str, float]:
         """Return what else the answer tells of the model's state, as plain numbers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
 
 from time_services.models.base import NS_PER_S
@@ -20,9 +21,9 @@ class RecentModel(NodeModel):
         super().__init__()
         self.begin()
 
+    @abstractmethod
     def level(self, values: list[float]) -> float:
         """Return x from the last values of it, the newest last."""
-        raise NotImplementedError
 
     def begin(self) -> None:
         """Forget everything."""
