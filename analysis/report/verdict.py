@@ -71,12 +71,17 @@ class Verdict:
             *(f"{LABELS[name]}'s {_count(asked[name].received_before_sent)}" for name in others),
         ]
         messages = max(clock.messages for clock in asked.values())
-        proved = [
-            f"{LABELS[first]}'s intervals{_width(asked[first])} proved {self._proved(asked[first], messages)}",
-            *(f"{LABELS[name]}'s{_width(asked[name])} {self._proved(asked[name], messages)}" for name in others),
-        ]
-        said = f"of {messages} messages, {' and '.join(wrong)} before they were sent; {', '.join(proved)}"
-        return f"{said}; {_wrong(asked)}"
+        with_intervals = {name: clock for name, clock in asked.items() if clock.causality.asked or clock.windows.asked}
+        proved = []
+        for name, clock in asked.items():
+            if name not in with_intervals:
+                proved.append(f"{LABELS[name]} gave no interval that could prove anything")
+            elif name == next(iter(with_intervals)):
+                proved.append(f"{LABELS[name]}'s intervals{_width(clock)} proved {self._proved(clock, messages)}")
+            else:
+                proved.append(f"{LABELS[name]}'s{_width(clock)} {self._proved(clock, messages)}")
+        parts = [f"of {messages} messages, {' and '.join(wrong)} before they were sent", ", ".join(proved)]
+        return "; ".join([*parts, _wrong(with_intervals)] if with_intervals else parts)
 
     def _proved(self, clock: ClockVerdict, messages: int) -> str:
         asked = clock.causality.asked
