@@ -32,9 +32,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KEEP_NS = 10_000_000_000  # a stamp is judged within milliseconds; on a stalled machine, within seconds
-_WARM_UP_TRIES = 12  # queries a source gets in quick succession to become ready, like NTP's iburst
-_WARM_UP_GOOD = 8
-_WARM_UP_INTERVAL_S = 0.25
+# A source begins with a burst, as with NTP's iburst (RFC 5905 appendix A.1.1: UNREACH, BCOUNT and BTIME). Its first
+# answers come sooner than that, for a run waits for them; the later ones are far enough apart to tell of the drift.
+_BURST_TRIES = 12
+_BURST_ANSWERS = 8
+_BURST_INTERVAL_S = 2.0
+_FIRST_INTERVAL_S = 0.25
 _PUBLISHED = attrgetter("published_raw_ns")
 
 
@@ -187,5 +190,15 @@ class Sampler:
                 log.warning("asked_less_often server=%s interval_s=%g", samples[-1].server, interval_s * slower)
             asked += 1
             answered += bool(samples) and good(samples[-1])
-            warming_up = asked < _WARM_UP_TRIES and answered < _WARM_UP_GOOD and slower == 1
-            self._stopping.wait(min(interval_s, _WARM_UP_INTERVAL_S) if warming_up else interval_s * slower)
+            self._stopping.wait(wait_s(asked, answered, interval_s, slower))
+
+
+def wait_s(asked: int, answered: int, interval_s: float, slower: int) -> float:
+    """Return how long the next query waits, s, after so many that were asked and answered well.
+
+    In the burst at first it is twice as long after every answer; a server that wants to be asked ``slower`` gets none.
+    """
+    if asked >= _BURST_TRIES or answered >= _BURST_ANSWERS or slower > 1:
+        return interval_s * slower
+    doubled = 1 << max(answered - 1, 0)
+    return min(interval_s, _FIRST_INTERVAL_S * doubled, _BURST_INTERVAL_S)

@@ -18,7 +18,7 @@ from node_agent.contract.records import NTP, OK, SAMPLES_COLUMNS, SOURCE_FIELDS,
 from node_agent.exchange.asking import Asker, Pace
 from node_agent.local.instants import LocalClock, user_stamp
 from node_agent.readings import Readings
-from node_agent.sampler import Sampler
+from node_agent.sampler import Sampler, wait_s
 
 GOOD = Exchange(EPOCH_NS, 1_000, 0, 1_000).sample(Oscillator(0), 100)
 FAILED = replace(GOOD, outcome="timeout", raw_at_ns=None, reference_at_ns=None, offset_ns=None, bound_ns=None)
@@ -161,3 +161,22 @@ def test_a_server_whose_last_addresses_all_refused_before_is_left_in_peace(lines
     sampler.stop()
     assert closed == ["s:1"]
     assert lines.lines == []
+
+
+def test_a_source_begins_with_a_burst_that_slows_down():
+    """Eight answers tell of the drift: they are spread over ten seconds, and the third comes within one."""
+    waits = [wait_s(answers, answers, 16, 1) for answers in range(1, 10)]
+    assert waits == [0.25, 0.5, 1, 2, 2, 2, 2, 16, 16]
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "interval_s", "slower", "expected"),
+    [
+        (3, 0, 16, 1, 0.25),  # none answered yet: soon again
+        (12, 0, 16, 1, 16),  # as often as NTP tries a server that does not answer
+        (5, 5, 1, 1, 1),  # never less often than the plan says
+        (2, 1, 16, 4, 64),  # a server that asked to be asked less often
+    ],
+)
+def test_what_ends_or_shortens_the_burst(asked, answered, interval_s, slower, expected):
+    assert wait_s(asked, answered, interval_s, slower) == expected
