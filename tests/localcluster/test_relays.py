@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from harness.localcluster.relays import messages
-from harness.localcluster.relays.lane import LONGEST_QUEUE
+from harness.localcluster.relays.lane import LONGEST_QUEUE, arrival_ns
 from harness.localcluster.relays.messages import DATAGRAMS, STREAM, RelayOrder
 
 HOST = "127.0.77.5"
@@ -72,6 +72,18 @@ def test_each_direction_has_its_own_delay_and_nothing_comes_early(relays):
             assert client.recvfrom(100) == (question, place)
             assert there_ns >= 4 * MS
             assert time.monotonic_ns() - begun_ns >= 20 * MS
+
+
+def test_a_delay_counts_from_the_arrival_and_not_from_when_a_busy_relay_noticed_it():
+    """The kernel's stamp says how long a datagram has waited for the relay; one that makes no sense says nothing."""
+    for waited_ms, counted_ms in ((0.4, 0.4), (9, 9), (3_600_000, 0), (-3_600_000, 0)):
+        before_ns = time.monotonic_ns()
+        came_ns = arrival_ns(time.time_ns() - round(waited_ms * MS))
+        after_ns = time.monotonic_ns()
+        unsure_ns = after_ns - before_ns  # of how the two clocks were read one after the other
+        assert before_ns - unsure_ns <= came_ns + counted_ms * MS <= after_ns + unsure_ns
+    before_ns = time.monotonic_ns()
+    assert before_ns <= arrival_ns(None) <= time.monotonic_ns()
 
 
 def test_what_is_sent_first_arrives_first_and_all_of_it(relays):

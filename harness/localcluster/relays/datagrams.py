@@ -8,7 +8,7 @@ import struct
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.localcluster.relays.lane import Delay, Lane
+from harness.localcluster.relays.lane import Delay, Lane, arrival_ns
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,7 +21,10 @@ LARGEST: Final = 65_535
 BUFFER_BYTES: Final = 4 << 20
 SO_MARK: Final = 36  # asm-generic/socket.h; socket names it on no Python we run on
 SO_RXQ_OVFL: Final = 40  # asm-generic/socket.h: tell with each datagram how many found the socket full
+SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h: tell with each datagram when it came (CLOCK_REALTIME)
 _OVERFLOWS: Final = struct.Struct("@I")
+_TIMESPEC: Final = struct.Struct("@ll")
+_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_OVERFLOWS.size) + socket.CMSG_SPACE(_TIMESPEC.size)
 _BATCH: Final = 64
 
 
@@ -42,13 +45,13 @@ class DatagramRelay:
         return self._order.host, int(self._front.sock.getsockname()[1])
 
     def _from_clients(self) -> None:
-        for data, client in self._front.take():
+        for data, client, came_ns in self._front.take():
             flow = self._flows.get(client) or self._begin(client)
             if flow is None:
                 self._counts.dropped += 1
             else:
                 self._flows.move_to_end(client)
-                flow.there.put(data)
+                flow.there.put(data, came_ns)
 
     def _begin(self, client: Any) -> _Flow | None:
         """Return a new flow, in the place of the one that was silent for longest; None where all are busy."""
@@ -84,8 +87,8 @@ class _Flow:
         return self.there.is_empty and self._back.is_empty
 
     def from_target(self) -> None:
-        for data, _ in self.port.take():
-            self._back.put(data)
+        for data, _, came_ns in self.port.take():
+            self._back.put(data, came_ns)
 
 
 class _Port:
@@ -98,25 +101,31 @@ class _Port:
         self.sock.setblocking(False)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         self.sock.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+        with contextlib.suppress(OSError):  # a kernel without them: what a busy relay takes comes on top of the delay
+            self.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         if mark:
             self.sock.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
         self.sock.bind((host, 0))
 
-    def take(self) -> Iterator[tuple[bytes, Any]]:
-        """Yield some of the datagrams that have come, with their senders."""
+    def take(self) -> Iterator[tuple[bytes, Any, int]]:
+        """Yield some of the datagrams that have come, with their senders, and when each came (CLOCK_MONOTONIC)."""
         for _ in range(_BATCH):
             try:
-                data, ancillary, _, sender = self.sock.recvmsg(LARGEST, socket.CMSG_SPACE(_OVERFLOWS.size))
+                data, ancillary, _, sender = self.sock.recvmsg(LARGEST, _ANCILLARY_BYTES)
             except BlockingIOError:
                 return
             except ConnectionRefusedError:  # nobody is there; on a network nobody would say so
                 continue
+            kernel_ns = None
             for level, kind, content in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, SO_RXQ_OVFL):
                     (overflows,) = _OVERFLOWS.unpack(content)
                     self._counts.missed += overflows - self._overflows
                     self._overflows = overflows
-            yield data, sender
+                elif (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
+                    seconds, ns = _TIMESPEC.unpack(content)
+                    kernel_ns = seconds * 1_000_000_000 + ns
+            yield data, sender, arrival_ns(kernel_ns)
 
     def send(self, data: bytes, target: Any = None) -> None:
         """Send a datagram; one that the kernel has no room for is dropped and counted."""

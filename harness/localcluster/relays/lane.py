@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LONGEST_QUEUE: Final = 1_000  # packets under way; one more is dropped, as by a router
 _ROUNDING_NS: Final = 1_000  # asyncio counts in floats of a second, and may be early by as little
+_EARLY_NS: Final = 100_000  # a sleeper wakes some 60 us late, so a lane is woken early and waits the rest awake
+_OLDEST_NS: Final = 50_000_000  # what seems to have waited longer for the relay came while the wall clock was set
 _RANDOM: Final = random.Random()
 
 
@@ -27,10 +29,20 @@ class Delay:
     fixed_ns: int
     tail_ns: int
 
-    def due_ns(self, last_ns: int) -> int:
-        """Return when (CLOCK_MONOTONIC) what comes now is due: in a queue, so not before what was due ``last_ns``."""
+    def due_ns(self, last_ns: int, came_ns: int) -> int:
+        """Return when what came at ``came_ns`` is due: in a queue, so not before what was due ``last_ns``.
+
+        All are instants of CLOCK_MONOTONIC.
+        """
         queued_ns = math.ceil(_RANDOM.expovariate(1 / self.tail_ns)) if self.tail_ns else 0
-        return max(last_ns, time.monotonic_ns() + self.fixed_ns + queued_ns)
+        return max(last_ns, came_ns + self.fixed_ns + queued_ns)
+
+
+def arrival_ns(kernel_ns: int | None) -> int:
+    """Return when (CLOCK_MONOTONIC) a datagram came, by the kernel's stamp of it (CLOCK_REALTIME), else now."""
+    now_ns = time.monotonic_ns()
+    waited_ns = time.time_ns() - kernel_ns if kernel_ns is not None else 0
+    return now_ns - waited_ns if 0 < waited_ns <= _OLDEST_NS else now_ns
 
 
 async def until(due_ns: int) -> None:
@@ -58,21 +70,24 @@ class Lane:
         """Return whether nothing is under way."""
         return not self._under_way
 
-    def put(self, data: bytes) -> None:
-        """Take a datagram that has just come; drop and count it where too many are under way."""
+    def put(self, data: bytes, came_ns: int) -> None:
+        """Take a datagram that came at ``came_ns``; drop and count it where too many are under way."""
         if len(self._under_way) >= LONGEST_QUEUE:
             self._counts.dropped += 1
             return
-        self._last_ns = self._delay.due_ns(self._last_ns)
+        self._last_ns = self._delay.due_ns(self._last_ns, came_ns)
         self._under_way.append((self._last_ns, data))
         if len(self._under_way) == 1:
             self._wait()
 
     def _wait(self) -> None:
-        self._loop.call_at(self._under_way[0][0] / 1e9, self._send_due)  # asyncio's clock is CLOCK_MONOTONIC in s
+        wake_ns = self._under_way[0][0] - _EARLY_NS
+        self._loop.call_at(wake_ns / 1e9, self._send_due)  # asyncio's clock is CLOCK_MONOTONIC in s
 
     def _send_due(self) -> None:
         now_ns = time.monotonic_ns()
+        while now_ns < self._under_way[0][0] <= now_ns + _EARLY_NS + _ROUNDING_NS:
+            now_ns = time.monotonic_ns()
         while self._under_way and self._under_way[0][0] <= now_ns:
             self._send(self._under_way.popleft()[1])
             self._counts.passed += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from typing import TYPE_CHECKING, Final
 
 from harness.localcluster.relays.lane import Delay, until
@@ -51,7 +52,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, d
                 data = await reader.read(_CHUNK)
             except OSError:
                 data = b""
-            due_ns = delay.due_ns(due_ns)
+            due_ns = delay.due_ns(due_ns, time.monotonic_ns())
             await queue.put((due_ns, data))
 
     reading = asyncio.ensure_future(read())
