@@ -14,23 +14,20 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
-from starlette.routing import Route
-
 from time_services import kernel_clock
 from time_services.chronotick_record import PATH, Refused, look
 from time_services.client_limits import Limits, Rates
+from time_services.http_messages import RefusedError, Request, Response, check_method, json_response, whole_body
 from time_services.listening import add_arguments, die_with_parent, open_streams
-from time_services.web_service import RateLimit, body, refused, serve
+from time_services.web_service import limited, serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from starlette.requests import Request
+    from time_services.http_messages import Answering
 
 MODEL = "chronotick_daemon"
+METHODS = {"/health": "GET", "/get_time": "POST"}
 
 
 def answer(path: str) -> dict[str, Any] | Refused:
@@ -64,39 +61,43 @@ def answer(path: str) -> dict[str, Any] | Refused:
     }
 
 
-def application(path: str) -> Starlette:
-    """Return the web application over the record at ``path``."""
+def application(path: str) -> Answering:
+    """Return the HTTP service over the record at ``path``."""
 
-    async def health(_request: Request) -> JSONResponse:
-        said = answer(path)
-        if isinstance(said, Refused):
-            return JSONResponse({"status": said.outcome, "model": MODEL}, status_code=503)
-        return JSONResponse({"status": "healthy", "model": MODEL})
-
-    async def get_time(request: Request) -> JSONResponse:
+    def answer_request(request: Request) -> Response:
         try:
-            asked = json.loads(await body(request) or b"{}")
-            node_id = asked.get("node_id")
-        except (ValueError, AttributeError, RecursionError):
-            return JSONResponse({"status": "bad_request", "detail": "expected a JSON object"}, status_code=400)
-        echo = {"node_id": node_id} if node_id is not None and _is_of_this_node(request) else {}
-        said = answer(path)
-        if isinstance(said, Refused):
-            return JSONResponse({"status": said.outcome, **echo}, status_code=503)
-        return JSONResponse({**said, **echo})
+            check_method(request, METHODS)
+            return _get_time(path, request) if request.path == "/get_time" else _health(path)
+        except RefusedError as error:
+            return error.response
 
-    return Starlette(
-        routes=[Route("/health", health, methods=["GET"]), Route("/get_time", get_time, methods=["POST"])],
-        exception_handlers={HTTPException: refused},
-    )
+    return answer_request
+
+
+def _health(path: str) -> Response:
+    said = answer(path)
+    if isinstance(said, Refused):
+        return json_response(503, {"status": said.outcome, "model": MODEL})
+    return json_response(200, {"status": "healthy", "model": MODEL})
+
+
+def _get_time(path: str, request: Request) -> Response:
+    try:
+        asked = json.loads(whole_body(request) or b"{}")
+        node_id = asked.get("node_id")
+    except (ValueError, AttributeError, RecursionError):
+        return json_response(400, {"status": "bad_request", "detail": "expected a JSON object"})
+    echo = {"node_id": node_id} if node_id is not None and _is_of_this_node(request) else {}
+    said = answer(path)
+    if isinstance(said, Refused):
+        return json_response(503, {"status": said.outcome, **echo})
+    return json_response(200, {**said, **echo})
 
 
 def _is_of_this_node(request: Request) -> bool:
     """Tell whether a request came over the loopback, or from the address that it went to: from one's own host."""
-    if request.client is None:
-        return False
-    host = request.client.host
-    return host == request.scope["server"][0] or ipaddress.ip_address(host).is_loopback
+    address = request.address
+    return bool(address) and (address == request.asked_address or ipaddress.ip_address(address).is_loopback)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -109,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.die_with_parent:
         die_with_parent()
     limits = Limits()
-    serve("chronotick_bridge", options.listen, RateLimit(application(options.shm), Rates(limits)), limits)
+    serve("chronotick_bridge", options.listen, limited(application(options.shm), Rates(limits)), limits)
 
 
 if __name__ == "__main__":

@@ -6,25 +6,21 @@ when). One that takes more is told so (503, 429) or cut off, and the others keep
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Hashable
+
+    from time_services.http_connection import HttpConnection
 
     Buckets = OrderedDict[Hashable, tuple[float, float]]  # tokens left, as of when (s)
 
 MAX_CLIENTS = 4096  # remembered at once
-_BUSY = b'{"status": "refused", "detail": "expected fewer connections at once"}'
-BUSY_RESPONSE = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    b"Content-Length: %d\r\n\r\n%b" % (len(_BUSY), _BUSY)
-)
 
 
 @dataclass(frozen=True)
@@ -72,71 +68,42 @@ class Rates:
         return allowed
 
 
-def limited_protocol(limits: Limits) -> type[asyncio.Protocol]:
-    """Return uvicorn's HTTP protocol with limits on connections and on the time a request may take."""
-    open_by_client: dict[str, int] = {}
+class Connections:
+    """The open connections of a service, and how many of them each client has."""
 
-    class LimitedProtocol(H11Protocol):
-        _client = ""
-        _refused = False
-        _deadline: asyncio.TimerHandle | None = None
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._open: set[HttpConnection] = set()
+        self._by_client: Counter[str] = Counter()
+        self._none_open = asyncio.Event()
+        self._none_open.set()
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-            self._client = (transport.get_extra_info("peername") or ("",))[0]
-            held = open_by_client.get(self._client, 0)
-            if held >= limits.connections_per_client or sum(open_by_client.values()) >= limits.connections:
-                self._refused = True
-                transport.write(BUSY_RESPONSE)
-                transport.close()
-                return
-            open_by_client[self._client] = held + 1
-            super().connection_made(transport)
-            self._expect_request()
+    def take(self, connection: HttpConnection, client: str) -> bool:
+        """Take one more connection of a client; False if it, or all clients together, have as many as they may."""
+        held = self._by_client.get(client, 0)
+        if held >= self.limits.connections_per_client or len(self._open) >= self.limits.connections:
+            return False
+        self._by_client[client] = held + 1
+        self._open.add(connection)
+        self._none_open.clear()
+        return True
 
-        def data_received(self, data: bytes) -> None:
-            if self._refused:
-                return
-            self._expect_request()
-            super().data_received(data)
+    def give_back(self, connection: HttpConnection, client: str) -> None:
+        """Forget a connection that has ended; one that was not taken is none."""
+        if connection not in self._open:
+            return
+        self._open.remove(connection)
+        self._by_client[client] -= 1
+        if not self._by_client[client]:
+            del self._by_client[client]
+        if not self._open:
+            self._none_open.set()
 
-        def eof_received(self) -> None:
-            if not self._refused:
-                super().eof_received()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            if self._refused:
-                return
-            self._forget_request()
-            left = open_by_client[self._client] - 1
-            if left:
-                open_by_client[self._client] = left
-            else:
-                del open_by_client[self._client]
-            super().connection_lost(exc)
-
-        def on_response_complete(self) -> None:
-            self._forget_request()
-            super().on_response_complete()
-
-        def pause_writing(self) -> None:
-            if not self._refused:
-                super().pause_writing()
-
-        def resume_writing(self) -> None:
-            if not self._refused:
-                super().resume_writing()
-
-        def _expect_request(self) -> None:
-            if self._deadline is None:
-                self._deadline = self.loop.call_later(limits.request_s, self._cut_off)
-
-        def _forget_request(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
-
-        def _cut_off(self) -> None:
-            transport: Any = self.transport
-            transport.abort()
-
-    return LimitedProtocol
+    async def end(self, grace_s: float) -> None:
+        """Close all of them; what takes longer than ``grace_s`` is cut off."""
+        for connection in list(self._open):
+            connection.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._none_open.wait(), grace_s)
+        for connection in list(self._open):
+            connection.abort()

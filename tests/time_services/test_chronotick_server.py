@@ -18,8 +18,8 @@ import pytest
 from time_services import chronotick_server
 from time_services.chronotick.request import RequestError, read_request
 from time_services.client_limits import MAX_CLIENTS, Limits, Rates
+from time_services.http_messages import MAX_BODY_BYTES
 from time_services.ntp_packet import NTP_EPOCH_OFFSET_S
-from time_services.web_service import MAX_BODY_BYTES
 
 SAMPLE = {"raw_ns": 1_000_000_000, "offset_ms": -12.5, "delay_ms": 0.1, "bound_ms": 0.06}
 ASKED = {

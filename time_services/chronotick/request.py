@@ -25,6 +25,13 @@ SAMPLE_KEYS = {"raw_ns", "offset_ms", "delay_ms", "bound_ms"}
 OPTIONAL_SAMPLE_KEYS = {"server"}
 
 
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name}, which is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 class RequestError(ValueError):
     """A request that cannot be answered: which key, what was expected, what was seen."""
 
@@ -53,7 +60,7 @@ def read_request(body: bytes) -> TimeRequest | None:
     is not what it says, and what is dropped in silence would be looked for in vain.
     """
     try:
-        data = json.loads(body, parse_constant=_refuse_constant)
+        data = _DECODER.decode(body.decode())
     except (ValueError, RecursionError) as error:
         raise RequestError(f"body: expected JSON, got {error}") from error
     if data == {}:
@@ -116,10 +123,6 @@ def _milliseconds(where: str, value: Any, least: float) -> float:
     if type(value) not in {int, float} or not least <= value <= LARGEST_MS or not math.isfinite(value):
         raise RequestError(f"{where}: expected milliseconds from {least:g} to {LARGEST_MS:g}, got {_shown(value)}")
     return float(value)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name}, which is no JSON")
 
 
 def _shown(value: Any) -> str:
