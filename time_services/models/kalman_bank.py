@@ -22,6 +22,7 @@ that is updated beside the bank.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING
@@ -61,14 +62,50 @@ SLOW = (
 )
 
 
+@dataclass(frozen=True)
+class _Grid:
+    """What the filters of a ladder differ in; all nodes share it. ``mixed`` has what is averaged of it, by column."""
+
+    q1: Floats
+    q2: Floats
+    prior: Floats  # the drift's first variance
+    floor: Floats  # s^2
+    queueing: Floats  # g^2
+    mixed: Floats
+
+
 @cache
-def _grid(ladder: tuple[tuple[float, float, float], ...]) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Return q1, q2, the drift's first variance, s^2 and g^2 of every filter; all nodes share them."""
-    grid = np.array(
-        [(q1, q2, prior * prior, s * s, g * g) for (q1, q2, prior), s, g in product(ladder, NOISES_S, QUEUEING)]
-    )
-    q1, q2, prior, floor, queueing = grid.T.copy()
-    return q1, q2, prior, floor, queueing
+def _grid(ladder: tuple[tuple[float, float, float], ...]) -> _Grid:
+    rows = [(q1, q2, prior * prior, s * s, g * g) for (q1, q2, prior), s, g in product(ladder, NOISES_S, QUEUEING)]
+    q1, q2, prior, floor, queueing = np.array(rows).T.copy()
+    mixed = np.stack((q1, q2, floor, queueing, np.log(q1), np.log(q2)), axis=1)
+    return _Grid(q1, q2, prior, floor, queueing, mixed)
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    """The bank between two samples. Mean and variance of the mixture grow with time as those of one filter do.
+
+    ``p00``, ``p01`` and ``p11`` are the means of the filters' covariances and of how their estimates differ.
+    """
+
+    x_s: float
+    drift: float
+    p00: float
+    p01: float
+    p11: float
+    q1: float
+    q2: float
+    floor: float
+    queueing: float
+    log_q1: float
+    log_q2: float
+
+    def at(self, t: float) -> Estimate:
+        """Return the mixture's estimate ``t`` s after the newest sample, or before it."""
+        gap = abs(t)
+        variance = self.p00 + (2 * t) * self.p01 + (t * t) * self.p11 + gap * self.q1 + (gap**3 / 3) * self.q2
+        return Estimate(self.x_s + t * self.drift, variance, self.drift, self.p11 + gap * self.q2)
 
 
 class KalmanBank(NodeModel):
@@ -78,15 +115,16 @@ class KalmanBank(NodeModel):
 
     def __init__(self, ladder: Sequence[tuple[float, float, float]] = SLOW + FAST) -> None:
         super().__init__()
-        self._q1, self._q2, self._prior, self._floor, self._queueing = _grid(tuple(ladder))
+        self._grid = _grid(tuple(ladder))
         self.begin()
 
     def begin(self) -> None:
         """Forget everything."""
-        count = len(self._q1)
+        count = len(self._grid.q1)
+        self._mixture: _Mixture | None = None  # as far as it is known since the newest sample
         self._raw_ns = 0
         self._x, self._drift = np.zeros(count), np.zeros(count)
-        self._p00, self._p01, self._p11 = np.zeros(count), np.zeros(count), self._prior.copy()
+        self._p00, self._p01, self._p11 = np.zeros(count), np.zeros(count), self._grid.prior.copy()
         self._log_weight = np.zeros(count)
         self._weight = np.full(count, 1.0 / count)
         self._bias: dict[str, tuple[float, float]] = {}
@@ -94,15 +132,17 @@ class KalmanBank(NodeModel):
 
     def move(self, first: Observation) -> None:
         """Begin x at ``first``, anywhere within half its delay; keep drift and weights."""
+        self._mixture = None
         self._raw_ns = first.raw_ns
-        self._x = np.full(len(self._q1), first.x_s)
-        self._p00 = self._floor + (first.delay_s / 2) ** 2 / 3
-        self._p01 = np.zeros(len(self._q1))
+        self._x = np.full(len(self._x), first.x_s)
+        self._p00 = self._grid.floor + (first.delay_s / 2) ** 2 / 3
+        self._p01 = np.zeros(len(self._x))
         self._bias.clear()
         self._anchor = first.server
 
     def learn(self, seen: Observation) -> None:
         """Carry all filters to the observation, and update them, their weights and the server's bias."""
+        self._mixture = None
         gap_s = (seen.raw_ns - self._raw_ns) / NS_PER_S
         if gap_s > 0:
             self._carry(gap_s)
@@ -136,18 +176,11 @@ class KalmanBank(NodeModel):
         """Return the mixture's x and drift at an instant; ``server``'s bias is added where one is named."""
         if self._anchor is None:
             return None
-        t = (raw_ns - self._raw_ns) / NS_PER_S
-        gap = abs(t)
-        weight = self._weight
-        x = self._x + t * self._drift
-        mean, drift = float(weight @ x), float(weight @ self._drift)
-        variance = self._p00 + (2 * t) * self._p01 + (t * t) * self._p11 + gap * self._q1 + (gap**3 / 3) * self._q2
-        spread = float(weight @ (variance + (x - mean) ** 2))
-        drift_spread = float(weight @ (self._p11 + gap * self._q2 + (self._drift - drift) ** 2))
+        reached = self._mixed().at((raw_ns - self._raw_ns) / NS_PER_S)
         if server is None:
-            return Estimate(mean, spread, drift, drift_spread)
+            return reached
         bias, bias_variance = self._bias_of(server, 0.0)
-        return Estimate(mean + bias, spread + bias_variance, drift, drift_spread)
+        return replace(reached, x_s=reached.x_s + bias, variance=reached.variance + bias_variance)
 
     def bias_s(self, server: str) -> float:
         """Return the server's bias against the one of the least delay."""
@@ -155,26 +188,48 @@ class KalmanBank(NodeModel):
 
     def sample_noise(self, seen: Observation) -> float:
         """Return the variance of the observation's own noise, s^2."""
-        return float(self._weight @ self._noise(seen))
+        mixed, excess_s = self._mixed(), self._excess_s(seen)
+        return mixed.floor + mixed.queueing * (excess_s * excess_s)
 
     def details(self) -> dict[str, float]:
         """Return what the weights say of this node: the noise of its samples and of its oscillator."""
+        mixed = self._mixed()
         return {
-            "noise_ms": float(self._weight @ self._floor) ** 0.5 * 1e3,
-            "q1_s": float(np.exp(self._weight @ np.log(self._q1))),
-            "q2_per_s": float(np.exp(self._weight @ np.log(self._q2))),
+            "noise_ms": mixed.floor**0.5 * 1e3,
+            "q1_s": math.exp(mixed.log_q1),
+            "q2_per_s": math.exp(mixed.log_q2),
         }
 
+    def _mixed(self) -> _Mixture:
+        """Return the bank as one filter; between two samples it is the same."""
+        if self._mixture is None:
+            weight, grid = self._weight, self._grid
+            x, drift = float(weight @ self._x), float(weight @ self._drift)
+            apart_x, apart_drift = self._x - x, self._drift - drift
+            self._mixture = _Mixture(
+                x,
+                drift,
+                float(weight @ (self._p00 + apart_x * apart_x)),
+                float(weight @ (self._p01 + apart_x * apart_drift)),
+                float(weight @ (self._p11 + apart_drift * apart_drift)),
+                *map(float, weight @ grid.mixed),
+            )
+        return self._mixture
+
     def _carry(self, t: float) -> None:
+        q1, q2 = self._grid.q1, self._grid.q2
         self._x += t * self._drift
-        self._p00 += (2 * t) * self._p01 + (t * t) * self._p11 + t * self._q1 + (t**3 / 3) * self._q2
-        self._p01 += t * self._p11 + (t * t / 2) * self._q2
-        self._p11 += t * self._q2
+        self._p00 += (2 * t) * self._p01 + (t * t) * self._p11 + t * q1 + (t**3 / 3) * q2
+        self._p01 += t * self._p11 + (t * t / 2) * q2
+        self._p11 += t * q2
 
     def _noise(self, seen: Observation) -> Floats:
-        excess_s = (seen.delay_s - self.least_delay_s.get(seen.server, seen.delay_s)) / 2
-        noise: Floats = self._floor + self._queueing * (excess_s * excess_s)
+        excess_s = self._excess_s(seen)
+        noise: Floats = self._grid.floor + self._grid.queueing * (excess_s * excess_s)
         return noise
+
+    def _excess_s(self, seen: Observation) -> float:
+        return (seen.delay_s - self.least_delay_s.get(seen.server, seen.delay_s)) / 2
 
     def _bias_of(self, server: str, delay_s: float) -> tuple[float, float]:
         """Return a server's bias and its variance; at first anywhere within what both paths may hide."""
