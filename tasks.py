@@ -264,6 +264,8 @@ def replay(_: Context, experiment: str = "") -> None:
         "kernel-buffer": "that run with the kernel's default receive buffer",
         "services": "only this: the ChronoTick server under 64 nodes' questions, --rate a second (default 2000)",
         "requests": "how many of those questions (default: 1000000)",
+        "questions-per-sample": "a node has a new NTP sample every so many of them (default: 10)",
+        "dual-model": "whether they ask for the dual model, as agents do (--no-dual-model: for the server's own)",
     }
 )
 def bench(
@@ -275,6 +277,8 @@ def bench(
     kernel_buffer: bool = False,
     services: bool = False,
     requests: str = "1000000",
+    questions_per_sample: str = "10",
+    dual_model: bool = True,
 ) -> None:
     """Measure this machine: highest lossless rate, stamp and NTP errors, jitter, cost, memory, start, size.
 
@@ -284,7 +288,7 @@ def bench(
     from harness.bench.sustained import sustain  # noqa: PLC0415 - together with it
 
     if services:
-        _load_services(rate or "2000", requests)
+        _load_services(rate or "2000", requests, questions_per_sample, dual_model=dual_model)
         return
     if not rate:
         measure(ROOT, Path(output).resolve(), _say, quick=quick)
@@ -298,11 +302,17 @@ def bench(
         raise Exit(code=1)
 
 
-def _load_services(rate: str, requests: str) -> None:
+def _load_services(rate: str, requests: str, questions_per_sample: str, *, dual_model: bool) -> None:
     from harness.bench import load  # noqa: PLC0415 - only this needs it
 
     try:
-        load.measure(positive_number("rate", rate, 1e6), int(positive_number("requests", requests, 1e9)), _say)
+        asked = load.Load(
+            positive_number("rate", rate, 1e6),
+            whole_number("requests", requests, 1),
+            whole_number("questions-per-sample", questions_per_sample, 1),
+            dual_model=dual_model,
+        )
+        load.measure(asked, _say)
     except HarnessError as error:
         raise Exit(f"error: {error}", error.exit_code) from error
 

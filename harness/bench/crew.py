@@ -60,9 +60,13 @@ def services() -> Iterator[Services]:
 
 
 @contextlib.contextmanager
-def server(name: str) -> Iterator[tuple[str, int]]:
-    """Run one service; yield its address and process id. Raises RunError if it does not say where it listens."""
-    command = [sys.executable, "-m", f"time_services.{name}", "--listen", f"{SERVICES_HOST}:0", "--die-with-parent"]
+def server(name: str, *options: str) -> Iterator[tuple[str, int]]:
+    """Run one service, with more options; yield its address and process id.
+
+    Raises RunError if it does not say where it listens.
+    """
+    listen = ["--listen", f"{SERVICES_HOST}:0", "--die-with-parent"]
+    command = [sys.executable, "-m", f"time_services.{name}", *listen, *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         yield first_line(process, name).split()[-1], process.pid
@@ -111,10 +115,20 @@ class Usage:
 
 def cpu_ns(pid: int) -> int:
     """Return the CPU time of a process over all its living threads, in ns."""
+    return _scheduled(pid, 0)
+
+
+def waited_ns(pid: int) -> int:
+    """Return how long a process's living threads could have run while others had the CPUs, in ns."""
+    return _scheduled(pid, 1)
+
+
+def _scheduled(pid: int, place: int) -> int:
+    """Return the sum of one number of schedstat (proc_schedstat(5)) over the living threads of a process."""
     total = 0
     for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - /proc, names alone
         with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/task/{thread}/schedstat") as stream:  # noqa: PTH123 - /proc
-            total += int(stream.read().split()[0])
+            total += int(stream.read().split()[place])
     return total
 
 
