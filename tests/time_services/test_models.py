@@ -180,3 +180,23 @@ def test_what_a_node_costs_is_bounded():
     assert isinstance(node.model, model)  # type: ignore[arg-type]
     assert len(node.model._newest_raw_ns) <= 16
     assert len(node.model._kept) <= 48
+
+
+@pytest.mark.parametrize("ahead_s", [-3.0, 0.0, 0.5, 600.0])
+def test_the_bank_as_one_filter_is_the_mixture_of_its_filters(ahead_s: float):
+    """Mean and variance from the mixture's moments, as of the newest sample, are those of the filters carried apart."""
+    node = warm("kalman_bank")
+    node.said(40)
+    node.feed(40, node.sample(40))
+    bank = node.model
+    weight, q1, q2 = bank._weight, bank._grid.q1, bank._grid.q2
+    x = bank._x + ahead_s * bank._drift
+    gap_s = abs(ahead_s)
+    own = bank._p00 + 2 * ahead_s * bank._p01 + ahead_s**2 * bank._p11 + gap_s * q1 + gap_s**3 / 3 * q2
+    drift = weight @ bank._drift
+    said = bank.estimate(bank._raw_ns + round(ahead_s * 1e9))
+    assert said.x_s == pytest.approx(weight @ x, rel=1e-12)
+    assert said.variance == pytest.approx(weight @ (own + (x - weight @ x) ** 2), rel=1e-9)
+    assert said.drift == pytest.approx(drift, rel=1e-12)
+    own_drift = bank._p11 + gap_s * q2 + (bank._drift - drift) ** 2
+    assert said.drift_variance == pytest.approx(weight @ own_drift, rel=1e-9)

@@ -147,22 +147,24 @@ class KalmanBank(NodeModel):
         if gap_s > 0:
             self._carry(gap_s)
             self._raw_ns = seen.raw_ns
-        late_s = min(gap_s, 0.0)  # a sample from before the newest one is met by H = [1, late]
         bias, bias_variance = self._bias_of(seen.server, seen.delay_s)
-        c0 = self._p00 + late_s * self._p01
-        c1 = self._p01 + late_s * self._p11
-        innovation = seen.x_s - bias - self._x - late_s * self._drift
         noise = self._noise(seen) + bias_variance
-        total = c0 + late_s * c1 + noise
+        innovation = seen.x_s - bias - self._x
+        c0, c1 = self._p00, self._p01
+        total = c0 + noise
+        if gap_s < 0:  # a sample from before the newest one is met by H = [1, gap]
+            innovation -= gap_s * self._drift
+            c0, c1 = c0 + gap_s * c1, c1 + gap_s * self._p11
+            total = c0 + gap_s * c1 + noise
         square = innovation * innovation / total
         self._learn_bias(seen.server, bias, bias_variance, innovation, total)
         inflated = total + noise * (LESS_INFORMATION * np.maximum((DEGREES + square) / (DEGREES + 1), 1.0) - 1.0)
         k0, k1 = c0 / inflated, c1 / inflated
         self._x += k0 * innovation
         self._drift += k1 * innovation
-        self._p00 -= k0 * c0
+        self._p11 -= k1 * c1  # in this order: c0 and c1 may be what is changed after it
         self._p01 -= k0 * c1
-        self._p11 -= k1 * c1
+        self._p00 -= k0 * c0
         likelihood = -0.5 * np.log(total) - (DEGREES + 1) / 2 * np.log1p(square / DEGREES)
         self._log_weight = FORGETTING * self._log_weight + likelihood
         self._log_weight -= self._log_weight.max()
