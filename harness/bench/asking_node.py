@@ -21,6 +21,7 @@ SECOND_NS: Final = 1_000_000_000
 _SAMPLE_AGE_NS: Final = 5_000_000
 _OFFSET_NS, _LEAST_DELAY_NS, _QUEUEING_NS = 12_500_000, 150_000, 60_000
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CLOSE: Final = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 _CONFIRMED: Final = re.compile(rb'"confirmed_raw_ns": *(-?\d+)')
 _LARGEST_READ: Final = 65_536
 
@@ -43,7 +44,8 @@ class AskingNode:
 
     def connect(self, host: str, port: int) -> None:
         """Connect to the server. Raises OSError."""
-        self.socket = socket.create_connection((host, port))
+        self._address = host, port
+        self.socket = socket.create_connection(self._address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._head = (
             f"POST /get_time HTTP/1.1\r\nHost: {host}:{port}\r\nAccept-Encoding: identity\r\n"
@@ -55,7 +57,8 @@ class AskingNode:
         raw_ns = _raw_ns()
         self._asked += 1
         if self._asked % self._questions_per_sample == 0:
-            self._unconfirmed.append(self._sample(raw_ns - _SAMPLE_AGE_NS))
+            fresh = self._sample(raw_ns - _SAMPLE_AGE_NS)
+            self._unconfirmed = [*self._unconfirmed[1 - chronotick.MAX_NTP_SAMPLES :], fresh]
         question = chronotick.question(
             self._id, time.time_ns(), raw_ns, self._unconfirmed, dual_model=self._dual_model, run_id=RUN_ID,
             tag=self._tag,
@@ -66,7 +69,7 @@ class AskingNode:
     def answered(self) -> int | None:
         """Read what came; return the HTTP status of an answer that is whole, else None.
 
-        Raises OSError, of a connection that the server closed too.
+        A connection that ends with its answer is made anew. Raises OSError, also where one ends without an answer.
         """
         came = self.socket.recv(_LARGEST_READ)
         if not came:
@@ -85,7 +88,11 @@ class AskingNode:
         if confirmed is not None and self._unconfirmed:
             until_ns = int(confirmed[1])
             self._unconfirmed = [sample for sample in self._unconfirmed if (sample.raw_at_ns or 0) > until_ns]
-        return int(head[9:12])
+        status = int(head[9:12])
+        if status != 200 and _CLOSE.search(head):
+            self.close()
+            self.connect(*self._address)
+        return status
 
     def close(self) -> None:
         """Close the connection."""

@@ -40,6 +40,20 @@ def test_a_node_says_what_no_answer_confirmed():
     assert held == [SAMPLES_AT_FIRST, SAMPLES_AT_FIRST, 1, 0, 0, 1]
 
 
+def test_a_refused_node_asks_again_over_a_new_connection():
+    node = AskingNode(0, bytes(32), dual_model=True, questions_per_sample=1)
+    with socket.create_server(("127.0.78.9", 0)) as server:
+        node.connect(*server.getsockname())
+        for status in (429, 200):
+            served, _ = server.accept()
+            with served:
+                node.ask()
+                assert served.recv(65_536)
+                served.sendall(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
+                assert node.answered() == status
+    node.close()
+
+
 @pytest.mark.parametrize("dual_model", [True, False])
 def test_every_question_is_answered_with_a_number(dual_model):
     said = []
