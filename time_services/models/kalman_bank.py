@@ -44,6 +44,7 @@ LESS_INFORMATION = (DEGREES + 3) / (DEGREES + 1)  # a t sample of scale s tells 
 FORGETTING = 0.995  # a: a weight is that of the last two hundred samples or so
 DRIFT_PRIOR = 100e-6  # one sigma, s/s: the largest drift that the harness assumes
 STEERED_PRIOR = 1e-9  # the same of a clock whose drift somebody else takes out
+RESTLESS = -2.0  # ln of the weight that a filter of FAST has at first, against one of SLOW: few crystals are so restless
 LEAST_SHARE = 1e-6  # no filter's weight falls below this share of the best's: it can come back
 HEARD_SHARE = 1e-3  # a filter below this share has no say in the answer: it may be far off
 QUIET_Q1, QUIET_Q2 = 1e-18, 1e-20
@@ -71,15 +72,19 @@ class _Grid:
     prior: Floats  # the drift's first variance
     floor: Floats  # s^2
     queueing: Floats  # g^2
+    log_weight: Floats  # ln of the weight at first
     mixed: Floats
 
 
 @cache
 def _grid(ladder: tuple[tuple[float, float, float], ...]) -> _Grid:
-    rows = [(q1, q2, prior * prior, s * s, g * g) for (q1, q2, prior), s, g in product(ladder, NOISES_S, QUEUEING)]
-    q1, q2, prior, floor, queueing = np.array(rows).T.copy()
+    rows = [
+        (q1, q2, prior * prior, s * s, g * g, RESTLESS if (q1, q2, prior) in FAST else 0.0)
+        for (q1, q2, prior), s, g in product(ladder, NOISES_S, QUEUEING)
+    ]
+    q1, q2, prior, floor, queueing, log_weight = np.array(rows).T.copy()
     mixed = np.stack((q1, q2, floor, queueing, np.log(q1), np.log(q2)), axis=1)
-    return _Grid(q1, q2, prior, floor, queueing, mixed)
+    return _Grid(q1, q2, prior, floor, queueing, log_weight, mixed)
 
 
 @dataclass(frozen=True)
@@ -125,8 +130,9 @@ class KalmanBank(NodeModel):
         self._raw_ns = 0
         self._x, self._drift = np.zeros(count), np.zeros(count)
         self._p00, self._p01, self._p11 = np.zeros(count), np.zeros(count), self._grid.prior.copy()
-        self._log_weight = np.zeros(count)
-        self._weight = np.full(count, 1.0 / count)
+        self._log_weight = self._grid.log_weight.copy()
+        weight = np.exp(self._log_weight)
+        self._weight = weight / weight.sum()
         self._bias: dict[str, tuple[float, float]] = {}
         self._anchor: str | None = None
 

@@ -7,6 +7,9 @@ interpolated between the requests before and after it.
 A wall clock that moved by more than ``STEP_BETWEEN_REQUESTS_S`` was set, or the node was booted: what was known of x is
 forgotten, the drift is not. The same where two samples in turn contradict the prediction by more than both can be wrong
 and agree with each other; one alone is an outlier and is left out.
+
+How much queueing moved a sample is told by its delay above the least one of its server. When a later sample shows that
+the least delay is well below what it seemed to be, a young node learns all its samples again.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ STEP_BETWEEN_REQUESTS_S = 0.050  # a wall clock that moved this much against the
 STEER_LIMIT = 500e-6  # the most a kernel slews a wall clock by adjtime, s/s
 DRIFT_LIMIT = 100e-6  # the largest drift of an oscillator that the harness assumes, s/s
 STEP_SIGMAS = 5.0
+FELL_BY = 0.05  # of the least delay; what falls by less leaves queueing judged well enough
 
 
 @dataclass(frozen=True)
@@ -201,12 +205,21 @@ class NodeModel(ABC):
             self._begin_from([kept for kept in self._kept if kept.server not in wrong])
             return
         self._wrong = wrong
-        if seen.server not in wrong:
-            self._judge(seen)
+        if seen.server in wrong:
+            return
+        least_s = self.least_delay_s.get(seen.server)
+        self._judge(seen)
+        fell = least_s is not None and self.least_delay_s.get(seen.server, least_s) < (1 - FELL_BY) * least_s
+        if fell and not self.restarts and len(self._kept) < WINDOW:  # else kept is not all that was learnt
+            self.guard = Guard()
+            self._learn_again([kept for kept in self._kept if kept.server not in wrong])
 
     def _begin_from(self, kept: Sequence[Observation]) -> None:
-        self._suspect = None
         self.least_delay_s.clear()
+        self._learn_again(kept)
+
+    def _learn_again(self, kept: Sequence[Observation]) -> None:
+        self._suspect = None
         self._learnt = 0
         self.begin()
         for seen in kept:
