@@ -200,3 +200,14 @@ def test_the_bank_as_one_filter_is_the_mixture_of_its_filters(ahead_s: float):
     assert said.drift == pytest.approx(drift, rel=1e-12)
     own_drift = bank._p11 + gap_s * q2 + (bank._drift - drift) ** 2
     assert said.drift_variance == pytest.approx(weight @ own_drift, rel=1e-9)
+@pytest.mark.parametrize("model", BANKS)
+def test_first_samples_that_waited_long_are_known_for_it_once_a_shorter_way_is_seen(model):
+    """A busy start hides how short the way is: all wait alike. Later samples tell, and the drift is not spoilt."""
+    node = Node(model)
+    for number, at_s in enumerate((0, 0.25, 0.75, 1.75, 3.75, 5.75, 7.75, 9.75)):
+        node.feed(at_s, node.sample(at_s, late_s=800e-6 if number < 3 else 0.0))
+    said = node.said(10.0)
+    assert abs(said.drift - DRIFT) < 15e-6
+    assert node.error_s(10.0) < 60e-6
+    assert 3 * said.sigma_s < 300e-6
+    assert node.model.restarts == 0
