@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import math
 
-ONE_SIGMA = math.erf(1 / math.sqrt(2))
+# The share of errors to be inside one sigma. It is 0.683 of a normal law; errors of a model that was fitted to few samples
+# have heavier tails, and aiming a little higher holds three sigma, too.
+AIM = 0.70
+FIRST = 1.08  # the factor before any error is seen, for the same reason
 STEP = 0.08  # of ln(factor) per sample: some twenty samples to double sigma when all of them are outside
 LEAST, LARGEST = 0.5, 8.0
 
@@ -25,7 +28,7 @@ class Guard:
     def __init__(self) -> None:
         self.errors = 0
         self.inside = 0
-        self._log_factor = 0.0
+        self._log_factor = math.log(FIRST)
 
     @property
     def factor(self) -> float:
@@ -36,7 +39,7 @@ class Guard:
         """Take the error against a sample of variance ``noise`` of a prediction of variance ``variance`` (s^2)."""
         inside = error_s * error_s <= noise + self.factor**2 * variance
         weight = variance / (variance + noise)
-        moved = self._log_factor + STEP * weight * (ONE_SIGMA - 1.0 if inside else ONE_SIGMA)
+        moved = self._log_factor + STEP * weight * (AIM - 1.0 if inside else AIM)
         self._log_factor = min(max(moved, math.log(LEAST)), math.log(LARGEST))
         self.errors += 1
         self.inside += inside
