@@ -200,6 +200,8 @@ def test_the_bank_as_one_filter_is_the_mixture_of_its_filters(ahead_s: float):
     assert said.drift == pytest.approx(drift, rel=1e-12)
     own_drift = bank._p11 + gap_s * q2 + (bank._drift - drift) ** 2
     assert said.drift_variance == pytest.approx(weight @ own_drift, rel=1e-9)
+
+
 @pytest.mark.parametrize("model", BANKS)
 def test_first_samples_that_waited_long_are_known_for_it_once_a_shorter_way_is_seen(model):
     """A busy start hides how short the way is: all wait alike. Later samples tell, and the drift is not spoilt."""

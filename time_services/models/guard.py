@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 
-# The share of errors to be inside one sigma. It is 0.683 of a normal law; errors of a model that was fitted to few samples
+# The share of errors to be inside one sigma: 0.683 of a normal law. Errors of a model that was fitted to few samples
 # have heavier tails, and aiming a little higher holds three sigma, too.
 AIM = 0.70
 FIRST = 1.08  # the factor before any error is seen, for the same reason
