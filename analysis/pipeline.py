@@ -15,7 +15,7 @@ from analysis.checks.files import integrity
 from analysis.figures import drawing
 from analysis.imported import older_format
 from analysis.questions.windows import WINDOW_SIZES_MS
-from analysis.report import hypotheses, latex, markdown, rates_table, verdict
+from analysis.report import hypotheses, latex, markdown, rates_table, run_counts, summary, verdict
 from analysis.run import load, merged
 from analysis.run.readings import table
 from analysis.second_process import Beside
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from analysis.analyses.analysis import Results
+    from analysis.analyses.analysis import Analysis, Results
     from analysis.clocks.coverage import Coverage
     from analysis.clocks.quality import Quality
     from analysis.report.hypotheses import Judged
@@ -92,7 +92,12 @@ def run_all(
     errors += [f"{finding.where} is {finding.message}" for finding in changed]
     sentence = verdict.of(results).sentence
     return Outcome(
-        written, (*paths, written), _headlines(results, judged), sentence, errors, _counted(results)["error"]
+        written,
+        (*paths, written),
+        _headlines(results, judged),
+        sentence,
+        errors,
+        summary.counted(results.findings)["error"],
     )
 
 
@@ -106,17 +111,21 @@ def _write_statistics(
     results: Results, numbers: dict[str, dict[str, Any]], judged: Sequence[Judged], experiment_dir: Path
 ) -> list[Path]:
     directory = experiment_dir / records.STATISTICS_DIR
+    said = verdict.of(results)
     data = {
         **{analysis.file: numbers[analysis.name] for analysis in results.analyses},
         HYPOTHESES_FILE: {"hypotheses": [judgement.as_dict() for judgement in judged]},
         VALIDITY_FILE: {"findings": [finding.as_dict() for finding in results.findings]},
-        verdict.FILE: verdict.of(results).as_dict(),
-        rates_table.SUMMARY_FILE: rates_table.summary(numbers, judged, _counted(results)),
+        verdict.FILE: said.as_dict(),
+        summary.SUMMARY_FILE: summary.summary(numbers, judged, results.findings, said, run_counts.of(results.table)),
     }
+    topics: list[Analysis | rates_table.Topic] = list(results.analyses)
+    in_topics = dict(numbers)
     if (comparison := older_format.comparison(results.table.run)) is not None:
-        data[PUBLISHED_FILE] = comparison
+        data[PUBLISHED_FILE] = in_topics[rates_table.PUBLISHED.name] = comparison
+        topics.append(rates_table.PUBLISHED)
     paths = [output.write_json(directory / name, content) for name, content in data.items()]
-    table_of_rates = rates_table.as_csv(results.analyses, numbers)
+    table_of_rates = rates_table.as_csv(topics, in_topics)
     return [*paths, output.write_text(directory / rates_table.RATES_FILE, table_of_rates)]
 
 
@@ -125,7 +134,7 @@ def _cited(results: Results, numbers: dict[str, dict[str, Any]], judged: Sequenc
     cited = {analysis.name: latex.chosen(numbers[analysis.name], analysis.cited) for analysis in results.analyses}
     names = ("name", "threshold", "status", "reason", "measured")
     claims = [{name: judgement.as_dict()[name] for name in names} for judgement in judged]
-    return {**cited, "hypotheses": claims, "findings": _counted(results)}
+    return {**cited, "hypotheses": claims, "findings": summary.counted(results.findings)}
 
 
 def _drawings(results: Results) -> dict[str, Callable[[], Figure]]:
@@ -154,11 +163,6 @@ def _headlines(results: Results, judged: Sequence[Judged]) -> HeadlineTable:
         f"{supported} of {len(judged)} hypotheses supported, {not_evaluable} not evaluable"
     )
     return HeadlineTable(title, list(HEADLINES), rows)
-
-
-def _counted(results: Results) -> dict[str, int]:
-    severities = [finding.severity for finding in results.findings]
-    return {kind: severities.count(kind) for kind in ("error", "warning", "note")}
 
 
 def _half_width(clock: Quality) -> str:

@@ -31,15 +31,17 @@ class Context:
 
 @dataclass(frozen=True)
 class Place:
-    """Where rates stand in an analysis' statistics, and what they are about: the columns of ``rates.csv``.
+    """Where numbers stand in an analysis' statistics, and what they are about: the columns of ``rates.csv``.
 
-    ``path``: keys, of which ``{column}`` goes into that column, ``{column=key}`` is that one alone, and the last part
-    is all keys that are left. What is not in the path is the same for all of them; no ``question`` is the analysis'
-    name.
+    ``path``: keys, of which ``{column}`` goes into that column, ``{column=key|key}`` is one of these alone, and the
+    last part is all keys that are left; ``{clock}`` is the name of a kind of clock and no other key. What is not in the
+    path is the same for all of them; no ``question`` is the analysis' name. ``unit`` is that of shares: the unit of a
+    quantity is in its name.
     """
 
     path: str
     question: str = ""
+    subject: str = ""
     clock: str = ""
     ground_truth: str = ""
     unit: str = ""
@@ -57,7 +59,7 @@ class Analysis:
     between them, by the names that its section knows them by: ``report/sections/<name>.md.jinja``, or where there is
     none all of them, one after another. ``draw`` draws the figure ``figure``, where there is one.
 
-    ``rates``: where rates stand in the statistics; the first place that fits counts. ``cited``: the numbers that a
+    ``rates``: where numbers stand in the statistics; the first place that fits counts. ``cited``: the numbers that a
     paper would cite, as paths below the statistics in which ``*`` stands for any key; they become LaTeX macros.
     ``needs``: the names of the analyses whose results it is made of. ``windows``: by hand it takes widths of windows.
     ``takes_long``: it is worth a process of its own.

@@ -117,8 +117,10 @@ ANALYSIS: Final = Analysis(
         Place("{metric=received}"),
         Place("sources/{source}/{subject=all}/{clock}/against/{ground_truth}/{metric}"),
         Place("sources/{source}/{subject=all}/{clock}/{metric}"),
+        Place("sources/{source}/{subject=all}/{metric}"),
         Place("sources/{source}/workers/{subject}/{clock}/against/{ground_truth}/{metric}"),
         Place("sources/{source}/workers/{subject}/{clock}/{metric}"),
+        Place("sources/{source}/workers/{subject}/{metric}"),
     ),
     cited=(
         "received",

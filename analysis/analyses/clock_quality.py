@@ -9,6 +9,7 @@ from analysis.clocks import quality, standards
 from analysis.clocks.calibration import HELD, NOT_CONTRADICTED
 from analysis.clocks.quality import half
 from analysis.figures import clock_quality as figure
+from analysis.questions.judges import TRUTH
 from analysis.run import utc
 from analysis.run.readings import POINT as POINT_CLOCK
 from analysis.tables import NONE, Grid, between, markdown, number, share, share_between
@@ -248,6 +249,6 @@ AGAINST_TRUTH: Final = Analysis(  # of the same result what the injected truth a
     compute=lambda context: context.done[ANALYSIS.name],
     statistics=quality.ClockQuality.against_truth,
     file=quality.TRUTH_FILE,
-    rates=(Place("sources/{source}/{subject}/{metric}", ground_truth="injected_truth"),),
+    rates=(Place("sources/{source}/{subject}/{metric}", ground_truth=TRUTH),),
     needs=("clock_quality",),
 )

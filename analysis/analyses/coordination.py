@@ -195,6 +195,10 @@ ANALYSIS: Final = Analysis(
     rates=(
         Place("tasks/{subject}/{source}/{clock}/{metric}", unit="rounds per decision"),
         Place("reductions/{source}/{subject}/{metric}"),
+        Place("polling/{source}/{metric}", subject="own_questions"),
+        Place("traffic/{source}/{clock}/{metric}", subject="traffic"),
+        Place("probes/{metric}", subject="probes"),
+        Place("{metric=message_bytes}"),
     ),
     cited=(
         "message_bytes",

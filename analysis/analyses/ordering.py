@@ -137,6 +137,8 @@ ANALYSIS: Final = Analysis(
         Place("sources/{source}/{clock}/who_first/{subject}/{metric}", question="who_first"),
         Place("sources/{source}/{clock}/against/{ground_truth}/{metric}"),
         Place("sources/{source}/{clock}/{metric}"),
+        Place("differences/{source}/{clock}/{metric}"),
+        Place("{metric=pair_span_ms|pairs_total|pairs_judged}"),
     ),
     cited=(
         "silent_workers",

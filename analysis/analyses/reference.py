@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.analyses.analysis import Analysis
+from analysis.analyses.analysis import Analysis, Place
 from analysis.figures import reference as figure
 from analysis.reference import Reference
 from analysis.tables import NONE, number, table
@@ -51,5 +51,12 @@ ANALYSIS: Final = Analysis(
     texts=texts,
     figure=figure.FIGURE,
     draw=figure.draw,
+    rates=(
+        Place("pairs/{subject}/{metric}"),
+        Place("checks/{subject}/{metric}", question="reference_self_check"),
+        Place("wall_clocks/{subject}/{metric}", question="wall_clock"),
+        Place("mesh/{metric}", subject="mesh"),
+        Place("{metric=rho_ppm}"),
+    ),
     cited=("evaluable", "reason", "rho_ppm", "pairs/*/half_width_us/median"),
 )

@@ -9,6 +9,7 @@ from analysis.analyses.analysis import Analysis, Place
 from analysis.figures import shares, style
 from analysis.figures.bars import clock_handles, grouped, legend, percent_axis
 from analysis.questions import ordering, windows
+from analysis.questions.judges import TRUTH
 from analysis.questions.windows import shared
 from analysis.run.readings import INTERVAL, POINT
 from analysis.tables import NOT_EVALUABLE, POINT_CLOCK, markdown, share, table
@@ -195,7 +196,13 @@ ANALYSIS: Final = Analysis(
     rates=(
         Place("sources/{source}/{subject}/points_against/{ground_truth}/{metric}", clock=POINT),
         Place("sources/{source}/{subject}/intervals_against/{ground_truth}/{metric}", clock=INTERVAL),
-        Place("sources/{source}/{subject}/{metric=agreement}", clock=POINT),
+        Place(
+            "sources/{source}/{subject}/disagreements/{ground_truth}/{metric}",
+            question="window_disagreements",
+            clock=POINT,
+        ),
+        Place("sources/{source}/{subject}/truth/{metric}", ground_truth=TRUTH),
+        Place("sources/{source}/{subject}/{metric=agreement|not_evaluable_events}", clock=POINT),
         Place("sources/{source}/{subject}/{metric}", clock=INTERVAL),
     ),
     cited=(

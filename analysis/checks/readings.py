@@ -163,10 +163,10 @@ def _unavailable(series: Series) -> Wrong:
     why = {name: count for name, count in statuses.items() if name not in {records.OK, records.NOT_CONFIGURED}}
     if why and records.OK in statuses:
         text = f"{series.source} has no reading in {sum(why.values()):,} of {rows:,} rows: {reasons(why)}"
-        yield "unavailable-readings", WARNING, text, {"statuses": statuses}
+        yield "unavailable-readings", WARNING, text, {"statuses": statuses, "rows": sum(why.values()), "of": rows}
     elif why:
         text = f"{series.source} never had a reading in {rows:,} rows: {reasons(statuses)}"
-        yield "never-ready", ERROR, text, {"statuses": statuses}
+        yield "never-ready", ERROR, text, {"statuses": statuses, "rows": sum(why.values()), "of": rows}
 
 
 def _warm_up(series: Series) -> Wrong:
@@ -205,11 +205,12 @@ def _placeholder_uncertainty(series: Series) -> Wrong:
     values, rows = np.unique(known[is_round & (known > 0)], return_counts=True)
     for value, count in zip(values.tolist(), rows.tolist(), strict=True):
         if count >= MIN_ROWS:
+            elsewhere_ms = float(np.median(known[~is_round]))
             text = (
                 f"{series.prefix}_uncertainty_ms is exactly {value:g} in {count:,} of {len(known):,} rows and not "
-                f"round elsewhere (median {float(np.median(known[~is_round])):.3g}): a stand-in, no measurement"
+                f"round elsewhere (median {elsewhere_ms:.3g}): a stand-in, no measurement"
             )
-            numbers = {"value_ms": value, "rows": count, "of": len(known)}
+            numbers = {"value_ms": value, "rows": count, "of": len(known), "elsewhere_median_ms": elsewhere_ms}
             yield "placeholder-uncertainty", WARNING, text, numbers
 
 
@@ -224,7 +225,8 @@ def _clamps(series: Series) -> Wrong:
             f"prediction"
         )
         numbers = {"limit_ms": clamp.limit, "rows_at_plus": plus.rows, "rows_at_minus": minus.rows,
-                   "rows_near": clamp.near, "of": rows}  # fmt: skip
+                   "rows_near": clamp.near, "of": rows, "stretches_at_plus": plus.spells,
+                   "stretches_at_minus": minus.spells}  # fmt: skip
         yield "clamped-offset", ERROR, text, numbers
     limits = {clamp.limit for clamp in clamps}
     again = [spike for spike in offset_levels.spikes(series.offsets) if abs(spike.value) not in limits]
@@ -289,13 +291,15 @@ def _overused(series: Series) -> Wrong:
     most = int(counts.argmax())
     rows, share = int(counts[most]), float(counts[most] / len(served))
     if rows >= SHARED_ROWS and share > SHARE_NOTED:
-        span_ns = np.ptp(series.stamp.to_numpy(dtype=np.int64, na_value=0)[series.samples == most])
+        stamps_ns = series.stamp.to_numpy(dtype=np.int64, na_value=0)[series.samples == most]
+        span_s = float(np.ptp(stamps_ns)) / 1e9
         text = (
             f"one sample ({series.sample_names[most]}) served {rows:,} of {len(served):,} rows, over "
-            f"{float(span_ns) / 1e9:.1f} s, and all rows rest on {len(counts):,} samples: they stand or fall together, "
+            f"{span_s:.1f} s, and all rows rest on {len(counts):,} samples: they stand or fall together, "
             f"and count as that few trials"
         )
-        numbers = {"sample_id": str(series.sample_names[most]), "rows": rows, "of": len(served), "samples": len(counts)}
+        numbers = {"sample_id": str(series.sample_names[most]), "rows": rows, "of": len(served), "samples": len(counts),
+                   "span_s": span_s}  # fmt: skip
         yield "overused-sample", WARNING if share > SHARE_WARNED else NOTE, text, numbers
 
 

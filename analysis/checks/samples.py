@@ -79,11 +79,12 @@ def _frozen(node: str, frame: pd.DataFrame) -> Iterator[Finding]:
     span_s = float(answers[first + count - 1, 2] - answers[first, 2]) / 1e9
     if count < MIN_ANSWERS or span_s < MIN_ANSWERS * float(np.median(steps[:, 2])) / 1e9 / 2:
         return  # the same instant told again is an old answer that says so: it ages, and becomes stale
+    offset_ms, sigma_ms = float(answers[first, 0]) / 1e6, float(answers[first, 1]) / 1e6
     text = (
-        f"{CHRONOTICK} gave one answer ({answers[first, 0] / 1e6:.6f} ms ± {answers[first, 1] / 1e6:.6f} ms) {count:,} "
+        f"{CHRONOTICK} gave one answer ({offset_ms:.6f} ms ± {sigma_ms:.6f} ms) {count:,} "
         f"times in a row, over {span_s:.1f} s, each time as if it were new: it no longer follows the clock"
     )
-    numbers = {"answers": count, "of": len(answers), "span_s": span_s}
+    numbers = {"answers": count, "of": len(answers), "span_s": span_s, "offset_ms": offset_ms, "sigma_ms": sigma_ms}
     yield Finding("frozen-answers", ERROR, node, CHRONOTICK, text, numbers)
 
 

@@ -41,7 +41,13 @@ def find(run: Run, window_sizes_ms: Sequence[int]) -> Iterator[Finding]:
             f"{'these' if count > 1 else 'that'}, not on {len(sent):,} trials, and depend on when the run began; send "
             f"for longer, at a rate that does not divide into the window"
         )
-        numbers = {"width_ms": width_ms, "phases": met, "expected": expected(len(sent)), "events": len(sent)}
+        numbers = {
+            "width_ms": width_ms,
+            "phases": met,
+            "expected": expected(len(sent)),
+            "of": PLACES,
+            "events": len(sent),
+        }
         yield Finding("aliased-windows", "warning", "", "", text, numbers)
 
 

@@ -203,8 +203,12 @@ class Coordination:
             "read_by_ntp": self._read(*against, tasks),
             "decisions": {task: part.decisions for task in tasks if (part := self.total(source, clock, [task]))},
             "rounds": own.at_least if own and own.exact else None,
+            "rounds_at_least": own.at_least if own else None,
+            "rounds_at_most": own.at_most if own else None,
             "rounds_in_words": own.words if own else None,
             "rounds_against": ntp.at_least if ntp and ntp.exact else None,
+            "rounds_against_at_least": ntp.at_least if ntp else None,
+            "rounds_against_at_most": ntp.at_most if ntp else None,
             "rounds_against_in_words": ntp.words if ntp else None,
         }
 

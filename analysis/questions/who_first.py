@@ -93,6 +93,7 @@ def as_dict(answer: Answer) -> dict[str, Any]:
         "pair": [ALL, ALL] if answer.subject == ALL else answer.subject.split("/"),
         "events": int(answer.counts.total.sum()),
         "evaluable": answer.evaluable,
+        "not_evaluable": int(answer.counts.total.sum()) - answer.evaluable,
         "first_before": answer.labelled(verdicts.BEFORE),
         "second_before": answer.labelled(verdicts.AFTER),
         "ambiguous": answer.labelled(verdicts.AMBIGUOUS),

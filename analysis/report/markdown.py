@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
-import numpy as np
 
 from analysis.checks import validity
 from analysis.imported import older_format
 from analysis.questions.judges import TRUTH
-from analysis.report import run_tables, verdict
+from analysis.report import run_counts, run_tables, verdict
 from analysis.run import load
 from analysis.tables import markdown
 from node_agent.contract import paths
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from analysis.analyses.analysis import Results
     from analysis.report.hypotheses import Judged
+    from analysis.report.run_counts import RunCounts
 
 TEMPLATES: Final = Path(__file__).parent
 
@@ -30,12 +30,13 @@ def render(results: Results, judged: Sequence[Judged]) -> str:
     """Return the report as Markdown; the same results give the same text."""
     run = results.table.run
     manifest = run.manifest
+    counts = run_counts.of(results.table)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - Markdown
     template = environment.from_string((TEMPLATES / "report.md.jinja").read_text(encoding="utf-8"))
     text = template.render(
         name=run.name,
         outcome=manifest.outcome if manifest.imported is None else "ok",
-        reasons=reasons(results),
+        reasons=reasons(results, counts),
         errors=[finding for finding in results.findings if finding.severity == "error"],
         known=[finding for finding in results.findings if finding.code in validity.HEAD],
         judges_note=_judges_note(results),
@@ -46,14 +47,14 @@ def render(results: Results, judged: Sequence[Judged]) -> str:
         verdict=verdict.of(results).sentence,
         published="\n".join(older_format.comparison_lines(run)) if manifest.imported is not None else "",
         sections=_sections(results, environment),
-        **_tables(results, judged),
+        **_tables(results, judged, counts),
     )
     return re.sub(r"\n{3,}", "\n\n", text) + "\n"  # what is left out leaves no gap
 
 
 def tables_of(results: Results, judged: Sequence[Judged]) -> dict[str, str]:
     """Return every table of the report by the name the templates and ``results.tex`` know it by."""
-    return {**_tables(results, judged), **results.texts()}
+    return {**_tables(results, judged, run_counts.of(results.table)), **results.texts()}
 
 
 def _sections(results: Results, environment: jinja2.Environment) -> dict[str, str]:
@@ -70,13 +71,13 @@ def _sections(results: Results, environment: jinja2.Environment) -> dict[str, st
     return sections
 
 
-def _tables(results: Results, judged: Sequence[Judged]) -> dict[str, str]:
+def _tables(results: Results, judged: Sequence[Judged], counts: RunCounts) -> dict[str, str]:
     """Return the tables that are about the run, and of no analysis."""
     return {
         "hypotheses": run_tables.hypotheses(judged),
-        "facts": _facts(results),
-        "nodes": run_tables.nodes(results),
-        "unavailable": run_tables.unavailable(results),
+        "facts": _facts(results, counts),
+        "nodes": run_tables.nodes(results, counts),
+        "unavailable": run_tables.unavailable(counts),
         "findings": run_tables.findings(results),
     }
 
@@ -94,34 +95,29 @@ def _judges_note(results: Results) -> str:
     return f"{by_probes}. No truth was injected, so nothing is judged by one."
 
 
-def reasons(results: Results) -> list[str]:
+def reasons(results: Results, counts: RunCounts) -> list[str]:
     """Return why a run is not what was planned: the manifest's reasons, and workers short of events."""
-    table = results.table
-    manifest = table.run.manifest
+    manifest = results.table.run.manifest
     lines = list(manifest.problems)
     for node_id, node in manifest.nodes.items():
         lines += [line for problem in node.problems if (line := f"{node_id}: {problem}") not in lines]
     needed = load.min_received_share(manifest)
-    sent = int(table.sent.known.sum())
-    for worker in table.workers:
-        received = table.received.get(worker)
-        share = 0.0 if received is None or not sent else float((received & table.sent.known).sum()) / sent
+    shares = {node.node_id: node.of_sent.value or 0.0 for node in counts.nodes if node.of_sent is not None}
+    for worker, share in shares.items():
         if needed is not None and share < needed and not any(worker in line for line in lines):
             lines.append(f"{worker} received {100 * share:.1f} % of the events, needed are {100 * needed:g} %")
     return lines
 
 
-def _facts(results: Results) -> str:
+def _facts(results: Results, counts: RunCounts) -> str:
     manifest = results.table.run.manifest
-    sent = results.table.sent
-    span_s = float(np.ptp(sent.ns[sent.known])) / 1e9 if sent.known.any() else 0.0
     version = manifest.code_version
     rows: list[tuple[str, Any]] = [
         ("run id", manifest.run_id),
         ("cluster", manifest.cluster),
         ("phase, outcome", f"{manifest.phase}, {manifest.outcome or 'none'}"),
         ("created", manifest.created_utc),
-        ("events sent", f"{int(sent.known.sum())} over {span_s:.1f} s"),
+        ("events sent", f"{counts.sent} over {counts.span_s:.1f} s"),
         ("code", ", ".join(f"{key} {_short(value)}" for key, value in version.items())),
         ("command", " ".join([Path(manifest.argv[0]).name, *manifest.argv[1:]]) if manifest.argv else ""),
     ]

@@ -1,131 +1,109 @@
-"""``statistics/rates.csv`` and ``overall_summary.json``: every rate of a run in long form, and what one reads first.
+"""``statistics/rates.csv``: every number of a run's statistics in long form.
 
-Both are made of the statistics alone, so that a number stands in them as it stands there. A rate has one row, with the
-columns of ``COLUMNS``; a cell is empty where a column does not apply. ``subject`` is a node, a pair of workers, the
-width of a window in ms or a task; ``low`` and ``high`` are the sampling interval at 95 % where there is one, ``method``
-says how it was taken or why there is none. What a judge with a width leaves open is a rate of its own (``unknown``):
-``low`` and ``high`` of what it calls right or wrong reach as far as that allows, too.
+It is made of the statistics alone, so that a number stands in it as it stands there. A number has one row, with the
+columns of ``COLUMNS``; a cell is empty where a column does not apply. ``subject`` is a node, a pair of nodes, the
+width of a window in ms or a task. A share has ``numerator`` and ``denominator``, a quantity has not; ``value`` is the
+number in its ``unit``. ``least`` and ``most`` are what it may be for all that a judge with a width of its own can
+tell; a quantity only known to lie between them has no ``value``. ``low`` and ``high`` are the sampling interval at
+95 % where there is one, ``method`` says how it was taken or why there is none. What a judge leaves open is a share of
+its own (``unknown``): ``low`` and ``high`` of what it calls right or wrong reach as far as that allows, too.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis.analyses.analysis import Place
 from analysis.errors import AnalysisError
-from analysis.stats.rates import is_rate
+from analysis.report.entries import entries
+from analysis.run.readings import INTERVAL, POINT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from analysis.analyses.analysis import Analysis
-    from analysis.report.hypotheses import Judged
+    from analysis.report.entries import Entry
 
 RATES_FILE: Final = "rates.csv"
-SUMMARY_FILE: Final = "overall_summary.json"
 COLUMNS: Final = (
     "question", "subject", "source", "clock", "ground_truth", "metric", "numerator", "denominator", "low", "high",
-    "method", "effective_trials", "unit",
+    "method", "effective_trials", "unit", "value", "least", "most",
+)  # fmt: skip
+OF_ENTRY: Final = (
+    "numerator", "denominator", "low", "high", "method", "effective_trials", "value", "least", "most",
 )  # fmt: skip
 SHARE: Final = "share"
-_CLOCKS: Final = {"points": "point", "intervals": "interval"}
+COUNT: Final = "count"
+NO_UNIT: Final = "1"
+UNITS: Final = {
+    "us": "µs",
+    "ms": "ms",
+    "ns": "ns",
+    "s": "s",
+    "ppm": "ppm",
+    "share": SHARE,
+    "points": "percentage points",
+}  # by the last word of a name
+WORDS: Final = {"bytes": "bytes", "availability": SHARE, "coverage": SHARE, "level": SHARE, "claimed": SHARE}
+_CLOCKS: Final = {POINT: POINT, INTERVAL: INTERVAL, "points": POINT, "intervals": INTERVAL}
 
 
-def rows(analyses: Sequence[Analysis], numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return one row per rate of the statistics (by analysis), in their order.
+@dataclass(frozen=True)
+class Topic:
+    """What has statistics and is no analysis: its name, and where numbers stand in them; the first that fits counts."""
 
-    Raises AnalysisError for a rate whose place its analysis does not know.
+    name: str
+    rates: tuple[Place, ...]
+
+
+PUBLISHED: Final = Topic("published", (Place("workers/{subject}/{metric}"),))
+
+
+def rows(topics: Iterable[Analysis | Topic], numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return one row per number of the statistics (by topic), in their order.
+
+    Raises AnalysisError for a number whose place its topic does not know.
     """
-    return [_row(topic, path, rate) for topic in analyses for path, rate in _rates(numbers[topic.name], ())]
+    return [_row(topic, entry) for topic in topics for entry in entries(numbers[topic.name])]
 
 
-def as_csv(analyses: Sequence[Analysis], numbers: Mapping[str, Any]) -> str:
+def as_csv(topics: Iterable[Analysis | Topic], numbers: Mapping[str, Any]) -> str:
     """Return ``rates.csv``."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows(analyses, numbers))
+    writer.writerows(rows(topics, numbers))
     return text.getvalue()
 
 
-def summary(numbers: Mapping[str, Any], judged: Sequence[Judged], findings: Mapping[str, int]) -> dict[str, Any]:
-    """Return what one reads first: per source its verdicts, agreement, rounds and claims; hypotheses; findings."""
-    causality = numbers["causality"]["sources"]
-    return {
-        "received": numbers["causality"]["received"],
-        "sources": {source: _of_source(source, numbers) for source in causality},
-        "hypotheses": [
-            {"name": judgement.hypothesis.name, "status": judgement.status, "measured": judgement.measured}
-            for judgement in judged
-        ],
-        "findings": dict(findings),
-    }
+def unit_of(metric: str, value: float | None) -> str:
+    """Return the unit of a quantity: the names in a metric tell it, the last one first."""
+    *above, last = metric.split("/")
+    if last == COUNT:  # of the values that a spread is of, which has the unit
+        return COUNT
+    for name in (last, *reversed(above)):
+        words = name.split("_")
+        if len(words) > 1 and words[-1] in UNITS:
+            return UNITS[words[-1]]
+        if found := next((WORDS[word] for word in words if word in WORDS), ""):
+            return found
+    return COUNT if isinstance(value, int) else NO_UNIT
 
 
-def _of_source(source: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    verdicts = numbers["causality"]["sources"][source]["all"]
-    orders = numbers["ordering"]["sources"].get(source, {})
-    widths = numbers["windows"]["sources"].get(source, {})
-    tasks = numbers["coordination"]["tasks"]
-    nodes = numbers["clock_quality"].get(source, {})
-    return {
-        "violated_as_points": verdicts["points"]["violated"],
-        "violated_as_intervals": verdicts["intervals"]["violated"],
-        "proved": verdicts["intervals"]["proved"],
-        "agreement_decided": {clock: order["agreement_decided"] for clock, order in orders.items()},
-        "provable_window_agreement": {width: window["provable_agreement"] for width, window in widths.items()},
-        "rounds_per_decision": {
-            task: {clock: cost["rounds_per_decision"] for clock, cost in by_source[source].items()}
-            for task, by_source in tasks.items()
-            if source in by_source
-        },
-        "clocks": {
-            node: {
-                "judged_against": quality["judged_against"],
-                "half_width_us": None if (median := quality["width_us"]["median"]) is None else median / 2,
-                **quality["coverage_rates"],
-            }
-            for node, quality in nodes.items()
-        },
-    }
-
-
-def _rates(data: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    """Yield every rate below ``data`` with the keys that lead to it; the place in a list counts as a key."""
-    if is_rate(data):
-        yield path, data
-    elif isinstance(data, (dict, list)):
-        items = data.items() if isinstance(data, dict) else enumerate(data)
-        for key, value in items:
-            bounds = data.get(f"{key}_bounds") if isinstance(data, dict) and is_rate(value) else None
-            yield from _rates(_widened(value, bounds) if bounds else value, (*path, str(key)))
-
-
-def _widened(rate: Mapping[str, Any], bounds: tuple[float, float]) -> dict[str, Any]:
-    """Return a rate whose interval reaches as far as what a judge cannot tell allows."""
-    least, most = bounds
-    low, high = rate["interval"] or bounds
-    return {**rate, "interval": [min(low, least), max(high, most)] if rate["interval"] or least < most else None}
-
-
-def _row(analysis: Analysis, path: tuple[str, ...], rate: Mapping[str, Any]) -> dict[str, Any]:
-    for place in analysis.rates:
-        columns = _columns(place.path.split("/"), path)
+def _row(topic: Analysis | Topic, entry: Entry) -> dict[str, Any]:
+    for place in topic.rates:
+        columns = _columns(place.path.split("/"), entry.path)
         if columns is not None:
-            low, high = rate["interval"] or (None, None)
-            clock = place.clock or columns.get("clock", "")
-            counted = {name: rate[name] for name in ("numerator", "denominator", "method", "effective_trials")}
-            return columns | {
-                "question": place.question or analysis.name,
-                "clock": _CLOCKS.get(clock, clock),
-                "ground_truth": place.ground_truth or columns.get("ground_truth", ""),
-                **counted,
-                "low": low,
-                "high": high,
-                "unit": place.unit or SHARE,
+            given = {"question": place.question or topic.name}
+            given |= {
+                name: getattr(place, name) for name in ("subject", "clock", "ground_truth") if getattr(place, name)
             }
-    raise AnalysisError(f"{RATES_FILE}: expected a place of the rate {'/'.join((analysis.name, *path))}, got none")
+            unit = (place.unit or SHARE) if entry.is_share else unit_of(columns["metric"], entry.value)
+            return columns | given | {name: getattr(entry, name) for name in OF_ENTRY} | {"unit": unit}
+    raise AnalysisError(f"{RATES_FILE}: expected a place of the number {'/'.join((topic.name, *entry.path))}, got none")
 
 
 def _columns(place: Sequence[str], path: tuple[str, ...]) -> dict[str, str] | None:
@@ -139,8 +117,12 @@ def _columns(place: Sequence[str], path: tuple[str, ...]) -> dict[str, str] | No
         if not part.startswith("{"):
             if key != part:
                 return None
-        elif only and key != only:
+        elif only and key not in only.split("|"):
             return None
+        elif column == "clock":
+            if key not in _CLOCKS:
+                return None
+            columns[column] = _CLOCKS[key]
         else:
             columns[column] = f"{columns[column]} after {key}" if column in columns else key
     return columns

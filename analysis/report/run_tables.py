@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from analysis.checks.files import integrity
-from analysis.stats import rates
 from analysis.tables import counted, markdown, share
 
 if TYPE_CHECKING:
@@ -13,60 +12,51 @@ if TYPE_CHECKING:
 
     from analysis.analyses.analysis import Results
     from analysis.report.hypotheses import Judged
+    from analysis.report.run_counts import Missing, NodeCounts, RunCounts
 
 
-DROPPED: Final = ("malformed", "foreign", "bad_tag", "oversized", "kernel_dropped")
 NODES: Final = (
     "node", "role", "host", "Python", "clock source", "events", "lost", "duplicates", "dropped", "user stamps",
     "files as the node wrote them",
 )  # fmt: skip
 
 
-def nodes(results: Results) -> str:
+def nodes(results: Results, counts: RunCounts) -> str:
     """Return one row per node: who it is, what it sent or received, what went wrong."""
-    table = results.table
-    manifest = table.run.manifest
+    manifest = results.table.run.manifest
     rows = []
-    sent = int(table.sent.known.sum())
-    checked = integrity.as_written(table.run, results.findings)
-    for node_id, node in manifest.nodes.items():
-        status = node.status or {}
-        counts = status.get("counts") or {}
-        received = table.received.get(node_id)
-        if node.role == "coordinator":
-            events, lost = f"{sent} sent", None
-        elif received is None:
-            events, lost = "no data", None
-        else:
-            events, lost = f"{int(received.sum())} received", int((table.sent.known & ~received).sum())
-        dropped = {name: counts[name] for name in DROPPED if name in counts}
-        duplicates = (counts.get("duplicate") or 0) + table.duplicates.get(node_id, 0)
-        known = counts or received is not None
-        who = (node_id, node.role, node.host, status.get("python"), status.get("clock_source"))
-        happened = (events, lost, duplicates if known else None, counted(dropped), counts.get("user_stamps"))
-        rows.append((*who, *happened, checked.get(node_id, "yes")))
+    checked = integrity.as_written(results.table.run, results.findings)
+    for node in counts.nodes:
+        entry = manifest.nodes[node.node_id]
+        status = entry.status or {}
+        who = (node.node_id, entry.role, entry.host, status.get("python"), status.get("clock_source"))
+        happened = (_events(node), node.lost, node.duplicates, counted(node.dropped), node.user_stamps)
+        rows.append((*who, *happened, checked.get(node.node_id, "yes")))
     return markdown(NODES, rows)
 
 
-def unavailable(results: Results) -> str:
+def _events(node: NodeCounts) -> str:
+    if node.sent is not None:
+        return f"{node.sent} sent"
+    return "no data" if node.received is None else f"{node.received} received"
+
+
+def unavailable(counts: RunCounts) -> str:
     """Return how many readings each source owes on each node, by reason; lost packets are not readings.
 
     Sources that owe none on any node share one row.
     """
-    table = results.table
-    rows = []
+    by_source: dict[str, list[Missing]] = {}
+    for missing in counts.missing:
+        by_source.setdefault(missing.source, []).append(missing)
+    rows: list[tuple[str, ...]] = []
     complete = []
-    for source in table.sources:
-        blocks = [table.readings(node_id, source) for node_id in table.nodes]
-        if all(block.stamped.any() and not (block.stamped & ~block.known).any() for block in blocks):
-            stamped = [f"{block.node_id} 0 of {int(block.stamped.sum())}" for block in blocks]
+    for source, nodes_of in by_source.items():
+        if all(missing.rate.denominator and not missing.rate.numerator for missing in nodes_of):
+            stamped = [f"{missing.node_id} 0 of {missing.rate.denominator}" for missing in nodes_of]
             complete.append(f"{source} ({', '.join(stamped)})")
-            continue
-        for node_id in table.nodes:
-            block = table.readings(node_id, source)
-            missing = block.stamped & ~block.known
-            rate = rates.rate(int(missing.sum()), int(block.stamped.sum()))
-            rows.append((source, node_id, share(rate), counted(block.statuses(missing))))
+        else:
+            rows += [(source, missing.node_id, share(missing.rate), counted(missing.reasons)) for missing in nodes_of]
     if complete:
         rows.append((", ".join(complete), "all", "none is missing", ""))
     return markdown(("source", "node", "unavailable", "reasons"), rows, "")

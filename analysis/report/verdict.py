@@ -37,6 +37,11 @@ class Proofs:
     proved: int
     wrong: int | None
 
+    @property
+    def known(self) -> bool:
+        """Tell whether somebody can tell how many were wrong."""
+        return self.wrong is not None
+
 
 @dataclass(frozen=True)
 class ClockVerdict:
@@ -81,7 +86,13 @@ class Verdict:
             else:
                 proved.append(f"{LABELS[name]}'s{_width(clock)} {self._proved(clock, messages)}")
         parts = [f"of {messages} messages, {' and '.join(wrong)} before they were sent", ", ".join(proved)]
-        return "; ".join([*parts, _wrong(with_intervals)] if with_intervals else parts)
+        return "; ".join([*parts, self._wrong()] if with_intervals else parts)
+
+    @property
+    def wrong(self) -> int | None:
+        """Return how many of all proofs were wrong, None where no proof was asked for or nobody can tell."""
+        proofs = _proofs(self.clocks)
+        return sum(part.wrong or 0 for part in proofs) if proofs and all(part.known for part in proofs) else None
 
     def _proved(self, clock: ClockVerdict, messages: int) -> str:
         asked = clock.causality.asked
@@ -89,6 +100,14 @@ class Verdict:
         if self.window_ms is None:
             return order
         return f"{order} and one {self.window_ms}-ms window for {_of(clock.windows)} events"
+
+    def _wrong(self) -> str:
+        wrong = self.wrong
+        if wrong is None:
+            return "how many of these proofs were wrong nobody can tell, since no truth was injected"
+        if not sum(part.proved for part in _proofs(self.clocks)):
+            return "no clock proved anything, so nothing was proved wrongly"
+        return f"{_count(wrong)} of these proofs {'was' if wrong <= 1 else 'were'} wrong by the injected truth"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers and the sentence."""
@@ -156,11 +175,7 @@ def _count(number: int) -> str:
     return str(number or "none")
 
 
-def _wrong(clocks: dict[str, ClockVerdict]) -> str:
-    proofs = [part for clock in clocks.values() for part in (clock.causality, clock.windows) if part.asked]
-    if any(part.wrong is None for part in proofs):
-        return "how many of these proofs were wrong nobody can tell, since no truth was injected"
-    if not sum(part.proved for part in proofs):
-        return "no clock proved anything, so nothing was proved wrongly"
-    wrong = sum(part.wrong or 0 for part in proofs)
-    return f"{_count(wrong)} of these proofs {'was' if wrong <= 1 else 'were'} wrong by the injected truth"
+def _proofs(clocks: dict[str, ClockVerdict]) -> list[Proofs]:
+    """Return what all clocks were asked for proofs of, of those that were asked anything at all."""
+    asked = [clock for clock in clocks.values() if clock.messages]
+    return [part for clock in asked for part in (clock.causality, clock.windows) if part.asked]

@@ -252,14 +252,16 @@ def test_a_run_that_cannot_be_judged_is_exit_code_7(tmp_path, capsys):
     assert "coordinator.csv" in capsys.readouterr().err
 
 
-def test_the_example_in_the_documentation_runs(analysed, tmp_path, monkeypatch, capsys):
+def test_the_examples_in_the_documentation_run(analysed, tmp_path, monkeypatch, capsys):
     path, _ = analysed
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "NAME").symlink_to(path)
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "ANALYSIS.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    exec(compile(example, "docs/ANALYSIS.md", "exec"), {})  # noqa: S102 - it is our own page
+    examples = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, "docs/ANALYSIS.md", "exec"), {})  # noqa: S102 - it is our own page
     said = capsys.readouterr().out
     assert "0 of 9 neighbours" in said
     assert re.search(r"ntp\s+a\s+10\s+50\.0", said)

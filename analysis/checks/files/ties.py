@@ -60,14 +60,16 @@ def _of_clock(file: str, node_id: str, rows: pd.DataFrame, columns: Columns, clo
     outside = int(((earliest < clock.raw[0] - SLACK_NS) | (latest > clock.raw[-1] + SLACK_NS)).sum())
     if outside:
         text = f"{outside:,} {of} are of a time at which {records.CLOCK_PAIRS_FILE} has nothing"
-        yield error("other-run", file, f"{text}: the two are of different runs", node_id, rows=outside)
+        yield error("other-run", file, f"{text}: the two are of different runs", node_id, rows=outside, of=len(rows))
     elif wall is not None and len(rows):
         slack = 0 if error_column is None else rows[error_column].to_numpy(dtype=np.int64)
         fitting = clock.fits(rows[wall].to_numpy(dtype=np.int64), earliest - slack, latest + slack)
         strange = int((~fitting).sum())
         text = f"{strange:,} {of} show a wall clock that {records.CLOCK_PAIRS_FILE} does not"
         if strange > len(rows) / 2:
-            yield error("other-run", file, f"{text}: the two are of different runs", node_id, rows=strange)
+            yield error(
+                "other-run", file, f"{text}: the two are of different runs", node_id, rows=strange, of=len(rows)
+            )
         elif strange:
             what = "it was set there and back, or the rows are of another run"
-            yield warning("other-run", file, f"{text}: {what}", node_id, rows=strange)
+            yield warning("other-run", file, f"{text}: {what}", node_id, rows=strange, of=len(rows))
