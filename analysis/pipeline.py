@@ -75,6 +75,7 @@ def run_all(
     ``merged_form``: one of ``merged.FORMATS`` for the merged table, None for CSV or Parquet by its length.
     """
     readings = table(load.load(experiment_dir))
+    load.release_memory()
     with Beside("the merged table", partial(merged.write, readings, experiment_dir, merged_form)) as merging:
         results = registry.compute(readings, window_sizes_ms)
         with drawing.Drawing(_drawings(results), experiment_dir / records.FIGURES_DIR) as figures_drawn:

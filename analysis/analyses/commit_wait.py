@@ -34,7 +34,7 @@ US_PER_MS: Final = 1000.0
 
 def compute(context: Context) -> CommitWait:
     """Judge again with every re-measured uncertainty, and all real commit-waits."""
-    return commit_wait.compute(context.table, context.window_sizes_ms, context.judges, context.remeasured)
+    return commit_wait.compute(context.table, context.window_sizes_ms, context.judges)
 
 
 def _certainly(name: str) -> Callable[[Remeasured], Any]:

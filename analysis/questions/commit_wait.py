@@ -20,7 +20,7 @@ from analysis.questions.decisions import Decisions
 from analysis.questions.remeasurement import Remeasured, Width, again_as_wide
 from analysis.questions.true_windows import DIFFER, SAME
 from analysis.questions.windows import MS_NS, WINDOW_SIZES_MS
-from analysis.run import scopes, utc, verdicts
+from analysis.run import load, scopes, utc, verdicts
 from analysis.run.readings import INTERVAL
 from analysis.stats import rates
 from analysis.stats.counts import first_served
@@ -83,17 +83,15 @@ class CommitWait(Answers):
 
 
 def compute(
-    table: Table,
-    window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS,
-    known: Sequence[Judge] | None = None,
-    remeasured: Remeasured | None = None,
+    table: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, known: Sequence[Judge] | None = None
 ) -> CommitWait:
     """Judge causality and windows again with every re-measured uncertainty, beside the judges (None: all there are)."""
     judging = judges.of(table) if known is None else known
-    measured = Remeasured(table) if remeasured is None else remeasured
+    measured = Remeasured(table)
     widths = [width for source in table.sources for width in measured.widths(source)]
     probed = next((judge for judge in judging if isinstance(judge, judges.Probed)), None)
     waits = held_events.judge(table.run, probed, measured.looks)
+    load.release_memory()
     worker = table.run.manifest.config.get("worker") or {}
     planned = (worker.get("timing") or {}).get("commit_wait_share")
     answered = answer(count(table, judging, measured, window_sizes_ms), judging)
