@@ -24,8 +24,7 @@ from analysis.stats.rates import spread
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Labels
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
     from analysis.run.readings import Readings, Table
@@ -126,9 +125,7 @@ def decide(table: Table, known: Sequence[Judge]) -> Iterator[list[Decisions]]:
             yield [_decisions(table, source, clock, worker, by_judge[worker]) for worker in table.workers]
 
 
-def _decisions(
-    table: Table, source: str, clock: str, worker: str, by_judge: Mapping[str, NDArray[np.int8]]
-) -> Decisions:
+def _decisions(table: Table, source: str, clock: str, worker: str, by_judge: Mapping[str, Labels]) -> Decisions:
     send, receive = table.sends(worker, source), table.readings(worker, source)
     labels, latents = verdicts.labels(clock, send, receive), verdicts.latents(clock, send, receive)
     point = clock == POINT
@@ -162,9 +159,9 @@ def _receipts(table: Table) -> Iterator[Decisions]:
         )
 
 
-def _there(block: Readings) -> NDArray[np.bool_]:
+def _there(block: Readings) -> Bools:
     """Tell which events left a row at all."""
-    there: NDArray[np.bool_] = ~block.status.isin([LOST, NO_DATA, NOT_SENT])
+    there: Bools = ~block.status.isin([LOST, NO_DATA, NOT_SENT])
     return there
 
 

@@ -23,8 +23,7 @@ from analysis.stats.dependence import Latent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Labels
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
     from analysis.questions.pairs import Pairs
@@ -154,7 +153,7 @@ def decide(table: Table, nearby: Pairs) -> Iterator[tuple[Decisions, list[Decisi
         yield agreed, own
 
 
-def _agreement(labels: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
+def _agreement(labels: Sequence[Labels]) -> Labels:
     """Label whether all workers say the same; of what one of them has no label of, nothing."""
     same = np.all([label == labels[0] for label in labels], axis=0)
     decided = np.all([verdicts.decided(label) for label in labels], axis=0)
@@ -162,7 +161,7 @@ def _agreement(labels: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
     return np.where(decided, closed, np.where(same, ALIKE_OPEN, OPEN)).astype(np.int8)
 
 
-def _true_order(table: Table, worker: str, nearby: Pairs) -> NDArray[np.int8] | None:
+def _true_order(table: Table, worker: str, nearby: Pairs) -> Labels | None:
     true = table.truth(worker)
     if true is None:
         return None
@@ -170,7 +169,7 @@ def _true_order(table: Table, worker: str, nearby: Pairs) -> NDArray[np.int8] | 
     return verdicts.order(lag, lag, true.known[nearby.first] & true.known[nearby.second])
 
 
-def _right(labels: Sequence[NDArray[np.int8]], truths: Iterable[NDArray[np.int8] | None]) -> NDArray[np.int8]:
+def _right(labels: Sequence[Labels], truths: Iterable[Labels | None]) -> Labels:
     """Label whether what workers decided is in the true order of their receipts; nothing where none is known of."""
     wrong, decided = np.zeros(len(labels[0]), dtype=np.bool_), np.zeros(len(labels[0]), dtype=np.bool_)
     for label, true in zip(labels, truths, strict=True):
@@ -180,7 +179,7 @@ def _right(labels: Sequence[NDArray[np.int8]], truths: Iterable[NDArray[np.int8]
     return np.where(decided, np.where(wrong, DIFFER, SAME), verdicts.NOT_EVALUABLE).astype(np.int8)
 
 
-def _latents(blocks: Sequence[Readings], clock: str, nearby: Pairs, judged: NDArray[np.bool_]) -> tuple[Latent, ...]:
+def _latents(blocks: Sequence[Readings], clock: str, nearby: Pairs, judged: Bools) -> tuple[Latent, ...]:
     """Return what is behind agreement on the order of two events: by how much the workers' lags between them differ.
 
     And, of intervals, how wide the widest pair of them is.
@@ -194,7 +193,7 @@ def _latents(blocks: Sequence[Readings], clock: str, nearby: Pairs, judged: NDAr
     return differ, Latent(widest, judged)
 
 
-def _wrong(outcomes: Outcomes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _wrong(outcomes: Outcomes) -> tuple[Bools, Bools]:
     """Return the metric of pairs that some worker decided wrongly, among those some worker decided."""
     true = outcomes.by_truth[judges.TRUTH]
     return true == DIFFER, answers.evaluable(outcomes) & (true != verdicts.NOT_EVALUABLE)

@@ -25,8 +25,7 @@ from analysis.stats.dependence import Latent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Labels
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
     from analysis.run.readings import Readings, Table
@@ -93,7 +92,7 @@ def answer(table: Table, counts: Iterable[tuple[Key, Counts]], known: Sequence[J
     return Windows(found, table.heard, table.silent)
 
 
-def windows_of(table: Table, judge: Judge, window_sizes_ms: Sequence[int]) -> dict[tuple[str, int], NDArray[np.int8]]:
+def windows_of(table: Table, judge: Judge, window_sizes_ms: Sequence[int]) -> dict[tuple[str, int], Labels]:
     """Say, per (source, width) and event, whether the windows had been the same with one clock for all: SAME, DIFFER.
 
     A judge knows how much later one worker received than another, not what time it was. So every worker that received
@@ -191,12 +190,12 @@ def _of_width(table: Table, source: str, width: int, roots: Sequence[utc.RootDis
     )
 
 
-def _labels(judged: NDArray[np.bool_], same: NDArray[np.bool_], differ: NDArray[np.bool_]) -> NDArray[np.int8]:
+def _labels(judged: Bools, same: Bools, differ: Bools) -> Labels:
     label = np.where(same, SAME, np.where(differ, DIFFER, UNKNOWN))
     return np.where(judged, label, verdicts.NOT_EVALUABLE).astype(np.int8)
 
 
-def _reach(blocks: Sequence[Readings], received: NDArray[np.bool_], known: NDArray[np.bool_], clock: str) -> Latent:
+def _reach(blocks: Sequence[Readings], received: Bools, known: Bools, clock: str) -> Latent:
     """Return what is behind equal windows: how far the receipts' readings reach."""
     limits = np.iinfo(np.int64)
     highs, lows = (
@@ -207,7 +206,7 @@ def _reach(blocks: Sequence[Readings], received: NDArray[np.bool_], known: NDArr
     return Latent(np.where(known, highest - lowest, 0), known)
 
 
-def _one_reference(blocks: Sequence[Readings], there: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _one_reference(blocks: Sequence[Readings], there: Bools) -> Bools:
     """Tell, event by event, whether all readings that are there refer to the same reference."""
     return true_windows.all_equal(np.array([block.reference.codes for block in blocks], dtype=np.int64), there)
 
