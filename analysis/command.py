@@ -86,7 +86,7 @@ class Door:
         sizes = arguments.window_sizes if self._analysis.windows else None
         try:
             path = load.resolve(arguments.experiment, arguments.results_dir)
-            print_json(self.analyze(path, sizes))
+            sys.stdout.write(json.dumps(self.analyze(path, sizes), indent=1, ensure_ascii=False) + "\n")
             for figure in self.generate_figure(path, path / records.FIGURES_DIR, sizes):
                 sys.stderr.write(f"{figure}\n")
         except AnalysisError as error:
@@ -99,8 +99,3 @@ class Door:
             raise UsageError("window_sizes_ms: expected none, for this analysis has no windows")
         sizes = WINDOW_SIZES_MS if window_sizes_ms is None else window_sizes_ms
         return registry.only(self._analysis, table_of(experiment_dir), sizes)
-
-
-def print_json(data: dict[str, Any]) -> None:
-    """Print statistics on standard output."""
-    sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=False) + "\n")

@@ -96,18 +96,14 @@ Arms = tuple["Floats", "Floats"]  # how far an interval reaches under and over t
 
 
 def _part(half: Floats, errors: Errors, own: Arms, other: Arms, shared: Dependence) -> Part:
-    alone = _with_arms(errors, own)
+    below, above = (np.floor(arm).astype(np.int64) for arm in own)
+    alone = replace(errors, below=below, above=above, independent=(below + above) / 2)
     beyond = replace(alone, low=_beyond(errors.low, other), high=_beyond(errors.high, other))
     return Part(
         half_width_us=rates.spread(half, US),
         alone=coverages.coverage(alone, shared),
         kappa=calibration.kappa(beyond, shared),
     )
-
-
-def _with_arms(errors: Errors, arms: Arms) -> Errors:
-    below, above = (np.floor(arm).astype(np.int64) for arm in arms)
-    return replace(errors, below=below, above=above, independent=(below + above) / 2)
 
 
 def _beyond(error: Ints, arms: Arms) -> Ints:

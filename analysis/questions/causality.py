@@ -195,5 +195,5 @@ def _claims(table: Table) -> dict[tuple[str, str], tuple[str, float | None]]:
 def _as_dict(answer: Answer) -> dict[str, Any]:
     return {name: rate.as_dict() for name, rate in answer.rates.items()} | {
         "not_evaluable": dict(answer.reasons),
-        "against": {judgement.judge: judgement.as_dict() for judgement in answer.judgements},
+        "against": answer.against,
     }

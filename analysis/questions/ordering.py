@@ -7,7 +7,7 @@ Where labels differ, each worker's own oscillator says whether the workers did r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -129,7 +129,7 @@ def decide(table: Table, nearby: Pairs) -> Iterator[tuple[Decisions, list[Decisi
             source=source,
             clock=clock,
             subject=ALL,
-            labels=np.where(judged, _agreement(labels), verdicts.NOT_EVALUABLE).astype(np.int8),
+            labels=verdicts.among(judged, _agreement(labels)),
             received=came,
             due=came,
             samples=tuple(first_served(block.sample[first]) for block in blocks),
@@ -176,7 +176,7 @@ def _right(labels: Sequence[Labels], truths: Iterable[Labels | None]) -> Labels:
         if true is not None:
             wrong |= verdicts.wrong(label, true)
             decided |= verdicts.decided(label) & (true != verdicts.NOT_EVALUABLE)
-    return np.where(decided, np.where(wrong, DIFFER, SAME), verdicts.NOT_EVALUABLE).astype(np.int8)
+    return verdicts.labelled(decided, ~wrong, wrong)
 
 
 def _latents(blocks: Sequence[Readings], clock: str, nearby: Pairs, judged: Bools) -> tuple[Latent, ...]:
@@ -205,7 +205,7 @@ def _answer(key: Key, counts: Counts, own: Counts) -> Answer:
     rates["evaluable"] = answers.rate(counts, answers.read, latent=False)
     if judges.TRUTH in counts.truths:
         rates["wrong_decided"] = answers.rate(counts, _wrong)
-    own = own.with_tau_of(counts)
+    own = replace(own, latents=counts.latents)  # what wanders is behind the workers' own labels too
     return Answer(*key, counts=counts.summary, rates=rates, judgements=(answers.judged(own, judges.OSCILLATOR),))
 
 
@@ -229,7 +229,7 @@ def _as_dict(answer: Answer) -> dict[str, Any]:
             "caused_by_clocks": by_clocks,
             "unknown": differ - truly - by_clocks,
         },
-        "against": {judgement.judge: judgement.as_dict() for judgement in answer.judgements},
+        "against": answer.against,
         "not_evaluable_pairs": int(answer.counts.total.sum()) - answer.evaluable,
     }
 

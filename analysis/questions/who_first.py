@@ -97,6 +97,6 @@ def as_dict(answer: Answer) -> dict[str, Any]:
         "second_before": answer.labelled(verdicts.AFTER),
         "ambiguous": answer.labelled(verdicts.AMBIGUOUS),
         "decided": answer.rates["decided"].as_dict(),
-        "against": {judgement.judge: judgement.as_dict() for judgement in answer.judgements},
+        "against": answer.against,
         "correctness": "not_evaluable" if wrong is None else wrong.as_dict(),
     }

@@ -12,7 +12,7 @@ from node_agent.clocks import virtual
 from node_agent.contract.plan import VirtualClock, virtual_clock_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from analysis.arrays import Bools, Ints
 
@@ -28,12 +28,12 @@ def clock_of(virtual_clock: Mapping[str, Any] | None) -> VirtualClock | None:
 
 def wall_from_true(clock: VirtualClock, true_ns: Ints) -> Ints:
     """Return what the virtual wall clock shows at each true instant, in ns; exactly the agent's scalar map."""
-    return true_ns + _error_at(*_wall_chain(clock), true_ns - np.int64(clock.epoch_ns))
+    return true_ns + _error_at(*_chain(clock, virtual.wall_segments), true_ns - np.int64(clock.epoch_ns))
 
 
 def raw_error(clock: VirtualClock, true_ns: Ints) -> Ints:
     """Return what the virtual oscillator shows more than the host's own at each true instant, in ns."""
-    return _error_at(*_raw_chain(clock), true_ns - np.int64(clock.epoch_ns))
+    return _error_at(*_chain(clock, virtual.raw_segments), true_ns - np.int64(clock.epoch_ns))
 
 
 def true_from_wall(clock: VirtualClock, wall_ns: Ints) -> Ints:
@@ -88,20 +88,10 @@ def told_apart(clock: VirtualClock, wall_ns: Ints) -> Bools:
 _Chain = tuple["Ints", "Ints", "Ints"]
 
 
-@lru_cache(maxsize=64)
-def _wall_chain(clock: VirtualClock) -> _Chain:
-    """Return the segments of the wall clock's error as arrays: starts, errors, slopes."""
-    return _arrays(virtual.wall_segments(clock))
-
-
-@lru_cache(maxsize=64)
-def _raw_chain(clock: VirtualClock) -> _Chain:
-    """Return the segments of the raw oscillator's error as arrays."""
-    return _arrays(virtual.raw_segments(clock))
-
-
-def _arrays(segments: Sequence[virtual.Segment]) -> _Chain:
-    columns = np.array(segments, dtype=np.int64)
+@lru_cache(maxsize=128)
+def _chain(clock: VirtualClock, segments_of: Callable[[VirtualClock], Sequence[virtual.Segment]]) -> _Chain:
+    """Return the segments of a clock's error as arrays: starts, errors, slopes."""
+    columns = np.array(segments_of(clock), dtype=np.int64)
     return columns[:, 0], columns[:, 1], columns[:, 2]
 
 

@@ -170,10 +170,6 @@ class Counts:
             values={},
         )
 
-    def with_tau_of(self, other: Counts) -> Counts:
-        """Return the same counts, of decisions that the latent quantities of others are behind."""
-        return replace(self, latents=other.latents)
-
     @cached_property
     def tau(self) -> float | None:
         """Return the autocorrelation time, in segments, of the latent quantity that forgets most slowly."""
