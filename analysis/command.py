@@ -13,7 +13,7 @@ from analysis.errors import AnalysisError, UsageError
 from analysis.figures import style
 from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.run import load
-from analysis.run.readings import Table, table
+from analysis.run.readings import table
 from node_agent import streams
 from node_agent.contract import records
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analysis.analyses.analysis import Analysis
+    from analysis.run.table import Table
 
 USAGE_ERROR = 2
 

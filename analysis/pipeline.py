@@ -163,10 +163,7 @@ def _counted(results: Results) -> dict[str, int]:
 
 
 def _half_width(clock: Quality) -> str:
-    """Return the half-width of what the coverage beside it is about: the reading, or a difference of two.
-
-    Where a server's root distance was added to judge the reading, both are told.
-    """
+    """Return the half-width of what was judged: a reading (with a root distance beside it), or a difference of two."""
     judged, median = clock.judged_width_us.median, clock.width_us.median
     if judged is not None and clock.relative:
         return f"{judged / 2:.1f} µs (difference)"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from analysis.checks.finding import Finding
-    from analysis.run.readings import Table
+    from analysis.run.table import Table
 
 ANALYSES: Final[tuple[Analysis, ...]] = (
     reference.ANALYSIS,

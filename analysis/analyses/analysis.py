@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from analysis.checks.finding import Finding
     from analysis.questions.judges import Judge
     from analysis.reference import Reference
-    from analysis.run.readings import Table
+    from analysis.run.table import Table
 
 
 @dataclass(frozen=True)

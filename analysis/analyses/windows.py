@@ -10,7 +10,7 @@ from analysis.figures import shares, style
 from analysis.figures.bars import clock_handles, grouped, legend, percent_axis
 from analysis.questions import ordering, windows
 from analysis.questions.windows import shared
-from analysis.run.readings import INTERVAL, POINT
+from analysis.run.table import INTERVAL, POINT
 from analysis.tables import NOT_EVALUABLE, POINT_CLOCK, markdown, share, table
 from node_agent.contract import records
 

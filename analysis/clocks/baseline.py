@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from analysis.arrays import Ints
     from analysis.clocks.claims import SourceRows
-    from analysis.run.readings import Instants, Readings
+    from analysis.run.event_rows import Instants
+    from analysis.run.table import Readings
 
 
 def held(

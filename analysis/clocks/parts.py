@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from analysis.clocks.claims import SourceRows
     from analysis.clocks.coverage import Coverage
     from analysis.clocks.standards import Errors
-    from analysis.run.readings import Readings
+    from analysis.run.table import Readings
     from analysis.stats.dependence import Dependence
 
 US: Final = 1_000.0

@@ -17,7 +17,7 @@ from analysis.questions import answers, decisions, judges
 from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import ALL, Decisions
 from analysis.run import verdicts
-from analysis.run.readings import INTERVAL, LOST, NO_DATA, NOT_SENT, POINT
+from analysis.run.table import INTERVAL, LOST, NO_DATA, NOT_SENT, POINT
 from analysis.stats.counts import first_served
 from analysis.stats.rates import spread
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from analysis.arrays import Bools, Labels
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
-    from analysis.run.readings import Readings, Table
+    from analysis.run.table import Readings, Table
     from analysis.stats.counts import Counts
     from analysis.stats.rates import Rate
 

@@ -21,7 +21,7 @@ from analysis.questions.remeasurement import Remeasured, Width, again_as_wide
 from analysis.questions.true_windows import DIFFER, SAME
 from analysis.questions.windows import MS_NS, WINDOW_SIZES_MS
 from analysis.run import load, scopes, utc, verdicts
-from analysis.run.readings import INTERVAL
+from analysis.run.table import INTERVAL
 from analysis.stats import rates
 from analysis.stats.counts import first_served
 from analysis.stats.dependence import Latent
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
     from analysis.run.event_rows import Instants
-    from analysis.run.readings import Readings, Table
+    from analysis.run.table import Readings, Table
     from analysis.stats.counts import Counts, Outcomes
 
     Growth = Floats | None  # how much wider a node's claim became, in ns; None: it never measured again

@@ -16,7 +16,7 @@ from analysis.questions import answers, decisions, judges, pairs, who_first
 from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import ALL, Decisions
 from analysis.run import verdicts
-from analysis.run.readings import INTERVAL, POINT
+from analysis.run.table import INTERVAL, POINT
 from analysis.stats.counts import first_served
 from analysis.stats.dependence import Latent
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
     from analysis.questions.pairs import Pairs
-    from analysis.run.readings import Readings, Table
+    from analysis.run.table import Readings, Table
     from analysis.stats.counts import Counts, Outcomes
     from analysis.stats.rates import Rate
 
@@ -180,10 +180,7 @@ def _right(labels: Sequence[Labels], truths: Iterable[Labels | None]) -> Labels:
 
 
 def _latents(blocks: Sequence[Readings], clock: str, nearby: Pairs, judged: Bools) -> tuple[Latent, ...]:
-    """Return what is behind agreement on the order of two events: by how much the workers' lags between them differ.
-
-    And, of intervals, how wide the widest pair of them is.
-    """
+    """Return what is behind agreement: how much the workers' lags differ and, of intervals, how wide the widest are."""
     first, second = nearby.first, nearby.second
     differ = Latent(np.ptp(np.array([block.est[second] - block.est[first] for block in blocks]), axis=0), judged)
     if clock == POINT:
@@ -235,11 +232,7 @@ def _as_dict(answer: Answer) -> dict[str, Any]:
 
 
 def _differences(agreement: Answers) -> dict[str, Any]:
-    """Return, per source but ntp, its agreement minus NTP's, like with like, in percentage points.
-
-    Agreement that counts is the same label and a decided one: workers that all say *ambiguous* agree on nothing.
-    ``same_label_minus_ntp_points`` counts that as well, as the share ``agreement`` does.
-    """
+    """Return, per source but ntp, its agreement minus NTP's in percentage points: decided, and of any label."""
     result: dict[str, Any] = {}
     for source in agreement.sources:
         for clock in (POINT, INTERVAL):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.questions import held_events
 from analysis.run import load
-from analysis.run.readings import NO_STATUS
+from analysis.run.table import NO_STATUS
 from analysis.stats import rates
 from node_agent.contract import records
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from analysis.arrays import Bools, Floats, Ints
     from analysis.run.event_rows import Rows
-    from analysis.run.readings import Readings, Table
+    from analysis.run.table import Readings, Table
 
 MS_NS: Final = 1_000_000
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
-    from analysis.run.readings import Table
+    from analysis.run.table import Table
     from analysis.stats.counts import Counts
 
 QUESTION: Final = "who_first"

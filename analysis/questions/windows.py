@@ -18,7 +18,7 @@ from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import MESSAGES_PER_ROUND, Decisions
 from analysis.questions.true_windows import DIFFER, SAME, TRUE_WINDOWS
 from analysis.run import utc, verdicts
-from analysis.run.readings import INTERVAL, POINT
+from analysis.run.table import INTERVAL, POINT
 from analysis.stats.counts import first_served
 from analysis.stats.dependence import Latent
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from analysis.arrays import Bools, Labels
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
-    from analysis.run.readings import Readings, Table
+    from analysis.run.table import Readings, Table
     from analysis.stats.counts import Counts
 
 QUESTION: Final = "windows"

@@ -106,10 +106,7 @@ def _error_at(starts: Ints, errors: Ints, slopes: Ints, elapsed: Ints) -> Ints:
 
 
 def _shown_twice(clock: VirtualClock, wall_ns: Ints) -> Bools:
-    """Tell which stamps the clock may have shown more than once: those of several of its climbs, and of its freezes.
-
-    Between two set-backs a clock only climbs and shows each time once; near the ends of a climb it is left open.
-    """
+    """Tell which stamps the clock may have shown more than once: those of several of its climbs, and of its freezes."""
     climbs = _climbs(clock)
     if len(climbs) == 1:
         return np.zeros(len(wall_ns), dtype=np.bool_)

@@ -17,7 +17,7 @@ from analysis.questions import windows as window_assignment
 from analysis.questions.true_windows import DIFFER, SAME, UNKNOWN
 from analysis.reference import Reference
 from analysis.run import load, readings, verdicts
-from analysis.run.readings import RawStamps
+from analysis.run.event_rows import RawStamps
 from analysis.simulation.simulate import simulate
 
 
