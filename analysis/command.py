@@ -13,7 +13,7 @@ from analysis.errors import AnalysisError, UsageError
 from analysis.figures import style
 from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.run import load
-from analysis.run.readings import Table, table
+from analysis.run.readings import table
 from node_agent import streams
 from node_agent.contract import records
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analysis.analyses.analysis import Analysis
+    from analysis.run.table import Table
 
 USAGE_ERROR = 2
 
@@ -86,7 +87,7 @@ class Door:
         sizes = arguments.window_sizes if self._analysis.windows else None
         try:
             path = load.resolve(arguments.experiment, arguments.results_dir)
-            print_json(self.analyze(path, sizes))
+            sys.stdout.write(json.dumps(self.analyze(path, sizes), indent=1, ensure_ascii=False) + "\n")
             for figure in self.generate_figure(path, path / records.FIGURES_DIR, sizes):
                 sys.stderr.write(f"{figure}\n")
         except AnalysisError as error:
@@ -99,8 +100,3 @@ class Door:
             raise UsageError("window_sizes_ms: expected none, for this analysis has no windows")
         sizes = WINDOW_SIZES_MS if window_sizes_ms is None else window_sizes_ms
         return registry.only(self._analysis, table_of(experiment_dir), sizes)
-
-
-def print_json(data: dict[str, Any]) -> None:
-    """Print statistics on standard output."""
-    sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=False) + "\n")

@@ -75,6 +75,7 @@ def run_all(
     ``merged_form``: one of ``merged.FORMATS`` for the merged table, None for CSV or Parquet by its length.
     """
     readings = table(load.load(experiment_dir))
+    load.release_memory()
     with Beside("the merged table", partial(merged.write, readings, experiment_dir, merged_form)) as merging:
         results = registry.compute(readings, window_sizes_ms)
         with drawing.Drawing(_drawings(results), experiment_dir / records.FIGURES_DIR) as figures_drawn:
@@ -166,10 +167,7 @@ def _headlines(results: Results, judged: Sequence[Judged]) -> HeadlineTable:
 
 
 def _half_width(clock: Quality) -> str:
-    """Return the half-width of what the coverage beside it is about: the reading, or a difference of two.
-
-    Where a server's root distance was added to judge the reading, both are told.
-    """
+    """Return the half-width of what was judged: a reading (with a root distance beside it), or a difference of two."""
     judged, median = clock.judged_width_us.median, clock.width_us.median
     if judged is not None and clock.relative:
         return f"{judged / 2:.1f} µs (difference)"

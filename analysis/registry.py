@@ -13,15 +13,15 @@ from analysis.analyses import causality, clock_quality, commit_wait, coordinatio
 from analysis.analyses.analysis import Analysis, Context, Results
 from analysis.checks import validity
 from analysis.questions import judges
-from analysis.questions.remeasurement import Remeasured
 from analysis.questions.windows import WINDOW_SIZES_MS
+from analysis.run import load
 from analysis.second_process import Beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from analysis.checks.finding import Finding
-    from analysis.run.readings import Table
+    from analysis.run.table import Table
 
 ANALYSES: Final[tuple[Analysis, ...]] = (
     reference.ANALYSIS,
@@ -38,8 +38,7 @@ ANALYSES: Final[tuple[Analysis, ...]] = (
 def compute(readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Results:
     """Compute everything about a run, each thing once; what takes long beside the rest, in a second process."""
     done: dict[str, Any] = {}
-    remeasured = Remeasured(readings)  # first: the longest files take most memory, and the checks want them read here
-    given = _context(readings, window_sizes_ms, done, remeasured)
+    given = _context(readings, window_sizes_ms, done)
     with Beside("commit-wait and the checks", partial(_beside, given)) as beside:
         for analysis in ANALYSES:
             if not analysis.takes_long:
@@ -49,7 +48,10 @@ def compute(readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -
 
 
 def _beside(given: Context) -> tuple[dict[str, Any], tuple[Finding, ...]]:
-    """Compute the analyses that take long and need no other, and what is wrong with the run."""
+    """Compute the analyses that take long and need no other, and then what is wrong with the run.
+
+    Checksums are of files that were read here: those of ``commit_wait.csv``, the longest, are read by its analysis.
+    """
     long = {analysis.name: analysis.compute(given) for analysis in ANALYSES if analysis.takes_long}
     return long, tuple(validity.find(given.table.run, given.window_sizes_ms, given.reference))
 
@@ -64,8 +66,7 @@ def only(analysis: Analysis, readings: Table, window_sizes_ms: Sequence[int] = W
     return analysis.compute(given)
 
 
-def _context(
-    readings: Table, window_sizes_ms: Sequence[int], done: Mapping[str, Any], remeasured: Remeasured | None = None
-) -> Context:
+def _context(readings: Table, window_sizes_ms: Sequence[int], done: Mapping[str, Any]) -> Context:
     built = reference_by_probes.build(readings.run)
-    return Context(readings, built, judges.of(readings, built), window_sizes_ms, done, remeasured)
+    load.release_memory()
+    return Context(readings, built, judges.of(readings, built), window_sizes_ms, done)

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
     from analysis.checks.finding import Finding
     from analysis.questions.judges import Judge
-    from analysis.questions.remeasurement import Remeasured
     from analysis.reference import Reference
-    from analysis.run.readings import Table
+    from analysis.run.table import Table
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,6 @@ class Context:
     judges: Sequence[Judge]
     window_sizes_ms: Sequence[int]
     done: Mapping[str, Any]
-    remeasured: Remeasured | None = None  # where it was read already
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from analysis.figures.bars import clock_handles, grouped, legend, percent_axis
 from analysis.questions import causality
 from analysis.questions.causality import ADVANCE
 from analysis.questions.decisions import ALL
-from analysis.run.readings import POINT
+from analysis.run.table import POINT
 from analysis.tables import POINT_CLOCK, counted, number, share, table
 from node_agent.contract import records
 

@@ -11,7 +11,7 @@ from analysis.clocks.quality import half
 from analysis.figures import clock_quality as figure
 from analysis.questions.judges import TRUTH
 from analysis.run import utc
-from analysis.run.readings import POINT as POINT_CLOCK
+from analysis.run.table import POINT as POINT_CLOCK
 from analysis.tables import NONE, Grid, between, markdown, number, share, share_between
 from node_agent.contract import records
 

@@ -12,7 +12,7 @@ from analysis.figures.bars import PERCENT, bar_place, clock_handles, grouped, le
 from analysis.questions import commit_wait
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.commit_wait import ambiguous, asked, not_remeasured
-from analysis.run.readings import INTERVAL
+from analysis.run.table import INTERVAL
 from analysis.stats import rates
 from analysis.tables import NOT_EVALUABLE, Grid, counted, markdown, number, share, table
 
@@ -34,7 +34,7 @@ US_PER_MS: Final = 1000.0
 
 def compute(context: Context) -> CommitWait:
     """Judge again with every re-measured uncertainty, and all real commit-waits."""
-    return commit_wait.compute(context.table, context.window_sizes_ms, context.judges, context.remeasured)
+    return commit_wait.compute(context.table, context.window_sizes_ms, context.judges)
 
 
 def _certainly(name: str) -> Callable[[Remeasured], Any]:

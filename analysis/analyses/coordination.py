@@ -10,7 +10,7 @@ from analysis.figures.bars import HIGH, NO_TRIALS, PERCENT, clock_handles, group
 from analysis.figures.plotting import Patch
 from analysis.questions import coordination
 from analysis.questions.rounds import fewer_in_words
-from analysis.run.readings import POINT
+from analysis.run.table import POINT
 from analysis.stats import rates
 from analysis.tables import NOT_EVALUABLE, Grid, count, markdown, number, share, table
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from analysis.figures import shares, style
 from analysis.questions import ordering
 from analysis.questions.judges import ORDER_OF_SENDING, OSCILLATOR, REFERENCE, TRUTH
-from analysis.run.readings import POINT
+from analysis.run.table import POINT
 from analysis.stats import rates
 from analysis.tables import Grid, markdown, share, share_between
 

@@ -11,7 +11,7 @@ from analysis.figures.bars import clock_handles, grouped, legend, percent_axis
 from analysis.questions import ordering, who_first
 from analysis.questions.decisions import ALL
 from analysis.run import verdicts
-from analysis.run.readings import POINT
+from analysis.run.table import POINT
 from analysis.tables import share, table
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from analysis.figures.bars import clock_handles, grouped, legend, percent_axis
 from analysis.questions import ordering, windows
 from analysis.questions.judges import TRUTH
 from analysis.questions.windows import shared
-from analysis.run.readings import INTERVAL, POINT
+from analysis.run.table import INTERVAL, POINT
 from analysis.tables import NOT_EVALUABLE, POINT_CLOCK, markdown, share, table
 from node_agent.contract import records
 

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.checks.finding import ERROR, NOTE, SHOWN, WARNING, Finding, clock, reasons, some
 from analysis.clocks import offset_levels
 from analysis.run import load
-from analysis.run.readings import NO_STATUS
+from analysis.run.table import NO_STATUS
 from node_agent.contract import records
 
 if TYPE_CHECKING:

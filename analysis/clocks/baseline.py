@@ -22,10 +22,11 @@ from node_agent.contract import records
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
+    from analysis.arrays import Ints
     from analysis.clocks.claims import SourceRows
-    from analysis.run.readings import Instants, Readings
+    from analysis.run.event_rows import Instants
+    from analysis.run.table import Readings
 
 
 def held(
@@ -54,7 +55,7 @@ def held(
     return replace(readings, known=known, bounded=bounded, est=est, earliest=est - arm, latest=est + arm)
 
 
-def _half_ns(samples: pd.DataFrame, multiplier: float, *, to_utc: bool) -> NDArray[np.int64]:
+def _half_ns(samples: pd.DataFrame, multiplier: float, *, to_utc: bool) -> Ints:
     """Return the half-width every sample claims for itself, in ns; -1 where it claims none."""
     bound = _int64(samples["bound_ns"], -1) if "bound_ns" in samples else np.full(len(samples), -1)
     if to_utc:
@@ -67,5 +68,5 @@ def _half_ns(samples: pd.DataFrame, multiplier: float, *, to_utc: bool) -> NDArr
     return bound.astype(np.int64)
 
 
-def _int64(column: pd.Series[Any], missing: int = 0) -> NDArray[np.int64]:
+def _int64(column: pd.Series[Any], missing: int = 0) -> Ints:
     return np.asarray(column.fillna(missing).to_numpy(dtype=np.int64))

@@ -11,8 +11,7 @@ import numpy as np
 from analysis.stats import rates
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Floats
     from analysis.clocks.coverage import Coverage
     from analysis.clocks.standards import Errors
     from analysis.stats.dependence import Dependence
@@ -80,7 +79,7 @@ def multiplier(level: float) -> float:
     return float(ndtri(0.5 + level / 2.0))
 
 
-def needed_inflation(errors: Errors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def needed_inflation(errors: Errors) -> tuple[Floats, Floats]:
     """Return, per bounded event, the least inflation that could contain the truth, and the one that surely does."""
     chosen = errors.bounded
     low, high = errors.low[chosen].astype(np.float64), errors.high[chosen].astype(np.float64)
@@ -247,14 +246,14 @@ def skill(errors: Errors, baseline: Errors | None, coverage: Coverage) -> Skill 
     )
 
 
-def _scores(errors: Errors, chosen: NDArray[np.bool_], alpha: float) -> Between:
+def _scores(errors: Errors, chosen: Bools, alpha: float) -> Between:
     """Return the least and the greatest mean interval score in ns that the bounds of the errors allow."""
     from scoringrules import interval_score  # noqa: PLC0415 - 0.6 s with the part of scipy it needs
 
     low, high = errors.low[chosen].astype(np.float64), errors.high[chosen].astype(np.float64)
     lower, upper = -errors.above[chosen].astype(np.float64), errors.below[chosen].astype(np.float64)
 
-    def score(error: NDArray[np.float64]) -> NDArray[np.float64]:
+    def score(error: Floats) -> Floats:
         return np.atleast_1d(np.asarray(interval_score(error, lower, upper, alpha, backend="numpy"), dtype=np.float64))
 
     if errors.exact:

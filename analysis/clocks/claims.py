@@ -14,7 +14,7 @@ from node_agent.contract import records
 if TYPE_CHECKING:
     from analysis.arrays import Bools, Floats, Ints
     from analysis.run.event_rows import Instants, Rows
-    from analysis.run.readings import Readings
+    from analysis.run.table import Readings
 
 SECOND_NS = 1_000_000_000
 

@@ -13,8 +13,7 @@ import numpy as np
 from analysis.stats.rates import Rate, opposite, rate, rate_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Floats
     from analysis.clocks.standards import Errors
     from analysis.stats.dependence import Dependence
 
@@ -67,19 +66,19 @@ class AgeBin:
     coverage: Coverage
 
 
-def contains(errors: Errors) -> NDArray[np.bool_]:
+def contains(errors: Errors) -> Bools:
     """Tell which intervals contain the truth wherever in its bounds it is; touching is containing."""
-    inside: NDArray[np.bool_] = errors.bounded & (errors.low >= -errors.above) & (errors.high <= errors.below)
+    inside: Bools = errors.bounded & (errors.low >= -errors.above) & (errors.high <= errors.below)
     return inside
 
 
-def misses(errors: Errors) -> NDArray[np.bool_]:
+def misses(errors: Errors) -> Bools:
     """Tell which intervals miss the truth wherever in its bounds it is."""
-    outside: NDArray[np.bool_] = errors.bounded & ((errors.high < -errors.above) | (errors.low > errors.below))
+    outside: Bools = errors.bounded & ((errors.high < -errors.above) | (errors.low > errors.below))
     return outside
 
 
-def coverage(errors: Errors, shared: Dependence, chosen: NDArray[np.bool_] | None = None) -> Coverage:
+def coverage(errors: Errors, shared: Dependence, chosen: Bools | None = None) -> Coverage:
     """Return the coverage of all judged intervals, or of the chosen ones."""
     judged = errors.bounded if chosen is None else errors.bounded & chosen
     inside = contains(errors)
@@ -95,9 +94,7 @@ def coverage(errors: Errors, shared: Dependence, chosen: NDArray[np.bool_] | Non
     )
 
 
-def reliability(
-    errors: Errors, sigma_ns: NDArray[np.float64], own_level: float, shared: Dependence
-) -> tuple[Rung, ...]:
+def reliability(errors: Errors, sigma_ns: Floats, own_level: float, shared: Dependence) -> tuple[Rung, ...]:
     """Return the coverage at each level of ``LADDER``, and at its own, of a source that claims a sigma.
 
     At level q the source would have multiplied its sigma by z(q), the normal quantile, instead of by z(its own level);
@@ -119,7 +116,7 @@ def reliability(
     return tuple(rungs)
 
 
-def by_age(errors: Errors, age_ms: NDArray[np.float64], shared: Dependence) -> tuple[AgeBin, ...]:
+def by_age(errors: Errors, age_ms: Floats, shared: Dependence) -> tuple[AgeBin, ...]:
     """Return the coverage by the age of the sample that served, in equal steps from the youngest to the oldest."""
     aged = errors.bounded & np.isfinite(age_ms)
     if not aged.any():

@@ -24,12 +24,11 @@ from analysis.clocks import coverage as coverages
 from analysis.stats import rates
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Floats, Ints
     from analysis.clocks.claims import SourceRows
     from analysis.clocks.coverage import Coverage
     from analysis.clocks.standards import Errors
-    from analysis.run.readings import Readings
+    from analysis.run.table import Readings
     from analysis.stats.dependence import Dependence
 
 US: Final = 1_000.0
@@ -71,9 +70,7 @@ class Parts:
         }
 
 
-def parts(
-    readings: Readings, rows: SourceRows, errors: Errors, sigma_ns: NDArray[np.float64], shared: Dependence
-) -> Parts | None:
+def parts(readings: Readings, rows: SourceRows, errors: Errors, sigma_ns: Floats, shared: Dependence) -> Parts | None:
     """Return the parts of a source's readings and what the truth says of each; None where it claims no sigma.
 
     ``sigma_ns`` belongs to what was judged: for the difference of two readings it is the sum of both.
@@ -95,11 +92,12 @@ def parts(
     )
 
 
-Arms = tuple["NDArray[np.float64]", "NDArray[np.float64]"]  # how far an interval reaches under and over the estimate
+Arms = tuple["Floats", "Floats"]  # how far an interval reaches under and over the estimate
 
 
-def _part(half: NDArray[np.float64], errors: Errors, own: Arms, other: Arms, shared: Dependence) -> Part:
-    alone = _with_arms(errors, own)
+def _part(half: Floats, errors: Errors, own: Arms, other: Arms, shared: Dependence) -> Part:
+    below, above = (np.floor(arm).astype(np.int64) for arm in own)
+    alone = replace(errors, below=below, above=above, independent=(below + above) / 2)
     beyond = replace(alone, low=_beyond(errors.low, other), high=_beyond(errors.high, other))
     return Part(
         half_width_us=rates.spread(half, US),
@@ -108,13 +106,8 @@ def _part(half: NDArray[np.float64], errors: Errors, own: Arms, other: Arms, sha
     )
 
 
-def _with_arms(errors: Errors, arms: Arms) -> Errors:
-    below, above = (np.floor(arm).astype(np.int64) for arm in arms)
-    return replace(errors, below=below, above=above, independent=(below + above) / 2)
-
-
-def _beyond(error: NDArray[np.int64], arms: Arms) -> NDArray[np.int64]:
+def _beyond(error: Ints, arms: Arms) -> Ints:
     """Return what is left of errors after what the arms allow."""
     below, above = (np.floor(arm).astype(np.int64) for arm in arms)
-    left: NDArray[np.int64] = np.maximum(error - below, 0) + np.minimum(error + above, 0)
+    left: Ints = np.maximum(error - below, 0) + np.minimum(error + above, 0)
     return left

@@ -18,8 +18,8 @@ from analysis.clocks import coverage as coverages
 from analysis.clocks import parts as interval_parts
 from analysis.clocks import stability as stabilities
 from analysis.run import scopes, utc, verdicts
-from analysis.run.readings import INTERVAL
 from analysis.run.scopes import ABOUT_THE_SERVER
+from analysis.run.table import INTERVAL
 from analysis.stats import rates
 from analysis.stats.dependence import Dependence, dependence, segments_of
 from node_agent.contract import records
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from analysis.arrays import Bools, Floats, Ints
     from analysis.clocks.standards import Errors
     from analysis.run.event_rows import Rows
-    from analysis.run.readings import Readings, Table
+    from analysis.run.table import Readings, Table
 
 STATISTICS_FILE = "clock_quality_stats.json"
 TRUTH_FILE = "clock_truth_stats.json"
@@ -284,11 +284,7 @@ def _less_error(own: Errors, others: Errors, segments: Ints) -> rates.Mean:
 
 
 def _provable_misses(table: Table, receive: Readings) -> rates.Rate | None:
-    """Return how often the reading of a receipt ends before that of its sending begins: one of the two is wrong.
-
-    It takes no standard, for no packet arrives before it left. None for the coordinator and for point clocks; readings
-    about a server's clock are left out.
-    """
+    """Return how often a receipt's reading ends before its sending's begins; None at the coordinator, and of points."""
     if receive.node_id == table.coordinator_id or receive.source == records.SYSTEM:
         return None
     send = table.sends(receive.node_id, receive.source)

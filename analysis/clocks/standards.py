@@ -22,7 +22,8 @@ from node_agent.contract import records
 
 if TYPE_CHECKING:
     from analysis.arrays import Bools, Floats, Ints
-    from analysis.run.readings import Instants, Readings
+    from analysis.run.event_rows import Instants
+    from analysis.run.table import Readings
 
 IN_WORDS: Final = {utc.NO_ROOT_DISTANCE: utc.IN_WORDS, scopes.ABOUT_THE_SERVER: scopes.IN_WORDS}  # why left out
 FED_BY: Final[Mapping[str, frozenset[str]]] = {kind.name: frozenset({kind.fed_by}) for kind in KINDS if kind.fed_by}

@@ -9,7 +9,7 @@ import numpy as np
 from analysis.figures import style
 from analysis.figures.bars import PERCENT, legend
 from analysis.figures.plotting import Line2D, Patch
-from analysis.run.readings import POINT as POINT_CLOCK
+from analysis.run.table import POINT as POINT_CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,10 +165,7 @@ def draw(result: ClockQuality) -> Figure:
 def _shares(
     axes: Axes, places: list[float], coverages: list[Coverage], clock: Quality, markers: dict[str, str]
 ) -> None:
-    """Draw coverages with their intervals: one line, or, where some are undecided, a band from contained to not missed.
-
-    The band's lower edge has the interval's lower half, its upper edge the upper half.
-    """
+    """Draw coverages with their intervals: one line or, where some are undecided, a band."""
     colour = style.colour(clock.source)
     certain = [coverage.contained for coverage in coverages]
     possible = [coverage.not_missed for coverage in coverages]

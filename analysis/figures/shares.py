@@ -42,7 +42,7 @@ def draw(axes: Axes, rows: Sequence[Row], what: str, nothing: str) -> None:
             share = PERCENT * number / total if total else 0.0
             if not share:
                 continue
-            face = {FULL: colour, BLACK: "black", EMPTY: "none"}.get(shade, (*_rgb(colour), LIGHT))
+            face = {FULL: colour, BLACK: "black", EMPTY: "none"}.get(shade, (colour, LIGHT))
             hatch = HATCH if row.hatched and shade == FULL else None
             axes.barh(
                 place, share, 0.72, left=left, facecolor="white" if hatch else face, edgecolor=colour, hatch=hatch,
@@ -64,7 +64,3 @@ def handles(*labels: str) -> list[Patch]:
     """Return the legend of the shades, in their order."""
     faces: tuple[Any, ...] = ((0.3, 0.3, 0.3, 1.0), (0.3, 0.3, 0.3, LIGHT), "black", "none")
     return [Patch(facecolor=face, edgecolor="#444444", label=label) for face, label in zip(faces, labels, strict=False)]
-
-
-def _rgb(colour: str) -> tuple[float, float, float]:
-    return (int(colour[1:3], 16) / 255, int(colour[3:5], 16) / 255, int(colour[5:7], 16) / 255)

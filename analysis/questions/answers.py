@@ -97,6 +97,11 @@ class Answer:
     spreads: Mapping[str, Spread] = field(default_factory=dict)
 
     @property
+    def against(self) -> dict[str, dict[str, Any]]:
+        """Return what every judge says, by its name, as JSON-serialisable data."""
+        return {judgement.judge: judgement.as_dict() for judgement in self.judgements}
+
+    @property
     def reasons(self) -> Mapping[str, int]:
         """Return why decisions are not evaluable, counted."""
         return self.counts.reasons

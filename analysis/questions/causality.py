@@ -17,18 +17,17 @@ from analysis.questions import answers, decisions, judges
 from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import ALL, Decisions
 from analysis.run import verdicts
-from analysis.run.readings import INTERVAL, LOST, NO_DATA, NOT_SENT, POINT
+from analysis.run.table import INTERVAL, LOST, NO_DATA, NOT_SENT, POINT
 from analysis.stats.counts import first_served
 from analysis.stats.rates import spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Labels
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
-    from analysis.run.readings import Readings, Table
+    from analysis.run.table import Readings, Table
     from analysis.stats.counts import Counts
     from analysis.stats.rates import Rate
 
@@ -126,9 +125,7 @@ def decide(table: Table, known: Sequence[Judge]) -> Iterator[list[Decisions]]:
             yield [_decisions(table, source, clock, worker, by_judge[worker]) for worker in table.workers]
 
 
-def _decisions(
-    table: Table, source: str, clock: str, worker: str, by_judge: Mapping[str, NDArray[np.int8]]
-) -> Decisions:
+def _decisions(table: Table, source: str, clock: str, worker: str, by_judge: Mapping[str, Labels]) -> Decisions:
     send, receive = table.sends(worker, source), table.readings(worker, source)
     labels, latents = verdicts.labels(clock, send, receive), verdicts.latents(clock, send, receive)
     point = clock == POINT
@@ -162,9 +159,9 @@ def _receipts(table: Table) -> Iterator[Decisions]:
         )
 
 
-def _there(block: Readings) -> NDArray[np.bool_]:
+def _there(block: Readings) -> Bools:
     """Tell which events left a row at all."""
-    there: NDArray[np.bool_] = ~block.status.isin([LOST, NO_DATA, NOT_SENT])
+    there: Bools = ~block.status.isin([LOST, NO_DATA, NOT_SENT])
     return there
 
 
@@ -198,5 +195,5 @@ def _claims(table: Table) -> dict[tuple[str, str], tuple[str, float | None]]:
 def _as_dict(answer: Answer) -> dict[str, Any]:
     return {name: rate.as_dict() for name, rate in answer.rates.items()} | {
         "not_evaluable": dict(answer.reasons),
-        "against": {judgement.judge: judgement.as_dict() for judgement in answer.judgements},
+        "against": answer.against,
     }

@@ -20,8 +20,8 @@ from analysis.questions.decisions import Decisions
 from analysis.questions.remeasurement import Remeasured, Width, again_as_wide
 from analysis.questions.true_windows import DIFFER, SAME
 from analysis.questions.windows import MS_NS, WINDOW_SIZES_MS
-from analysis.run import scopes, utc, verdicts
-from analysis.run.readings import INTERVAL
+from analysis.run import load, scopes, utc, verdicts
+from analysis.run.table import INTERVAL
 from analysis.stats import rates
 from analysis.stats.counts import first_served
 from analysis.stats.dependence import Latent
@@ -29,13 +29,11 @@ from analysis.stats.dependence import Latent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from analysis.arrays import Bools, Floats, Labels
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
     from analysis.run.event_rows import Instants
-    from analysis.run.readings import Readings, Table
+    from analysis.run.table import Readings, Table
     from analysis.stats.counts import Counts, Outcomes
 
     Growth = Floats | None  # how much wider a node's claim became, in ns; None: it never measured again
@@ -83,17 +81,15 @@ class CommitWait(Answers):
 
 
 def compute(
-    table: Table,
-    window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS,
-    known: Sequence[Judge] | None = None,
-    remeasured: Remeasured | None = None,
+    table: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, known: Sequence[Judge] | None = None
 ) -> CommitWait:
     """Judge causality and windows again with every re-measured uncertainty, beside the judges (None: all there are)."""
     judging = judges.of(table) if known is None else known
-    measured = Remeasured(table) if remeasured is None else remeasured
+    measured = Remeasured(table)
     widths = [width for source in table.sources for width in measured.widths(source)]
     probed = next((judge for judge in judging if isinstance(judge, judges.Probed)), None)
     waits = held_events.judge(table.run, probed, measured.looks)
+    load.release_memory()
     worker = table.run.manifest.config.get("worker") or {}
     planned = (worker.get("timing") or {}).get("commit_wait_share")
     answered = answer(count(table, judging, measured, window_sizes_ms), judging)
@@ -165,7 +161,7 @@ class _True:
         to_utc = utc.absolute(readings, self.root)
         known = judged & self.instants.known & to_utc.bounded & ~self.about_the_server
         inside = (to_utc.earliest <= self.instants.ns) & (self.instants.ns <= to_utc.latest)
-        return _kept(np.where(inside, SAME, DIFFER), known)
+        return verdicts.labelled(known, inside, ~inside)
 
 
 def _flight(
@@ -188,7 +184,7 @@ def _flight(
         source=source,
         clock=INTERVAL,
         subject=subject(CAUSALITY, delay),
-        labels=_kept(labels, judged),
+        labels=verdicts.among(judged, labels),
         received=first != verdicts.NOT_EVALUABLE,
         due=first == verdicts.AMBIGUOUS,
         samples=(first_served(send.sample), first_served(receive.sample)),
@@ -215,7 +211,7 @@ def _window(first: Readings, delay: float, grown: Growth, true: _True, width_ms:
         source=first.source,
         clock=INTERVAL,
         subject=subject(f"window_{width_ms}ms", delay),
-        labels=_kept(np.where(decided, verdicts.BEFORE, verdicts.AMBIGUOUS), judged),
+        labels=verdicts.among(judged, np.where(decided, verdicts.BEFORE, verdicts.AMBIGUOUS)),
         received=first.bounded,
         due=unclear,
         samples=(first_served(first.sample),),
@@ -223,10 +219,6 @@ def _window(first: Readings, delay: float, grown: Growth, true: _True, width_ms:
         by_ground_truth={CERTAIN: certain, CONTAINED: true.contained(wider, judged)},
         tallies={"untold": int(untold.sum()), "truthless": int(true.instants is None)},
     )
-
-
-def _kept(labels: NDArray[Any], judged: Bools) -> Labels:
-    return np.where(judged, labels, verdicts.NOT_EVALUABLE).astype(np.int8)
 
 
 def subject(question: str, delay_s: float) -> str:
@@ -238,10 +230,6 @@ def asked(answer: Answer) -> tuple[str, float]:
     """Return the question and the delay (s) that an answer is about."""
     question, _, delay = answer.subject.partition(" after ")
     return question, float(delay.removesuffix("s"))
-
-
-def _at_first(outcomes: Outcomes) -> tuple[Bools, Bools]:
-    return outcomes.due, outcomes.received
 
 
 def _certainly(label: int) -> answers.Metric:
@@ -259,7 +247,7 @@ def _contains(outcomes: Outcomes) -> tuple[Bools, Bools]:
 
 def _answer(key: Key, counts: Counts, known: Sequence[Judge]) -> Answer:
     shares = {
-        "ambiguous_at_first": answers.rate(counts, _at_first),
+        "ambiguous_at_first": answers.rate(counts, lambda found: (found.due, found.received)),
         "certain_after": answers.rate(counts, answers.share_of(verdicts.BEFORE, verdicts.AFTER)),
     }
     if not counts.tallies.get("untold") and not counts.tallies.get("truthless"):
@@ -288,7 +276,4 @@ def not_remeasured(answer: Answer) -> int:
 
 def _as_dict(answer: Answer) -> dict[str, Any]:
     rates_of = {name: answer.rates[name].as_dict() if name in answer.rates else None for name in RATES}
-    return rates_of | {
-        "not_remeasured": not_remeasured(answer),
-        "against": {judgement.judge: judgement.as_dict() for judgement in answer.judgements},
-    }
+    return {**rates_of, "not_remeasured": not_remeasured(answer), "against": answer.against}

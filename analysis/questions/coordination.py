@@ -23,14 +23,14 @@ from analysis.questions import windows as window_assignment
 from analysis.questions.decisions import ALL
 from analysis.questions.rounds import Total, fewer, fewer_in_words, total
 from analysis.run import traffic as polling
-from analysis.run.readings import INTERVAL, POINT
+from analysis.run.table import INTERVAL, POINT
 from analysis.stats import rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from analysis.questions.answers import Answer, Rounds
-    from analysis.run.readings import Table
+    from analysis.run.table import Table
     from analysis.stats.rates import Rate
 
 STATISTICS_FILE: Final = "coordination_stats.json"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.run.readings import RawStamps
+from analysis.run.event_rows import RawStamps
 from analysis.stats import rates
 from analysis.stats.dependence import Latent, dependence, segments_of_named
 from node_agent.contract import records

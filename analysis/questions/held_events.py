@@ -87,9 +87,14 @@ def claim(run: Run, source: str) -> str:
 def asymmetry_ms(frame: pd.DataFrame) -> Floats:
     """Return the asymmetry that each row of a commit_wait.csv claims, 0 where none, as in those of earlier versions."""
     if "asymmetry_ms" not in frame:
-        return np.zeros(len(frame))
-    claimed: Floats = np.nan_to_num(frame["asymmetry_ms"].to_numpy(dtype=np.float64))
-    return claimed
+        return no_asymmetry(len(frame))
+    claimed: Floats = frame["asymmetry_ms"].to_numpy(dtype=np.float64)
+    return no_asymmetry(len(frame)) if np.isnan(claimed).all() else np.nan_to_num(claimed)
+
+
+def no_asymmetry(count: int) -> Floats:
+    """Return as many zeros, in ms, which take the memory of one."""
+    return np.broadcast_to(np.float64(0.0), (count,))
 
 
 def looks(frame: pd.DataFrame) -> pd.DataFrame:

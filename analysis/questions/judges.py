@@ -19,7 +19,8 @@ from analysis.run.verdicts import Lag
 if TYPE_CHECKING:
     from analysis.arrays import Bools, Ints, Labels
     from analysis.reference import Reference
-    from analysis.run.readings import Instants, RawStamps, Table
+    from analysis.run.event_rows import Instants, RawStamps
+    from analysis.run.table import Table
 
 REFERENCE: Final = "reference"
 TRUTH: Final = "injected_truth"

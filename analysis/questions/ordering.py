@@ -7,7 +7,7 @@ Where labels differ, each worker's own oscillator says whether the workers did r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,19 +16,18 @@ from analysis.questions import answers, decisions, judges, pairs, who_first
 from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import ALL, Decisions
 from analysis.run import verdicts
-from analysis.run.readings import INTERVAL, POINT
+from analysis.run.table import INTERVAL, POINT
 from analysis.stats.counts import first_served
 from analysis.stats.dependence import Latent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Labels
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
     from analysis.questions.pairs import Pairs
-    from analysis.run.readings import Readings, Table
+    from analysis.run.table import Readings, Table
     from analysis.stats.counts import Counts, Outcomes
     from analysis.stats.rates import Rate
 
@@ -130,7 +129,7 @@ def decide(table: Table, nearby: Pairs) -> Iterator[tuple[Decisions, list[Decisi
             source=source,
             clock=clock,
             subject=ALL,
-            labels=np.where(judged, _agreement(labels), verdicts.NOT_EVALUABLE).astype(np.int8),
+            labels=verdicts.among(judged, _agreement(labels)),
             received=came,
             due=came,
             samples=tuple(first_served(block.sample[first]) for block in blocks),
@@ -154,7 +153,7 @@ def decide(table: Table, nearby: Pairs) -> Iterator[tuple[Decisions, list[Decisi
         yield agreed, own
 
 
-def _agreement(labels: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
+def _agreement(labels: Sequence[Labels]) -> Labels:
     """Label whether all workers say the same; of what one of them has no label of, nothing."""
     same = np.all([label == labels[0] for label in labels], axis=0)
     decided = np.all([verdicts.decided(label) for label in labels], axis=0)
@@ -162,7 +161,7 @@ def _agreement(labels: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
     return np.where(decided, closed, np.where(same, ALIKE_OPEN, OPEN)).astype(np.int8)
 
 
-def _true_order(table: Table, worker: str, nearby: Pairs) -> NDArray[np.int8] | None:
+def _true_order(table: Table, worker: str, nearby: Pairs) -> Labels | None:
     true = table.truth(worker)
     if true is None:
         return None
@@ -170,21 +169,18 @@ def _true_order(table: Table, worker: str, nearby: Pairs) -> NDArray[np.int8] | 
     return verdicts.order(lag, lag, true.known[nearby.first] & true.known[nearby.second])
 
 
-def _right(labels: Sequence[NDArray[np.int8]], truths: Iterable[NDArray[np.int8] | None]) -> NDArray[np.int8]:
+def _right(labels: Sequence[Labels], truths: Iterable[Labels | None]) -> Labels:
     """Label whether what workers decided is in the true order of their receipts; nothing where none is known of."""
     wrong, decided = np.zeros(len(labels[0]), dtype=np.bool_), np.zeros(len(labels[0]), dtype=np.bool_)
     for label, true in zip(labels, truths, strict=True):
         if true is not None:
             wrong |= verdicts.wrong(label, true)
             decided |= verdicts.decided(label) & (true != verdicts.NOT_EVALUABLE)
-    return np.where(decided, np.where(wrong, DIFFER, SAME), verdicts.NOT_EVALUABLE).astype(np.int8)
+    return verdicts.labelled(decided, ~wrong, wrong)
 
 
-def _latents(blocks: Sequence[Readings], clock: str, nearby: Pairs, judged: NDArray[np.bool_]) -> tuple[Latent, ...]:
-    """Return what is behind agreement on the order of two events: by how much the workers' lags between them differ.
-
-    And, of intervals, how wide the widest pair of them is.
-    """
+def _latents(blocks: Sequence[Readings], clock: str, nearby: Pairs, judged: Bools) -> tuple[Latent, ...]:
+    """Return what is behind agreement: how much the workers' lags differ and, of intervals, how wide the widest are."""
     first, second = nearby.first, nearby.second
     differ = Latent(np.ptp(np.array([block.est[second] - block.est[first] for block in blocks]), axis=0), judged)
     if clock == POINT:
@@ -194,7 +190,7 @@ def _latents(blocks: Sequence[Readings], clock: str, nearby: Pairs, judged: NDAr
     return differ, Latent(widest, judged)
 
 
-def _wrong(outcomes: Outcomes) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _wrong(outcomes: Outcomes) -> tuple[Bools, Bools]:
     """Return the metric of pairs that some worker decided wrongly, among those some worker decided."""
     true = outcomes.by_truth[judges.TRUTH]
     return true == DIFFER, answers.evaluable(outcomes) & (true != verdicts.NOT_EVALUABLE)
@@ -206,7 +202,7 @@ def _answer(key: Key, counts: Counts, own: Counts) -> Answer:
     rates["evaluable"] = answers.rate(counts, answers.read, latent=False)
     if judges.TRUTH in counts.truths:
         rates["wrong_decided"] = answers.rate(counts, _wrong)
-    own = own.with_tau_of(counts)
+    own = replace(own, latents=counts.latents)  # what wanders is behind the workers' own labels too
     return Answer(*key, counts=counts.summary, rates=rates, judgements=(answers.judged(own, judges.OSCILLATOR),))
 
 
@@ -230,17 +226,13 @@ def _as_dict(answer: Answer) -> dict[str, Any]:
             "caused_by_clocks": by_clocks,
             "unknown": differ - truly - by_clocks,
         },
-        "against": {judgement.judge: judgement.as_dict() for judgement in answer.judgements},
+        "against": answer.against,
         "not_evaluable_pairs": int(answer.counts.total.sum()) - answer.evaluable,
     }
 
 
 def _differences(agreement: Answers) -> dict[str, Any]:
-    """Return, per source but ntp, its agreement minus NTP's, like with like, in percentage points.
-
-    Agreement that counts is the same label and a decided one: workers that all say *ambiguous* agree on nothing.
-    ``same_label_minus_ntp_points`` counts that as well, as the share ``agreement`` does.
-    """
+    """Return, per source but ntp, its agreement minus NTP's in percentage points: decided, and of any label."""
     result: dict[str, Any] = {}
     for source in agreement.sources:
         for clock in (POINT, INTERVAL):

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Ints
 SPAN_NS: Final = 1_000_000_000
 MOST_PAIRS: Final = 1_000_000  # beyond it a stratified sample is judged, and the report says how many of how many
 SAMPLE_SEED: Final = 20251025
@@ -23,8 +22,8 @@ SAMPLE_SEED: Final = 20251025
 class Pairs:
     """Positions of two events each, the one sent first first, in order of time; ``total``: how many a run has."""
 
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
+    first: Ints
+    second: Ints
     total: int
 
     def __len__(self) -> int:
@@ -36,9 +35,7 @@ class Pairs:
         return Pairs(self.first[begin:end], self.second[begin:end], self.total)
 
 
-def nearby(
-    sent_ns: NDArray[np.int64], known: NDArray[np.bool_], span_ns: int = SPAN_NS, most: int = MOST_PAIRS
-) -> Pairs:
+def nearby(sent_ns: Ints, known: Bools, span_ns: int = SPAN_NS, most: int = MOST_PAIRS) -> Pairs:
     """Return the pairs of events sent within ``span_ns`` of each other.
 
     Beyond ``most`` pairs, one pair is drawn from each of ``most`` equal parts of the list of all pairs, with a fixed

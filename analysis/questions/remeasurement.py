@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.questions import held_events
-from analysis.run.readings import NO_STATUS
+from analysis.run import load
+from analysis.run.table import NO_STATUS
 from analysis.stats import rates
 from node_agent.contract import records
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from analysis.arrays import Floats, Ints
+    from analysis.arrays import Bools, Floats, Ints
     from analysis.run.event_rows import Rows
-    from analysis.run.readings import Readings, Table
+    from analysis.run.table import Readings, Table
 
 MS_NS: Final = 1_000_000
 
@@ -76,19 +77,31 @@ def _joined(claims: Sequence[_Claims]) -> _Claims:
 class _Rows:
     """One node's rows of one source and delay, the first of each event. ``claimed``: event by event, NaN for none.
 
-    ``good`` are the claims of the rows whose status is ok; ``statuses`` counts all rows.
+    ``ok``: the events whose row has the status ok. ``elsewhere``: the claims of such rows about events that no table
+    has. ``statuses`` counts all rows.
     """
 
     claimed: _Claims
-    good: _Claims
+    ok: Bools
+    elsewhere: _Claims
     late_ns: Ints
     statuses: dict[str, int]
+
+    @property
+    def good(self) -> _Claims:
+        """Return the claims of the rows whose status is ok."""
+        return _joined([self.claimed.take(self.ok).known(), self.elsewhere])
+
+    def part(self, events: slice) -> _Rows:
+        """Return what is by event, of some of them."""
+        return replace(self, claimed=self.claimed.take(events), ok=self.ok[events])
 
 
 class Remeasured:
     """The re-measured rows of all nodes, looked up by (node, source, delay).
 
-    A long run has millions of them; they are kept as the arrays that are asked for, one node's table at a time.
+    A long run has millions of them, and it is here that most memory is taken: a node's table is read, made into the
+    arrays that are asked for, and let go before the next one is read.
     ``looks`` are the rows of real commit-waits, by node, which are in the same file.
     """
 
@@ -96,11 +109,16 @@ class Remeasured:
         self._table = table
         self._groups: dict[tuple[str, str, float], _Rows] = {}
         self.looks: dict[str, pd.DataFrame] = {}
-        for node_id, frame in table.run.commit_wait.items():
-            if len(looks := held_events.looks(frame)):
-                self.looks[node_id] = looks
-            for (source, delay), rows in _groups(frame, table.event_ids):
-                self._groups[node_id, source, delay] = rows
+        for node_id in table.run.commit_wait:
+            self._read(node_id)
+            load.release_memory()
+
+    def _read(self, node_id: str) -> None:
+        frame = self._table.run.commit_wait[node_id]
+        if len(looks := held_events.looks(frame)):
+            self.looks[node_id] = looks
+        for (source, delay), rows in _groups(frame, self._table.event_ids):
+            self._groups[node_id, source, delay] = rows
 
     def delays(self, source: str) -> list[float]:
         """Return the delays at which a source was re-measured on any worker, in s."""
@@ -130,7 +148,7 @@ class Remeasured:
         some = copy(self)
         some._table, some.looks = table, {}  # noqa: SLF001 - its own class
         some._groups = {  # noqa: SLF001
-            key: replace(rows, claimed=rows.claimed.take(slice(begin, end))) for key, rows in self._groups.items()
+            key: rows.part(slice(begin, end)) for key, rows in self._groups.items()
         }
         return some
 
@@ -191,9 +209,8 @@ def _claims_at_events(rows: Rows, source: str) -> _Claims:
     prefix = records.COLUMN_PREFIX.get(source, source)
     asymmetry = f"{prefix}_asymmetry_ms"  # which an earlier version did not know of
     uncertainty_ms = rows.floats(f"{prefix}_uncertainty_ms")
-    return _Claims(
-        uncertainty_ms, np.nan_to_num(rows.floats(asymmetry)) if asymmetry in rows else np.zeros(len(uncertainty_ms))
-    )
+    claimed = np.nan_to_num(rows.floats(asymmetry)) if asymmetry in rows else held_events.no_asymmetry(len(rows.there))
+    return _Claims(uncertainty_ms, claimed)
 
 
 def again_as_wide(readings: Readings, growth_ns: Floats | None) -> Readings:
@@ -219,30 +236,36 @@ def _groups(frame: pd.DataFrame, events: Ints) -> Iterator[tuple[tuple[str, floa
     delays, uncertainty_ms = frame["delay_s"].to_numpy(), frame["uncertainty_ms"].to_numpy(dtype=np.float64)
     asymmetry_ms = held_events.asymmetry_ms(frame)
     claims = _Claims(uncertainty_ms, asymmetry_ms)
-    late = frame["done_raw_ns"] - frame["due_raw_ns"]
-    sources, names = pd.factorize(frame["source"])
-    codes, distinct = pd.factorize(frame["status"])
-    words = np.array([*distinct, NO_STATUS], dtype=object)
-    statuses = np.where(codes < 0, len(distinct), codes)
-    for code, name in enumerate(names):
-        own = np.flatnonzero(wanted & (sources == code))
+    status, source = pd.Categorical(frame["status"]), pd.Categorical(frame["source"])
+    words = np.array([*status.categories, NO_STATUS], dtype=object)
+    statuses = status.codes  # -1, of a row without one, is the last word
+    for code, name in enumerate(source.categories):
+        own = np.flatnonzero(wanted & (source.codes == code))
         for delay in np.unique(delays[own]):
             rows = own[delays[own] == delay]
             named, first = np.unique(ids[rows], return_index=True)
             rows = rows[first]
-            counts = np.bincount(statuses[rows], minlength=len(words))
-            good = claims.take(rows[np.isin(statuses[rows], np.flatnonzero(words == records.OK))]).known()
+            counts = np.bincount(statuses[rows] % len(words), minlength=len(words))
+            good = (words == records.OK)[statuses[rows]]
             at = np.searchsorted(events, named)
-            known = np.flatnonzero((at < len(events)) & (events[np.minimum(at, len(events) - 1)] == named))
-            by_event = _Claims(np.full(len(events), np.nan), np.zeros(len(events)))
-            by_event.uncertainty_ms[at[known]] = uncertainty_ms[rows[known]]
-            by_event.asymmetry_ms[at[known]] = asymmetry_ms[rows[known]]
+            known = (at < len(events)) & (events[np.minimum(at, len(events) - 1)] == named)
+            at = at[known]
+            by_event = _Claims(np.full(len(events), np.nan), held_events.no_asymmetry(len(events)))
+            by_event.uncertainty_ms[at] = uncertainty_ms[rows[known]]
+            if asymmetry_ms[rows].any():
+                by_event = replace(by_event, asymmetry_ms=np.zeros(len(events)))
+                by_event.asymmetry_ms[at] = asymmetry_ms[rows[known]]
+            ok = np.zeros(len(events), dtype=np.bool_)
+            ok[at] = good[known]
+            done, due = (frame[column].iloc[rows] for column in ("done_raw_ns", "due_raw_ns"))
+            late_ns = (done - due).dropna().to_numpy(dtype=np.int64)
             yield (
                 (str(name), float(delay)),
                 _Rows(
                     claimed=by_event,
-                    good=good,
-                    late_ns=late.iloc[rows].dropna().to_numpy(dtype=np.int64),
+                    ok=ok,
+                    elsewhere=claims.take(rows[good & ~known]).known(),
+                    late_ns=pd.to_numeric(late_ns, downcast="integer"),
                     statuses={str(word): int(count) for word, count in zip(words, counts, strict=True) if count},
                 ),
             )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from analysis.arrays import Bools, Ints, Labels
-    from analysis.run.readings import Readings, Table
+    from analysis.run.table import Readings, Table
     from analysis.stats.counts import Counts
 
 SAME: Final = verdicts.BEFORE  # the two decided labels, as the judges compare them

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
-    from analysis.run.readings import Table
+    from analysis.run.table import Table
     from analysis.stats.counts import Counts
 
 QUESTION: Final = "who_first"
@@ -98,6 +98,6 @@ def as_dict(answer: Answer) -> dict[str, Any]:
         "second_before": answer.labelled(verdicts.AFTER),
         "ambiguous": answer.labelled(verdicts.AMBIGUOUS),
         "decided": answer.rates["decided"].as_dict(),
-        "against": {judgement.judge: judgement.as_dict() for judgement in answer.judgements},
+        "against": answer.against,
         "correctness": "not_evaluable" if wrong is None else wrong.as_dict(),
     }

@@ -16,20 +16,19 @@ import numpy as np
 from analysis.questions import answers, decisions, judges, true_windows
 from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import MESSAGES_PER_ROUND, Decisions
-from analysis.questions.true_windows import DIFFER, SAME, TRUE_WINDOWS, UNKNOWN
+from analysis.questions.true_windows import DIFFER, SAME, TRUE_WINDOWS
 from analysis.run import utc, verdicts
-from analysis.run.readings import INTERVAL, POINT
+from analysis.run.table import INTERVAL, POINT
 from analysis.stats.counts import first_served
 from analysis.stats.dependence import Latent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
+    from analysis.arrays import Bools, Labels
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
-    from analysis.run.readings import Readings, Table
+    from analysis.run.table import Readings, Table
     from analysis.stats.counts import Counts
 
 QUESTION: Final = "windows"
@@ -67,8 +66,8 @@ class Windows(Answers):
             **{name: rate.as_dict() for answer in (points, intervals) for name, rate in answer.rates.items()},
             "not_evaluable_events": shared(points) - points.evaluable,
             "disagreements": {judgement.judge: _split(points, judgement.judge) for judgement in points.judgements},
-            "points_against": {judgement.judge: judgement.as_dict() for judgement in points.judgements},
-            "intervals_against": {judgement.judge: judgement.as_dict() for judgement in intervals.judgements},
+            "points_against": points.against,
+            "intervals_against": intervals.against,
             "truth": true_windows.as_dict(points.counts, intervals.counts),
         }
 
@@ -93,7 +92,7 @@ def answer(table: Table, counts: Iterable[tuple[Key, Counts]], known: Sequence[J
     return Windows(found, table.heard, table.silent)
 
 
-def windows_of(table: Table, judge: Judge, window_sizes_ms: Sequence[int]) -> dict[tuple[str, int], NDArray[np.int8]]:
+def windows_of(table: Table, judge: Judge, window_sizes_ms: Sequence[int]) -> dict[tuple[str, int], Labels]:
     """Say, per (source, width) and event, whether the windows had been the same with one clock for all: SAME, DIFFER.
 
     A judge knows how much later one worker received than another, not what time it was. So every worker that received
@@ -124,7 +123,7 @@ def windows_of(table: Table, judge: Judge, window_sizes_ms: Sequence[int]) -> di
             same[key] &= ~received[anchor] | all_same[key]
             differ[key] &= ~received[anchor] | any_differ[key]
     pairs = received.sum(axis=0) >= 2
-    return {key: _labels(pairs & known, pairs & same[key], pairs & differ[key]) for key in keys}
+    return {key: verdicts.labelled(pairs & known, pairs & same[key], pairs & differ[key]) for key in keys}
 
 
 def decide(table: Table, known: Sequence[Judge], window_sizes_ms: Sequence[int]) -> Iterator[Decisions]:
@@ -152,7 +151,9 @@ def _of_width(table: Table, source: str, width: int, roots: Sequence[utc.RootDis
     received = np.array([table.received[worker] for worker in table.heard])
     known, bounded = np.array([block.known for block in blocks]), np.array([block.bounded for block in blocks])
     shared = received.sum(axis=0) >= 2
-    evaluable = shared & (known | ~received).all(axis=0) & _one_reference(blocks, received & known)
+    references = np.array([block.reference.codes for block in blocks], dtype=np.int64)
+    one_reference = true_windows.all_equal(references, received & known)
+    evaluable = shared & (known | ~received).all(axis=0) & one_reference
     provable = evaluable & (bounded | ~received).all(axis=0)
     index = np.array([block.est for block in blocks]) // width
     low = np.array([block.earliest for block in blocks]) // width
@@ -175,7 +176,7 @@ def _of_width(table: Table, source: str, width: int, roots: Sequence[utc.RootDis
     }
     yield Decisions(
         clock=POINT,
-        labels=_labels(evaluable, same, ~same),
+        labels=verdicts.labelled(evaluable, same, ~same),
         latents=(reach,),
         by_ground_truth=true_windows.right_points(true, evaluable, received, index),
         tallies=true_windows.count_points(true, evaluable, received, index),
@@ -183,7 +184,7 @@ def _of_width(table: Table, source: str, width: int, roots: Sequence[utc.RootDis
     )
     yield Decisions(
         clock=INTERVAL,
-        labels=_labels(provable, proved, contradiction),
+        labels=verdicts.labelled(provable, proved, contradiction),
         latents=(reach, _reach(blocks, received, provable, INTERVAL)),
         by_ground_truth=true_windows.right_intervals(true, received, certain),
         tallies=true_windows.count_certain(true, received, certain),
@@ -191,12 +192,7 @@ def _of_width(table: Table, source: str, width: int, roots: Sequence[utc.RootDis
     )
 
 
-def _labels(judged: NDArray[np.bool_], same: NDArray[np.bool_], differ: NDArray[np.bool_]) -> NDArray[np.int8]:
-    label = np.where(same, SAME, np.where(differ, DIFFER, UNKNOWN))
-    return np.where(judged, label, verdicts.NOT_EVALUABLE).astype(np.int8)
-
-
-def _reach(blocks: Sequence[Readings], received: NDArray[np.bool_], known: NDArray[np.bool_], clock: str) -> Latent:
+def _reach(blocks: Sequence[Readings], received: Bools, known: Bools, clock: str) -> Latent:
     """Return what is behind equal windows: how far the receipts' readings reach."""
     limits = np.iinfo(np.int64)
     highs, lows = (
@@ -207,18 +203,16 @@ def _reach(blocks: Sequence[Readings], received: NDArray[np.bool_], known: NDArr
     return Latent(np.where(known, highest - lowest, 0), known)
 
 
-def _one_reference(blocks: Sequence[Readings], there: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell, event by event, whether all readings that are there refer to the same reference."""
-    return true_windows.all_equal(np.array([block.reference.codes for block in blocks], dtype=np.int64), there)
-
-
 def _answer(key: Key, counts: Counts, known: Sequence[Judge]) -> Answer:
     clock = key[2]
     truth, judge = _who_knows(counts, known)
     found = answers.rounds(counts, truth, judge, kept=(SAME,))
     if judge == judges.TRUTH:  # windows of true time themselves, whether or not the workers agree
-        bare = counts.tallies.get("bare", 0)
-        found = replace(found, wrong=_wrong_by(counts, judge) if bare else true_windows.wrong(counts))
+        wrong: int | None = true_windows.wrong(counts)
+        if counts.tallies.get("bare"):
+            rate = answers.judged(counts, judge).rates.get("wrong")  # none where the judge says nothing of them
+            wrong = rate.numerator if rate else None
+        found = replace(found, wrong=wrong)
     return Answer(
         *key,
         counts=counts.summary,
@@ -234,12 +228,6 @@ def _who_knows(counts: Counts, known: Sequence[Judge]) -> tuple[str, str]:
         return TRUE_WINDOWS, judges.TRUTH
     first = next((judge.name for judge in known if not judge.reason), "")
     return first, first
-
-
-def _wrong_by(counts: Counts, judge: str) -> int | None:
-    """Return how many decisions a judge of lags calls wrong."""
-    told = answers.judged(counts, judge)
-    return None if told.reason else told.rates["wrong"].numerator
 
 
 def shared(answer: Answer) -> int:

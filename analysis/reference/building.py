@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
@@ -158,7 +159,10 @@ def _left_out(
 
 
 def _wall_clocks(run: Run, twice: Mapping[str, Doubtful]) -> Mapping[str, Envelope]:
-    """Return each node's wall clock over its raw oscillator: an envelope of wall - raw, cut where the wall stepped."""
+    """Return each node's wall clock over its raw oscillator: an envelope of wall - raw, cut where the wall stepped.
+
+    It is only asked what the clock showed: what it rests on, a bound or two per probe, is not kept.
+    """
     clocks = {}
     for node in run.manifest.nodes:
         parts = []
@@ -172,8 +176,8 @@ def _wall_clocks(run: Run, twice: Mapping[str, Doubtful]) -> Mapping[str, Envelo
             rows = probes[_of_use(probes["wall_ns"], probes["raw_ns"], probes["raw_error_ns"])]
             parts += _wall_bounds(_int64(rows["raw_ns"]), _int64(rows["wall_ns"]), _int64(rows["raw_error_ns"]))
         if parts:
-            bounds = merged(parts)
-            clocks[node] = envelope_of(bounds, twice.get(node, NOTHING).pairs(), SLEW_PPB)
+            clock = envelope_of(merged(parts), twice.get(node, NOTHING).pairs(), SLEW_PPB)
+            clocks[node] = replace(clock, groups=(), support=clock.support[:0].copy(), hidden=clock.hidden[:0].copy())
     return clocks
 
 

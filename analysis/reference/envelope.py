@@ -271,10 +271,7 @@ class _Knots(NamedTuple):
 
 
 def _knots(part: Bounds, ppb: int) -> _Knots:
-    """Return the knots of a part that is valid somewhere: its instants with bounds of both kinds on both sides.
-
-    Of several bounds at one instant all count on both of its sides.
-    """
+    """Return the knots of a part that is valid somewhere: its instants with bounds of both kinds on both sides."""
     high_past, high_future = running(part, ppb, upper=True)
     low_past, low_future = running(part, ppb, upper=False)
     begin, end = _valid(part) or (0, -1)

@@ -14,7 +14,7 @@ from analysis.questions.decisions import ALL
 from analysis.questions.judges import TRUTH
 from analysis.questions.true_windows import SAME
 from analysis.questions.windows import QUESTION as WINDOWS
-from analysis.run.readings import INTERVAL, POINT
+from analysis.run.table import INTERVAL, POINT
 from analysis.run.verdicts import AFTER, BEFORE
 from node_agent.contract.records import CHRONOTICK, NTP
 

@@ -149,17 +149,13 @@ def align(frame: pd.DataFrame, ids: Ints, events: Ints) -> Rows:
     return _rows(frame, ids, np.arange(len(ids)), events)
 
 
-def align_some(frame: pd.DataFrame, rows: Bools, events: Ints) -> Rows:
-    """Find the row of every event among some of a table's rows, which all name their event."""
-    chosen = np.flatnonzero(rows)
-    return _rows(frame, frame["event_id"].to_numpy(dtype=np.int64, na_value=0)[chosen], chosen, events)
-
-
 def sends_of(sends: pd.DataFrame, workers: Iterable[str], events: Ints, *, stamped: bool = False) -> dict[str, Rows]:
     """Return, per worker, its own rows of sends.csv: the first of each event (``stamped``: that has a send stamp)."""
     named = sends["event_id"].notna() & (sends["send_time_ns"].notna() if stamped else True)
     usable, to = named.to_numpy(dtype=np.bool_), pd.Categorical(sends["worker_id"])
-    return {worker: align_some(sends, usable & np.asarray(to == worker, dtype=np.bool_), events) for worker in workers}
+    ids = sends["event_id"].to_numpy(dtype=np.int64, na_value=0)
+    chosen = {worker: np.flatnonzero(usable & np.asarray(to == worker, dtype=np.bool_)) for worker in workers}
+    return {worker: _rows(sends, ids[rows], rows, events) for worker, rows in chosen.items()}
 
 
 def _rows(frame: pd.DataFrame, ids: Ints, rows: Places, events: Ints) -> Rows:

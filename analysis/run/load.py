@@ -12,6 +12,7 @@ wrong.
 from __future__ import annotations
 
 import csv
+import ctypes
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -236,21 +237,30 @@ def read_table(path: Path, needed: Sequence[str] = (), *, only: bool = False, se
                 rows = arrow_csv.read_csv(file, parse_options=parsing, convert_options=options)
                 if seen is not None:
                     seen.digests[path] = file.sha256()
-            frame: pd.DataFrame = rows.to_pandas(types_mapper=_PANDAS.get, split_blocks=True, self_destruct=True)
-            del rows
-            pa.default_memory_pool().release_unused()  # or what reading a long file took is kept for the next one
-            return frame
+            by_name = {}
+            for name in types:  # one after another, each let go once it is made: a long file is not there twice
+                by_name[name] = rows.column(name).to_pandas(types_mapper=_PANDAS.get)
+                rows = rows.drop_columns([name])
+                pa.default_memory_pool().release_unused()
+            return pd.DataFrame(by_name, copy=False)
     except (pa.ArrowInvalid, pa.ArrowKeyError):
         pass  # pandas bears with it, or says what is wrong
     try:
         with np.errstate(invalid="ignore"):  # an infinity among whole numbers: pandas then finds that it does not fit
             columns = list(types) if only else None
-            frame = pd.read_csv(path, dtype=types, usecols=columns, keep_default_na=False, na_values=[""])
+            frame: pd.DataFrame = pd.read_csv(path, dtype=types, usecols=columns, keep_default_na=False, na_values=[""])
         if seen is not None:
             _note(path, [column for column, kind in types.items() if kind == "Int64"], seen)
     except (OSError, ValueError, TypeError, OverflowError) as error:  # the last two: fractions, or more than 64 bits
         raise _unreadable(path, needed, error) from error
     return frame
+
+
+def release_memory() -> None:
+    """Give back to the system what was freed; the allocators keep it for later, arrays of up to 32 MB and all texts."""
+    pa.default_memory_pool().release_unused()
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # glibc's
+        trim(0)
 
 
 def _note(path: Path, whole: Sequence[str], seen: Seen) -> None:

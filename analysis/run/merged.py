@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from analysis.run.readings import Table
+    from analysis.run.table import Table
 
 CSV: Final = "csv"
 PARQUET: Final = "parquet"

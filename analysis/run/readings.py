@@ -6,8 +6,8 @@ same as one long frame, one row per (event, node, source). A reading that is not
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,149 +15,28 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.run import drift_limits, event_rows, load, truth
 from analysis.run.event_rows import Instants, RawStamps, Rows, Text
+from analysis.run.table import (
+    INTERVAL,
+    LOCAL,
+    LOST,
+    NO_DATA,
+    NO_RAW_STAMP,
+    NO_STATUS,
+    NOT_SENT,
+    POINT,
+    UNSTATED,
+    Readings,
+    Table,
+)
 from node_agent.clocks.holdover import drift_per_ns
 from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from analysis.arrays import Bools, Ints
+    from analysis.arrays import Ints
 
 __all__ = ["Instants", "RawStamps", "Readings", "Table", "table", "tidy"]
-
-# Statuses the analysis adds to the agents' own; each says why there is no reading.
-LOST: Final = "lost"
-NO_DATA: Final = "no_data"
-NOT_SENT: Final = "not_in_coordinator_csv"
-NO_RAW_STAMP: Final = "no_raw_stamp"
-NO_STATUS: Final = "no_status"
-LOCAL: Final = "local"  # what a system clock refers to: itself
-
-POINT: Final = "point"
-INTERVAL: Final = "interval"
-UNSTATED: Final = "unstated"
-
-
-@dataclass(frozen=True)
-class Readings:
-    """What one source says on one node, event by event.
-
-    ``stamped``: the node has a stamp of the event. ``known``: there is a best estimate ``est``. ``bounded``: there is
-    an interval [``earliest``, ``latest``]. Numbers are 0 where the mask says no. A point clock is never bounded.
-    ``status`` and ``reference`` are words with categories common to the run, so that millions of them cost little.
-    ``sample``: the number of the sample that served, -1 for none; a clock without samples is one anew at every event.
-    """
-
-    node_id: str
-    source: str
-    kind: str
-    level: float | None
-    stamped: Bools
-    known: Bools
-    bounded: Bools
-    est: Ints
-    earliest: Ints
-    latest: Ints
-    status: pd.Categorical
-    reference: pd.Categorical
-    sample: Ints
-
-    def take(self, positions: Ints) -> Readings:
-        """Return the readings of some events, in the order given."""
-        chosen: dict[str, Any] = {
-            spec.name: array[positions]
-            for spec in fields(self)
-            if isinstance(array := getattr(self, spec.name), (np.ndarray, pd.Categorical))
-        }
-        return replace(self, **chosen)
-
-    def statuses(self, events: Bools) -> dict[str, int]:
-        """Return how many of some events have which status, by name."""
-        counts = np.bincount(self.status.codes[events], minlength=len(self.status.categories))
-        return {str(word): int(count) for word, count in zip(self.status.categories, counts, strict=True) if count}
-
-
-@dataclass(frozen=True)
-class Table:
-    """All readings of a run. ``workers`` are all configured workers; ``present`` those that left data.
-
-    ``heard``: those that left at least one row; whoever is silent can neither agree nor disagree. ``clocks``: every
-    (source, clock) to judge, each source as a point, and as an interval where it has any.
-    """
-
-    run: load.Run
-    event_ids: Ints
-    sequence: Instants
-    sent: Instants
-    sources: tuple[str, ...]
-    workers: tuple[str, ...]
-    present: tuple[str, ...]
-    received: Mapping[str, Bools]
-    duplicates: Mapping[str, int]
-    stamps: Mapping[str, Instants]
-    own_sends: Mapping[str, Instants]
-    raw_stamps: Mapping[str, RawStamps]  # by node: of the receipts, at the coordinator of the first transmits
-    raw_sends: Mapping[str, RawStamps]  # by worker: of the transmits to it, like own_sends
-    rows: Mapping[str, Rows]  # by node that left data
-    heard: tuple[str, ...]
-    clocks: tuple[tuple[str, str], ...]
-    _true: Mapping[str, Instants | None]
-    _true_sends: Mapping[str, Instants | None]
-    _receive: Mapping[tuple[str, str], Readings]
-    _send: Mapping[tuple[str, str], Readings]
-
-    @property
-    def coordinator_id(self) -> str:
-        """Return the coordinator's node id."""
-        return self.run.manifest.coordinator_id
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        """Return the coordinator and the workers that left data."""
-        return (self.coordinator_id, *self.present)
-
-    @property
-    def silent(self) -> tuple[str, ...]:
-        """Return the configured workers without any row."""
-        return tuple(worker for worker in self.workers if worker not in self.heard)
-
-    def part(self, begin: int, end: int) -> Table:
-        """Return the table of some consecutive events; who was heard, and which clocks there are, stays the run's."""
-        whole = {spec.name: getattr(self, spec.name) for spec in fields(self)}
-        return replace(self, **{name: _part(value, slice(begin, end)) for name, value in whole.items()})
-
-    def readings(self, node_id: str, source: str) -> Readings:
-        """Return a node's readings: a worker's of its receipts, the coordinator's of its earliest transmit stamps."""
-        return self._receive[node_id, source]
-
-    def sends(self, worker: str, source: str) -> Readings:
-        """Return the coordinator's readings of the sends to one worker (its own transmit stamp where there is one)."""
-        return self._send[worker, source]
-
-    def truth(self, node_id: str) -> Instants | None:
-        """Return the true instants of a node's stamps, or None where no truth was injected.
-
-        A stamp that a clock set back shows twice has none.
-        """
-        return self._true[node_id]
-
-    def true_sends(self, worker: str) -> Instants | None:
-        """Return the true instants of the sends to one worker, or None where no truth was injected."""
-        return self._true_sends[worker]
-
-
-def _part(value: Any, events: slice) -> Any:
-    """Return what is by event, of some consecutive ones; anything else as it is."""
-    if isinstance(value, (np.ndarray, pd.Categorical)):
-        return value[events]
-    if isinstance(value, (Instants, RawStamps, Readings)):
-        return replace(value, **{spec.name: _part(getattr(value, spec.name), events) for spec in fields(value)})
-    if isinstance(value, Rows):
-        place = np.arange(len(value.there)) if value.place is None else value.place
-        return Rows(value.frame, place[events], value.there[events])
-    if isinstance(value, dict):
-        return {key: _part(entry, events) for key, entry in value.items()}
-    return value
 
 
 @dataclass(frozen=True)

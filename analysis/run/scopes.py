@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.arrays import Bools
-    from analysis.run.readings import Table
+    from analysis.run.table import Table
 
 NODE: Final = "node"
 SERVER: Final = "server"

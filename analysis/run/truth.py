@@ -12,9 +12,9 @@ from node_agent.clocks import virtual
 from node_agent.contract.plan import VirtualClock, virtual_clock_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from analysis.arrays import Bools, Ints
 
 SECOND_NS = 1_000_000_000
 EDGE_NS = 8  # where a climb ends to a few ns is for the exact arithmetic to say
@@ -26,23 +26,23 @@ def clock_of(virtual_clock: Mapping[str, Any] | None) -> VirtualClock | None:
     return None if virtual_clock is None else virtual_clock_from(virtual_clock)
 
 
-def wall_from_true(clock: VirtualClock, true_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+def wall_from_true(clock: VirtualClock, true_ns: Ints) -> Ints:
     """Return what the virtual wall clock shows at each true instant, in ns; exactly the agent's scalar map."""
-    return true_ns + _error_at(*_wall_chain(clock), true_ns - np.int64(clock.epoch_ns))
+    return true_ns + _error_at(*_chain(clock, virtual.wall_segments), true_ns - np.int64(clock.epoch_ns))
 
 
-def raw_error(clock: VirtualClock, true_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+def raw_error(clock: VirtualClock, true_ns: Ints) -> Ints:
     """Return what the virtual oscillator shows more than the host's own at each true instant, in ns."""
-    return _error_at(*_raw_chain(clock), true_ns - np.int64(clock.epoch_ns))
+    return _error_at(*_chain(clock, virtual.raw_segments), true_ns - np.int64(clock.epoch_ns))
 
 
-def true_from_wall(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+def true_from_wall(clock: VirtualClock, wall_ns: Ints) -> Ints:
     """Return the first true instant at which the clock can have shown each wall stamp, in ns.
 
     For arrays what ``node_agent.clocks.virtual.true_from_wall`` is for one stamp: where the map is locally a straight
     line, it is inverted at once and checked; the few stamps at leaps, freezes and set-backs are asked for one by one.
     """
-    guess: NDArray[np.int64] = wall_ns - virtual.wall_segments(clock)[0].error_ns
+    guess: Ints = wall_ns - virtual.wall_segments(clock)[0].error_ns
     for _ in range(8):
         off = wall_from_true(clock, guess) - wall_ns
         if not off.any():
@@ -57,7 +57,7 @@ def true_from_wall(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[n
     return guess
 
 
-def raw_later(clock: VirtualClock, true_ns: NDArray[np.int64], raw_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+def raw_later(clock: VirtualClock, true_ns: Ints, raw_ns: Ints) -> Ints:
     """Return the true instants at which the node's raw oscillator has run so many ns more than at some true instants.
 
     The oscillator is the wall clock without what acts on that alone: its error, steps and slews.
@@ -72,7 +72,7 @@ def oscillator_of(clock: VirtualClock) -> VirtualClock:
     return replace(clock, error_ms=0.0, steps=(), slews=())
 
 
-def told_apart(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+def told_apart(clock: VirtualClock, wall_ns: Ints) -> Bools:
     """Tell which wall stamps mean one true instant (to 2 ns), not one of two or a stretch of them.
 
     A clock that was set back, or stood still, shows a time more than once; nobody can judge a reading by such a stamp.
@@ -85,52 +85,35 @@ def told_apart(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[np.bo
     return apart
 
 
-_Chain = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.int64]"]
+_Chain = tuple["Ints", "Ints", "Ints"]
 
 
-@lru_cache(maxsize=64)
-def _wall_chain(clock: VirtualClock) -> _Chain:
-    """Return the segments of the wall clock's error as arrays: starts, errors, slopes."""
-    return _arrays(virtual.wall_segments(clock))
-
-
-@lru_cache(maxsize=64)
-def _raw_chain(clock: VirtualClock) -> _Chain:
-    """Return the segments of the raw oscillator's error as arrays."""
-    return _arrays(virtual.raw_segments(clock))
-
-
-def _arrays(segments: Sequence[virtual.Segment]) -> _Chain:
-    columns = np.array(segments, dtype=np.int64)
+@lru_cache(maxsize=128)
+def _chain(clock: VirtualClock, segments_of: Callable[[VirtualClock], Sequence[virtual.Segment]]) -> _Chain:
+    """Return the segments of a clock's error as arrays: starts, errors, slopes."""
+    columns = np.array(segments_of(clock), dtype=np.int64)
     return columns[:, 0], columns[:, 1], columns[:, 2]
 
 
-def _error_at(
-    starts: NDArray[np.int64], errors: NDArray[np.int64], slopes: NDArray[np.int64], elapsed: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _error_at(starts: Ints, errors: Ints, slopes: Ints, elapsed: Ints) -> Ints:
     """Return a clock's error so many ns after its epoch, like ``node_agent.clocks.virtual.error_at``."""
     place = np.maximum(np.searchsorted(starts, elapsed, side="right") - 1, 0)
     # (elapsed - start) * ppb would leave 64 bits after hours; split at the second, whose multiples divide exactly
     since = elapsed - starts[place]
     seconds = since // SECOND_NS
-    error: NDArray[np.int64] = (
-        errors[place] + seconds * slopes[place] + (since - seconds * SECOND_NS) * slopes[place] // SECOND_NS
-    )
+    error: Ints = errors[place] + seconds * slopes[place] + (since - seconds * SECOND_NS) * slopes[place] // SECOND_NS
     return error
 
 
-def _shown_twice(clock: VirtualClock, wall_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which stamps the clock may have shown more than once: those of several of its climbs, and of its freezes.
-
-    Between two set-backs a clock only climbs and shows each time once; near the ends of a climb it is left open.
-    """
+def _shown_twice(clock: VirtualClock, wall_ns: Ints) -> Bools:
+    """Tell which stamps the clock may have shown more than once: those of several of its climbs, and of its freezes."""
     climbs = _climbs(clock)
     if len(climbs) == 1:
         return np.zeros(len(wall_ns), dtype=np.bool_)
     shown = np.zeros(len(wall_ns), dtype=np.int16)
     for first, last in climbs:
         shown += (wall_ns >= first - EDGE_NS) & (wall_ns <= last + EDGE_NS)
-    twice: NDArray[np.bool_] = shown > 1
+    twice: Bools = shown > 1
     return twice
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.run.readings import POINT
+from analysis.run.table import POINT
 from analysis.stats.dependence import Latent
 from node_agent.contract import records
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.arrays import Bools, Ints, Labels
-    from analysis.run.readings import Readings
+    from analysis.run.table import Readings
 
 NOT_EVALUABLE: Final = 0
 BEFORE: Final = 1  # proved
@@ -49,13 +49,13 @@ class Lag:
 def intervals(first: Readings, second: Readings) -> Labels:
     """Label, event by event, whether the first reading is provably before or after the second."""
     comparable = _comparable(first, second) & first.bounded & second.bounded
-    return _labels(comparable, first.latest < second.earliest, second.latest < first.earliest)
+    return labelled(comparable, first.latest < second.earliest, second.latest < first.earliest)
 
 
 def points(first: Readings, second: Readings) -> Labels:
     """Label, event by event, the order of the two best estimates; equal ones are ambiguous."""
     comparable = _comparable(first, second) & first.known & second.known
-    return _labels(comparable, first.est < second.est, second.est < first.est)
+    return labelled(comparable, first.est < second.est, second.est < first.est)
 
 
 def labels(clock: str, first: Readings, second: Readings) -> Labels:
@@ -96,7 +96,7 @@ def reasons(first: Readings, second: Readings, labels: Labels) -> dict[str, int]
 
 def order(low: Ints, high: Ints, known: Bools) -> Labels:
     """Label the order of two instants by how much later the second is: a lag certain to lie in [low, high]."""
-    return _labels(known, low > 0, high < 0)
+    return labelled(known, low > 0, high < 0)
 
 
 def decided(labels: NDArray[np.integer[Any]]) -> Bools:
@@ -121,6 +121,11 @@ def _comparable(first: Readings, second: Readings) -> Bools:
     return same
 
 
-def _labels(known: Bools, before: Bools, after: Bools) -> Labels:
-    labels = np.where(before, BEFORE, np.where(after, AFTER, AMBIGUOUS))
+def labelled(known: Bools, before: Bools, after: Bools) -> Labels:
+    """Label what is before, what is after, and what else is known as ambiguous."""
+    return among(known, np.where(before, BEFORE, np.where(after, AFTER, AMBIGUOUS)))
+
+
+def among(known: Bools, labels: NDArray[Any]) -> Labels:
+    """Return the labels of what is known; the rest is not evaluable."""
     return np.where(known, labels, NOT_EVALUABLE).astype(np.int8)

@@ -52,7 +52,9 @@ def simulate(
     size = Size(nodes, events, played.rate_hz if rate_hz is None else rate_hz, seed)
     name = experiment or f"{SIMULATED}-{played.name}-{events}x{nodes - 1}-{seed}"
     path = new_folder(results, name)
-    _check_jumps(played, nodes)
+    for jump in (*played.wall_steps, *played.raw_steps):
+        if jump.node >= nodes:
+            raise UsageError(f"nodes: expected more than {jump.node}, whose clock jumps in {played.name}, got {nodes}")
     memory.require_simulated(events, nodes)
     world = World(played, size, name)
     results.mkdir(parents=True, exist_ok=True)
@@ -70,12 +72,6 @@ def simulate(
         shutil.rmtree(scratch, ignore_errors=True)
         raise
     return path
-
-
-def _check_jumps(played: Scenario, nodes: int) -> None:
-    for jump in (*played.wall_steps, *played.raw_steps):
-        if jump.node >= nodes:
-            raise UsageError(f"nodes: expected more than {jump.node}, whose clock jumps in {played.name}, got {nodes}")
 
 
 def _record_all(world: World, folder: Path) -> list[dict[str, Any]]:

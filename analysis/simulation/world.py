@@ -84,7 +84,8 @@ class World:
     @cached_property
     def node_ids(self) -> tuple[str, ...]:
         """Return the nodes' names: the coordinator, then the workers."""
-        return (COORDINATOR_ID, *(f"comp{_worker_number(place)}" for place in range(self.size.nodes - 1)))
+        numbers = (11 + place + (place >= 7) for place in range(self.size.nodes - 1))  # 18 is the coordinator's
+        return (COORDINATOR_ID, *(f"comp{number}" for number in numbers))
 
     @cached_property
     def run_id(self) -> str:
@@ -252,8 +253,3 @@ def delay_of(delay: Delay, count: int, dice: Generator) -> Ints:
 def _drawn(least: float, mean: float, count: int, dice: Generator) -> Ints:
     drawn: Ints = np.maximum((least + dice.exponential(mean, count)).astype(np.int64), 1)
     return drawn
-
-
-def _worker_number(place: int) -> int:
-    """Return the number in a worker's name: 11 to 17, and from 19 on, as 18 is the coordinator's."""
-    return 11 + place + (place >= 7)

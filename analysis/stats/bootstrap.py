@@ -88,10 +88,7 @@ def replicates(columns: Floats, block: int, count: int = REPLICATES, seed: int =
 
 @lru_cache(maxsize=8)
 def _draws(rows: int, blocks: int, count: int, seed: int) -> tuple[Floats, Ints]:
-    """Return how often each replicate draws the block beginning at each row, and where its last block begins.
-
-    The same for all rates of a run that have as many bins and blocks: hundreds of rates share one drawing.
-    """
+    """Return how often each replicate draws the block beginning at each row, and where its last block begins."""
     starts = np.random.default_rng(seed).integers(rows, size=(count, blocks))
     cells = np.arange(count)[:, None] * rows + starts[:, :-1]
     times = np.bincount(cells.ravel(), minlength=count * rows).astype(np.float64).reshape(count, rows)

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from analysis.arrays import Bools, Floats, Ints
     from analysis.stats.rates import Rate
 
-FirstServed = tuple["NDArray[np.int64]", "NDArray[np.int64]"]  # samples, and the event, or segment, each served first
+FirstServed = tuple["Ints", "Ints"]  # samples, and the event, or segment, each served first
 LABELS: Final = 8  # a label is a number below it
 _LOW_BITS: Final = 32
 _LOW: Final = (1 << _LOW_BITS) - 1
@@ -40,8 +41,8 @@ class Outcomes:
     """Outcomes of decisions, one per place of the arrays: different ones of ``Counts``, or one per decision."""
 
     label: NDArray[np.integer[Any]]
-    received: NDArray[np.bool_]
-    due: NDArray[np.bool_]
+    received: Bools
+    due: Bools
     by_truth: Mapping[str, NDArray[np.integer[Any]]]
 
     @property
@@ -57,7 +58,7 @@ class Outcomes:
         return codes
 
 
-def decoded(codes: NDArray[np.int64], truths: Sequence[str]) -> Outcomes:
+def decoded(codes: Ints, truths: Sequence[str]) -> Outcomes:
     """Return the outcomes of their numbers, given the names of the ground truths in their order."""
     rest, by_truth = codes // (4 * LABELS), {}
     for truth in truths:
@@ -73,13 +74,13 @@ class Sums:
     ``values`` are all of them, sorted, where their median is needed.
     """
 
-    high: NDArray[np.int64]
-    low: NDArray[np.int64]
-    count: NDArray[np.int64]
-    values: NDArray[np.int64]
+    high: Ints
+    low: Ints
+    count: Ints
+    values: Ints
 
     @classmethod
-    def of(cls, values: NDArray[np.int64], known: NDArray[np.bool_], begins: NDArray[np.int64], *, keep: bool) -> Sums:
+    def of(cls, values: Ints, known: Bools, begins: Ints, *, keep: bool) -> Sums:
         """Add up the known values from each beginning to the next."""
         some, count = np.where(known, values, 0), _added(known, begins)
         largest = max(int(some.max(initial=0)), -int(some.min(initial=0)))
@@ -89,17 +90,17 @@ class Sums:
             high, low = _added(some >> _LOW_BITS, begins), _added(some & _LOW, begins)
         return cls(high, low, count, np.sort(values[known]) if keep else values[:0])
 
-    def joined(self, other: Sums, begins: NDArray[np.bool_]) -> Sums:
+    def joined(self, other: Sums, begins: Bools) -> Sums:
         """Add sums of a following part, of which these segments begin anew."""
         pairs = ((self.high, other.high), (self.low, other.low), (self.count, other.count))
         high, low, count = (_joined(first, second, begins) for first, second in pairs)
         return Sums(high, low, count, _merged(self.values, other.values))
 
     @property
-    def centred(self) -> NDArray[np.float64]:
+    def centred(self) -> Floats:
         """Return the sums of the values less their median, which is 0 where values are not kept."""
         high = self.high + (self.low >> _LOW_BITS)
-        total: NDArray[np.float64] = high * float(1 << _LOW_BITS) + (self.low & _LOW)
+        total: Floats = high * float(1 << _LOW_BITS) + (self.low & _LOW)
         return total - self.count * (float(np.median(self.values)) if len(self.values) else 0.0)
 
 
@@ -116,13 +117,13 @@ class Counts:
     """
 
     truths: tuple[str, ...]
-    codes: NDArray[np.int64]
-    table: NDArray[np.int64]
-    begins: NDArray[np.bool_]
+    codes: Ints
+    table: Ints
+    begins: Bools
     first_seen: tuple[FirstServed, ...]
     latents: tuple[tuple[Sums, ...], ...]
-    messages: NDArray[np.int64]
-    values: Mapping[str, NDArray[np.int64]]
+    messages: Ints
+    values: Mapping[str, Ints]
     reasons: Mapping[str, int]
     tallies: Mapping[str, int]
 
@@ -132,16 +133,16 @@ class Counts:
         return decoded(self.codes, self.truths)
 
     @cached_property
-    def total(self) -> NDArray[np.int64]:
+    def total(self) -> Ints:
         """Return how often each outcome occurred."""
-        total: NDArray[np.int64] = self.table.sum(axis=1)
+        total: Ints = self.table.sum(axis=1)
         return total
 
-    def number(self, chosen: NDArray[np.bool_]) -> int:
+    def number(self, chosen: Bools) -> int:
         """Return how many decisions have one of the chosen outcomes."""
         return int(self.total[chosen].sum())
 
-    def rate(self, hits: NDArray[np.bool_], of: NDArray[np.bool_], *, latent: bool = True) -> Rate:
+    def rate(self, hits: Bools, of: Bools, *, latent: bool = True) -> Rate:
         """Return the rate of the outcomes that are ``hits`` among those it is ``of``, with its interval.
 
         ``latent``: what is behind the labels decides whether it is a hit; else only the hits themselves tell how long
@@ -153,7 +154,7 @@ class Counts:
         worth = rates.worth(series, self.tau if latent else None)
         return rates.rate(int(sums.sum()), int(lengths.sum()), worth)
 
-    def count(self, hits: NDArray[np.bool_], of: NDArray[np.bool_]) -> Rate:
+    def count(self, hits: Bools, of: Bools) -> Rate:
         """Return the same rate as a mere count, which is quicker."""
         return rates.rate(self.number(of & hits), self.number(of))
 
@@ -168,10 +169,6 @@ class Counts:
             latents=(),
             values={},
         )
-
-    def with_tau_of(self, other: Counts) -> Counts:
-        """Return the same counts, of decisions that the latent quantities of others are behind."""
-        return replace(self, latents=other.latents)
 
     @cached_property
     def tau(self) -> float | None:
@@ -230,10 +227,10 @@ class Counts:
 def counts(
     parts: Sequence[Outcomes],
     samples: Sequence[FirstServed],
-    latents: Sequence[Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]]],
+    latents: Sequence[Sequence[tuple[Ints, Bools]]],
     *,
-    messages: Sequence[NDArray[np.int64]] | int,
-    values: Mapping[str, NDArray[np.int64]],
+    messages: Sequence[Ints] | int,
+    values: Mapping[str, Ints],
     reasons: Mapping[str, int],
     tallies: Mapping[str, int],
 ) -> Counts:
@@ -281,7 +278,7 @@ def counts(
     )
 
 
-def first_served(served: NDArray[np.int64]) -> FirstServed:
+def first_served(served: Ints) -> FirstServed:
     """Return which samples served, and the event that each served first; ``served``: by event, negative for none."""
     events = np.arange(len(served))
     if not len(served) or int(served.max()) > 4 * len(served):
@@ -294,7 +291,7 @@ def first_served(served: NDArray[np.int64]) -> FirstServed:
     return names, first[names]
 
 
-def _segments(first: Sequence[FirstServed], events: int) -> tuple[NDArray[np.int64], tuple[FirstServed, ...]]:
+def _segments(first: Sequence[FirstServed], events: int) -> tuple[Ints, tuple[FirstServed, ...]]:
     """Return the events that begin a segment, and per stream its samples with the segment that each began."""
     begins = np.zeros(events, dtype=np.bool_)
     begins[:1] = True
@@ -304,24 +301,24 @@ def _segments(first: Sequence[FirstServed], events: int) -> tuple[NDArray[np.int
     return np.flatnonzero(begins), tuple((names, segment[at]) for names, at in first)
 
 
-def _added(values: NDArray[Any], begins: NDArray[np.int64]) -> NDArray[np.int64]:
+def _added(values: NDArray[Any], begins: Ints) -> Ints:
     if not len(begins):
         return np.zeros(0, dtype=np.int64)
-    sums: NDArray[np.int64] = np.add.reduceat(values, begins, dtype=np.int64)
+    sums: Ints = np.add.reduceat(values, begins, dtype=np.int64)
     return sums
 
 
-def _joined(first: NDArray[np.int64], second: NDArray[np.int64], begins: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _joined(first: Ints, second: Ints, begins: Bools) -> Ints:
     """Append sums by segment, each that does not begin a segment added to the one before it."""
     starts = np.flatnonzero(np.concatenate([[True], begins[1:]]))
-    sums: NDArray[np.int64] = np.add.reduceat(second, starts, axis=-1)
+    sums: Ints = np.add.reduceat(second, starts, axis=-1)
     if begins[0]:
         return np.concatenate([first, sums], axis=-1)
     joint = first[..., -1:] + sums[..., :1]
     return np.concatenate([first[..., :-1], joint, sums[..., 1:]], axis=-1)
 
 
-def _merged(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+def _merged(first: Ints, second: Ints) -> Ints:
     values = np.concatenate([first, second])
     values.sort(kind="stable")  # two sorted runs: one pass
     return values

@@ -72,11 +72,6 @@ class Bins:
     segment_counts: Floats
 
     @property
-    def segment_means(self) -> Floats:
-        """Return the mean value of every segment."""
-        return self.segment_sums / self.segment_counts
-
-    @property
     def equal_segments(self) -> float:
         """Return how many equally long segments these are worth: (sum n)^2 / sum n^2 (Kish, Survey Sampling, 1965)."""
         total = float(self.segment_counts.sum())
@@ -111,14 +106,9 @@ def _numbers(begins: Bools) -> Ints:
 
 def dependence(segments: Ints, *latents: Latent) -> Dependence:
     """Return what events share that are of these segments, by the latent quantity that forgets most slowly."""
-    taus = [tau for latent in latents if (tau := tau_of_events(latent, segments)) is not None]
+    series = (_segment_sums(latent.values, latent.known, segments) for latent in latents)
+    taus = [tau for sums, lengths in series if (tau := autocorrelation_time(sums / lengths)) is not None]
     return Dependence(segments, max(taus) if taus else None)
-
-
-def tau_of_events(latent: Latent, segments: Ints) -> float | None:
-    """Return the autocorrelation time of a latent quantity in segments, None where it does not vary."""
-    sums, lengths = _segment_sums(latent.values, latent.known, segments)
-    return autocorrelation_time(sums / lengths)
 
 
 def autocorrelation_time(values: Floats) -> float | None:

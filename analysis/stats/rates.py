@@ -141,7 +141,8 @@ def worth(series: Bins, tau: float | None) -> Worth:
 
 def _longest(series: Bins, tau: float | None) -> float | None:
     """Return the longer of an autocorrelation time and the series' own; None where neither is known."""
-    return max((time for time in (tau, autocorrelation_time(series.segment_means)) if time is not None), default=None)
+    own = autocorrelation_time(series.segment_sums / series.segment_counts)
+    return max((time for time in (tau, own) if time is not None), default=None)
 
 
 def opposite(rate_: Rate) -> Rate:

@@ -14,10 +14,10 @@ from analysis import causality_analysis, ordering_consensus
 from analysis import window_assignment as door
 from analysis.questions import judges
 from analysis.questions import windows as window_assignment
-from analysis.questions.windows import DIFFER, SAME, UNKNOWN
+from analysis.questions.true_windows import DIFFER, SAME, UNKNOWN
 from analysis.reference import Reference
 from analysis.run import load, readings, verdicts
-from analysis.run.readings import RawStamps
+from analysis.run.event_rows import RawStamps
 from analysis.simulation.simulate import simulate
 
 
