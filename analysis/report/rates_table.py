@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from analysis.analyses.analysis import Place
 from analysis.errors import AnalysisError
 from analysis.report.entries import entries
-from analysis.run.readings import INTERVAL, POINT
+from analysis.run.table import INTERVAL, POINT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
