@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from harness import shell
-from harness.bundle import BUNDLE_NAME
+from harness.bundle import BUNDLE_NAME, Bundle
 from harness.errors import PreflightError, RemoteCommandError, last_line
 from harness.planning import remote_base
-from harness.remote import COMMAND_TIMEOUT_S, Stopped
+from harness.remote import COMMAND_TIMEOUT_S, Remote, Stopped
 from harness.shell import ISOLATED, ISOLATED_ANY_VERSION, MARK, answer
 from node_agent.contract.plan import KEY_FILE, PLAN_FILE, NodePlan, to_json
 from node_agent.contract.records import STATUS_FILE, NodeStatus
 
 if TYPE_CHECKING:
-    from harness.bundle import Bundle
     from harness.configuration.experiment import ClusterConfig
-    from harness.remote import Remote
 
 OLDEST_PYTHON: Final = (3, 9)
 CHECK_TIMEOUT_S: Final = 60.0

@@ -20,7 +20,7 @@ from rich.text import Text
 from node_agent import streams
 from node_agent.clocks.self_report import is_unfit
 from node_agent.clocks.sources import KINDS, in_rows
-from node_agent.contract.records import BROADCASTING, OK, SourceStatus
+from node_agent.contract.records import BROADCASTING, OK, SourceCheck, SourceStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from harness.check.preflight import NodeCheck, Preflight
     from harness.run.monitor import NodeView
     from node_agent.clocks.kind import SourceKind
-    from node_agent.contract.records import SourceCheck
 
 COUNTED: Final = ("sent", "received", "lost")
 PLAIN_WIDTH: Final = 160

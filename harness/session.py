@@ -23,7 +23,7 @@ from harness.ssh.cluster import connect, with_ssh_config
 from harness.ssh.route import given_by
 from harness.testbed import state as testbeds
 from node_agent.contract.experiment_name import LATEST
-from node_agent.contract.records import DEPLOYED
+from node_agent.contract.records import DEPLOYED, Manifest
 
 if TYPE_CHECKING:
     from harness.check.preflight import Preflight
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from harness.localcluster import LocalCluster
     from harness.results import RunFolder
     from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Manifest
 
 DEFAULT_CLUSTER: Final = "ares"
 

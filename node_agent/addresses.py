@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Union
 
 from node_agent.datagrams import mmsg
 from node_agent.lifecycle import EXIT_USAGE, AgentError
-from node_agent.local.resolver import udp_addresses
+from node_agent.local.resolver import Address, udp_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Union
 
     from node_agent.contract.plan import ProbePeer, WorkerAddress
-    from node_agent.local.resolver import Address
 
     Place = Union[WorkerAddress, ProbePeer]
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from node_agent import addresses
 from node_agent.clocks.base import good
 from node_agent.clocks.sources import KINDS
-from node_agent.contract.plan import COORDINATOR
-from node_agent.contract.records import SourceCheck
+from node_agent.contract.plan import COORDINATOR, NodePlan
+from node_agent.contract.records import Sample, SourceCheck
 from node_agent.exchange import asking
-from node_agent.exchange.asking import Setting
+from node_agent.exchange.asking import Asker, Health, Setting
 from node_agent.lifecycle import expand
 from node_agent.local import machine
 from node_agent.local.instants import LocalClock
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node_agent.clocks.kind import SourceKind
-    from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Sample
-    from node_agent.exchange.asking import Asker, Health
 
 _SILENT: Final = 2  # tries; a server that has not answered by then is not there
 

@@ -16,7 +16,7 @@ from node_agent.clocks import chronotick
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.sources import column_prefixes, configured
 from node_agent.contract import records
-from node_agent.contract.plan import PER_EVENT
+from node_agent.contract.plan import PER_EVENT, NodePlan
 from node_agent.contract.records import NodeStatus, SourceStatus, Unavailable
 from node_agent.local import machine, reserve
 from node_agent.local.instants import ClockPair, LocalClock, user_stamp
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from node_agent.contract.plan import NodePlan
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from node_agent.clocks.base import evaluate
+from node_agent.clocks.base import ClockSource, evaluate
 from node_agent.clocks.sources import in_rows
 from node_agent.contract.cells import reading_cells
 from node_agent.contract.records import NOT_CONFIGURED, Reading, Stamp, Unavailable
@@ -12,7 +12,6 @@ from node_agent.contract.records import NOT_CONFIGURED, Reading, Stamp, Unavaila
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from node_agent.clocks.base import ClockSource
     from node_agent.sampler import Snapshot
 
 

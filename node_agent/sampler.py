@@ -12,20 +12,18 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from node_agent.clocks.base import KEEP, counts, good
+from node_agent.clocks.base import KEEP, ClockSource, counts, good
 from node_agent.clocks.sources import BY_NAME, planned
 from node_agent.contract.cells import sample_row
 from node_agent.exchange import asking
-from node_agent.exchange.asking import Setting
+from node_agent.exchange.asking import Asker, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from node_agent.clocks.base import ClockSource
     from node_agent.clocks.kind import SourceKind
     from node_agent.contract.plan import ClocksPlan
     from node_agent.contract.records import Sample
-    from node_agent.exchange.asking import Asker
     from node_agent.local.instants import LocalClock
     from node_agent.local.journal import Journal
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from harness.errors import RunError
 from node_agent.contract import plan as plans
@@ -20,7 +20,6 @@ from node_agent.contract import records
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-    from typing import IO
 
     from node_agent.contract.plan import ClocksPlan, NodePlan, VirtualClock
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from harness.bench import figures
-from harness.bench.crew import COORDINATOR, WORKERS
-
-if TYPE_CHECKING:
-    from harness.bench.crew import Outcome
+from harness.bench.crew import COORDINATOR, WORKERS, Outcome
 
 _KEPT_RATE: Final = 0.99  # below this share of the planned rate the coordinator did not keep up
 

@@ -11,7 +11,7 @@ from harness.check.addresses import resolve
 from harness.check.wall_clocks import Heard, far_off
 from harness.errors import HarnessError, PreflightError, RemoteCommandError
 from harness.planning import RunSpec, new_run_id, node_plans
-from node_agent.clocks.kind import NOT_ANSWERED
+from node_agent.clocks.kind import NOT_ANSWERED, SourceKind
 from node_agent.clocks.sources import KINDS
 from node_agent.contract.records import NO_TLS, OK, UNTRUSTED_CERTIFICATE, SourceCheck
 from node_agent.contract.servers import join_address
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from harness.cluster import Cluster
     from harness.configuration.experiment import ClusterConfig, CoordinatorConfig, WorkerConfig
     from harness.remote import Remote
-    from node_agent.clocks.kind import SourceKind
 
 LEAST_FREE_BYTES: Final = 200_000_000
 _NO_HTTP: Final = {"ReadError", "RemoteProtocolError", "http_400"}

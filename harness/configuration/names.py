@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Final
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # invoke splits at dots, and takes a leading dash for an option
 SUFFIX: Final = ".yaml"

@@ -9,23 +9,20 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
-from harness.configuration.experiment import split_host_port, split_url
+from harness.configuration.experiment import ClusterConfig, NodeConfig, split_host_port, split_url
 from harness.errors import ConfigError, PreflightError, last_line
 from harness.invocation.environment import known_environment
 from harness.localcluster.claims import claim
-from harness.localcluster.messages import MARK, Failed, HostOrder, Order, Ready, read_report
+from harness.localcluster.messages import MARK, Failed, HostOrder, Order, Ready, Service, read_report
 from harness.localcluster.paths import Paths
 from harness.localcluster.processes import end_with_its_pipes, read_line
 from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import IO
 
-    from harness.configuration.experiment import ClusterConfig, NodeConfig
-    from harness.localcluster.messages import Service
     from harness.localcluster.relays.messages import Counts
     from node_agent.contract.plan import NodePlan
 

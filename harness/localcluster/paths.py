@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from harness.errors import PreflightError
 from harness.localcluster.relays import messages
-from harness.localcluster.relays.messages import DATAGRAMS, STREAM, RelayOrder
-from node_agent.contract.paths import LAN
-from node_agent.contract.plan import COORDINATOR, ProbePeer, WorkerAddress
+from harness.localcluster.relays.messages import DATAGRAMS, STREAM, Counts, RelayOrder
+from node_agent.contract.paths import LAN, NetworkPath
+from node_agent.contract.plan import COORDINATOR, NodePlan, ProbePeer, WorkerAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from harness.configuration.paths import PathsConfig
-    from harness.localcluster.relays.messages import Counts
-    from node_agent.contract.paths import NetworkPath
-    from node_agent.contract.plan import NodePlan
 
 Peer = TypeVar("Peer", WorkerAddress, ProbePeer)
 KINDS = {"ntp": DATAGRAMS, "chronotick": STREAM}

@@ -17,11 +17,10 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import IO
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 ZOMBIE = "Z"

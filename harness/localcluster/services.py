@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from harness.errors import last_line
 from harness.invocation.environment import known_environment
 from harness.localcluster.messages import Service
-from harness.localcluster.processes import output_of
+from harness.localcluster.processes import Children, output_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.localcluster.processes import Children
 
 NTP = "ntp"
 CHRONOTICK = "chronotick"

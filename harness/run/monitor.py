@@ -10,17 +10,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from harness.agent import read_status, see
+from harness.agent import Agent, read_status, see
 from harness.planning import run_dir
-from node_agent.contract.records import FINISHED, FINISHED_OK, NodeStatus
+from node_agent.contract.records import FINISHED, FINISHED_OK, Manifest, NodeStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from harness.agent import Agent
     from harness.cluster import Cluster
     from harness.remote import Remote
-    from node_agent.contract.records import Manifest
 
 SILENT_AFTER_S: Final = 5.0
 

@@ -13,11 +13,10 @@ from harness.invocation.fabric_settings import FabricSettings, demand_local_user
 from harness.ssh.connection import Connection
 from harness.ssh.login import Logins
 from harness.ssh.remote import SshRemote
-from harness.ssh.route import Routes, given_by, ssh_argv
+from harness.ssh.route import Route, Routes, given_by, ssh_argv
 
 if TYPE_CHECKING:
     from harness.configuration.experiment import ClusterConfig
-    from harness.ssh.route import Route
 
 
 def connect(config: ClusterConfig, settings: Any = None) -> Cluster:

@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Final
 from node_agent.after_events.held_events import Holds
 from node_agent.contract.cells import remeasured_cells
 from node_agent.contract.hold_rule import Choice
-from node_agent.contract.records import NOT_CONFIGURED, REMEASURE, Reading, Unavailable
-from node_agent.local.instants import user_stamp
+from node_agent.contract.records import NOT_CONFIGURED, REMEASURE, Reading, Stamp, Unavailable
+from node_agent.local.instants import LocalClock, user_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from node_agent.contract.records import Stamp
-    from node_agent.local.instants import LocalClock
     from node_agent.local.journal import Journal
     from node_agent.readings import Readings
     from node_agent.sampler import Sampler

@@ -15,14 +15,12 @@ from node_agent.clocks.base import good
 from node_agent.clocks.holdover import FS_PER_S_OF_PPM
 from node_agent.clocks.kind import NOT_SENT, ByHand, CheckTable, SourceKind, Traffic
 from node_agent.clocks.newest import NewestSource
-from node_agent.contract.plan import ChronoTickPlan
-from node_agent.contract.records import CHRONOTICK, NTP, OK
+from node_agent.contract.plan import ChronoTickPlan, NodePlan
+from node_agent.contract.records import CHRONOTICK, NTP, OK, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Sample
 
 MAX_NTP_SAMPLES: Final = 16  # the newest ones, in a question
 _MAX_MS: Final = 4e12  # 126 years, for a clock never set, too; ns of such an offset and its instant have 64 bits

@@ -13,17 +13,13 @@ import math
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from node_agent.clocks.holdover import FS_PER_S
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
 from node_agent.clocks.newest import NewestSource
-from node_agent.contract.plan import SourcePlan
-from node_agent.contract.records import CHRONOTICK_SHM, OK
-
-if TYPE_CHECKING:
-    from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Sample
+from node_agent.contract.plan import NodePlan, SourcePlan
+from node_agent.contract.records import CHRONOTICK_SHM, OK, Sample
 
 PATH: Final = "/dev/shm/chronotick_shm"  # noqa: S108 - where the daemon keeps it
 SIZE: Final = 128

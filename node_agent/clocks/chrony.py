@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
 from node_agent.clocks.newest import NewestSource
 from node_agent.clocks.self_report import SelfReport, describe, limits_of, unfit
-from node_agent.contract.plan import ChronyPlan
-from node_agent.contract.records import CHRONY, OK
-
-if TYPE_CHECKING:
-    from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Sample
+from node_agent.contract.plan import ChronyPlan, NodePlan
+from node_agent.contract.records import CHRONY, OK, Sample
 
 _FIELDS: Final = 14
 _REFERENCE_ID, _STRATUM, _REFERENCE_TIME, _SYSTEM_TIME, _ROOT_DELAY, _ROOT_DISPERSION, _LEAP = 0, 2, 3, 4, 10, 11, 13

@@ -10,17 +10,13 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from node_agent.clocks.holdover import FS_PER_S, aged_bound_ns
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
 from node_agent.clocks.newest import NewestSource
-from node_agent.contract.plan import SourcePlan
-from node_agent.contract.records import CLOCKBOUND, DISRUPTED, OK
-
-if TYPE_CHECKING:
-    from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Sample
+from node_agent.contract.plan import NodePlan, SourcePlan
+from node_agent.contract.records import CLOCKBOUND, DISRUPTED, OK, Sample
 
 PATH: Final = "/var/run/clockbound/shm0"
 SIZE: Final = 80  # of version 2; version 1 has 72

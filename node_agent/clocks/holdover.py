@@ -14,12 +14,9 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from node_agent.contract.records import AS_CLAIMED, DRIFT_LIMIT
-
-if TYPE_CHECKING:
-    from node_agent.contract.records import Sample
+from node_agent.contract.records import AS_CLAIMED, DRIFT_LIMIT, Sample
 
 FS_PER_S: Final = 10**15  # rates are whole femtoseconds per second: 1 ppm is 10^9 of them
 FS_PER_S_OF_PPM: Final = 10**9

@@ -11,17 +11,13 @@ import json
 import struct
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from node_agent.clocks.holdover import FS_PER_S_OF_PPM
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
 from node_agent.clocks.newest import NewestSource
-from node_agent.contract.plan import SourcePlan
-from node_agent.contract.records import KERNEL, OK
-
-if TYPE_CHECKING:
-    from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Sample
+from node_agent.contract.plan import NodePlan, SourcePlan
+from node_agent.contract.records import KERNEL, OK, Sample
 
 BUFFER_BYTES: Final = 208  # sizeof(struct timex)
 _TIMEX: Final = struct.Struct("=I4x4qi4x6q")  # modes offset freq maxerror esterror status constant precision ...

@@ -8,15 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from node_agent.contract.plan import build
-from node_agent.contract.records import COLUMN_PREFIX
+from node_agent.contract.plan import ClocksPlan, NodePlan, build
+from node_agent.contract.records import COLUMN_PREFIX, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from node_agent.clocks.base import ClockSource
-    from node_agent.contract.plan import ClocksPlan, NodePlan
-    from node_agent.contract.records import Sample
 
 Plan = TypeVar("Plan")
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks import ntp_packet, self_report
-from node_agent.contract.records import NTP, OK, Sample
+from node_agent.contract.records import NTP, OK, Sample, Stamp
 
 if TYPE_CHECKING:
     from node_agent.clocks.ntp_packet import Bound, Reply
     from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Stamp
 
 
 def sample_of(

@@ -15,16 +15,14 @@ import httpx
 
 from node_agent.clocks import chronotick
 from node_agent.contract.records import CHRONOTICK, CLOCK_STEP, NO_TLS, OK, UNTRUSTED_CERTIFICATE, Sample
-from node_agent.exchange.asking import Asker, Health
-from node_agent.local.instants import ClockPair, stepped
+from node_agent.exchange.asking import Asker, Health, Setting
+from node_agent.local.instants import ClockPair, LocalClock, stepped
 from node_agent.local.resolver import LookUpError, tcp_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from node_agent.contract.plan import ChronoTickPlan
-    from node_agent.exchange.asking import Setting
-    from node_agent.local.instants import LocalClock
 
 TIMEOUT = "timeout"
 _MAX_ANSWER_BYTES = 65_536

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 from node_agent.clocks import chronotick_shm
 from node_agent.clocks.holdover import FS_PER_S
 from node_agent.contract.records import CHRONOTICK_SHM, CLOCK_STEP, OK, Sample
-from node_agent.exchange.asking import Asker
+from node_agent.exchange.asking import Asker, Setting
 from node_agent.local import kernel_clock, shared_memory
-from node_agent.local.instants import stepped
+from node_agent.local.instants import ClockPair, stepped
 
 if TYPE_CHECKING:
     from node_agent.clocks.chronotick_shm import ChronoTickShmPlan, Record
-    from node_agent.exchange.asking import Setting
-    from node_agent.local.instants import ClockPair
 
 
 def askers(plan: ChronoTickShmPlan, setting: Setting) -> list[Asker]:

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks import chrony, self_report
 from node_agent.contract.records import CHRONY, CLOCK_STEP, OK, Sample
-from node_agent.exchange.asking import Asker
-from node_agent.local.instants import moved_ns, stepped
+from node_agent.exchange.asking import Asker, Setting
+from node_agent.local.instants import LocalClock, moved_ns, stepped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from node_agent.contract.plan import ChronyPlan
-    from node_agent.exchange.asking import Setting
-    from node_agent.local.instants import LocalClock
 
 
 def askers(plan: ChronyPlan, setting: Setting) -> list[Asker]:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks import clockbound
 from node_agent.contract.records import CLOCK_STEP, CLOCKBOUND, DISRUPTED, Sample
-from node_agent.exchange.asking import Asker
+from node_agent.exchange.asking import Asker, Setting
 from node_agent.local import kernel_clock, shared_memory
 from node_agent.local.instants import moved_ns, stepped
 
 if TYPE_CHECKING:
     from node_agent.clocks.clockbound import ClockBoundPlan
-    from node_agent.exchange.asking import Setting
 
 
 def askers(plan: ClockBoundPlan, setting: Setting) -> list[Asker]:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks import kernel
 from node_agent.contract.records import CLOCK_STEP, KERNEL, Sample
-from node_agent.exchange.asking import Asker
+from node_agent.exchange.asking import Asker, Setting
 from node_agent.local import kernel_clock
 from node_agent.local.instants import moved_ns, stepped
 
 if TYPE_CHECKING:
     from node_agent.clocks.kernel import KernelPlan
-    from node_agent.exchange.asking import Setting
 
 SERVER = "adjtimex"
 

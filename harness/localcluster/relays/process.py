@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 from harness.errors import last_line
 from harness.invocation.environment import known_environment
-from harness.localcluster.processes import output_of
+from harness.localcluster.processes import Child, Children, output_of
 from harness.localcluster.relays import messages
 
 if TYPE_CHECKING:
     import asyncio
     from pathlib import Path
-
-    from harness.localcluster.processes import Child, Children
 
 
 class RelayProcess:

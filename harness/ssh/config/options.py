@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Final
 from harness.errors import ConfigError
 from harness.ssh.config import openssh, reader
 from harness.ssh.config.openssh import first
-from harness.ssh.config.question import NO_FILE, under_home
+from harness.ssh.config.question import NO_FILE, Question, under_home
 from harness.ssh.config.tokens import expanded, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.ssh.config.question import Question
 
 NONE: Final = "none"
 SSH_PORT: Final = 22

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Final
 from harness.errors import ConfigError
 from harness.ssh.config.keywords import KEYWORDS
 from harness.ssh.config.match import Facts, list_fits, met, pattern_fits
-from harness.ssh.config.question import NO_FILE, home, local_user, under_home
+from harness.ssh.config.question import NO_FILE, Question, home, local_user, under_home
 from harness.ssh.config.tokens import expanded, tokens
 from harness.ssh.config.words import BadLineError, split_keyword, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.ssh.config.question import Question
 
 SYSTEM_FILE: Final = Path("/etc/ssh/ssh_config")
 MAX_DEPTH: Final = 16  # as OpenSSH

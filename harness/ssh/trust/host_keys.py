@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import paramiko
 
 from harness.ssh import programs
-from harness.ssh.config.options import SSH_PORT
+from harness.ssh.config.options import SSH_PORT, SshOptions
 from harness.ssh.trust import host_certificates, known_hosts, revoked_keys
 from harness.ssh.trust.known_hosts import CERT_AUTHORITY, PLAIN, REVOKED, Known
 from harness.ssh.trust.known_hosts_command import ask_command
@@ -27,7 +27,6 @@ from harness.ssh.trust.revoked_keys import SSH_KEYGEN_TIMEOUT_S
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.ssh.config.options import SshOptions
 
 ACCEPT_NEW: Final = "accept-new"
 
