@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Final
 from harness.configuration.clocks import asked
 from harness.errors import ConfigError
 from node_agent.clocks.sources import BY_NAME, clocks_plan
+from node_agent.contract.json_objects import build
 from node_agent.contract.plan import (
     COORDINATOR,
     BroadcastPlan,
     ClocksPlan,
     NodePlan,
-    PlanError,
     ProbePeer,
     ProbesPlan,
     VirtualClock,
     WorkerAddress,
-    build,
 )
 
 if TYPE_CHECKING:
@@ -201,7 +200,7 @@ def _clocks(spec: RunSpec, node_id: str, found: Mapping[str, Collection[str]]) -
         if source.options is not None and (not source.where_found or node_id in found.get(name, ())):
             try:
                 plans[name] = build(BY_NAME[name].plan_type, source.options, source.key)
-            except PlanError as error:
+            except ValueError as error:
                 raise ConfigError(str(error)) from error
     return clocks_plan(
         plans,

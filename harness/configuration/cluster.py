@@ -13,7 +13,7 @@ from harness.configuration.base import Port, Positive, Strict
 from harness.configuration.paths import PathsConfig  # noqa: TC001 - the model looks its fields' types up
 from harness.configuration.yaml_files import problem
 from node_agent.contract.paths import in_words
-from node_agent.contract.plan import COORDINATOR, NODE_ID_PATTERN, WORKER, PlanError, VirtualClock, virtual_clock_from
+from node_agent.contract.plan import COORDINATOR, NODE_ID_PATTERN, WORKER, VirtualClock, virtual_clock_from
 from node_agent.contract.servers import URL_PATTERN, bare_host, check_zone, is_ipv6, split_address
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
@@ -46,7 +46,7 @@ class VirtualClockConfig(Strict):
         """Return the clock that starts at ``epoch_ns`` (true time)."""
         try:
             return virtual_clock_from(self.model_dump() | {"epoch_ns": epoch_ns})
-        except PlanError as error:
+        except ValueError as error:
             raise problem("", "a virtual clock", str(error)) from None
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from node_agent.contract.plan import ClocksPlan, NodePlan, build
+from node_agent.contract.json_objects import build
 from node_agent.contract.records import COLUMN_PREFIX, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from node_agent.clocks.base import ClockSource
+    from node_agent.contract.plan import ClocksPlan, NodePlan
 
 Plan = TypeVar("Plan")
 
@@ -138,9 +139,8 @@ class SourceKind(Generic[Plan]):
         return COLUMN_PREFIX[self.name]
 
     def plan_of(self, clocks: ClocksPlan) -> Plan | None:
-        """Return this kind's part of a node's plan, None where it is not asked. Raises PlanError."""
+        """Return this kind's part of a node's plan, None where it is not asked. Raises ValueError."""
         if self.name in clocks.others:
-            plan: Plan = build(self.plan_type, clocks.others[self.name], f"plan.clocks.others.{self.name}")
-            return plan
+            return build(self.plan_type, clocks.others[self.name], f"plan.clocks.others.{self.name}")
         field = getattr(clocks, self.name, None)
         return field if isinstance(field, self.plan_type) else None

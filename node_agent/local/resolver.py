@@ -18,7 +18,7 @@ from node_agent.datagrams import mmsg
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Address = tuple[str, int]
+Address = tuple[str, int]
 
 MAX_THREADS: Final = 8
 UNRESOLVED: Final = "unresolved"
