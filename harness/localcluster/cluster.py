@@ -15,9 +15,10 @@ from harness.configuration.experiment import ClusterConfig, NodeConfig, split_ho
 from harness.errors import ConfigError, PreflightError, last_line
 from harness.invocation.environment import known_environment
 from harness.localcluster.claims import claim
-from harness.localcluster.messages import MARK, Failed, HostOrder, Order, Ready, Service, read_report
+from harness.localcluster.messages import MARK, HostOrder, Order, Ready, Report, Service
 from harness.localcluster.paths import Paths
 from harness.localcluster.processes import end_with_its_pipes, read_line
+from node_agent.contract import json_objects
 from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
@@ -143,16 +144,16 @@ def _await_ready(supervisor: subprocess.Popen[bytes], order: Order, deadline_s: 
     if supervisor.stdin is None:
         raise AssertionError("started with pipes")
     with contextlib.suppress(BrokenPipeError):  # it ended already; the answer below says why
-        supervisor.stdin.write(order.to_json().encode() + b"\n")
+        supervisor.stdin.write(json_objects.write(order).encode() + b"\n")
     text = _read_marked(supervisor, time.monotonic() + deadline_s + 1)  # it keeps the same deadline itself
     if text is None:
         errors.seek(0)
         why = last_line(errors.read().decode(errors="replace"))
         raise PreflightError(f"embedded cluster: the supervisor was not ready within {deadline_s:g} s: {why}")
-    report = read_report(text)
-    if isinstance(report, Failed):
+    report = json_objects.read(Report, text.removeprefix(MARK), "report")
+    if report.ready is None:
         raise PreflightError(f"embedded cluster: {report.problem}")
-    return report
+    return report.ready
 
 
 def _read_marked(supervisor: subprocess.Popen[bytes], deadline: float) -> str | None:

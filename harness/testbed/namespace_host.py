@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from harness.errors import PreflightError
 from harness.invocation.environment import known_environment
-from harness.localcluster.relays.messages import DATAGRAMS, RelayOrder, lay, read_answer
+from harness.localcluster.relays.messages import DATAGRAMS, Answer, Question, RelayOrder
 from harness.testbed import topology
 from harness.testbed.line import Line
 from harness.testbed.namespaces import enter_all, enter_network, socket_in
+from node_agent.contract import json_objects
 from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
@@ -116,12 +117,12 @@ class NamespaceHost:
                 raise AssertionError("started with pipes")
             delays_ns = round(forward_s * 1e9), round(back_s * 1e9), 0
             order = RelayOrder("relay", DATAGRAMS, self.address, (host, port), *delays_ns, topology.RELAY_MARK)
-            process.stdin.write(f"{lay([order])}\n")
+            process.stdin.write(f"{json_objects.write(Question([order]))}\n")
             process.stdin.flush()
-            answer = read_answer(process.stdout.readline())
-            if not isinstance(answer, list):
-                raise PreflightError(f"{self.name}: relay: {answer}")
-            at = answer[0][1]
+            answer = json_objects.read(Answer, process.stdout.readline(), f"{self.name}: relay")
+            if answer.problem:
+                raise PreflightError(f"{self.name}: relay: {answer.problem}")
+            at = answer.laid[0][1]
             family = "ip6" if ":" in self.address else "ip"
             table = f"{family} relay{next(_tables)}"
             undo.callback(self.line.nft, f"delete table {table}\n", check=False)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.bundle import user_cache
 from harness.errors import PreflightError
+from node_agent.contract import json_objects
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +27,6 @@ class State:
     ssh_config: str
     hosts: dict[str, int]
 
-    def to_json(self) -> str:
-        """Return it as a JSON object."""
-        return json.dumps(asdict(self), indent=2) + "\n"
-
 
 def place(name: str = DEFAULT_NAME) -> Path:
     """Return the folder of the testbed that ``fab testbed-up`` calls by this name."""
@@ -40,8 +36,8 @@ def place(name: str = DEFAULT_NAME) -> Path:
 def read(folder: Path) -> State:
     """Return the state of the testbed in ``folder``. Raises PreflightError if there is none."""
     try:
-        return State(**json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
+        return json_objects.read(State, (folder / STATE_FILE).read_text(encoding="utf-8"), STATE_FILE)
     except FileNotFoundError:
         raise PreflightError(f"testbed: expected one in {folder}, got none; fab testbed-up makes it") from None
-    except (ValueError, TypeError) as error:
-        raise PreflightError(f"testbed: {folder / STATE_FILE}: {error}") from error
+    except ValueError as error:
+        raise PreflightError(f"testbed: {folder}: {error}") from error

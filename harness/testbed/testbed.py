@@ -29,6 +29,7 @@ from harness.testbed.namespaces import enter_network
 from harness.testbed.needs import program, why_not
 from harness.testbed.service import Service
 from harness.testbed.state import STATE_FILE, State
+from node_agent.contract import json_objects
 from node_agent.contract.servers import NTP_PORT, join_address
 
 START_DEADLINE_S: Final = 60.0
@@ -132,7 +133,7 @@ class Testbed:
     def write_files(self) -> None:
         """Write ssh_config and the state beside it."""
         self.ssh_config.write_text(topology.ssh_config(self.folder, self.proxy_command, self.network), encoding="utf-8")
-        (self.folder / STATE_FILE).write_text(self.state.to_json(), encoding="utf-8")
+        (self.folder / STATE_FILE).write_text(json_objects.write(self.state), encoding="utf-8")
 
     def _prepared_services(self) -> dict[str, Service]:
         pid, address = self.gateway.pid, self.gateway.address

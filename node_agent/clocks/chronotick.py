@@ -11,7 +11,7 @@ from fractions import Fraction
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent.clocks.base import good
+from node_agent.clocks.base import Refused, good
 from node_agent.clocks.holdover import FS_PER_S_OF_PPM
 from node_agent.clocks.kind import NOT_SENT, ByHand, CheckTable, SourceKind, Traffic
 from node_agent.clocks.newest import NewestSource
@@ -66,14 +66,7 @@ class Prediction:
         }
 
 
-@dataclass(frozen=True)
-class BadAnswer:
-    """Why an answer is not believed."""
-
-    outcome: str
-
-
-def parse(text: str, node_id: str) -> Prediction | BadAnswer:
+def parse(text: str, node_id: str) -> Prediction | Refused:
     """Read an answer to ``POST /get_time``. Missing key, wrong type, NaN or negative uncertainty: a failed sample.
 
     The claims and the instants may be absent or null. An answer that echoes ``node_id`` is about the node's clock
@@ -82,22 +75,22 @@ def parse(text: str, node_id: str) -> Prediction | BadAnswer:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):  # the latter: thousands of nested brackets
-        return BadAnswer("not_json")
+        return Refused("not_json")
     if not isinstance(data, dict):
-        return BadAnswer("not_an_object")
+        return Refused("not_an_object")
     claims = tuple(key for key in _CLAIMS if data.get(key) is not None)
     instants = {key: data.get(key) for key in ("prediction_time_ns", "valid_until_ns")}
     wrong = _first(_wrong_number(data, key) for key in (*_NEEDED, *claims)) or _first(
         f"wrong_type_{key}" for key, value in instants.items() if not _is_instant(value)
     )
     if wrong:
-        return BadAnswer(wrong)
+        return Refused(wrong)
     echoed = data.get("node_id")
     if echoed is not None and echoed != node_id:
-        return BadAnswer("wrong_node_id")
+        return Refused("wrong_node_id")
     when, offset_ns = instants["prediction_time_ns"], round(data["offset_ms"] * 1e6)
     if when is not None and not abs(when + offset_ns) < 1 << 63:
-        return BadAnswer("out_of_range_prediction_time_ns")  # a reference time that no file of ours can hold
+        return Refused("out_of_range_prediction_time_ns")  # a reference time that no file of ours can hold
     typed = {key: Fraction(str(data[key])) for key in claims}  # as they were sent, not as a float holds them
     return Prediction(
         offset_ns=offset_ns,
@@ -226,7 +219,7 @@ def _reader(plan: ChronoTickPlan, max_drift_ppm: float, valid_ns: int) -> Newest
 
 def _recompute(sample: Sample, plan: NodePlan) -> dict[str, Any]:
     answer = parse(sample.payload, plan.node_id)
-    if isinstance(answer, BadAnswer):
+    if isinstance(answer, Refused):
         return {"outcome": answer.outcome}
     return answer.numbers(sample.wall_ns, sample.raw_before_ns, sample.raw_after_ns)
 

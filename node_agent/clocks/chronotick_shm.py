@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
+from node_agent.clocks.base import Refused
 from node_agent.clocks.holdover import FS_PER_S
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
 from node_agent.clocks.newest import NewestSource
@@ -30,13 +31,6 @@ MAX_AGE_NS: Final = 5_000_000_000
 _AHEAD_NS: Final = 1_000_000  # a system time may be ahead of the look by a float's rounding, and by a slew
 _LONGEST_S: Final = 1e9  # 31 years: beyond it nothing is a clock offset
 _LATEST_S: Final = 1 << 33  # beyond it ns leave 64 bits
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Why a record is not believed."""
-
-    outcome: str
 
 
 @dataclass(frozen=True)

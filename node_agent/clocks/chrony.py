@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
+from node_agent.clocks.base import Refused
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
 from node_agent.clocks.newest import NewestSource
 from node_agent.clocks.self_report import SelfReport, describe, limits_of, unfit
@@ -65,33 +66,26 @@ class Tracking:
         }
 
 
-@dataclass(frozen=True)
-class NotTracking:
-    """Why there is nothing to be had."""
-
-    outcome: str
-
-
-def parse(text: str) -> Tracking | NotTracking:
+def parse(text: str) -> Tracking | Refused:
     """Read the answer to ``chronyc -c tracking``; anything but a synchronised state is a named outcome."""
     cells = text.strip().split(",")
     if len(cells) != _FIELDS:
-        return NotTracking("wrong_format")
+        return Refused("wrong_format")
     if cells[_LEAP] == _UNSYNCHRONISED:
-        return NotTracking("unsynchronised")
+        return Refused("unsynchronised")
     try:
         offset_s, delay_s, dispersion_s, set_at_s = (
             float(cells[at]) for at in (_SYSTEM_TIME, _ROOT_DELAY, _ROOT_DISPERSION, _REFERENCE_TIME)
         )
         reference_id, stratum = bytes.fromhex(cells[_REFERENCE_ID]), int(cells[_STRATUM])
     except ValueError:
-        return NotTracking("wrong_format")
+        return Refused("wrong_format")
     if not all(map(math.isfinite, (offset_s, delay_s, dispersion_s, set_at_s))) or delay_s < 0 or dispersion_s < 0:
-        return NotTracking("wrong_format")
+        return Refused("wrong_format")
     if len(reference_id) != 4:
-        return NotTracking("wrong_format")
+        return Refused("wrong_format")
     if not 0 < stratum < 16:
-        return NotTracking("stratum_0" if stratum <= 0 else "stratum_16")
+        return Refused("stratum_0" if stratum <= 0 else "stratum_16")
     return Tracking(
         offset_ns=round(offset_s * 1e9),
         root_delay_ns=math.ceil(delay_s * 1e9) + 1,
@@ -104,7 +98,7 @@ def parse(text: str) -> Tracking | NotTracking:
 
 def _recompute(sample: Sample, plan: NodePlan) -> dict[str, Any]:
     state = parse(sample.payload)
-    if isinstance(state, NotTracking):
+    if isinstance(state, Refused):
         return {"outcome": state.outcome}
     raw1, raw2 = sample.raw_before_ns, sample.raw_after_ns
     reason = unfit(state.report(sample.wall_ns + raw2 - raw1), limits_of(plan.clocks))

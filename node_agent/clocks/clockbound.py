@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Final
 
+from node_agent.clocks.base import Refused
 from node_agent.clocks.holdover import FS_PER_S, aged_bound_ns
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
 from node_agent.clocks.newest import NewestSource
@@ -31,13 +32,6 @@ _MOST_NS, _MOST_PPB = 1 << 60, 100_000_000  # beyond a tenth no oscillator drift
 _COARSE_NS: Final = 1_000  # the daemon's own readers let as_of be that much ahead of their clock
 _FS_PER_S_OF_PPB: Final = 10**6
 _ANY_FREQUENCY: Final = 10**14  # a tenth, in fs/s: as far as the kernel lets anyone go (ADJ_TICK)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Why a segment says nothing."""
-
-    outcome: str
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,11 @@ def read(kind: type[T], text: str, where: str, *, whole: bool = False) -> T:
     return build(kind, data, where, whole=whole)
 
 
+def write(value: Any) -> str:
+    """Write an object of a dataclass as JSON text, on one line."""
+    return json.dumps(dataclasses.asdict(value), sort_keys=True)
+
+
 def build(kind: type[T], data: Any, where: str, *, whole: bool = False) -> T:
     """Build an object of a class from what JSON holds. Raises ValueError for unknown keys and wrong types."""
     return cast("T", _value(kind, data, where, whole=whole))

@@ -372,7 +372,7 @@ class NodeStatus:
 
     def to_json(self) -> str:
         """Write the status as JSON text."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json_objects.write(self)
 
     @classmethod
     def from_json(cls, text: str) -> "NodeStatus":

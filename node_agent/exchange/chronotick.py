@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from node_agent.clocks import chronotick
+from node_agent.clocks.base import Refused
 from node_agent.contract.records import CHRONOTICK, CLOCK_STEP, NO_TLS, OK, UNTRUSTED_CERTIFICATE, Sample
 from node_agent.exchange.asking import Asker, Health, Setting
 from node_agent.local.instants import ClockPair, LocalClock, stepped
@@ -114,14 +115,14 @@ class ChronoTickClient:
         after = self._clock.pair()
         if outcome == OK and outdated:
             outcome = CLOCK_STEP
-        answer = chronotick.parse(text, self._node_id) if outcome == OK else chronotick.BadAnswer(outcome)
+        answer = chronotick.parse(text, self._node_id) if outcome == OK else Refused(outcome)
         common: dict[str, Any] = {
             "sample_id": new_id(), "source": CHRONOTICK, "server": self._server, "address": "",
             "raw_before_ns": before.raw_ns, "raw_after_ns": after.raw_ns, "wall_ns": before.wall_ns, "payload": text,
             "question_bytes": chronotick.size(question),
         }  # fmt: skip
         self._note_confirmed(ntp_samples, text, good=isinstance(answer, chronotick.Prediction))
-        if isinstance(answer, chronotick.BadAnswer):
+        if isinstance(answer, Refused):
             return Sample(outcome=answer.outcome, **common)
         return Sample(
             outcome=OK,

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from node_agent.clocks import ntp_packet, ntp_sample, self_report
+from node_agent.clocks.base import Refused
 from node_agent.contract.records import CLOCK_STEP, KERNEL_RX, KERNEL_TX, NTP, OK, Sample, Stamp
 from node_agent.contract.servers import join_address, split_address
 from node_agent.datagrams import kernel_stamps, mmsg
@@ -194,11 +195,9 @@ class _Attempt:
             self._outcome = WRONG_ADDRESS
             return None
         reply = (
-            ntp_packet.Rejected("oversized")
-            if datagram.truncated
-            else ntp_packet.parse(datagram.data, self._transmit, now.wall_ns)
+            Refused("oversized") if datagram.truncated else ntp_packet.parse(datagram.data, self._transmit, now.wall_ns)
         )
-        if isinstance(reply, ntp_packet.Rejected):
+        if isinstance(reply, Refused):
             self._outcome = reply.outcome
             if reply.outcome == "wrong_origin":
                 return None  # another exchange's answer, late or forged; ours may still come

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from harness.errors import last_line
 from harness.invocation.environment import known_environment
 from harness.localcluster.processes import Child, Children, output_of
-from harness.localcluster.relays import messages
+from harness.localcluster.relays.messages import LONGEST_LINE, Answer
+from node_agent.contract import json_objects
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,7 +35,8 @@ class RelayProcess:
             self._questions.write(line)
         answer = (await self._answers.readline()).decode()
         if not answer.endswith("\n"):
-            return messages.failed(last_line(self._log.read_text(encoding="utf-8", errors="replace"), "they ended"))
+            words = last_line(self._log.read_text(encoding="utf-8", errors="replace"), "they ended")
+            return json_objects.write(Answer(problem=words))
         return answer.rstrip("\n")
 
 
@@ -50,4 +52,4 @@ async def start_relays(folder: Path, children: Children) -> RelayProcess:
             stderr=errors,
             start_new_session=True,
         )
-    return RelayProcess(child, await output_of(child.popen, messages.LONGEST_LINE), log)
+    return RelayProcess(child, await output_of(child.popen, LONGEST_LINE), log)
