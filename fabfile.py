@@ -34,7 +34,7 @@ from harness.errors import (
     cause,
 )
 from harness.invocation import command_line, fabric_settings
-from harness.invocation.numbers import whole_number
+from harness.invocation.command_line import whole_number
 from harness.session import Configs, Session
 from harness.testbed import keeper, state, topology
 from node_agent import streams

@@ -23,7 +23,7 @@ from invoke.exceptions import Exit
 
 from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError, cause
 from harness.invocation import settings
-from harness.invocation.numbers import positive_number, whole_number
+from harness.invocation.command_line import positive_number, whole_number
 from node_agent import streams
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from harness import interrupts, results
 from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, HarnessError, NothingRecordedError
 from harness.planning import RunSpec, new_run_id, new_run_key
-from harness.run import collect, ending, launch, outcome, phases
+from harness.run import collect, ending, launch, outcome
 from harness.run.monitor import Watch
 from node_agent.contract.records import COLLECTED, DEPLOYED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
 
@@ -160,7 +160,20 @@ def _bring_home(session: Session, run: Run, watch: Watch, configs: Configs, fail
     manifest.phase = RUN_FINISHED
     run.folder.save()
     bring_files(session, run.folder, configs, failure)
-    run.console.say(phases.line(manifest.phase_seconds, run.spec))
+    run.console.say(_phases_line(manifest.phase_seconds, run.spec))
+
+
+def _phases_line(seconds: Mapping[str, float], spec: RunSpec) -> str:
+    """Return one line of every phase's time and the overhead, in s.
+
+    That is what was neither events, drain and tail nor the probes before the first event; these begin as soon as the
+    coordinator is ready, while the harness still looks whether it is.
+    """
+    each = " ".join(f"{phase}={took:.1f}s" for phase, took in seconds.items())
+    wanted_s = spec.planned_s + spec.lead_s
+    running_s = seconds.get("start_coordinator", 0.0) + seconds.get("broadcast", 0.0)
+    overhead_s = sum(seconds.values()) - min(running_s, wanted_s)
+    return f"phases {each} overhead={overhead_s:.1f}s (without {wanted_s:.1f}s of probes, events, drain and tail)"
 
 
 def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: str | None) -> None:

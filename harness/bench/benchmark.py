@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,12 +14,34 @@ from harness import bundle
 from harness.bench import crew, figures, probes, throughput
 from harness.bench.crew import WORKERS, Crew, Services, all_clocks
 from harness.bench.results import Results
-from harness.bench.scale import QUICK, WHOLE, Scale
 from harness.errors import HarnessError
 from node_agent.contract.plan import ClocksPlan, NtpPlan, VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured: ``quick`` fits into 50 s, the whole takes some minutes."""
+
+    rates_hz: tuple[int, ...]
+    try_s: float
+    search_s: float
+    delays_s: tuple[float, ...]
+    stamps: int
+    starts: int
+    accuracy_s: float
+    sampling_s: float
+    memory_events: int
+
+
+QUICK: Final = Scale((10_000, 15_000, 20_000, 25_000), 2.0, 20.0, (0.5, 1.0), 1_000, 2, 3.0, 1.5, 0)
+WHOLE: Final = Scale(
+    (5_000, 10_000, 12_500, 15_000, 17_500, 20_000, 25_000, 30_000), 10.0, 200.0, (2.0, 4.0), 10_000, 5, 15.0, 5.0,
+    1_000_000,
+)  # fmt: skip
+
 
 _WARM_UP_SAMPLES: Final = 4  # that many come in quick succession, whatever the interval
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.bench import crew, figures
 from harness.bench.crew import COORDINATOR, Crew, all_clocks
-from harness.bench.trial import Trial
+from harness.bench.throughput import Trial
 from node_agent.contract import records
 
 if TYPE_CHECKING:

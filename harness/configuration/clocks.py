@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 from pydantic import Field, create_model
 
-from harness.configuration.base import Positive, Strict
+from harness.configuration.yaml_files import Positive, Strict
 from node_agent.clocks.sources import KINDS
 from node_agent.clocks.wall_offset import MAX_WALL_OFFSET_S
 from node_agent.contract.plan import MAX_STRATUM

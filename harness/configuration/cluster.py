@@ -9,12 +9,40 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from harness.configuration.base import Port, Positive, Strict
-from harness.configuration.paths import PathsConfig  # noqa: TC001 - the model looks its fields' types up
-from harness.configuration.yaml_files import problem
-from node_agent.contract.paths import in_words
+from harness.configuration.yaml_files import Port, Positive, Strict, problem
+from node_agent.contract.paths import NetworkPath, in_words
 from node_agent.contract.plan import COORDINATOR, NODE_ID_PATTERN, WORKER, VirtualClock, virtual_clock_from
 from node_agent.contract.servers import URL_PATTERN, bare_host, check_zone, is_ipv6, split_address
+
+LONGEST_MS: Final = 1000.0  # of a delay, and of a mean queueing delay: longer than any clock source is waited for
+
+
+class PathConfig(Strict):
+    """One path; ``node_agent.contract.paths.NetworkPath`` says what the keys mean."""
+
+    delay_ms: float = Field(ge=0, le=LONGEST_MS)
+    tail_ms: float = Field(default=0.0, ge=0, le=LONGEST_MS)
+    asymmetry: float = Field(default=1.0, ge=0.01, le=100)
+
+    @property
+    def path(self) -> NetworkPath:
+        """Return the path."""
+        return NetworkPath(self.delay_ms, self.tail_ms, self.asymmetry)
+
+
+class PathsConfig(Strict):
+    """The paths between two nodes (``lan``) and from the nodes to each time service; None is the plain loopback."""
+
+    lan: PathConfig | None = None
+    ntp: PathConfig | None = None
+    chronotick: PathConfig | None = None
+
+    @property
+    def given(self) -> dict[str, NetworkPath]:
+        """Return the paths that are given, by name."""
+        configs = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: config.path for name, config in configs.items() if config is not None}
+
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _REMOTE_PATH: Final = re.compile(r"(~/|/)?[A-Za-z0-9_./+@-]+")
@@ -74,25 +102,16 @@ class SshConfig(Strict):
     identity_file: NotEmpty | None = None
 
 
-class NodeConfig(Strict):
+class NodeConfig(SshConfig):
     """One node. ``address`` is where the others reach it and what its agent binds (else ``host``).
 
     ``user``, ``port`` and ``identity_file`` are for SSH alone, if that is how the node is reached.
     """
 
-    host: HostName
-    user: NotEmpty | None = None
-    port: Port | None = None
-    identity_file: NotEmpty | None = None
     id: str
     role: Literal["worker", "coordinator"]
     address: str | None = None
     virtual_clock: VirtualClockConfig | None = None
-
-    @property
-    def ssh(self) -> SshConfig:
-        """Return how to log in."""
-        return SshConfig(host=self.host, user=self.user, port=self.port, identity_file=self.identity_file)
 
     @field_validator("id")
     @classmethod

@@ -11,7 +11,6 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.configuration.base import NotNegative, Positive, Strict
 from harness.configuration.clocks import ClocksConfig
 from harness.configuration.cluster import (
     ClusterConfig,
@@ -21,7 +20,7 @@ from harness.configuration.cluster import (
     split_host_port,
     split_url,
 )
-from harness.configuration.yaml_files import load, problem
+from harness.configuration.yaml_files import NotNegative, Positive, Strict, load, problem
 
 __all__ = [
     "CLUSTERS", "CONFIGS", "COORDINATOR_CONFIG", "WORKER_CONFIG", "ClusterConfig", "CoordinatorConfig", "NodeConfig",

@@ -8,6 +8,7 @@ in one line and exit code 2; left alone, the two programs end with 1 or a traceb
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pwd
 import re
@@ -17,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 from invoke.exceptions import Exit, ParseError
 
 import harness
-from harness.errors import EXIT_USAGE
+from harness.errors import EXIT_USAGE, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
 
 PROJECT: Final = Path(harness.__file__).parents[1]
 LIST_FORMATS: Final = ("flat", "nested", "json")
@@ -150,3 +152,27 @@ def _demand_files(program: Any) -> None:
         if place is not None and (not place.exists() or place.is_dir()):
             got = "a folder" if place.is_dir() else "no such file"
             raise Exit(f"{option} {path}: expected {what}, got {got}", EXIT_USAGE)
+
+
+def whole_number(option: str, text: str, at_least: int, at_most: float = math.inf) -> int:
+    """Return a whole number. Raises ConfigError, which names the option."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = at_least - 1
+    if not at_least <= number <= at_most:
+        limits = f"of {at_least} or more" if math.isinf(at_most) else f"from {at_least} to {at_most}"
+        raise ConfigError(f"--{option}: expected a whole number {limits}, got {text!r}")
+    return number
+
+
+def positive_number(option: str, text: str, at_most: float = math.inf) -> float:
+    """Return a number above 0. Raises ConfigError, which names the option."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= at_most or math.isinf(number):
+        above = "" if math.isinf(at_most) else f" and at most {at_most:g}"
+        raise ConfigError(f"--{option}: expected a number above 0{above}, got {text!r}")
+    return number

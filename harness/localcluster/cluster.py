@@ -13,11 +13,10 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from harness.configuration.experiment import ClusterConfig, NodeConfig, split_host_port, split_url
 from harness.errors import ConfigError, PreflightError, last_line
-from harness.invocation.environment import known_environment
 from harness.localcluster.claims import claim
 from harness.localcluster.messages import MARK, HostOrder, Order, Ready, Report, Service
 from harness.localcluster.paths import Paths
-from harness.localcluster.processes import end_with_its_pipes, read_line
+from harness.localcluster.processes import end_with_its_pipes, known_environment, read_line
 from node_agent.contract import json_objects
 from node_agent.contract.servers import join_address
 

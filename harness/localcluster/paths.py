@@ -14,7 +14,7 @@ from node_agent.contract.plan import COORDINATOR, NodePlan, ProbePeer, WorkerAdd
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from harness.configuration.paths import PathsConfig
+    from harness.configuration.cluster import PathsConfig
 
 Peer = TypeVar("Peer", WorkerAddress, ProbePeer)
 KINDS = {"ntp": DATAGRAMS, "chronotick": STREAM}

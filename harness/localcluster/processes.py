@@ -17,10 +17,13 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 ZOMBIE = "Z"
@@ -185,3 +188,18 @@ class Children:
                 if not child.status.done():
                     child.status.set_result(child.popen.returncode)
         self._changed.set()
+
+
+ROOT: Final = Path(harness.__file__).parent.parent
+_ONLY_WHERE_CACHES_GO: Final = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
+
+
+def known_environment() -> dict[str, str]:
+    """Return the environment in which ``python -m`` finds the packages of this tree, and no others of their names."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PYTHON") or name in _ONLY_WHERE_CACHES_GO
+    }
+    # Safe path: not the current folder, where any file may lie. UTF-8: whatever the locale is, we read what we wrote.
+    return kept | {"PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"}

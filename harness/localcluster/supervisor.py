@@ -24,8 +24,7 @@ from harness.localcluster.keys import make_key, write_key, write_private
 from harness.localcluster.messages import MARK, Host, Order, Ready, Report
 from harness.localcluster.processes import Children, become_subreaper
 from harness.localcluster.relays.messages import LONGEST_LINE
-from harness.localcluster.relays.process import RelayProcess, start_relays
-from harness.localcluster.services import CHRONOTICK, NTP, ServiceError, start_service
+from harness.localcluster.services import CHRONOTICK, NTP, RelayProcess, ServiceError, start_relays, start_service
 from node_agent.contract import json_objects
 from node_agent.contract.servers import join_address
 

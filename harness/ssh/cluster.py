@@ -31,7 +31,7 @@ def connect(config: ClusterConfig, settings: Any = None) -> Cluster:
     routes = Routes(config, given)
     gateway = routes.gateway()
     with ThreadPoolExecutor(MOST_THREADS) as pool:  # at once: a Match exec may take its time for every host
-        ways = list(pool.map(lambda node: routes.node(node.ssh, gateway), config.nodes))
+        ways = list(pool.map(lambda node: routes.node(node, gateway), config.nodes))
     hops: dict[Route, Connection] = {}
     shared = ExitStack()
 

@@ -12,7 +12,7 @@ import paramiko
 from harness.ssh import sockets
 from harness.ssh.channels import ALIVE_TIMEOUT_S, CONNECT_TIMEOUT_S, SSH_ERRORS, calling_after, end
 from harness.ssh.identities import Secrets, log_in
-from harness.ssh.proxy_command import ProxySocket
+from harness.ssh.sockets import ProxySocket
 from harness.ssh.trust.host_keys import HostKeys, Trust
 from node_agent.contract.servers import join_address
 

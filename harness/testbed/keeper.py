@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from harness.errors import ConfigError, HarnessError, PreflightError, RunError, last_line
-from harness.invocation.environment import known_environment
-from harness.localcluster.processes import ZOMBIE, Process, read_process, send
+from harness.localcluster.processes import ZOMBIE, Process, known_environment, read_process, send
 from harness.testbed import state, topology
 from harness.testbed.testbed import CLOSE_DEADLINE_S, start
 

@@ -13,11 +13,10 @@ from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import PreflightError
-from harness.invocation.environment import known_environment
+from harness.localcluster.processes import known_environment
 from harness.localcluster.relays.messages import DATAGRAMS, Answer, Question, RelayOrder
 from harness.testbed import topology
-from harness.testbed.line import Line
-from harness.testbed.namespaces import enter_all, enter_network, socket_in
+from harness.testbed.namespaces import Line, enter_all, enter_network, socket_in
 from node_agent.contract import json_objects
 from node_agent.contract.servers import join_address
 

@@ -19,13 +19,11 @@ from signal import Signals
 from typing import Final, Self
 
 from harness.errors import PreflightError, last_line
-from harness.invocation.environment import known_environment
 from harness.localcluster.keys import known_host_line, make_key, write_key, write_private
-from harness.localcluster.processes import end_with_its_pipes, read_line, read_process
+from harness.localcluster.processes import end_with_its_pipes, known_environment, read_line, read_process
 from harness.testbed import pipe, topology
-from harness.testbed.line import Line
 from harness.testbed.namespace_host import NamespaceHost
-from harness.testbed.namespaces import enter_network
+from harness.testbed.namespaces import Line, enter_network
 from harness.testbed.needs import program, why_not
 from harness.testbed.service import Service
 from harness.testbed.state import STATE_FILE, State

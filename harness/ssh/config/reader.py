@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
-from harness.ssh.config.keywords import KEYWORDS
 from harness.ssh.config.match import Facts, list_fits, met, pattern_fits
 from harness.ssh.config.question import NO_FILE, Question, home, local_user, under_home
 from harness.ssh.config.tokens import expanded, tokens
-from harness.ssh.config.words import BadLineError, split_keyword, words
+from harness.ssh.config.words import KEYWORDS, BadLineError, split_keyword, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

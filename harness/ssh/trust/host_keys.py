@@ -20,8 +20,7 @@ import paramiko
 from harness.ssh import programs
 from harness.ssh.config.options import SSH_PORT, SshOptions
 from harness.ssh.trust import host_certificates, known_hosts, revoked_keys
-from harness.ssh.trust.known_hosts import CERT_AUTHORITY, PLAIN, REVOKED, Known
-from harness.ssh.trust.known_hosts_command import ask_command
+from harness.ssh.trust.known_hosts import CERT_AUTHORITY, PLAIN, REVOKED, Known, ask_command
 from harness.ssh.trust.revoked_keys import SSH_KEYGEN_TIMEOUT_S
 
 if TYPE_CHECKING:
