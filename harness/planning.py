@@ -11,21 +11,13 @@ from harness.configuration.clocks import asked
 from harness.errors import ConfigError
 from node_agent.clocks.sources import BY_NAME, clocks_plan
 from node_agent.contract.json_objects import build
-from node_agent.contract.plan import (
-    COORDINATOR,
-    BroadcastPlan,
-    ClocksPlan,
-    NodePlan,
-    ProbePeer,
-    ProbesPlan,
-    VirtualClock,
-    WorkerAddress,
-)
+from node_agent.contract.plan import COORDINATOR, BroadcastPlan, NodePlan, ProbePeer, ProbesPlan, WorkerAddress
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from harness.configuration.experiment import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
+    from node_agent.contract.plan import ClocksPlan, VirtualClock
 
 # Until it is ready an agent waits for good samples: start-up, and ChronoTick's warm-up of a few NTP samples.
 READY_SLACK_S: Final = 30.0

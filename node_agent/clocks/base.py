@@ -14,6 +14,7 @@ from node_agent.contract.records import DISRUPTED, NEVER_SAMPLED, OK, Reading, S
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+
 SLEW_PPM: Final = 500  # everyday discipline of CLOCK_REALTIME (adjtimex(2)); what moves faster is taken for a step
 NARROW_NS: Final = 3_000  # a clock pair with a wider bracket is read again, some times
 KEEP: Final = 32  # samples kept per server: what a reading may use, and what came while its stamp waited its turn

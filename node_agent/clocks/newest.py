@@ -8,20 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from node_agent.clocks.holdover import held
-from node_agent.contract.records import (
-    GUARANTEED,
-    NOT_YET_VALID,
-    PROBABILISTIC,
-    STALE,
-    Available,
-    Reading,
-    Sample,
-    Stamp,
-    Unavailable,
-)
+from node_agent.contract.records import GUARANTEED, NOT_YET_VALID, PROBABILISTIC, STALE, Available, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from node_agent.contract.records import Reading, Sample, Stamp
 
 
 @dataclass(frozen=True)
