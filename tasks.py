@@ -24,6 +24,7 @@ from invoke.exceptions import Exit
 from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError, cause
 from harness.invocation import settings
 from harness.invocation.command_line import positive_number, whole_number
+from harness.pins import OLDEST_AGENT_PYTHON_TEXT
 from node_agent import streams
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ USAGE, FOUND_ERRORS = 2, 7
 
 EXPERIMENT = "a name under results/, or a path (default: the latest run)"
 AGENT_TESTS = ROOT / "tests" / "node_agent"
-OLDEST_AGENT_PYTHON = "3.9"
 
 
 def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
@@ -411,8 +411,8 @@ def _oldest_python_tests() -> int:
     """Run the agent's unit tests under Python 3.9 in an environment of their own; say so where that cannot be."""
     uv, python = shutil.which("uv"), _oldest_python()
     if uv is None or python is None:
-        missing = "uv" if uv is None else f"Python {OLDEST_AGENT_PYTHON}"
-        _say(f"agent's unit tests under Python {OLDEST_AGENT_PYTHON}: skipped, there is no {missing} here")
+        missing = "uv" if uv is None else f"Python {OLDEST_AGENT_PYTHON_TEXT}"
+        _say(f"agent's unit tests under Python {OLDEST_AGENT_PYTHON_TEXT}: skipped, there is no {missing} here")
         return 0
     _say(f"agent's unit tests under {python}")
     command = [uv, "run", "--quiet", "--no-project", "--isolated", "--python", python]
@@ -422,11 +422,11 @@ def _oldest_python_tests() -> int:
 
 def _oldest_python() -> str | None:
     """Return a Python 3.9 that starts (a pyenv shim may not), from PATH or from pyenv."""
-    on_path = shutil.which(f"python{OLDEST_AGENT_PYTHON}")
-    pyenv = sorted(Path.home().glob(f".pyenv/versions/{OLDEST_AGENT_PYTHON}*/bin/python"))
+    on_path = shutil.which(f"python{OLDEST_AGENT_PYTHON_TEXT}")
+    pyenv = sorted(Path.home().glob(f".pyenv/versions/{OLDEST_AGENT_PYTHON_TEXT}*/bin/python"))
     for candidate in [*([on_path] if on_path else []), *map(str, pyenv)]:
         said = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False, timeout=60)
-        if said.returncode == 0 and said.stdout.startswith(f"Python {OLDEST_AGENT_PYTHON}."):
+        if said.returncode == 0 and said.stdout.startswith(f"Python {OLDEST_AGENT_PYTHON_TEXT}."):
             return candidate
     return None
 

@@ -215,19 +215,12 @@ def _source_row(answer: SourceCheck) -> dict[str, str]:
     The answer has what the source said of itself, where that is why it is not believed.
     """
     unfit = is_unfit(answer.outcome) and answer.detail
+    width = answer.bound_ms if answer.sigma_ms is None else answer.sigma_ms
     return {
         "server": answer.server,
         "health": "healthy" if answer.health_ok else "not healthy",
         "answer": f"{answer.outcome}: {answer.detail}" if unfit else answer.outcome,
-        "offset": _pair(answer.offset_ms, answer.bound_ms if answer.sigma_ms is None else answer.sigma_ms),
-        "delay": _number(answer.delay_ms),
+        "offset": "" if answer.offset_ms is None or width is None else f"{answer.offset_ms:+.3f} ± {width:.3f}",
+        "delay": "" if answer.delay_ms is None else f"{answer.delay_ms:.3f}",
         "stratum": "" if answer.stratum is None else str(answer.stratum),
     }
-
-
-def _pair(value: float | None, width: float | None) -> str:
-    return "" if value is None or width is None else f"{value:+.3f} ± {width:.3f}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

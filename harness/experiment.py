@@ -40,16 +40,6 @@ class Run:
     plans: Mapping[str, NodePlan]
     console: Console
 
-    @property
-    def coordinator(self) -> list[str]:
-        """Return the coordinator's id, as a list of one."""
-        return [self.folder.manifest.coordinator_id]
-
-    @property
-    def workers(self) -> list[str]:
-        """Return the workers' ids."""
-        return self.folder.manifest.worker_ids
-
     @contextlib.contextmanager
     def timed(self, phase: str) -> Iterator[None]:
         """Keep how long a phase took in the manifest, in s."""
@@ -115,16 +105,16 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
 
 def _carry_out(run: Run, watch: Watch) -> None:
     """Start the workers, then the coordinator, and watch until all of them are over."""
-    run_key = new_run_key()
+    run_key, manifest = new_run_key(), run.folder.manifest
     with run.console.display(run.spec.planned_s, run.spec.cluster.paths_in_words) as display:
-        for role, nodes in (("workers", run.workers), ("coordinator", run.coordinator)):
+        for role, nodes in (("workers", manifest.worker_ids), ("coordinator", [manifest.coordinator_id])):
             with run.timed(f"start_{role}"):
                 launch.start(run.cluster, run.agent, run.plans, nodes, run_key)
                 launch.await_ready(watch, nodes, run.spec.ready_timeout_s, lambda: display.show(watch.views))
         with run.timed("broadcast"):
             show = partial(display.show, watch.views)
-            for node_id, reason in ending.await_end(watch, run.coordinator[0], run.spec, show).items():
-                run.folder.manifest.nodes[node_id].problems.append(reason)
+            for node_id, reason in ending.await_end(watch, manifest.coordinator_id, run.spec, show).items():
+                manifest.nodes[node_id].problems.append(reason)
 
 
 def _prepare(session: Session, folder: RunFolder, configs: Configs) -> Run:

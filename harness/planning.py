@@ -16,7 +16,8 @@ from node_agent.contract.plan import COORDINATOR, BroadcastPlan, NodePlan, Probe
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from harness.configuration.experiment import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
+    from harness.configuration.cluster import ClusterConfig, NodeConfig
+    from harness.configuration.experiment import CoordinatorConfig, WorkerConfig
     from node_agent.contract.plan import ClocksPlan, VirtualClock
 
 # Until it is ready an agent waits for good samples: start-up, and ChronoTick's warm-up of a few NTP samples.
@@ -112,15 +113,15 @@ def remote_base(cluster: ClusterConfig) -> str:
 
 
 def node_plans(
-    spec: RunSpec, addresses: Mapping[str, str], found: Mapping[str, Collection[str]] = MappingProxyType({})
+    spec: RunSpec, addresses: Mapping[str, str], nodes_with: Mapping[str, Collection[str]] = MappingProxyType({})
 ) -> dict[str, NodePlan]:
     """Return every node's plan; ``addresses`` says where each node is reached by the others and binds its socket.
 
-    ``found`` are the nodes on which a source answered a `check` well, by its kind.
+    ``nodes_with`` are the nodes on which a source answered a `check` well, by its kind.
     """
     require_services(spec.cluster, spec.worker)
     require_two_ports(spec.coordinator, spec.worker)
-    return {node.id: _node_plan(spec, node, addresses, found) for node in spec.cluster.nodes}
+    return {node.id: _node_plan(spec, node, addresses, nodes_with) for node in spec.cluster.nodes}
 
 
 def broadcast(spec: RunSpec, addresses: Mapping[str, str]) -> BroadcastPlan:
@@ -139,7 +140,7 @@ def broadcast(spec: RunSpec, addresses: Mapping[str, str]) -> BroadcastPlan:
 
 
 def _node_plan(
-    spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str], found: Mapping[str, Collection[str]]
+    spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str], nodes_with: Mapping[str, Collection[str]]
 ) -> NodePlan:
     logging = spec.coordinator.logging if node.role == COORDINATOR else spec.worker.logging
     return NodePlan(
@@ -152,7 +153,7 @@ def _node_plan(
         listen_port=spec.worker.network.listen_port,
         buffer_size=spec.worker.network.buffer_size,
         receive_buffer_bytes=spec.worker.network.receive_buffer_bytes,
-        clocks=_clocks(spec, node.id, found),
+        clocks=_clocks(spec, node.id, nodes_with),
         commit_wait_delays_s=tuple(spec.worker.timing.commit_wait_delays),
         commit_wait_share=spec.worker.timing.commit_wait_share,
         lease_s=spec.lease_s,
@@ -186,10 +187,10 @@ def _probes(spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str]) -> Pr
     )
 
 
-def _clocks(spec: RunSpec, node_id: str, found: Mapping[str, Collection[str]]) -> ClocksPlan:
+def _clocks(spec: RunSpec, node_id: str, nodes_with: Mapping[str, Collection[str]]) -> ClocksPlan:
     clocks, plans = spec.worker.clocks, {}
     for name, source in asked(spec.cluster, spec.worker).items():
-        if source.options is not None and (not source.where_found or node_id in found.get(name, ())):
+        if source.options is not None and (not source.where_found or node_id in nodes_with.get(name, ())):
             try:
                 plans[name] = build(BY_NAME[name].plan_type, source.options, source.key)
             except ValueError as error:

@@ -28,7 +28,8 @@ from node_agent.contract.records import DEPLOYED, Manifest
 if TYPE_CHECKING:
     from harness.check.preflight import Preflight
     from harness.cluster import Cluster
-    from harness.configuration.experiment import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
+    from harness.configuration.cluster import ClusterConfig, NodeConfig
+    from harness.configuration.experiment import CoordinatorConfig, WorkerConfig
     from harness.localcluster import LocalCluster
     from harness.results import RunFolder
     from node_agent.contract.plan import NodePlan
@@ -168,7 +169,7 @@ class Session:
 
     def plans(self, spec: RunSpec, checked: Preflight) -> dict[str, NodePlan]:
         """Return every node's plan, with the addresses that the paths of an embedded cluster give the others."""
-        plans = node_plans(spec, checked.addresses, checked.found)
+        plans = node_plans(spec, checked.addresses, checked.nodes_with)
         return self._local.through_paths(plans) if self._local is not None else plans
 
     def path_notes(self) -> list[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from node_agent.contract import plan, records
 from node_agent.datagrams.wire import KEY_SIZE
 from node_agent.local import machine, reserve
+from node_agent.local.journal import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -244,13 +245,8 @@ def checksum(run_dir: Path) -> None:
             lines.append(f"{digest.hexdigest()}  {name}\n")
     if not lines:
         raise AgentError(f"{run_dir}: nothing to checksum; expected the journals of a run")
-    temporary = run_dir / f".{records.CHECKSUMS_FILE}.{os.getpid()}"
     reserve.release(run_dir)  # the disk may be full
     try:
-        temporary.touch(0o600)
-        temporary.write_text("".join(lines), encoding="ascii")
-        temporary.replace(run_dir / records.CHECKSUMS_FILE)
+        write_whole(run_dir / records.CHECKSUMS_FILE, "".join(lines), 0o600)
     except OSError as error:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
         raise AgentError(f"{run_dir / records.CHECKSUMS_FILE}: {error.strerror}") from error

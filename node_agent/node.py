@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from node_agent.after_events.commit_wait import CommitWait
@@ -20,7 +20,7 @@ from node_agent.contract.plan import PER_EVENT, NodePlan
 from node_agent.contract.records import NodeStatus, SourceStatus, Unavailable
 from node_agent.local import machine, reserve
 from node_agent.local.instants import ClockPair, LocalClock, user_stamp
-from node_agent.local.journal import FLUSH_EVERY_S, Journal
+from node_agent.local.journal import FLUSH_EVERY_S, Journal, write_whole
 from node_agent.readings import Readings
 from node_agent.sampler import Sampler
 
@@ -213,11 +213,7 @@ class Node:
             role=self.plan.role,
             pid=os.getpid(),
             start_ticks=machine.own_start_ticks(),
-            boot_id=self._machine.boot_id,
-            hostname=self._machine.hostname,
-            kernel=self._machine.kernel,
-            python=self._machine.python,
-            clock_source=self._machine.clock_source,
+            **asdict(self._machine),
             agent_sha256=machine.agent_sha256(),
             phase=self.phase,
             outcome=ending.outcome if ending else None,
@@ -258,11 +254,4 @@ class Node:
                 )
 
     def _write_status(self, status: NodeStatus) -> None:
-        temporary = self.run_dir / f".{records.STATUS_FILE}.{os.getpid()}"
-        try:
-            temporary.write_text(status.to_json(), encoding="utf-8")
-            temporary.replace(self.run_dir / records.STATUS_FILE)
-        except OSError:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
-            raise
+        write_whole(self.run_dir / records.STATUS_FILE, status.to_json())

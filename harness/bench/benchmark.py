@@ -55,7 +55,7 @@ def bench(root: Path, output: Path, say: Callable[[str], None], *, quick: bool =
     results = Results()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         work = Path(folder)
-        _part(results, ("bundle_bytes",), lambda: _bundle(root, results))
+        _part(results, ("bundle_bytes",), lambda: results.put("bundle_bytes", bundle.build(root).size_bytes, "B"))
         try:
             with crew.services() as services:
                 parts: tuple[tuple[tuple[str, ...], Callable[[], None]], ...] = (
@@ -87,10 +87,6 @@ def _part(results: Results, keys: tuple[str, ...], measure: Callable[[], None]) 
     except (HarnessError, OSError, ValueError, subprocess.SubprocessError) as error:
         reason = f"{type(error).__name__}: {error}"
     results.missing(keys, reason)
-
-
-def _bundle(root: Path, results: Results) -> None:
-    results.put("bundle_bytes", bundle.build(root).size_bytes, "B")
 
 
 def _start(work: Path, scale: Scale, results: Results) -> None:

@@ -121,7 +121,8 @@ def _search(
             if time.monotonic() > deadline:
                 results.line("search", f"ended at {rate_hz:,} events/s: its {scale.search_s:g} s are over")
                 return best, measured
-            trial = _try(work / f"rate-{rate_hz}-{chance}", scale, services, rate_hz)
+            folder, events = work / f"rate-{rate_hz}-{chance}", round(rate_hz * scale.try_s)
+            trial = Trial(rate_hz, Crew(folder, all_clocks(services, 10.0), events, rate_hz, scale.delays_s).run())
             flaw = trial.flaw
             say(f"{rate_hz:6,} events/s for {scale.try_s:g} s: {trial.said}")
             if not trial.outcome.problem and (measured is None or rate_hz <= JITTER_RATE_HZ):
@@ -133,11 +134,6 @@ def _search(
         if flaw and best is not None and rate_hz > JITTER_RATE_HZ:
             break
     return best, measured
-
-
-def _try(folder: Path, scale: Scale, services: Services, rate_hz: int) -> Trial:
-    num_events = round(rate_hz * scale.try_s)
-    return Trial(rate_hz, Crew(folder, all_clocks(services, 10.0), num_events, rate_hz, scale.delays_s).run())
 
 
 def _tell_cost(trial: Trial, results: Results) -> None:

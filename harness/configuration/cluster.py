@@ -24,11 +24,6 @@ class PathConfig(Strict):
     tail_ms: float = Field(default=0.0, ge=0, le=LONGEST_MS)
     asymmetry: float = Field(default=1.0, ge=0.01, le=100)
 
-    @property
-    def path(self) -> NetworkPath:
-        """Return the path."""
-        return NetworkPath(self.delay_ms, self.tail_ms, self.asymmetry)
-
 
 class PathsConfig(Strict):
     """The paths between two nodes (``lan``) and from the nodes to each time service; None is the plain loopback."""
@@ -41,11 +36,11 @@ class PathsConfig(Strict):
     def given(self) -> dict[str, NetworkPath]:
         """Return the paths that are given, by name."""
         configs = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: config.path for name, config in configs.items() if config is not None}
+        return {name: NetworkPath(**config.model_dump()) for name, config in configs.items() if config is not None}
 
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
-_REMOTE_PATH: Final = re.compile(r"(~/|/)?[A-Za-z0-9_./+@-]+")
+_REMOTE_PATH: Final = re.compile(r"(?!(.*/)?\.\.(/|$))(~/|/)?[A-Za-z0-9_./+@-]+")
 
 
 class VirtualClockConfig(Strict):
@@ -89,7 +84,19 @@ def _host_name(host: str) -> str:
     return host
 
 
+def _spelt(pattern: re.Pattern[str], expected: str) -> AfterValidator:
+    """Return what refuses a text that does not fit a pattern."""
+
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise problem("", expected, text)
+        return text
+
+    return AfterValidator(check)
+
+
 HostName = Annotated[str, AfterValidator(_host_name)]
+RemotePath = Annotated[str, _spelt(_REMOTE_PATH, "a path of letters, digits, '_', '.', '-', '/', with no '..'")]
 NotEmpty = Annotated[str, Field(min_length=1)]
 
 
@@ -108,17 +115,10 @@ class NodeConfig(SshConfig):
     ``user``, ``port`` and ``identity_file`` are for SSH alone, if that is how the node is reached.
     """
 
-    id: str
+    id: Annotated[str, _spelt(NODE_ID_PATTERN, "letters, digits, '_', '.', '-'")]
     role: Literal["worker", "coordinator"]
     address: str | None = None
     virtual_clock: VirtualClockConfig | None = None
-
-    @field_validator("id")
-    @classmethod
-    def _id_fits_file_names(cls, node_id: str) -> str:
-        if not NODE_ID_PATTERN.fullmatch(node_id):
-            raise problem("", "letters, digits, '_', '.', '-'", node_id)
-        return node_id
 
     @field_validator("address")
     @classmethod
@@ -152,8 +152,8 @@ class ClusterConfig(Strict):
     testbed: bool = False
     gateway: Annotated[SshConfig | None, BeforeValidator(_name_or_mapping)] = None
     nodes: Annotated[list[NodeConfig], Field(min_length=2)]
-    remote_base: str
-    remote_python: str
+    remote_base: RemotePath
+    remote_python: RemotePath
     ntp_server: Annotated[list[str], BeforeValidator(_one_or_many)]
     ntp_own_clock: bool = False
     chronotick_server: str | None
@@ -179,13 +179,6 @@ class ClusterConfig(Strict):
     def node(self, node_id: str) -> NodeConfig:
         """Return a node by its id. Raises KeyError."""
         return {node.id: node for node in self.nodes}[node_id]
-
-    @field_validator("remote_base", "remote_python")
-    @classmethod
-    def _path_needs_no_quotes(cls, path: str) -> str:
-        if not _REMOTE_PATH.fullmatch(path) or ".." in path.split("/"):
-            raise problem("", "a path of letters, digits, '_', '.', '-', '/', with no '..'", path)
-        return path
 
     @field_validator("ntp_server")
     @classmethod
@@ -230,16 +223,13 @@ class ClusterConfig(Strict):
                     raise problem(
                         f"nodes.{index}.virtual_clock", "none outside an embedded cluster", node.virtual_clock
                     )
-            for key, port in self._service_ports():
+            ports = [("ntp_server", split_host_port(server)[1]) for server in self.ntp_server]
+            if self.chronotick_server is not None:
+                ports.append(("chronotick_server", split_url(self.chronotick_server)[1]))
+            for key, port in ports:
                 if port == 0:
                     raise problem(key, "a port > 0 outside an embedded cluster", port)
         return self
-
-    def _service_ports(self) -> list[tuple[str, int]]:
-        ports = [("ntp_server", split_host_port(server)[1]) for server in self.ntp_server]
-        if self.chronotick_server is not None:
-            ports.append(("chronotick_server", split_url(self.chronotick_server)[1]))
-        return ports
 
 
 def split_host_port(server: str) -> tuple[str, int]:

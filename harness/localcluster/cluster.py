@@ -9,9 +9,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any
 
-from harness.configuration.experiment import ClusterConfig, NodeConfig, split_host_port, split_url
+from harness.configuration.cluster import ClusterConfig, NodeConfig, split_host_port, split_url
 from harness.errors import ConfigError, PreflightError, last_line
 from harness.localcluster.claims import claim
 from harness.localcluster.messages import MARK, HostOrder, Order, Ready, Report, Service
@@ -31,7 +31,7 @@ CLOSE_DEADLINE_S = 15.0
 RELAYS_DEADLINE_S = 10.0
 
 
-class LocalCluster:
+class LocalCluster(contextlib.AbstractContextManager["LocalCluster"]):
     """A running embedded cluster: ``cluster`` is the configuration with real ports, keys and epochs filled in.
 
     ``services`` says where the time services listen and in which processes. ``close`` ends everything, and so does the
@@ -79,9 +79,6 @@ class LocalCluster:
         end_with_its_pipes(self._supervisor, CLOSE_DEADLINE_S)
         self._claims.close()
         shutil.rmtree(self.root, ignore_errors=True)  # there is nothing left, unless the supervisor was killed
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -9,7 +9,7 @@ from harness import interrupts
 from harness.errors import DeadlineError, RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from harness.planning import RunSpec
     from harness.run.monitor import NodeView, Watch
@@ -48,7 +48,8 @@ def await_end(
     except DeadlineError:
         if not _sent(watch.views[coordinator_id]):
             raise
-    return _given_up(watch.views, names)
+    left = {name: watch.views[name] for name in names if not watch.views[name].over}
+    return {name: f"not over when the run was, but {view.problem or view.phase}" for name, view in left.items()}
 
 
 def last_words(node_id: str, view: NodeView) -> str:
@@ -61,8 +62,3 @@ def last_words(node_id: str, view: NodeView) -> str:
 
 def _sent(coordinator: NodeView) -> int:
     return 0 if coordinator.status is None else coordinator.status.counts.get("sent", 0)
-
-
-def _given_up(views: Mapping[str, NodeView], names: Iterable[str]) -> dict[str, str]:
-    left = {name: views[name] for name in names if not views[name].over}
-    return {name: f"not over when the run was, but {view.problem or view.phase}" for name, view in left.items()}

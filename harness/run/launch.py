@@ -14,7 +14,7 @@ from node_agent.contract.records import STARTING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from harness.agent import Agent, Seen
+    from harness.agent import Agent, AgentState
     from harness.cluster import Answers, Cluster
     from harness.remote import Remote, Stopped
     from harness.run.monitor import NodeView, Watch
@@ -58,7 +58,7 @@ def await_ready(watch: Watch, nodes: Iterable[str], timeout_s: float, show: Call
     interrupts.until("nodes ready", missing, timeout_s)
 
 
-def see(cluster: Cluster, agent: Agent, experiment: str, nodes: Iterable[str] | None = None) -> Answers[Seen]:
+def see(cluster: Cluster, agent: Agent, experiment: str, nodes: Iterable[str] | None = None) -> Answers[AgentState]:
     """Ask the nodes whether the run's agents live, and for their last status."""
     return cluster.each(
         lambda remote: agents.see(remote, agent.program, run_dir(cluster.config, experiment, remote.id)), nodes

@@ -16,7 +16,7 @@ from harness.ssh.remote import SshRemote
 from harness.ssh.route import Route, Routes, given_by, ssh_argv
 
 if TYPE_CHECKING:
-    from harness.configuration.experiment import ClusterConfig
+    from harness.configuration.cluster import ClusterConfig
 
 
 def connect(config: ClusterConfig, settings: Any = None) -> Cluster:

@@ -111,7 +111,7 @@ class NamespaceHost:
                 stdout=subprocess.PIPE,
                 text=True,
             )
-            undo.callback(_end, process)
+            undo.callback(process.communicate)  # the end of its input ends it
             if process.stdin is None or process.stdout is None:
                 raise AssertionError("started with pipes")
             delays_ns = round(forward_s * 1e9), round(back_s * 1e9), 0
@@ -149,8 +149,3 @@ class NamespaceHost:
         for undo in self._relays:
             undo.close()
         self._relays.clear()
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a relay by ending its input."""
-    process.communicate()

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 from signal import Signals
-from typing import Final, Self
+from typing import Final
 
 from harness.errors import PreflightError, last_line
 from harness.localcluster.keys import known_host_line, make_key, write_key, write_private
@@ -36,7 +36,7 @@ FOLDER_PREFIX: Final = "chronotick-testbed-"
 NTP_SERVER, NTP_PROXY, CHRONOTICK = "ntp_server", "ntp_proxy", "chronotick"
 
 
-class Testbed:
+class Testbed(contextlib.AbstractContextManager["Testbed"]):
     """A running testbed. ``ssh_config`` is all that ``fab -S`` needs; ``close`` leaves nothing of it."""
 
     __test__ = False  # pytest takes the name for a test
@@ -52,33 +52,13 @@ class Testbed:
         self.hosts = {
             spec.name: NamespaceHost(spec, folder / "hosts" / spec.name, pids[spec.name]) for spec in network.hosts
         }
+        self.gateway = self.hosts[topology.GATEWAY]  # between controller and nodes; it runs the time services
+        self.nodes = [host for host in self.hosts.values() if host is not self.gateway]
+        self.ssh_config = folder / "ssh_config"  # it says where ``ares`` is
+        self.known_hosts = folder / "known_hosts"
+        self.identity_file = folder / "id_ed25519"  # the one key that every host lets in
         self.controller_line = Line(pids[topology.GATEWAY], topology.OUTSIDE)
         self.services = self._prepared_services()
-
-    @property
-    def gateway(self) -> NamespaceHost:
-        """Return the host that stands between controller and nodes, and runs the time services."""
-        return self.hosts[topology.GATEWAY]
-
-    @property
-    def nodes(self) -> list[NamespaceHost]:
-        """Return the hosts behind the gateway."""
-        return [host for host in self.hosts.values() if host is not self.gateway]
-
-    @property
-    def ssh_config(self) -> Path:
-        """Return the ssh_config that says where ``ares`` is."""
-        return self.folder / "ssh_config"
-
-    @property
-    def known_hosts(self) -> Path:
-        """Return the file of every host's key."""
-        return self.folder / "known_hosts"
-
-    @property
-    def identity_file(self) -> Path:
-        """Return the one key that every host lets in."""
-        return self.folder / "id_ed25519"
 
     @property
     def proxy_command(self) -> str:
@@ -122,9 +102,6 @@ class Testbed:
             service.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -141,7 +118,7 @@ class Testbed:
 
         def ours(name: str, module: str, *options: str) -> Service:
             argv = [*enter, sys.executable, "-m", f"time_services.{module}", *options]
-            return Service(name, argv, logs / f"{name}.log", None, environment)
+            return Service(name, argv, logs / f"{name}.log", environment)
 
         upstream = join_address(self.network.loopback, NTP_PORT)
         ntp, tick = (join_address(address, port) for port in (topology.NTP_PORT, topology.CHRONOTICK_PORT))
@@ -223,9 +200,9 @@ def _lay_out(folder: Path, network: topology.Network) -> None:
         for made in (place / "etc", place / "ssh", home / ".ssh"):
             made.mkdir(parents=True)
         for name, content in (
-            ("passwd", topology.passwd_file()),
-            ("group", topology.group_file()),
-            ("shadow", topology.shadow_file()),
+            ("passwd", topology.PASSWD_FILE),
+            ("group", topology.GROUP_FILE),
+            ("shadow", topology.SHADOW_FILE),
             ("hosts", topology.hosts_file(spec, network)),
             ("hostname", f"{spec.name}\n"),
         ):

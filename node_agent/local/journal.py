@@ -62,6 +62,12 @@ def _write_all(file: int, data: bytes) -> None:
         written += os.write(file, data[written:])
 
 
-def number(value: float | None) -> str:
-    """Return a number as a cell; an absent one is empty."""
-    return "" if value is None else repr(value)
+def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
+    """Write a file beside its place and move it there: a reader sees the old one or the new one. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.touch(mode)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # there only if it could not be moved

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -13,7 +14,6 @@ import pytest
 from harness.configuration.experiment import (
     COORDINATOR_CONFIG,
     WORKER_CONFIG,
-    ClusterConfig,
     load_cluster,
     load_coordinator,
     load_worker,
@@ -28,6 +28,9 @@ from node_agent.contract.plan import VirtualClock
 from node_agent.contract.records import OK
 from node_agent.exchange import ntp
 from node_agent.local.instants import LocalClock
+
+if TYPE_CHECKING:
+    from harness.configuration.cluster import ClusterConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MS = 1_000_000

@@ -85,7 +85,7 @@ class HostKeys:
         def rank(name: str) -> int:
             if name.endswith(host_certificates.CERTIFICATE_SUFFIX):
                 return 0 if authorities else 2
-            return 1 if _key_type(name) in types else 3
+            return 1 if ("ssh-rsa" if name.startswith("rsa-sha2-") else name) in types else 3
 
         if not authorities and not by_bare_name:
             names = [name for name in names if not name.endswith(host_certificates.CERTIFICATE_SUFFIX)]
@@ -224,10 +224,6 @@ class HostKeys:
         if found is not None:
             return f"ssh knows it (ssh-keygen -F {options.known_as} -f {found}), we do not: write that line anew"
         return "connect once with ssh to check it, or set host_key_policy: accept-new"
-
-
-def _key_type(algorithm: str) -> str:
-    return "ssh-rsa" if algorithm.startswith("rsa-sha2-") else algorithm
 
 
 def _certificate(key: Any) -> bytes | None:

@@ -16,7 +16,7 @@ from harness.configuration.experiment import load_cluster
 from harness.invocation import environment
 
 if TYPE_CHECKING:
-    from harness.configuration.experiment import ClusterConfig
+    from harness.configuration.cluster import ClusterConfig
     from tests.harness.conftest import Project
 
 BIN = Path(sys.executable).parent

@@ -27,7 +27,7 @@ from node_agent.contract.records import DEPLOYED, Manifest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness.configuration.experiment import ClusterConfig
+    from harness.configuration.cluster import ClusterConfig
     from tests.harness.conftest import Project
     from tests.harness.kinds.conftest import Account
 
