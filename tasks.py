@@ -285,7 +285,7 @@ def bench(
     With --rate: is it lossless, and what does it cost? Exit code 1 if anything was lost or sent too slowly.
     """
     from harness.bench.benchmark import bench as measure  # noqa: PLC0415 - only this task needs the benchmark
-    from harness.bench.sustained import sustain  # noqa: PLC0415 - together with it
+    from harness.bench.throughput import sustain  # noqa: PLC0415 - together with it
 
     if services:
         _load_services(rate or "2000", requests, questions_per_sample, dual_model=dual_model)

@@ -47,7 +47,6 @@ class Agent:
     """The agent that a bundle holds, in the nodes' caches, and its command line there."""
 
     def __init__(self, cluster: ClusterConfig, bundle: Bundle) -> None:
-        """Name the agent; nothing is pushed yet."""
         self.bundle = bundle
         self._python = shell.path(cluster.remote_python)
         self._folder = f"{remote_base(cluster)}/cache/{bundle.sha256}"

@@ -55,30 +55,28 @@ def install(program: Any, known_instead: Callable[[ParseError], str] = lambda _:
         return
     hooked = {"known_instead": known_instead}
     setattr(program, _HOOKED, hooked)
-    for name, after in (
-        ("parse_core", _refuse_unobeyed),
-        ("load_collection", None),
-        ("parse_tasks", _refuse_unobeyed),
-        ("parse_cleanup", None),
-        ("update_config", None),
-    ):
-        _wrap(program, name, after, hooked)
+    _wrap(program, "parse_core", hooked, before=_know_home, after=_refuse_unobeyed)
+    _wrap(program, "load_collection", hooked, before=_find_project)
+    _wrap(program, "parse_tasks", hooked, after=_refuse_unobeyed)
+    _wrap(program, "parse_cleanup", hooked)
+    _wrap(program, "update_config", hooked, before=_demand_files)
 
 
-def _wrap(program: Any, name: str, after: Callable[[Any], None] | None, hooked: dict[str, Any]) -> None:
+def _nothing(_program: Any) -> None:
+    pass
+
+
+def _wrap(
+    program: Any, name: str, hooked: dict[str, Any], *, before: Callable[[Any], None] = _nothing,
+    after: Callable[[Any], None] = _nothing,
+) -> None:  # fmt: skip
     step = getattr(program, name)
 
     def told(*arguments: Any, **options: Any) -> Any:
         with _one_line(hooked["known_instead"]):
-            if name == "parse_core":
-                _know_home()
-            if name == "load_collection":
-                _find_project(program)
-            if name == "update_config":
-                _demand_files(program)
+            before(program)
             result = step(*arguments, **options)
-            if after is not None:
-                after(program)
+            after(program)
             return result
 
     setattr(program, name, told)
@@ -114,7 +112,7 @@ def _refuse_unobeyed(program: Any) -> None:
         raise Exit("\n".join(lines), EXIT_USAGE)
 
 
-def _know_home() -> None:
+def _know_home(_program: Any) -> None:
     """Let HOME name the account's home where it names no folder (unset, empty, relative). Raises Exit if none is known.
 
     Left alone, libraries take an empty HOME for ``/`` and put their files there.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,11 +14,12 @@ from harness.errors import ConfigError, PreflightError, last_line
 from harness.localcluster.claims import claim
 from harness.localcluster.messages import MARK, HostOrder, Order, Ready, Report, Service
 from harness.localcluster.paths import Paths
-from harness.localcluster.processes import end_with_its_pipes, known_environment, read_line
+from harness.localcluster.processes import end_with_its_pipes, piped, read_line, start_ours
 from node_agent.contract import json_objects
 from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
 
     from harness.localcluster.relays.messages import Counts
@@ -62,11 +61,8 @@ class LocalCluster(contextlib.AbstractContextManager["LocalCluster"]):
         return self._paths.counts() if self._paths else {}
 
     def _ask_relays(self, line: str) -> str:
-        pipe = self._supervisor.stdin
-        if pipe is None:
-            raise AssertionError("started with pipes")
         with contextlib.suppress(BrokenPipeError):
-            pipe.write(line.encode() + b"\n")
+            piped(self._supervisor.stdin).write(line.encode() + b"\n")
         answer = _read_marked(self._supervisor, time.monotonic() + RELAYS_DEADLINE_S)
         if answer is None:
             raise PreflightError(
@@ -97,15 +93,7 @@ def start(config: ClusterConfig, deadline_s: float = START_DEADLINE_S) -> LocalC
     config = _moved(config, addresses)
     order = _order(config, deadline_s)
     with tempfile.TemporaryFile() as errors:
-        supervisor = subprocess.Popen(
-            [sys.executable, "-m", "harness.localcluster"],
-            env=known_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            bufsize=0,
-            start_new_session=True,
-        )
+        supervisor = start_ours("harness.localcluster", errors=errors)
         try:
             ready = _await_ready(supervisor, order, deadline_s, errors)
             return LocalCluster(config, ready, supervisor, claims)
@@ -137,10 +125,8 @@ def _order(config: ClusterConfig, deadline_s: float) -> Order:
 
 
 def _await_ready(supervisor: subprocess.Popen[bytes], order: Order, deadline_s: float, errors: IO[bytes]) -> Ready:
-    if supervisor.stdin is None:
-        raise AssertionError("started with pipes")
     with contextlib.suppress(BrokenPipeError):  # it ended already; the answer below says why
-        supervisor.stdin.write(json_objects.write(order).encode() + b"\n")
+        piped(supervisor.stdin).write(json_objects.write(order).encode() + b"\n")
     text = _read_marked(supervisor, time.monotonic() + deadline_s + 1)  # it keeps the same deadline itself
     if text is None:
         errors.seek(0)
@@ -154,11 +140,9 @@ def _await_ready(supervisor: subprocess.Popen[bytes], order: Order, deadline_s: 
 
 def _read_marked(supervisor: subprocess.Popen[bytes], deadline: float) -> str | None:
     """Return what the supervisor says next, None where it says nothing before the deadline (monotonic s)."""
-    if supervisor.stdout is None:
-        raise AssertionError("started with pipes")
-    text = read_line(supervisor.stdout, deadline)
+    text = read_line(piped(supervisor.stdout), deadline)
     while text.endswith(b"\n") and not text.startswith(MARK.encode()):
-        text = read_line(supervisor.stdout, deadline)
+        text = read_line(piped(supervisor.stdout), deadline)
     return text.decode() if text.endswith(b"\n") else None
 
 

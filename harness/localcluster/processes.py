@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,33 @@ def end_with_its_pipes(supervisor: subprocess.Popen[bytes], patience_s: float) -
         supervisor.wait()
 
 
+def start_ours(
+    module: str, *words: str, errors: IO[bytes] | int | None = None, stdin: int = subprocess.PIPE,
+    within: Sequence[str] = (),
+) -> subprocess.Popen[bytes]:  # fmt: skip
+    """Start a module of this tree as a program with pipes, unbuffered, in a session of its own. Raises OSError.
+
+    ``within`` are the words of a program that starts it (unshare, nsenter).
+    """
+    argv = [*within, sys.executable, "-m", module, *words]
+    return subprocess.Popen(
+        argv,
+        env=known_environment(),
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        bufsize=0,
+        start_new_session=True,
+    )
+
+
+def piped(pipe: IO[bytes] | None) -> IO[bytes]:
+    """Return a pipe that a process was started with."""
+    if pipe is None:
+        raise AssertionError("started with pipes")
+    return pipe
+
+
 def read_line(pipe: IO[bytes], deadline: float) -> bytes:
     """Read up to a newline; less, if the pipe ends or the deadline (monotonic s) passes first."""
     text = b""
@@ -119,11 +147,11 @@ def read_line(pipe: IO[bytes], deadline: float) -> bytes:
     return text
 
 
-async def output_of(popen: subprocess.Popen[bytes], longest_line: int = 65_536) -> asyncio.StreamReader:
-    """Return what reads a process's standard output, in lines of no more than so many bytes."""
+async def reader_of(pipe: Any, longest_line: int = 65_536) -> asyncio.StreamReader:
+    """Return what reads a pipe, in lines of no more than so many bytes."""
     reader = asyncio.StreamReader(limit=longest_line)
     loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), popen.stdout)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
     return reader
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import last_line
 from harness.localcluster.messages import Service
-from harness.localcluster.processes import Child, Children, known_environment, output_of
+from harness.localcluster.processes import Child, Children, known_environment, piped, reader_of
 from harness.localcluster.relays.messages import LONGEST_LINE, Answer
 from node_agent.contract import json_objects
 
@@ -53,7 +53,7 @@ async def start_service(name: str, address: str, folder: Path, children: Childre
 
 async def _announcement(popen: subprocess.Popen[bytes]) -> str:
     """Return the line in which a service says where it listens, or its last one; others may have come with Python."""
-    reader = await output_of(popen)
+    reader = await reader_of(popen.stdout)
     line = ""
     while not line.startswith("listening ") and (data := await reader.readline()):
         line = data.decode(errors="replace").strip()
@@ -71,10 +71,8 @@ class RelayProcess:
 
     async def ask(self, line: bytes) -> str:
         """Return the answer to one line; that the relays ended is one, too."""
-        if self._questions is None:
-            raise AssertionError("started with pipes")
         with contextlib.suppress(BrokenPipeError):  # they ended; their log says why
-            self._questions.write(line)
+            piped(self._questions).write(line)
         answer = (await self._answers.readline()).decode()
         if not answer.endswith("\n"):
             words = last_line(self._log.read_text(encoding="utf-8", errors="replace"), "they ended")
@@ -94,4 +92,4 @@ async def start_relays(folder: Path, children: Children) -> RelayProcess:
             stderr=errors,
             start_new_session=True,
         )
-    return RelayProcess(child, await output_of(child.popen, LONGEST_LINE), log)
+    return RelayProcess(child, await reader_of(child.popen.stdout, LONGEST_LINE), log)

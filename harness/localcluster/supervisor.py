@@ -22,7 +22,7 @@ import asyncssh
 from harness.localcluster.embedded_host import EmbeddedHost
 from harness.localcluster.keys import make_key, write_key, write_private
 from harness.localcluster.messages import MARK, Host, Order, Ready, Report
-from harness.localcluster.processes import Children, become_subreaper
+from harness.localcluster.processes import Children, become_subreaper, reader_of
 from harness.localcluster.relays.messages import LONGEST_LINE
 from harness.localcluster.services import CHRONOTICK, NTP, RelayProcess, ServiceError, start_relays, start_service
 from node_agent.contract import json_objects
@@ -44,7 +44,7 @@ async def supervise() -> int:
     """Read an order, serve the cluster until standard input ends, clean up; return the exit status."""
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
-    lifeline = await _lifeline()
+    lifeline = await reader_of(sys.stdin, LONGEST_LINE)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, end.set)
     line = await lifeline.readline()
@@ -150,13 +150,6 @@ async def _pass_on(lifeline: asyncio.StreamReader, relays: RelayProcess | None) 
         answer = await relays.ask(line)
         with contextlib.suppress(BrokenPipeError):  # it is gone, which is what comes next
             print(MARK + answer, flush=True)  # noqa: T201 - as below
-
-
-async def _lifeline() -> asyncio.StreamReader:
-    reader = asyncio.StreamReader(limit=LONGEST_LINE)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    return reader
 
 
 def _say(report: Report) -> int:

@@ -23,7 +23,6 @@ class Logins:
     """How the nodes of one cluster log in: one thread at a time at a gateway, few at a time at all."""
 
     def __init__(self) -> None:
-        """Prepare; all nodes of a cluster share this."""
         self._gate = threading.Lock()
         self._places = threading.BoundedSemaphore(LOGINS_AT_ONCE)
 

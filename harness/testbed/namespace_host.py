@@ -6,14 +6,13 @@ import contextlib
 import itertools
 import os
 import subprocess
-import sys
 from pathlib import Path
 from signal import SIGKILL
 from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import PreflightError
-from harness.localcluster.processes import known_environment
+from harness.localcluster.processes import piped, start_ours
 from harness.localcluster.relays.messages import DATAGRAMS, Answer, Question, RelayOrder
 from harness.testbed import topology
 from harness.testbed.namespaces import Line, enter_all, enter_network, socket_in
@@ -104,21 +103,13 @@ class NamespaceHost:
     def relay(self, host: str, port: int, *, forward_s: float = 0.0, back_s: float = 0.0) -> Iterator[None]:
         """Let this host's datagrams to ``host:port`` take ``forward_s`` longer, and the answers ``back_s``."""
         with contextlib.ExitStack() as undo:
-            process = subprocess.Popen(
-                [*enter_network(self.pid), sys.executable, "-m", "harness.localcluster.relays"],
-                env=known_environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
+            within = enter_network(self.pid)
+            process = start_ours("harness.localcluster.relays", within=within)
             undo.callback(process.communicate)  # the end of its input ends it
-            if process.stdin is None or process.stdout is None:
-                raise AssertionError("started with pipes")
             delays_ns = round(forward_s * 1e9), round(back_s * 1e9), 0
             order = RelayOrder("relay", DATAGRAMS, self.address, (host, port), *delays_ns, topology.RELAY_MARK)
-            process.stdin.write(f"{json_objects.write(Question([order]))}\n")
-            process.stdin.flush()
-            answer = json_objects.read(Answer, process.stdout.readline(), f"{self.name}: relay")
+            piped(process.stdin).write(f"{json_objects.write(Question([order]))}\n".encode())
+            answer = json_objects.read(Answer, piped(process.stdout).readline().decode(), f"{self.name}: relay")
             if answer.problem:
                 raise PreflightError(f"{self.name}: relay: {answer.problem}")
             at = answer.laid[0][1]

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from harness.localcluster.processes import descendants, kill_all
+from harness.localcluster.processes import descendants, kill_all, piped
 from harness.testbed import topology
 from harness.testbed.needs import program
 
@@ -43,23 +43,20 @@ class Supervised:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(self.folder / "host.log").open("wb"),
-            text=True,
+            bufsize=0,
             start_new_session=True,
         )
         self.pid = 0
 
     def await_mounted(self) -> None:
         """Wait until the host has its mounts. Raises StartError."""
-        if self._popen.stdout is None or self._popen.stdout.readline() != "mounted\n":
+        if piped(self._popen.stdout).readline() != b"mounted\n":
             raise StartError(f"{self.spec.name}: {self._said()}")
         self.pid = descendants(self._popen.pid)[0].pid
 
     def go(self) -> None:
         """Let the host start sshd: its network stands."""
-        if self._popen.stdin is None:
-            raise AssertionError("started with a pipe")
-        self._popen.stdin.write("go\n")
-        self._popen.stdin.flush()
+        piped(self._popen.stdin).write(b"go\n")
 
     def await_sshd(self, deadline: float) -> None:
         """Wait until sshd listens. Raises StartError at the deadline (``time.monotonic`` s)."""

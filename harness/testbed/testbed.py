@@ -10,17 +10,23 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from signal import Signals
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from harness.errors import PreflightError, last_line
 from harness.localcluster.keys import known_host_line, make_key, write_key, write_private
-from harness.localcluster.processes import end_with_its_pipes, known_environment, read_line, read_process
+from harness.localcluster.processes import (
+    end_with_its_pipes,
+    known_environment,
+    piped,
+    read_line,
+    read_process,
+    start_ours,
+)
 from harness.testbed import pipe, topology
 from harness.testbed.namespace_host import NamespaceHost
 from harness.testbed.namespaces import Line, enter_network
@@ -29,6 +35,9 @@ from harness.testbed.service import Service
 from harness.testbed.state import STATE_FILE, State
 from node_agent.contract import json_objects
 from node_agent.contract.servers import NTP_PORT, join_address
+
+if TYPE_CHECKING:
+    import subprocess
 
 START_DEADLINE_S: Final = 60.0
 CLOSE_DEADLINE_S: Final = 30.0
@@ -159,23 +168,14 @@ def start(folder: Path | None = None, family: str = topology.IPV4) -> Testbed:
 
 def _supervise(folder: Path, family: str) -> subprocess.Popen[bytes]:
     with (folder / "supervisor.log").open("wb") as log:
-        return subprocess.Popen(
-            [program("unshare"), "--net", sys.executable, "-m", "harness.testbed.supervisor", str(folder), family],
-            env=known_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            bufsize=0,
-            start_new_session=True,
-        )
+        within = [program("unshare"), "--net"]
+        return start_ours("harness.testbed.supervisor", str(folder), family, errors=log, within=within)
 
 
 def _await_hosts(supervisor: subprocess.Popen[bytes], folder: Path) -> dict[str, int]:
     """Return every host's first process, by name. Raises PreflightError."""
-    if supervisor.stdout is None:
-        raise AssertionError("started with pipes")
     deadline = time.monotonic() + START_DEADLINE_S
-    text = read_line(supervisor.stdout, deadline)
+    text = read_line(piped(supervisor.stdout), deadline)
     if not text.endswith(b"\n") and time.monotonic() >= deadline:
         raise PreflightError(f"testbed: not up within {START_DEADLINE_S:g} s")
     if not text.endswith(b"\n"):

@@ -12,6 +12,7 @@ import select
 import selectors
 import sys
 
+from harness.localcluster.processes import reader_of
 from harness.localcluster.relays.datagrams import DatagramRelay
 from harness.localcluster.relays.messages import DATAGRAMS, LONGEST_LINE, Answer, Counts, Question, RelayOrder
 from harness.localcluster.relays.streams import serve_stream
@@ -56,8 +57,7 @@ class _Relays:
 
 
 async def _serve() -> None:
-    reader = asyncio.StreamReader(limit=LONGEST_LINE)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    reader = await reader_of(sys.stdin, LONGEST_LINE)
     relays = _Relays()
     while line := await reader.readline():
         with contextlib.suppress(BrokenPipeError):  # the end of the input comes next

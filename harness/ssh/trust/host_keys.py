@@ -69,7 +69,6 @@ class HostKeys:
     """The host keys of one host, by the options in force for it."""
 
     def __init__(self, options: SshOptions, trust: Trust) -> None:
-        """Prepare; files are read when a connection is made."""
         self._options, self._trust = options, trust
         self._accepted: dict[str, bytes] = {}  # where they cannot be written down
 
