@@ -395,7 +395,7 @@ def calibrate_models(_: Context, series: list[str], seeds: str = "10") -> None:
 
 def _prepare_testbed() -> None:
     """Install what the test cluster of real hosts needs, as root where there is apt; else say why its tests skip."""
-    from harness.testbed.needs import missing_packages, why_not  # noqa: PLC0415 - only this task needs it
+    from harness.testbed.namespaces import missing_packages, why_not  # noqa: PLC0415 - only this task needs it
 
     apt = shutil.which("apt-get")
     if (missing := missing_packages()) and os.geteuid() == 0 and apt:

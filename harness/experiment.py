@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from harness import interrupts, results
 from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, HarnessError, NothingRecordedError
 from harness.planning import RunSpec, new_run_id, new_run_key
-from harness.run import collect, ending, launch, outcome
-from harness.run.monitor import Watch
+from harness.run import collect, launch, outcome
+from harness.run.monitor import Watch, await_end
 from node_agent.contract.records import COLLECTED, DEPLOYED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _carry_out(run: Run, watch: Watch) -> None:
                 launch.await_ready(watch, nodes, run.spec.ready_timeout_s, lambda: display.show(watch.views))
         with run.timed("broadcast"):
             show = partial(display.show, watch.views)
-            for node_id, reason in ending.await_end(watch, manifest.coordinator_id, run.spec, show).items():
+            for node_id, reason in await_end(watch, manifest.coordinator_id, run.spec, show).items():
                 manifest.nodes[node_id].problems.append(reason)
 
 
@@ -241,7 +241,7 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
         session.console.say(f"still running nodes={','.join(alive)}; waiting for their end")
         with session.console.display(spec.planned_s, spec.cluster.paths_in_words) as display:
             show = partial(display.show, watch.views)
-            left = ending.await_end(watch, manifest.coordinator_id, spec, show, list(installed.ok))
+            left = await_end(watch, manifest.coordinator_id, spec, show, list(installed.ok))
         for node_id, answer in launch.stop(cluster, agent, folder.name, list(left)).ok.items():
             session.console.say(
                 f"stopped node={node_id}: {left[node_id]}" + (f"; {answer.problem}" * bool(answer.problem))

@@ -32,7 +32,7 @@ def look_up(place: Place, sock: socket.socket) -> bytes:
     except OSError as error:
         raise AgentError(f"node {place.node_id}: cannot look up {place.host!r}: {error.strerror}") from error
     usable = [address for address in found if mmsg.family_of(address[0]) == sock.family]
-    if _takes_both(sock):
+    if sock.family == socket.AF_INET6 and sock.getsockname()[0] == "::":  # it takes both
         usable += [(f"{_MAPPED}{host}", port) for host, port in found if mmsg.family_of(host) == socket.AF_INET]
     if not usable:
         own, got = sock.getsockname()[0], ", ".join(host for host, _port in found)
@@ -77,7 +77,3 @@ def bound(host: str, port: int, prepare: Callable[[socket.socket], None] = lambd
         else:
             return sock
     raise problem or OSError(None, "it has no address")
-
-
-def _takes_both(sock: socket.socket) -> bool:
-    return sock.family == socket.AF_INET6 and sock.getsockname()[0] == "::"

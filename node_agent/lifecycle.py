@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from node_agent.contract import plan, records
 from node_agent.datagrams.wire import KEY_SIZE
-from node_agent.local import machine, reserve
-from node_agent.local.journal import write_whole
+from node_agent.local import machine
+from node_agent.local.journal import release_reserve, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,7 +217,7 @@ def stop(run_dir: Path, timeout_s: float) -> dict[str, Any]:
         said.update(stopped=False, problem=str(error))
     destroy_key(run_dir)
     if said["stopped"]:
-        reserve.release(run_dir)  # a killed agent could not
+        release_reserve(run_dir)  # a killed agent could not
     return said
 
 
@@ -245,7 +245,7 @@ def checksum(run_dir: Path) -> None:
             lines.append(f"{digest.hexdigest()}  {name}\n")
     if not lines:
         raise AgentError(f"{run_dir}: nothing to checksum; expected the journals of a run")
-    reserve.release(run_dir)  # the disk may be full
+    release_reserve(run_dir)  # the disk may be full
     try:
         write_whole(run_dir / records.CHECKSUMS_FILE, "".join(lines), 0o600)
     except OSError as error:

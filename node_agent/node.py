@@ -18,9 +18,9 @@ from node_agent.clocks.sources import column_prefixes, configured
 from node_agent.contract import records
 from node_agent.contract.plan import PER_EVENT, NodePlan
 from node_agent.contract.records import NodeStatus, SourceStatus, Unavailable
-from node_agent.local import machine, reserve
+from node_agent.local import machine
 from node_agent.local.instants import ClockPair, LocalClock, user_stamp
-from node_agent.local.journal import FLUSH_EVERY_S, Journal, write_whole
+from node_agent.local.journal import FLUSH_EVERY_S, Journal, keep_reserve, release_reserve, write_whole
 from node_agent.readings import Readings
 from node_agent.sampler import Sampler
 
@@ -80,7 +80,7 @@ class Node:
         self.row_end = "," * (len(event_columns) - len(now))  # the cells that are filled in later
         samples = Journal(run_dir / records.SAMPLES_FILE, records.SAMPLES_COLUMNS)
         commit_waits = Journal(run_dir / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS)
-        reserve.keep(run_dir)
+        keep_reserve(run_dir)
         self._pairs = Journal(run_dir / records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
         self._journals = [self.events, samples, commit_waits, self._pairs]
         tag = "" if key is None else chronotick.tag(key, plan.run_id, plan.node_id)
@@ -185,7 +185,7 @@ class Node:
             self._per_event.stop()
         self.sampler.stop()
         housekeeping.join()
-        reserve.release(self.run_dir)
+        release_reserve(self.run_dir)
         for journal in self._journals:
             try:
                 journal.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import shutil
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -11,7 +13,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 from harness.configuration.cluster import ClusterConfig, NodeConfig, split_host_port, split_url
 from harness.errors import ConfigError, PreflightError, last_line
-from harness.localcluster.claims import claim
 from harness.localcluster.messages import MARK, HostOrder, Order, Ready, Report, Service
 from harness.localcluster.paths import Paths
 from harness.localcluster.processes import end_with_its_pipes, piped, read_line, start_ours
@@ -20,10 +21,11 @@ from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from harness.localcluster.relays.messages import Counts
     from node_agent.contract.plan import NodePlan
+
 
 START_DEADLINE_S = 30.0
 CLOSE_DEADLINE_S = 15.0
@@ -166,3 +168,48 @@ def _filled_in(config: ClusterConfig, ready: Ready, services: Mapping[str, tuple
     if "chronotick" in services:
         changes["chronotick_server"] = f"http://{join_address(*services['chronotick'])}"
     return config.model_copy(update=changes)
+
+
+_NAME = "\0chronotick-embedded-host-"
+_NETS = 100
+
+
+def claim(hosts: Sequence[str]) -> tuple[dict[str, str], contextlib.ExitStack]:
+    """Return an address for each host that no other embedded cluster has, and what holds them until it is closed.
+
+    They are the hosts' own if nobody has these, else the same ones in another 127.x. Raises PreflightError if all 100
+    are taken.
+    """
+    for net in range(_NETS):
+        moved = {host: _in_net(host, net) for host in hosts}
+        held = contextlib.ExitStack()
+        try:
+            for address in dict.fromkeys(moved.values()):
+                held.enter_context(contextlib.closing(_held(address)))
+        except OSError:
+            held.close()
+            continue
+        return moved, held
+    raise PreflightError(f"embedded cluster: expected free loopback addresses like {hosts[0]}, got {_NETS} taken ones")
+
+
+def _held(address: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        sock.bind(_NAME + address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _in_net(host: str, net: int) -> str:
+    """Return a loopback address with its second byte ``net`` further on; any other host as it is."""
+    try:
+        address = ipaddress.IPv4Address(host)
+    except ValueError:
+        return host
+    if not address.is_loopback:
+        return host
+    first, second, *rest = address.packed
+    return str(ipaddress.IPv4Address(bytes([first, (second + net) % 256, *rest])))

@@ -23,12 +23,12 @@ CHRONOTICK = "chronotick"
 MODULES = {NTP: "time_services.ntp_server", CHRONOTICK: "time_services.chronotick_server"}
 
 
-class ServiceError(RuntimeError):
-    """A service that did not start: which, and what it said."""
+class StartError(RuntimeError):
+    """The cluster, or a service of it, cannot start: one line that says why."""
 
 
 async def start_service(name: str, address: str, folder: Path, children: Children) -> Service:
-    """Start a service on ``address`` (host:port, port 0: a free one) and wait until it listens. Raises ServiceError.
+    """Start a service on ``address`` (host:port, port 0: a free one) and wait until it listens. Raises StartError.
 
     It is never restarted: what happens to a run when a service dies is something to see, not to hide.
     """
@@ -47,7 +47,7 @@ async def start_service(name: str, address: str, folder: Path, children: Childre
     words = line.split()
     if len(words) != 3 or words[0] != "listening":
         silent = f"{name}: expected 'listening KIND HOST:PORT', got {line!r}"
-        raise ServiceError(last_line(log.read_text(encoding="utf-8", errors="replace"), silent))
+        raise StartError(last_line(log.read_text(encoding="utf-8", errors="replace"), silent))
     return Service(words[2], child.pid)
 
 

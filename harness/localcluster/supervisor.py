@@ -24,7 +24,7 @@ from harness.localcluster.keys import make_key, write_key, write_private
 from harness.localcluster.messages import MARK, Host, Order, Ready, Report
 from harness.localcluster.processes import Children, become_subreaper, reader_of
 from harness.localcluster.relays.messages import LONGEST_LINE
-from harness.localcluster.services import CHRONOTICK, NTP, RelayProcess, ServiceError, start_relays, start_service
+from harness.localcluster.services import CHRONOTICK, NTP, RelayProcess, StartError, start_relays, start_service
 from node_agent.contract import json_objects
 from node_agent.contract.servers import join_address
 
@@ -34,10 +34,6 @@ USER = "experimenter"
 FOLDER_PREFIX = "chronotick-cluster-"
 PATIENCE_S = 3.0
 CLOSE_PATIENCE_S = 2.0
-
-
-class StartError(RuntimeError):
-    """The cluster cannot start: one line that says why."""
 
 
 async def supervise() -> int:
@@ -73,7 +69,7 @@ async def _serve(order: Order, root: Path, lifeline: asyncio.StreamReader, end: 
             return _say(Report(None, f"not ready within {order.deadline_s:g} s"))
         try:
             ready, relays = start.result()
-        except (OSError, ServiceError, StartError) as error:
+        except (OSError, StartError) as error:
             return _say(Report(None, str(error)))
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)

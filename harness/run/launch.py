@@ -8,7 +8,7 @@ from harness import agent as agents
 from harness import interrupts, shell
 from harness.errors import RunError
 from harness.planning import run_dir
-from harness.run.ending import last_words
+from harness.run.monitor import NodeView, Watch, last_words
 from node_agent.contract.records import STARTING
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from harness.agent import Agent, AgentState
     from harness.cluster import Answers, Cluster
     from harness.remote import Remote, Stopped
-    from harness.run.monitor import NodeView, Watch
     from node_agent.contract.plan import NodePlan
 
 

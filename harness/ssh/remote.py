@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
+    from harness.ssh.cluster import Logins
     from harness.ssh.connection import Connection
-    from harness.ssh.login import Logins
     from node_agent.contract.plan import NodePlan
 
 FILE_TIMEOUT_S: Final = 60.0  # for a small file

@@ -19,7 +19,7 @@ from typing import Final
 
 from harness.localcluster.processes import descendants, kill_all, piped
 from harness.testbed import topology
-from harness.testbed.needs import program
+from harness.testbed.namespaces import program
 
 SSHD_DEADLINE_S: Final = 20.0
 SWITCH: Final = "switch"

@@ -29,8 +29,7 @@ from harness.localcluster.processes import (
 )
 from harness.testbed import pipe, topology
 from harness.testbed.namespace_host import NamespaceHost
-from harness.testbed.namespaces import Line, enter_network
-from harness.testbed.needs import program, why_not
+from harness.testbed.namespaces import Line, enter_network, program, why_not
 from harness.testbed.service import Service
 from harness.testbed.state import STATE_FILE, State
 from node_agent.contract import json_objects

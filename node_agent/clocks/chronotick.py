@@ -202,15 +202,14 @@ def _traffic(node_id: str, samples: Sequence[Sample]) -> Traffic:
             continue
         until = bisect_left(published, sample.raw_before_ns)
         inside = ends[until] - ends[max(until - MAX_NTP_SAMPLES, 0)]
-        sent += size(_question_of_old(node_id, sample)) + max(inside - 1, 0)
+        question_of_old = {
+            "node_id": node_id, "instant_ns": sample.wall_ns, "raw_ns": sample.raw_before_ns, "use_dual_model": True,
+            "ntp_samples": [],
+        }  # fmt: skip
+        sent += size(question_of_old) + max(inside - 1, 0)
     payloads = [sample.payload for sample in samples if sample.source == CHRONOTICK and sample.payload]
     received = sum(len(payload.encode()) for payload in payloads)
     return Traffic(len(asked), len(payloads), sent, received, fed=bool(fed))
-
-
-def _question_of_old(node_id: str, sample: Sample) -> dict[str, Any]:
-    asked = {"node_id": node_id, "instant_ns": sample.wall_ns, "raw_ns": sample.raw_before_ns}
-    return asked | {"use_dual_model": True, "ntp_samples": []}
 
 
 def _reader(plan: ChronoTickPlan, max_drift_ppm: float, valid_ns: int) -> NewestSource:

@@ -35,8 +35,7 @@ def drift_per_ns(max_drift_ppm: float) -> tuple[int, int]:
 
 def drift_bound_ns(elapsed_ns: int, max_drift_ppm: float) -> int:
     """Return how far an oscillator may run away during ``elapsed_ns`` of its own time, in ns, rounded up."""
-    rate, per = drift_per_ns(max_drift_ppm)
-    return -(-abs(elapsed_ns) * rate // per)
+    return aged_bound_ns(0, elapsed_ns, max_drift_ppm)
 
 
 def aged_bound_ns(bound_ns: int, age_ns: int, max_drift_ppm: float, raw_error_ns: int = 0) -> int:

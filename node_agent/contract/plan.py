@@ -262,11 +262,6 @@ class BroadcastPlan:
         """Return the number of bursts, B."""
         return math.ceil(self.num_events / len(self.delays_ms))
 
-    @property
-    def burst_ns(self) -> int:
-        """Return the length of one full burst in ns."""
-        return sum(round(delay * 1e6) for delay in self.delays_ms)
-
     def schedule(self) -> Iterator[tuple[int, float]]:
         """Yield, per event in order, its planned offset from the first event in ns and the delay after it in ms."""
         delays_ns = [round(delay * 1e6) for delay in self.delays_ms]
@@ -282,11 +277,10 @@ class BroadcastPlan:
     @property
     def planned_ns(self) -> int:
         """Return the time from the first event to the end of the delay after the last, in ns."""
-        bursts = self.bursts
-        last_size = self.num_events - (bursts - 1) * len(self.delays_ms)
-        last_burst_ns = sum(round(delay * 1e6) for delay in self.delays_ms[:last_size])
+        bursts, delays_ns = self.bursts, [round(delay * 1e6) for delay in self.delays_ms]
+        last_burst_ns = sum(delays_ns[: self.num_events - (bursts - 1) * len(delays_ns)])
         if self.duration_s is None:
-            return (bursts - 1) * self.burst_ns + last_burst_ns
+            return (bursts - 1) * sum(delays_ns) + last_burst_ns
         return (bursts - 1) * round(self.duration_s * 1e9) // bursts + last_burst_ns
 
 

@@ -41,11 +41,12 @@ class _Reader:
         if isinstance(image, Refused):
             cells = {"outcome": image.outcome}
         else:
-            segment = clockbound.parse(image)
+            segment, last = clockbound.parse(image), self._marker
+            self._marker = last if isinstance(segment, Refused) else segment.marker
             cells = {"payload": clockbound.kept(image, monotonic_ns, frequency)}
             if isinstance(segment, Refused):
                 cells["outcome"] = segment.outcome
-            elif self._is_disrupted(segment.marker):
+            elif last is not None and segment.marker not in {None, last}:
                 cells["outcome"] = DISRUPTED
             elif stepped(before, after):
                 cells["outcome"] = CLOCK_STEP
@@ -56,8 +57,3 @@ class _Reader:
                 )  # fmt: skip
                 cells["bound_stamp_ns"] = stamp_ns
         return self._setting.sample(CLOCKBOUND, self._path, before, after, **cells)
-
-    def _is_disrupted(self, marker: int | None) -> bool:
-        """Tell whether the marker changed since the last look."""
-        last, self._marker = self._marker, marker
-        return None not in {last, marker} and last != marker

@@ -1,4 +1,7 @@
-"""Append-only CSV streams, written off the hot path and flushed at least every half second."""
+"""Append-only CSV streams, written off the hot path and flushed at least every half second; files written whole.
+
+Disk space is kept back for an agent's last words: on a full disk it can still say so, and write what it holds.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
 
 FLUSH_EVERY_S: Final = 0.25
 _LINES_AT_ONCE: Final = 256  # joining more would hold the interpreter for long
@@ -71,3 +75,19 @@ def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)  # there only if it could not be moved
+
+
+_FILE: Final = ".reserve"
+_BYTES: Final = 256 << 10  # some thousand rows, a status and the checksums
+
+
+def keep_reserve(run_dir: Path) -> None:
+    """Take the space. Raises OSError where there is not even that much."""
+    (run_dir / _FILE).write_bytes(os.urandom(_BYTES))  # zeros would take no space on some file systems
+
+
+def release_reserve(run_dir: Path) -> None:
+    """Give the space back. Idempotent."""
+    path = run_dir / _FILE
+    if path.exists():
+        path.unlink()

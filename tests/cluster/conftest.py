@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from harness.configuration.experiment import load_cluster
-from harness.testbed.needs import why_not
+from harness.testbed.namespaces import why_not
 from harness.testbed.testbed import start
 
 if TYPE_CHECKING:
