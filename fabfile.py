@@ -21,7 +21,7 @@ from invoke.tasks import Task
 from harness import experiment as experiments
 from harness import interrupts, operations, results
 from harness.configuration import experiment as config
-from harness.configuration import names as cluster_names
+from harness.configuration.yaml_files import CLUSTER_NAME, almost_a_cluster
 from harness.errors import (
     EXIT_ANALYSIS,
     EXIT_INTERNAL,
@@ -288,7 +288,7 @@ def _known_instead(error: ParseError) -> str:
         options = ", ".join(sorted(flag for flag in context.flags if flag.startswith("--")))
         return f"options of {context.name}: {options or 'none'}"
     typed = re.fullmatch(r"No idea what '(.*)' is!", str(error))
-    meant = typed and cluster_names.almost(ROOT / config.CLUSTERS, typed[1])
+    meant = typed and almost_a_cluster(ROOT / config.CLUSTERS, typed[1])
     return meant or f"clusters: {', '.join(_cluster_names())}; tasks: fab --list"
 
 
@@ -305,7 +305,7 @@ def _cluster_names() -> list[str]:
 
 def _cluster_files() -> list[Path]:
     """Return the cluster files; an editor's (``.#ares.yaml``) and a copy's (``._ares.yaml``) have no cluster's name."""
-    return sorted(path for path in (ROOT / config.CLUSTERS).glob("*.yaml") if cluster_names.NAME.fullmatch(path.stem))
+    return sorted(path for path in (ROOT / config.CLUSTERS).glob("*.yaml") if CLUSTER_NAME.fullmatch(path.stem))
 
 
 class _NamesAsTheyAre(Collection):

@@ -109,9 +109,8 @@ def see(remote: Remote, program: str, folder: str) -> AgentState:
     """Return whether the run folder's agent lives, and its last status."""
     report = _ask(remote, program, f"status --run-dir {shell.path(folder)}")
     status = report["status"]
-    return AgentState(
-        report["alive"], None if status is None else NodeStatus.from_json(json.dumps(status)), report["problem"]
-    )
+    status = None if status is None else NodeStatus.from_json(json.dumps(status))
+    return AgentState(report["alive"], status, report["problem"])
 
 
 def read_status(remote: Remote, folder: str) -> NodeStatus | None:

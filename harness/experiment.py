@@ -54,9 +54,8 @@ def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
     """Check the cluster, then make the results folder, the agent's place on every node and the run folders there."""
     name = results.new_name() if name is None else results.valid_name(name)
     if results.exists(session.results, name):
-        raise ExperimentExistsError(
-            f"experiment {name}: expected a new name, got one that has {session.results / name}"
-        )
+        told = f"expected a new name, got one that has {session.results / name}"
+        raise ExperimentExistsError(f"experiment {name}: {told}")
     results.demand_writable(session.results)
     checked = session.check(configs)
     checked.demand()
@@ -193,9 +192,8 @@ def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: 
     if unheard := session.console.failure:  # which is no fault of the run
         manifest.notes.append(f"nobody listened to the end: standard output: {unheard}")
         folder.save()
-    session.note(
-        max(outcome.exit_code(manifest, without_records), EXIT_COLLECTION if wrong.keys() - without_records else 0)
-    )
+    missing = wrong.keys() - without_records
+    session.note(max(outcome.exit_code(manifest, without_records), EXIT_COLLECTION if missing else 0))
 
 
 def _keep_plan(node: NodeManifest, plan: NodePlan) -> None:
@@ -243,9 +241,8 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
             show = partial(display.show, watch.views)
             left = await_end(watch, manifest.coordinator_id, spec, show, list(installed.ok))
         for node_id, answer in launch.stop(cluster, agent, folder.name, list(left)).ok.items():
-            session.console.say(
-                f"stopped node={node_id}: {left[node_id]}" + (f"; {answer.problem}" * bool(answer.problem))
-            )
+            problem = f"; {answer.problem}" if answer.problem else ""
+            session.console.say(f"stopped node={node_id}: {left[node_id]}{problem}")
     failure = outcome.kept_failure(manifest)
     bring_files(session, folder, configs, failure)
 
@@ -259,7 +256,6 @@ def verify_kept(session: Session, folder: RunFolder) -> None:
         lost = f"{node_id}: nothing at home; it was not collected, and the data went with the embedded cluster"
         session.console.say(f"problem: {lost if never else reason}")
     verified = len(folder.manifest.nodes) - len(wrong)
-    session.console.say(
-        f"its embedded cluster has ended; verified at home: {verified} of {len(folder.manifest.nodes)} nodes"
-    )
+    told = f"verified at home: {verified} of {len(folder.manifest.nodes)} nodes"
+    session.console.say(f"its embedded cluster has ended; {told}")
     session.note(outcome.exit_code(folder.manifest))

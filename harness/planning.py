@@ -96,9 +96,8 @@ def require_two_ports(coordinator: CoordinatorConfig, worker: WorkerConfig) -> N
     """Raise ConfigError if probes and events would meet on one port."""
     port = worker.network.listen_port
     if coordinator.probes is not None and coordinator.probes.port == port:
-        raise ConfigError(
-            f"coordinator configuration: probes.port: expected another than network.listen_port, got {port}"
-        )
+        wanted = f"expected another than network.listen_port, got {port}"
+        raise ConfigError(f"coordinator configuration: probes.port: {wanted}")
 
 
 def run_dir(cluster: ClusterConfig, experiment: str, node_id: str) -> str:

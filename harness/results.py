@@ -85,9 +85,8 @@ def create(results: Path, manifest: Manifest, configs: Iterable[Path]) -> RunFol
         if made:  # half a deployment would be taken for one
             shutil.rmtree(path, ignore_errors=True)
         why = cause(error) if isinstance(error, OSError) else str(error)
-        raise ConfigError(
-            f"experiment {path.name}: expected to make {path}, got: {why}; nothing was started"
-        ) from error
+        told = f"expected to make {path}, got: {why}; nothing was started"
+        raise ConfigError(f"experiment {path.name}: {told}") from error
     return folder
 
 
@@ -95,9 +94,8 @@ def demand_writable(results: Path) -> None:
     """Raise ConfigError if experiments could not be made there; nothing is made to find out."""
     place = results.absolute()
     if results.is_symlink() and not results.exists():
-        raise ConfigError(
-            f"{results}: expected a folder for results, got a link to {results.readlink()}, which is none"
-        )
+        got = f"got a link to {results.readlink()}, which is none"
+        raise ConfigError(f"{results}: expected a folder for results, {got}")
     while not place.exists():
         place = place.parent
     if not place.is_dir():
@@ -116,11 +114,9 @@ def find(results: Path, name: str | None = None) -> RunFolder:
     else:
         path = results / valid_name(name)
         if not path.is_dir():
-            known = sorted(
-                entry.parent.name for entry in results.glob(f"[!.]*/{MANIFEST_FILE}") if entry.parent.name != LATEST
-            )
-            there = f"; in {results}/ are: {', '.join(known) or 'none yet'}"
-            raise ConfigError(f"experiment {name}: expected a results folder {path}, got none there{there}")
+            names = {entry.parent.name for entry in results.glob(f"[!.]*/{MANIFEST_FILE}")} - {LATEST}
+            there = f"in {results}/ are: {', '.join(sorted(names)) or 'none yet'}"
+            raise ConfigError(f"experiment {name}: expected a results folder {path}, got none there; {there}")
     try:
         return RunFolder(path, Manifest.from_json((path / MANIFEST_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError) as error:

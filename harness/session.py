@@ -88,9 +88,8 @@ class Session:
             self._selected = manifest.cluster
         elif self._selected != manifest.cluster:
             told = f"{manifest.cluster} (where {manifest.experiment} was deployed)"
-            raise ConfigError(
-                f"cluster: expected {told}, got {self._selected}; name an --experiment of {self._selected}"
-            )
+            got = f"got {self._selected}; name an --experiment of {self._selected}"
+            raise ConfigError(f"cluster: expected {told}, {got}")
 
     def cluster_config(self) -> ClusterConfig:
         """Return the selected cluster as its file says. Raises ConfigError."""

@@ -67,9 +67,8 @@ def detach(work: Callable[[Callable[[dict[str, Any]], None]], int]) -> dict[str,
                 break
             received += chunk
     if not received:
-        raise AgentError(
-            f"the agent ended, or said nothing for {READY_TIMEOUT_S:g} s; see {records.LOG_FILE} in its run folder"
-        )
+        silent = f"the agent ended, or said nothing for {READY_TIMEOUT_S:g} s"
+        raise AgentError(f"{silent}; see {records.LOG_FILE} in its run folder")
     report: dict[str, Any] = json.loads(received)
     if "error" in report:
         raise AgentError(report["error"], report["code"])

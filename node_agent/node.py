@@ -84,9 +84,8 @@ class Node:
         self._pairs = Journal(run_dir / records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
         self._journals = [self.events, samples, commit_waits, self._pairs]
         tag = "" if key is None else chronotick.tag(key, plan.run_id, plan.node_id)
-        self.sampler = Sampler(
-            plan.node_id, plan.clocks, self.sources, self.clock, samples, run_id=plan.run_id, tag=tag
-        )
+        who = {"run_id": plan.run_id, "tag": tag}
+        self.sampler = Sampler(plan.node_id, plan.clocks, self.sources, self.clock, samples, **who)
         self.commit_wait = CommitWait(
             plan.commit_wait_delays_s,
             plan.commit_wait_share,
@@ -249,9 +248,8 @@ class Node:
                 log.exception("cannot write to the run folder")
                 self.end(records.FINISHED_FAILED, f"cannot write to {self.run_dir}: {error.strerror}")
             if lease_s is not None and time.monotonic() - self._started_s > lease_s:
-                self.end(
-                    records.FINISHED_LEASE, f"the lease of {lease_s:g} s is over; no controller stopped this agent"
-                )
+                told = f"the lease of {lease_s:g} s is over; no controller stopped this agent"
+                self.end(records.FINISHED_LEASE, told)
 
     def _write_status(self, status: NodeStatus) -> None:
         write_whole(self.run_dir / records.STATUS_FILE, status.to_json())

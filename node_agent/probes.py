@@ -250,9 +250,8 @@ class ProbeMesh:
         self._counts["user_stamps"] += stamp.origin == USER
         self._counts["unusable_stamps"] += stamp.raw_ns is None
         raw = "" if stamp.raw_ns is None else stamp.raw_ns
-        self._lines.append(
-            f"{peer.node_id},{sequence},{direction},{stamp.wall_ns},{raw},{stamp.raw_error_ns},{stamp.origin}"
-        )
+        stamped = f"{stamp.wall_ns},{raw},{stamp.raw_error_ns},{stamp.origin}"
+        self._lines.append(f"{peer.node_id},{sequence},{direction},{stamped}")
 
     def _idle_ns(self) -> int:
         """Return how long nothing is to be done unless something comes."""

@@ -161,9 +161,8 @@ def _tell_memory(outcome: Outcome, results: Results) -> None:
     results.put("agent_rss_mb", round(worker_mb, 1), "MB", f"the larger worker's at most, {events:,} events: {said}")
     late = figures.distribution(late for node in WORKERS for late in figures.lateness_ms(outcome.folders[node]))
     if late is not None:
-        results.line(
-            "remeasure_late_ms", f"p50 {late.p50:.1f}, p99 {late.p99:.1f}, max {late.max:.1f}, n = {late.count:,}"
-        )
+        told = f"p50 {late.p50:.1f}, p99 {late.p99:.1f}, max {late.max:.1f}, n = {late.count:,}"
+        results.line("remeasure_late_ms", told)
 
 
 DELAYS_S: Final = (30.0, 60.0)  # those of configs/worker_config.yaml

@@ -157,9 +157,8 @@ def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worke
             problems=tuple(problems),
         )
     except (KeyError, TypeError) as error:
-        raise RemoteCommandError(
-            f"{row.node_id}: agent check: expected the keys of this version, got {error}"
-        ) from None
+        told = f"agent check: expected the keys of this version, got {error}"
+        raise RemoteCommandError(f"{row.node_id}: {told}") from None
 
 
 def _unfit(kind: SourceKind[Any], cluster: str, answer: SourceCheck, off: str) -> str:

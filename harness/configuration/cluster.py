@@ -220,9 +220,8 @@ class ClusterConfig(Strict):
         if not self.embedded:
             for index, node in enumerate(self.nodes):
                 if node.virtual_clock is not None and not self.testbed:
-                    raise problem(
-                        f"nodes.{index}.virtual_clock", "none outside an embedded cluster", node.virtual_clock
-                    )
+                    key = f"nodes.{index}.virtual_clock"
+                    raise problem(key, "none outside an embedded cluster", node.virtual_clock)
             ports = [("ntp_server", split_host_port(server)[1]) for server in self.ntp_server]
             if self.chronotick_server is not None:
                 ports.append(("chronotick_server", split_url(self.chronotick_server)[1]))

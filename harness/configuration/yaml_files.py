@@ -196,12 +196,13 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # invoke splits at dots, and takes a leading dash for an option
-SUFFIX: Final = ".yaml"
+# Invoke splits at dots, and takes a leading dash for an option.
+CLUSTER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_SUFFIX: Final = ".yaml"
 _SUFFIXES_OF_OTHERS: Final = (".yml", ".YAML", ".YML", ".json", ".toml")
 
 
-def almost(folder: Path, typed: str) -> str | None:
+def almost_a_cluster(folder: Path, typed: str) -> str | None:
     """Return what to do about a word that is no cluster's name but was meant to be; None if no file is like it."""
     try:
         files = sorted(path.name for path in folder.iterdir() if path.is_file())
@@ -211,12 +212,12 @@ def almost(folder: Path, typed: str) -> str | None:
         file = PurePath(name)
         if typed not in {file.stem, name}:
             continue
-        if typed == name and file.suffix == SUFFIX and NAME.fullmatch(file.stem):
+        if typed == name and file.suffix == _SUFFIX and CLUSTER_NAME.fullmatch(file.stem):
             return f"the cluster of {folder / name} is called {file.stem}"
         if file.suffix in _SUFFIXES_OF_OTHERS:
-            return f"{folder / name}: expected a cluster file to end in {SUFFIX}; rename it"
-        if file.suffix == SUFFIX and not NAME.fullmatch(file.stem):
+            return f"{folder / name}: expected a cluster file to end in {_SUFFIX}; rename it"
+        if file.suffix == _SUFFIX and not CLUSTER_NAME.fullmatch(file.stem):
             return f"{folder / name}: expected a name of letters, digits, '_' and '-'; rename it"
-    stems = {file.stem.casefold(): file.stem for file in map(PurePath, files) if file.suffix == SUFFIX}
+    stems = {file.stem.casefold(): file.stem for file in map(PurePath, files) if file.suffix == _SUFFIX}
     near = difflib.get_close_matches(typed.casefold(), list(stems), 1, 0.8)
-    return f"did you mean {stems[near[0]]}, of {folder / stems[near[0]]}{SUFFIX}?" if near else None
+    return f"did you mean {stems[near[0]]}, of {folder / stems[near[0]]}{_SUFFIX}?" if near else None

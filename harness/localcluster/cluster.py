@@ -67,9 +67,8 @@ class LocalCluster(contextlib.AbstractContextManager["LocalCluster"]):
             piped(self._supervisor.stdin).write(line.encode() + b"\n")
         answer = _read_marked(self._supervisor, time.monotonic() + RELAYS_DEADLINE_S)
         if answer is None:
-            raise PreflightError(
-                f"embedded cluster: relays: expected an answer within {RELAYS_DEADLINE_S:g} s, got none"
-            )
+            wanted = f"expected an answer within {RELAYS_DEADLINE_S:g} s"
+            raise PreflightError(f"embedded cluster: relays: {wanted}, got none")
         return answer.removeprefix(MARK)
 
     def close(self) -> None:
@@ -115,9 +114,8 @@ def _moved(config: ClusterConfig, addresses: dict[str, str]) -> ClusterConfig:
 
 def _order(config: ClusterConfig, deadline_s: float) -> Order:
     if not config.embedded:
-        raise ConfigError(
-            f"cluster {config.name}: expected embedded: true, got false; only such a cluster can be started"
-        )
+        wanted = "expected embedded: true, got false; only such a cluster can be started"
+        raise ConfigError(f"cluster {config.name}: {wanted}")
     if len(config.ntp_server) > 1:
         raise ConfigError(f"cluster {config.name}: ntp_server: expected at most one, got {config.ntp_server!r}")
     chronotick = None if config.chronotick_server is None else join_address(*split_url(config.chronotick_server))

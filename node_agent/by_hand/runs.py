@@ -155,9 +155,8 @@ def _seen(counts: Mapping[str, int]) -> str:
     if "sequence_first" not in counts:
         return ""
     least = "at least " if counts["sequence_ranges"] >= MOST_RANGES else ""
-    told = (
-        f"{least}{counts['sequence_distinct']} distinct, from {counts['sequence_first']} to {counts['sequence_last']}"
-    )
+    span = f"from {counts['sequence_first']} to {counts['sequence_last']}"
+    told = f"{least}{counts['sequence_distinct']} distinct, {span}"
     if counts["sequence_ranges"] == 1:
         told += ", without a gap"
     else:

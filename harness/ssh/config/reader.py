@@ -150,9 +150,8 @@ def _take(reading: _Reading, keyword: str, values: list[str], rest: str, place: 
         reading.notes.append(f"{place}: {keyword} {values[0]} changes a list that only ssh has; not obeyed here")
         return
     if keyword == "canonicalizehostname" and values[0].lower() not in {"no", "false", "none"}:
-        reading.notes.append(
-            f"{place}: CanonicalizeHostname {values[0]} is not obeyed without ssh; write names in full"
-        )
+        told = "is not obeyed without ssh; write names in full"
+        reading.notes.append(f"{place}: CanonicalizeHostname {values[0]} {told}")
     if keyword in _ADDED_UP:
         known = reading.said.setdefault(keyword, [])
         known += [value for value in values if value not in known]

@@ -30,9 +30,8 @@ def expanded(text: str, known: Mapping[str, str], keyword: str) -> str:
             if keyword in _COMMANDS:
                 return match[0]
             if variable not in os.environ:
-                raise ConfigError(
-                    f"ssh_config: {keyword} {text}: expected the variable {variable} to be set, it is not"
-                )
+                wanted = f"expected the variable {variable} to be set, it is not"
+                raise ConfigError(f"ssh_config: {keyword} {text}: {wanted}")
             return os.environ[variable]
         if letter not in known:
             raise ConfigError(f"ssh_config: {keyword} {text}: expected a token of ssh_config(5), got %{letter}")
