@@ -211,7 +211,7 @@ def _deployed(name: str | None, *, given: bool) -> RunFolder | None:
     """
     folder = session.waiting()
     if name is not None:
-        folder = session.find(name) if results.exists(session.results, name) else None
+        folder = session.find(name) if (session.results / results.valid_name(name)).exists() else None
     if folder is not None and given:
         told = "expected no configuration, since it is deployed with one; leave it out, or name a new experiment"
         raise ConfigError(f"experiment {folder.name}: {told}")

@@ -89,10 +89,8 @@ class Console:
 
         ``paths``: between which ends packets are made to take how long, in words.
         """
-        if not self._rich.is_terminal:
-            yield RunDisplay(planned_s, self, None, paths)
-            return
-        with Live(console=self._rich, refresh_per_second=4, transient=False) as live:
+        live = Live(console=self._rich, refresh_per_second=4, transient=False) if self._rich.is_terminal else None
+        with live or contextlib.nullcontext():
             yield RunDisplay(planned_s, self, live, paths)
 
 
@@ -161,11 +159,8 @@ def _counts(view: NodeView) -> str:
         return view.problem or "no status yet"
     counts = view.status.counts
     words = [f"{name}={counts[name]}" for name in COUNTED if name in counts]
-    words += [
-        f"{kind.prefix}={_reading(view.status.sources[kind.name], 'ms')}"
-        for kind in KINDS
-        if kind.name in view.status.sources
-    ]
+    sources = view.status.sources
+    words += [f"{kind.prefix}={_reading(sources[kind.name], 'ms')}" for kind in KINDS if kind.name in sources]
     return " ".join([*words, *view.status.waiting_for])
 
 

@@ -53,7 +53,7 @@ class Run:
 def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
     """Check the cluster, then make the results folder, the agent's place on every node and the run folders there."""
     name = results.new_name() if name is None else results.valid_name(name)
-    if results.exists(session.results, name):
+    if (session.results / name).exists():
         told = f"expected a new name, got one that has {session.results / name}"
         raise ExperimentExistsError(f"experiment {name}: {told}")
     results.demand_writable(session.results)

@@ -80,7 +80,9 @@ def create(results: Path, manifest: Manifest, configs: Iterable[Path]) -> RunFol
             shutil.copyfile(config, path / CONFIGS_DIR / config.name)
         folder = RunFolder(path, manifest)
         folder.save()
-        point_latest(results, path.name)
+        scratch = results / f".{LATEST}.{secrets.token_hex(4)}"
+        scratch.symlink_to(path.name)
+        scratch.replace(results / LATEST)  # without a moment in which it means none
     except (OSError, CollectionError) as error:
         if made:  # half a deployment would be taken for one
             shutil.rmtree(path, ignore_errors=True)
@@ -123,18 +125,6 @@ def find(results: Path, name: str | None = None) -> RunFolder:
         raise ConfigError(f"{path / MANIFEST_FILE}: expected a run's manifest, got {error}") from error
 
 
-def exists(results: Path, name: str) -> bool:
-    """Return whether there is a results folder of that name."""
-    return (results / valid_name(name)).exists()
-
-
-def point_latest(results: Path, name: str) -> None:
-    """Let ``latest`` mean this experiment, without a moment in which it means none."""
-    scratch = results / f".{LATEST}.{secrets.token_hex(4)}"
-    scratch.symlink_to(name)
-    scratch.replace(results / LATEST)
-
-
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file beside its place and move it there. Raises CollectionError where that cannot be (a full disk)."""
     with told_of_disk(path):
@@ -171,10 +161,8 @@ def code_version(root: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         top = _git(root, "rev-parse", "--show-toplevel")
         if Path(top).samefile(root):
-            commit, dirty = (
-                _git(root, "rev-parse", "HEAD"),
-                bool(_git(root, "status", "--porcelain", "--untracked-files=normal")),
-            )
+            commit = _git(root, "rev-parse", "HEAD")
+            dirty = bool(_git(root, "status", "--porcelain", "--untracked-files=normal"))
     return {"git": commit, "dirty": dirty, "source_sha256": _source_hash(root)}
 
 

@@ -227,10 +227,10 @@ class Node:
     def _source_statuses(self) -> dict[str, SourceStatus]:
         stamp = user_stamp(self.clock.pair())
         statuses = {}
-        for name, reading in self.readings.of(stamp, self.sampler.snapshot()).items():
+        for name, reading in self.readings.by_source(stamp, self.sampler.snapshot()).items():
             tally = self.sampler.tally(name) if name in self.sources else None
             asked = (tally.samples, tally.failures, tally.last_outcome) if tally else (0, 0, "")
-            statuses[name] = SourceStatus.of(reading, stamp.wall_ns, *asked)
+            statuses[name] = SourceStatus.from_reading(reading, stamp.wall_ns, *asked)
         return statuses
 
     def _keep_house(self, part: Part) -> None:

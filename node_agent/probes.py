@@ -23,7 +23,7 @@ from node_agent.contract.records import KERNEL_RX, KERNEL_TX, PROBE_RX, PROBE_TX
 from node_agent.datagrams import kernel_stamps, mmsg, wire
 from node_agent.datagrams.probe import PROBE_SIZE, ProbeWire
 from node_agent.datagrams.transmit_stamps import TransmitStamps
-from node_agent.duplicates import Seen, SequenceSpan
+from node_agent.duplicates import EventIds, SequenceSpan
 from node_agent.local.instants import Anchor, ClockPair, anchor, anchored, kernel_stamp, user_stamp
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class _Peer:
     index: int
     target: bytes
     sent: int = 0
-    seen: Seen = field(default_factory=Seen)
+    seen: EventIds = field(default_factory=EventIds)
     span: SequenceSpan = field(default_factory=SequenceSpan)
 
 

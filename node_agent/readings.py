@@ -31,7 +31,7 @@ class Readings:
         """Return the names of the sources that are asked."""
         return tuple(self._sources)
 
-    def of(self, stamp: Stamp, snapshot: Snapshot) -> dict[str, Reading]:
+    def by_source(self, stamp: Stamp, snapshot: Snapshot) -> dict[str, Reading]:
         """Return the reading of every source in a row, by name; one that is not configured says so."""
         return {
             name: _NOT_CONFIGURED if source is None else evaluate(source, snapshot.samples[name], stamp)

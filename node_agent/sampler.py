@@ -93,20 +93,16 @@ class Sampler:
 
     def askers(self, kind: SourceKind[Any], plan: Any) -> Sequence[Asker]:
         """Return new askers of one kind, which know what feeds it."""
-        setting = Setting(
-            self._node_id,
-            self._clocks,
-            self._clock,
-            lambda: f"{kind.prefix}{next(self._numbers)}",
-            lambda: self._recent(kind.fed_by),
-            self._run_id,
-            self._tag,
-        )
-        return asking.askers(kind, plan, setting)
 
-    def _recent(self, source: str) -> Sequence[Sample]:
-        with self._lock:
-            return self._frozen.get(source, ())
+        def new_id() -> str:
+            return f"{kind.prefix}{next(self._numbers)}"
+
+        def fed() -> Sequence[Sample]:
+            with self._lock:
+                return self._frozen.get(kind.fed_by, ())
+
+        setting = Setting(self._node_id, self._clocks, self._clock, new_id, fed, self._run_id, self._tag)
+        return asking.askers(kind, plan, setting)
 
     def start(self) -> None:
         """Start asking."""
@@ -137,9 +133,8 @@ class Sampler:
         with self._changed:
             published = replace(sample, published_raw_ns=self._clock.raw_ns())
             tally = self._tallies[sample.source]
-            self._tallies[sample.source] = Tally(
-                tally.samples + 1, tally.failures + (not good(published)), published.outcome
-            )
+            failures = tally.failures + (not good(published))
+            self._tallies[sample.source] = Tally(tally.samples + 1, failures, published.outcome)
             if counts(published):
                 by_server = self._good[sample.source]
                 kept = by_server.setdefault(sample.server, deque())

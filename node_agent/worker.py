@@ -15,7 +15,7 @@ from node_agent.contract.cells import stamp_cells
 from node_agent.contract.records import KERNEL_RX, USER
 from node_agent.contract.servers import join_address
 from node_agent.datagrams import kernel_stamps, mmsg, wire
-from node_agent.duplicates import Seen, SequenceRanges, SequenceSpan
+from node_agent.duplicates import EventIds, SequenceRanges, SequenceSpan
 from node_agent.local.instants import Anchor, ClockPair, anchor, anchored, user_stamp
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Worker:
         self._by_hand = key is None
         self._queue: queue.SimpleQueue[_WakeUp] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._seen = Seen()
+        self._seen = EventIds()
         self._snapshot = node.sampler.snapshot()
         self._counts = dict.fromkeys(
             ("received", "duplicate", wire.MALFORMED, wire.FOREIGN, wire.BAD_TAG, wire.OVERSIZED, "kernel_dropped",

@@ -107,9 +107,8 @@ def _accuracy(work: Path, scale: Scale, services: Services, results: Results) ->
     epoch_ns = time.time_ns()
     virtual = {node: VirtualClock(epoch_ns, error, drift) for node, (error, drift) in INJECTED.items()}
     rate_hz = 200.0
-    trial = Crew(
-        work / "accuracy", all_clocks(services, 0.1), round(rate_hz * scale.accuracy_s), rate_hz, (0.2,), virtual
-    )
+    clocks, events = all_clocks(services, 0.1), round(rate_hz * scale.accuracy_s)
+    trial = Crew(work / "accuracy", clocks, events, rate_hz, (0.2,), virtual)
     with probes.NtplibErrors(services.ntp, 0.1) as ntplib_errors:
         outcome = trial.run()
     samples = [error for node, clock in virtual.items() for error in figures.ntp_errors(outcome.folders[node], clock)]
@@ -129,9 +128,8 @@ def _sample_cost(work: Path, scale: Scale, services: Services, results: Results)
     every_s = 0.01
     used = []
     for number, interval_s in enumerate((3_600.0, every_s)):
-        plan = Crew(
-            work / f"sampling-{number}", ClocksPlan(ntp=NtpPlan((services.ntp,), interval_s)), 1, 1.0, ()
-        ).plans()[WORKERS[0]]
+        clocks = ClocksPlan(ntp=NtpPlan((services.ntp,), interval_s))
+        plan = Crew(work / f"sampling-{number}", clocks, 1, 1.0, ()).plans()[WORKERS[0]]
         used.append(_cpu_of(plan.role, Path(plan.run_dir), scale.sampling_s))
     (idle_ns, few), (asking_ns, many) = used
     if many - few < scale.sampling_s / every_s / 4:

@@ -148,11 +148,6 @@ class Outcome:
     usages: Mapping[str, Usage]
     problem: str
 
-    @property
-    def finished(self) -> bool:
-        """Tell whether every node came to its orderly end."""
-        return not self.problem
-
 
 @dataclass(frozen=True)
 class Crew:

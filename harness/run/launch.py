@@ -59,16 +59,14 @@ def await_ready(watch: Watch, nodes: Iterable[str], timeout_s: float, show: Call
 
 def see(cluster: Cluster, agent: Agent, experiment: str, nodes: Iterable[str] | None = None) -> Answers[AgentState]:
     """Ask the nodes whether the run's agents live, and for their last status."""
-    return cluster.each(
-        lambda remote: agents.see(remote, agent.program, run_dir(cluster.config, experiment, remote.id)), nodes
-    )
+    config, program = cluster.config, agent.program
+    return cluster.each(lambda remote: agents.see(remote, program, run_dir(config, experiment, remote.id)), nodes)
 
 
 def stop(cluster: Cluster, agent: Agent, experiment: str, nodes: Iterable[str] | None = None) -> Answers[Stopped]:
     """Stop every agent of the run, each by its recorded pid. Idempotent."""
-    return cluster.each(
-        lambda remote: remote.stop_agent(agent.program, run_dir(cluster.config, experiment, remote.id)), nodes
-    )
+    config, program = cluster.config, agent.program
+    return cluster.each(lambda remote: remote.stop_agent(program, run_dir(config, experiment, remote.id)), nodes)
 
 
 def _waits(node_id: str, view: NodeView) -> str | None:

@@ -242,7 +242,7 @@ class CommitWait:
         stamp = user_stamp(self._clock.pair())
         readings = {
             name: reading
-            for name, reading in self._readings.of(stamp, self._sampler.snapshot()).items()
+            for name, reading in self._readings.by_source(stamp, self._sampler.snapshot()).items()
             if not (isinstance(reading, Unavailable) and reading.reason == NOT_CONFIGURED)
         }
         lines = self._remeasurements.measure(stamp, readings)

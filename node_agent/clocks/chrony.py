@@ -38,15 +38,9 @@ class Tracking:
     def report(self, wall_ns: int) -> SelfReport:
         """Return what chronyd says of its own state, in an answer that was there when the wall clock showed that."""
         now_ns = wall_ns + self.offset_ns + _SLACK_NS
-        return SelfReport(
-            self.stratum,
-            self.reference_id,
-            self.reference_ns,
-            now_ns,
-            self.root_delay_ns,
-            self.root_dispersion_ns,
-            loopback_is_a_source=True,
-        )
+        state = (self.stratum, self.reference_id, self.reference_ns)
+        roots = (self.root_delay_ns, self.root_dispersion_ns)
+        return SelfReport(*state, now_ns, *roots, loopback_is_a_source=True)
 
     @property
     def bound_ns(self) -> int:

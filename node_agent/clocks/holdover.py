@@ -58,7 +58,7 @@ def stamp_bound_ns(raw_error_ns: int, max_drift_ppm: float) -> int:
     return aged_bound_ns(0, 0, max_drift_ppm, raw_error_ns)
 
 
-class Held(NamedTuple):
+class HeldOver(NamedTuple):
     """What a sample says at a later instant: est_ns ± half_ns; ``claim_ns`` is the sigma then, or the bound."""
 
     est_ns: int
@@ -67,7 +67,9 @@ class Held(NamedTuple):
     law: str
 
 
-def held(sample: Sample, raw_ns: int, max_drift_ppm: float, multiplier: float = 0.0, raw_error_ns: int = 0) -> Held:
+def held_over(
+    sample: Sample, raw_ns: int, max_drift_ppm: float, multiplier: float = 0.0, raw_error_ns: int = 0
+) -> HeldOver:
     """Return what ``sample`` says at ``raw_ns``, known to ``raw_error_ns``, by the law that it carries.
 
     With a ``multiplier`` it is read by so many of its sigmas and its asymmetry, else by its bound. A drift without its
@@ -86,11 +88,11 @@ def held(sample: Sample, raw_ns: int, max_drift_ppm: float, multiplier: float = 
             )  # fmt: skip
         at_sample_ns, claim_ns = math.ceil(multiplier * width_ns) + systematic_ns, width_ns
         half_ns = aged_bound_ns(at_sample_ns, age_ns, max_drift_ppm, raw_error_ns)
-        return Held(sample.reference_at_ns + age_ns, half_ns, claim_ns, DRIFT_LIMIT)
+        return HeldOver(sample.reference_at_ns + age_ns, half_ns, claim_ns, DRIFT_LIMIT)
     own_ppb = sample.max_drift_ppb
     limit_ppm, law = (max_drift_ppm, DRIFT_LIMIT) if own_ppb is None else (own_ppb / 1_000, AS_CLAIMED)
     half_ns = aged_bound_ns(width_ns, age_ns, limit_ppm, raw_error_ns)
-    return Held(sample.reference_at_ns + age_ns, half_ns, half_ns, law)
+    return HeldOver(sample.reference_at_ns + age_ns, half_ns, half_ns, law)
 
 
 def _predicted(
@@ -102,7 +104,7 @@ def _predicted(
     raw_error_ns: int,
     drift: int,
     drift_sigma: int,
-) -> Held:
+) -> HeldOver:
     """Go on with a drift and its sigma, in fs/s: exact but for roundings, each of which widens the interval."""
     carried = age_ns * drift
     est_ns = reference_ns + age_ns + (2 * carried + FS_PER_S) // (2 * FS_PER_S)
@@ -110,7 +112,7 @@ def _predicted(
     variance, at_worst = (offset_variance + (drift_sigma * t) ** 2 for t in (age_ns, abs(age_ns) + raw_error_ns))
     stamp_ns = raw_error_ns - (-raw_error_ns * abs(drift) // FS_PER_S)
     half_ns = _root_up(at_worst, multiplier) + systematic_ns + stamp_ns + rounding_ns(age_ns)
-    return Held(est_ns, half_ns, _root_up(variance, 1), AS_CLAIMED)
+    return HeldOver(est_ns, half_ns, _root_up(variance, 1), AS_CLAIMED)
 
 
 def rounding_ns(age_ns: int) -> int:

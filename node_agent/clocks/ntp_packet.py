@@ -40,9 +40,8 @@ class Reply:
     @property
     def report(self) -> SelfReport:
         """Return what the server says of its own state, at T3."""
-        return SelfReport(
-            self.stratum, self.reference_id, self.reference_ns, self.t3_ns, self.root_delay_ns, self.root_dispersion_ns
-        )
+        roots = (self.root_delay_ns, self.root_dispersion_ns)
+        return SelfReport(self.stratum, self.reference_id, self.reference_ns, self.t3_ns, *roots)
 
 
 @dataclass(frozen=True)

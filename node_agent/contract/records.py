@@ -310,7 +310,9 @@ class SourceStatus:
     last_outcome: str = ""
 
     @classmethod
-    def of(cls, reading: Reading, wall_ns: int, samples: int, failures: int, last_outcome: str) -> "SourceStatus":
+    def from_reading(
+        cls, reading: Reading, wall_ns: int, samples: int, failures: int, last_outcome: str
+    ) -> "SourceStatus":
         """Return the status of a source that reads so now, at ``wall_ns``, after so many samples."""
         asked = (samples, failures, last_outcome)
         if not isinstance(reading, Available):

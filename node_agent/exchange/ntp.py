@@ -194,9 +194,9 @@ class _Attempt:
         if datagram.sender != self.target:
             self._outcome = WRONG_ADDRESS
             return None
-        reply = (
-            Refused("oversized") if datagram.truncated else ntp_packet.parse(datagram.data, self._transmit, now.wall_ns)
-        )
+        reply = ntp_packet.parse(datagram.data, self._transmit, now.wall_ns)
+        if datagram.truncated:
+            reply = Refused("oversized")
         if isinstance(reply, Refused):
             self._outcome = reply.outcome
             if reply.outcome == "wrong_origin":
