@@ -214,11 +214,7 @@ def _manifest(session: Session, spec: RunSpec) -> Manifest:
         created_utc=results.utc_now(),
         code_version=version,
         argv=sys.argv,
-        config={
-            "cluster": spec.cluster.model_dump(),
-            "coordinator": spec.coordinator.model_dump(),
-            "worker": spec.worker.model_dump(),
-        },
+        config={name: getattr(spec, name).model_dump() for name in ("cluster", "coordinator", "worker")},
         nodes={node.id: NodeManifest(node.id, node.role, remotes[node.id].place) for node in spec.cluster.nodes},
     )
 

@@ -149,9 +149,7 @@ def _node_plan(
         role=node.role,
         run_dir=run_dir(spec.cluster, spec.name, node.id),
         listen_host=addresses.get(node.id, node.address or node.host),
-        listen_port=spec.worker.network.listen_port,
-        buffer_size=spec.worker.network.buffer_size,
-        receive_buffer_bytes=spec.worker.network.receive_buffer_bytes,
+        **spec.worker.network.model_dump(),
         clocks=_clocks(spec, node.id, nodes_with),
         commit_wait_delays_s=tuple(spec.worker.timing.commit_wait_delays),
         commit_wait_share=spec.worker.timing.commit_wait_share,
@@ -178,11 +176,7 @@ def _probes(spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str]) -> Pr
             for index, peer in enumerate(nodes)
             if peer is not node and (full or COORDINATOR in {node.role, peer.role})
         ),
-        port=config.port,
-        rate_hz=config.rate_hz,
-        lead_s=config.lead_s,
-        trail_s=config.trail_s,
-        stamps=config.stamps,
+        **config.model_dump(exclude={"mesh"}),
     )
 
 

@@ -110,18 +110,12 @@ def _row(kind: SourceKind[Any], server: str, health: Health | None, samples: lis
     best = min(filter(good, samples), key=lambda sample: sample.bound_ns or 0, default=None)
     last = best or samples[-1]
     ill = "" if health is None or health.ok else f"health: {health.detail}"
+    numbers = {name: getattr(last, f"{name}_ns") for name in ("offset", "bound", "sigma", "delay")}
     return SourceCheck(
         server=server,
         outcome=last.outcome,
         health_ok=None if health is None else health.ok,
-        offset_ms=_ms(last.offset_ns),
-        bound_ms=_ms(last.bound_ns),
-        sigma_ms=_ms(last.sigma_ns),
-        delay_ms=_ms(last.delay_ns),
+        **{f"{name}_ms": None if value_ns is None else value_ns / 1e6 for name, value_ns in numbers.items()},
         stratum=last.stratum,
         detail=ill if best else kind.explain(last) or ill,
     )
-
-
-def _ms(value_ns: int | None) -> float | None:
-    return None if value_ns is None else value_ns / 1e6

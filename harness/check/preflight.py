@@ -146,9 +146,7 @@ def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worke
                 problems += [f"{row.node_id}: {_unfit(kind, cluster.name, answer, off)}" for answer in bad]
         return replace(
             row,
-            python=facts["python"],
-            clock_source=facts["clock_source"],
-            disk_free_bytes=facts["disk_free_bytes"],
+            **{name: facts[name] for name in ("python", "clock_source", "disk_free_bytes")},
             listen=join_address(listen["host"], listen["port"]) if listen["port"] else listen["host"],
             port_free=listen["free"],
             probe_port=probes["port"] if probes else None,

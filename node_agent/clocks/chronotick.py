@@ -28,6 +28,9 @@ _MAX_PPM: Final = 1e6  # from here on time would stand still, or nothing would b
 _NEEDED: Final = ("offset_ms", "uncertainty_ms")
 _CLAIMS: Final = ("asymmetry_ms", "drift_ppm", "drift_uncertainty_ppm")
 _SIGNED: Final = frozenset({"offset_ms", "drift_ppm"})
+_AS_ANSWERED: Final = (
+    "offset_ns", "sigma_ns", "asymmetry_ns", "drift_fs_per_s", "drift_sigma_fs_per_s", "scope",
+)  # fmt: skip
 TAG_SIZE: Final = 16  # bytes
 
 
@@ -55,14 +58,9 @@ class Prediction:
         return {
             "raw_at_ns": raw_before_ns + (when_ns - wall_ns),
             "reference_at_ns": when_ns + self.offset_ns,
-            "offset_ns": self.offset_ns,
             "delay_ns": raw_after_ns - raw_before_ns,
-            "sigma_ns": self.sigma_ns,
-            "asymmetry_ns": self.asymmetry_ns,
-            "drift_fs_per_s": self.drift_fs_per_s,
-            "drift_sigma_fs_per_s": self.drift_sigma_fs_per_s,
             "valid_until_raw_ns": None if until_ns is None else raw_before_ns + (until_ns - wall_ns),
-            "scope": self.scope,
+            **{name: getattr(self, name) for name in _AS_ANSWERED},
         }
 
 

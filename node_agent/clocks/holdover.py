@@ -81,11 +81,15 @@ def held_over(
     age_ns = raw_ns - sample.raw_at_ns
     if multiplier:
         systematic_ns = (sample.asymmetry_ns or 0) + (sample.bound_stamp_ns or 0)
-        if sample.drift_fs_per_s is not None and sample.drift_sigma_fs_per_s is not None:
-            return _predicted(
-                sample.reference_at_ns, width_ns, systematic_ns, age_ns, multiplier, raw_error_ns,
-                sample.drift_fs_per_s, sample.drift_sigma_fs_per_s,
-            )  # fmt: skip
+        drift, drift_sigma = sample.drift_fs_per_s, sample.drift_sigma_fs_per_s
+        if drift is not None and drift_sigma is not None:  # exact but for roundings: each widens the interval
+            est_ns = sample.reference_at_ns + age_ns + (2 * age_ns * drift + FS_PER_S) // (2 * FS_PER_S)
+            offset_variance = (width_ns * FS_PER_S) ** 2  # of time in units of 10^-15 ns
+            spans_ns = (age_ns, abs(age_ns) + raw_error_ns)
+            variance, at_worst = (offset_variance + (drift_sigma * span_ns) ** 2 for span_ns in spans_ns)
+            stamp_ns = raw_error_ns - (-raw_error_ns * abs(drift) // FS_PER_S)
+            half_ns = _root_up(at_worst, multiplier) + systematic_ns + stamp_ns + rounding_ns(age_ns)
+            return HeldOver(est_ns, half_ns, _root_up(variance, 1), AS_CLAIMED)
         at_sample_ns, claim_ns = math.ceil(multiplier * width_ns) + systematic_ns, width_ns
         half_ns = aged_bound_ns(at_sample_ns, age_ns, max_drift_ppm, raw_error_ns)
         return HeldOver(sample.reference_at_ns + age_ns, half_ns, claim_ns, DRIFT_LIMIT)
@@ -93,26 +97,6 @@ def held_over(
     limit_ppm, law = (max_drift_ppm, DRIFT_LIMIT) if own_ppb is None else (own_ppb / 1_000, AS_CLAIMED)
     half_ns = aged_bound_ns(width_ns, age_ns, limit_ppm, raw_error_ns)
     return HeldOver(sample.reference_at_ns + age_ns, half_ns, half_ns, law)
-
-
-def _predicted(
-    reference_ns: int,
-    sigma_ns: int,
-    systematic_ns: int,
-    age_ns: int,
-    multiplier: float,
-    raw_error_ns: int,
-    drift: int,
-    drift_sigma: int,
-) -> HeldOver:
-    """Go on with a drift and its sigma, in fs/s: exact but for roundings, each of which widens the interval."""
-    carried = age_ns * drift
-    est_ns = reference_ns + age_ns + (2 * carried + FS_PER_S) // (2 * FS_PER_S)
-    offset_variance = (sigma_ns * FS_PER_S) ** 2  # of time in units of 10^-15 ns
-    variance, at_worst = (offset_variance + (drift_sigma * t) ** 2 for t in (age_ns, abs(age_ns) + raw_error_ns))
-    stamp_ns = raw_error_ns - (-raw_error_ns * abs(drift) // FS_PER_S)
-    half_ns = _root_up(at_worst, multiplier) + systematic_ns + stamp_ns + rounding_ns(age_ns)
-    return HeldOver(est_ns, half_ns, _root_up(variance, 1), AS_CLAIMED)
 
 
 def rounding_ns(age_ns: int) -> int:

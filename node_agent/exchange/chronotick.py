@@ -33,23 +33,14 @@ _ZONE = re.compile(r"%[^\]]*")  # of this machine, and nothing to a server (RFC 
 
 def askers(plan: ChronoTickPlan, setting: Setting) -> list[Asker]:
     """Return the asker of the server."""
-    client = ChronoTickClient(
-        plan.server,
-        setting.node_id,
-        setting.clock,
-        timeout_s=plan.timeout_s,
-        dual_model=plan.use_dual_model,
-        run_id=setting.run_id,
-        tag=setting.tag,
-    )
-    return [
-        Asker(
-            plan.server,
-            lambda: [client.sample(setting.fed(), setting.new_id)],
-            health=client.health,
-            close=client.close,
-        )
-    ]
+    options: dict[str, Any] = {"timeout_s": plan.timeout_s, "dual_model": plan.use_dual_model}
+    options |= {"run_id": setting.run_id, "tag": setting.tag}
+    client = ChronoTickClient(plan.server, setting.node_id, setting.clock, **options)
+
+    def ask() -> list[Sample]:
+        return [client.sample(setting.fed(), setting.new_id)]
+
+    return [Asker(plan.server, ask, health=client.health, close=client.close)]
 
 
 class ChronoTickClient:
