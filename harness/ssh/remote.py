@@ -18,6 +18,7 @@ from harness import agent, shell
 from harness.errors import DeadlineError, HarnessError, LostError, RemoteCommandError, UnreachableError
 from harness.remote import COMMAND_TIMEOUT_S, Remote, Result, Stopped
 from harness.ssh import channels, rsync, shell_files
+from harness.ssh.channels import TRANSFER_STALL_S
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -154,7 +155,7 @@ class SshRemote(Remote):
             if sftp is None:
                 shell_files.fetch(self, path, target)
                 return
-            stalled = channels.Stall(channels.TRANSFER_STALL_S, self._connection.hang_up)
+            stalled = channels.Stall(TRANSFER_STALL_S, self._connection.hang_up)
             with stalled:
                 sftp.get(_sftp_path(path), str(target), callback=stalled.moved, max_concurrent_prefetch_requests=64)
 
