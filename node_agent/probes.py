@@ -76,12 +76,10 @@ class ProbeMesh:
         self._plan = plan
         self._sock = sock
         self._wire = ProbeWire(node.plan.run_id, key, plan.index)
-        self._peers = {
-            peer.index: _Peer(peer.node_id, peer.index, addresses.look_up(peer, sock)) for peer in plan.peers
-        }
-        self._departures: TransmitStamps[_Departure] | None = None
-        if plan.stamps == KERNEL_STAMPS:
-            self._departures = TransmitStamps(sock)
+        peers = [_Peer(peer.node_id, peer.index, addresses.look_up(peer, sock)) for peer in plan.peers]
+        self._peers = {peer.index: peer for peer in peers}
+        kernel = plan.stamps == KERNEL_STAMPS
+        self._departures: TransmitStamps[_Departure] | None = TransmitStamps(sock) if kernel else None
         self._waiting: deque[_Departure] = deque()
         self._lines: list[str] = []
         self._journal = node.add_journal(records.PROBES_FILE, records.PROBES_COLUMNS)

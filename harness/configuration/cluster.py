@@ -203,14 +203,11 @@ class ClusterConfig(Strict):
             raise problem("nodes", "exactly one node with role coordinator", coordinators)
         if self.ntp_own_clock and len(self.ntp_server) != 1:
             raise problem("ntp_own_clock", "one ntp_server, whose clock is the truth", self.ntp_server)
-        for key in ("id", "place"):
-            seen: set[str] = set()
-            for index, node in enumerate(self.nodes):
-                value = node.id if key == "id" else node.address or node.host
-                if value in seen:
-                    name = "id" if key == "id" else "host"
-                    raise problem(f"nodes.{index}.{name}", "one that no other node has", value)
-                seen.add(value)
+        places = [node.address or node.host for node in self.nodes]
+        for key, values in (("id", [node.id for node in self.nodes]), ("host", places)):
+            for index, value in enumerate(values):
+                if value in values[:index]:
+                    raise problem(f"nodes.{index}.{key}", "one that no other node has", value)
         if self.paths is not None:
             if not self.embedded:
                 raise problem("paths", "none outside an embedded cluster: packets go as the network lets them", "paths")

@@ -61,11 +61,8 @@ class Paths:
         self._laid |= zip(missing, self._lay(orders), strict=True)
 
         def moved(sender: str, peers: Sequence[Peer]) -> tuple[Peer, ...]:
-            places = [self._laid[hop(sender, peer)] for peer in peers]
-            return tuple(
-                dataclasses.replace(peer, host=host, port=port)
-                for peer, (host, port) in zip(peers, places, strict=True)
-            )
+            placed = ((peer, self._laid[hop(sender, peer)]) for peer in peers)
+            return tuple(dataclasses.replace(peer, host=host, port=port) for peer, (host, port) in placed)
 
         def changed(name: str, plan: NodePlan) -> NodePlan:
             sends, probes = plan.broadcast, plan.probes

@@ -110,10 +110,8 @@ def _wire(hosts: list[Supervised], network: topology.Network) -> None:
         _ip(host.pid, inside)
         if host.spec.name == topology.GATEWAY:
             line = f"link add controller type veth peer name {topology.OUTSIDE} netns {host.pid}\n"
-            ours, theirs = (
-                _address(end, network.outside_prefix_length)
-                for end in (network.controller_outside, network.gateway_outside)
-            )
+            ends = (network.controller_outside, network.gateway_outside)
+            ours, theirs = (_address(end, network.outside_prefix_length) for end in ends)
             _ip(None, f"{line}addr add {ours} dev controller\nlink set controller up")
             outside = topology.OUTSIDE
             _ip(host.pid, f"addr add {theirs} dev {outside}\nlink set {outside} up")

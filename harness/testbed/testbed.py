@@ -57,9 +57,8 @@ class Testbed(contextlib.AbstractContextManager["Testbed"]):
         self.supervisor_pid = supervisor.pid
         self.started_ns = time.time_ns()
         self._supervisor = supervisor
-        self.hosts = {
-            spec.name: NamespaceHost(spec, folder / "hosts" / spec.name, pids[spec.name]) for spec in network.hosts
-        }
+        hosts = (NamespaceHost(spec, folder / "hosts" / spec.name, pids[spec.name]) for spec in network.hosts)
+        self.hosts = {host.name: host for host in hosts}
         self.gateway = self.hosts[topology.GATEWAY]  # between controller and nodes; it runs the time services
         self.nodes = [host for host in self.hosts.values() if host is not self.gateway]
         self.ssh_config = folder / "ssh_config"  # it says where ``ares`` is

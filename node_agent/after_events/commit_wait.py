@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from node_agent.contract.cells import remeasured_cells
 from node_agent.contract.hold_rule import Choice, Hold
-from node_agent.contract.records import NOT_CONFIGURED, REMEASURE, Reading, Stamp, Unavailable
+from node_agent.contract.records import REMEASURE, Reading, Stamp
 from node_agent.local.instants import LocalClock, user_stamp
 
 if TYPE_CHECKING:
@@ -94,14 +94,8 @@ class Remeasurements:
     @property
     def next_ns(self) -> int | None:
         """Return the raw instant of the next one, in ns; None if there is none."""
-        return min(
-            (
-                self._raws[cursor] + delay
-                for cursor, (delay, _text) in zip(self._cursors, self._delays)
-                if cursor < len(self._raws)
-            ),
-            default=None,
-        )
+        pending = [(at, delay) for at, (delay, _text) in zip(self._cursors, self._delays) if at < len(self._raws)]
+        return min((self._raws[at] + delay for at, delay in pending), default=None)
 
     def add(self, event_id: int, raw_ns: int) -> None:
         """Queue one event for all its delays."""
@@ -148,9 +142,7 @@ class CommitWait:
         readings: Readings,
         journal: Journal,
     ) -> None:
-        self._remeasurements = Remeasurements(
-            delays_s if readings.configured else ()
-        )  # without sources, nothing to ask
+        self._remeasurements = Remeasurements(delays_s if readings.configured else ())  # else there is nothing to ask
         self._holds = Holds()
         self._choice = Choice(share)
         self._clock = clock
@@ -240,11 +232,8 @@ class CommitWait:
     def _work(self) -> None:
         """Read the clocks once, for all that is due now."""
         stamp = user_stamp(self._clock.pair())
-        readings = {
-            name: reading
-            for name, reading in self._readings.by_source(stamp, self._sampler.snapshot()).items()
-            if not (isinstance(reading, Unavailable) and reading.reason == NOT_CONFIGURED)
-        }
+        by_source = self._readings.by_source(stamp, self._sampler.snapshot())
+        readings = {name: by_source[name] for name in by_source if name in self._readings.configured}
         lines = self._remeasurements.measure(stamp, readings)
         lines.extend(self._holds.look(stamp, readings))
         self._journal.write(lines)

@@ -89,10 +89,8 @@ def parse(image: bytes) -> Record | Refused:
         return Refused("not_finite")
     if sigma < 0 or drift_sigma < 0:
         return Refused("negative_sigma")
-    instants = (corrected, system, when)
-    if not (all(0 < instant < _LATEST_S for instant in instants) and max(abs(offset), sigma) < _LONGEST_S):
-        return Refused("out_of_range")
-    if abs(drift) >= 1 or drift_sigma >= 1:
+    dated = all(0 < instant < _LATEST_S for instant in (corrected, system, when))
+    if not (dated and max(abs(offset), sigma) < _LONGEST_S and max(abs(drift), drift_sigma) < 1):
         return Refused("out_of_range")
     if abs(Fraction(corrected) - Fraction(system) - Fraction(offset)) > math.ulp(corrected) or until < when:
         return Refused("inconsistent")

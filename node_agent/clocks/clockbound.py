@@ -90,9 +90,8 @@ def parse(image: bytes) -> Segment | Refused:
         return Refused("too_short")
     as_of_s, as_of, void_s, void, bound_ns, *rest = body.unpack_from(image, _HEADER.size)
     marker, drift_ppb, status = (rest[0], rest[1], rest[2]) if version > 1 else (None, rest[0], rest[2])
-    if not (0 <= as_of < _NS and 0 <= void < _NS and 0 <= bound_ns < _MOST_NS and drift_ppb < _MOST_PPB):
-        return Refused("wrong_format")
-    if not all(abs(seconds) < 1 << 32 for seconds in (as_of_s, void_s)):
+    dated = 0 <= as_of < _NS and 0 <= void < _NS and max(abs(as_of_s), abs(void_s)) < 1 << 32
+    if not (dated and 0 <= bound_ns < _MOST_NS and drift_ppb < _MOST_PPB):
         return Refused("wrong_format")
     if version > 1 and status == _DISRUPTED:
         return Refused(DISRUPTED)

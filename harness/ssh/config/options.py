@@ -108,20 +108,17 @@ def in_force(question: Question) -> tuple[SshOptions, tuple[str, ...]]:
 
     Raises ConfigError for a configuration that ssh would refuse, naming file and line.
     """
-    program = None if question.config_file == NO_FILE else openssh.client()
     notes: tuple[str, ...] = ()
-    settings: Mapping[str, Sequence[str]]
-    if question.config_file == NO_FILE:
-        settings, notes = reader.read(question)
-    elif program is None:
-        settings, notes = reader.read(question)
-        notes = ("ssh_config: no ssh on this machine to ask; its files are read here", *notes)
-    else:
+    settings, why = None, ""
+    if question.config_file != NO_FILE:
+        program, why = openssh.client(), "no ssh on this machine to ask"
         try:
-            settings = openssh.ask(program, question)
+            settings = None if program is None else openssh.ask(program, question)
         except openssh.CannotAnswerError as error:
-            settings, notes = reader.read(question)
-            notes = (f"ssh_config: cannot ask ssh ({error}); its files are read here", *notes)
+            why = f"cannot ask ssh ({error})"
+    if settings is None:
+        settings, notes = reader.read(question)
+        notes = (f"ssh_config: {why}; its files are read here", *notes) if why else notes
     options = options_from(question.host, settings)
     return options, notes + options.not_obeyed
 
@@ -172,9 +169,7 @@ def options_from(name: str, settings: Mapping[str, Sequence[str]]) -> SshOptions
             for keyword, nothing, advice in _NOT_OURS
             if first(settings, keyword, nothing[0]).lower() not in nothing
         ),
-        commands_run=tuple(
-            (keyword, usual) for keyword, usual in _COMMANDS_RUN if first(settings, keyword, usual).lower() != usual
-        ),
+        commands_run=tuple(pair for pair in _COMMANDS_RUN if first(settings, *pair).lower() != pair[1]),
     )
 
 
@@ -186,15 +181,13 @@ def hop_of(text: str) -> Hop:
     return Hop(match["v6"] or match["host"], match["user"], int(match["port"]) if match["port"] else None)
 
 
-def _agent(settings: str, known: Mapping[str, str]) -> str | None:
+def _agent(value: str, known: Mapping[str, str]) -> str | None:
     """Return the agent's socket that IdentityAgent means: a path, ``$NAME``, SSH_AUTH_SOCK, or none."""
-    if settings.lower() == NONE:
+    if value.lower() == NONE:
         return None
-    if settings == AGENT_VARIABLE:
-        return os.environ.get(AGENT_VARIABLE) or None
-    if settings.startswith("$") and not settings.startswith("${"):
-        return os.environ.get(settings[1:]) or None
-    return under_home(expanded(settings, known, "identityagent"))
+    if value == AGENT_VARIABLE or (value.startswith("$") and not value.startswith("${")):
+        return os.environ.get(value.removeprefix("$")) or None
+    return under_home(expanded(value, known, "identityagent"))
 
 
 def _algorithms(settings: Mapping[str, Sequence[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:

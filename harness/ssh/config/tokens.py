@@ -43,10 +43,6 @@ def expanded(text: str, known: Mapping[str, str], keyword: str) -> str:
 def tokens(name: str, host: str, user: str, port: str, alias: str, jump: str) -> dict[str, str]:
     """Return the tokens of ssh_config(5), TOKENS, for a host asked for as ``name``."""
     local_host = platform.node()
-    try:
-        account = local_user()
-    except ConfigError:
-        account = user
     return {
         "%": "%",
         "C": hashlib.sha1(f"{local_host}{host}{port}{user}".encode(), usedforsecurity=False).hexdigest(),
@@ -60,5 +56,5 @@ def tokens(name: str, host: str, user: str, port: str, alias: str, jump: str) ->
         "n": name,
         "p": port,
         "r": user,
-        "u": account,
+        "u": local_user(),
     }

@@ -155,9 +155,8 @@ def ask_command(known: Known, options: SshOptions, name: str, asking: str, key: 
     """
     command = options.known_hosts_command or ""
     jump = options.jumps[-1].host if options.jumps else ""
-    known_tokens = tokens(
-        options.name, options.host, options.user, str(options.port), options.host_key_alias or "", jump
-    )
+    alias = options.host_key_alias or ""
+    known_tokens = tokens(options.name, options.host, options.user, str(options.port), alias, jump)
     blob = b"" if key is None else bytes(key.asbytes())
     digest = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
     known_tokens |= {
