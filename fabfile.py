@@ -36,7 +36,7 @@ from harness.errors import (
 from harness.invocation import command_line, fabric_settings
 from harness.invocation.command_line import whole_number
 from harness.session import Configs, Session
-from harness.testbed import keeper, state, topology
+from harness.testbed import keeper, topology
 from node_agent import streams
 
 if TYPE_CHECKING:
@@ -152,12 +152,12 @@ def demo(_: Context, experiment: str | None = None) -> None:
 
 
 @fabric.task(name="testbed-up", help=TESTBED_NAME | {"ipv6": "hosts with IPv6 addresses alone, for testbed-ipv6"})
-def bring_testbed_up(_: Context, name: str = state.DEFAULT_NAME, ipv6: bool = False) -> None:
+def bring_testbed_up(_: Context, name: str = topology.DEFAULT_NAME, ipv6: bool = False) -> None:
     """Bring up real hosts in network namespaces of this machine (needs root); they stay until testbed-down."""
-    place = state.place(results.valid_name(name, "testbed name"))
+    place = topology.place(results.valid_name(name, "testbed name"))
     up = keeper.up(place, topology.IPV6 if ipv6 else topology.IPV4)
     session.console.say(f"testbed up: {', '.join(up.hosts)}; ssh_config={up.ssh_config}")
-    fab = f"fab{'' if name == state.DEFAULT_NAME else f' -S {up.ssh_config}'}"
+    fab = f"fab{'' if name == topology.DEFAULT_NAME else f' -S {up.ssh_config}'}"
     if ipv6:
         session.console.say(f"{fab} testbed-ipv6 check deploy run collect")
         return
@@ -167,9 +167,9 @@ def bring_testbed_up(_: Context, name: str = state.DEFAULT_NAME, ipv6: bool = Fa
 
 
 @fabric.task(name="testbed-down", help=TESTBED_NAME)
-def take_testbed_down(_: Context, name: str = state.DEFAULT_NAME) -> None:
+def take_testbed_down(_: Context, name: str = topology.DEFAULT_NAME) -> None:
     """End the testbed with all its processes, namespaces, keys and files."""
-    was_up = keeper.down(state.place(results.valid_name(name, "testbed name")))
+    was_up = keeper.down(topology.place(results.valid_name(name, "testbed name")))
     session.console.say("testbed down" if was_up else "testbed down: there was none")
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import CollectionError, ConfigError, ExperimentExistsError, cause
-from node_agent.contract.experiment_name import FORM, LATEST, is_experiment_name
-from node_agent.contract.records import CONFIGS_DIR, MANIFEST_FILE, RAW_DIR, Manifest
+from node_agent.contract import records
+from node_agent.contract.records import CONFIGS_DIR, LATEST, MANIFEST_FILE, RAW_DIR, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,8 +54,8 @@ def new_name() -> str:
 
 def valid_name(name: str, what: str = "experiment name") -> str:
     """Return ``name`` if it can be an experiment's (or a testbed's). Raises ConfigError that says ``what`` it is."""
-    if not is_experiment_name(name):
-        raise ConfigError(f"{what}: expected {FORM}, got {name!r}")
+    if not records.is_experiment_name(name):
+        raise ConfigError(f"{what}: expected {records.NAME_FORM}, got {name!r}")
     return name
 
 

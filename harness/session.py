@@ -21,9 +21,8 @@ from harness.errors import ConfigError, HarnessError, PreflightError, cause
 from harness.planning import RunSpec, node_plans, require_services, require_two_ports
 from harness.ssh.cluster import connect, with_ssh_config
 from harness.ssh.route import given_by
-from harness.testbed import state as testbeds
-from node_agent.contract.experiment_name import LATEST
-from node_agent.contract.records import DEPLOYED, Manifest
+from harness.testbed import topology
+from node_agent.contract.records import DEPLOYED, LATEST, Manifest
 
 if TYPE_CHECKING:
     from harness.check.preflight import Preflight
@@ -241,7 +240,7 @@ def on_testbed(wanted: ClusterConfig, settings: Any) -> tuple[ClusterConfig, Any
     The testbed is the one whose ssh_config ``fab -S`` was given, else the usual one. Raises PreflightError without one.
     """
     given = given_by(settings).config_file
-    state = testbeds.read(testbeds.place() if given is None else Path(given).parent)
+    state = topology.read_state(topology.place() if given is None else Path(given).parent)
 
     def started(node: NodeConfig) -> NodeConfig:
         clock = node.virtual_clock

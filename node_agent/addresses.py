@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     Place = Union[WorkerAddress, ProbePeer]
 
-
 LOOK_UP_S: Final = 5.0  # a name service that has not answered by then is silent
 _FAMILIES: Final = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
 _MAPPED: Final = "::ffff:"  # before an IPv4 address, where an IPv6 socket speaks to it (RFC 4291 section 2.5.5.2)

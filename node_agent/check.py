@@ -22,8 +22,6 @@ from node_agent.local import machine
 from node_agent.local.instants import LocalClock
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from node_agent.clocks.kind import SourceKind
 
 _SILENT: Final = 2  # tries; a server that has not answered by then is not there
@@ -36,21 +34,18 @@ def check(plan: NodePlan) -> dict[str, Any]:
     """
     begun_ns = time.monotonic_ns()
     clock = LocalClock(plan.virtual_clock)
+    folder = expand(plan.run_dir)
+    while not folder.exists():
+        folder = folder.parent
     facts = {
         "node_id": plan.node_id,
-        **dataclasses.asdict(machine.describe()),
-        "disk_free_bytes": shutil.disk_usage(_existing(expand(plan.run_dir))).free,
+        **machine.describe(),
+        "disk_free_bytes": shutil.disk_usage(folder).free,
         "listen": _free(plan.listen_host, 0 if plan.role == COORDINATOR else plan.listen_port),
         "probes": None if plan.probes is None else _free(plan.listen_host, plan.probes.port),
         "sources": _sources(plan, clock),
     }
     return {**facts, "wall_ns": clock.wall_ns(), "took_ns": time.monotonic_ns() - begun_ns}
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path
 
 
 def _free(host: str, port: int) -> dict[str, Any]:

@@ -167,8 +167,7 @@ def take_key(run_dir: Path) -> bytes | None:
 
 def destroy_key(run_dir: Path) -> None:
     """Remove the run key's file, if there is one."""
-    with contextlib.suppress(FileNotFoundError):
-        (run_dir / plan.KEY_FILE).unlink()
+    (run_dir / plan.KEY_FILE).unlink(missing_ok=True)
 
 
 def alive_pid(run_dir: Path) -> int | None:

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from node_agent.after_events.commit_wait import CommitWait
@@ -212,7 +212,7 @@ class Node:
             role=self.plan.role,
             pid=os.getpid(),
             start_ticks=machine.own_start_ticks(),
-            **asdict(self._machine),
+            **self._machine,
             agent_sha256=machine.agent_sha256(),
             phase=self.phase,
             outcome=ending.outcome if ending else None,

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from node_agent.sampler import Snapshot
 
-
 _NOT_CONFIGURED: Final = Unavailable(NOT_CONFIGURED)
 
 

@@ -42,7 +42,6 @@ WHOLE: Final = Scale(
     1_000_000,
 )  # fmt: skip
 
-
 _WARM_UP_SAMPLES: Final = 4  # that many come in quick succession, whatever the interval
 
 # The clocks of the embedded cluster (DESIGN section 5: error = local - true).

@@ -68,17 +68,12 @@ def server(name: str, *options: str) -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", f"time_services.{name}", *listen, *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
-        yield first_line(process, name).split()[-1], process.pid
+        out: IO[str] | None = process.stdout
+        if out is None or not select.select([out], [], [], _START_DEADLINE_S)[0] or not (line := out.readline()):
+            raise RunError(f"{name}: expected a line within {_START_DEADLINE_S:g} s of its start, got none")
+        yield line.split()[-1], process.pid
     finally:
         end(process)
-
-
-def first_line(process: subprocess.Popen[str], name: str) -> str:
-    """Return the first line a process prints. Raises RunError if there is none before the deadline."""
-    stdout: IO[str] | None = process.stdout
-    if stdout is None or not select.select([stdout], [], [], _START_DEADLINE_S)[0] or not (line := stdout.readline()):
-        raise RunError(f"{name}: expected a line within {_START_DEADLINE_S:g} s of its start, got none")
-    return line
 
 
 def end(process: subprocess.Popen[str]) -> None:

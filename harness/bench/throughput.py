@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from harness.bench.benchmark import Scale
     from harness.bench.results import Results
 
-
 _KEPT_RATE: Final = 0.99  # below this share of the planned rate the coordinator did not keep up
 
 
@@ -193,19 +192,15 @@ def _lines(trial: Trial) -> list[str]:
     lines = [f"sent at {trial.achieved_hz or 0:,.1f}/s; {trial.lost} lost, {trial.dropped} dropped by the kernel"]
     for node, usage in outcome.usages.items():
         received = outcome.statuses[node].counts.get("received")
+        logged = _GRANTED.search((outcome.folders[node] / records.LOG_FILE).read_text(encoding="utf-8"))
+        granted = int(logged[1]) if logged else 0
         did = f"sent {sent:,}" if node == COORDINATOR else f"received {received:,}"
         lines.append(
             f"{node}: {did}; {usage.cpu_ns / sent / 1e3:.1f} us of CPU per event, PSS {usage.pss_bytes / 1e6:.1f} MB, "
-            f"{usage.threads} threads; receive buffer granted {_granted(outcome.folders[node]):,} B"
+            f"{usage.threads} threads; receive buffer granted {granted:,} B"
         )
     late = figures.distribution(figures.send_jitter_us(outcome.folders[COORDINATOR]))
     if late is not None:
         told = f"p50 {late.p50:,.1f}   p99 {late.p99:,.1f}   p99.9 {late.p999:,.1f}   max {late.max:,.1f}"
         lines.append(f"send jitter in us, planned against actual: {told}   (n = {late.count:,})")
     return lines
-
-
-def _granted(node: Path) -> int:
-    """Return the receive buffer that the kernel granted, as the agent's log says."""
-    found = _GRANTED.search((node / records.LOG_FILE).read_text(encoding="utf-8"))
-    return int(found[1]) if found else 0

@@ -23,7 +23,6 @@ from harness.errors import EXIT_USAGE, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-
 PROJECT: Final = Path(harness.__file__).parents[1]
 LIST_FORMATS: Final = ("flat", "nested", "json")
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from harness.localcluster.relays.messages import Counts
     from node_agent.contract.plan import NodePlan
 
-
 START_DEADLINE_S = 30.0
 CLOSE_DEADLINE_S = 15.0
 RELAYS_DEADLINE_S = 10.0

@@ -25,7 +25,6 @@ import harness
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 ZOMBIE = "Z"
 MAX_ROUNDS = 50  # of killing; a process that forks faster than we kill is no experiment

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from harness.cluster import Cluster
     from harness.remote import Remote
 
-
 SILENT_AFTER_S: Final = 5.0
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from harness.configuration.experiment import CoordinatorConfig, WorkerConfig
     from node_agent.contract.records import Manifest, NodeManifest
 
-
 NOTHING_SENT: Final = "no event was sent"
 NOT_KNOWN: Final = "how many events were sent is not known"
 

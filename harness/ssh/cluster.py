@@ -22,7 +22,6 @@ from node_agent.contract.servers import join_address
 if TYPE_CHECKING:
     from harness.configuration.cluster import ClusterConfig
 
-
 # Logins at once: OpenSSH's MaxStartups begins to refuse at 10 that are not through yet, and others log in as well.
 LOGINS_AT_ONCE: Final = 8
 

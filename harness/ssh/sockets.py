@@ -18,7 +18,6 @@ from harness.errors import last_line
 if TYPE_CHECKING:
     from harness.ssh.config.options import SshOptions
 
-
 _FAMILIES: Final = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from harness.errors import ConfigError, HarnessError, PreflightError, RunError, last_line
 from harness.localcluster.processes import ZOMBIE, Process, piped, read_process, send, start_ours
-from harness.testbed import state, topology
+from harness.testbed import topology
 from harness.testbed.testbed import CLOSE_DEADLINE_S, start
 
 if TYPE_CHECKING:
-    from harness.testbed.state import State
+    from harness.testbed.topology import State
 
 LOG: Final = "keeper.log"
 POLL_S: Final = 0.05
@@ -50,7 +50,7 @@ def up(folder: Path, family: str = topology.IPV4) -> State:
         keeper.wait()
         raise PreflightError(problem)
     keeper.returncode = 0  # it lives on by itself, and is nobody's to wait for
-    return state.read(folder)
+    return topology.read_state(folder)
 
 
 def down(folder: Path) -> bool:
@@ -59,7 +59,7 @@ def down(folder: Path) -> bool:
         return False
     there = lives(folder)
     if there:
-        known = state.read(folder)
+        known = topology.read_state(folder)
         keeper = _keeper(known)
         if keeper is not None:
             send(keeper, signal.SIGTERM)
@@ -75,7 +75,7 @@ def down(folder: Path) -> bool:
 def lives(folder: Path) -> bool:
     """Return whether the testbed in ``folder`` has its keeper."""
     try:
-        known = state.read(folder)
+        known = topology.read_state(folder)
     except PreflightError:
         return False
     return _keeper(known) is not None

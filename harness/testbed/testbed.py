@@ -31,7 +31,7 @@ from harness.testbed import pipe, topology
 from harness.testbed.namespace_host import NamespaceHost
 from harness.testbed.namespaces import Line, enter_network, program, why_not
 from harness.testbed.service import Service
-from harness.testbed.state import STATE_FILE, State
+from harness.testbed.topology import STATE_FILE, State
 from node_agent.contract import json_objects
 from node_agent.contract.servers import NTP_PORT, join_address
 
@@ -112,11 +112,6 @@ class Testbed(contextlib.AbstractContextManager["Testbed"]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def write_files(self) -> None:
-        """Write ssh_config and the state beside it."""
-        self.ssh_config.write_text(topology.ssh_config(self.folder, self.proxy_command, self.network), encoding="utf-8")
-        (self.folder / STATE_FILE).write_text(json_objects.write(self.state), encoding="utf-8")
-
     def _prepared_services(self) -> dict[str, Service]:
         pid, address = self.gateway.pid, self.gateway.address
         enter, logs = enter_network(pid), self.folder / "services"
@@ -159,7 +154,9 @@ def start(folder: Path | None = None, family: str = topology.IPV4) -> Testbed:
         testbed = Testbed(folder, supervisor, _await_hosts(supervisor, folder), network)
         undo.callback(testbed.close)
         testbed.start_services()
-        testbed.write_files()
+        told = topology.ssh_config(folder, testbed.proxy_command, network)
+        testbed.ssh_config.write_text(told, encoding="utf-8")
+        (folder / STATE_FILE).write_text(json_objects.write(testbed.state), encoding="utf-8")
         undo.pop_all()
         return testbed
 

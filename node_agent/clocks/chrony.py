@@ -74,9 +74,8 @@ def parse(text: str) -> Tracking | Refused:
         reference_id, stratum = bytes.fromhex(cells[_REFERENCE_ID]), int(cells[_STRATUM])
     except ValueError:
         return Refused("wrong_format")
-    if not all(map(math.isfinite, (offset_s, delay_s, dispersion_s, set_at_s))) or delay_s < 0 or dispersion_s < 0:
-        return Refused("wrong_format")
-    if len(reference_id) != 4:
+    finite = all(map(math.isfinite, (offset_s, delay_s, dispersion_s, set_at_s)))
+    if not finite or min(delay_s, dispersion_s) < 0 or len(reference_id) != 4:
         return Refused("wrong_format")
     if not 0 < stratum < 16:
         return Refused("stratum_0" if stratum <= 0 else "stratum_16")

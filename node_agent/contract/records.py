@@ -6,6 +6,7 @@ Instants are int nanoseconds; an absent number is an empty cell (``None``) whose
 # No `from __future__ import annotations` here: `json_objects` reads the field types at run time, on Python 3.9 too.
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, NamedTuple, Optional, Union
@@ -65,6 +66,16 @@ SENDS_FILE: Final = "sends.csv"
 LOG_FILE: Final = "agent.log"
 STATUS_FILE: Final = "status.json"
 CHECKSUMS_FILE: Final = "SHA256SUMS"
+
+# What an experiment may be called: its run folders bear the name, at home and on the nodes.
+LATEST: Final = "latest"  # the link to the newest experiment
+NAME_FORM: Final = f"letters, digits, '_', '.', '-', at most 64, starting with a letter or digit, and not '{LATEST}'"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def is_experiment_name(name: str) -> bool:
+    """Return whether an experiment may have this name."""
+    return _NAME.fullmatch(name) is not None and name != LATEST
 
 
 def worker_file(node_id: str) -> str:

@@ -38,7 +38,6 @@ _USUAL_DEPARTURES: Final = {made.size: made for made in map(struct.Struct, (f"{_
 _STAMPS_AT_ONCE: Final = 64
 _NETWORK_ERRORS: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN})
 
-
 _SOL_SOCKET: Final = int(socket.SOL_SOCKET)
 # A socket of IPv6 tells of its errors by IPv6's own mark, also of what it sent to an IPv4 address.
 _ERROR_MARKS: Final = ((int(socket.IPPROTO_IP), _IP_RECVERR), (int(socket.IPPROTO_IPV6), _IPV6_RECVERR))

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-
 FLUSH_EVERY_S: Final = 0.25
 _LINES_AT_ONCE: Final = 256  # joining more would hold the interpreter for long
 

@@ -38,7 +38,6 @@ KEYWORDS: Final = frozenset({
     "xauthlocation",
 })  # fmt: skip
 
-
 _SPACE: Final = " \t\r\f\v"
 _ESCAPABLE: Final = "\\\"'"
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from harness.ssh.config.options import SshOptions
 
-
 CERT_AUTHORITY: Final = "@cert-authority"
 REVOKED: Final = "@revoked"
 PLAIN: Final = ""
