@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from node_agent.contract.cells import remeasured_cells
 from node_agent.contract.hold_rule import Choice, Hold
-from node_agent.contract.records import REMEASURE, Reading, Stamp
+from node_agent.contract.records import NOT_CONFIGURED, REMEASURE, Reading, Stamp, Unavailable
 from node_agent.local.instants import LocalClock, user_stamp
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ _BATCH: Final = 256  # events that share one reading of the clocks when many are
 _GRAIN_S: Final = 0.01  # many events due in succession are measured together, this much late at the most
 _HOLD_GRAIN_S: Final = 0.000_05
 _TRIM: Final = 65_536
+_NOT_CONFIGURED: Final = Unavailable(NOT_CONFIGURED)
 
 
 class Remeasurements:
@@ -233,7 +234,7 @@ class CommitWait:
         """Read the clocks once, for all that is due now."""
         stamp = user_stamp(self._clock.pair())
         by_source = self._readings.by_source(stamp, self._sampler.snapshot())
-        readings = {name: by_source[name] for name in by_source if name in self._readings.configured}
+        readings = {name: reading for name, reading in by_source.items() if reading != _NOT_CONFIGURED}
         lines = self._remeasurements.measure(stamp, readings)
         lines.extend(self._holds.look(stamp, readings))
         self._journal.write(lines)
