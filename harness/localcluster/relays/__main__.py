@@ -61,7 +61,8 @@ async def _serve() -> None:
     relays = _Relays()
     while line := await reader.readline():
         with contextlib.suppress(BrokenPipeError):  # the end of the input comes next
-            print(json_objects.write(await relays.answer(line.decode())), flush=True)  # noqa: T201 - whoever asked reads it
+            answer = json_objects.write(await relays.answer(line.decode()))
+            print(answer, flush=True)  # noqa: T201 - the line that whoever asked reads
 
 
 def main() -> int:
