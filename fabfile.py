@@ -21,7 +21,7 @@ from invoke.tasks import Task
 from harness import experiment as experiments
 from harness import interrupts, operations, results
 from harness.configuration import experiment as config
-from harness.configuration import names as cluster_names
+from harness.configuration.yaml_files import CLUSTER_NAME, almost_a_cluster
 from harness.errors import (
     EXIT_ANALYSIS,
     EXIT_INTERNAL,
@@ -34,9 +34,9 @@ from harness.errors import (
     cause,
 )
 from harness.invocation import command_line, fabric_settings
-from harness.invocation.numbers import whole_number
+from harness.invocation.command_line import whole_number
 from harness.session import Configs, Session
-from harness.testbed import keeper, state, topology
+from harness.testbed import keeper, topology
 from node_agent import streams
 
 if TYPE_CHECKING:
@@ -152,12 +152,12 @@ def demo(_: Context, experiment: str | None = None) -> None:
 
 
 @fabric.task(name="testbed-up", help=TESTBED_NAME | {"ipv6": "hosts with IPv6 addresses alone, for testbed-ipv6"})
-def bring_testbed_up(_: Context, name: str = state.DEFAULT_NAME, ipv6: bool = False) -> None:
+def bring_testbed_up(_: Context, name: str = topology.DEFAULT_NAME, ipv6: bool = False) -> None:
     """Bring up real hosts in network namespaces of this machine (needs root); they stay until testbed-down."""
-    place = state.place(results.valid_name(name, "testbed name"))
+    place = topology.place(results.valid_name(name, "testbed name"))
     up = keeper.up(place, topology.IPV6 if ipv6 else topology.IPV4)
     session.console.say(f"testbed up: {', '.join(up.hosts)}; ssh_config={up.ssh_config}")
-    fab = f"fab{'' if name == state.DEFAULT_NAME else f' -S {up.ssh_config}'}"
+    fab = f"fab{'' if name == topology.DEFAULT_NAME else f' -S {up.ssh_config}'}"
     if ipv6:
         session.console.say(f"{fab} testbed-ipv6 check deploy run collect")
         return
@@ -167,9 +167,9 @@ def bring_testbed_up(_: Context, name: str = state.DEFAULT_NAME, ipv6: bool = Fa
 
 
 @fabric.task(name="testbed-down", help=TESTBED_NAME)
-def take_testbed_down(_: Context, name: str = state.DEFAULT_NAME) -> None:
+def take_testbed_down(_: Context, name: str = topology.DEFAULT_NAME) -> None:
     """End the testbed with all its processes, namespaces, keys and files."""
-    was_up = keeper.down(state.place(results.valid_name(name, "testbed name")))
+    was_up = keeper.down(topology.place(results.valid_name(name, "testbed name")))
     session.console.say("testbed down" if was_up else "testbed down: there was none")
 
 
@@ -211,7 +211,7 @@ def _deployed(name: str | None, *, given: bool) -> RunFolder | None:
     """
     folder = session.waiting()
     if name is not None:
-        folder = session.find(name) if results.exists(session.results, name) else None
+        folder = session.find(name) if (session.results / results.valid_name(name)).exists() else None
     if folder is not None and given:
         told = "expected no configuration, since it is deployed with one; leave it out, or name a new experiment"
         raise ConfigError(f"experiment {folder.name}: {told}")
@@ -288,7 +288,7 @@ def _known_instead(error: ParseError) -> str:
         options = ", ".join(sorted(flag for flag in context.flags if flag.startswith("--")))
         return f"options of {context.name}: {options or 'none'}"
     typed = re.fullmatch(r"No idea what '(.*)' is!", str(error))
-    meant = typed and cluster_names.almost(ROOT / config.CLUSTERS, typed[1])
+    meant = typed and almost_a_cluster(ROOT / config.CLUSTERS, typed[1])
     return meant or f"clusters: {', '.join(_cluster_names())}; tasks: fab --list"
 
 
@@ -305,7 +305,7 @@ def _cluster_names() -> list[str]:
 
 def _cluster_files() -> list[Path]:
     """Return the cluster files; an editor's (``.#ares.yaml``) and a copy's (``._ares.yaml``) have no cluster's name."""
-    return sorted(path for path in (ROOT / config.CLUSTERS).glob("*.yaml") if cluster_names.NAME.fullmatch(path.stem))
+    return sorted(path for path in (ROOT / config.CLUSTERS).glob("*.yaml") if CLUSTER_NAME.fullmatch(path.stem))
 
 
 class _NamesAsTheyAre(Collection):

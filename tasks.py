@@ -23,7 +23,8 @@ from invoke.exceptions import Exit
 
 from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError, cause
 from harness.invocation import settings
-from harness.invocation.numbers import positive_number, whole_number
+from harness.invocation.command_line import positive_number, whole_number
+from harness.pins import OLDEST_AGENT_PYTHON_TEXT
 from node_agent import streams
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ USAGE, FOUND_ERRORS = 2, 7
 
 EXPERIMENT = "a name under results/, or a path (default: the latest run)"
 AGENT_TESTS = ROOT / "tests" / "node_agent"
-OLDEST_AGENT_PYTHON = "3.9"
 
 
 def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
@@ -285,7 +285,7 @@ def bench(
     With --rate: is it lossless, and what does it cost? Exit code 1 if anything was lost or sent too slowly.
     """
     from harness.bench.benchmark import bench as measure  # noqa: PLC0415 - only this task needs the benchmark
-    from harness.bench.sustained import sustain  # noqa: PLC0415 - together with it
+    from harness.bench.throughput import sustain  # noqa: PLC0415 - together with it
 
     if services:
         _load_services(rate or "2000", requests, questions_per_sample, dual_model=dual_model)
@@ -395,7 +395,7 @@ def calibrate_models(_: Context, series: list[str], seeds: str = "10") -> None:
 
 def _prepare_testbed() -> None:
     """Install what the test cluster of real hosts needs, as root where there is apt; else say why its tests skip."""
-    from harness.testbed.needs import missing_packages, why_not  # noqa: PLC0415 - only this task needs it
+    from harness.testbed.namespaces import missing_packages, why_not  # noqa: PLC0415 - only this task needs it
 
     apt = shutil.which("apt-get")
     if (missing := missing_packages()) and os.geteuid() == 0 and apt:
@@ -411,8 +411,8 @@ def _oldest_python_tests() -> int:
     """Run the agent's unit tests under Python 3.9 in an environment of their own; say so where that cannot be."""
     uv, python = shutil.which("uv"), _oldest_python()
     if uv is None or python is None:
-        missing = "uv" if uv is None else f"Python {OLDEST_AGENT_PYTHON}"
-        _say(f"agent's unit tests under Python {OLDEST_AGENT_PYTHON}: skipped, there is no {missing} here")
+        missing = "uv" if uv is None else f"Python {OLDEST_AGENT_PYTHON_TEXT}"
+        _say(f"agent's unit tests under Python {OLDEST_AGENT_PYTHON_TEXT}: skipped, there is no {missing} here")
         return 0
     _say(f"agent's unit tests under {python}")
     command = [uv, "run", "--quiet", "--no-project", "--isolated", "--python", python]
@@ -422,11 +422,11 @@ def _oldest_python_tests() -> int:
 
 def _oldest_python() -> str | None:
     """Return a Python 3.9 that starts (a pyenv shim may not), from PATH or from pyenv."""
-    on_path = shutil.which(f"python{OLDEST_AGENT_PYTHON}")
-    pyenv = sorted(Path.home().glob(f".pyenv/versions/{OLDEST_AGENT_PYTHON}*/bin/python"))
+    on_path = shutil.which(f"python{OLDEST_AGENT_PYTHON_TEXT}")
+    pyenv = sorted(Path.home().glob(f".pyenv/versions/{OLDEST_AGENT_PYTHON_TEXT}*/bin/python"))
     for candidate in [*([on_path] if on_path else []), *map(str, pyenv)]:
         said = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False, timeout=60)
-        if said.returncode == 0 and said.stdout.startswith(f"Python {OLDEST_AGENT_PYTHON}."):
+        if said.returncode == 0 and said.stdout.startswith(f"Python {OLDEST_AGENT_PYTHON_TEXT}."):
             return candidate
     return None
 

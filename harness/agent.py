@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from harness import shell
-from harness.bundle import BUNDLE_NAME
+from harness.bundle import BUNDLE_NAME, Bundle
 from harness.errors import PreflightError, RemoteCommandError, last_line
+from harness.pins import OLDEST_AGENT_PYTHON, OLDEST_AGENT_PYTHON_TEXT
 from harness.planning import remote_base
-from harness.remote import COMMAND_TIMEOUT_S, Stopped
+from harness.remote import COMMAND_TIMEOUT_S, Remote, Stopped
 from harness.shell import ISOLATED, ISOLATED_ANY_VERSION, MARK, answer
 from node_agent.contract.plan import KEY_FILE, PLAN_FILE, NodePlan, to_json
 from node_agent.contract.records import STATUS_FILE, NodeStatus
 
 if TYPE_CHECKING:
-    from harness.bundle import Bundle
-    from harness.configuration.experiment import ClusterConfig
-    from harness.remote import Remote
+    from harness.configuration.cluster import ClusterConfig
 
-OLDEST_PYTHON: Final = (3, 9)
 CHECK_TIMEOUT_S: Final = 60.0
 START_TIMEOUT_S: Final = 40.0
 STOP_TIMEOUT_S: Final = 10.0
@@ -29,14 +27,15 @@ CHECKSUM_TIMEOUT_S: Final = 300.0
 _LOOK_FOR_PYTHONS: Final = (
     "for p in $(ls -d /usr/bin/python3.* /usr/local/bin/python3.* /opt/*/bin/python3 2>/dev/null);"
     " do case ${p##*/} in python3|python3.[0-9]|python3.[0-9][0-9]) ;; *) continue;; esac;"  # not python3.11-config
-    f" f=$(command -v $p) && $f {ISOLATED_ANY_VERSION} -c 'import sys; sys.exit(sys.version_info < (3, 9))'"
+    f" f=$(command -v $p) && $f {ISOLATED_ANY_VERSION} -c"
+    f" 'import sys; sys.exit(sys.version_info < {OLDEST_AGENT_PYTHON})'"
     " >/dev/null 2>&1 && echo $f; done | sort -u"
 )
 _VERSION: Final = f"import sys; sys.stdout.write('{MARK}%d.%d.%d ' % sys.version_info[:3])"
 
 
 @dataclass(frozen=True)
-class Seen:
+class AgentState:
     """What a node says of its agent: whether that process lives, and its last status."""
 
     alive: bool
@@ -48,7 +47,6 @@ class Agent:
     """The agent that a bundle holds, in the nodes' caches, and its command line there."""
 
     def __init__(self, cluster: ClusterConfig, bundle: Bundle) -> None:
-        """Name the agent; nothing is pushed yet."""
         self.bundle = bundle
         self._python = shell.path(cluster.remote_python)
         self._folder = f"{remote_base(cluster)}/cache/{bundle.sha256}"
@@ -80,12 +78,13 @@ class Agent:
 
     def _python_version(self, remote: Remote) -> str:
         result = remote.run(f"{self._python} {ISOLATED_ANY_VERSION} -c {shell.word(_VERSION)}")
-        wanted = f"{remote.id}: remote_python: expected Python >= {'.'.join(str(part) for part in OLDEST_PYTHON)}"
+        wanted = f"{remote.id}: remote_python: expected Python >= {OLDEST_AGENT_PYTHON_TEXT}"
         if result.exit_code != 0:
             words = last_line(result.stderr, "no message")
             raise PreflightError(f"{wanted} as {self._python}, got: {words}; {_others(remote)}")
         version = (answer(result.stdout).split() or ["nothing"])[0]
-        if not _is_recent(version):
+        parts = version.split(".")[:2]
+        if not all(map(str.isdecimal, parts)) or tuple(map(int, parts)) < OLDEST_AGENT_PYTHON:
             raise PreflightError(f"{wanted}, got {version}; {_others(remote)}")
         return version
 
@@ -106,13 +105,12 @@ def stop_detached(remote: Remote, program: str, folder: str) -> Stopped:
     return Stopped(report["was_alive"], report["problem"])
 
 
-def see(remote: Remote, program: str, folder: str) -> Seen:
+def see(remote: Remote, program: str, folder: str) -> AgentState:
     """Return whether the run folder's agent lives, and its last status."""
     report = _ask(remote, program, f"status --run-dir {shell.path(folder)}")
     status = report["status"]
-    return Seen(
-        report["alive"], None if status is None else NodeStatus.from_json(json.dumps(status)), report["problem"]
-    )
+    status = None if status is None else NodeStatus.from_json(json.dumps(status))
+    return AgentState(report["alive"], status, report["problem"])
 
 
 def read_status(remote: Remote, folder: str) -> NodeStatus | None:
@@ -137,12 +135,6 @@ def _ask(
     if not isinstance(report, dict):
         raise RemoteCommandError(f"{remote.id}: agent {arguments}: expected one JSON object, got {line[:200]!r}")
     return report
-
-
-def _is_recent(version: str) -> bool:
-    """Return whether this is the version of a Python that will do; what is no version is of none."""
-    parts = version.split(".")[:2]
-    return all(part.isdecimal() for part in parts) and tuple(int(part) for part in parts) >= OLDEST_PYTHON
 
 
 def _others(remote: Remote) -> str:

@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import io
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import PreflightError
-from harness.pins import AGENT_REQUIREMENTS, OLDEST_AGENT_PYTHON, find_uv, isolate
+from harness.pins import AGENT_REQUIREMENTS, OLDEST_AGENT_PYTHON, OLDEST_AGENT_PYTHON_TEXT, find_uv, isolate
 
 BUNDLE_NAME: Final = "agent.pyz"
 MAX_BUNDLE_BYTES: Final = 1_000_000
@@ -29,12 +28,13 @@ MAX_BUNDLE_BYTES: Final = 1_000_000
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the oldest date a zip file can hold
 _SHEBANG: Final = b"#!/usr/bin/env python3\n"
 # Written for any Python: an old one must say that it is old, and not trip over the agent's syntax.
-_MAIN: Final = b"""\
+_MAIN: Final = f"""\
 import sys
 
-if sys.version_info < (3, 9):
+if sys.version_info < {OLDEST_AGENT_PYTHON}:
     sys.stderr.write(
-        "agent: expected Python 3.9 or newer, got %d.%d (%s); set remote_python in the cluster file\\n"
+        "agent: expected Python {OLDEST_AGENT_PYTHON_TEXT} or newer, got %d.%d (%s);"
+        " set remote_python in the cluster file\\n"
         % (sys.version_info[0], sys.version_info[1], sys.executable)
     )
     sys.exit(2)
@@ -42,7 +42,7 @@ if sys.version_info < (3, 9):
 from node_agent.__main__ import main
 
 sys.exit(main())
-"""
+""".encode()
 _NOT_SHIPPED: Final = {"__pycache__", "bin"}
 
 
@@ -73,7 +73,12 @@ def build(root: Path, cache: Path | None = None) -> Bundle:
     path = cache / "bundles" / sha256 / BUNDLE_NAME
     if not path.is_file() or path.read_bytes() != content:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            scratch.write_bytes(content)
+            scratch.replace(path)  # so that nobody ever sees a part of it
+        finally:
+            scratch.unlink(missing_ok=True)
     return Bundle(path, sha256)
 
 
@@ -125,7 +130,7 @@ def user_cache() -> Path:
 
 def _installer(requirements: Path, target: Path) -> list[str]:
     options = ["--target", str(target), "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    options += ["--python-version", OLDEST_AGENT_PYTHON, "-r", str(requirements)]
+    options += ["--python-version", OLDEST_AGENT_PYTHON_TEXT, "-r", str(requirements)]
     if uv := find_uv():
         return [uv, "pip", "install", "--quiet", "--python", sys.executable, *options]
     if importlib.util.find_spec("pip"):
@@ -142,16 +147,3 @@ def _files(folder: Path, prefix: str = "") -> dict[str, bytes]:
         if shipped and path.is_file():
             files[prefix + "/".join(parts)] = path.read_bytes()
     return files
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees a part of it."""
-    handle, scratch = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(scratch).chmod(0o644)
-        shutil.move(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise

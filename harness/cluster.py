@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from harness.errors import HarnessError, RunError
 from harness.retry import Retrying
@@ -13,7 +13,7 @@ from harness.retry import Retrying
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from harness.configuration.experiment import ClusterConfig
+    from harness.configuration.cluster import ClusterConfig
     from harness.remote import Remote
 
 MOST_THREADS: Final = 32
@@ -34,7 +34,7 @@ class Answers(Generic[T]):
             raise RunError("\n".join(str(error) for error in self.failed.values()))
 
 
-class Cluster:
+class Cluster(AbstractContextManager["Cluster"]):
     """The nodes of a cluster. ``remotes`` outlive a connection that breaks, ``plain`` ones fail with it."""
 
     def __init__(
@@ -84,9 +84,6 @@ class Cluster:
         with self._shared:
             for remote in self.plain.values():
                 remote.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

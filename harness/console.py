@@ -20,7 +20,7 @@ from rich.text import Text
 from node_agent import streams
 from node_agent.clocks.self_report import is_unfit
 from node_agent.clocks.sources import KINDS, in_rows
-from node_agent.contract.records import BROADCASTING, OK, SourceStatus
+from node_agent.contract.records import BROADCASTING, OK, SourceCheck, SourceStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from harness.check.preflight import NodeCheck, Preflight
     from harness.run.monitor import NodeView
     from node_agent.clocks.kind import SourceKind
-    from node_agent.contract.records import SourceCheck
 
 COUNTED: Final = ("sent", "received", "lost")
 PLAIN_WIDTH: Final = 160
@@ -90,10 +89,8 @@ class Console:
 
         ``paths``: between which ends packets are made to take how long, in words.
         """
-        if not self._rich.is_terminal:
-            yield RunDisplay(planned_s, self, None, paths)
-            return
-        with Live(console=self._rich, refresh_per_second=4, transient=False) as live:
+        live = Live(console=self._rich, refresh_per_second=4, transient=False) if self._rich.is_terminal else None
+        with live or contextlib.nullcontext():
             yield RunDisplay(planned_s, self, live, paths)
 
 
@@ -162,11 +159,8 @@ def _counts(view: NodeView) -> str:
         return view.problem or "no status yet"
     counts = view.status.counts
     words = [f"{name}={counts[name]}" for name in COUNTED if name in counts]
-    words += [
-        f"{kind.prefix}={_reading(view.status.sources[kind.name], 'ms')}"
-        for kind in KINDS
-        if kind.name in view.status.sources
-    ]
+    sources = view.status.sources
+    words += [f"{kind.prefix}={_reading(sources[kind.name], 'ms')}" for kind in KINDS if kind.name in sources]
     return " ".join([*words, *view.status.waiting_for])
 
 
@@ -216,19 +210,12 @@ def _source_row(answer: SourceCheck) -> dict[str, str]:
     The answer has what the source said of itself, where that is why it is not believed.
     """
     unfit = is_unfit(answer.outcome) and answer.detail
+    width = answer.bound_ms if answer.sigma_ms is None else answer.sigma_ms
     return {
         "server": answer.server,
         "health": "healthy" if answer.health_ok else "not healthy",
         "answer": f"{answer.outcome}: {answer.detail}" if unfit else answer.outcome,
-        "offset": _pair(answer.offset_ms, answer.bound_ms if answer.sigma_ms is None else answer.sigma_ms),
-        "delay": _number(answer.delay_ms),
+        "offset": "" if answer.offset_ms is None or width is None else f"{answer.offset_ms:+.3f} ± {width:.3f}",
+        "delay": "" if answer.delay_ms is None else f"{answer.delay_ms:.3f}",
         "stratum": "" if answer.stratum is None else str(answer.stratum),
     }
-
-
-def _pair(value: float | None, width: float | None) -> str:
-    return "" if value is None or width is None else f"{value:+.3f} ± {width:.3f}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

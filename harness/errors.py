@@ -37,7 +37,6 @@ EXIT_COLLECTION: Final = 6
 EXIT_ANALYSIS: Final = 7
 EXIT_INTERRUPTED: Final = 130
 
-
 _ADVICE: Final = {
     errno.EFBIG: "a limit of the size of files (ulimit -f)",
     errno.EMFILE: "a limit of open files (ulimit -n)",

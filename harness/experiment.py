@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from harness import interrupts, results
 from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, HarnessError, NothingRecordedError
 from harness.planning import RunSpec, new_run_id, new_run_key
-from harness.run import collect, ending, launch, outcome, phases
-from harness.run.monitor import Watch
+from harness.run import collect, launch, outcome
+from harness.run.monitor import Watch, await_end
 from node_agent.contract.records import COLLECTED, DEPLOYED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
 
 if TYPE_CHECKING:
@@ -40,16 +40,6 @@ class Run:
     plans: Mapping[str, NodePlan]
     console: Console
 
-    @property
-    def coordinator(self) -> list[str]:
-        """Return the coordinator's id, as a list of one."""
-        return [self.folder.manifest.coordinator_id]
-
-    @property
-    def workers(self) -> list[str]:
-        """Return the workers' ids."""
-        return self.folder.manifest.worker_ids
-
     @contextlib.contextmanager
     def timed(self, phase: str) -> Iterator[None]:
         """Keep how long a phase took in the manifest, in s."""
@@ -63,10 +53,9 @@ class Run:
 def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
     """Check the cluster, then make the results folder, the agent's place on every node and the run folders there."""
     name = results.new_name() if name is None else results.valid_name(name)
-    if results.exists(session.results, name):
-        raise ExperimentExistsError(
-            f"experiment {name}: expected a new name, got one that has {session.results / name}"
-        )
+    if (session.results / name).exists():
+        told = f"expected a new name, got one that has {session.results / name}"
+        raise ExperimentExistsError(f"experiment {name}: {told}")
     results.demand_writable(session.results)
     checked = session.check(configs)
     checked.demand()
@@ -115,16 +104,16 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
 
 def _carry_out(run: Run, watch: Watch) -> None:
     """Start the workers, then the coordinator, and watch until all of them are over."""
-    run_key = new_run_key()
+    run_key, manifest = new_run_key(), run.folder.manifest
     with run.console.display(run.spec.planned_s, run.spec.cluster.paths_in_words) as display:
-        for role, nodes in (("workers", run.workers), ("coordinator", run.coordinator)):
+        for role, nodes in (("workers", manifest.worker_ids), ("coordinator", [manifest.coordinator_id])):
             with run.timed(f"start_{role}"):
                 launch.start(run.cluster, run.agent, run.plans, nodes, run_key)
                 launch.await_ready(watch, nodes, run.spec.ready_timeout_s, lambda: display.show(watch.views))
         with run.timed("broadcast"):
             show = partial(display.show, watch.views)
-            for node_id, reason in ending.await_end(watch, run.coordinator[0], run.spec, show).items():
-                run.folder.manifest.nodes[node_id].problems.append(reason)
+            for node_id, reason in await_end(watch, manifest.coordinator_id, run.spec, show).items():
+                manifest.nodes[node_id].problems.append(reason)
 
 
 def _prepare(session: Session, folder: RunFolder, configs: Configs) -> Run:
@@ -160,7 +149,20 @@ def _bring_home(session: Session, run: Run, watch: Watch, configs: Configs, fail
     manifest.phase = RUN_FINISHED
     run.folder.save()
     bring_files(session, run.folder, configs, failure)
-    run.console.say(phases.line(manifest.phase_seconds, run.spec))
+    run.console.say(_phases_line(manifest.phase_seconds, run.spec))
+
+
+def _phases_line(seconds: Mapping[str, float], spec: RunSpec) -> str:
+    """Return one line of every phase's time and the overhead, in s.
+
+    That is what was neither events, drain and tail nor the probes before the first event; these begin as soon as the
+    coordinator is ready, while the harness still looks whether it is.
+    """
+    each = " ".join(f"{phase}={took:.1f}s" for phase, took in seconds.items())
+    wanted_s = spec.planned_s + spec.lead_s
+    running_s = seconds.get("start_coordinator", 0.0) + seconds.get("broadcast", 0.0)
+    overhead_s = sum(seconds.values()) - min(running_s, wanted_s)
+    return f"phases {each} overhead={overhead_s:.1f}s (without {wanted_s:.1f}s of probes, events, drain and tail)"
 
 
 def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: str | None) -> None:
@@ -190,9 +192,8 @@ def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: 
     if unheard := session.console.failure:  # which is no fault of the run
         manifest.notes.append(f"nobody listened to the end: standard output: {unheard}")
         folder.save()
-    session.note(
-        max(outcome.exit_code(manifest, without_records), EXIT_COLLECTION if wrong.keys() - without_records else 0)
-    )
+    missing = wrong.keys() - without_records
+    session.note(max(outcome.exit_code(manifest, without_records), EXIT_COLLECTION if missing else 0))
 
 
 def _keep_plan(node: NodeManifest, plan: NodePlan) -> None:
@@ -213,11 +214,7 @@ def _manifest(session: Session, spec: RunSpec) -> Manifest:
         created_utc=results.utc_now(),
         code_version=version,
         argv=sys.argv,
-        config={
-            "cluster": spec.cluster.model_dump(),
-            "coordinator": spec.coordinator.model_dump(),
-            "worker": spec.worker.model_dump(),
-        },
+        config={name: getattr(spec, name).model_dump() for name in ("cluster", "coordinator", "worker")},
         nodes={node.id: NodeManifest(node.id, node.role, remotes[node.id].place) for node in spec.cluster.nodes},
     )
 
@@ -238,11 +235,10 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
         session.console.say(f"still running nodes={','.join(alive)}; waiting for their end")
         with session.console.display(spec.planned_s, spec.cluster.paths_in_words) as display:
             show = partial(display.show, watch.views)
-            left = ending.await_end(watch, manifest.coordinator_id, spec, show, list(installed.ok))
+            left = await_end(watch, manifest.coordinator_id, spec, show, list(installed.ok))
         for node_id, answer in launch.stop(cluster, agent, folder.name, list(left)).ok.items():
-            session.console.say(
-                f"stopped node={node_id}: {left[node_id]}" + (f"; {answer.problem}" * bool(answer.problem))
-            )
+            problem = f"; {answer.problem}" if answer.problem else ""
+            session.console.say(f"stopped node={node_id}: {left[node_id]}{problem}")
     failure = outcome.kept_failure(manifest)
     bring_files(session, folder, configs, failure)
 
@@ -256,7 +252,6 @@ def verify_kept(session: Session, folder: RunFolder) -> None:
         lost = f"{node_id}: nothing at home; it was not collected, and the data went with the embedded cluster"
         session.console.say(f"problem: {lost if never else reason}")
     verified = len(folder.manifest.nodes) - len(wrong)
-    session.console.say(
-        f"its embedded cluster has ended; verified at home: {verified} of {len(folder.manifest.nodes)} nodes"
-    )
+    told = f"verified at home: {verified} of {len(folder.manifest.nodes)} nodes"
+    session.console.say(f"its embedded cluster has ended; {told}")
     session.note(outcome.exit_code(folder.manifest))

@@ -39,25 +39,17 @@ def until(what: str, missing: Callable[[], str | None], timeout_s: float, poll_s
 @contextlib.contextmanager
 def told_of_interrupt(say: Callable[[str], None]) -> Iterator[None]:
     """Tell of the first Ctrl-C (or SIGTERM) at once, before KeyboardInterrupt unwinds; later ones change nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     came: list[int] = []
 
     def interrupt(number: int, _frame: Any) -> None:
         came.append(number)
-        _said(say)
+        _tell(say)
         if len(came) == 1:
             _unheard.append(number)
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled_by(interrupt):
         yield
-    finally:
-        _unheard.clear()
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -66,27 +58,35 @@ def uninterrupted(say: Callable[[str], None]) -> Iterator[None]:
 
     One that came in meanwhile is raised at the end. Outside the main thread, where no signal arrives, it does nothing.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[int] = []
+    came: list[int] = []
 
     def hold(number: int, _frame: Any) -> None:
-        held.append(number)
-        _said(say)
+        came.append(number)
+        _tell(say)
 
-    _unheard.clear()  # what came before led here
-    before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled_by(hold):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if held:
+    if came:
         raise KeyboardInterrupt
 
 
-def _said(say: Callable[[str], None]) -> None:
+@contextlib.contextmanager
+def _handled_by(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Let a handler have Ctrl-C and SIGTERM, which arrive in the main thread alone; what came before led here."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _unheard.clear()
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        _unheard.clear()
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _tell(say: Callable[[str], None]) -> None:
     """Say what a signal does, from its handler; not if it came amid a write to the same stream, which must not end."""
     with contextlib.suppress(RuntimeError):
         say(INTERRUPTED)

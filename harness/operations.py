@@ -151,9 +151,8 @@ def clean(session: Session, folder: RunFolder, *, force: bool, yes: bool = False
     cluster.each(agent.install)
     seen = launch.see(cluster, agent, folder.name)
     if alive := [node_id for node_id, state in seen.ok.items() if state.alive]:
-        raise RunError(
-            f"experiment {folder.name}: expected ended agents, got live ones on {', '.join(alive)}; stop first"
-        )
+        there = ", ".join(alive)
+        raise RunError(f"experiment {folder.name}: expected ended agents, got live ones on {there}; stop first")
     listing = _ours(remote_base(cluster.config), folder.name, agent.bundle.sha256)
     remove = yes or force
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 AGENT_REQUIREMENTS: Final = "node_agent/requirements.txt"
 AGENT_DEPENDENCIES: Final = ("httpx", "ntplib")
-OLDEST_AGENT_PYTHON: Final = "3.9"
+OLDEST_AGENT_PYTHON: Final = (3, 9)
+OLDEST_AGENT_PYTHON_TEXT: Final = "{}.{}".format(*OLDEST_AGENT_PYTHON)
 
 _CONSTRAINTS: Final = re.compile(r"^constraint-dependencies\s*=\s*\[.*?\]\s*?$", re.MULTILINE | re.DOTALL)
 _PIN: Final = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+")
@@ -65,7 +66,14 @@ def lock_project(root: Path, *, upgrade: bool = False) -> Path:
 def lock_agent(root: Path) -> Path:
     """Rewrite node_agent/requirements.txt: pinned and hashed for the oldest Python, valid on every Python."""
     path = root / AGENT_REQUIREMENTS
-    options = ["--python-version", OLDEST_AGENT_PYTHON, "--generate-hashes", "--only-binary", ":all:", "--no-annotate"]
+    options = [
+        "--python-version",
+        OLDEST_AGENT_PYTHON_TEXT,
+        "--generate-hashes",
+        "--only-binary",
+        ":all:",
+        "--no-annotate",
+    ]
     hosts = ["--no-emit-index-url", "--no-emit-find-links", "--no-header", "--quiet"]
     wanted = "".join(f"{name}\n" for name in AGENT_DEPENDENCIES)
     with tempfile.TemporaryDirectory() as elsewhere:
@@ -77,7 +85,7 @@ def lock_agent(root: Path) -> Path:
 
 def render_requirements(resolved: str) -> str:
     """Return a resolution as requirement lines that hold nothing but names, versions and hashes."""
-    lines = [f"# Pure Python, resolved for Python {OLDEST_AGENT_PYTHON}; written by `uv run invoke lock`."]
+    lines = [f"# Pure Python, resolved for Python {OLDEST_AGENT_PYTHON_TEXT}; written by `uv run invoke lock`."]
     for entry in re.split(r"(?<!\\)\n", resolved):
         pin, hashes = _PIN.match(entry), sorted(set(_HASH.findall(entry)))
         if pin and hashes:

@@ -10,23 +10,15 @@ from typing import TYPE_CHECKING, Final
 from harness.configuration.clocks import asked
 from harness.errors import ConfigError
 from node_agent.clocks.sources import BY_NAME, clocks_plan
-from node_agent.contract.plan import (
-    COORDINATOR,
-    BroadcastPlan,
-    ClocksPlan,
-    NodePlan,
-    PlanError,
-    ProbePeer,
-    ProbesPlan,
-    VirtualClock,
-    WorkerAddress,
-    build,
-)
+from node_agent.contract.json_objects import build
+from node_agent.contract.plan import COORDINATOR, BroadcastPlan, NodePlan, ProbePeer, ProbesPlan, WorkerAddress
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from harness.configuration.experiment import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
+    from harness.configuration.cluster import ClusterConfig, NodeConfig
+    from harness.configuration.experiment import CoordinatorConfig, WorkerConfig
+    from node_agent.contract.plan import ClocksPlan, VirtualClock
 
 # Until it is ready an agent waits for good samples: start-up, and ChronoTick's warm-up of a few NTP samples.
 READY_SLACK_S: Final = 30.0
@@ -104,9 +96,8 @@ def require_two_ports(coordinator: CoordinatorConfig, worker: WorkerConfig) -> N
     """Raise ConfigError if probes and events would meet on one port."""
     port = worker.network.listen_port
     if coordinator.probes is not None and coordinator.probes.port == port:
-        raise ConfigError(
-            f"coordinator configuration: probes.port: expected another than network.listen_port, got {port}"
-        )
+        wanted = f"expected another than network.listen_port, got {port}"
+        raise ConfigError(f"coordinator configuration: probes.port: {wanted}")
 
 
 def run_dir(cluster: ClusterConfig, experiment: str, node_id: str) -> str:
@@ -121,15 +112,15 @@ def remote_base(cluster: ClusterConfig) -> str:
 
 
 def node_plans(
-    spec: RunSpec, addresses: Mapping[str, str], found: Mapping[str, Collection[str]] = MappingProxyType({})
+    spec: RunSpec, addresses: Mapping[str, str], nodes_with: Mapping[str, Collection[str]] = MappingProxyType({})
 ) -> dict[str, NodePlan]:
     """Return every node's plan; ``addresses`` says where each node is reached by the others and binds its socket.
 
-    ``found`` are the nodes on which a source answered a `check` well, by its kind.
+    ``nodes_with`` are the nodes on which a source answered a `check` well, by its kind.
     """
     require_services(spec.cluster, spec.worker)
     require_two_ports(spec.coordinator, spec.worker)
-    return {node.id: _node_plan(spec, node, addresses, found) for node in spec.cluster.nodes}
+    return {node.id: _node_plan(spec, node, addresses, nodes_with) for node in spec.cluster.nodes}
 
 
 def broadcast(spec: RunSpec, addresses: Mapping[str, str]) -> BroadcastPlan:
@@ -148,7 +139,7 @@ def broadcast(spec: RunSpec, addresses: Mapping[str, str]) -> BroadcastPlan:
 
 
 def _node_plan(
-    spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str], found: Mapping[str, Collection[str]]
+    spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str], nodes_with: Mapping[str, Collection[str]]
 ) -> NodePlan:
     logging = spec.coordinator.logging if node.role == COORDINATOR else spec.worker.logging
     return NodePlan(
@@ -158,10 +149,8 @@ def _node_plan(
         role=node.role,
         run_dir=run_dir(spec.cluster, spec.name, node.id),
         listen_host=addresses.get(node.id, node.address or node.host),
-        listen_port=spec.worker.network.listen_port,
-        buffer_size=spec.worker.network.buffer_size,
-        receive_buffer_bytes=spec.worker.network.receive_buffer_bytes,
-        clocks=_clocks(spec, node.id, found),
+        **spec.worker.network.model_dump(),
+        clocks=_clocks(spec, node.id, nodes_with),
         commit_wait_delays_s=tuple(spec.worker.timing.commit_wait_delays),
         commit_wait_share=spec.worker.timing.commit_wait_share,
         lease_s=spec.lease_s,
@@ -187,21 +176,17 @@ def _probes(spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str]) -> Pr
             for index, peer in enumerate(nodes)
             if peer is not node and (full or COORDINATOR in {node.role, peer.role})
         ),
-        port=config.port,
-        rate_hz=config.rate_hz,
-        lead_s=config.lead_s,
-        trail_s=config.trail_s,
-        stamps=config.stamps,
+        **config.model_dump(exclude={"mesh"}),
     )
 
 
-def _clocks(spec: RunSpec, node_id: str, found: Mapping[str, Collection[str]]) -> ClocksPlan:
+def _clocks(spec: RunSpec, node_id: str, nodes_with: Mapping[str, Collection[str]]) -> ClocksPlan:
     clocks, plans = spec.worker.clocks, {}
     for name, source in asked(spec.cluster, spec.worker).items():
-        if source.options is not None and (not source.where_found or node_id in found.get(name, ())):
+        if source.options is not None and (not source.where_found or node_id in nodes_with.get(name, ())):
             try:
                 plans[name] = build(BY_NAME[name].plan_type, source.options, source.key)
-            except PlanError as error:
+            except ValueError as error:
                 raise ConfigError(str(error)) from error
     return clocks_plan(
         plans,

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import CollectionError, ConfigError, ExperimentExistsError, cause
-from node_agent.contract.experiment_name import FORM, LATEST, is_experiment_name
-from node_agent.contract.records import CONFIGS_DIR, MANIFEST_FILE, RAW_DIR, Manifest
+from node_agent.contract import records
+from node_agent.contract.records import CONFIGS_DIR, LATEST, MANIFEST_FILE, RAW_DIR, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,8 +54,8 @@ def new_name() -> str:
 
 def valid_name(name: str, what: str = "experiment name") -> str:
     """Return ``name`` if it can be an experiment's (or a testbed's). Raises ConfigError that says ``what`` it is."""
-    if not is_experiment_name(name):
-        raise ConfigError(f"{what}: expected {FORM}, got {name!r}")
+    if not records.is_experiment_name(name):
+        raise ConfigError(f"{what}: expected {records.NAME_FORM}, got {name!r}")
     return name
 
 
@@ -80,14 +80,15 @@ def create(results: Path, manifest: Manifest, configs: Iterable[Path]) -> RunFol
             shutil.copyfile(config, path / CONFIGS_DIR / config.name)
         folder = RunFolder(path, manifest)
         folder.save()
-        point_latest(results, path.name)
+        scratch = results / f".{LATEST}.{secrets.token_hex(4)}"
+        scratch.symlink_to(path.name)
+        scratch.replace(results / LATEST)  # without a moment in which it means none
     except (OSError, CollectionError) as error:
         if made:  # half a deployment would be taken for one
             shutil.rmtree(path, ignore_errors=True)
         why = cause(error) if isinstance(error, OSError) else str(error)
-        raise ConfigError(
-            f"experiment {path.name}: expected to make {path}, got: {why}; nothing was started"
-        ) from error
+        told = f"expected to make {path}, got: {why}; nothing was started"
+        raise ConfigError(f"experiment {path.name}: {told}") from error
     return folder
 
 
@@ -95,9 +96,8 @@ def demand_writable(results: Path) -> None:
     """Raise ConfigError if experiments could not be made there; nothing is made to find out."""
     place = results.absolute()
     if results.is_symlink() and not results.exists():
-        raise ConfigError(
-            f"{results}: expected a folder for results, got a link to {results.readlink()}, which is none"
-        )
+        got = f"got a link to {results.readlink()}, which is none"
+        raise ConfigError(f"{results}: expected a folder for results, {got}")
     while not place.exists():
         place = place.parent
     if not place.is_dir():
@@ -116,27 +116,13 @@ def find(results: Path, name: str | None = None) -> RunFolder:
     else:
         path = results / valid_name(name)
         if not path.is_dir():
-            known = sorted(
-                entry.parent.name for entry in results.glob(f"[!.]*/{MANIFEST_FILE}") if entry.parent.name != LATEST
-            )
-            there = f"; in {results}/ are: {', '.join(known) or 'none yet'}"
-            raise ConfigError(f"experiment {name}: expected a results folder {path}, got none there{there}")
+            names = {entry.parent.name for entry in results.glob(f"[!.]*/{MANIFEST_FILE}")} - {LATEST}
+            there = f"in {results}/ are: {', '.join(sorted(names)) or 'none yet'}"
+            raise ConfigError(f"experiment {name}: expected a results folder {path}, got none there; {there}")
     try:
         return RunFolder(path, Manifest.from_json((path / MANIFEST_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"{path / MANIFEST_FILE}: expected a run's manifest, got {error}") from error
-
-
-def exists(results: Path, name: str) -> bool:
-    """Return whether there is a results folder of that name."""
-    return (results / valid_name(name)).exists()
-
-
-def point_latest(results: Path, name: str) -> None:
-    """Let ``latest`` mean this experiment, without a moment in which it means none."""
-    scratch = results / f".{LATEST}.{secrets.token_hex(4)}"
-    scratch.symlink_to(name)
-    scratch.replace(results / LATEST)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -175,10 +161,8 @@ def code_version(root: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         top = _git(root, "rev-parse", "--show-toplevel")
         if Path(top).samefile(root):
-            commit, dirty = (
-                _git(root, "rev-parse", "HEAD"),
-                bool(_git(root, "status", "--porcelain", "--untracked-files=normal")),
-            )
+            commit = _git(root, "rev-parse", "HEAD")
+            dirty = bool(_git(root, "status", "--porcelain", "--untracked-files=normal"))
     return {"git": commit, "dirty": dirty, "source_sha256": _source_hash(root)}
 
 

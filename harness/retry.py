@@ -30,7 +30,6 @@ class Retrying(Remote):
     """
 
     def __init__(self, remote: Remote) -> None:
-        """Stand for ``remote``."""
         self._remote = remote
         self.id, self.place = remote.id, remote.place
 

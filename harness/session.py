@@ -21,18 +21,17 @@ from harness.errors import ConfigError, HarnessError, PreflightError, cause
 from harness.planning import RunSpec, node_plans, require_services, require_two_ports
 from harness.ssh.cluster import connect, with_ssh_config
 from harness.ssh.route import given_by
-from harness.testbed import state as testbeds
-from node_agent.contract.experiment_name import LATEST
-from node_agent.contract.records import DEPLOYED
+from harness.testbed import topology
+from node_agent.contract.records import DEPLOYED, LATEST, Manifest
 
 if TYPE_CHECKING:
     from harness.check.preflight import Preflight
     from harness.cluster import Cluster
-    from harness.configuration.experiment import ClusterConfig, CoordinatorConfig, NodeConfig, WorkerConfig
+    from harness.configuration.cluster import ClusterConfig, NodeConfig
+    from harness.configuration.experiment import CoordinatorConfig, WorkerConfig
     from harness.localcluster import LocalCluster
     from harness.results import RunFolder
     from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Manifest
 
 DEFAULT_CLUSTER: Final = "ares"
 
@@ -88,9 +87,8 @@ class Session:
             self._selected = manifest.cluster
         elif self._selected != manifest.cluster:
             told = f"{manifest.cluster} (where {manifest.experiment} was deployed)"
-            raise ConfigError(
-                f"cluster: expected {told}, got {self._selected}; name an --experiment of {self._selected}"
-            )
+            got = f"got {self._selected}; name an --experiment of {self._selected}"
+            raise ConfigError(f"cluster: expected {told}, {got}")
 
     def cluster_config(self) -> ClusterConfig:
         """Return the selected cluster as its file says. Raises ConfigError."""
@@ -169,7 +167,7 @@ class Session:
 
     def plans(self, spec: RunSpec, checked: Preflight) -> dict[str, NodePlan]:
         """Return every node's plan, with the addresses that the paths of an embedded cluster give the others."""
-        plans = node_plans(spec, checked.addresses, checked.found)
+        plans = node_plans(spec, checked.addresses, checked.nodes_with)
         return self._local.through_paths(plans) if self._local is not None else plans
 
     def path_notes(self) -> list[str]:
@@ -242,7 +240,7 @@ def on_testbed(wanted: ClusterConfig, settings: Any) -> tuple[ClusterConfig, Any
     The testbed is the one whose ssh_config ``fab -S`` was given, else the usual one. Raises PreflightError without one.
     """
     given = given_by(settings).config_file
-    state = testbeds.read(testbeds.place() if given is None else Path(given).parent)
+    state = topology.read_state(topology.place() if given is None else Path(given).parent)
 
     def started(node: NodeConfig) -> NodeConfig:
         clock = node.virtual_clock

@@ -6,10 +6,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from node_agent import lifecycle, streams
-from node_agent.by_hand import options
-from node_agent.clocks.sources import planned
+from node_agent.clocks.sources import KINDS, planned
 from node_agent.contract import plan as plans
 from node_agent.lifecycle import EXIT_USAGE, AgentError, expand
 
@@ -19,13 +19,16 @@ def main(argv: list[str] | None = None) -> int:
     streams.install()
     arguments = _parser().parse_args(argv)
     try:
-        code: int = arguments.run(arguments)
+        result: int | dict[str, Any] | None = arguments.run(arguments)
     except AgentError as error:
         print(f"{arguments.command}: {error}", file=sys.stderr)  # noqa: T201 - this is a command line
         return error.code
     except KeyboardInterrupt:
         return 130
-    return code
+    if isinstance(result, dict):
+        print(f"{arguments.mark}{json.dumps(result)}", flush=True)  # noqa: T201 - the controller reads this line
+        return 0
+    return result or 0
 
 
 def worker_main() -> int:
@@ -46,22 +49,39 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(role, help=f"run a {role}, from a plan or by hand")
         command.add_argument("--plan", help="path of a plan; without it the options below make one")
         command.add_argument("--detach", action="store_true", help="run in the background; needs --plan")
-        options.add(command, role)
+        _add_options_by_hand(command, role)
         command.set_defaults(run=_work, role=role)
     command = commands.add_parser("check", help="print this node's facts and what its time services answer, as JSON")
     command.add_argument("--plan", required=True, help="path of a plan, or - for standard input")
     command.set_defaults(run=_check)
     for name, run, text in (
-        ("status", _status, "print whether an agent lives and its last status, as JSON"),
-        ("stop", _stop, "stop the agent of a run folder"),
-        ("checksum", _checksum, "write SHA256SUMS into a run folder"),
+        ("status", lifecycle.status, "print whether an agent lives and its last status, as JSON"),
+        ("stop", lifecycle.stop, "stop the agent of a run folder"),
+        ("checksum", lifecycle.checksum, "write SHA256SUMS into a run folder"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--run-dir", required=True, help="the run folder on this node")
         if name == "stop":
             command.add_argument("--timeout-s", type=float, default=10.0, help="seconds before SIGKILL (default 10)")
-        command.set_defaults(run=run)
+        command.set_defaults(run=_in_folder, act=run)
     return parser
+
+
+def _add_options_by_hand(command: argparse.ArgumentParser, role: str) -> None:
+    command.add_argument("--output", help="CSV file to write; its journals go to a folder beside it")
+    command.add_argument("--node-id", default=role, help="name of this node in the rows (default: the role)")
+    command.add_argument("--listen-host", help="address to bind (default: every one of IPv4); :: is every one")
+    for kind in KINDS:
+        way = kind.by_hand
+        text: dict[str, Any] = {} if way.takes_text else {"action": "store_const", "const": ""}
+        command.add_argument(way.option, dest=f"source_{kind.name}", help=way.help, **text)
+    command.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    if role == plans.WORKER:
+        command.add_argument("--listen-port", type=int, default=9000, help="UDP port (default 9000)")
+    else:
+        command.add_argument("--workers", help="H:P,H:P")
+        command.add_argument("--num-events", type=int, default=10, help="how many events to send (default 10)")
+        command.add_argument("--delay-ms", type=float, default=100.0, help="time between two events (default 100)")
 
 
 def _read_plan(path: str) -> plans.NodePlan:
@@ -76,47 +96,30 @@ def _read_plan(path: str) -> plans.NodePlan:
     return plan
 
 
-def _work(arguments: argparse.Namespace) -> int:
-    from node_agent import serve  # noqa: PLC0415 - httpx takes a quarter of a second that `status` should not
-    from node_agent.by_hand import runs  # noqa: PLC0415 - httpx takes a quarter of a second that `status` should not
+def _in_folder(arguments: argparse.Namespace) -> Any:
+    more = [arguments.timeout_s] if "timeout_s" in arguments else []
+    return arguments.act(expand(arguments.run_dir), *more)
+
+
+def _work(arguments: argparse.Namespace) -> int | dict[str, Any]:
+    from node_agent import by_hand, serve  # noqa: PLC0415 - httpx takes a quarter of a second that `status` should not
 
     if arguments.plan is None:
         if arguments.detach:
             raise AgentError("--detach: expected together with --plan", EXIT_USAGE)
-        return runs.work(arguments)
+        return by_hand.work(arguments)
     plan = _read_plan(arguments.plan)
     if plan.role != arguments.role:
         raise AgentError(f"plan {arguments.plan}: expected one of a {arguments.role}, got a {plan.role}'s", EXIT_USAGE)
     if not arguments.detach:
         return serve.from_plan(plan, lambda _report: None)
-    _print(arguments, lifecycle.detach(lambda report: serve.from_plan(plan, report)))
-    return 0
+    return lifecycle.detach(lambda report: serve.from_plan(plan, report))
 
 
-def _check(arguments: argparse.Namespace) -> int:
+def _check(arguments: argparse.Namespace) -> dict[str, Any]:
     from node_agent.check import check  # noqa: PLC0415 - as above
 
-    _print(arguments, check(_read_plan(arguments.plan)))
-    return 0
-
-
-def _status(arguments: argparse.Namespace) -> int:
-    _print(arguments, lifecycle.status(expand(arguments.run_dir)))
-    return 0
-
-
-def _stop(arguments: argparse.Namespace) -> int:
-    _print(arguments, lifecycle.stop(expand(arguments.run_dir), arguments.timeout_s))
-    return 0
-
-
-def _checksum(arguments: argparse.Namespace) -> int:
-    lifecycle.checksum(expand(arguments.run_dir))
-    return 0
-
-
-def _print(arguments: argparse.Namespace, said: object) -> None:
-    print(f"{arguments.mark}{json.dumps(said)}", flush=True)  # noqa: T201 - the controller reads this line
+    return check(_read_plan(arguments.plan))
 
 
 if __name__ == "__main__":

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Union
 
 from node_agent.datagrams import mmsg
 from node_agent.lifecycle import EXIT_USAGE, AgentError
-from node_agent.local.resolver import udp_addresses
+from node_agent.local.resolver import Address, udp_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Union
 
     from node_agent.contract.plan import ProbePeer, WorkerAddress
-    from node_agent.local.resolver import Address
 
     Place = Union[WorkerAddress, ProbePeer]
-
 
 LOOK_UP_S: Final = 5.0  # a name service that has not answered by then is silent
 _FAMILIES: Final = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
@@ -34,7 +31,7 @@ def look_up(place: Place, sock: socket.socket) -> bytes:
     except OSError as error:
         raise AgentError(f"node {place.node_id}: cannot look up {place.host!r}: {error.strerror}") from error
     usable = [address for address in found if mmsg.family_of(address[0]) == sock.family]
-    if _takes_both(sock):
+    if sock.family == socket.AF_INET6 and sock.getsockname()[0] == "::":  # it takes both
         usable += [(f"{_MAPPED}{host}", port) for host, port in found if mmsg.family_of(host) == socket.AF_INET]
     if not usable:
         own, got = sock.getsockname()[0], ", ".join(host for host, _port in found)
@@ -79,7 +76,3 @@ def bound(host: str, port: int, prepare: Callable[[socket.socket], None] = lambd
         else:
             return sock
     raise problem or OSError(None, "it has no address")
-
-
-def _takes_both(sock: socket.socket) -> bool:
-    return sock.family == socket.AF_INET6 and sock.getsockname()[0] == "::"

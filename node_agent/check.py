@@ -13,21 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 from node_agent import addresses
 from node_agent.clocks.base import good
 from node_agent.clocks.sources import KINDS
-from node_agent.contract.plan import COORDINATOR
-from node_agent.contract.records import SourceCheck
+from node_agent.contract.plan import COORDINATOR, NodePlan
+from node_agent.contract.records import Sample, SourceCheck
 from node_agent.exchange import asking
-from node_agent.exchange.asking import Setting
+from node_agent.exchange.asking import Asker, Health, Setting
 from node_agent.lifecycle import expand
 from node_agent.local import machine
 from node_agent.local.instants import LocalClock
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from node_agent.clocks.kind import SourceKind
-    from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Sample
-    from node_agent.exchange.asking import Asker, Health
 
 _SILENT: Final = 2  # tries; a server that has not answered by then is not there
 
@@ -39,21 +34,18 @@ def check(plan: NodePlan) -> dict[str, Any]:
     """
     begun_ns = time.monotonic_ns()
     clock = LocalClock(plan.virtual_clock)
+    folder = expand(plan.run_dir)
+    while not folder.exists():
+        folder = folder.parent
     facts = {
         "node_id": plan.node_id,
-        **dataclasses.asdict(machine.describe()),
-        "disk_free_bytes": shutil.disk_usage(_existing(expand(plan.run_dir))).free,
+        **machine.describe(),
+        "disk_free_bytes": shutil.disk_usage(folder).free,
         "listen": _free(plan.listen_host, 0 if plan.role == COORDINATOR else plan.listen_port),
         "probes": None if plan.probes is None else _free(plan.listen_host, plan.probes.port),
         "sources": _sources(plan, clock),
     }
     return {**facts, "wall_ns": clock.wall_ns(), "took_ns": time.monotonic_ns() - begun_ns}
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path
 
 
 def _free(host: str, port: int) -> dict[str, Any]:
@@ -113,18 +105,12 @@ def _row(kind: SourceKind[Any], server: str, health: Health | None, samples: lis
     best = min(filter(good, samples), key=lambda sample: sample.bound_ns or 0, default=None)
     last = best or samples[-1]
     ill = "" if health is None or health.ok else f"health: {health.detail}"
+    numbers = {name: getattr(last, f"{name}_ns") for name in ("offset", "bound", "sigma", "delay")}
     return SourceCheck(
         server=server,
         outcome=last.outcome,
         health_ok=None if health is None else health.ok,
-        offset_ms=_ms(last.offset_ns),
-        bound_ms=_ms(last.bound_ns),
-        sigma_ms=_ms(last.sigma_ns),
-        delay_ms=_ms(last.delay_ns),
+        **{f"{name}_ms": None if value_ns is None else value_ns / 1e6 for name, value_ns in numbers.items()},
         stratum=last.stratum,
         detail=ill if best else kind.explain(last) or ill,
     )
-
-
-def _ms(value_ns: int | None) -> float | None:
-    return None if value_ns is None else value_ns / 1e6

@@ -114,7 +114,10 @@ class Coordinator:
         """Go through the phases; whatever happens here ends the node with its reason."""
         node = self._node
         try:
-            if not self._get_ready():
+            if not self._by_hand:
+                self._wait_until(lambda: not node.waiting_for())
+            node.enter(records.READY)
+            if self._stopping.is_set():
                 return
             if not self._by_hand:
                 node.enter(records.HELLO)
@@ -141,12 +144,6 @@ class Coordinator:
     def _fail(self, detail: str) -> None:
         log.error("failed detail=%r", detail)
         self._node.end(records.FINISHED_FAILED, detail)
-
-    def _get_ready(self) -> bool:
-        if not self._by_hand:
-            self._wait_until(lambda: not self._node.waiting_for())
-        self._node.enter(records.READY)
-        return not self._stopping.is_set()
 
     def _let_probes_lead(self) -> None:
         """Wait before the first event until the probes have been going for as long as the plan says."""

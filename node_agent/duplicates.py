@@ -9,7 +9,7 @@ MOST_RANGES: Final = 4_096  # 64 KiB; a stream so full of gaps is no stream of o
 _BITMAP_IDS: Final = 1 << 27  # 16 MiB at the most
 
 
-class Seen:
+class EventIds:
     """A set of event ids that costs an eighth of a byte per id."""
 
     def __init__(self) -> None:
@@ -69,9 +69,8 @@ class SequenceRanges:
 
     def add(self, number: int) -> None:
         """Take one more number in."""
-        self._first, self._last = (
-            (number, number) if self._first is None else (min(self._first, number), max(self._last, number))
-        )
+        self._first = number if self._first is None else min(self._first, number)
+        self._last = max(self._last, number)
         place = bisect_right(self._firsts, number) - 1
         if place >= 0 and number <= self._lasts[place]:
             self._repeated += 1

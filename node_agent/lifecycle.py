@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from node_agent.contract import plan, records
 from node_agent.datagrams.wire import KEY_SIZE
-from node_agent.local import machine, reserve
+from node_agent.local import machine
+from node_agent.local.journal import release_reserve, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,9 +67,8 @@ def detach(work: Callable[[Callable[[dict[str, Any]], None]], int]) -> dict[str,
                 break
             received += chunk
     if not received:
-        raise AgentError(
-            f"the agent ended, or said nothing for {READY_TIMEOUT_S:g} s; see {records.LOG_FILE} in its run folder"
-        )
+        silent = f"the agent ended, or said nothing for {READY_TIMEOUT_S:g} s"
+        raise AgentError(f"{silent}; see {records.LOG_FILE} in its run folder")
     report: dict[str, Any] = json.loads(received)
     if "error" in report:
         raise AgentError(report["error"], report["code"])
@@ -167,8 +167,7 @@ def take_key(run_dir: Path) -> bytes | None:
 
 def destroy_key(run_dir: Path) -> None:
     """Remove the run key's file, if there is one."""
-    with contextlib.suppress(FileNotFoundError):
-        (run_dir / plan.KEY_FILE).unlink()
+    (run_dir / plan.KEY_FILE).unlink(missing_ok=True)
 
 
 def alive_pid(run_dir: Path) -> int | None:
@@ -216,7 +215,7 @@ def stop(run_dir: Path, timeout_s: float) -> dict[str, Any]:
         said.update(stopped=False, problem=str(error))
     destroy_key(run_dir)
     if said["stopped"]:
-        reserve.release(run_dir)  # a killed agent could not
+        release_reserve(run_dir)  # a killed agent could not
     return said
 
 
@@ -244,13 +243,8 @@ def checksum(run_dir: Path) -> None:
             lines.append(f"{digest.hexdigest()}  {name}\n")
     if not lines:
         raise AgentError(f"{run_dir}: nothing to checksum; expected the journals of a run")
-    temporary = run_dir / f".{records.CHECKSUMS_FILE}.{os.getpid()}"
-    reserve.release(run_dir)  # the disk may be full
+    release_reserve(run_dir)  # the disk may be full
     try:
-        temporary.touch(0o600)
-        temporary.write_text("".join(lines), encoding="ascii")
-        temporary.replace(run_dir / records.CHECKSUMS_FILE)
+        write_whole(run_dir / records.CHECKSUMS_FILE, "".join(lines), 0o600)
     except OSError as error:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
         raise AgentError(f"{run_dir / records.CHECKSUMS_FILE}: {error.strerror}") from error

@@ -16,11 +16,11 @@ from node_agent.clocks import chronotick
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.sources import column_prefixes, configured
 from node_agent.contract import records
-from node_agent.contract.plan import PER_EVENT
+from node_agent.contract.plan import PER_EVENT, NodePlan
 from node_agent.contract.records import NodeStatus, SourceStatus, Unavailable
-from node_agent.local import machine, reserve
+from node_agent.local import machine
 from node_agent.local.instants import ClockPair, LocalClock, user_stamp
-from node_agent.local.journal import FLUSH_EVERY_S, Journal
+from node_agent.local.journal import FLUSH_EVERY_S, Journal, keep_reserve, release_reserve, write_whole
 from node_agent.readings import Readings
 from node_agent.sampler import Sampler
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from node_agent.contract.plan import NodePlan
 
 log = logging.getLogger(__name__)
 
@@ -81,13 +80,12 @@ class Node:
         self.row_end = "," * (len(event_columns) - len(now))  # the cells that are filled in later
         samples = Journal(run_dir / records.SAMPLES_FILE, records.SAMPLES_COLUMNS)
         commit_waits = Journal(run_dir / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS)
-        reserve.keep(run_dir)
+        keep_reserve(run_dir)
         self._pairs = Journal(run_dir / records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
         self._journals = [self.events, samples, commit_waits, self._pairs]
         tag = "" if key is None else chronotick.tag(key, plan.run_id, plan.node_id)
-        self.sampler = Sampler(
-            plan.node_id, plan.clocks, self.sources, self.clock, samples, run_id=plan.run_id, tag=tag
-        )
+        who = {"run_id": plan.run_id, "tag": tag}
+        self.sampler = Sampler(plan.node_id, plan.clocks, self.sources, self.clock, samples, **who)
         self.commit_wait = CommitWait(
             plan.commit_wait_delays_s,
             plan.commit_wait_share,
@@ -186,7 +184,7 @@ class Node:
             self._per_event.stop()
         self.sampler.stop()
         housekeeping.join()
-        reserve.release(self.run_dir)
+        release_reserve(self.run_dir)
         for journal in self._journals:
             try:
                 journal.close()
@@ -214,11 +212,7 @@ class Node:
             role=self.plan.role,
             pid=os.getpid(),
             start_ticks=machine.own_start_ticks(),
-            boot_id=self._machine.boot_id,
-            hostname=self._machine.hostname,
-            kernel=self._machine.kernel,
-            python=self._machine.python,
-            clock_source=self._machine.clock_source,
+            **self._machine,
             agent_sha256=machine.agent_sha256(),
             phase=self.phase,
             outcome=ending.outcome if ending else None,
@@ -233,10 +227,10 @@ class Node:
     def _source_statuses(self) -> dict[str, SourceStatus]:
         stamp = user_stamp(self.clock.pair())
         statuses = {}
-        for name, reading in self.readings.of(stamp, self.sampler.snapshot()).items():
+        for name, reading in self.readings.by_source(stamp, self.sampler.snapshot()).items():
             tally = self.sampler.tally(name) if name in self.sources else None
             asked = (tally.samples, tally.failures, tally.last_outcome) if tally else (0, 0, "")
-            statuses[name] = SourceStatus.of(reading, stamp.wall_ns, *asked)
+            statuses[name] = SourceStatus.from_reading(reading, stamp.wall_ns, *asked)
         return statuses
 
     def _keep_house(self, part: Part) -> None:
@@ -254,16 +248,8 @@ class Node:
                 log.exception("cannot write to the run folder")
                 self.end(records.FINISHED_FAILED, f"cannot write to {self.run_dir}: {error.strerror}")
             if lease_s is not None and time.monotonic() - self._started_s > lease_s:
-                self.end(
-                    records.FINISHED_LEASE, f"the lease of {lease_s:g} s is over; no controller stopped this agent"
-                )
+                told = f"the lease of {lease_s:g} s is over; no controller stopped this agent"
+                self.end(records.FINISHED_LEASE, told)
 
     def _write_status(self, status: NodeStatus) -> None:
-        temporary = self.run_dir / f".{records.STATUS_FILE}.{os.getpid()}"
-        try:
-            temporary.write_text(status.to_json(), encoding="utf-8")
-            temporary.replace(self.run_dir / records.STATUS_FILE)
-        except OSError:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
-            raise
+        write_whole(self.run_dir / records.STATUS_FILE, status.to_json())

@@ -23,7 +23,7 @@ from node_agent.contract.records import KERNEL_RX, KERNEL_TX, PROBE_RX, PROBE_TX
 from node_agent.datagrams import kernel_stamps, mmsg, wire
 from node_agent.datagrams.probe import PROBE_SIZE, ProbeWire
 from node_agent.datagrams.transmit_stamps import TransmitStamps
-from node_agent.duplicates import Seen, SequenceSpan
+from node_agent.duplicates import EventIds, SequenceSpan
 from node_agent.local.instants import Anchor, ClockPair, anchor, anchored, kernel_stamp, user_stamp
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class _Peer:
     index: int
     target: bytes
     sent: int = 0
-    seen: Seen = field(default_factory=Seen)
+    seen: EventIds = field(default_factory=EventIds)
     span: SequenceSpan = field(default_factory=SequenceSpan)
 
 
@@ -76,12 +76,10 @@ class ProbeMesh:
         self._plan = plan
         self._sock = sock
         self._wire = ProbeWire(node.plan.run_id, key, plan.index)
-        self._peers = {
-            peer.index: _Peer(peer.node_id, peer.index, addresses.look_up(peer, sock)) for peer in plan.peers
-        }
-        self._departures: TransmitStamps[_Departure] | None = None
-        if plan.stamps == KERNEL_STAMPS:
-            self._departures = TransmitStamps(sock)
+        peers = [_Peer(peer.node_id, peer.index, addresses.look_up(peer, sock)) for peer in plan.peers]
+        self._peers = {peer.index: peer for peer in peers}
+        kernel = plan.stamps == KERNEL_STAMPS
+        self._departures: TransmitStamps[_Departure] | None = TransmitStamps(sock) if kernel else None
         self._waiting: deque[_Departure] = deque()
         self._lines: list[str] = []
         self._journal = node.add_journal(records.PROBES_FILE, records.PROBES_COLUMNS)
@@ -250,9 +248,8 @@ class ProbeMesh:
         self._counts["user_stamps"] += stamp.origin == USER
         self._counts["unusable_stamps"] += stamp.raw_ns is None
         raw = "" if stamp.raw_ns is None else stamp.raw_ns
-        self._lines.append(
-            f"{peer.node_id},{sequence},{direction},{stamp.wall_ns},{raw},{stamp.raw_error_ns},{stamp.origin}"
-        )
+        stamped = f"{stamp.wall_ns},{raw},{stamp.raw_error_ns},{stamp.origin}"
+        self._lines.append(f"{peer.node_id},{sequence},{direction},{stamped}")
 
     def _idle_ns(self) -> int:
         """Return how long nothing is to be done unless something comes."""

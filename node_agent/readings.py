@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from node_agent.clocks.base import evaluate
+from node_agent.clocks.base import ClockSource, evaluate
 from node_agent.clocks.sources import in_rows
 from node_agent.contract.cells import reading_cells
 from node_agent.contract.records import NOT_CONFIGURED, Reading, Stamp, Unavailable
@@ -12,9 +12,7 @@ from node_agent.contract.records import NOT_CONFIGURED, Reading, Stamp, Unavaila
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from node_agent.clocks.base import ClockSource
     from node_agent.sampler import Snapshot
-
 
 _NOT_CONFIGURED: Final = Unavailable(NOT_CONFIGURED)
 
@@ -32,7 +30,7 @@ class Readings:
         """Return the names of the sources that are asked."""
         return tuple(self._sources)
 
-    def of(self, stamp: Stamp, snapshot: Snapshot) -> dict[str, Reading]:
+    def by_source(self, stamp: Stamp, snapshot: Snapshot) -> dict[str, Reading]:
         """Return the reading of every source in a row, by name; one that is not configured says so."""
         return {
             name: _NOT_CONFIGURED if source is None else evaluate(source, snapshot.samples[name], stamp)

@@ -12,20 +12,18 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from node_agent.clocks.base import KEEP, counts, good
+from node_agent.clocks.base import KEEP, ClockSource, counts, good
 from node_agent.clocks.sources import BY_NAME, planned
 from node_agent.contract.cells import sample_row
 from node_agent.exchange import asking
-from node_agent.exchange.asking import Setting
+from node_agent.exchange.asking import Asker, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from node_agent.clocks.base import ClockSource
     from node_agent.clocks.kind import SourceKind
     from node_agent.contract.plan import ClocksPlan
     from node_agent.contract.records import Sample
-    from node_agent.exchange.asking import Asker
     from node_agent.local.instants import LocalClock
     from node_agent.local.journal import Journal
 
@@ -95,20 +93,16 @@ class Sampler:
 
     def askers(self, kind: SourceKind[Any], plan: Any) -> Sequence[Asker]:
         """Return new askers of one kind, which know what feeds it."""
-        setting = Setting(
-            self._node_id,
-            self._clocks,
-            self._clock,
-            lambda: f"{kind.prefix}{next(self._numbers)}",
-            lambda: self._recent(kind.fed_by),
-            self._run_id,
-            self._tag,
-        )
-        return asking.askers(kind, plan, setting)
 
-    def _recent(self, source: str) -> Sequence[Sample]:
-        with self._lock:
-            return self._frozen.get(source, ())
+        def new_id() -> str:
+            return f"{kind.prefix}{next(self._numbers)}"
+
+        def fed() -> Sequence[Sample]:
+            with self._lock:
+                return self._frozen.get(kind.fed_by, ())
+
+        setting = Setting(self._node_id, self._clocks, self._clock, new_id, fed, self._run_id, self._tag)
+        return asking.askers(kind, plan, setting)
 
     def start(self) -> None:
         """Start asking."""
@@ -139,9 +133,8 @@ class Sampler:
         with self._changed:
             published = replace(sample, published_raw_ns=self._clock.raw_ns())
             tally = self._tallies[sample.source]
-            self._tallies[sample.source] = Tally(
-                tally.samples + 1, tally.failures + (not good(published)), published.outcome
-            )
+            failures = tally.failures + (not good(published))
+            self._tallies[sample.source] = Tally(tally.samples + 1, failures, published.outcome)
             if counts(published):
                 by_server = self._good[sample.source]
                 kept = by_server.setdefault(sample.server, deque())

@@ -65,7 +65,12 @@ def serve(
         sends = plan.role == COORDINATOR
         port = 0 if sends else plan.listen_port
         sock = sockets.enter_context(_bind(plan.listen_host, port, plan.receive_buffer_bytes, stamped=not sends))
-        probe_sock = _bind_probes(plan, sockets)
+        probe_sock = None
+        if probes := plan.probes:
+            stamped = probes.stamps == KERNEL_STAMPS
+            probe_sock = sockets.enter_context(
+                _bind(plan.listen_host, probes.port, PROBE_BUFFER_BYTES, stamped=stamped)
+            )
         try:
             node = Node(plan, run_dir, events, columns, key)
         except OSError as error:
@@ -104,14 +109,7 @@ def _died(node: Node, died: threading.ExceptHookArgs) -> None:
     node.end(records.FINISHED_FAILED, f"thread {name!r} died: {died.exc_value!r}")
 
 
-def _bind_probes(plan: NodePlan, sockets: contextlib.ExitStack) -> socket.socket | None:
-    if plan.probes is None:
-        return None
-    kernel = plan.probes.stamps == KERNEL_STAMPS
-    return sockets.enter_context(_bind(plan.listen_host, plan.probes.port, PROBE_BUFFER_BYTES, stamped=kernel))
-
-
-def _bind(host: str, port: int, buffer_bytes: int, *, stamped: bool = True) -> socket.socket:
+def _bind(host: str, port: int, buffer_bytes: int, *, stamped: bool) -> socket.socket:
     granted, stamps = 0, False
 
     def prepare(sock: socket.socket) -> None:

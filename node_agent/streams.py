@@ -16,10 +16,7 @@ import select
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final, TextIO
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Any, Final, TextIO
 
 CLOSED: Final = "it is closed"
 _NAMES: Final = {1: "stdout", 2: "stderr"}
@@ -53,18 +50,13 @@ class _Sink(io.RawIOBase):
         if self._descriptor is not None:
             try:
                 while len(left):
-                    left = left[self._some(self._descriptor, left) :]
+                    try:
+                        left = left[os.write(self._descriptor, left) :]
+                    except BlockingIOError:  # noqa: PERF203 - another program made it so; a slow reader still listens
+                        self._poll(None)
             except OSError as error:
                 self._failure = self._failure or error.strerror or str(error)
         return size
-
-    def _some(self, descriptor: int, data: memoryview) -> int:
-        """Write some of ``data``; return how many bytes that was."""
-        try:
-            return os.write(descriptor, data)
-        except BlockingIOError:  # another program on this terminal made it so; whoever reads slowly still listens
-            self._poll(None)
-            return 0
 
     @property
     def failure(self) -> str | None:
@@ -101,9 +93,12 @@ class Stream(io.TextIOWrapper):
 
 def install() -> None:
     """Replace this process's standard output and error, unless something else stands there already."""
-    for descriptor in _closed():
-        os.open(os.devnull, os.O_RDWR)  # takes its place, which the next file would have, and be written to
-        os.set_inheritable(descriptor, True)
+    for descriptor in range(3):
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_GETFD)
+        except OSError:  # noqa: PERF203 - it is closed; three of them
+            os.open(os.devnull, os.O_RDWR)  # takes its place, which the next file would have, and be written to
+            os.set_inheritable(descriptor, True)
     for descriptor, name in _NAMES.items():
         original = getattr(sys, f"__{name}__")
         if getattr(sys, name) is original:
@@ -133,11 +128,3 @@ def failure_of(stream: TextIO) -> str | None:
 def unheard(failure: str) -> str:
     """Return the line about a standard output that is not heard."""
     return f"standard output: {failure}; not all that was said was heard, and nothing else was changed by it"
-
-
-def _closed() -> Iterator[int]:
-    for descriptor in range(3):
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_GETFD)
-        except OSError:  # noqa: PERF203 - three of them
-            yield descriptor

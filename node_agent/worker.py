@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from node_agent.contract import records
 from node_agent.contract.cells import stamp_cells
-from node_agent.contract.records import KERNEL_RX, USER, Stamp
+from node_agent.contract.records import KERNEL_RX, USER
 from node_agent.contract.servers import join_address
 from node_agent.datagrams import kernel_stamps, mmsg, wire
-from node_agent.duplicates import Seen, SequenceRanges, SequenceSpan
+from node_agent.duplicates import EventIds, SequenceRanges, SequenceSpan
 from node_agent.local.instants import Anchor, ClockPair, anchor, anchored, user_stamp
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Worker:
         self._by_hand = key is None
         self._queue: queue.SimpleQueue[_WakeUp] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._seen = Seen()
+        self._seen = EventIds()
         self._snapshot = node.sampler.snapshot()
         self._counts = dict.fromkeys(
             ("received", "duplicate", wire.MALFORMED, wire.FOREIGN, wire.BAD_TAG, wire.OVERSIZED, "kernel_dropped",
@@ -168,7 +168,10 @@ class Worker:
         if self._by_hand and len(self._senders) < MOST_SENDERS:
             self._senders.add(datagram.sender)
         self._last_event_s = time.monotonic()
-        stamp = self._stamp(datagram, pair, by)
+        if datagram.kernel_ns is None:
+            stamp = user_stamp(pair)
+        else:
+            stamp = anchored(self._node.clock.wall_of_kernel(datagram.kernel_ns), KERNEL_RX, by)
         counts["user_stamps"] += stamp.origin == USER
         counts["unusable_stamps"] += stamp.raw_ns is None
         cells = self._node.readings.cells(stamp, self._snapshot)
@@ -178,11 +181,6 @@ class Worker:
         )
         if stamp.raw_ns is not None:
             due.append((opened.event_id, stamp.raw_ns))
-
-    def _stamp(self, datagram: Datagram, pair: ClockPair, by: Anchor) -> Stamp:
-        if datagram.kernel_ns is None:
-            return user_stamp(pair)
-        return anchored(self._node.clock.wall_of_kernel(datagram.kernel_ns), KERNEL_RX, by)
 
     def _obey(self, control: wire.Control, sender: tuple[str, int]) -> None:
         """Answer the coordinator's hello and end; anything else in a run's own tag is a newer version's."""

@@ -27,7 +27,7 @@ from analysis.errors import AnalysisError, NoSuchRun, UsageError
 from analysis.run import memory
 from analysis.run.hashing import HashedFile, Seen
 from node_agent.contract import records
-from node_agent.contract.experiment_name import FORM, LATEST, is_experiment_name
+from node_agent.contract.records import LATEST, NAME_FORM, is_experiment_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -116,7 +116,9 @@ def folder(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> Pa
     path = Path(experiment)
     if isinstance(experiment, str) and not any(separator in experiment for separator in "/\\"):
         if not is_experiment_name(experiment) and experiment != LATEST:
-            raise NoSuchRun(f"experiment name: expected {FORM}, got {experiment!r}; name an older folder by its path")
+            raise NoSuchRun(
+                f"experiment name: expected {NAME_FORM}, got {experiment!r}; name an older folder by its path"
+            )
         if not (path / records.MANIFEST_FILE).is_file():
             path = results_dir / experiment
     if not path.is_dir():
@@ -128,7 +130,7 @@ def folder(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> Pa
 def new_folder(results_dir: Path, experiment: str) -> Path:
     """Return the folder of a run that is to be made. Raises UsageError where the name is none, or taken."""
     if not is_experiment_name(experiment):
-        raise UsageError(f"experiment name: expected {FORM}, got {experiment!r}")
+        raise UsageError(f"experiment name: expected {NAME_FORM}, got {experiment!r}")
     path = results_dir / experiment
     if path.exists() or path.is_symlink():
         raise UsageError(f"experiment {experiment}: expected a new name, got one that has {path}")

@@ -22,7 +22,7 @@ ROUNDING_NS = 2  # a clock slower than true time shows some integers for two ns
 
 
 def clock_of(virtual_clock: Mapping[str, Any] | None) -> VirtualClock | None:
-    """Return a node's virtual clock as the manifest tells it, or None. Raises PlanError where it is none."""
+    """Return a node's virtual clock as the manifest tells it, or None. Raises ValueError where it is none."""
     return None if virtual_clock is None else virtual_clock_from(virtual_clock)
 
 

@@ -32,7 +32,7 @@ class Asked:
         """Return the source's status at the end, when all samples are taken."""
         failures = sum(sample.outcome != OK for sample in self._samples)
         last = self._samples[-1].outcome if self._samples else ""
-        return SourceStatus.of(self.reading(stamp), stamp.wall_ns, len(self._samples), failures, last)
+        return SourceStatus.from_reading(self.reading(stamp), stamp.wall_ns, len(self._samples), failures, last)
 
 
 def asked_sources(samples: Sequence[Sample], clocks: ClocksPlan) -> dict[str, Asked]:

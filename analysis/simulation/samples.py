@@ -14,6 +14,7 @@ import numpy as np
 
 from analysis.simulation.world import CHRONOTICK_SERVER, EPOCH_NS, START_NS, delay_of
 from node_agent.clocks import chronotick, ntp_packet, ntp_sample
+from node_agent.clocks.base import Refused
 from node_agent.contract.records import CHRONOTICK, CLOCK_STEP, COLUMN_PREFIX, KERNEL_RX, KERNEL_TX, NTP, OK, Sample
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _chronotick(world: World, place: int) -> Iterator[Sample]:
         answer = _misbehaved(behaviour, answer)
         payload = json.dumps(answer, separators=(",", ":"))
         parsed = chronotick.parse(payload, node_id)
-        if isinstance(parsed, chronotick.BadAnswer):
+        if isinstance(parsed, Refused):
             raise TypeError(f"a simulated answer must parse, got {parsed.outcome} for {payload}")
         yield Sample(
             "", CHRONOTICK, CHRONOTICK_SERVER, "", OK, raw1, raw4, wall1, bound_stamp_ns=half, payload=payload,

@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,12 +14,33 @@ from harness import bundle
 from harness.bench import crew, figures, probes, throughput
 from harness.bench.crew import WORKERS, Crew, Services, all_clocks
 from harness.bench.results import Results
-from harness.bench.scale import QUICK, WHOLE, Scale
 from harness.errors import HarnessError
 from node_agent.contract.plan import ClocksPlan, NtpPlan, VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured: ``quick`` fits into 50 s, the whole takes some minutes."""
+
+    rates_hz: tuple[int, ...]
+    try_s: float
+    search_s: float
+    delays_s: tuple[float, ...]
+    stamps: int
+    starts: int
+    accuracy_s: float
+    sampling_s: float
+    memory_events: int
+
+
+QUICK: Final = Scale((10_000, 15_000, 20_000, 25_000), 2.0, 20.0, (0.5, 1.0), 1_000, 2, 3.0, 1.5, 0)
+WHOLE: Final = Scale(
+    (5_000, 10_000, 12_500, 15_000, 17_500, 20_000, 25_000, 30_000), 10.0, 200.0, (2.0, 4.0), 10_000, 5, 15.0, 5.0,
+    1_000_000,
+)  # fmt: skip
 
 _WARM_UP_SAMPLES: Final = 4  # that many come in quick succession, whatever the interval
 
@@ -32,7 +54,7 @@ def bench(root: Path, output: Path, say: Callable[[str], None], *, quick: bool =
     results = Results()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         work = Path(folder)
-        _part(results, ("bundle_bytes",), lambda: _bundle(root, results))
+        _part(results, ("bundle_bytes",), lambda: results.put("bundle_bytes", bundle.build(root).size_bytes, "B"))
         try:
             with crew.services() as services:
                 parts: tuple[tuple[tuple[str, ...], Callable[[], None]], ...] = (
@@ -66,10 +88,6 @@ def _part(results: Results, keys: tuple[str, ...], measure: Callable[[], None]) 
     results.missing(keys, reason)
 
 
-def _bundle(root: Path, results: Results) -> None:
-    results.put("bundle_bytes", bundle.build(root).size_bytes, "B")
-
-
 def _start(work: Path, scale: Scale, results: Results) -> None:
     took = []
     for number in range(scale.starts):
@@ -88,9 +106,8 @@ def _accuracy(work: Path, scale: Scale, services: Services, results: Results) ->
     epoch_ns = time.time_ns()
     virtual = {node: VirtualClock(epoch_ns, error, drift) for node, (error, drift) in INJECTED.items()}
     rate_hz = 200.0
-    trial = Crew(
-        work / "accuracy", all_clocks(services, 0.1), round(rate_hz * scale.accuracy_s), rate_hz, (0.2,), virtual
-    )
+    clocks, events = all_clocks(services, 0.1), round(rate_hz * scale.accuracy_s)
+    trial = Crew(work / "accuracy", clocks, events, rate_hz, (0.2,), virtual)
     with probes.NtplibErrors(services.ntp, 0.1) as ntplib_errors:
         outcome = trial.run()
     samples = [error for node, clock in virtual.items() for error in figures.ntp_errors(outcome.folders[node], clock)]
@@ -110,9 +127,8 @@ def _sample_cost(work: Path, scale: Scale, services: Services, results: Results)
     every_s = 0.01
     used = []
     for number, interval_s in enumerate((3_600.0, every_s)):
-        plan = Crew(
-            work / f"sampling-{number}", ClocksPlan(ntp=NtpPlan((services.ntp,), interval_s)), 1, 1.0, ()
-        ).plans()[WORKERS[0]]
+        clocks = ClocksPlan(ntp=NtpPlan((services.ntp,), interval_s))
+        plan = Crew(work / f"sampling-{number}", clocks, 1, 1.0, ()).plans()[WORKERS[0]]
         used.append(_cpu_of(plan.role, Path(plan.run_dir), scale.sampling_s))
     (idle_ns, few), (asking_ns, many) = used
     if many - few < scale.sampling_s / every_s / 4:

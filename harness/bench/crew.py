@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from harness.errors import RunError
 from node_agent.contract import plan as plans
@@ -20,7 +20,6 @@ from node_agent.contract import records
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-    from typing import IO
 
     from node_agent.contract.plan import ClocksPlan, NodePlan, VirtualClock
 
@@ -69,17 +68,12 @@ def server(name: str, *options: str) -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", f"time_services.{name}", *listen, *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
-        yield first_line(process, name).split()[-1], process.pid
+        out: IO[str] | None = process.stdout
+        if out is None or not select.select([out], [], [], _START_DEADLINE_S)[0] or not (line := out.readline()):
+            raise RunError(f"{name}: expected a line within {_START_DEADLINE_S:g} s of its start, got none")
+        yield line.split()[-1], process.pid
     finally:
         end(process)
-
-
-def first_line(process: subprocess.Popen[str], name: str) -> str:
-    """Return the first line a process prints. Raises RunError if there is none before the deadline."""
-    stdout: IO[str] | None = process.stdout
-    if stdout is None or not select.select([stdout], [], [], _START_DEADLINE_S)[0] or not (line := stdout.readline()):
-        raise RunError(f"{name}: expected a line within {_START_DEADLINE_S:g} s of its start, got none")
-    return line
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -148,11 +142,6 @@ class Outcome:
     statuses: Mapping[str, records.NodeStatus]
     usages: Mapping[str, Usage]
     problem: str
-
-    @property
-    def finished(self) -> bool:
-        """Tell whether every node came to its orderly end."""
-        return not self.problem
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from node_agent.clocks.virtual import true_from_wall, wall_from_true
 from node_agent.contract import records
@@ -45,9 +45,8 @@ def distribution(values: Iterable[float]) -> Distribution | None:
 
 def send_jitter_us(coordinator: Path) -> Iterator[float]:
     """Yield, per event, how much later than planned it left, in us; events without a kernel stamp are left out."""
-    for planned, sent, origin in cells(
-        coordinator / records.EVENTS_FILE, ("planned_send_time_ns", "send_time_ns", "send_origin")
-    ):
+    columns = ("planned_send_time_ns", "send_time_ns", "send_origin")
+    for planned, sent, origin in cells(coordinator / records.EVENTS_FILE, columns):
         if origin == records.KERNEL_TX:
             yield (int(sent) - int(planned)) / 1e3
 
@@ -75,9 +74,8 @@ class NtpError:
 
 def ntp_errors(node: Path, clock: VirtualClock) -> Iterator[NtpError]:
     """Yield the errors of a node's good NTP samples against the clock that was injected into it."""
-    for source, outcome, wall, offset, t3, t4 in cells(
-        node / records.SAMPLES_FILE, ("source", "outcome", "wall_ns", "offset_ns", "t3_ns", "t4_ns")
-    ):
+    columns = ("source", "outcome", "wall_ns", "offset_ns", "t3_ns", "t4_ns")
+    for source, outcome, wall, offset, t3, t4 in cells(node / records.SAMPLES_FILE, columns):
         if (source, outcome) == (records.NTP, records.OK):
             true_ns = true_from_wall(clock, int(wall))
             truth_ns = true_ns - wall_from_true(clock, true_ns)
@@ -96,18 +94,15 @@ def row_errors_us(worker: Path, clock: VirtualClock) -> tuple[list[float], int]:
     return errors, contained
 
 
-_SEPARATOR: Final = ","
-
-
 def cells(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
     """Yield some columns of every row; a million rows take seconds, so no cell may need CSV quotes before the last one.
 
     Raises ValueError for a column that is not there.
     """
     with path.open(encoding="utf-8") as stream:
-        header = stream.readline().rstrip("\n").split(_SEPARATOR)
+        header = stream.readline().rstrip("\n").split(",")
         places = [header.index(column) for column in columns]
         splits = max(places) + 1
         for line in stream:
-            found = line.rstrip("\n").split(_SEPARATOR, splits)
+            found = line.rstrip("\n").split(",", splits)
             yield [found[place] for place in places]

@@ -73,15 +73,8 @@ class NtplibErrors:
     def _ask(self, host: str, port: int, every_s: float) -> None:
         client = ntplib.NTPClient()
         while not self._stopping.wait(every_s):
-            offset_s = _offset_s(client, host, port)
-            if offset_s is None:
-                self.failures += 1
-            else:
+            try:
+                offset_s = float(client.request(host, version=4, port=port, timeout=_TIMEOUT_S).offset)
                 self.found_us.append(abs(offset_s) * 1e6)
-
-
-def _offset_s(client: ntplib.NTPClient, host: str, port: int) -> float | None:
-    try:
-        return float(client.request(host, version=4, port=port, timeout=_TIMEOUT_S).offset)
-    except (OSError, ntplib.NTPException):
-        return None
+            except (OSError, ntplib.NTPException):  # noqa: PERF203 - each question is its own
+                self.failures += 1

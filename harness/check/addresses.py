@@ -17,7 +17,7 @@ from harness.shell import ISOLATED, MARK, answer
 
 if TYPE_CHECKING:
     from harness.cluster import Cluster
-    from harness.configuration.experiment import NodeConfig
+    from harness.configuration.cluster import NodeConfig
     from harness.remote import Result
 
 # Prints all addresses of a name, in the name service's order, IPv4 first.

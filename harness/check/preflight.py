@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.check import rehearsal
@@ -11,19 +11,19 @@ from harness.check.addresses import resolve
 from harness.check.wall_clocks import Heard, far_off
 from harness.errors import HarnessError, PreflightError, RemoteCommandError
 from harness.planning import RunSpec, new_run_id, node_plans
-from node_agent.clocks.kind import NOT_ANSWERED
+from node_agent.clocks.kind import NOT_ANSWERED, SourceKind
 from node_agent.clocks.sources import KINDS
 from node_agent.contract.records import NO_TLS, OK, UNTRUSTED_CERTIFICATE, SourceCheck
 from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from harness.agent import Agent
     from harness.cluster import Cluster
-    from harness.configuration.experiment import ClusterConfig, CoordinatorConfig, WorkerConfig
+    from harness.configuration.cluster import ClusterConfig
+    from harness.configuration.experiment import CoordinatorConfig, WorkerConfig
     from harness.remote import Remote
-    from node_agent.clocks.kind import SourceKind
 
 LEAST_FREE_BYTES: Final = 200_000_000
 _NO_HTTP: Final = {"ReadError", "RemoteProtocolError", "http_400"}
@@ -58,14 +58,14 @@ class Preflight:
     @property
     def problems(self) -> list[str]:
         """Return everything that forbids a run, one line each; what several nodes say alike is one line."""
-        said_by: dict[str, list[str]] = {}
+        nodes_by_problem: dict[str, list[str]] = {}
         for node in self.nodes:
             for problem in node.problems:
-                said_by.setdefault(problem.removeprefix(f"{node.node_id}: "), []).append(node.node_id)
-        return [f"{', '.join(nodes)}: {problem}" for problem, nodes in said_by.items()]
+                nodes_by_problem.setdefault(problem.removeprefix(f"{node.node_id}: "), []).append(node.node_id)
+        return [f"{', '.join(nodes)}: {problem}" for problem, nodes in nodes_by_problem.items()]
 
     @property
-    def found(self) -> dict[str, frozenset[str]]:
+    def nodes_with(self) -> dict[str, frozenset[str]]:
         """Return the nodes on which a source answered well, by its kind."""
         return {
             kind.name: frozenset(
@@ -90,7 +90,7 @@ def check(cluster: Cluster, agent: Agent, coordinator: CoordinatorConfig, worker
         rehearsal.use_files(remote, cluster.config)
 
     installed = cluster.each(prepare)
-    wrong: dict[str, HarnessError] = dict(installed.failed)
+    wrong = dict(installed.failed)
     try:
         addresses = resolve(cluster)
     except HarnessError as error:  # the unreachable peer has its own line already, but says less about names
@@ -108,7 +108,10 @@ def check(cluster: Cluster, agent: Agent, coordinator: CoordinatorConfig, worker
     checked = cluster.each(ask, fit)
     wrong |= checked.failed
     limit_s = worker.clocks.max_wall_offset_s
-    off = _far_off(checked.ok, limit_s)
+    try:
+        off = far_off(checked.ok, limit_s)
+    except (KeyError, TypeError):  # an answer of another shape has a line of its own
+        off = {}
     rows = []
     for node in cluster.config.nodes:
         row = NodeCheck(node.id, node.role, cluster.remotes[node.id].place)
@@ -117,16 +120,9 @@ def check(cluster: Cluster, agent: Agent, coordinator: CoordinatorConfig, worker
                 raise wrong[node.id]
             rows.append(_judged(row, checked.ok[node.id].facts, cluster.config, worker, off.get(node.id, "")))
         except HarnessError as error:
-            rows.append(NodeCheck(node.id, node.role, row.host, problems=(str(error),)))
+            rows.append(replace(row, problems=(str(error),)))
     advice = f"set it, or raise clocks.max_wall_offset_s ({limit_s:g} s)"
     return Preflight(tuple(rows), addresses, tuple(f"{node_id}: {told}; {advice}" for node_id, told in off.items()))
-
-
-def _far_off(heard: Mapping[str, Heard], limit_s: float) -> dict[str, str]:
-    try:
-        return far_off(heard, limit_s)
-    except (KeyError, TypeError):  # an answer of another shape has a line of its own
-        return {}
 
 
 def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worker: WorkerConfig, off: str) -> NodeCheck:
@@ -143,18 +139,14 @@ def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worke
             free = f"{facts['disk_free_bytes'] / 1e6:.0f} MB"
             problems.append(f"{row.node_id}: disk: expected {LEAST_FREE_BYTES / 1e6:.0f} MB free, got {free}")
         for kind in KINDS:
-            if kind.name in worker.clocks.required:
-                problems += [
-                    f"{row.node_id}: {_unfit(kind, cluster.name, answer, off)}"
-                    for answer in _bad(kind, sources[kind.name])
-                ]
-        return NodeCheck(
-            node_id=row.node_id,
-            role=row.role,
-            host=row.host,
-            python=facts["python"],
-            clock_source=facts["clock_source"],
-            disk_free_bytes=facts["disk_free_bytes"],
+            answers, fit = sources[kind.name], kind.check.fit
+            bad = [answer for answer in answers if answer.health_ok is False or answer.outcome not in fit]
+            # Only if so many are not fit that those that are may be wrong.
+            if kind.name in worker.clocks.required and len(answers) - len(bad) <= (len(answers) - 1) // 2:
+                problems += [f"{row.node_id}: {_unfit(kind, cluster.name, answer, off)}" for answer in bad]
+        return replace(
+            row,
+            **{name: facts[name] for name in ("python", "clock_source", "disk_free_bytes")},
             listen=join_address(listen["host"], listen["port"]) if listen["port"] else listen["host"],
             port_free=listen["free"],
             probe_port=probes["port"] if probes else None,
@@ -163,15 +155,8 @@ def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worke
             problems=tuple(problems),
         )
     except (KeyError, TypeError) as error:
-        raise RemoteCommandError(
-            f"{row.node_id}: agent check: expected the keys of this version, got {error}"
-        ) from None
-
-
-def _bad(kind: SourceKind[Any], answers: Sequence[SourceCheck]) -> list[SourceCheck]:
-    """Return the servers that are not fit for a run, if so many of them are not that those that are may be wrong."""
-    bad = [answer for answer in answers if answer.health_ok is False or answer.outcome not in kind.check.fit]
-    return bad if len(answers) - len(bad) <= (len(answers) - 1) // 2 else []
+        told = f"agent check: expected the keys of this version, got {error}"
+        raise RemoteCommandError(f"{row.node_id}: {told}") from None
 
 
 def _unfit(kind: SourceKind[Any], cluster: str, answer: SourceCheck, off: str) -> str:

@@ -15,7 +15,7 @@ from harness.errors import PreflightError
 from harness.planning import remote_base
 
 if TYPE_CHECKING:
-    from harness.configuration.experiment import ClusterConfig
+    from harness.configuration.cluster import ClusterConfig
     from harness.remote import Remote
 
 _GUARD: Final = "case $- in *i*) ;; *) return;; esac"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 from pydantic import Field, create_model
 
-from harness.configuration.base import Positive, Strict
+from harness.configuration.yaml_files import Positive, Strict
 from node_agent.clocks.sources import KINDS
 from node_agent.clocks.wall_offset import MAX_WALL_OFFSET_S
 from node_agent.contract.plan import MAX_STRATUM
@@ -50,10 +50,6 @@ def config_of(kind: SourceKind[Any]) -> type[PolledConfig]:
     return model
 
 
-def _usually_required() -> list[Source]:
-    return [NTP, CHRONOTICK]
-
-
 class CommonClocksConfig(Strict):
     """What is assumed of every oscillator, and which sources a run may not start without.
 
@@ -69,7 +65,7 @@ class CommonClocksConfig(Strict):
     max_wall_offset_s: Positive = MAX_WALL_OFFSET_S
     ntp: SourceConfig = SourceConfig()
     chronotick: SourceConfig = SourceConfig()
-    required: list[Source] = Field(default_factory=_usually_required)
+    required: list[Source] = Field(default_factory=lambda: [NTP, CHRONOTICK])
     min_available_share: float = Field(default=0.98, ge=0, le=1)
 
 

@@ -9,15 +9,38 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from harness.configuration.base import Port, Positive, Strict
-from harness.configuration.paths import PathsConfig  # noqa: TC001 - the model looks its fields' types up
-from harness.configuration.yaml_files import problem
-from node_agent.contract.paths import in_words
-from node_agent.contract.plan import COORDINATOR, NODE_ID_PATTERN, WORKER, PlanError, VirtualClock, virtual_clock_from
+from harness.configuration.yaml_files import Port, Positive, Strict, problem
+from node_agent.contract.paths import NetworkPath, in_words
+from node_agent.contract.plan import COORDINATOR, NODE_ID_PATTERN, WORKER, VirtualClock, virtual_clock_from
 from node_agent.contract.servers import URL_PATTERN, bare_host, check_zone, is_ipv6, split_address
 
+LONGEST_MS: Final = 1000.0  # of a delay, and of a mean queueing delay: longer than any clock source is waited for
+
+
+class PathConfig(Strict):
+    """One path; ``node_agent.contract.paths.NetworkPath`` says what the keys mean."""
+
+    delay_ms: float = Field(ge=0, le=LONGEST_MS)
+    tail_ms: float = Field(default=0.0, ge=0, le=LONGEST_MS)
+    asymmetry: float = Field(default=1.0, ge=0.01, le=100)
+
+
+class PathsConfig(Strict):
+    """The paths between two nodes (``lan``) and from the nodes to each time service; None is the plain loopback."""
+
+    lan: PathConfig | None = None
+    ntp: PathConfig | None = None
+    chronotick: PathConfig | None = None
+
+    @property
+    def given(self) -> dict[str, NetworkPath]:
+        """Return the paths that are given, by name."""
+        configs = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: NetworkPath(**config.model_dump()) for name, config in configs.items() if config is not None}
+
+
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
-_REMOTE_PATH: Final = re.compile(r"(~/|/)?[A-Za-z0-9_./+@-]+")
+_REMOTE_PATH: Final = re.compile(r"(?!(.*/)?\.\.(/|$))(~/|/)?[A-Za-z0-9_./+@-]+")
 
 
 class VirtualClockConfig(Strict):
@@ -46,7 +69,7 @@ class VirtualClockConfig(Strict):
         """Return the clock that starts at ``epoch_ns`` (true time)."""
         try:
             return virtual_clock_from(self.model_dump() | {"epoch_ns": epoch_ns})
-        except PlanError as error:
+        except ValueError as error:
             raise problem("", "a virtual clock", str(error)) from None
 
 
@@ -61,7 +84,19 @@ def _host_name(host: str) -> str:
     return host
 
 
+def _spelt(pattern: re.Pattern[str], expected: str) -> AfterValidator:
+    """Return what refuses a text that does not fit a pattern."""
+
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise problem("", expected, text)
+        return text
+
+    return AfterValidator(check)
+
+
 HostName = Annotated[str, AfterValidator(_host_name)]
+RemotePath = Annotated[str, _spelt(_REMOTE_PATH, "a path of letters, digits, '_', '.', '-', '/', with no '..'")]
 NotEmpty = Annotated[str, Field(min_length=1)]
 
 
@@ -74,32 +109,16 @@ class SshConfig(Strict):
     identity_file: NotEmpty | None = None
 
 
-class NodeConfig(Strict):
+class NodeConfig(SshConfig):
     """One node. ``address`` is where the others reach it and what its agent binds (else ``host``).
 
     ``user``, ``port`` and ``identity_file`` are for SSH alone, if that is how the node is reached.
     """
 
-    host: HostName
-    user: NotEmpty | None = None
-    port: Port | None = None
-    identity_file: NotEmpty | None = None
-    id: str
+    id: Annotated[str, _spelt(NODE_ID_PATTERN, "letters, digits, '_', '.', '-'")]
     role: Literal["worker", "coordinator"]
     address: str | None = None
     virtual_clock: VirtualClockConfig | None = None
-
-    @property
-    def ssh(self) -> SshConfig:
-        """Return how to log in."""
-        return SshConfig(host=self.host, user=self.user, port=self.port, identity_file=self.identity_file)
-
-    @field_validator("id")
-    @classmethod
-    def _id_fits_file_names(cls, node_id: str) -> str:
-        if not NODE_ID_PATTERN.fullmatch(node_id):
-            raise problem("", "letters, digits, '_', '.', '-'", node_id)
-        return node_id
 
     @field_validator("address")
     @classmethod
@@ -133,8 +152,8 @@ class ClusterConfig(Strict):
     testbed: bool = False
     gateway: Annotated[SshConfig | None, BeforeValidator(_name_or_mapping)] = None
     nodes: Annotated[list[NodeConfig], Field(min_length=2)]
-    remote_base: str
-    remote_python: str
+    remote_base: RemotePath
+    remote_python: RemotePath
     ntp_server: Annotated[list[str], BeforeValidator(_one_or_many)]
     ntp_own_clock: bool = False
     chronotick_server: str | None
@@ -161,13 +180,6 @@ class ClusterConfig(Strict):
         """Return a node by its id. Raises KeyError."""
         return {node.id: node for node in self.nodes}[node_id]
 
-    @field_validator("remote_base", "remote_python")
-    @classmethod
-    def _path_needs_no_quotes(cls, path: str) -> str:
-        if not _REMOTE_PATH.fullmatch(path) or ".." in path.split("/"):
-            raise problem("", "a path of letters, digits, '_', '.', '-', '/', with no '..'", path)
-        return path
-
     @field_validator("ntp_server")
     @classmethod
     def _servers_are_addresses(cls, servers: list[str]) -> list[str]:
@@ -191,14 +203,11 @@ class ClusterConfig(Strict):
             raise problem("nodes", "exactly one node with role coordinator", coordinators)
         if self.ntp_own_clock and len(self.ntp_server) != 1:
             raise problem("ntp_own_clock", "one ntp_server, whose clock is the truth", self.ntp_server)
-        for key in ("id", "place"):
-            seen: set[str] = set()
-            for index, node in enumerate(self.nodes):
-                value = node.id if key == "id" else node.address or node.host
-                if value in seen:
-                    name = "id" if key == "id" else "host"
-                    raise problem(f"nodes.{index}.{name}", "one that no other node has", value)
-                seen.add(value)
+        places = [node.address or node.host for node in self.nodes]
+        for key, values in (("id", [node.id for node in self.nodes]), ("host", places)):
+            for index, value in enumerate(values):
+                if value in values[:index]:
+                    raise problem(f"nodes.{index}.{key}", "one that no other node has", value)
         if self.paths is not None:
             if not self.embedded:
                 raise problem("paths", "none outside an embedded cluster: packets go as the network lets them", "paths")
@@ -208,19 +217,15 @@ class ClusterConfig(Strict):
         if not self.embedded:
             for index, node in enumerate(self.nodes):
                 if node.virtual_clock is not None and not self.testbed:
-                    raise problem(
-                        f"nodes.{index}.virtual_clock", "none outside an embedded cluster", node.virtual_clock
-                    )
-            for key, port in self._service_ports():
+                    key = f"nodes.{index}.virtual_clock"
+                    raise problem(key, "none outside an embedded cluster", node.virtual_clock)
+            ports = [("ntp_server", split_host_port(server)[1]) for server in self.ntp_server]
+            if self.chronotick_server is not None:
+                ports.append(("chronotick_server", split_url(self.chronotick_server)[1]))
+            for key, port in ports:
                 if port == 0:
                     raise problem(key, "a port > 0 outside an embedded cluster", port)
         return self
-
-    def _service_ports(self) -> list[tuple[str, int]]:
-        ports = [("ntp_server", split_host_port(server)[1]) for server in self.ntp_server]
-        if self.chronotick_server is not None:
-            ports.append(("chronotick_server", split_url(self.chronotick_server)[1]))
-        return ports
 
 
 def split_host_port(server: str) -> tuple[str, int]:

@@ -11,23 +11,9 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.configuration.base import NotNegative, Positive, Strict
 from harness.configuration.clocks import ClocksConfig
-from harness.configuration.cluster import (
-    ClusterConfig,
-    NodeConfig,
-    SshConfig,
-    VirtualClockConfig,
-    split_host_port,
-    split_url,
-)
-from harness.configuration.yaml_files import load, problem
-
-__all__ = [
-    "CLUSTERS", "CONFIGS", "COORDINATOR_CONFIG", "WORKER_CONFIG", "ClusterConfig", "CoordinatorConfig", "NodeConfig",
-    "SshConfig", "VirtualClockConfig", "WorkerConfig", "load_cluster", "load_coordinator", "load_worker",
-    "split_host_port", "split_url",
-]  # fmt: skip
+from harness.configuration.cluster import ClusterConfig
+from harness.configuration.yaml_files import NotNegative, Positive, Strict, load, problem
 
 CONFIGS: Final = Path("configs")
 CLUSTERS: Final = CONFIGS / "clusters"

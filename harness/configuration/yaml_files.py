@@ -1,20 +1,33 @@
-"""Reading YAML into strict models: every problem becomes one line naming file, key, expected and got."""
+"""Reading YAML into strict models: every problem, also a name that no file has, is one line: expected and got."""
 
 from __future__ import annotations
 
 import codecs
 import difflib
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
+import re
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class Strict(BaseModel):
+    """The strictness every model shares: no unknown key, no coercion, no NaN, no change afterwards."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -181,3 +194,30 @@ def _shown(value: object) -> str:
     text = "nothing" if value is None else value if isinstance(value, str) and not value.isprintable() else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+# Invoke splits at dots, and takes a leading dash for an option.
+CLUSTER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_SUFFIX: Final = ".yaml"
+_SUFFIXES_OF_OTHERS: Final = (".yml", ".YAML", ".YML", ".json", ".toml")
+
+
+def almost_a_cluster(folder: Path, typed: str) -> str | None:
+    """Return what to do about a word that is no cluster's name but was meant to be; None if no file is like it."""
+    try:
+        files = sorted(path.name for path in folder.iterdir() if path.is_file())
+    except OSError as error:
+        return f"{folder}: expected a folder of cluster files, got: {error.strerror}"
+    for name in files:
+        file = PurePath(name)
+        if typed not in {file.stem, name}:
+            continue
+        if typed == name and file.suffix == _SUFFIX and CLUSTER_NAME.fullmatch(file.stem):
+            return f"the cluster of {folder / name} is called {file.stem}"
+        if file.suffix in _SUFFIXES_OF_OTHERS:
+            return f"{folder / name}: expected a cluster file to end in {_SUFFIX}; rename it"
+        if file.suffix == _SUFFIX and not CLUSTER_NAME.fullmatch(file.stem):
+            return f"{folder / name}: expected a name of letters, digits, '_' and '-'; rename it"
+    stems = {file.stem.casefold(): file.stem for file in map(PurePath, files) if file.suffix == _SUFFIX}
+    near = difflib.get_close_matches(typed.casefold(), list(stems), 1, 0.8)
+    return f"did you mean {stems[near[0]]}, of {folder / stems[near[0]]}{_SUFFIX}?" if near else None

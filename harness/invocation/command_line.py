@@ -8,6 +8,7 @@ in one line and exit code 2; left alone, the two programs end with 1 or a traceb
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pwd
 import re
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from invoke.exceptions import Exit, ParseError
 
 import harness
-from harness.errors import EXIT_USAGE
+from harness.errors import EXIT_USAGE, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,30 +54,28 @@ def install(program: Any, known_instead: Callable[[ParseError], str] = lambda _:
         return
     hooked = {"known_instead": known_instead}
     setattr(program, _HOOKED, hooked)
-    for name, after in (
-        ("parse_core", _refuse_unobeyed),
-        ("load_collection", None),
-        ("parse_tasks", _refuse_unobeyed),
-        ("parse_cleanup", None),
-        ("update_config", None),
-    ):
-        _wrap(program, name, after, hooked)
+    _wrap(program, "parse_core", hooked, before=_know_home, after=_refuse_unobeyed)
+    _wrap(program, "load_collection", hooked, before=_find_project)
+    _wrap(program, "parse_tasks", hooked, after=_refuse_unobeyed)
+    _wrap(program, "parse_cleanup", hooked)
+    _wrap(program, "update_config", hooked, before=_demand_files)
 
 
-def _wrap(program: Any, name: str, after: Callable[[Any], None] | None, hooked: dict[str, Any]) -> None:
+def _nothing(_program: Any) -> None:
+    pass
+
+
+def _wrap(
+    program: Any, name: str, hooked: dict[str, Any], *, before: Callable[[Any], None] = _nothing,
+    after: Callable[[Any], None] = _nothing,
+) -> None:  # fmt: skip
     step = getattr(program, name)
 
     def told(*arguments: Any, **options: Any) -> Any:
         with _one_line(hooked["known_instead"]):
-            if name == "parse_core":
-                _know_home()
-            if name == "load_collection":
-                _find_project(program)
-            if name == "update_config":
-                _demand_files(program)
+            before(program)
             result = step(*arguments, **options)
-            if after is not None:
-                after(program)
+            after(program)
             return result
 
     setattr(program, name, told)
@@ -112,7 +111,7 @@ def _refuse_unobeyed(program: Any) -> None:
         raise Exit("\n".join(lines), EXIT_USAGE)
 
 
-def _know_home() -> None:
+def _know_home(_program: Any) -> None:
     """Let HOME name the account's home where it names no folder (unset, empty, relative). Raises Exit if none is known.
 
     Left alone, libraries take an empty HOME for ``/`` and put their files there.
@@ -150,3 +149,27 @@ def _demand_files(program: Any) -> None:
         if place is not None and (not place.exists() or place.is_dir()):
             got = "a folder" if place.is_dir() else "no such file"
             raise Exit(f"{option} {path}: expected {what}, got {got}", EXIT_USAGE)
+
+
+def whole_number(option: str, text: str, at_least: int, at_most: float = math.inf) -> int:
+    """Return a whole number. Raises ConfigError, which names the option."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = at_least - 1
+    if not at_least <= number <= at_most:
+        limits = f"of {at_least} or more" if math.isinf(at_most) else f"from {at_least} to {at_most}"
+        raise ConfigError(f"--{option}: expected a whole number {limits}, got {text!r}")
+    return number
+
+
+def positive_number(option: str, text: str, at_most: float = math.inf) -> float:
+    """Return a number above 0. Raises ConfigError, which names the option."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= at_most or math.isinf(number):
+        above = "" if math.isinf(at_most) else f" and at most {at_most:g}"
+        raise ConfigError(f"--{option}: expected a number above 0{above}, got {text!r}")
+    return number

@@ -17,7 +17,6 @@ class FabricSettings(KnownState, fabric.config.Config):  # type: ignore[misc]  #
     """Fabric's settings from a known state."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Take what fabric's own take."""
         super().__init__(*arguments, **options)
 
 

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import shutil
-import subprocess
-import sys
+import socket
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any
 
-from harness.configuration.experiment import split_host_port, split_url
+from harness.configuration.cluster import ClusterConfig, NodeConfig, split_host_port, split_url
 from harness.errors import ConfigError, PreflightError, last_line
-from harness.invocation.environment import known_environment
-from harness.localcluster.claims import claim
-from harness.localcluster.messages import MARK, Failed, HostOrder, Order, Ready, read_report
+from harness.localcluster.messages import MARK, HostOrder, Order, Ready, Report, Service
 from harness.localcluster.paths import Paths
-from harness.localcluster.processes import end_with_its_pipes, read_line
+from harness.localcluster.processes import end_with_its_pipes, piped, read_line, start_ours
+from node_agent.contract import json_objects
 from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import IO
+    import subprocess
+    from collections.abc import Mapping, Sequence
 
-    from harness.configuration.experiment import ClusterConfig, NodeConfig
-    from harness.localcluster.messages import Service
     from harness.localcluster.relays.messages import Counts
     from node_agent.contract.plan import NodePlan
 
@@ -34,7 +31,7 @@ CLOSE_DEADLINE_S = 15.0
 RELAYS_DEADLINE_S = 10.0
 
 
-class LocalCluster:
+class LocalCluster(contextlib.AbstractContextManager["LocalCluster"]):
     """A running embedded cluster: ``cluster`` is the configuration with real ports, keys and epochs filled in.
 
     ``services`` says where the time services listen and in which processes. ``close`` ends everything, and so does the
@@ -65,16 +62,12 @@ class LocalCluster:
         return self._paths.counts() if self._paths else {}
 
     def _ask_relays(self, line: str) -> str:
-        pipe = self._supervisor.stdin
-        if pipe is None:
-            raise AssertionError("started with pipes")
         with contextlib.suppress(BrokenPipeError):
-            pipe.write(line.encode() + b"\n")
+            piped(self._supervisor.stdin).write(line.encode() + b"\n")
         answer = _read_marked(self._supervisor, time.monotonic() + RELAYS_DEADLINE_S)
         if answer is None:
-            raise PreflightError(
-                f"embedded cluster: relays: expected an answer within {RELAYS_DEADLINE_S:g} s, got none"
-            )
+            wanted = f"expected an answer within {RELAYS_DEADLINE_S:g} s"
+            raise PreflightError(f"embedded cluster: relays: {wanted}, got none")
         return answer.removeprefix(MARK)
 
     def close(self) -> None:
@@ -82,9 +75,6 @@ class LocalCluster:
         end_with_its_pipes(self._supervisor, CLOSE_DEADLINE_S)
         self._claims.close()
         shutil.rmtree(self.root, ignore_errors=True)  # there is nothing left, unless the supervisor was killed
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -103,15 +93,7 @@ def start(config: ClusterConfig, deadline_s: float = START_DEADLINE_S) -> LocalC
     config = _moved(config, addresses)
     order = _order(config, deadline_s)
     with tempfile.TemporaryFile() as errors:
-        supervisor = subprocess.Popen(
-            [sys.executable, "-m", "harness.localcluster"],
-            env=known_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            bufsize=0,
-            start_new_session=True,
-        )
+        supervisor = start_ours("harness.localcluster", errors=errors)
         try:
             ready = _await_ready(supervisor, order, deadline_s, errors)
             return LocalCluster(config, ready, supervisor, claims)
@@ -131,9 +113,8 @@ def _moved(config: ClusterConfig, addresses: dict[str, str]) -> ClusterConfig:
 
 def _order(config: ClusterConfig, deadline_s: float) -> Order:
     if not config.embedded:
-        raise ConfigError(
-            f"cluster {config.name}: expected embedded: true, got false; only such a cluster can be started"
-        )
+        wanted = "expected embedded: true, got false; only such a cluster can be started"
+        raise ConfigError(f"cluster {config.name}: {wanted}")
     if len(config.ntp_server) > 1:
         raise ConfigError(f"cluster {config.name}: ntp_server: expected at most one, got {config.ntp_server!r}")
     chronotick = None if config.chronotick_server is None else join_address(*split_url(config.chronotick_server))
@@ -143,28 +124,24 @@ def _order(config: ClusterConfig, deadline_s: float) -> Order:
 
 
 def _await_ready(supervisor: subprocess.Popen[bytes], order: Order, deadline_s: float, errors: IO[bytes]) -> Ready:
-    if supervisor.stdin is None:
-        raise AssertionError("started with pipes")
     with contextlib.suppress(BrokenPipeError):  # it ended already; the answer below says why
-        supervisor.stdin.write(order.to_json().encode() + b"\n")
+        piped(supervisor.stdin).write(json_objects.write(order).encode() + b"\n")
     text = _read_marked(supervisor, time.monotonic() + deadline_s + 1)  # it keeps the same deadline itself
     if text is None:
         errors.seek(0)
         why = last_line(errors.read().decode(errors="replace"))
         raise PreflightError(f"embedded cluster: the supervisor was not ready within {deadline_s:g} s: {why}")
-    report = read_report(text)
-    if isinstance(report, Failed):
+    report = json_objects.read(Report, text.removeprefix(MARK), "report")
+    if report.ready is None:
         raise PreflightError(f"embedded cluster: {report.problem}")
-    return report
+    return report.ready
 
 
 def _read_marked(supervisor: subprocess.Popen[bytes], deadline: float) -> str | None:
     """Return what the supervisor says next, None where it says nothing before the deadline (monotonic s)."""
-    if supervisor.stdout is None:
-        raise AssertionError("started with pipes")
-    text = read_line(supervisor.stdout, deadline)
+    text = read_line(piped(supervisor.stdout), deadline)
     while text.endswith(b"\n") and not text.startswith(MARK.encode()):
-        text = read_line(supervisor.stdout, deadline)
+        text = read_line(piped(supervisor.stdout), deadline)
     return text.decode() if text.endswith(b"\n") else None
 
 
@@ -188,3 +165,48 @@ def _filled_in(config: ClusterConfig, ready: Ready, services: Mapping[str, tuple
     if "chronotick" in services:
         changes["chronotick_server"] = f"http://{join_address(*services['chronotick'])}"
     return config.model_copy(update=changes)
+
+
+_NAME = "\0chronotick-embedded-host-"
+_NETS = 100
+
+
+def claim(hosts: Sequence[str]) -> tuple[dict[str, str], contextlib.ExitStack]:
+    """Return an address for each host that no other embedded cluster has, and what holds them until it is closed.
+
+    They are the hosts' own if nobody has these, else the same ones in another 127.x. Raises PreflightError if all 100
+    are taken.
+    """
+    for net in range(_NETS):
+        moved = {host: _in_net(host, net) for host in hosts}
+        held = contextlib.ExitStack()
+        try:
+            for address in dict.fromkeys(moved.values()):
+                held.enter_context(contextlib.closing(_held(address)))
+        except OSError:
+            held.close()
+            continue
+        return moved, held
+    raise PreflightError(f"embedded cluster: expected free loopback addresses like {hosts[0]}, got {_NETS} taken ones")
+
+
+def _held(address: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        sock.bind(_NAME + address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _in_net(host: str, net: int) -> str:
+    """Return a loopback address with its second byte ``net`` further on; any other host as it is."""
+    try:
+        address = ipaddress.IPv4Address(host)
+    except ValueError:
+        return host
+    if not address.is_loopback:
+        return host
+    first, second, *rest = address.packed
+    return str(ipaddress.IPv4Address(bytes([first, (second + net) % 256, *rest])))

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from asyncio.streams import FlowControlMixin
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncssh
 
@@ -177,8 +177,8 @@ async def _relay(process: asyncssh.SSHServerProcess[bytes], child: Child, childr
     sink_transport, sink_protocol = await loop.connect_write_pipe(FlowControlMixin, child.popen.stdin)
     sink = asyncio.StreamWriter(sink_transport, sink_protocol, None, loop)
     out, err = asyncio.StreamReader(CHUNK), asyncio.StreamReader(CHUNK)
-    out_transport, _ = await loop.connect_read_pipe(_protocol_of(out), child.popen.stdout)
-    err_transport, _ = await loop.connect_read_pipe(_protocol_of(err), child.popen.stderr)
+    out_transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(out), child.popen.stdout)
+    err_transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(err), child.popen.stderr)
     listening = asyncio.ensure_future(_pump_in(process.stdin, sink, child, children))
     try:
         await asyncio.gather(_pump_out(out, process.stdout), _pump_out(err, process.stderr))
@@ -190,10 +190,6 @@ async def _relay(process: asyncssh.SSHServerProcess[bytes], child: Child, childr
             sink_transport.abort()
         out_transport.close()
         err_transport.close()
-
-
-def _protocol_of(reader: asyncio.StreamReader) -> Any:
-    return lambda: asyncio.StreamReaderProtocol(reader)
 
 
 async def _pump_out(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""What the parent and the supervisor of an embedded cluster tell each other: one JSON line each way.
+"""What the parent and the supervisor of an embedded cluster tell each other: an order, and a report; one line each.
 
 Where there are relays, more lines may follow: the parent's questions to them, and their answers.
 What the supervisor says begins with a mark, for what starts with Python there (a ``sitecustomize``) may have spoken
@@ -7,8 +7,7 @@ before.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 MARK: Final = "embedded cluster: "
@@ -32,16 +31,6 @@ class Order:
     chronotick: str | None
     deadline_s: float
     relays: bool = False  # whether a process for relays is wanted, which is told later what to relay
-
-    def to_json(self) -> str:
-        """Write the order on one line."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Order:
-        """Read an order. Raises ValueError, KeyError or TypeError for anything else."""
-        data = json.loads(text)
-        return cls(hosts=[HostOrder(**host) for host in data.pop("hosts")], **data)
 
 
 @dataclass(frozen=True)
@@ -75,28 +64,10 @@ class Ready:
     services: dict[str, Service]
     relays_pid: int | None = None
 
-    def to_json(self) -> str:
-        """Write the report on one line."""
-        return MARK + json.dumps({"ready": asdict(self)})
-
 
 @dataclass(frozen=True)
-class Failed:
-    """Why the cluster could not start, in one line."""
+class Report:
+    """What came of the start: what runs, or in one line the ``problem`` that kept the cluster from it."""
 
-    problem: str
-
-    def to_json(self) -> str:
-        """Write the report on one line."""
-        return MARK + json.dumps({"failed": self.problem})
-
-
-def read_report(text: str) -> Ready | Failed:
-    """Read what the supervisor said. Raises ValueError, KeyError or TypeError for anything else."""
-    data = json.loads(text.removeprefix(MARK))
-    if "failed" in data:
-        return Failed(data["failed"])
-    ready = data["ready"]
-    hosts = [Host(**host) for host in ready.pop("hosts")]
-    services = {name: Service(**service) for name, service in ready.pop("services").items()}
-    return Ready(hosts=hosts, services=services, **ready)
+    ready: Ready | None
+    problem: str = ""

@@ -6,18 +6,15 @@ import dataclasses
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from harness.errors import PreflightError
-from harness.localcluster.relays import messages
-from harness.localcluster.relays.messages import DATAGRAMS, STREAM, RelayOrder
-from node_agent.contract.paths import LAN
-from node_agent.contract.plan import COORDINATOR, ProbePeer, WorkerAddress
+from harness.localcluster.relays.messages import DATAGRAMS, STREAM, Answer, Counts, Question, RelayOrder
+from node_agent.contract import json_objects
+from node_agent.contract.paths import LAN, NetworkPath
+from node_agent.contract.plan import COORDINATOR, NodePlan, ProbePeer, WorkerAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from harness.configuration.paths import PathsConfig
-    from harness.localcluster.relays.messages import Counts
-    from node_agent.contract.paths import NetworkPath
-    from node_agent.contract.plan import NodePlan
+    from harness.configuration.cluster import PathsConfig
 
 Peer = TypeVar("Peer", WorkerAddress, ProbePeer)
 KINDS = {"ntp": DATAGRAMS, "chronotick": STREAM}
@@ -64,11 +61,8 @@ class Paths:
         self._laid |= zip(missing, self._lay(orders), strict=True)
 
         def moved(sender: str, peers: Sequence[Peer]) -> tuple[Peer, ...]:
-            places = [self._laid[hop(sender, peer)] for peer in peers]
-            return tuple(
-                dataclasses.replace(peer, host=host, port=port)
-                for peer, (host, port) in zip(peers, places, strict=True)
-            )
+            placed = ((peer, self._laid[hop(sender, peer)]) for peer in peers)
+            return tuple(dataclasses.replace(peer, host=host, port=port) for peer, (host, port) in placed)
 
         def changed(name: str, plan: NodePlan) -> NodePlan:
             sends, probes = plan.broadcast, plan.probes
@@ -82,18 +76,16 @@ class Paths:
 
     def counts(self) -> dict[str, Counts]:
         """Return what became of the packets so far, by path. Raises PreflightError where the relays do not answer."""
-        answer = messages.read_answer(self._ask(messages.count()))
-        if not isinstance(answer, dict):
-            raise PreflightError(f"embedded cluster: relays: expected counts, got {answer!r}")
-        return answer
+        return self._answer(Question()).counts
 
     def _lay(self, orders: Iterable[RelayOrder]) -> list[tuple[str, int]]:
         wanted = list(orders)
-        if not wanted:
-            return []
-        answer = messages.read_answer(self._ask(messages.lay(wanted)))
-        if not isinstance(answer, list):
-            raise PreflightError(f"embedded cluster: relays: expected {len(wanted)} of them, got {answer!r}")
+        return self._answer(Question(wanted)).laid if wanted else []
+
+    def _answer(self, question: Question) -> Answer:
+        answer = json_objects.read(Answer, self._ask(json_objects.write(question)), "relays")
+        if answer.problem:
+            raise PreflightError(f"embedded cluster: relays: expected an answer, got {answer.problem!r}")
         return answer
 
 

@@ -14,14 +14,16 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import IO
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 ZOMBIE = "Z"
@@ -103,6 +105,33 @@ def end_with_its_pipes(supervisor: subprocess.Popen[bytes], patience_s: float) -
         supervisor.wait()
 
 
+def start_ours(
+    module: str, *words: str, errors: IO[bytes] | int | None = None, stdin: int = subprocess.PIPE,
+    within: Sequence[str] = (),
+) -> subprocess.Popen[bytes]:  # fmt: skip
+    """Start a module of this tree as a program with pipes, unbuffered, in a session of its own. Raises OSError.
+
+    ``within`` are the words of a program that starts it (unshare, nsenter).
+    """
+    argv = [*within, sys.executable, "-m", module, *words]
+    return subprocess.Popen(
+        argv,
+        env=known_environment(),
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        bufsize=0,
+        start_new_session=True,
+    )
+
+
+def piped(pipe: IO[bytes] | None) -> IO[bytes]:
+    """Return a pipe that a process was started with."""
+    if pipe is None:
+        raise AssertionError("started with pipes")
+    return pipe
+
+
 def read_line(pipe: IO[bytes], deadline: float) -> bytes:
     """Read up to a newline; less, if the pipe ends or the deadline (monotonic s) passes first."""
     text = b""
@@ -117,11 +146,11 @@ def read_line(pipe: IO[bytes], deadline: float) -> bytes:
     return text
 
 
-async def output_of(popen: subprocess.Popen[bytes], longest_line: int = 65_536) -> asyncio.StreamReader:
-    """Return what reads a process's standard output, in lines of no more than so many bytes."""
+async def reader_of(pipe: Any, longest_line: int = 65_536) -> asyncio.StreamReader:
+    """Return what reads a pipe, in lines of no more than so many bytes."""
     reader = asyncio.StreamReader(limit=longest_line)
     loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), popen.stdout)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
     return reader
 
 
@@ -186,3 +215,18 @@ class Children:
                 if not child.status.done():
                     child.status.set_result(child.popen.returncode)
         self._changed.set()
+
+
+ROOT: Final = Path(harness.__file__).parent.parent
+_ONLY_WHERE_CACHES_GO: Final = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
+
+
+def known_environment() -> dict[str, str]:
+    """Return the environment in which ``python -m`` finds the packages of this tree, and no others of their names."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PYTHON") or name in _ONLY_WHERE_CACHES_GO
+    }
+    # Safe path: not the current folder, where any file may lie. UTF-8: whatever the locale is, we read what we wrote.
+    return kept | {"PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"}

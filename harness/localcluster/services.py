@@ -1,32 +1,34 @@
-"""The two time services of an embedded cluster, each a process of its own, so that either can be killed alone."""
+"""The time services and the relays of an embedded cluster: processes of their own, so that any can be killed alone."""
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 from harness.errors import last_line
-from harness.invocation.environment import known_environment
 from harness.localcluster.messages import Service
-from harness.localcluster.processes import output_of
+from harness.localcluster.processes import Child, Children, known_environment, piped, reader_of
+from harness.localcluster.relays.messages import LONGEST_LINE, Answer
+from node_agent.contract import json_objects
 
 if TYPE_CHECKING:
+    import asyncio
     from pathlib import Path
 
-    from harness.localcluster.processes import Children
 
 NTP = "ntp"
 CHRONOTICK = "chronotick"
 MODULES = {NTP: "time_services.ntp_server", CHRONOTICK: "time_services.chronotick_server"}
 
 
-class ServiceError(RuntimeError):
-    """A service that did not start: which, and what it said."""
+class StartError(RuntimeError):
+    """The cluster, or a service of it, cannot start: one line that says why."""
 
 
 async def start_service(name: str, address: str, folder: Path, children: Children) -> Service:
-    """Start a service on ``address`` (host:port, port 0: a free one) and wait until it listens. Raises ServiceError.
+    """Start a service on ``address`` (host:port, port 0: a free one) and wait until it listens. Raises StartError.
 
     It is never restarted: what happens to a run when a service dies is something to see, not to hide.
     """
@@ -45,14 +47,49 @@ async def start_service(name: str, address: str, folder: Path, children: Childre
     words = line.split()
     if len(words) != 3 or words[0] != "listening":
         silent = f"{name}: expected 'listening KIND HOST:PORT', got {line!r}"
-        raise ServiceError(last_line(log.read_text(encoding="utf-8", errors="replace"), silent))
+        raise StartError(last_line(log.read_text(encoding="utf-8", errors="replace"), silent))
     return Service(words[2], child.pid)
 
 
 async def _announcement(popen: subprocess.Popen[bytes]) -> str:
     """Return the line in which a service says where it listens, or its last one; others may have come with Python."""
-    reader = await output_of(popen)
+    reader = await reader_of(popen.stdout)
     line = ""
     while not line.startswith("listening ") and (data := await reader.readline()):
         line = data.decode(errors="replace").strip()
     return line
+
+
+class RelayProcess:
+    """The running relays: a process that answers one line with one."""
+
+    def __init__(self, child: Child, answers: asyncio.StreamReader, log: Path) -> None:
+        self.pid = child.pid
+        self._questions = child.popen.stdin
+        self._answers = answers
+        self._log = log
+
+    async def ask(self, line: bytes) -> str:
+        """Return the answer to one line; that the relays ended is one, too."""
+        with contextlib.suppress(BrokenPipeError):  # they ended; their log says why
+            piped(self._questions).write(line)
+        answer = (await self._answers.readline()).decode()
+        if not answer.endswith("\n"):
+            words = last_line(self._log.read_text(encoding="utf-8", errors="replace"), "they ended")
+            return json_objects.write(Answer(problem=words))
+        return answer.rstrip("\n")
+
+
+async def start_relays(folder: Path, children: Children) -> RelayProcess:
+    """Start the process, which ends with its standard input; it is asked later what to relay."""
+    log = folder / "relays.log"
+    with log.open("wb") as errors:
+        child = children.spawn(
+            [sys.executable, "-m", "harness.localcluster.relays"],
+            env=known_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+    return RelayProcess(child, await reader_of(child.popen.stdout, LONGEST_LINE), log)

@@ -21,11 +21,11 @@ import asyncssh
 
 from harness.localcluster.embedded_host import EmbeddedHost
 from harness.localcluster.keys import make_key, write_key, write_private
-from harness.localcluster.messages import MARK, Failed, Host, Order, Ready
-from harness.localcluster.processes import Children, become_subreaper
+from harness.localcluster.messages import MARK, Host, Order, Ready, Report
+from harness.localcluster.processes import Children, become_subreaper, reader_of
 from harness.localcluster.relays.messages import LONGEST_LINE
-from harness.localcluster.relays.process import RelayProcess, start_relays
-from harness.localcluster.services import CHRONOTICK, NTP, ServiceError, start_service
+from harness.localcluster.services import CHRONOTICK, NTP, RelayProcess, StartError, start_relays, start_service
+from node_agent.contract import json_objects
 from node_agent.contract.servers import join_address
 
 LOG = logging.getLogger(__name__)
@@ -36,21 +36,17 @@ PATIENCE_S = 3.0
 CLOSE_PATIENCE_S = 2.0
 
 
-class StartError(RuntimeError):
-    """The cluster cannot start: one line that says why."""
-
-
 async def supervise() -> int:
     """Read an order, serve the cluster until standard input ends, clean up; return the exit status."""
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
-    lifeline = await _lifeline()
+    lifeline = await reader_of(sys.stdin, LONGEST_LINE)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, end.set)
     line = await lifeline.readline()
     if not line:
         return 0
-    order = Order.from_json(line.decode())
+    order = json_objects.read(Order, line.decode(), "order")
     root = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
     try:
         logging.basicConfig(filename=root / "cluster.log", format="%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -70,15 +66,15 @@ async def _serve(order: Order, root: Path, lifeline: asyncio.StreamReader, end: 
         if watch.done():  # the parent changed its mind
             return 0
         if not start.done():
-            return _say(Failed(f"not ready within {order.deadline_s:g} s"))
+            return _say(Report(None, f"not ready within {order.deadline_s:g} s"))
         try:
             ready, relays = start.result()
-        except (OSError, ServiceError, StartError) as error:
-            return _say(Failed(str(error)))
+        except (OSError, StartError) as error:
+            return _say(Report(None, str(error)))
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
         watch = asyncio.ensure_future(_until_over(lifeline, end, relays))
-        _say(ready)
+        _say(Report(ready))
         await watch
         return 0
     finally:
@@ -152,18 +148,11 @@ async def _pass_on(lifeline: asyncio.StreamReader, relays: RelayProcess | None) 
             print(MARK + answer, flush=True)  # noqa: T201 - as below
 
 
-async def _lifeline() -> asyncio.StreamReader:
-    reader = asyncio.StreamReader(limit=LONGEST_LINE)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    return reader
-
-
-def _say(report: Ready | Failed) -> int:
+def _say(report: Report) -> int:
     """Tell the parent, if it still listens; return the exit status that goes with it."""
     with contextlib.suppress(BrokenPipeError):
-        print(report.to_json(), flush=True)  # noqa: T201 - standard output is the line to the parent
-    return 1 if isinstance(report, Failed) else 0
+        print(MARK + json_objects.write(report), flush=True)  # noqa: T201 - standard output is the line to the parent
+    return 0 if report.ready else 1
 
 
 def main() -> int:

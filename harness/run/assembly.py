@@ -8,14 +8,7 @@ import io
 from typing import TYPE_CHECKING
 
 from harness.results import RunFolder, write_atomically
-from node_agent.contract.records import (
-    COMMIT_WAIT_FILE,
-    COORDINATOR_FILE,
-    EVENTS_FILE,
-    delay_column,
-    join_commit_wait,
-    worker_file,
-)
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,16 +22,18 @@ def assemble(folder: RunFolder, delays_s: Sequence[float]) -> None:
     configuration.
     """
     manifest = folder.manifest
-    events = folder.raw(manifest.coordinator_id) / EVENTS_FILE
+    events = folder.raw(manifest.coordinator_id) / records.EVENTS_FILE
     if events.is_file():
-        manifest.assembled[COORDINATOR_FILE] = _write(folder.path / COORDINATOR_FILE, _columns(events), _rows(events))
+        manifest.assembled[records.COORDINATOR_FILE] = _write(
+            folder.path / records.COORDINATOR_FILE, _columns(events), _rows(events)
+        )
     for worker_id in manifest.worker_ids:
-        events = folder.raw(worker_id) / EVENTS_FILE
+        events = folder.raw(worker_id) / records.EVENTS_FILE
         if events.is_file():
-            waits = folder.raw(worker_id) / COMMIT_WAIT_FILE
-            joined = join_commit_wait(_rows(events), _rows(waits) if waits.is_file() else [], delays_s)
-            columns = [*_columns(events), *(delay_column(delay_s) for delay_s in delays_s)]
-            name = worker_file(worker_id)
+            waits = folder.raw(worker_id) / records.COMMIT_WAIT_FILE
+            joined = records.join_commit_wait(_rows(events), _rows(waits) if waits.is_file() else [], delays_s)
+            columns = [*_columns(events), *(records.delay_column(delay_s) for delay_s in delays_s)]
+            name = records.worker_file(worker_id)
             manifest.assembled[name] = _write(folder.path / name, columns, joined)
 
 

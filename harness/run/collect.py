@@ -13,9 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.errors import CollectionError, NothingRecordedError, UnreachableError
+from harness.errors import CollectionError, HarnessError, NothingRecordedError, UnreachableError
 from harness.planning import run_dir
-from harness.results import told_of_disk
+from harness.results import RunFolder, told_of_disk
 from harness.run.assembly import assemble
 from node_agent.contract.plan import KEY_FILE
 from node_agent.contract.records import CHECKSUMS_FILE, STATUS_FILE, NodeStatus
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
     from harness.agent import Agent
     from harness.cluster import Cluster
-    from harness.errors import HarnessError
     from harness.remote import Remote
-    from harness.results import RunFolder
 
 _NOT_DATA: Final = {CHECKSUMS_FILE, STATUS_FILE}  # these change as a whole; everything else is append-only
 

@@ -8,16 +8,15 @@ from harness import agent as agents
 from harness import interrupts, shell
 from harness.errors import RunError
 from harness.planning import run_dir
-from harness.run.ending import last_words
+from harness.run.monitor import NodeView, Watch, last_words
 from node_agent.contract.records import STARTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from harness.agent import Agent, Seen
+    from harness.agent import Agent, AgentState
     from harness.cluster import Answers, Cluster
     from harness.remote import Remote, Stopped
-    from harness.run.monitor import NodeView, Watch
     from node_agent.contract.plan import NodePlan
 
 
@@ -58,18 +57,16 @@ def await_ready(watch: Watch, nodes: Iterable[str], timeout_s: float, show: Call
     interrupts.until("nodes ready", missing, timeout_s)
 
 
-def see(cluster: Cluster, agent: Agent, experiment: str, nodes: Iterable[str] | None = None) -> Answers[Seen]:
+def see(cluster: Cluster, agent: Agent, experiment: str, nodes: Iterable[str] | None = None) -> Answers[AgentState]:
     """Ask the nodes whether the run's agents live, and for their last status."""
-    return cluster.each(
-        lambda remote: agents.see(remote, agent.program, run_dir(cluster.config, experiment, remote.id)), nodes
-    )
+    config, program = cluster.config, agent.program
+    return cluster.each(lambda remote: agents.see(remote, program, run_dir(config, experiment, remote.id)), nodes)
 
 
 def stop(cluster: Cluster, agent: Agent, experiment: str, nodes: Iterable[str] | None = None) -> Answers[Stopped]:
     """Stop every agent of the run, each by its recorded pid. Idempotent."""
-    return cluster.each(
-        lambda remote: remote.stop_agent(agent.program, run_dir(cluster.config, experiment, remote.id)), nodes
-    )
+    config, program = cluster.config, agent.program
+    return cluster.each(lambda remote: remote.stop_agent(program, run_dir(config, experiment, remote.id)), nodes)
 
 
 def _waits(node_id: str, view: NodeView) -> str | None:

@@ -6,21 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from harness.errors import EXIT_COLLECTION, EXIT_DEGRADED, EXIT_OK, EXIT_RUN
 from node_agent.contract.plan import COORDINATOR
-from node_agent.contract.records import (
-    COLUMN_PREFIX,
-    FINISHED_OK,
-    RUN_DEGRADED,
-    RUN_FAILED,
-    RUN_OK,
-    Manifest,
-    NodeManifest,
-)
+from node_agent.contract.records import COLUMN_PREFIX, FINISHED_OK, RUN_DEGRADED, RUN_FAILED, RUN_OK
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from harness.configuration.experiment import CoordinatorConfig, WorkerConfig
-
+    from node_agent.contract.records import Manifest, NodeManifest
 
 NOTHING_SENT: Final = "no event was sent"
 NOT_KNOWN: Final = "how many events were sent is not known"

@@ -115,7 +115,6 @@ class Stall:
     """Calls ``give_up`` once a transfer has not ``moved`` for ``timeout_s``; a context manager around it."""
 
     def __init__(self, timeout_s: float, give_up: Callable[[], None]) -> None:
-        """Prepare to watch."""
         self._timeout_s, self._give_up = timeout_s, give_up
         self._moved_s = time.monotonic()
         self._over = threading.Event()

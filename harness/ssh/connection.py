@@ -12,8 +12,8 @@ import paramiko
 from harness.ssh import sockets
 from harness.ssh.channels import ALIVE_TIMEOUT_S, CONNECT_TIMEOUT_S, SSH_ERRORS, calling_after, end
 from harness.ssh.identities import Secrets, log_in
-from harness.ssh.proxy_command import ProxySocket
-from harness.ssh.trust.host_keys import HostKeys
+from harness.ssh.sockets import ProxySocket
+from harness.ssh.trust.host_keys import HostKeys, Trust
 from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from harness.ssh.config.options import SshOptions
     from harness.ssh.route import Route
-    from harness.ssh.trust.host_keys import Trust
 
 KEEPALIVE_S: Final = 10
 _NO_REASON: Final = "Unable to open channel."  # paramiko's

@@ -111,7 +111,8 @@ def keys(
     for certificate in (*options.certificate_files, *beside):
         yield from _certified(certificate, owners, remarks, named=certificate in options.certificate_files)
     for key in (*mine, *rest, *loaded.values()):
-        if not accepted or _accepts(accepted, key.get_name()):
+        signatures = ("rsa-sha2-",) if key.get_name() == "ssh-rsa" else ()
+        if not accepted or any(name == key.get_name() or name.startswith(signatures) for name in accepted):
             yield key
         else:
             remarks.append(f"PubkeyAcceptedAlgorithms leaves {key.get_name()} out")
@@ -203,10 +204,6 @@ def _key_of_certificate(blob: bytes) -> bytes | None:
         except _UNREADABLE:  # noqa: PERF203 - each class has its own try
             continue
     return None
-
-
-def _accepts(algorithms: Sequence[str], key_type: str) -> bool:
-    return any(name == key_type or (key_type == "ssh-rsa" and name.startswith("rsa-sha2-")) for name in algorithms)
 
 
 def _agent(options: SshOptions, remarks: list[str]) -> Agent | None:

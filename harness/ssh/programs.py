@@ -17,9 +17,8 @@ def run(argv: Sequence[str], timeout_s: float, output: int = subprocess.PIPE) ->
     It has a session of its own: Ctrl-C at the terminal does not reach it, and what it started ends with it where it is
     given up. Raises OSError, or TimeoutExpired after ``timeout_s``.
     """
-    with subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-    ) as process:
+    nothing = subprocess.DEVNULL
+    with subprocess.Popen(argv, stdin=nothing, stdout=output, stderr=output, start_new_session=True) as process:
         try:
             printed, errors = process.communicate(timeout=timeout_s)
         except BaseException:

@@ -17,26 +17,15 @@ import paramiko
 from harness import agent, shell
 from harness.errors import DeadlineError, HarnessError, LostError, RemoteCommandError, UnreachableError
 from harness.remote import COMMAND_TIMEOUT_S, Remote, Result, Stopped
-from harness.ssh import rsync, shell_files
-from harness.ssh.channels import (
-    ALIVE_TIMEOUT_S,
-    SSH_ERRORS,
-    TRANSFER_STALL_S,
-    Stall,
-    calling_after,
-    end_sftp,
-    reason,
-    refused_session,
-    run_command,
-    sftp_over,
-)
+from harness.ssh import channels, rsync, shell_files
+from harness.ssh.channels import TRANSFER_STALL_S
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
+    from harness.ssh.cluster import Logins
     from harness.ssh.connection import Connection
-    from harness.ssh.login import Logins
     from node_agent.contract.plan import NodePlan
 
 FILE_TIMEOUT_S: Final = 60.0  # for a small file
@@ -61,15 +50,15 @@ class SshRemote(Remote):
         """Run a command with /bin/sh, whatever the login shell is; take for its output what comes after a mark."""
         with self._session(f"running {command.split(maxsplit=1)[0]}") as transport:
             try:
-                with calling_after(timeout_s + ALIVE_TIMEOUT_S, self._connection.hang_up):
+                with channels.calling_after(timeout_s + channels.ALIVE_TIMEOUT_S, self._connection.hang_up):
                     try:
-                        return run_command(transport, command, stdin, timeout_s)
+                        return channels.run_command(transport, command, stdin, timeout_s)
                     except paramiko.ChannelException:
                         if self._sftp is None:
                             raise
-                        end_sftp(self._sftp)  # under MaxSessions 1 there is one thing at a time
+                        channels.end_sftp(self._sftp)  # under MaxSessions 1 there is one thing at a time
                         self._sftp = None
-                        return run_command(transport, command, stdin, timeout_s)
+                        return channels.run_command(transport, command, stdin, timeout_s)
             except TimeoutError:
                 self._doubtful = True
                 if not self._connection.answers():  # not the command hangs, the line is dead
@@ -166,7 +155,7 @@ class SshRemote(Remote):
             if sftp is None:
                 shell_files.fetch(self, path, target)
                 return
-            stalled = Stall(TRANSFER_STALL_S, self._connection.hang_up)
+            stalled = channels.Stall(TRANSFER_STALL_S, self._connection.hang_up)
             with stalled:
                 sftp.get(_sftp_path(path), str(target), callback=stalled.moved, max_concurrent_prefetch_requests=64)
 
@@ -190,20 +179,22 @@ class SshRemote(Remote):
             except HarnessError:
                 raise
             except paramiko.ChannelException as error:
-                raise UnreachableError(f"{self.id}: {doing} at {self.place}: {refused_session(error)}") from error
-            except SSH_ERRORS as error:
+                why = channels.refused_session(error)
+                raise UnreachableError(f"{self.id}: {doing} at {self.place}: {why}") from error
+            except channels.SSH_ERRORS as error:
                 self._doubtful = True
-                raise LostError(f"{self.id}: {doing} at {self.place}: {reason(error)}") from error
+                raise LostError(f"{self.id}: {doing} at {self.place}: {channels.reason(error)}") from error
 
     @contextlib.contextmanager
     def _files(self, doing: str, *, limited: bool = True) -> Iterator[paramiko.SFTPClient | None]:
         """Hold the node's SFTP for one action; None where there is none, then the shell has to do."""
         with self._session(doing) as transport:
             if not self._no_sftp and (self._sftp is None or self._sftp.sock.closed):
-                self._sftp = sftp_over(transport)
+                self._sftp = channels.sftp_over(transport)
                 self._no_sftp = self._sftp is None
             try:
-                with calling_after(FILE_TIMEOUT_S, self._connection.hang_up) if limited else contextlib.nullcontext():
+                hang_up = channels.calling_after(FILE_TIMEOUT_S, self._connection.hang_up)
+                with hang_up if limited else contextlib.nullcontext():
                     yield self._sftp
             except TimeoutError:
                 raise

@@ -15,7 +15,7 @@ from harness.ssh.identities import Secrets
 from harness.ssh.trust.host_keys import ACCEPT_NEW, Trust
 
 if TYPE_CHECKING:
-    from harness.configuration.experiment import ClusterConfig, SshConfig
+    from harness.configuration.cluster import ClusterConfig, SshConfig
 
 MAX_HOPS: Final = 16  # a way that is longer leads in a circle
 

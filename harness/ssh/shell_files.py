@@ -31,7 +31,8 @@ def read(remote: Remote, path: str) -> bytes | None:
 
 def listing(remote: Remote, folder: str) -> dict[str, int] | None:
     """Return names and sizes (bytes) of a folder's plain files, or None if there is no such folder."""
-    names = 'for f in * .*; do [ -f "$f" ] && [ ! -L "$f" ] && printf "%s %s\\0" "$(wc -c < "$f")" "$f"; done; true'
+    sized = 's=$(wc -c < "$f") 2>/dev/null'  # it fails for a file that went since, as another's scratch file does
+    names = f'for f in * .*; do [ -f "$f" ] && [ ! -L "$f" ] && {sized} && printf "%s %s\\0" "$s" "$f"; done; true'
     command = f"cd {shell.path(folder)} 2>/dev/null || exit {NONE}; {names}"
     result = remote.run(command)
     if result.exit_code == NONE:

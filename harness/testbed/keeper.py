@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from harness.errors import ConfigError, HarnessError, PreflightError, RunError, last_line
-from harness.invocation.environment import known_environment
-from harness.localcluster.processes import ZOMBIE, read_process, send
-from harness.testbed import state, topology
+from harness.localcluster.processes import ZOMBIE, Process, piped, read_process, send, start_ours
+from harness.testbed import topology
 from harness.testbed.testbed import CLOSE_DEADLINE_S, start
 
 if TYPE_CHECKING:
-    from harness.localcluster.processes import Process
-    from harness.testbed.state import State
+    from harness.testbed.topology import State
 
 LOG: Final = "keeper.log"
 POLL_S: Final = 0.05
@@ -42,28 +40,17 @@ def up(folder: Path, family: str = topology.IPV4) -> State:
                 "fab testbed-down ends it, for all who use it"
             )
         shutil.rmtree(folder)  # its keeper was killed, and took the rest along
-    keeper = subprocess.Popen(
-        [sys.executable, "-m", "harness.testbed.keeper", str(folder), family],
-        env=known_environment(),
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    if keeper.stdout is None or keeper.stderr is None:
-        raise AssertionError("started with pipes")
-    with keeper.stdout, keeper.stderr:
-        said = keeper.stdout.readline()
+    keeper = start_ours("harness.testbed.keeper", str(folder), family, errors=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    with piped(keeper.stdout) as output, piped(keeper.stderr) as errors:
+        said = output.readline()
         if not said:
             keeper.wait()
-            raise PreflightError(f"testbed: its keeper ended: {last_line(keeper.stderr.read())}")
+            raise PreflightError(f"testbed: its keeper ended: {last_line(errors.read().decode(errors='replace'))}")
     if problem := json.loads(said).get("problem"):
         keeper.wait()
         raise PreflightError(problem)
     keeper.returncode = 0  # it lives on by itself, and is nobody's to wait for
-    return state.read(folder)
+    return topology.read_state(folder)
 
 
 def down(folder: Path) -> bool:
@@ -72,7 +59,7 @@ def down(folder: Path) -> bool:
         return False
     there = lives(folder)
     if there:
-        known = state.read(folder)
+        known = topology.read_state(folder)
         keeper = _keeper(known)
         if keeper is not None:
             send(keeper, signal.SIGTERM)
@@ -88,7 +75,7 @@ def down(folder: Path) -> bool:
 def lives(folder: Path) -> bool:
     """Return whether the testbed in ``folder`` has its keeper."""
     try:
-        known = state.read(folder)
+        known = topology.read_state(folder)
     except PreflightError:
         return False
     return _keeper(known) is not None
@@ -104,6 +91,7 @@ def _keeper(known: State) -> Process | None:
 def main() -> int:
     """Keep a testbed, in the folder and of the family that the command line names, until SIGTERM."""
     folder, family = Path(sys.argv[1]), sys.argv[2]
+    os.chdir("/")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _end)
     try:

@@ -6,18 +6,17 @@ import contextlib
 import itertools
 import os
 import subprocess
-import sys
 from pathlib import Path
 from signal import SIGKILL
 from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import PreflightError
-from harness.invocation.environment import known_environment
-from harness.localcluster.relays.messages import DATAGRAMS, RelayOrder, lay, read_answer
+from harness.localcluster.processes import piped, start_ours
+from harness.localcluster.relays.messages import DATAGRAMS, Answer, Question, RelayOrder
 from harness.testbed import topology
-from harness.testbed.line import Line
-from harness.testbed.namespaces import enter_all, enter_network, socket_in
+from harness.testbed.namespaces import Line, enter_all, enter_network, socket_in
+from node_agent.contract import json_objects
 from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
@@ -104,24 +103,16 @@ class NamespaceHost:
     def relay(self, host: str, port: int, *, forward_s: float = 0.0, back_s: float = 0.0) -> Iterator[None]:
         """Let this host's datagrams to ``host:port`` take ``forward_s`` longer, and the answers ``back_s``."""
         with contextlib.ExitStack() as undo:
-            process = subprocess.Popen(
-                [*enter_network(self.pid), sys.executable, "-m", "harness.localcluster.relays"],
-                env=known_environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            undo.callback(_end, process)
-            if process.stdin is None or process.stdout is None:
-                raise AssertionError("started with pipes")
+            within = enter_network(self.pid)
+            process = start_ours("harness.localcluster.relays", within=within)
+            undo.callback(process.communicate)  # the end of its input ends it
             delays_ns = round(forward_s * 1e9), round(back_s * 1e9), 0
             order = RelayOrder("relay", DATAGRAMS, self.address, (host, port), *delays_ns, topology.RELAY_MARK)
-            process.stdin.write(f"{lay([order])}\n")
-            process.stdin.flush()
-            answer = read_answer(process.stdout.readline())
-            if not isinstance(answer, list):
-                raise PreflightError(f"{self.name}: relay: {answer}")
-            at = answer[0][1]
+            piped(process.stdin).write(f"{json_objects.write(Question([order]))}\n".encode())
+            answer = json_objects.read(Answer, piped(process.stdout).readline().decode(), f"{self.name}: relay")
+            if answer.problem:
+                raise PreflightError(f"{self.name}: relay: {answer.problem}")
+            at = answer.laid[0][1]
             family = "ip6" if ":" in self.address else "ip"
             table = f"{family} relay{next(_tables)}"
             undo.callback(self.line.nft, f"delete table {table}\n", check=False)
@@ -149,8 +140,3 @@ class NamespaceHost:
         for undo in self._relays:
             undo.close()
         self._relays.clear()
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a relay by ending its input."""
-    process.communicate()

@@ -14,23 +14,22 @@ from typing import TYPE_CHECKING, Final
 from harness.errors import PreflightError, last_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 START_DEADLINE_S: Final = 20.0
 END_DEADLINE_S: Final = 10.0
 
 
 class Service:
-    """One server: its command line, and its process while it runs. ``log`` holds what it said, all starts together."""
+    """One server that prints a ``listening`` line: its command line, and its process while it runs.
 
-    def __init__(
-        self, name: str, argv: Sequence[str], log: Path, ready: Callable[[], bool] | None, environment: dict[str, str]
-    ) -> None:
-        """Prepare. ``ready`` says whether it answers; without it the server prints a ``listening`` line."""
+    ``log`` holds what it said, all starts together.
+    """
+
+    def __init__(self, name: str, argv: Sequence[str], log: Path, environment: dict[str, str]) -> None:
         self.name = name
         self.log = log
         self.argv = list(argv)
-        self._ready = ready
         self._environment = environment
         self._popen: subprocess.Popen[bytes] | None = None
 
@@ -57,7 +56,7 @@ class Service:
                 [*self.argv, *more],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if self._ready is None else log,
+                stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
             )
@@ -74,8 +73,6 @@ class Service:
             time.sleep(0.02)
 
     def _answers(self, deadline: float) -> bool:
-        if self._ready is not None:
-            return self._ready()
         if self._popen is None or self._popen.stdout is None:
             return False
         if not select.select([self._popen.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from harness.localcluster.processes import descendants, kill_all
+from harness.localcluster.processes import descendants, kill_all, piped
 from harness.testbed import topology
-from harness.testbed.needs import program
+from harness.testbed.namespaces import program
 
 SSHD_DEADLINE_S: Final = 20.0
 SWITCH: Final = "switch"
@@ -43,23 +43,20 @@ class Supervised:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(self.folder / "host.log").open("wb"),
-            text=True,
+            bufsize=0,
             start_new_session=True,
         )
         self.pid = 0
 
     def await_mounted(self) -> None:
         """Wait until the host has its mounts. Raises StartError."""
-        if self._popen.stdout is None or self._popen.stdout.readline() != "mounted\n":
+        if piped(self._popen.stdout).readline() != b"mounted\n":
             raise StartError(f"{self.spec.name}: {self._said()}")
         self.pid = descendants(self._popen.pid)[0].pid
 
     def go(self) -> None:
         """Let the host start sshd: its network stands."""
-        if self._popen.stdin is None:
-            raise AssertionError("started with a pipe")
-        self._popen.stdin.write("go\n")
-        self._popen.stdin.flush()
+        piped(self._popen.stdin).write(b"go\n")
 
     def await_sshd(self, deadline: float) -> None:
         """Wait until sshd listens. Raises StartError at the deadline (``time.monotonic`` s)."""
@@ -113,10 +110,8 @@ def _wire(hosts: list[Supervised], network: topology.Network) -> None:
         _ip(host.pid, inside)
         if host.spec.name == topology.GATEWAY:
             line = f"link add controller type veth peer name {topology.OUTSIDE} netns {host.pid}\n"
-            ours, theirs = (
-                _address(end, network.outside_prefix_length)
-                for end in (network.controller_outside, network.gateway_outside)
-            )
+            ends = (network.controller_outside, network.gateway_outside)
+            ours, theirs = (_address(end, network.outside_prefix_length) for end in ends)
             _ip(None, f"{line}addr add {ours} dev controller\nlink set controller up")
             outside = topology.OUTSIDE
             _ip(host.pid, f"addr add {theirs} dev {outside}\nlink set {outside} up")

@@ -10,26 +10,33 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from signal import Signals
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final
 
 from harness.errors import PreflightError, last_line
-from harness.invocation.environment import known_environment
 from harness.localcluster.keys import known_host_line, make_key, write_key, write_private
-from harness.localcluster.processes import end_with_its_pipes, read_line, read_process
+from harness.localcluster.processes import (
+    end_with_its_pipes,
+    known_environment,
+    piped,
+    read_line,
+    read_process,
+    start_ours,
+)
 from harness.testbed import pipe, topology
-from harness.testbed.line import Line
 from harness.testbed.namespace_host import NamespaceHost
-from harness.testbed.namespaces import enter_network
-from harness.testbed.needs import program, why_not
+from harness.testbed.namespaces import Line, enter_network, program, why_not
 from harness.testbed.service import Service
-from harness.testbed.state import STATE_FILE, State
+from harness.testbed.topology import STATE_FILE, State
+from node_agent.contract import json_objects
 from node_agent.contract.servers import NTP_PORT, join_address
+
+if TYPE_CHECKING:
+    import subprocess
 
 START_DEADLINE_S: Final = 60.0
 CLOSE_DEADLINE_S: Final = 30.0
@@ -37,7 +44,7 @@ FOLDER_PREFIX: Final = "chronotick-testbed-"
 NTP_SERVER, NTP_PROXY, CHRONOTICK = "ntp_server", "ntp_proxy", "chronotick"
 
 
-class Testbed:
+class Testbed(contextlib.AbstractContextManager["Testbed"]):
     """A running testbed. ``ssh_config`` is all that ``fab -S`` needs; ``close`` leaves nothing of it."""
 
     __test__ = False  # pytest takes the name for a test
@@ -50,36 +57,15 @@ class Testbed:
         self.supervisor_pid = supervisor.pid
         self.started_ns = time.time_ns()
         self._supervisor = supervisor
-        self.hosts = {
-            spec.name: NamespaceHost(spec, folder / "hosts" / spec.name, pids[spec.name]) for spec in network.hosts
-        }
+        hosts = (NamespaceHost(spec, folder / "hosts" / spec.name, pids[spec.name]) for spec in network.hosts)
+        self.hosts = {host.name: host for host in hosts}
+        self.gateway = self.hosts[topology.GATEWAY]  # between controller and nodes; it runs the time services
+        self.nodes = [host for host in self.hosts.values() if host is not self.gateway]
+        self.ssh_config = folder / "ssh_config"  # it says where ``ares`` is
+        self.known_hosts = folder / "known_hosts"
+        self.identity_file = folder / "id_ed25519"  # the one key that every host lets in
         self.controller_line = Line(pids[topology.GATEWAY], topology.OUTSIDE)
         self.services = self._prepared_services()
-
-    @property
-    def gateway(self) -> NamespaceHost:
-        """Return the host that stands between controller and nodes, and runs the time services."""
-        return self.hosts[topology.GATEWAY]
-
-    @property
-    def nodes(self) -> list[NamespaceHost]:
-        """Return the hosts behind the gateway."""
-        return [host for host in self.hosts.values() if host is not self.gateway]
-
-    @property
-    def ssh_config(self) -> Path:
-        """Return the ssh_config that says where ``ares`` is."""
-        return self.folder / "ssh_config"
-
-    @property
-    def known_hosts(self) -> Path:
-        """Return the file of every host's key."""
-        return self.folder / "known_hosts"
-
-    @property
-    def identity_file(self) -> Path:
-        """Return the one key that every host lets in."""
-        return self.folder / "id_ed25519"
 
     @property
     def proxy_command(self) -> str:
@@ -123,16 +109,8 @@ class Testbed:
             service.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def write_files(self) -> None:
-        """Write ssh_config and the state beside it."""
-        self.ssh_config.write_text(topology.ssh_config(self.folder, self.proxy_command, self.network), encoding="utf-8")
-        (self.folder / STATE_FILE).write_text(self.state.to_json(), encoding="utf-8")
 
     def _prepared_services(self) -> dict[str, Service]:
         pid, address = self.gateway.pid, self.gateway.address
@@ -142,7 +120,7 @@ class Testbed:
 
         def ours(name: str, module: str, *options: str) -> Service:
             argv = [*enter, sys.executable, "-m", f"time_services.{module}", *options]
-            return Service(name, argv, logs / f"{name}.log", None, environment)
+            return Service(name, argv, logs / f"{name}.log", environment)
 
         upstream = join_address(self.network.loopback, NTP_PORT)
         ntp, tick = (join_address(address, port) for port in (topology.NTP_PORT, topology.CHRONOTICK_PORT))
@@ -176,30 +154,23 @@ def start(folder: Path | None = None, family: str = topology.IPV4) -> Testbed:
         testbed = Testbed(folder, supervisor, _await_hosts(supervisor, folder), network)
         undo.callback(testbed.close)
         testbed.start_services()
-        testbed.write_files()
+        told = topology.ssh_config(folder, testbed.proxy_command, network)
+        testbed.ssh_config.write_text(told, encoding="utf-8")
+        (folder / STATE_FILE).write_text(json_objects.write(testbed.state), encoding="utf-8")
         undo.pop_all()
         return testbed
 
 
 def _supervise(folder: Path, family: str) -> subprocess.Popen[bytes]:
     with (folder / "supervisor.log").open("wb") as log:
-        return subprocess.Popen(
-            [program("unshare"), "--net", sys.executable, "-m", "harness.testbed.supervisor", str(folder), family],
-            env=known_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            bufsize=0,
-            start_new_session=True,
-        )
+        within = [program("unshare"), "--net"]
+        return start_ours("harness.testbed.supervisor", str(folder), family, errors=log, within=within)
 
 
 def _await_hosts(supervisor: subprocess.Popen[bytes], folder: Path) -> dict[str, int]:
     """Return every host's first process, by name. Raises PreflightError."""
-    if supervisor.stdout is None:
-        raise AssertionError("started with pipes")
     deadline = time.monotonic() + START_DEADLINE_S
-    text = read_line(supervisor.stdout, deadline)
+    text = read_line(piped(supervisor.stdout), deadline)
     if not text.endswith(b"\n") and time.monotonic() >= deadline:
         raise PreflightError(f"testbed: not up within {START_DEADLINE_S:g} s")
     if not text.endswith(b"\n"):
@@ -224,9 +195,9 @@ def _lay_out(folder: Path, network: topology.Network) -> None:
         for made in (place / "etc", place / "ssh", home / ".ssh"):
             made.mkdir(parents=True)
         for name, content in (
-            ("passwd", topology.passwd_file()),
-            ("group", topology.group_file()),
-            ("shadow", topology.shadow_file()),
+            ("passwd", topology.PASSWD_FILE),
+            ("group", topology.GROUP_FILE),
+            ("shadow", topology.SHADOW_FILE),
             ("hosts", topology.hosts_file(spec, network)),
             ("hostname", f"{spec.name}\n"),
         ):

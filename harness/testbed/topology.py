@@ -1,9 +1,13 @@
-"""The hosts of a testbed, their addresses, and the files that make a machine one of them."""
+"""The hosts of a testbed, their addresses, the files that make a machine one of them, and what a running one tells."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from harness.bundle import user_cache
+from harness.errors import PreflightError
+from node_agent.contract import json_objects
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,14 +47,14 @@ class Network:
     loopback: str
 
 
+def _hosts(*addresses: str) -> tuple[HostSpec, ...]:
+    names = (GATEWAY, "ares-comp-11", "ares-comp-12", "ares-comp-18")
+    return tuple(map(HostSpec, names, addresses))
+
+
 NETWORKS: Final = {
     "ipv4": Network(
-        hosts=(
-            HostSpec(GATEWAY, "172.20.1.1"),
-            HostSpec("ares-comp-11", "172.20.101.11"),
-            HostSpec("ares-comp-12", "172.20.101.12"),
-            HostSpec("ares-comp-18", "172.20.101.18"),
-        ),
+        hosts=_hosts("172.20.1.1", "172.20.101.11", "172.20.101.12", "172.20.101.18"),
         prefix_length=16,
         pattern="172.20.*",
         gateway_outside="172.31.255.1",
@@ -59,12 +63,7 @@ NETWORKS: Final = {
         loopback="127.0.0.1",
     ),
     "ipv6": Network(  # unique local addresses (RFC 4193)
-        hosts=(
-            HostSpec(GATEWAY, "fd20::1:1"),
-            HostSpec("ares-comp-11", "fd20::101:11"),
-            HostSpec("ares-comp-12", "fd20::101:12"),
-            HostSpec("ares-comp-18", "fd20::101:18"),
-        ),
+        hosts=_hosts("fd20::1:1", "fd20::101:11", "fd20::101:12", "fd20::101:18"),
         prefix_length=64,
         pattern="fd20::*",
         gateway_outside="fd31::1",
@@ -90,31 +89,22 @@ Banner /etc/ssh/banner
 Subsystem sftp /usr/lib/openssh/sftp-server
 """  # MaxStartups and MaxSessions are left at OpenSSH's own, as on any cluster
 
+# Files in /etc: root, sshd's own user, and the one who may log in. Nobody has a password, which is not the same as a
+# locked account.
+PASSWD_FILE: Final = f"""\
+root:x:0:0:root:/root:/bin/sh
+sshd:x:103:65534::/run/sshd:/usr/sbin/nologin
+{USER}:x:{USER_ID}:{USER_ID}::{HOME}:/bin/bash
+nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
+"""
+GROUP_FILE: Final = f"root:x:0:\n{USER}:x:{USER_ID}:\nnogroup:x:65534:\n"
+SHADOW_FILE: Final = "".join(f"{name}:*:20000:0:99999:7:::\n" for name in ("root", "sshd", USER, "nobody"))
+
 
 def hosts_file(own: HostSpec, network: Network) -> str:
     """Return /etc/hosts of a host, with Debian's habit of calling oneself 127.0.1.1."""
     others = [f"{host.address} {host.name}" for host in network.hosts if host is not own]
     return "\n".join([f"{network.loopback} localhost", f"127.0.1.1 {own.name}", *others]) + "\n"
-
-
-def passwd_file() -> str:
-    """Return /etc/passwd of a host: root, sshd's own user, and the one who may log in."""
-    return (
-        "root:x:0:0:root:/root:/bin/sh\n"
-        "sshd:x:103:65534::/run/sshd:/usr/sbin/nologin\n"
-        f"{USER}:x:{USER_ID}:{USER_ID}::{HOME}:/bin/bash\n"
-        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-    )
-
-
-def group_file() -> str:
-    """Return /etc/group of a host."""
-    return f"root:x:0:\n{USER}:x:{USER_ID}:\nnogroup:x:65534:\n"
-
-
-def shadow_file() -> str:
-    """Return /etc/shadow of a host: nobody has a password, which is not the same as a locked account."""
-    return "".join(f"{name}:*:20000:0:99999:7:::\n" for name in ("root", "sshd", USER, "nobody"))
 
 
 def ssh_config(folder: Path, proxy_command: str, network: Network) -> str:
@@ -130,3 +120,34 @@ def ssh_config(folder: Path, proxy_command: str, network: Network) -> str:
         f"    ProxyCommand {proxy_command}\n{common}\n"
         f"Host {GATEWAY}-comp-*{nodes}\n    ProxyJump {GATEWAY}\n{common}"
     )
+
+
+STATE_FILE: Final = "testbed.json"
+DEFAULT_NAME: Final = "testbed"
+
+
+@dataclass(frozen=True)
+class State:
+    """Who holds it (process ids, and the owner's start in clock ticks), since when (ns since 1970), how to get in."""
+
+    owner_pid: int
+    owner_start_ticks: int
+    supervisor_pid: int
+    started_ns: int
+    ssh_config: str
+    hosts: dict[str, int]
+
+
+def place(name: str = DEFAULT_NAME) -> Path:
+    """Return the folder of the testbed that ``fab testbed-up`` calls by this name."""
+    return user_cache() / "testbeds" / name
+
+
+def read_state(folder: Path) -> State:
+    """Return the state of the testbed in ``folder``. Raises PreflightError if there is none."""
+    try:
+        return json_objects.read(State, (folder / STATE_FILE).read_text(encoding="utf-8"), STATE_FILE)
+    except FileNotFoundError:
+        raise PreflightError(f"testbed: expected one in {folder}, got none; fab testbed-up makes it") from None
+    except ValueError as error:
+        raise PreflightError(f"testbed: {folder}: {error}") from error

@@ -6,31 +6,70 @@ Two different things, recorded under their own names: *re-measurement* reads the
 
 from __future__ import annotations
 
+import heapq
 import threading
 import time
 from array import array
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from node_agent.after_events.held_events import Holds
 from node_agent.contract.cells import remeasured_cells
-from node_agent.contract.hold_rule import Choice
-from node_agent.contract.records import NOT_CONFIGURED, REMEASURE, Reading, Unavailable
-from node_agent.local.instants import user_stamp
+from node_agent.contract.hold_rule import Choice, Hold
+from node_agent.contract.records import NOT_CONFIGURED, REMEASURE, Reading, Stamp, Unavailable
+from node_agent.local.instants import LocalClock, user_stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from node_agent.contract.records import Stamp
-    from node_agent.local.instants import LocalClock
     from node_agent.local.journal import Journal
     from node_agent.readings import Readings
     from node_agent.sampler import Sampler
+
+
+class Holds:
+    """The events held just now, ordered by when each is to be looked at next."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Hold]] = []
+        self._number = 0
+        self._begun = self._ended = 0
+
+    def __len__(self) -> int:  # from counters, which any thread may read at any time
+        return self._begun - self._ended
+
+    @property
+    def next_ns(self) -> int | None:
+        """Return the raw instant of the next look, in ns; None if nothing is held."""
+        return self._heap[0][0] if self._heap else None
+
+    def begin(self, event_id: int, source: str, raw_ns: int) -> None:
+        """Hold an event from ``raw_ns`` on."""
+        self._begun += 1
+        self._push(Hold(event_id, source, raw_ns))
+
+    def look(self, stamp: Stamp, readings: Mapping[str, Reading]) -> list[str]:
+        """Look at every event that is due at ``stamp``; return a row of commit_wait.csv per look."""
+        now = stamp.raw_ns or 0
+        lines = []
+        while self._heap and self._heap[0][0] <= now:
+            _due, _number, hold = heapq.heappop(self._heap)
+            lines.append(hold.look(stamp, readings[hold.source]))
+            self._push(hold)
+        return lines
+
+    def _push(self, hold: Hold) -> None:
+        if hold.due_ns is None:
+            self._ended += 1
+            return
+        self._number += 1
+        heapq.heappush(self._heap, (hold.due_ns, self._number, hold))
+
 
 _BATCH: Final = 256  # events that share one reading of the clocks when many are due at once
 _GRAIN_S: Final = 0.01  # many events due in succession are measured together, this much late at the most
 _HOLD_GRAIN_S: Final = 0.000_05
 _TRIM: Final = 65_536
+_NOT_CONFIGURED: Final = Unavailable(NOT_CONFIGURED)
 
 
 class Remeasurements:
@@ -56,14 +95,8 @@ class Remeasurements:
     @property
     def next_ns(self) -> int | None:
         """Return the raw instant of the next one, in ns; None if there is none."""
-        return min(
-            (
-                self._raws[cursor] + delay
-                for cursor, (delay, _text) in zip(self._cursors, self._delays)
-                if cursor < len(self._raws)
-            ),
-            default=None,
-        )
+        pending = [(at, delay) for at, (delay, _text) in zip(self._cursors, self._delays) if at < len(self._raws)]
+        return min((self._raws[at] + delay for at, delay in pending), default=None)
 
     def add(self, event_id: int, raw_ns: int) -> None:
         """Queue one event for all its delays."""
@@ -110,9 +143,7 @@ class CommitWait:
         readings: Readings,
         journal: Journal,
     ) -> None:
-        self._remeasurements = Remeasurements(
-            delays_s if readings.configured else ()
-        )  # without sources, nothing to ask
+        self._remeasurements = Remeasurements(delays_s if readings.configured else ())  # else there is nothing to ask
         self._holds = Holds()
         self._choice = Choice(share)
         self._clock = clock
@@ -202,11 +233,8 @@ class CommitWait:
     def _work(self) -> None:
         """Read the clocks once, for all that is due now."""
         stamp = user_stamp(self._clock.pair())
-        readings = {
-            name: reading
-            for name, reading in self._readings.of(stamp, self._sampler.snapshot()).items()
-            if not (isinstance(reading, Unavailable) and reading.reason == NOT_CONFIGURED)
-        }
+        by_source = self._readings.by_source(stamp, self._sampler.snapshot())
+        readings = {name: reading for name, reading in by_source.items() if reading != _NOT_CONFIGURED}
         lines = self._remeasurements.measure(stamp, readings)
         lines.extend(self._holds.look(stamp, readings))
         self._journal.write(lines)

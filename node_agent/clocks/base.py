@@ -6,6 +6,7 @@ anyone can recompute them from samples.csv.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from node_agent.contract.records import DISRUPTED, NEVER_SAMPLED, OK, Reading, Sample, Stamp, Unavailable
@@ -13,9 +14,18 @@ from node_agent.contract.records import DISRUPTED, NEVER_SAMPLED, OK, Reading, S
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+
 SLEW_PPM: Final = 500  # everyday discipline of CLOCK_REALTIME (adjtimex(2)); what moves faster is taken for a step
 NARROW_NS: Final = 3_000  # a clock pair with a wider bracket is read again, some times
 KEEP: Final = 32  # samples kept per server: what a reading may use, and what came while its stamp waited its turn
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why what a source said is not believed: the sample's outcome, and in words what that does not say."""
+
+    outcome: str
+    detail: str = ""
 
 
 class ClockSource(Protocol):

@@ -11,18 +11,16 @@ from fractions import Fraction
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-from node_agent.clocks.base import good
+from node_agent.clocks.base import Refused, good
 from node_agent.clocks.holdover import FS_PER_S_OF_PPM
 from node_agent.clocks.kind import NOT_SENT, ByHand, CheckTable, SourceKind, Traffic
 from node_agent.clocks.newest import NewestSource
-from node_agent.contract.plan import ChronoTickPlan
-from node_agent.contract.records import CHRONOTICK, NTP, OK
+from node_agent.contract.plan import ChronoTickPlan, NodePlan
+from node_agent.contract.records import CHRONOTICK, NTP, OK, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Sample
 
 MAX_NTP_SAMPLES: Final = 16  # the newest ones, in a question
 _MAX_MS: Final = 4e12  # 126 years, for a clock never set, too; ns of such an offset and its instant have 64 bits
@@ -30,6 +28,9 @@ _MAX_PPM: Final = 1e6  # from here on time would stand still, or nothing would b
 _NEEDED: Final = ("offset_ms", "uncertainty_ms")
 _CLAIMS: Final = ("asymmetry_ms", "drift_ppm", "drift_uncertainty_ppm")
 _SIGNED: Final = frozenset({"offset_ms", "drift_ppm"})
+_AS_ANSWERED: Final = (
+    "offset_ns", "sigma_ns", "asymmetry_ns", "drift_fs_per_s", "drift_sigma_fs_per_s", "scope",
+)  # fmt: skip
 TAG_SIZE: Final = 16  # bytes
 
 
@@ -57,25 +58,13 @@ class Prediction:
         return {
             "raw_at_ns": raw_before_ns + (when_ns - wall_ns),
             "reference_at_ns": when_ns + self.offset_ns,
-            "offset_ns": self.offset_ns,
             "delay_ns": raw_after_ns - raw_before_ns,
-            "sigma_ns": self.sigma_ns,
-            "asymmetry_ns": self.asymmetry_ns,
-            "drift_fs_per_s": self.drift_fs_per_s,
-            "drift_sigma_fs_per_s": self.drift_sigma_fs_per_s,
             "valid_until_raw_ns": None if until_ns is None else raw_before_ns + (until_ns - wall_ns),
-            "scope": self.scope,
+            **{name: getattr(self, name) for name in _AS_ANSWERED},
         }
 
 
-@dataclass(frozen=True)
-class BadAnswer:
-    """Why an answer is not believed."""
-
-    outcome: str
-
-
-def parse(text: str, node_id: str) -> Prediction | BadAnswer:
+def parse(text: str, node_id: str) -> Prediction | Refused:
     """Read an answer to ``POST /get_time``. Missing key, wrong type, NaN or negative uncertainty: a failed sample.
 
     The claims and the instants may be absent or null. An answer that echoes ``node_id`` is about the node's clock
@@ -84,22 +73,22 @@ def parse(text: str, node_id: str) -> Prediction | BadAnswer:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):  # the latter: thousands of nested brackets
-        return BadAnswer("not_json")
+        return Refused("not_json")
     if not isinstance(data, dict):
-        return BadAnswer("not_an_object")
+        return Refused("not_an_object")
     claims = tuple(key for key in _CLAIMS if data.get(key) is not None)
     instants = {key: data.get(key) for key in ("prediction_time_ns", "valid_until_ns")}
     wrong = _first(_wrong_number(data, key) for key in (*_NEEDED, *claims)) or _first(
         f"wrong_type_{key}" for key, value in instants.items() if not _is_instant(value)
     )
     if wrong:
-        return BadAnswer(wrong)
+        return Refused(wrong)
     echoed = data.get("node_id")
     if echoed is not None and echoed != node_id:
-        return BadAnswer("wrong_node_id")
+        return Refused("wrong_node_id")
     when, offset_ns = instants["prediction_time_ns"], round(data["offset_ms"] * 1e6)
     if when is not None and not abs(when + offset_ns) < 1 << 63:
-        return BadAnswer("out_of_range_prediction_time_ns")  # a reference time that no file of ours can hold
+        return Refused("out_of_range_prediction_time_ns")  # a reference time that no file of ours can hold
     typed = {key: Fraction(str(data[key])) for key in claims}  # as they were sent, not as a float holds them
     return Prediction(
         offset_ns=offset_ns,
@@ -211,15 +200,14 @@ def _traffic(node_id: str, samples: Sequence[Sample]) -> Traffic:
             continue
         until = bisect_left(published, sample.raw_before_ns)
         inside = ends[until] - ends[max(until - MAX_NTP_SAMPLES, 0)]
-        sent += size(_question_of_old(node_id, sample)) + max(inside - 1, 0)
+        question_of_old = {
+            "node_id": node_id, "instant_ns": sample.wall_ns, "raw_ns": sample.raw_before_ns, "use_dual_model": True,
+            "ntp_samples": [],
+        }  # fmt: skip
+        sent += size(question_of_old) + max(inside - 1, 0)
     payloads = [sample.payload for sample in samples if sample.source == CHRONOTICK and sample.payload]
     received = sum(len(payload.encode()) for payload in payloads)
     return Traffic(len(asked), len(payloads), sent, received, fed=bool(fed))
-
-
-def _question_of_old(node_id: str, sample: Sample) -> dict[str, Any]:
-    asked = {"node_id": node_id, "instant_ns": sample.wall_ns, "raw_ns": sample.raw_before_ns}
-    return asked | {"use_dual_model": True, "ntp_samples": []}
 
 
 def _reader(plan: ChronoTickPlan, max_drift_ppm: float, valid_ns: int) -> NewestSource:
@@ -228,7 +216,7 @@ def _reader(plan: ChronoTickPlan, max_drift_ppm: float, valid_ns: int) -> Newest
 
 def _recompute(sample: Sample, plan: NodePlan) -> dict[str, Any]:
     answer = parse(sample.payload, plan.node_id)
-    if isinstance(answer, BadAnswer):
+    if isinstance(answer, Refused):
         return {"outcome": answer.outcome}
     return answer.numbers(sample.wall_ns, sample.raw_before_ns, sample.raw_after_ns)
 

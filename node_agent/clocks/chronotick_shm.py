@@ -13,17 +13,14 @@ import math
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from node_agent.clocks.base import Refused
 from node_agent.clocks.holdover import FS_PER_S
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
 from node_agent.clocks.newest import NewestSource
-from node_agent.contract.plan import SourcePlan
-from node_agent.contract.records import CHRONOTICK_SHM, OK
-
-if TYPE_CHECKING:
-    from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Sample
+from node_agent.contract.plan import NodePlan, SourcePlan
+from node_agent.contract.records import CHRONOTICK_SHM, OK, Sample
 
 PATH: Final = "/dev/shm/chronotick_shm"  # noqa: S108 - where the daemon keeps it
 SIZE: Final = 128
@@ -34,13 +31,6 @@ MAX_AGE_NS: Final = 5_000_000_000
 _AHEAD_NS: Final = 1_000_000  # a system time may be ahead of the look by a float's rounding, and by a slew
 _LONGEST_S: Final = 1e9  # 31 years: beyond it nothing is a clock offset
 _LATEST_S: Final = 1 << 33  # beyond it ns leave 64 bits
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Why a record is not believed."""
-
-    outcome: str
 
 
 @dataclass(frozen=True)
@@ -99,10 +89,8 @@ def parse(image: bytes) -> Record | Refused:
         return Refused("not_finite")
     if sigma < 0 or drift_sigma < 0:
         return Refused("negative_sigma")
-    instants = (corrected, system, when)
-    if not (all(0 < instant < _LATEST_S for instant in instants) and max(abs(offset), sigma) < _LONGEST_S):
-        return Refused("out_of_range")
-    if abs(drift) >= 1 or drift_sigma >= 1:
+    dated = all(0 < instant < _LATEST_S for instant in (corrected, system, when))
+    if not (dated and max(abs(offset), sigma) < _LONGEST_S and max(abs(drift), drift_sigma) < 1):
         return Refused("out_of_range")
     if abs(Fraction(corrected) - Fraction(system) - Fraction(offset)) > math.ulp(corrected) or until < when:
         return Refused("inconsistent")

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from node_agent.clocks.base import Refused
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
 from node_agent.clocks.newest import NewestSource
 from node_agent.clocks.self_report import SelfReport, describe, limits_of, unfit
-from node_agent.contract.plan import ChronyPlan
-from node_agent.contract.records import CHRONY, OK
-
-if TYPE_CHECKING:
-    from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Sample
+from node_agent.contract.plan import ChronyPlan, NodePlan
+from node_agent.contract.records import CHRONY, OK, Sample
 
 _FIELDS: Final = 14
 _REFERENCE_ID, _STRATUM, _REFERENCE_TIME, _SYSTEM_TIME, _ROOT_DELAY, _ROOT_DISPERSION, _LEAP = 0, 2, 3, 4, 10, 11, 13
@@ -41,15 +38,9 @@ class Tracking:
     def report(self, wall_ns: int) -> SelfReport:
         """Return what chronyd says of its own state, in an answer that was there when the wall clock showed that."""
         now_ns = wall_ns + self.offset_ns + _SLACK_NS
-        return SelfReport(
-            self.stratum,
-            self.reference_id,
-            self.reference_ns,
-            now_ns,
-            self.root_delay_ns,
-            self.root_dispersion_ns,
-            loopback_is_a_source=True,
-        )
+        state = (self.stratum, self.reference_id, self.reference_ns)
+        roots = (self.root_delay_ns, self.root_dispersion_ns)
+        return SelfReport(*state, now_ns, *roots, loopback_is_a_source=True)
 
     @property
     def bound_ns(self) -> int:
@@ -69,33 +60,25 @@ class Tracking:
         }
 
 
-@dataclass(frozen=True)
-class NotTracking:
-    """Why there is nothing to be had."""
-
-    outcome: str
-
-
-def parse(text: str) -> Tracking | NotTracking:
+def parse(text: str) -> Tracking | Refused:
     """Read the answer to ``chronyc -c tracking``; anything but a synchronised state is a named outcome."""
     cells = text.strip().split(",")
     if len(cells) != _FIELDS:
-        return NotTracking("wrong_format")
+        return Refused("wrong_format")
     if cells[_LEAP] == _UNSYNCHRONISED:
-        return NotTracking("unsynchronised")
+        return Refused("unsynchronised")
     try:
         offset_s, delay_s, dispersion_s, set_at_s = (
             float(cells[at]) for at in (_SYSTEM_TIME, _ROOT_DELAY, _ROOT_DISPERSION, _REFERENCE_TIME)
         )
         reference_id, stratum = bytes.fromhex(cells[_REFERENCE_ID]), int(cells[_STRATUM])
     except ValueError:
-        return NotTracking("wrong_format")
-    if not all(map(math.isfinite, (offset_s, delay_s, dispersion_s, set_at_s))) or delay_s < 0 or dispersion_s < 0:
-        return NotTracking("wrong_format")
-    if len(reference_id) != 4:
-        return NotTracking("wrong_format")
+        return Refused("wrong_format")
+    finite = all(map(math.isfinite, (offset_s, delay_s, dispersion_s, set_at_s)))
+    if not finite or min(delay_s, dispersion_s) < 0 or len(reference_id) != 4:
+        return Refused("wrong_format")
     if not 0 < stratum < 16:
-        return NotTracking("stratum_0" if stratum <= 0 else "stratum_16")
+        return Refused("stratum_0" if stratum <= 0 else "stratum_16")
     return Tracking(
         offset_ns=round(offset_s * 1e9),
         root_delay_ns=math.ceil(delay_s * 1e9) + 1,
@@ -108,7 +91,7 @@ def parse(text: str) -> Tracking | NotTracking:
 
 def _recompute(sample: Sample, plan: NodePlan) -> dict[str, Any]:
     state = parse(sample.payload)
-    if isinstance(state, NotTracking):
+    if isinstance(state, Refused):
         return {"outcome": state.outcome}
     raw1, raw2 = sample.raw_before_ns, sample.raw_after_ns
     reason = unfit(state.report(sample.wall_ns + raw2 - raw1), limits_of(plan.clocks))

@@ -10,17 +10,14 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from node_agent.clocks.base import Refused
 from node_agent.clocks.holdover import FS_PER_S, aged_bound_ns
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
 from node_agent.clocks.newest import NewestSource
-from node_agent.contract.plan import SourcePlan
-from node_agent.contract.records import CLOCKBOUND, DISRUPTED, OK
-
-if TYPE_CHECKING:
-    from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Sample
+from node_agent.contract.plan import NodePlan, SourcePlan
+from node_agent.contract.records import CLOCKBOUND, DISRUPTED, OK, Sample
 
 PATH: Final = "/var/run/clockbound/shm0"
 SIZE: Final = 80  # of version 2; version 1 has 72
@@ -35,13 +32,6 @@ _MOST_NS, _MOST_PPB = 1 << 60, 100_000_000  # beyond a tenth no oscillator drift
 _COARSE_NS: Final = 1_000  # the daemon's own readers let as_of be that much ahead of their clock
 _FS_PER_S_OF_PPB: Final = 10**6
 _ANY_FREQUENCY: Final = 10**14  # a tenth, in fs/s: as far as the kernel lets anyone go (ADJ_TICK)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Why a segment says nothing."""
-
-    outcome: str
 
 
 @dataclass(frozen=True)
@@ -100,9 +90,8 @@ def parse(image: bytes) -> Segment | Refused:
         return Refused("too_short")
     as_of_s, as_of, void_s, void, bound_ns, *rest = body.unpack_from(image, _HEADER.size)
     marker, drift_ppb, status = (rest[0], rest[1], rest[2]) if version > 1 else (None, rest[0], rest[2])
-    if not (0 <= as_of < _NS and 0 <= void < _NS and 0 <= bound_ns < _MOST_NS and drift_ppb < _MOST_PPB):
-        return Refused("wrong_format")
-    if not all(abs(seconds) < 1 << 32 for seconds in (as_of_s, void_s)):
+    dated = 0 <= as_of < _NS and 0 <= void < _NS and max(abs(as_of_s), abs(void_s)) < 1 << 32
+    if not (dated and 0 <= bound_ns < _MOST_NS and drift_ppb < _MOST_PPB):
         return Refused("wrong_format")
     if version > 1 and status == _DISRUPTED:
         return Refused(DISRUPTED)

@@ -14,12 +14,9 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from node_agent.contract.records import AS_CLAIMED, DRIFT_LIMIT
-
-if TYPE_CHECKING:
-    from node_agent.contract.records import Sample
+from node_agent.contract.records import AS_CLAIMED, DRIFT_LIMIT, Sample
 
 FS_PER_S: Final = 10**15  # rates are whole femtoseconds per second: 1 ppm is 10^9 of them
 FS_PER_S_OF_PPM: Final = 10**9
@@ -38,8 +35,7 @@ def drift_per_ns(max_drift_ppm: float) -> tuple[int, int]:
 
 def drift_bound_ns(elapsed_ns: int, max_drift_ppm: float) -> int:
     """Return how far an oscillator may run away during ``elapsed_ns`` of its own time, in ns, rounded up."""
-    rate, per = drift_per_ns(max_drift_ppm)
-    return -(-abs(elapsed_ns) * rate // per)
+    return aged_bound_ns(0, elapsed_ns, max_drift_ppm)
 
 
 def aged_bound_ns(bound_ns: int, age_ns: int, max_drift_ppm: float, raw_error_ns: int = 0) -> int:
@@ -62,7 +58,7 @@ def stamp_bound_ns(raw_error_ns: int, max_drift_ppm: float) -> int:
     return aged_bound_ns(0, 0, max_drift_ppm, raw_error_ns)
 
 
-class Held(NamedTuple):
+class HeldOver(NamedTuple):
     """What a sample says at a later instant: est_ns ± half_ns; ``claim_ns`` is the sigma then, or the bound."""
 
     est_ns: int
@@ -71,7 +67,9 @@ class Held(NamedTuple):
     law: str
 
 
-def held(sample: Sample, raw_ns: int, max_drift_ppm: float, multiplier: float = 0.0, raw_error_ns: int = 0) -> Held:
+def held_over(
+    sample: Sample, raw_ns: int, max_drift_ppm: float, multiplier: float = 0.0, raw_error_ns: int = 0
+) -> HeldOver:
     """Return what ``sample`` says at ``raw_ns``, known to ``raw_error_ns``, by the law that it carries.
 
     With a ``multiplier`` it is read by so many of its sigmas and its asymmetry, else by its bound. A drift without its
@@ -83,38 +81,22 @@ def held(sample: Sample, raw_ns: int, max_drift_ppm: float, multiplier: float = 
     age_ns = raw_ns - sample.raw_at_ns
     if multiplier:
         systematic_ns = (sample.asymmetry_ns or 0) + (sample.bound_stamp_ns or 0)
-        if sample.drift_fs_per_s is not None and sample.drift_sigma_fs_per_s is not None:
-            return _predicted(
-                sample.reference_at_ns, width_ns, systematic_ns, age_ns, multiplier, raw_error_ns,
-                sample.drift_fs_per_s, sample.drift_sigma_fs_per_s,
-            )  # fmt: skip
+        drift, drift_sigma = sample.drift_fs_per_s, sample.drift_sigma_fs_per_s
+        if drift is not None and drift_sigma is not None:  # exact but for roundings: each widens the interval
+            est_ns = sample.reference_at_ns + age_ns + (2 * age_ns * drift + FS_PER_S) // (2 * FS_PER_S)
+            offset_variance = (width_ns * FS_PER_S) ** 2  # of time in units of 10^-15 ns
+            spans_ns = (age_ns, abs(age_ns) + raw_error_ns)
+            variance, at_worst = (offset_variance + (drift_sigma * span_ns) ** 2 for span_ns in spans_ns)
+            stamp_ns = raw_error_ns - (-raw_error_ns * abs(drift) // FS_PER_S)
+            half_ns = _root_up(at_worst, multiplier) + systematic_ns + stamp_ns + rounding_ns(age_ns)
+            return HeldOver(est_ns, half_ns, _root_up(variance, 1), AS_CLAIMED)
         at_sample_ns, claim_ns = math.ceil(multiplier * width_ns) + systematic_ns, width_ns
         half_ns = aged_bound_ns(at_sample_ns, age_ns, max_drift_ppm, raw_error_ns)
-        return Held(sample.reference_at_ns + age_ns, half_ns, claim_ns, DRIFT_LIMIT)
+        return HeldOver(sample.reference_at_ns + age_ns, half_ns, claim_ns, DRIFT_LIMIT)
     own_ppb = sample.max_drift_ppb
     limit_ppm, law = (max_drift_ppm, DRIFT_LIMIT) if own_ppb is None else (own_ppb / 1_000, AS_CLAIMED)
     half_ns = aged_bound_ns(width_ns, age_ns, limit_ppm, raw_error_ns)
-    return Held(sample.reference_at_ns + age_ns, half_ns, half_ns, law)
-
-
-def _predicted(
-    reference_ns: int,
-    sigma_ns: int,
-    systematic_ns: int,
-    age_ns: int,
-    multiplier: float,
-    raw_error_ns: int,
-    drift: int,
-    drift_sigma: int,
-) -> Held:
-    """Go on with a drift and its sigma, in fs/s: exact but for roundings, each of which widens the interval."""
-    carried = age_ns * drift
-    est_ns = reference_ns + age_ns + (2 * carried + FS_PER_S) // (2 * FS_PER_S)
-    offset_variance = (sigma_ns * FS_PER_S) ** 2  # of time in units of 10^-15 ns
-    variance, at_worst = (offset_variance + (drift_sigma * t) ** 2 for t in (age_ns, abs(age_ns) + raw_error_ns))
-    stamp_ns = raw_error_ns - (-raw_error_ns * abs(drift) // FS_PER_S)
-    half_ns = _root_up(at_worst, multiplier) + systematic_ns + stamp_ns + rounding_ns(age_ns)
-    return Held(est_ns, half_ns, _root_up(variance, 1), AS_CLAIMED)
+    return HeldOver(sample.reference_at_ns + age_ns, half_ns, half_ns, law)
 
 
 def rounding_ns(age_ns: int) -> int:

@@ -11,17 +11,15 @@ import json
 import struct
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from node_agent.clocks.base import Refused
 from node_agent.clocks.holdover import FS_PER_S_OF_PPM
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind
 from node_agent.clocks.newest import NewestSource
-from node_agent.contract.plan import SourcePlan
-from node_agent.contract.records import KERNEL, OK
-
-if TYPE_CHECKING:
-    from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Sample
+from node_agent.contract import json_objects
+from node_agent.contract.plan import NodePlan, SourcePlan
+from node_agent.contract.records import KERNEL, OK, Sample
 
 BUFFER_BYTES: Final = 208  # sizeof(struct timex)
 _TIMEX: Final = struct.Struct("=I4x4qi4x6q")  # modes offset freq maxerror esterror status constant precision ...
@@ -31,14 +29,6 @@ _SCALE: Final = 1 << 16  # of freq and tolerance: 2^-16 ppm
 _MOST_US: Final = 16_000_000  # linux/timex.h, NTP_PHASE_LIMIT: there maxerror stays
 _MOST_PPM, _NS = 100_000, 1_000_000_000
 _USUAL_TICK_US: Final = 10_000  # of a hundredth of a second, so that one us of it is 100 ppm
-
-
-@dataclass(frozen=True)
-class Undisciplined:
-    """Why there is nothing to be had."""
-
-    outcome: str
-    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,14 +92,12 @@ def decode(returned: int, timex: bytes) -> Discipline:
     return Discipline(returned, status, offset, freq, maxerror, tolerance, tick)
 
 
-def parse(text: str) -> Discipline | Undisciplined:
+def parse(text: str) -> Discipline | Refused:
     """Read what ``text`` wrote."""
     try:
-        values = json.loads(text)
-        state = Discipline(**values)
-    except (ValueError, TypeError, RecursionError):
-        return Undisciplined("wrong_format")
-    return state if all(type(value) is int for value in values.values()) else Undisciplined("wrong_format")
+        return json_objects.read(Discipline, text, KERNEL, whole=True)
+    except ValueError:
+        return Refused("wrong_format")
 
 
 @dataclass(frozen=True)
@@ -119,7 +107,7 @@ class KernelPlan(SourcePlan):
 
 def _recompute(sample: Sample, _plan: NodePlan) -> dict[str, Any]:
     state = parse(sample.payload)
-    if isinstance(state, Undisciplined):
+    if isinstance(state, Refused):
         return {"outcome": state.outcome}
     return state.numbers(sample.wall_ns, sample.raw_before_ns, sample.raw_after_ns, sample.bound_stamp_ns or 0)
 

@@ -8,31 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from node_agent.contract.plan import build
-from node_agent.contract.records import COLUMN_PREFIX
+from node_agent.contract.json_objects import build
+from node_agent.contract.records import COLUMN_PREFIX, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from node_agent.clocks.base import ClockSource
     from node_agent.contract.plan import ClocksPlan, NodePlan
-    from node_agent.contract.records import Sample
 
 Plan = TypeVar("Plan")
 
 _UDP_BYTES: Final = 8  # RFC 768
 _IPV4_BYTES: Final = 20  # without options (RFC 791)
 _IPV6_BYTES: Final = 40  # without extensions (RFC 8200)
-NOT_SENT: Final = frozenset(
-    {
-        "unresolved",
-        "ipv6_only",  # in runs of versions that knew no IPv6
-        "send_failed",
-        "no_connection",
-        "no_tls",
-        "untrusted_certificate",
-    }
-)
+NOT_SENT: Final = frozenset({  # ipv6_only: in runs of versions that knew no IPv6
+    "unresolved", "ipv6_only", "send_failed", "no_connection", "no_tls", "untrusted_certificate",
+})  # fmt: skip
 NOT_ANSWERED: Final = NOT_SENT | {"timeout"}
 
 
@@ -59,10 +51,6 @@ def datagrams(source: str, question_bytes: int, answer_bytes: int) -> Callable[[
         return Traffic(len(sent), len(heard), bytes_sent, bytes_received)
 
     return count
-
-
-def _nothing(_sample: Sample) -> str:
-    return ""
 
 
 @dataclass(frozen=True)
@@ -130,7 +118,7 @@ class SourceKind(Generic[Plan]):
     check: CheckTable
     by_hand: ByHand[Plan]
     traffic_note: str = ""
-    explain: Callable[[Sample], str] = _nothing
+    explain: Callable[[Sample], str] = lambda _sample: ""
     fed_by: str = ""
     absent: frozenset[str] = frozenset()
 
@@ -140,9 +128,8 @@ class SourceKind(Generic[Plan]):
         return COLUMN_PREFIX[self.name]
 
     def plan_of(self, clocks: ClocksPlan) -> Plan | None:
-        """Return this kind's part of a node's plan, None where it is not asked. Raises PlanError."""
+        """Return this kind's part of a node's plan, None where it is not asked. Raises ValueError."""
         if self.name in clocks.others:
-            plan: Plan = build(self.plan_type, clocks.others[self.name], f"plan.clocks.others.{self.name}")
-            return plan
+            return build(self.plan_type, clocks.others[self.name], f"plan.clocks.others.{self.name}")
         field = getattr(clocks, self.name, None)
         return field if isinstance(field, self.plan_type) else None

@@ -7,21 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from node_agent.clocks.holdover import held
-from node_agent.contract.records import (
-    GUARANTEED,
-    NOT_YET_VALID,
-    PROBABILISTIC,
-    STALE,
-    Available,
-    Reading,
-    Sample,
-    Stamp,
-    Unavailable,
-)
+from node_agent.clocks.holdover import held_over
+from node_agent.contract.records import GUARANTEED, NOT_YET_VALID, PROBABILISTIC, STALE, Available, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from node_agent.contract.records import Reading, Sample, Stamp
 
 
 @dataclass(frozen=True)
@@ -41,7 +33,7 @@ class NewestSource:
     def read(self, samples: Sequence[Sample], stamp: Stamp, raw_ns: int) -> Reading:
         """Return the newest sample's interval at the stamp. Raises ValueError if the sample lacks a number."""
         sample = samples[-1]
-        now = held(sample, raw_ns, self.max_drift_ppm, self.multiplier, stamp.raw_error_ns)
+        now = held_over(sample, raw_ns, self.max_drift_ppm, self.multiplier, stamp.raw_error_ns)
         age = raw_ns - (sample.raw_at_ns or 0)
         if age > self.valid_for_ns:
             return Unavailable(STALE)

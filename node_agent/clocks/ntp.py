@@ -10,22 +10,13 @@ from node_agent.clocks.holdover import aged_bound_ns, drift_per_ns, stamp_bound_
 from node_agent.clocks.kind import ByHand, CheckTable, SourceKind, datagrams
 from node_agent.clocks.ntp_packet import PACKET_SIZE, serves_host_clock
 from node_agent.contract.plan import NtpPlan
-from node_agent.contract.records import (
-    GUARANTEED,
-    INCONSISTENT,
-    NTP,
-    STALE,
-    TOO_FEW_SERVERS,
-    Available,
-    Reading,
-    Sample,
-    Stamp,
-    Unavailable,
-)
+from node_agent.contract.records import GUARANTEED, INCONSISTENT, NTP, STALE, TOO_FEW_SERVERS, Available, Unavailable
 from node_agent.contract.servers import split_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from node_agent.contract.records import Reading, Sample, Stamp
 
 WINDOW: Final = (
     8  # the newest samples of a server that are intersected; the fresher ones are almost always the narrower

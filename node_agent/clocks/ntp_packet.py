@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import ntplib
 
+from node_agent.clocks.base import Refused
 from node_agent.clocks.holdover import drift_bound_ns
 from node_agent.clocks.self_report import HOST_CLOCK, SelfReport
 
@@ -39,16 +40,8 @@ class Reply:
     @property
     def report(self) -> SelfReport:
         """Return what the server says of its own state, at T3."""
-        return SelfReport(
-            self.stratum, self.reference_id, self.reference_ns, self.t3_ns, self.root_delay_ns, self.root_dispersion_ns
-        )
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """Why a reply is not believed; ``outcome`` becomes the sample's outcome."""
-
-    outcome: str
+        roots = (self.root_delay_ns, self.root_dispersion_ns)
+        return SelfReport(self.stratum, self.reference_id, self.reference_ns, self.t3_ns, *roots)
 
 
 @dataclass(frozen=True)
@@ -72,37 +65,37 @@ def request(transmit: bytes) -> bytes:
     return _HEADER.pack(_CLIENT_V4, 0, 0, 0, 0, 0, b"\0" * 4, b"\0" * 8, b"\0" * 8, b"\0" * 8, transmit)
 
 
-def parse(data: bytes, transmit: bytes, near_ns: int) -> Reply | Rejected:
+def parse(data: bytes, transmit: bytes, near_ns: int) -> Reply | Refused:
     """Return the reply to the request that carried ``transmit``, or the reason to reject it.
 
     ``near_ns`` is the local time (unix ns); it settles only which 136-year NTP era the stamps are of.
     """
     if len(data) < PACKET_SIZE:
-        return Rejected("short")
+        return Refused("short")
     if len(data) > PACKET_SIZE and (len(data) - PACKET_SIZE) % 4:
-        return Rejected("oversized")  # extension fields and MACs come in words of four bytes
+        return Refused("oversized")  # extension fields and MACs come in words of four bytes
     first, stratum, _poll, precision, root_delay, root_dispersion, reference_id, set_at, origin, receive, sent = (
         _HEADER.unpack_from(data)
     )
     if origin != transmit:
-        return Rejected("wrong_origin")
+        return Refused("wrong_origin")
     if first & 7 != _SERVER_MODE:
-        return Rejected("wrong_mode")
+        return Refused("wrong_mode")
     if stratum == 0:
         code = reference_id.rstrip(b"\0")
         if code.isalpha():
-            return Rejected(f"kiss_{code.decode('ascii').lower()}")
-        return Rejected("unsynchronised" if first >> 6 == _UNSYNCHRONISED else "stratum_0")  # chronyd says both at once
+            return Refused(f"kiss_{code.decode('ascii').lower()}")
+        return Refused("unsynchronised" if first >> 6 == _UNSYNCHRONISED else "stratum_0")  # chronyd says both at once
     if stratum > _MAX_STRATUM:
-        return Rejected("stratum_16")
+        return Refused("stratum_16")
     if first >> 6 == _UNSYNCHRONISED:
-        return Rejected("unsynchronised")
+        return Refused("unsynchronised")
     if precision > 0:
-        return Rejected("bad_precision")
+        return Refused("bad_precision")
     if receive == b"\0" * 8 or sent == b"\0" * 8:
-        return Rejected("zero_stamp")
+        return Refused("zero_stamp")
     if sent < receive and int.from_bytes(receive, "big") - int.from_bytes(sent, "big") < 1 << 63:
-        return Rejected("t3_before_t2")
+        return Refused("t3_before_t2")
     return Reply(
         t2_ns=to_unix_ns(receive, near_ns, up=True),
         t3_ns=to_unix_ns(sent, near_ns, up=False),
@@ -120,7 +113,7 @@ def payload(data: bytes) -> str:
     return data[:PACKET_SIZE].hex()
 
 
-def parse_payload(text: str, near_ns: int) -> Reply | Rejected:
+def parse_payload(text: str, near_ns: int) -> Reply | Refused:
     """Return what ``parse`` made of an answer that samples.csv kept. Raises ValueError for anything but hexadecimal."""
     data = bytes.fromhex(text)
     return parse(data, data[24:32], near_ns)
@@ -131,7 +124,7 @@ def serves_host_clock(text: str) -> bool:
     return text[24:32] == HOST_CLOCK.hex()
 
 
-def bound(raw1_ns: int, raw4_ns: int, reply: Reply, stamp_error_ns: int, max_drift_ppm: float) -> Bound | Rejected:
+def bound(raw1_ns: int, raw4_ns: int, reply: Reply, stamp_error_ns: int, max_drift_ppm: float) -> Bound | Refused:
     """Return the exchange's bound: delta / 2 + precisions + drift over the exchange + stamp error, each rounded up.
 
     The truth lies in [T3 - T4, T2 - T1] whatever the asymmetry (RFC 5905 section 8 with non-negative path delays), T1
@@ -141,7 +134,7 @@ def bound(raw1_ns: int, raw4_ns: int, reply: Reply, stamp_error_ns: int, max_dri
     precision = reply.precision_ns + 1  # the server's, and ours: 1 ns
     drift = drift_bound_ns(raw4_ns - raw1_ns, max_drift_ppm)
     if delay < -(precision + drift + stamp_error_ns):
-        return Rejected("negative_delay")
+        return Refused("negative_delay")
     return Bound(delay, -(-max(delay, 0) // 2), precision, drift, stamp_error_ns)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks import ntp_packet, self_report
-from node_agent.contract.records import NTP, OK, Sample
+from node_agent.clocks.base import Refused
+from node_agent.contract.records import NTP, OK, Sample, Stamp
 
 if TYPE_CHECKING:
     from node_agent.clocks.ntp_packet import Bound, Reply
     from node_agent.contract.plan import NodePlan
-    from node_agent.contract.records import Stamp
 
 
 def sample_of(
@@ -33,7 +33,7 @@ def sample_of(
         "raw_before_ns": raw1, "raw_after_ns": raw4, "wall_ns": arrived.wall_ns, "t1_ns": departed.wall_ns,
         "t4_ns": arrived.wall_ns, "payload": payload, **_said(reply),
     }  # fmt: skip
-    if isinstance(bound, ntp_packet.Rejected):
+    if isinstance(bound, Refused):
         return Sample(outcome=bound.outcome, **common)
     numbers = _numbers(departed.wall_ns, arrived.wall_ns, raw1, raw4, reply, bound)
     return Sample(outcome=OK, bound_precision_ns=bound.precision_ns, bound_stamp_ns=bound.stamp_ns, **common, **numbers)
@@ -72,7 +72,7 @@ def recompute(sample: Sample, plan: NodePlan) -> dict[str, Any]:
             parsed = ntp_packet.parse_payload(sample.payload, sample.wall_ns)
         except ValueError:
             return {"payload": "an NTP header in hexadecimal"}
-        if isinstance(parsed, ntp_packet.Rejected):
+        if isinstance(parsed, Refused):
             return {"outcome": parsed.outcome}
         reply = parsed
         own_clock = plan.clocks.ntp is not None and plan.clocks.ntp.own_clock
@@ -80,7 +80,7 @@ def recompute(sample: Sample, plan: NodePlan) -> dict[str, Any]:
         cells |= {**_said(reply), "outcome": self_report.unfit(reply.report, limits, sample.bound_ns or 0) or OK}
     raw1, raw4, stamp_ns = sample.raw_before_ns, sample.raw_after_ns, sample.bound_stamp_ns or 0
     bound = ntp_packet.bound(raw1, raw4, reply, stamp_ns, plan.clocks.max_drift_ppm)
-    if isinstance(bound, ntp_packet.Rejected):
+    if isinstance(bound, Refused):
         return {"outcome": bound.outcome}
     if sample.payload:
         cells["bound_precision_ns"] = bound.precision_ns

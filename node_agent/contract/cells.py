@@ -5,16 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from node_agent.contract.records import (
-    OK,
-    PER_EVENT,
-    SAMPLES_COLUMNS,
-    SOURCE_FIELDS,
-    Available,
-    Reading,
-    Sample,
-    Stamp,
-)
+from node_agent.contract.records import OK, PER_EVENT, SAMPLES_COLUMNS, SOURCE_FIELDS, Available, Reading, Sample, Stamp
 
 _NO_NUMBERS: Final = "," * (len(SOURCE_FIELDS) - 1)
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from node_agent.contract.cells import claim_cells
-from node_agent.contract.records import COMMIT, OK, Available
-
-if TYPE_CHECKING:
-    from node_agent.contract.records import Reading, Stamp
+from node_agent.contract.records import COMMIT, OK, Available, Reading, Stamp
 
 WAITING: Final = "waiting"
 GAVE_UP: Final = "gave_up"

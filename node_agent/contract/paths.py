@@ -36,10 +36,9 @@ class NetworkPath:
 def in_words(paths: Mapping[str, Any] | None) -> str:
     """Return what a cluster's configured ``paths`` say, in a line; empty where there are none."""
     given = {name: NetworkPath(**options) for name, options in (paths or {}).items() if options is not None}
-    return "; ".join(f"{name} {_words(path)}" for name, path in given.items())
-
-
-def _words(path: NetworkPath) -> str:
-    there, back = path.fixed_ms
-    fixed = f"{path.delay_ms:g} ms one way" if path.asymmetry == 1 else f"{there:.4g} ms there, {back:.4g} ms back"
-    return f"{fixed} + {path.tail_ms:g} ms in queues" if path.tail_ms else fixed
+    words = []
+    for name, path in given.items():
+        there, back = path.fixed_ms
+        fixed = f"{path.delay_ms:g} ms one way" if path.asymmetry == 1 else f"{there:.4g} ms there, {back:.4g} ms back"
+        words.append(f"{name} {fixed} + {path.tail_ms:g} ms in queues" if path.tail_ms else f"{name} {fixed}")
+    return "; ".join(words)

@@ -4,7 +4,7 @@ The controller writes a plan, the agent reads it; nothing else about a run cross
 travels in a file of its own so that no plan, log or argv ever holds a secret.
 """
 
-# No `from __future__ import annotations` here: `from_json` reads the field types at run time, on Python 3.9 too.
+# No `from __future__ import annotations` here: `json_objects` reads the field types at run time, on Python 3.9 too.
 
 import dataclasses
 import json
@@ -12,8 +12,10 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, Optional, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Optional
 
+from node_agent.contract import json_objects
+from node_agent.contract.json_objects import ABSENT
 from node_agent.contract.servers import HOST_PORT_PATTERN, MAX_PORT, URL_PATTERN, is_ipv6, split_address
 
 PLAN_SCHEMA: Final = 1
@@ -29,7 +31,6 @@ PER_EVENT: Final = "per_event"
 KERNEL_STAMPS: Final = "kernel"
 USER_STAMPS: Final = "user"
 
-ABSENT: Final = "absent"  # in a field's metadata: its value where a plan of an earlier version has none
 _MAX_INDEX: Final = 65_535
 MAX_STRATUM: Final = 15  # RFC 5905 figure 11: 16 is unsynchronised
 NODE_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -39,9 +40,17 @@ class PlanError(ValueError):
     """A plan that cannot be carried out: what, expected, got."""
 
 
+def _demand(holds: bool, name: str, expected: str, got: object) -> None:
+    if not holds:
+        raise PlanError(f"{name}: expected {expected}, got {got!r}")
+
+
 def _positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise PlanError(f"{name}: expected more than 0, got {value!r}")
+    _demand(value > 0, name, "more than 0", value)
+
+
+def _demand_node_id(name: str, node_id: str) -> None:
+    _demand(NODE_ID_PATTERN.fullmatch(node_id) is not None, name, "letters, digits, '_', '.', '-'", node_id)
 
 
 @dataclass(frozen=True)
@@ -210,8 +219,9 @@ class ClocksPlan:
     def __post_init__(self) -> None:
         if self.max_root_distance_ms is not None:
             _positive("clocks: max_root_distance_ms", self.max_root_distance_ms)
-        if self.max_stratum is not None and not 1 <= self.max_stratum <= MAX_STRATUM:
-            raise PlanError(f"clocks: max_stratum: expected 1 to {MAX_STRATUM}, got {self.max_stratum}")
+        if self.max_stratum is not None:
+            within = 1 <= self.max_stratum <= MAX_STRATUM
+            _demand(within, "clocks: max_stratum", f"1 to {MAX_STRATUM}", self.max_stratum)
 
 
 @dataclass(frozen=True)
@@ -223,8 +233,7 @@ class WorkerAddress:
     port: int
 
     def __post_init__(self) -> None:
-        if not NODE_ID_PATTERN.fullmatch(self.node_id):
-            raise PlanError(f"worker: node_id: expected letters, digits, '_', '.', '-', got {self.node_id!r}")
+        _demand_node_id("worker: node_id", self.node_id)
 
 
 @dataclass(frozen=True)
@@ -243,22 +252,15 @@ class BroadcastPlan:
     drain_s: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.workers:
-            raise PlanError("workers: expected at least one, got none")
-        if self.num_events < 1:
-            raise PlanError(f"num_events: expected 1 or more, got {self.num_events}")
-        if not self.delays_ms or min(self.delays_ms) < 0:
-            raise PlanError(f"delays_ms: expected one or more delays, none negative, got {list(self.delays_ms)}")
+        _demand(bool(self.workers), "workers", "at least one", self.workers)
+        _demand(self.num_events >= 1, "num_events", "1 or more", self.num_events)
+        delays = list(self.delays_ms)
+        _demand(bool(delays) and min(delays) >= 0, "delays_ms", "one or more delays, none negative", delays)
 
     @property
     def bursts(self) -> int:
         """Return the number of bursts, B."""
         return math.ceil(self.num_events / len(self.delays_ms))
-
-    @property
-    def burst_ns(self) -> int:
-        """Return the length of one full burst in ns."""
-        return sum(round(delay * 1e6) for delay in self.delays_ms)
 
     def schedule(self) -> Iterator[tuple[int, float]]:
         """Yield, per event in order, its planned offset from the first event in ns and the delay after it in ms."""
@@ -275,11 +277,10 @@ class BroadcastPlan:
     @property
     def planned_ns(self) -> int:
         """Return the time from the first event to the end of the delay after the last, in ns."""
-        bursts = self.bursts
-        last_size = self.num_events - (bursts - 1) * len(self.delays_ms)
-        last_burst_ns = sum(round(delay * 1e6) for delay in self.delays_ms[:last_size])
+        bursts, delays_ns = self.bursts, [round(delay * 1e6) for delay in self.delays_ms]
+        last_burst_ns = sum(delays_ns[: self.num_events - (bursts - 1) * len(delays_ns)])
         if self.duration_s is None:
-            return (bursts - 1) * self.burst_ns + last_burst_ns
+            return (bursts - 1) * sum(delays_ns) + last_burst_ns
         return (bursts - 1) * round(self.duration_s * 1e9) // bursts + last_burst_ns
 
 
@@ -312,19 +313,17 @@ class ProbesPlan:
 
     def __post_init__(self) -> None:
         indices = [self.index, *(peer.index for peer in self.peers)]
-        if not self.peers:
-            raise PlanError("probes: peers: expected at least one, got none")
-        if len(set(indices)) < len(indices) or not 0 <= min(indices) <= max(indices) <= _MAX_INDEX:
-            raise PlanError(f"probes: expected an index from 0 to {_MAX_INDEX} per node, each one once, got {indices}")
-        if len({peer.node_id for peer in self.peers}) < len(self.peers):
-            raise PlanError("probes: peers: expected each node once")
-        if not 0 <= self.port <= MAX_PORT:
-            raise PlanError(f"probes: port: expected 0 to {MAX_PORT}, got {self.port}")
+        names = [peer.node_id for peer in self.peers]
+        _demand(bool(names), "probes: peers", "at least one", names)
+        once = len(set(indices)) == len(indices) and 0 <= min(indices) <= max(indices) <= _MAX_INDEX
+        _demand(once, "probes", f"an index from 0 to {_MAX_INDEX} per node, each one once", indices)
+        _demand(len(set(names)) == len(names), "probes: peers", "each node once", names)
+        _demand(0 <= self.port <= MAX_PORT, "probes: port", f"0 to {MAX_PORT}", self.port)
         _positive("probes: rate_hz", self.rate_hz)
-        if min(self.lead_s, self.trail_s) < 0:
-            raise PlanError(f"probes: lead_s, trail_s: expected 0 or more, got {self.lead_s!r}, {self.trail_s!r}")
-        if self.stamps not in {KERNEL_STAMPS, USER_STAMPS}:
-            raise PlanError(f"probes: stamps: expected '{KERNEL_STAMPS}' or '{USER_STAMPS}', got {self.stamps!r}")
+        least_s = min(self.lead_s, self.trail_s)
+        _demand(least_s >= 0, "probes: lead_s, trail_s", "0 or more", least_s)
+        known = {KERNEL_STAMPS, USER_STAMPS}
+        _demand(self.stamps in known, "probes: stamps", f"'{KERNEL_STAMPS}' or '{USER_STAMPS}'", self.stamps)
 
 
 @dataclass(frozen=True)
@@ -354,23 +353,19 @@ class NodePlan:
     def __post_init__(self) -> None:
         if self.schema != PLAN_SCHEMA:
             raise PlanError(f"schema: expected {PLAN_SCHEMA}, got {self.schema}; deploy this controller's own agent")
-        if not NODE_ID_PATTERN.fullmatch(self.node_id):
-            raise PlanError(f"node_id: expected letters, digits, '_', '.', '-', got {self.node_id!r}")
-        if self.role not in {WORKER, COORDINATOR}:
-            raise PlanError(f"role: expected '{WORKER}' or '{COORDINATOR}', got {self.role!r}")
-        if not 0 <= self.listen_port <= MAX_PORT:
-            raise PlanError(f"listen_port: expected 0 to {MAX_PORT}, got {self.listen_port}")
-        if self.receive_buffer_bytes < 0:
-            raise PlanError(f"receive_buffer_bytes: expected 0 or more, got {self.receive_buffer_bytes}")
-        if not 0 <= self.commit_wait_share <= 1:
-            raise PlanError(f"commit_wait_share: expected a share from 0 to 1, got {self.commit_wait_share!r}")
-        tick = self.clocks.chronotick
-        if tick is not None and tick.mode not in {INTERVAL, PER_EVENT}:
-            raise PlanError(f"clocks.chronotick.mode: expected '{INTERVAL}' or '{PER_EVENT}', got {tick.mode!r}")
-        if (self.role == COORDINATOR) != (self.broadcast is not None):
-            raise PlanError(f"broadcast: expected for the coordinator and nobody else, got {self.broadcast!r}")
-        if self.probes is not None and self.role == WORKER and self.probes.port == self.listen_port != 0:
-            raise PlanError(f"probes: port: expected another than the events' {self.listen_port}, got the same")
+        _demand_node_id("node_id", self.node_id)
+        _demand(self.role in {WORKER, COORDINATOR}, "role", f"'{WORKER}' or '{COORDINATOR}'", self.role)
+        _demand(0 <= self.listen_port <= MAX_PORT, "listen_port", f"0 to {MAX_PORT}", self.listen_port)
+        _demand(self.receive_buffer_bytes >= 0, "receive_buffer_bytes", "0 or more", self.receive_buffer_bytes)
+        _demand(0 <= self.commit_wait_share <= 1, "commit_wait_share", "a share from 0 to 1", self.commit_wait_share)
+        if tick := self.clocks.chronotick:
+            modes = f"'{INTERVAL}' or '{PER_EVENT}'"
+            _demand(tick.mode in {INTERVAL, PER_EVENT}, "clocks.chronotick.mode", modes, tick.mode)
+        sends = self.broadcast is not None
+        _demand(sends == (self.role == COORDINATOR), "broadcast", "for the coordinator and nobody else", self.broadcast)
+        if self.probes is not None and self.role == WORKER and self.listen_port != 0:
+            other = f"another than the events' {self.listen_port}"
+            _demand(self.probes.port != self.listen_port, "probes: port", other, self.probes.port)
 
 
 def to_json(plan: NodePlan) -> str:
@@ -381,52 +376,11 @@ def to_json(plan: NodePlan) -> str:
 def from_json(text: str) -> NodePlan:
     """Read a plan. Raises PlanError, naming the key, for anything that does not fit the types above."""
     try:
-        data = json.loads(text)
+        return json_objects.read(NodePlan, text, "plan")
     except ValueError as error:
-        raise PlanError(f"plan: expected JSON, got {error}") from error
-    plan: NodePlan = build(NodePlan, data, "plan")
-    return plan
+        raise PlanError(str(error)) from error
 
 
 def virtual_clock_from(data: Any) -> VirtualClock:
-    """Read a virtual clock from its JSON form, as manifest.json holds it. Raises PlanError."""
-    clock: VirtualClock = build(VirtualClock, data, "virtual_clock")
-    return clock
-
-
-def build(kind: Any, data: Any, where: str) -> Any:
-    """Build a (nested) dataclass from JSON data. Raises PlanError for unknown keys and wrong types."""
-    origin = get_origin(kind)
-    if origin is Union:  # Optional[...] is the only union a plan holds
-        if data is None:
-            return None
-        (inner,) = [a for a in get_args(kind) if a is not type(None)]
-        return build(inner, data, where)
-    if origin is tuple:
-        if not isinstance(data, list):
-            raise PlanError(f"{where}: expected a list, got {data!r}")
-        return tuple(build(get_args(kind)[0], item, f"{where}[{i}]") for i, item in enumerate(data))
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        if not isinstance(data, dict):
-            raise PlanError(f"{where}: expected an object, got {data!r}")
-        hints = get_type_hints(kind)
-        unknown = sorted(set(data) - set(hints))
-        if unknown:
-            raise PlanError(f"{where}: unknown key {unknown[0]!r}")
-        values = {part.name: part.metadata[ABSENT] for part in dataclasses.fields(kind) if ABSENT in part.metadata}
-        values |= {key: build(hints[key], value, f"{where}.{key}") for key, value in data.items()}
-        try:
-            return kind(**values)
-        except TypeError as error:
-            raise PlanError(f"{where}: {error}") from error
-    if origin is dict:
-        if not isinstance(data, dict):
-            raise PlanError(f"{where}: expected an object, got {data!r}")
-        return data
-    if kind is float and type(data) is int:
-        return float(data)
-    if type(data) is not kind:
-        raise PlanError(f"{where}: expected {kind.__name__}, got {data!r}")
-    if kind is float and not math.isfinite(data):
-        raise PlanError(f"{where}: expected a finite number, got {data!r}")
-    return data
+    """Read a virtual clock from its JSON form, as manifest.json holds it. Raises ValueError."""
+    return json_objects.build(VirtualClock, data, "virtual_clock")

@@ -3,16 +3,15 @@
 Instants are int nanoseconds; an absent number is an empty cell (``None``) whose ``_status`` column says why.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: `json_objects` reads the field types at run time, on Python 3.9 too.
 
 import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Union
+from typing import Any, Final, NamedTuple, Optional, Union
 
-from node_agent.contract import json_types
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+from node_agent.contract import json_objects
 
 # --- outcomes and phases -------------------------------------------------------------------------------------------
 
@@ -67,6 +66,16 @@ SENDS_FILE: Final = "sends.csv"
 LOG_FILE: Final = "agent.log"
 STATUS_FILE: Final = "status.json"
 CHECKSUMS_FILE: Final = "SHA256SUMS"
+
+# What an experiment may be called: its run folders bear the name, at home and on the nodes.
+LATEST: Final = "latest"  # the link to the newest experiment
+NAME_FORM: Final = f"letters, digits, '_', '.', '-', at most 64, starting with a letter or digit, and not '{LATEST}'"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def is_experiment_name(name: str) -> bool:
+    """Return whether an experiment may have this name."""
+    return _NAME.fullmatch(name) is not None and name != LATEST
 
 
 def worker_file(node_id: str) -> str:
@@ -213,29 +222,29 @@ class Sample:
     raw_after_ns: int
     wall_ns: int
     published_raw_ns: int = 0
-    t1_ns: int | None = None
-    t2_ns: int | None = None
-    t3_ns: int | None = None
-    t4_ns: int | None = None
-    raw_at_ns: int | None = None
-    reference_at_ns: int | None = None
-    offset_ns: int | None = None
-    delay_ns: int | None = None
-    bound_ns: int | None = None
-    bound_delay_ns: int | None = None
-    bound_precision_ns: int | None = None
-    bound_drift_ns: int | None = None
-    bound_stamp_ns: int | None = None
-    root_delay_ns: int | None = None
-    root_dispersion_ns: int | None = None
-    stratum: int | None = None
-    sigma_ns: int | None = None
-    asymmetry_ns: int | None = None
-    drift_fs_per_s: int | None = None
-    drift_sigma_fs_per_s: int | None = None
-    max_drift_ppb: int | None = None
-    valid_until_raw_ns: int | None = None
-    question_bytes: int | None = None
+    t1_ns: Optional[int] = None
+    t2_ns: Optional[int] = None
+    t3_ns: Optional[int] = None
+    t4_ns: Optional[int] = None
+    raw_at_ns: Optional[int] = None
+    reference_at_ns: Optional[int] = None
+    offset_ns: Optional[int] = None
+    delay_ns: Optional[int] = None
+    bound_ns: Optional[int] = None
+    bound_delay_ns: Optional[int] = None
+    bound_precision_ns: Optional[int] = None
+    bound_drift_ns: Optional[int] = None
+    bound_stamp_ns: Optional[int] = None
+    root_delay_ns: Optional[int] = None
+    root_dispersion_ns: Optional[int] = None
+    stratum: Optional[int] = None
+    sigma_ns: Optional[int] = None
+    asymmetry_ns: Optional[int] = None
+    drift_fs_per_s: Optional[int] = None
+    drift_sigma_fs_per_s: Optional[int] = None
+    max_drift_ppb: Optional[int] = None
+    valid_until_raw_ns: Optional[int] = None
+    question_bytes: Optional[int] = None
     scope: str = ""
     payload: str = ""
 
@@ -260,7 +269,7 @@ class Stamp(NamedTuple):
     """
 
     wall_ns: int
-    raw_ns: int | None
+    raw_ns: Optional[int]
     raw_error_ns: int
     origin: str
     problem: str = ""
@@ -284,7 +293,7 @@ class Available(NamedTuple):
     uncertainty_ns: float
     age_ns: int
     sample_id: str
-    asymmetry_ns: int | None = None
+    asymmetry_ns: Optional[int] = None
     law: str = DRIFT_LIMIT
 
 
@@ -304,15 +313,17 @@ class SourceStatus:
     """One clock source as seen just now. Numbers are None where the source has none; ``status`` says why."""
 
     status: str
-    offset_ms: float | None = None
-    bound_ms: float | None = None
-    age_ms: float | None = None
+    offset_ms: Optional[float] = None
+    bound_ms: Optional[float] = None
+    age_ms: Optional[float] = None
     samples: int = 0
     failures: int = 0
     last_outcome: str = ""
 
     @classmethod
-    def of(cls, reading: Reading, wall_ns: int, samples: int, failures: int, last_outcome: str) -> SourceStatus:
+    def from_reading(
+        cls, reading: Reading, wall_ns: int, samples: int, failures: int, last_outcome: str
+    ) -> "SourceStatus":
         """Return the status of a source that reads so now, at ``wall_ns``, after so many samples."""
         asked = (samples, failures, last_outcome)
         if not isinstance(reading, Available):
@@ -330,12 +341,12 @@ class SourceCheck:
 
     server: str
     outcome: str
-    health_ok: bool | None
-    offset_ms: float | None
-    bound_ms: float | None
-    sigma_ms: float | None
-    delay_ms: float | None
-    stratum: int | None
+    health_ok: Optional[bool]
+    offset_ms: Optional[float]
+    bound_ms: Optional[float]
+    sigma_ms: Optional[float]
+    delay_ms: Optional[float]
+    stratum: Optional[int]
     detail: str
 
 
@@ -364,7 +375,7 @@ class NodeStatus:
     clock_source: str
     agent_sha256: str
     phase: str
-    outcome: str | None
+    outcome: Optional[str]
     updated_wall_ns: int
     listen: str
     counts: dict[str, int] = field(default_factory=dict)
@@ -374,14 +385,12 @@ class NodeStatus:
 
     def to_json(self) -> str:
         """Write the status as JSON text."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json_objects.write(self)
 
     @classmethod
-    def from_json(cls, text: str) -> NodeStatus:
+    def from_json(cls, text: str) -> "NodeStatus":
         """Read a status; raises ValueError on anything else, so that a torn or foreign file is never half believed."""
-        data = json_types.read_status(text)
-        sources = {name: SourceStatus(**source) for name, source in data.pop("sources").items()}
-        return cls(sources=sources, **data)
+        return json_objects.read(cls, text, STATUS_FILE, whole=True)
 
 
 # --- manifest ------------------------------------------------------------------------------------------------------
@@ -398,10 +407,10 @@ class NodeManifest:
     node_id: str
     role: str
     host: str
-    virtual_clock: dict[str, Any] | None = None
-    plan: dict[str, Any] | None = None
-    status: dict[str, Any] | None = None
-    collected_by: str | None = None
+    virtual_clock: Optional[dict[str, Any]] = None
+    plan: Optional[dict[str, Any]] = None
+    status: Optional[dict[str, Any]] = None
+    collected_by: Optional[str] = None
     checksums_verified: bool = False
     problems: list[str] = field(default_factory=list)
 
@@ -414,7 +423,7 @@ class Manifest:
     experiment: str
     cluster: str
     phase: str
-    outcome: str | None
+    outcome: Optional[str]
     created_utc: str
     code_version: dict[str, Any]
     argv: list[str]
@@ -423,7 +432,7 @@ class Manifest:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what is worth knowing and does not touch the outcome
     phase_seconds: dict[str, float] = field(default_factory=dict)
-    imported: dict[str, Any] | None = None
+    imported: Optional[dict[str, Any]] = None
     assembled: dict[str, str] = field(default_factory=dict)  # sha256 of the tables made at home, by file
     schema: int = 1
 
@@ -442,8 +451,6 @@ class Manifest:
         return json.dumps(asdict(self), indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Manifest:
-        """Read a manifest; raises ValueError or TypeError where keys are missing or unknown."""
-        data = json_types.read_manifest(text)
-        nodes = {node_id: NodeManifest(**node) for node_id, node in data.pop("nodes").items()}
-        return cls(nodes=nodes, **data)
+    def from_json(cls, text: str) -> "Manifest":
+        """Read a manifest; raises ValueError where keys are missing or unknown, or values of another type."""
+        return json_objects.read(cls, text, MANIFEST_FILE)

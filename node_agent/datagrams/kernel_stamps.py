@@ -38,7 +38,6 @@ _USUAL_DEPARTURES: Final = {made.size: made for made in map(struct.Struct, (f"{_
 _STAMPS_AT_ONCE: Final = 64
 _NETWORK_ERRORS: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN})
 
-
 _SOL_SOCKET: Final = int(socket.SOL_SOCKET)
 # A socket of IPv6 tells of its errors by IPv6's own mark, also of what it sent to an IPv4 address.
 _ERROR_MARKS: Final = ((int(socket.IPPROTO_IP), _IP_RECVERR), (int(socket.IPPROTO_IPV6), _IPV6_RECVERR))
@@ -61,30 +60,25 @@ class Datagram(NamedTuple):
 
 def stamp_arrivals(sock: socket.socket) -> bool:
     """Ask the kernel to stamp every arriving datagram and to count the ones it drops; False where it refuses."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
-    except OSError:
-        return False
-    return True
+    return _takes(sock, _SO_TIMESTAMPNS, 1) and _takes(sock, _SO_RXQ_OVFL, 1)
 
 
 def stamp_departures(sock: socket.socket) -> bool:
     """Ask the kernel to stamp every departing datagram, numbered from 0 in order of sending; False where it refuses."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _TX_SOFTWARE | _SOFTWARE | _OPT_ID | _OPT_TSONLY)
-    except OSError:
-        return False
-    return True
+    return _takes(sock, _SO_TIMESTAMPING, _TX_SOFTWARE | _SOFTWARE | _OPT_ID | _OPT_TSONLY)
 
 
 def renumber_departures(sock: socket.socket) -> bool:
     """Let the numbers of departures start from 0 again; False where the kernel refuses."""
+    return _takes(sock, _SO_TIMESTAMPING, 0) and stamp_departures(sock)
+
+
+def _takes(sock: socket.socket, option: int, value: int) -> bool:
     try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, 0)
+        sock.setsockopt(socket.SOL_SOCKET, option, value)
     except OSError:
         return False
-    return stamp_departures(sock)
+    return True
 
 
 def ask_receive_buffer(sock: socket.socket, size: int) -> int:

@@ -12,10 +12,9 @@ import errno
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    RawDatagram = tuple[bytes, bytes, bytes, int]  # data, sender's socket address, ancillary data, flags
+RawDatagram = tuple[bytes, bytes, bytes, int]  # data, sender's socket address, ancillary data, flags
 
 MSG_ERRQUEUE: Final = 0x2000
 CONTROL_SIZE: Final = 256

@@ -9,13 +9,14 @@ import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from node_agent.contract.records import Sample
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from node_agent.clocks.kind import SourceKind
     from node_agent.contract.plan import ClocksPlan
-    from node_agent.contract.records import Sample
-    from node_agent.local.instants import LocalClock
+    from node_agent.local.instants import ClockPair, LocalClock
 
 
 def askers(kind: SourceKind[Any], plan: Any, setting: Setting) -> Sequence[Asker]:
@@ -39,6 +40,13 @@ class Setting:
     fed: Callable[[], Sequence[Sample]]
     run_id: str = ""
     tag: str = ""
+
+    def sample(self, source: str, server: str, before: ClockPair, after: ClockPair, **cells: Any) -> Sample:
+        """Return the sample of an exchange between two clock pairs; ``cells`` are what came of it."""
+        return Sample(
+            sample_id=self.new_id(), source=source, server=server, address="", raw_before_ns=before.raw_ns,
+            raw_after_ns=after.raw_ns, wall_ns=before.wall_ns, **cells,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from node_agent.clocks import chronotick
+from node_agent.clocks.base import Refused
 from node_agent.contract.records import CHRONOTICK, CLOCK_STEP, NO_TLS, OK, UNTRUSTED_CERTIFICATE, Sample
-from node_agent.exchange.asking import Asker, Health
-from node_agent.local.instants import ClockPair, stepped
+from node_agent.exchange.asking import Asker, Health, Setting
+from node_agent.local.instants import ClockPair, LocalClock, stepped
 from node_agent.local.resolver import LookUpError, tcp_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from node_agent.contract.plan import ChronoTickPlan
-    from node_agent.exchange.asking import Setting
-    from node_agent.local.instants import LocalClock
 
 TIMEOUT = "timeout"
 _MAX_ANSWER_BYTES = 65_536
@@ -34,23 +33,14 @@ _ZONE = re.compile(r"%[^\]]*")  # of this machine, and nothing to a server (RFC 
 
 def askers(plan: ChronoTickPlan, setting: Setting) -> list[Asker]:
     """Return the asker of the server."""
-    client = ChronoTickClient(
-        plan.server,
-        setting.node_id,
-        setting.clock,
-        timeout_s=plan.timeout_s,
-        dual_model=plan.use_dual_model,
-        run_id=setting.run_id,
-        tag=setting.tag,
-    )
-    return [
-        Asker(
-            plan.server,
-            lambda: [client.sample(setting.fed(), setting.new_id)],
-            health=client.health,
-            close=client.close,
-        )
-    ]
+    options: dict[str, Any] = {"timeout_s": plan.timeout_s, "dual_model": plan.use_dual_model}
+    options |= {"run_id": setting.run_id, "tag": setting.tag}
+    client = ChronoTickClient(plan.server, setting.node_id, setting.clock, **options)
+
+    def ask() -> list[Sample]:
+        return [client.sample(setting.fed(), setting.new_id)]
+
+    return [Asker(plan.server, ask, health=client.health, close=client.close)]
 
 
 class ChronoTickClient:
@@ -116,14 +106,14 @@ class ChronoTickClient:
         after = self._clock.pair()
         if outcome == OK and outdated:
             outcome = CLOCK_STEP
-        answer = chronotick.parse(text, self._node_id) if outcome == OK else chronotick.BadAnswer(outcome)
+        answer = chronotick.parse(text, self._node_id) if outcome == OK else Refused(outcome)
         common: dict[str, Any] = {
             "sample_id": new_id(), "source": CHRONOTICK, "server": self._server, "address": "",
             "raw_before_ns": before.raw_ns, "raw_after_ns": after.raw_ns, "wall_ns": before.wall_ns, "payload": text,
             "question_bytes": chronotick.size(question),
         }  # fmt: skip
         self._note_confirmed(ntp_samples, text, good=isinstance(answer, chronotick.Prediction))
-        if isinstance(answer, chronotick.BadAnswer):
+        if isinstance(answer, Refused):
             return Sample(outcome=answer.outcome, **common)
         return Sample(
             outcome=OK,

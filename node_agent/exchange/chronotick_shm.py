@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks import chronotick_shm
+from node_agent.clocks.base import Refused
 from node_agent.clocks.holdover import FS_PER_S
 from node_agent.contract.records import CHRONOTICK_SHM, CLOCK_STEP, OK, Sample
-from node_agent.exchange.asking import Asker
-from node_agent.local import kernel_clock, shared_memory
-from node_agent.local.instants import stepped
+from node_agent.exchange import kernel
+from node_agent.exchange.asking import Asker, Setting
+from node_agent.local import shared_memory
+from node_agent.local.instants import ClockPair, stepped
 
 if TYPE_CHECKING:
-    from node_agent.clocks.chronotick_shm import ChronoTickShmPlan, Record
-    from node_agent.exchange.asking import Setting
-    from node_agent.local.instants import ClockPair
+    from node_agent.clocks.chronotick_shm import ChronoTickShmPlan
 
 
 def askers(plan: ChronoTickShmPlan, setting: Setting) -> list[Asker]:
@@ -37,39 +37,27 @@ class _Reader:
         last, self._last = self._last, before
         if last is not None and stepped(last, before):
             self._set_wall_ns = before.wall_ns
-        frequency = kernel_clock.frequency_fs_per_s()
+        frequency = kernel.frequency_fs_per_s()
         image = shared_memory.image(self._path, chronotick_shm.SIZE)
         after = self._setting.clock.pair()
         cells: dict[str, Any]
-        if isinstance(image, shared_memory.NoRecord):
+        if isinstance(image, Refused):
             cells = {"outcome": image.outcome}
         else:
             cells = {"payload": chronotick_shm.kept(image, frequency)}
             record = chronotick_shm.parse(image)
-            if isinstance(record, chronotick_shm.Refused):
+            if isinstance(record, Refused):
                 cells["outcome"] = record.outcome
             else:
                 numbers = record.numbers(before.wall_ns, before.raw_ns, after.raw_ns, frequency)
-                if numbers["outcome"] == OK and self._is_of_before(record):
+                set_since = self._set_wall_ns is not None and record.system_ns < self._set_wall_ns
+                if numbers["outcome"] == OK and set_since:
                     numbers = {"outcome": CLOCK_STEP}
                 if numbers["outcome"] == OK:
                     unseen_ns = 0 if last is None else _unexplained_ns(last, before, frequency)
                     numbers["bound_stamp_ns"] = before.half_bracket_ns + record.quantum_ns + unseen_ns
                 cells |= numbers
-        return Sample(
-            sample_id=self._setting.new_id(),
-            source=CHRONOTICK_SHM,
-            server=self._path,
-            address="",
-            raw_before_ns=before.raw_ns,
-            raw_after_ns=after.raw_ns,
-            wall_ns=before.wall_ns,
-            **cells,
-        )
-
-    def _is_of_before(self, record: Record) -> bool:
-        """Tell whether a record was written, or made to hold, before the wall clock was seen to have been set."""
-        return self._set_wall_ns is not None and record.system_ns < self._set_wall_ns
+        return self._setting.sample(CHRONOTICK_SHM, self._path, before, after, **cells)
 
 
 def _unexplained_ns(earlier: ClockPair, later: ClockPair, frequency: int | None) -> int:

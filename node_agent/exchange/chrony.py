@@ -3,55 +3,44 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from node_agent.clocks import chrony, self_report
+from node_agent.clocks.base import Refused
 from node_agent.contract.records import CHRONY, CLOCK_STEP, OK, Sample
-from node_agent.exchange.asking import Asker
+from node_agent.exchange.asking import Asker, Setting
 from node_agent.local.instants import moved_ns, stepped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from node_agent.contract.plan import ChronyPlan
-    from node_agent.exchange.asking import Setting
-    from node_agent.local.instants import LocalClock
 
 
 def askers(plan: ChronyPlan, setting: Setting) -> list[Asker]:
     """Return the asker of the node's own chronyd."""
-    where, limits = (plan.socket_path, setting.clock, plan.timeout_s), self_report.limits_of(setting.clocks)
-    return [Asker("chronyd", lambda: [sample(*where, setting.new_id, limits)])]
+    return [Asker("chronyd", lambda: [sample(plan, setting)])]
 
 
-def sample(
-    socket_path: str,
-    clock: LocalClock,
-    timeout_s: float,
-    new_id: Callable[[], str],
-    limits: self_report.Limits | None = self_report.USUAL,
-) -> Sample:
-    """Ask once and return the sample, good or failed. ``socket_path`` is chronyd's command socket, if not its usual.
+def sample(plan: ChronyPlan, setting: Setting) -> Sample:
+    """Ask once and return the sample, good or failed.
 
     What chronyd says holds at some instant between asking and hearing. While it answers it may step or slew the wall
     clock, so by as much as that was seen to move against the raw oscillator the answer may be off.
     """
-    before = clock.pair()
-    text, outcome = _ask(["chronyc", "-c", *(["-h", socket_path] if socket_path else []), "tracking"], timeout_s)
-    after = clock.pair()
+    before = setting.clock.pair()
+    socket = ["-h", plan.socket_path] if plan.socket_path else []
+    text, outcome = _ask(["chronyc", "-c", *socket, "tracking"], plan.timeout_s)
+    after = setting.clock.pair()
     if outcome == OK and stepped(before, after):
         outcome = CLOCK_STEP
-    state = chrony.parse(text) if outcome == OK else chrony.NotTracking(outcome)
+    state = chrony.parse(text) if outcome == OK else Refused(outcome)
     stamp_ns = before.half_bracket_ns + after.half_bracket_ns + moved_ns(before, after)
-    common: dict[str, Any] = {
-        "sample_id": new_id(), "source": CHRONY, "server": socket_path or "chronyd", "address": "",
-        "raw_before_ns": before.raw_ns, "raw_after_ns": after.raw_ns, "wall_ns": before.wall_ns,
-        "payload": text.strip(),
-    }  # fmt: skip
-    if isinstance(state, chrony.NotTracking):
-        return Sample(outcome=state.outcome, **common)
+    made = partial(setting.sample, CHRONY, plan.socket_path or "chronyd", before, after, payload=text.strip())
+    if isinstance(state, Refused):
+        return made(outcome=state.outcome)
     numbers = state.numbers(before.wall_ns, before.raw_ns, after.raw_ns, stamp_ns)
-    good = Sample(outcome=OK, bound_stamp_ns=stamp_ns, stratum=state.stratum, **common, **numbers)
+    good = made(outcome=OK, bound_stamp_ns=stamp_ns, stratum=state.stratum, **numbers)
+    limits = self_report.limits_of(setting.clocks)
     reason = self_report.unfit(state.report(before.wall_ns + after.raw_ns - before.raw_ns), limits)
     return self_report.without_numbers(good, reason) if reason else good
 

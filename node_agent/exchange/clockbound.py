@@ -6,14 +6,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from node_agent.clocks import clockbound
+from node_agent.clocks.base import Refused
 from node_agent.contract.records import CLOCK_STEP, CLOCKBOUND, DISRUPTED, Sample
-from node_agent.exchange.asking import Asker
-from node_agent.local import kernel_clock, shared_memory
+from node_agent.exchange import kernel
+from node_agent.exchange.asking import Asker, Setting
+from node_agent.local import shared_memory
 from node_agent.local.instants import moved_ns, stepped
 
 if TYPE_CHECKING:
     from node_agent.clocks.clockbound import ClockBoundPlan
-    from node_agent.exchange.asking import Setting
 
 
 def askers(plan: ClockBoundPlan, setting: Setting) -> list[Asker]:
@@ -32,19 +33,20 @@ class _Reader:
     def look(self) -> Sample:
         """Return a sample, good or failed."""
         before = self._setting.clock.pair()
-        frequency = kernel_clock.frequency_fs_per_s()
+        frequency = kernel.frequency_fs_per_s()
         image = shared_memory.image(self._path, clockbound.SIZE)
         monotonic_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         after = self._setting.clock.pair()
         cells: dict[str, Any]
-        if isinstance(image, shared_memory.NoRecord):
+        if isinstance(image, Refused):
             cells = {"outcome": image.outcome}
         else:
-            segment = clockbound.parse(image)
+            segment, last = clockbound.parse(image), self._marker
+            self._marker = last if isinstance(segment, Refused) else segment.marker
             cells = {"payload": clockbound.kept(image, monotonic_ns, frequency)}
-            if isinstance(segment, clockbound.Refused):
+            if isinstance(segment, Refused):
                 cells["outcome"] = segment.outcome
-            elif self._is_disrupted(segment.marker):
+            elif last is not None and segment.marker not in {None, last}:
                 cells["outcome"] = DISRUPTED
             elif stepped(before, after):
                 cells["outcome"] = CLOCK_STEP
@@ -54,18 +56,4 @@ class _Reader:
                     before.wall_ns, before.raw_ns, after.raw_ns, monotonic_ns, frequency, stamp_ns
                 )  # fmt: skip
                 cells["bound_stamp_ns"] = stamp_ns
-        return Sample(
-            sample_id=self._setting.new_id(),
-            source=CLOCKBOUND,
-            server=self._path,
-            address="",
-            raw_before_ns=before.raw_ns,
-            raw_after_ns=after.raw_ns,
-            wall_ns=before.wall_ns,
-            **cells,
-        )
-
-    def _is_disrupted(self, marker: int | None) -> bool:
-        """Tell whether the marker changed since the last look."""
-        last, self._marker = self._marker, marker
-        return None not in {last, marker} and last != marker
+        return self._setting.sample(CLOCKBOUND, self._path, before, after, **cells)

@@ -1,20 +1,21 @@
-"""One question to the node's own kernel."""
+"""One question to the node's own kernel: ``adjtimex(2)`` with no mode set, which changes nothing and needs no right."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import ctypes
+import os
+import struct
+import sys
+from typing import Any, Final
 
-from node_agent.clocks import kernel
+from node_agent.clocks.base import Refused
+from node_agent.clocks.kernel import BUFFER_BYTES, Discipline, KernelPlan, decode
 from node_agent.contract.records import CLOCK_STEP, KERNEL, Sample
-from node_agent.exchange.asking import Asker
-from node_agent.local import kernel_clock
+from node_agent.exchange.asking import Asker, Setting
 from node_agent.local.instants import moved_ns, stepped
 
-if TYPE_CHECKING:
-    from node_agent.clocks.kernel import KernelPlan
-    from node_agent.exchange.asking import Setting
-
-SERVER = "adjtimex"
+SERVER: Final = "adjtimex"
+_IS_64_BIT_LINUX: Final = sys.platform == "linux" and struct.calcsize("P") == 8  # the layout that ``decode`` knows
 
 
 def askers(_plan: KernelPlan, setting: Setting) -> list[Asker]:
@@ -24,24 +25,32 @@ def askers(_plan: KernelPlan, setting: Setting) -> list[Asker]:
 
 def _look(setting: Setting) -> Sample:
     before = setting.clock.pair()
-    state = kernel.Undisciplined("virtual_clock") if setting.clock.is_virtual else kernel_clock.read()
+    state = Refused("virtual_clock") if setting.clock.is_virtual else read()
     after = setting.clock.pair()
     stamp_ns = before.half_bracket_ns + after.half_bracket_ns + moved_ns(before, after)
     cells: dict[str, Any]
-    if isinstance(state, kernel.Undisciplined):
+    if isinstance(state, Refused):
         cells = {"outcome": state.outcome, "payload": state.detail}
     elif stepped(before, after):
         cells = {"outcome": CLOCK_STEP, "payload": state.text()}
     else:
         numbers = state.numbers(before.wall_ns, before.raw_ns, after.raw_ns, stamp_ns)
         cells = {**numbers, "bound_stamp_ns": stamp_ns, "payload": state.text()}
-    return Sample(
-        sample_id=setting.new_id(),
-        source=KERNEL,
-        server=SERVER,
-        address="",
-        raw_before_ns=before.raw_ns,
-        raw_after_ns=after.raw_ns,
-        wall_ns=before.wall_ns,
-        **cells,
-    )
+    return setting.sample(KERNEL, SERVER, before, after, **cells)
+
+
+def read() -> Discipline | Refused:
+    """Return the kernel's state, or why there is none."""
+    if not _IS_64_BIT_LINUX:
+        return Refused("unsupported_platform")
+    buffer = ctypes.create_string_buffer(BUFFER_BYTES)  # zeroed: no mode is set
+    returned = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
+    if returned < 0:
+        return Refused("not_permitted", os.strerror(ctypes.get_errno()))
+    return decode(returned, buffer.raw)
+
+
+def frequency_fs_per_s() -> int | None:
+    """Return by how much the wall clock runs faster than the raw oscillator now, in fs/s; None where nobody knows."""
+    state = read()
+    return state.frequency_fs_per_s if isinstance(state, Discipline) else None

@@ -13,19 +13,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from node_agent.clocks import ntp_packet, ntp_sample, self_report
+from node_agent.clocks.base import Refused
 from node_agent.contract.records import CLOCK_STEP, KERNEL_RX, KERNEL_TX, NTP, OK, Sample, Stamp
 from node_agent.contract.servers import join_address, split_address
 from node_agent.datagrams import kernel_stamps, mmsg
-from node_agent.exchange.asking import Asker, Pace
+from node_agent.exchange.asking import Asker, Pace, Setting
 from node_agent.local.instants import ClockPair, LocalClock, kernel_stamp, stepped, user_stamp
-from node_agent.local.resolver import UNRESOLVED, LookUpError, udp_addresses
+from node_agent.local.resolver import UNRESOLVED, Address, LookUpError, udp_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from node_agent.contract.plan import NtpPlan
-    from node_agent.exchange.asking import Setting
-    from node_agent.local.resolver import Address
 
 TIMEOUT = "timeout"
 SEND_FAILED = "send_failed"
@@ -195,12 +194,10 @@ class _Attempt:
         if datagram.sender != self.target:
             self._outcome = WRONG_ADDRESS
             return None
-        reply = (
-            ntp_packet.Rejected("oversized")
-            if datagram.truncated
-            else ntp_packet.parse(datagram.data, self._transmit, now.wall_ns)
-        )
-        if isinstance(reply, ntp_packet.Rejected):
+        reply = ntp_packet.parse(datagram.data, self._transmit, now.wall_ns)
+        if datagram.truncated:
+            reply = Refused("oversized")
+        if isinstance(reply, Refused):
             self._outcome = reply.outcome
             if reply.outcome == "wrong_origin":
                 return None  # another exchange's answer, late or forged; ours may still come

@@ -112,8 +112,8 @@ def moved_ns(earlier: ClockPair, later: ClockPair) -> int:
 
 def stepped(earlier: ClockPair, later: ClockPair) -> bool:
     """Tell whether the wall clock moved between two pairs by more than everyday discipline slews it."""
-    slew = _slew_ns(later.raw_ns - earlier.raw_ns)
-    return moved_ns(earlier, later) > slew + earlier.half_bracket_ns + later.half_bracket_ns
+    slew_ns = -(-abs(later.raw_ns - earlier.raw_ns) * SLEW_PPM // 1_000_000)
+    return moved_ns(earlier, later) > slew_ns + earlier.half_bracket_ns + later.half_bracket_ns
 
 
 class Anchor(NamedTuple):
@@ -160,7 +160,3 @@ def anchored(wall_ns: int, origin: str, by: Anchor) -> Stamp:
 def kernel_stamp(wall_ns: int, origin: str, pair: ClockPair, before: ClockPair) -> Stamp:
     """Return the stamp of a kernel time ``wall_ns`` taken between the pairs ``before`` and ``pair``."""
     return anchored(wall_ns, origin, anchor(pair, before))
-
-
-def _slew_ns(elapsed_ns: int) -> int:
-    return -(-abs(elapsed_ns) * SLEW_PPM // 1_000_000)

@@ -1,4 +1,7 @@
-"""Append-only CSV streams, written off the hot path and flushed at least every half second."""
+"""Append-only CSV streams, written off the hot path and flushed at least every half second; files written whole.
+
+Disk space is kept back for an agent's last words: on a full disk it can still say so, and write what it holds.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +65,28 @@ def _write_all(file: int, data: bytes) -> None:
         written += os.write(file, data[written:])
 
 
-def number(value: float | None) -> str:
-    """Return a number as a cell; an absent one is empty."""
-    return "" if value is None else repr(value)
+def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
+    """Write a file beside its place and move it there: a reader sees the old one or the new one. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.touch(mode)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # there only if it could not be moved
+
+
+_FILE: Final = ".reserve"
+_BYTES: Final = 256 << 10  # some thousand rows, a status and the checksums
+
+
+def keep_reserve(run_dir: Path) -> None:
+    """Take the space. Raises OSError where there is not even that much."""
+    (run_dir / _FILE).write_bytes(os.urandom(_BYTES))  # zeros would take no space on some file systems
+
+
+def release_reserve(run_dir: Path) -> None:
+    """Give the space back. Idempotent."""
+    path = run_dir / _FILE
+    if path.exists():
+        path.unlink()

@@ -9,7 +9,6 @@ import platform
 import socket
 import struct
 import sys
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -39,26 +38,15 @@ def be_prompt() -> None:
         libc.syscall(ctypes.c_long(number), ctypes.c_long(0), attributes, ctypes.c_long(0))
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Who a node is; an unreadable fact is the empty string."""
-
-    hostname: str
-    boot_id: str
-    kernel: str
-    python: str
-    clock_source: str
-
-
-def describe() -> Machine:
-    """Read the machine's facts."""
-    return Machine(
-        hostname=socket.gethostname(),
-        boot_id=_read(_BOOT_ID),
-        kernel=platform.release(),
-        python=platform.python_version(),
-        clock_source=_read(_CLOCK_SOURCE),
-    )
+def describe() -> dict[str, str]:
+    """Return the facts that a status tells of the machine, by name; an unreadable one is the empty string."""
+    return {
+        "hostname": socket.gethostname(),
+        "boot_id": _read(_BOOT_ID),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "clock_source": _read(_CLOCK_SOURCE),
+    }
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections import deque
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, Final
 
 from node_agent.contract.servers import check_zone, is_ipv6
@@ -18,7 +19,7 @@ from node_agent.datagrams import mmsg
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Address = tuple[str, int]
+Address = tuple[str, int]
 
 MAX_THREADS: Final = 8
 UNRESOLVED: Final = "unresolved"
@@ -32,15 +33,6 @@ class LookUpError(OSError):
         self.outcome = outcome
 
 
-class _LookUp:
-    """One look-up under way or done."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-        self.found: Any = None
-        self.error: BaseException | None = None
-
-
 class Resolver:
     """Runs blocking look-ups in at most ``max_threads`` threads; a look-up beyond that waits for its turn."""
 
@@ -49,7 +41,7 @@ class Resolver:
         self._lock = threading.Lock()
         self._threads = 0
         self._queue: deque[tuple[Any, Callable[[], Any]]] = deque()
-        self._under_way: dict[Any, _LookUp] = {}
+        self._under_way: dict[Any, Future[Any]] = {}
 
     def within(self, timeout_s: float, key: object, look_up: Callable[[], Any]) -> Any:
         """Return what ``look_up()`` returns or raises; LookUpError where it takes longer than ``timeout_s``.
@@ -59,16 +51,14 @@ class Resolver:
         with self._lock:
             asked = self._under_way.get(key)
             if asked is None:
-                asked = self._under_way[key] = _LookUp()
+                asked = self._under_way[key] = Future()
                 self._queue.append((key, look_up))
                 if self._threads < self._max_threads:
                     self._threads += 1
                     threading.Thread(target=self._work, name="resolver", daemon=True).start()
-        if not asked.done.wait(max(timeout_s, 0.0)):
+        if not wait([asked], max(timeout_s, 0.0)).done:
             raise LookUpError(UNRESOLVED, f"no answer from the name service within {timeout_s:.1f} s")
-        if asked.error is not None:
-            raise asked.error
-        return asked.found
+        return asked.result()
 
     def _work(self) -> None:
         while True:
@@ -77,14 +67,17 @@ class Resolver:
                     self._threads -= 1
                     return
                 key, look_up = self._queue.popleft()
-            asked = self._under_way[key]
+            found, error = None, None
             try:
-                asked.found = look_up()
-            except BaseException as error:  # noqa: BLE001 - raised again by whoever asked
-                asked.error = error
+                found = look_up()
+            except BaseException as raised:  # noqa: BLE001 - raised again by whoever asked
+                error = raised
             with self._lock:
-                del self._under_way[key]
-            asked.done.set()
+                asked = self._under_way.pop(key)
+            if error is None:
+                asked.set_result(found)
+            else:
+                asked.set_exception(error)
 
 
 RESOLVER: Final = Resolver()

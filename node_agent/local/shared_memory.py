@@ -7,20 +7,14 @@ still writes it (Python issue 82300).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Final
+
+from node_agent.clocks.base import Refused
 
 TRIES: Final = 32
 
 
-@dataclass(frozen=True)
-class NoRecord:
-    """Why there is no record to be had."""
-
-    outcome: str
-
-
-def image(path: str, size: int) -> bytes | NoRecord:
+def image(path: str, size: int) -> bytes | Refused:
     """Return the first ``size`` bytes of a file, or as many as it has, once two whole looks in a row agree.
 
     What never stands still is ``torn``.
@@ -28,22 +22,22 @@ def image(path: str, size: int) -> bytes | NoRecord:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hold up anyone
     except (FileNotFoundError, NotADirectoryError):
-        return NoRecord("no_segment")
+        return Refused("no_segment")
     except OSError as error:
-        return NoRecord("not_permitted" if isinstance(error, PermissionError) else "unreadable")
+        return Refused("not_permitted" if isinstance(error, PermissionError) else "unreadable")
     try:
         return _settled(descriptor, size)
     except OSError:
-        return NoRecord("unreadable")
+        return Refused("unreadable")
     finally:
         os.close(descriptor)
 
 
-def _settled(descriptor: int, size: int) -> bytes | NoRecord:
+def _settled(descriptor: int, size: int) -> bytes | Refused:
     before = os.pread(descriptor, size, 0)
     for _ in range(TRIES):
         now = os.pread(descriptor, size, 0)
         if now == before:
             return now
         before = now
-    return NoRecord("torn")
+    return Refused("torn")

@@ -17,13 +17,14 @@ import fabric
 import pytest
 import yaml
 
-from harness.configuration.experiment import ClusterConfig, load_cluster
-from harness.testbed.needs import why_not
+from harness.configuration.experiment import load_cluster
+from harness.testbed.namespaces import why_not
 from harness.testbed.testbed import start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness.configuration.cluster import ClusterConfig
     from harness.testbed.testbed import Testbed
 
 ROOT = Path(__file__).parents[2]

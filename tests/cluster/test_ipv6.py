@@ -9,7 +9,7 @@ import pytest
 from conftest import EVENTS, Project
 
 from harness.testbed import topology
-from harness.testbed.needs import why_not
+from harness.testbed.namespaces import why_not
 from harness.testbed.testbed import start
 
 

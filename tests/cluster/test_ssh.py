@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.cluster import Cluster
-    from harness.configuration.experiment import ClusterConfig
+    from harness.configuration.cluster import ClusterConfig
     from harness.testbed.testbed import Testbed
 
 TMP = "/tmp"  # noqa: S108 - the hosts' own

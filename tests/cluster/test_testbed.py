@@ -17,7 +17,7 @@ import pytest
 from harness.errors import ConfigError
 from harness.localcluster.processes import descendants, read_process
 from harness.testbed import keeper
-from harness.testbed.needs import why_not
+from harness.testbed.namespaces import why_not
 from harness.testbed.testbed import start
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from analysis.run import load
 from analysis.simulation.simulate import simulate
 from harness import results as runs
 from harness.errors import ConfigError
-from node_agent.contract.experiment_name import FORM
+from node_agent.contract.records import NAME_FORM
 
 WAYS = {
     "deploy": lambda name, _results: runs.valid_name(name),
@@ -25,7 +25,7 @@ WAYS = {
 def test_a_name_that_is_none_is_refused_alike(tmp_path, way, name):
     with pytest.raises((AnalysisError, ConfigError)) as refused:
         WAYS[way](name, tmp_path)
-    assert f"experiment name: expected {FORM}, got {name!r}" in str(refused.value)
+    assert f"experiment name: expected {NAME_FORM}, got {name!r}" in str(refused.value)
     assert refused.value.exit_code == 2
 
 

@@ -11,6 +11,7 @@ import pytest
 from segments import ChronoTickRecord, S
 
 from node_agent.clocks import chronotick_shm, kernel
+from node_agent.clocks.base import Refused
 from time_services import chronotick_record, kernel_clock
 
 WALL = 1_800_000_000 * S
@@ -37,7 +38,7 @@ def test_both_readers_believe_the_same_images_and_read_the_same_numbers_of_them(
     for image in images(seed):
         ours, theirs = chronotick_shm.parse(image), chronotick_record.parse(image)
         if isinstance(theirs, chronotick_record.Refused):
-            assert ours == chronotick_shm.Refused(theirs.outcome)
+            assert ours == Refused(theirs.outcome)
             outcomes.add(theirs.outcome)
             continue
         assert ours.offset_ns == round(Fraction(theirs.offset_s) * S)

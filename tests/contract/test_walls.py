@@ -16,7 +16,7 @@ PACKAGES = ("node_agent", "harness", "analysis", "time_services")
 
 
 NEW_FILES = [  # folder, what a new file in it imports, and the contract that this breaks
-    ("harness", "from node_agent.local import reserve", "of the agent, harness and analysis see the"),
+    ("harness", "from node_agent.local import journal", "of the agent, harness and analysis see the"),
     ("harness/ssh", "import node_agent.exchange.ntp", "of the agent, harness and analysis see the contract"),
     ("analysis/run", "from node_agent.datagrams import wire", "of the agent, harness and analysis see the"),
     ("harness", "import numpy", "only analysis knows pandas, numpy and matplotlib"),

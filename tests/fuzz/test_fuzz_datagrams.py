@@ -16,7 +16,7 @@ from node_agent.datagrams.kernel_stamps import Datagram
 from node_agent.datagrams.mmsg import socket_address
 from node_agent.datagrams.probe import Probe, ProbeWire
 from node_agent.datagrams.wire import Control, Event, Refused, Wire
-from node_agent.duplicates import Seen
+from node_agent.duplicates import EventIds
 from node_agent.local.instants import LocalClock, anchor
 from node_agent.worker import Worker
 
@@ -69,7 +69,7 @@ WORKERS = {key: Worker(NODE, NoSocket(), key) for key in (KEY, None)}
 def judged(data: bytes, key: bytes | None) -> tuple[dict[str, int], list[str]]:
     """Give a datagram to the judge of a worker that has seen nothing; return what it counted and the rows it made."""
     worker = WORKERS[key]
-    worker._seen, worker._counts, worker._total = Seen(), dict.fromkeys(worker._counts, 0), None
+    worker._seen, worker._counts, worker._total = EventIds(), dict.fromkeys(worker._counts, 0), None
     lines: list[str] = []
     worker._judge_one(Datagram(data, SENDER, PAIR.wall_ns, 0, False), PAIR, anchor(PAIR, PAIR), lines, [])
     return {name: n for name, n in worker._counts.items() if n and name != "user_stamps"}, lines

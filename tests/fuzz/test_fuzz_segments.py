@@ -7,6 +7,7 @@ from mutations import spoilt
 from segments import ChronoTickRecord, ClockBoundSegment, S
 
 from node_agent.clocks import chronotick_shm, clockbound
+from node_agent.clocks.base import Refused
 
 FUZZ = settings.get_profile("fuzz")
 WALL = 1_800_000_000 * S
@@ -27,7 +28,7 @@ def holds(numbers: dict[str, object]) -> str:
 @given(image=spoilt(RECORD))
 def test_a_chronotick_record_is_numbers_or_a_reason(count, image: bytes) -> None:
     record = chronotick_shm.parse(image)
-    if isinstance(record, chronotick_shm.Refused):
+    if isinstance(record, Refused):
         count(record.outcome)
         return
     count(holds(record.numbers(WALL, RAW, RAW + 1_000, 20 * 10**9)))
@@ -37,7 +38,7 @@ def test_a_chronotick_record_is_numbers_or_a_reason(count, image: bytes) -> None
 @given(image=spoilt(*SEGMENTS))
 def test_a_clockbound_segment_is_numbers_or_a_reason(count, image: bytes) -> None:
     segment = clockbound.parse(image)
-    if isinstance(segment, clockbound.Refused):
+    if isinstance(segment, Refused):
         count(segment.outcome)
         return
     count(holds(segment.numbers(WALL, RAW, RAW + 1_000, 702 * S, -12 * 10**9, 100)))

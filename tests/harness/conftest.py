@@ -15,11 +15,12 @@ import pytest
 import yaml
 
 from harness import localcluster
-from harness.configuration.experiment import ClusterConfig, load_cluster
+from harness.configuration.experiment import load_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from harness.configuration.cluster import ClusterConfig
     from harness.localcluster import LocalCluster
 
 ROOT = Path(__file__).parents[2]

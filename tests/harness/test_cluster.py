@@ -12,7 +12,7 @@ import asyncssh
 import pytest
 
 from harness.check.addresses import resolve
-from harness.configuration.experiment import ClusterConfig, SshConfig
+from harness.configuration.cluster import ClusterConfig, SshConfig
 from harness.errors import DeadlineError, PreflightError, RemoteCommandError, UnreachableError
 from harness.ssh import rsync
 from harness.ssh.cluster import connect

@@ -18,7 +18,7 @@ from tests.harness.test_results import manifest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.configuration.experiment import ClusterConfig
+    from harness.configuration.cluster import ClusterConfig
     from harness.errors import HarnessError
 
 

@@ -11,7 +11,7 @@ import pytest
 from harness.configuration.experiment import load_cluster, load_coordinator, load_worker
 from harness.errors import RunError
 from harness.planning import RunSpec
-from harness.run import ending
+from harness.run import monitor
 from harness.run.monitor import NodeView
 from node_agent.contract.records import NodeStatus
 
@@ -47,7 +47,7 @@ class Watched:
 
 
 def given_up(**views: NodeView) -> dict[str, str]:
-    return ending.await_end(Watched(**views), "c", SPEC, lambda: None)  # type: ignore[arg-type]
+    return monitor.await_end(Watched(**views), "c", SPEC, lambda: None)  # type: ignore[arg-type]
 
 
 def test_nobody_is_given_up_where_everyone_is_over() -> None:
@@ -65,13 +65,13 @@ def test_a_coordinator_that_died_before_it_sent_anything_fails_the_run() -> None
 
 
 def test_a_worker_that_was_not_told_of_the_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending, "UNTOLD_S", -1000.0)
+    monkeypatch.setattr(monitor, "UNTOLD_S", -1000.0)
     told = given_up(c=view("finished", "ok", sent=9), w=view("running"))
     assert told == {"w": "not over when the run was, but running"}
 
 
 def test_a_node_that_does_not_answer_is_given_up_once_the_others_are_over() -> None:
     gone = view("running")
-    gone.silent_s, gone.problem = time.monotonic() - ending.GONE_AFTER_S - 1, "no answer in time"
+    gone.silent_s, gone.problem = time.monotonic() - monitor.GONE_AFTER_S - 1, "no answer in time"
     told = given_up(c=view("finished", "ok", sent=9), w=gone)
     assert told == {"w": "not over when the run was, but no answer in time"}

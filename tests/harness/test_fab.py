@@ -17,7 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness.configuration.experiment import ClusterConfig
+    from harness.configuration.cluster import ClusterConfig
     from tests.harness.conftest import Project
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from harness.configuration.experiment import ClusterConfig
+    from harness.configuration.cluster import ClusterConfig
     from tests.harness.conftest import Project
 
 NASTY = [

@@ -21,7 +21,7 @@ from node_agent.contract.plan import KEY_FILE, ClocksPlan, NodePlan
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.configuration.experiment import ClusterConfig
+    from harness.configuration.cluster import ClusterConfig
     from harness.remote import Remote
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from harness import bundle as bundles
 from harness import planning
 from harness.agent import Agent
 from harness.configuration import yaml_files
-from harness.configuration.experiment import ClusterConfig
+from harness.configuration.cluster import ClusterConfig
 from harness.errors import ConfigError, RemoteCommandError
 from harness.results import valid_name
 from harness.ssh.cluster import connect

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import paramiko
 import pytest
 
-from harness.configuration.experiment import ClusterConfig, load_cluster
+from harness.configuration.experiment import load_cluster
 from harness.localcluster import LocalCluster, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from harness.configuration.cluster import ClusterConfig
 
 CLUSTER = """\
 embedded: true

@@ -20,6 +20,7 @@ from harness.errors import ConfigError, PreflightError
 from harness.localcluster import start
 from harness.localcluster.messages import HostOrder, Order
 from harness.localcluster.processes import descendants
+from node_agent.contract import json_objects
 
 PARENT = """
 import json, sys
@@ -170,7 +171,7 @@ def test_a_parent_that_dies_during_the_start_leaves_nothing(tmp_path):
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     argv = [sys.executable, "-m", "harness.localcluster"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as supervisor:
-        supervisor.communicate(order.to_json().encode() + b"\n", timeout=30)
+        supervisor.communicate(json_objects.write(order).encode() + b"\n", timeout=30)
         assert supervisor.returncode == 0
     assert list(tmp_path.iterdir()) == []
 

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -13,20 +14,23 @@ import pytest
 from harness.configuration.experiment import (
     COORDINATOR_CONFIG,
     WORKER_CONFIG,
-    ClusterConfig,
     load_cluster,
     load_coordinator,
     load_worker,
 )
 from harness.localcluster import start
 from harness.localcluster.paths import Paths
-from harness.localcluster.relays import messages
+from harness.localcluster.relays.messages import Answer, Question
 from harness.planning import RunSpec, node_plans
 from node_agent.clocks.virtual import true_from_wall, wall_from_true
+from node_agent.contract import json_objects
 from node_agent.contract.plan import VirtualClock
 from node_agent.contract.records import OK
 from node_agent.exchange import ntp
 from node_agent.local.instants import LocalClock
+
+if TYPE_CHECKING:
+    from harness.configuration.cluster import ClusterConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MS = 1_000_000
@@ -85,9 +89,10 @@ def test_every_node_has_a_relay_of_its_own_to_every_other(config):
     orders = []
 
     def ask(line):
-        wanted = messages.read_question(line)
+        wanted = json_objects.read(Question, line, "question").lay
+        first = 1000 + len(orders)
         orders.extend(wanted)
-        return messages.laid([("127.0.0.9", 1000 + len(orders) - len(wanted) + place) for place in range(len(wanted))])
+        return json_objects.write(Answer([("127.0.0.9", first + place) for place in range(len(wanted))]))
 
     paths, plain = Paths(config.paths, ask), plans_of(config)
     plans = paths.through(plain)

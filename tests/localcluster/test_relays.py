@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from harness.localcluster.relays import messages
 from harness.localcluster.relays.lane import LONGEST_QUEUE, arrival_ns
-from harness.localcluster.relays.messages import DATAGRAMS, STREAM, RelayOrder
+from harness.localcluster.relays.messages import DATAGRAMS, STREAM, Answer, Question, RelayOrder
+from node_agent.contract import json_objects
 
 HOST = "127.0.77.5"
 MS = 1_000_000
@@ -26,18 +26,18 @@ class Relays:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
-    def ask(self, line: str):
-        self.process.stdin.write(line + "\n")
+    def ask(self, question: Question) -> Answer:
+        self.process.stdin.write(json_objects.write(question) + "\n")
         self.process.stdin.flush()
-        return messages.read_answer(self.process.stdout.readline())
+        return json_objects.read(Answer, self.process.stdout.readline(), "answer")
 
     def lay(self, kind: str, target: tuple[str, int], there_ms: float, back_ms: float, tail_ms: float = 0.0):
         delays = (round(delay * MS) for delay in (there_ms, back_ms, tail_ms))
-        (place,) = self.ask(messages.lay([RelayOrder("lan", kind, HOST, target, *delays)]))
+        (place,) = self.ask(Question([RelayOrder("lan", kind, HOST, target, *delays)])).laid
         return place
 
     def counts(self):
-        return self.ask(messages.count())["lan"]
+        return self.ask(Question()).counts["lan"]
 
 
 @pytest.fixture(scope="module")
@@ -172,5 +172,5 @@ def test_a_stream_to_nobody_ends(relays):
 def test_an_address_that_cannot_be_had_is_said(relays):
     """What cannot be laid is answered in one line, and the relays go on."""
     order = RelayOrder("lan", DATAGRAMS, "192.0.2.1", (HOST, 9), 0, 0, 0)
-    assert relays.ask(messages.lay([order])).startswith("cannot lay a path: ")
+    assert relays.ask(Question([order])).problem.startswith("cannot lay a path: ")
     assert relays.counts().passed > 0

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from harness import localcluster
-from harness.localcluster.claims import claim
+from harness.localcluster.cluster import claim
 
 HOSTS = ["127.0.92.11", "127.0.92.12", "127.0.92.18"]
 

@@ -18,6 +18,7 @@ from node_agent.contract import records
 from node_agent.contract.plan import ChronyPlan, ClocksPlan, NtpPlan, to_json
 from node_agent.exchange import chrony as chrony_exchange
 from node_agent.exchange import ntp as ntp_exchange
+from node_agent.exchange.asking import Setting
 from node_agent.local.instants import LocalClock
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def follow(upstream: str) -> str:
 
 
 def ask_chrony(socket_path: str) -> records.Sample:
-    return chrony_exchange.sample(socket_path, LocalClock(), 10.0, lambda: "chrony1")
+    setting = Setting("n1", ClocksPlan(), LocalClock(), lambda: "chrony1", list)
+    return chrony_exchange.sample(ChronyPlan(timeout_s=10.0, socket_path=socket_path), setting)
 
 
 def ask_ntp(server: str) -> records.Sample:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.clocks.base import evaluate
-from node_agent.clocks.chronotick import BadAnswer, Prediction, parse
+from node_agent.clocks.base import Refused, evaluate
+from node_agent.clocks.chronotick import Prediction, parse
 from node_agent.clocks.newest import NewestSource
 from node_agent.contract.records import (
     AS_CLAIMED,
@@ -121,7 +121,7 @@ def test_validity_is_on_the_nodes_wall_clock_when_it_asked():
     ids=lambda value: value[:40],
 )
 def test_an_answer_that_lacks_something_has_no_number(text, outcome):
-    assert parse(text, "comp11") == BadAnswer(outcome)
+    assert parse(text, "comp11") == Refused(outcome)
 
 
 JSON = st.recursive(
@@ -134,7 +134,7 @@ JSON = st.recursive(
 @given(st.text() | st.dictionaries(st.sampled_from([*CLAIM, "other"]), JSON).map(json.dumps))
 def test_no_answer_raises(text):
     said = parse(text, "comp11")
-    assert isinstance(said, BadAnswer) or said.sigma_ns >= 0
+    assert isinstance(said, Refused) or said.sigma_ns >= 0
 
 
 def sample(raw_at_ns, sigma_ns=1_000, sample_id="ct1"):

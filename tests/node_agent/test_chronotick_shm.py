@@ -13,8 +13,8 @@ import pytest
 from segments import ChronoTickRecord, S, chronotick_now
 
 from node_agent.clocks import chronotick_shm
-from node_agent.clocks.base import evaluate
-from node_agent.clocks.chronotick_shm import KIND, PATH, ChronoTickShmPlan, Record, Refused, parse
+from node_agent.clocks.base import Refused, evaluate
+from node_agent.clocks.chronotick_shm import KIND, PATH, ChronoTickShmPlan, Record, parse
 from node_agent.contract.plan import ClocksPlan, NodePlan, VirtualClock
 from node_agent.contract.records import AS_CLAIMED, CLOCK_STEP, DRIFT_LIMIT, OK, STALE, Available, Sample, Stamp
 from node_agent.exchange import asking

@@ -9,11 +9,14 @@ import time
 import pytest
 
 from node_agent.check import check
-from node_agent.clocks.chrony import NotTracking, Tracking, parse
+from node_agent.clocks import chrony
+from node_agent.clocks.base import Refused
+from node_agent.clocks.chrony import Tracking, parse
 from node_agent.clocks.newest import NewestSource
-from node_agent.contract.plan import ClocksPlan, NodePlan
+from node_agent.contract.plan import ChronyPlan, ClocksPlan, NodePlan
 from node_agent.contract.records import CHRONY, CLOCK_STEP, OK, Stamp
-from node_agent.exchange import chrony
+from node_agent.exchange import asking
+from node_agent.exchange.asking import Setting
 from node_agent.local.instants import LocalClock
 
 NORMAL = (
@@ -43,7 +46,7 @@ def test_a_fast_clock_has_a_negative_correction_and_the_bound_has_all_three_part
     ],
 )
 def test_what_is_not_a_synchronised_state_is_a_named_outcome(text, outcome):
-    assert parse(text) == NotTracking(outcome)
+    assert parse(text) == Refused(outcome)
 
 
 def _chronyc(folder, answer):
@@ -53,11 +56,17 @@ def _chronyc(folder, answer):
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
 
+def _asked(clock, timeout_s):
+    setting = Setting("n1", ClocksPlan(), clock, lambda: "chrony1", list)
+    (sample,) = asking.askers(chrony.KIND, ChronyPlan(timeout_s=timeout_s), setting)[0].ask()
+    return sample
+
+
 def test_a_sample_ties_the_corrected_time_to_the_oscillator(tmp_path, monkeypatch):
     _chronyc(tmp_path, f"echo '{NORMAL.strip()}'")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     clock = LocalClock()
-    sample = chrony.sample("", clock, 5.0, lambda: "chrony1")
+    sample = _asked(clock, 5.0)
     assert sample.outcome == OK
     source = NewestSource(CHRONY, "utc", 100.0, 10**10)
     stamp = Stamp(sample.wall_ns, sample.raw_at_ns, 50, "user")
@@ -74,7 +83,7 @@ def test_a_sample_ties_the_corrected_time_to_the_oscillator(tmp_path, monkeypatc
 def test_a_node_without_a_running_chronyd_has_a_reason_and_no_number(tmp_path, monkeypatch, answer, outcome):
     _chronyc(tmp_path, answer)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    sample = chrony.sample("", LocalClock(), 0.5, lambda: "chrony1")
+    sample = _asked(LocalClock(), 0.5)
     assert sample.outcome == outcome
     assert sample.offset_ns is None
     assert sample.bound_ns is None
@@ -98,14 +107,14 @@ class Moved(LocalClock):
 def test_a_clock_that_is_set_while_chronyc_answers_is_a_named_outcome(tmp_path, monkeypatch):
     _chronyc(tmp_path, f"echo '{NORMAL.strip()}'")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    sample = chrony.sample("", Moved(step_ns=500_000_000), 5.0, lambda: "chrony1")
+    sample = _asked(Moved(step_ns=500_000_000), 5.0)
     assert (sample.outcome, sample.offset_ns, sample.bound_ns) == (CLOCK_STEP, None, None)
 
 
 def test_a_clock_that_is_slewed_while_chronyc_answers_widens_the_bound_by_as_much(tmp_path, monkeypatch):
     _chronyc(tmp_path, f"sleep 0.2; echo '{NORMAL.strip()}'")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    sample = chrony.sample("", Moved(slew_ppm=400), 5.0, lambda: "chrony1")
+    sample = _asked(Moved(slew_ppm=400), 5.0)
     assert sample.outcome == OK
     moved_ns = (sample.raw_after_ns - sample.raw_before_ns) * 400 // 1_000_000
     assert sample.bound_stamp_ns >= moved_ns - 1_000
@@ -114,7 +123,7 @@ def test_a_clock_that_is_slewed_while_chronyc_answers_widens_the_bound_by_as_muc
 
 def test_a_node_without_chrony_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert chrony.sample("", LocalClock(), 1.0, lambda: "chrony1").outcome == "no_chronyc"
+    assert _asked(LocalClock(), 1.0).outcome == "no_chronyc"
 
 
 def test_a_check_tells_of_a_chronyd_that_nobody_planned_for(tmp_path, monkeypatch):

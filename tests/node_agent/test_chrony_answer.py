@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.clocks.chrony import NotTracking, Tracking, parse
+from node_agent.clocks.base import Refused
+from node_agent.clocks.chrony import Tracking, parse
+from node_agent.contract.plan import ChronyPlan, ClocksPlan
 from node_agent.contract.records import OK
 from node_agent.exchange import chrony as chrony_exchange
+from node_agent.exchange.asking import Setting
 from node_agent.local.instants import LocalClock
 
 # As chrony 4.3 prints it: reference id, name, stratum, time, system time, last offset, RMS offset, frequency, residual
@@ -57,17 +60,17 @@ def test_the_bound_is_offset_and_dispersion_and_half_the_delay_rounded_outward()
     ],
 )
 def test_anything_else_has_no_number(text, outcome):
-    assert parse(text) == NotTracking(outcome)
+    assert parse(text) == Refused(outcome)
 
 
 @given(st.text() | st.lists(st.text(max_size=8), min_size=14, max_size=14).map(",".join))
 def test_no_answer_raises(text):
-    assert isinstance(parse(text), (Tracking, NotTracking))
+    assert isinstance(parse(text), (Tracking, Refused))
 
 
 def asked(monkeypatch, run):
     monkeypatch.setattr(chrony_exchange.subprocess, "run", run)
-    return chrony_exchange.sample("", LocalClock(), 1.0, lambda: "chrony1")
+    return chrony_exchange.sample(ChronyPlan(), Setting("n1", ClocksPlan(), LocalClock(), lambda: "chrony1", list))
 
 
 def test_a_good_answer_is_a_sample_that_holds_before_it_was_asked_for(monkeypatch):

@@ -9,13 +9,12 @@ import time
 import pytest
 from segments import ClockBoundSegment, S, clockbound_now
 
-from node_agent.clocks.base import evaluate
-from node_agent.clocks.clockbound import KIND, ClockBoundPlan, Refused, parse
+from node_agent.clocks.base import Refused, evaluate
+from node_agent.clocks.clockbound import KIND, ClockBoundPlan, parse
 from node_agent.contract.plan import ClocksPlan, NodePlan
 from node_agent.contract.records import AS_CLAIMED, DISRUPTED, DRIFT_LIMIT, GUARANTEED, OK, STALE, Sample, Stamp
-from node_agent.exchange import asking
+from node_agent.exchange import asking, kernel
 from node_agent.exchange.asking import Setting
-from node_agent.local import kernel_clock
 from node_agent.local.instants import LocalClock
 from node_agent.sampler import Sampler
 
@@ -158,7 +157,7 @@ def test_a_disruption_marker_that_changed_voids_what_was_said_before(tmp_path):
 
 
 def test_without_adjtimex_a_look_is_held_over_by_the_drift_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(kernel_clock, "_IS_64_BIT_LINUX", False)
+    monkeypatch.setattr(kernel, "_IS_64_BIT_LINUX", False)
     path = tmp_path / "shm0"
     path.write_bytes(clockbound_now().image())
     (sample,) = asker(path).ask()

@@ -53,7 +53,7 @@ class Readings:
     def __init__(self):
         self.threads = set()
 
-    def of(self, stamp, _snapshot):
+    def by_source(self, stamp, _snapshot):
         self.threads.add(threading.get_ident())
         est = stamp.wall_ns + 2 * MS
         return {

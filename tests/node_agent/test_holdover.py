@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.clocks.chronotick import parse
-from node_agent.clocks.holdover import aged_bound_ns, held
+from node_agent.clocks.holdover import aged_bound_ns, held_over
 from node_agent.contract.records import AS_CLAIMED, CHRONOTICK, OK, Sample
 
 WALL_NS = 1_800_000_000_000_000_000
@@ -65,7 +65,7 @@ def test_the_interval_of_an_honest_claim_contains_the_truth(claim, age_ns, multi
         + share * _exact(claim["asymmetry_ms"]) * 10**6
         + _exact(claim["offset_ms"]) * 10**6
     )
-    now = held(_sample(claim), RAW_NS + age_ns, 100.0, multiplier, error_ns)
+    now = held_over(_sample(claim), RAW_NS + age_ns, 100.0, multiplier, error_ns)
     assert now.law == AS_CLAIMED
     assert now.est_ns - now.half_ns <= truth <= now.est_ns + now.half_ns
 
@@ -74,7 +74,7 @@ def test_the_interval_of_an_honest_claim_contains_the_truth(claim, age_ns, multi
 def test_it_is_no_wider_than_the_claim_but_for_roundings(claim, age_ns, multiplier):
     """Of a few nanoseconds, and what a drift sigma rounded up by an fs/s makes of the age."""
     sample = _sample(claim)
-    now = held(sample, RAW_NS + age_ns, 100.0, multiplier)
+    now = held_over(sample, RAW_NS + age_ns, 100.0, multiplier)
     variance = Fraction(sample.sigma_ns) ** 2 + (Fraction(sample.drift_sigma_fs_per_s * age_ns) / 10**15) ** 2
     rounded_ns = 4 + abs(age_ns) // (2 * 10**15)
     least_ns = now.half_ns - sample.asymmetry_ns - rounded_ns
@@ -87,7 +87,7 @@ def test_it_is_no_wider_than_the_claim_but_for_roundings(claim, age_ns, multipli
 def test_a_later_reading_of_one_claim_is_never_narrower(claim, one_ns, other_ns):
     """Without news, nobody knows more."""
     sample = _sample(claim)
-    near, far = (held(sample, RAW_NS + age_ns, 100.0, 3.0) for age_ns in sorted((one_ns, other_ns)))
+    near, far = (held_over(sample, RAW_NS + age_ns, 100.0, 3.0) for age_ns in sorted((one_ns, other_ns)))
     assert near.half_ns <= far.half_ns
     assert near.claim_ns <= far.claim_ns
 
@@ -95,6 +95,6 @@ def test_a_later_reading_of_one_claim_is_never_narrower(claim, one_ns, other_ns)
 def test_a_bound_that_states_its_own_growth_grows_by_that():
     """Whoever guarantees a bound may know its oscillator better than the drift limit of the run, or worse."""
     bound = replace(_sample({"offset_ms": 0, "uncertainty_ms": 0}), bound_ns=1_000, max_drift_ppb=1_500)
-    now = held(bound, RAW_NS + 10**9, 100.0)
+    now = held_over(bound, RAW_NS + 10**9, 100.0)
     assert (now.half_ns, now.law) == (aged_bound_ns(1_000, 10**9, 1.5), AS_CLAIMED)
     assert now.half_ns == 2_501

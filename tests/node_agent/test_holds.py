@@ -8,7 +8,7 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.after_events.held_events import Holds
+from node_agent.after_events.commit_wait import Holds
 from node_agent.contract.records import COMMIT_WAIT_COLUMNS, GUARANTEED, STALE, USER, Available, Stamp, Unavailable
 
 MS = 1_000_000

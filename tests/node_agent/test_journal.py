@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from node_agent.contract.cells import cell
 from node_agent.local import journal as journals
-from node_agent.local.journal import Journal, number
+from node_agent.local.journal import Journal
 
 
 @pytest.fixture
@@ -105,9 +105,3 @@ def test_close_writes_what_is_queued(tmp_path):
 def test_any_text_is_one_cell(text):
     stream = io.StringIO(f"before,{cell(text)},after\r\nnext,row,here\r\n", newline="")
     assert list(csv.reader(stream, strict=True)) == [["before", text, "after"], ["next", "row", "here"]]
-
-
-def test_an_absent_number_is_an_empty_cell():
-    assert number(None) == ""
-    assert number(0) == "0"
-    assert float(number(0.1)) == 0.1

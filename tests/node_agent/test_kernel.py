@@ -7,13 +7,12 @@ import struct
 
 import pytest
 
-from node_agent.clocks.base import evaluate
-from node_agent.clocks.kernel import KIND, Discipline, KernelPlan, Undisciplined, decode, parse
+from node_agent.clocks.base import Refused, evaluate
+from node_agent.clocks.kernel import KIND, Discipline, KernelPlan, decode, parse
 from node_agent.contract.plan import ClocksPlan, NodePlan, VirtualClock
 from node_agent.contract.records import AS_CLAIMED, GUARANTEED, OK, Sample, Stamp
-from node_agent.exchange import asking
+from node_agent.exchange import asking, kernel
 from node_agent.exchange.asking import Setting
-from node_agent.local import kernel_clock
 from node_agent.local.instants import LocalClock
 
 S = 1_000_000_000
@@ -71,7 +70,7 @@ def test_the_frequency_is_that_of_freq_and_tick():
 def test_what_is_kept_is_what_was_said():
     state = decode(0, timex(freq=5))
     assert parse(state.text()) == state
-    assert parse("{}") == parse("[1]") == parse("kernel") == Undisciplined("wrong_format")
+    assert parse("{}") == parse("[1]") == parse("kernel") == Refused("wrong_format")
 
 
 def test_a_microsecond_kernel_states_its_offset_in_microseconds():
@@ -82,7 +81,7 @@ def test_this_machines_kernel_answers_one_way_or_the_other(monkeypatch):
     sample = ask()
     assert sample.outcome in {OK, "unsynchronised"}
     assert (sample.bound_ns is None) == (sample.outcome != OK)
-    monkeypatch.setattr(kernel_clock, "read", lambda: Discipline(0, 0x2001, 0, 0, 1_500, 500 << 16, 10_000))
+    monkeypatch.setattr(kernel, "read", lambda: Discipline(0, 0x2001, 0, 0, 1_500, 500 << 16, 10_000))
     sample = ask()
     recomputed = KIND.recompute(sample, NodePlan("x", "00" * 16, "n1", "worker", "/", "127.0.0.1"))
     assert (sample.outcome, sample.bound_ns >= 2_000_000) == (OK, True)
@@ -91,5 +90,5 @@ def test_this_machines_kernel_answers_one_way_or_the_other(monkeypatch):
 
 def test_a_node_with_a_clock_of_its_own_and_a_machine_with_another_layout_have_none(monkeypatch):
     assert ask(LocalClock(VirtualClock(0, 12.5))).outcome == "virtual_clock"
-    monkeypatch.setattr(kernel_clock, "_IS_64_BIT_LINUX", False)
+    monkeypatch.setattr(kernel, "_IS_64_BIT_LINUX", False)
     assert ask().outcome == "unsupported_platform"

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.clocks import ntp_packet
-from node_agent.clocks.ntp_packet import Rejected, Reply
+from node_agent.clocks.base import Refused
+from node_agent.clocks.ntp_packet import Reply
 
 T2, T3 = EPOCH_NS + 5_000, EPOCH_NS + 9_000
 
@@ -50,17 +51,17 @@ def test_a_good_reply_is_read():
     ],
 )
 def test_every_reason_to_reject_a_reply_has_a_name(spoilt, outcome):
-    assert parsed(**spoilt) == Rejected(outcome)
+    assert parsed(**spoilt) == Refused(outcome)
 
 
 @pytest.mark.parametrize("size", [0, 1, 47])
 def test_a_short_reply_is_rejected(size):
-    assert ntp_packet.parse(reply_bytes(T2, T3)[:size], TRANSMIT, EPOCH_NS) == Rejected("short")
+    assert ntp_packet.parse(reply_bytes(T2, T3)[:size], TRANSMIT, EPOCH_NS) == Refused("short")
 
 
 def test_what_follows_the_header_comes_in_words():
     good = reply_bytes(T2, T3)
-    assert ntp_packet.parse(good + bytes(3), TRANSMIT, EPOCH_NS) == Rejected("oversized")
+    assert ntp_packet.parse(good + bytes(3), TRANSMIT, EPOCH_NS) == Refused("oversized")
     assert isinstance(ntp_packet.parse(good + bytes(20), TRANSMIT, EPOCH_NS), Reply)
 
 
@@ -114,7 +115,7 @@ def test_the_bound_is_the_sum_of_its_named_components():
 
 
 def test_a_server_that_worked_longer_than_we_waited_is_rejected():
-    assert ntp_packet.bound(0, 1_000, reply_of(0, 1_000_000), 0, 100) == Rejected("negative_delay")
+    assert ntp_packet.bound(0, 1_000, reply_of(0, 1_000_000), 0, 100) == Refused("negative_delay")
 
 
 def test_a_delay_below_zero_by_no_more_than_the_clocks_precision_counts_as_none():

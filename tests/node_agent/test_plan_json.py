@@ -163,6 +163,7 @@ REFUSALS = [
     ("text for a list", ["clocks", "required"], "ntp", r"plan\.clocks\.required: expected a list"),
     ("number in a list of texts", ["clocks", "ntp", "servers"], ["a:1", 7], r"servers\[1\]: expected str"),
     ("NaN", ["clocks", "max_drift_ppm"], float("nan"), r"plan\.clocks\.max_drift_ppm: expected a finite number"),
+    ("a whole number that no float holds", ["lease_s"], 10**400, r"plan\.lease_s: expected float, got 1000"),
     ("infinity", ["lease_s"], float("inf"), r"plan\.lease_s: expected a finite number"),
     ("another schema", ["schema"], 2, "schema: expected 1, got 2"),
     ("path in a node id", ["node_id"], "../x", "node_id: .*'../x'"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.duplicates import Seen, SequenceSpan
+from node_agent.duplicates import EventIds, SequenceSpan
 
 IDS = (
     st.integers(min_value=0, max_value=40)
@@ -16,7 +16,7 @@ IDS = (
 
 @given(st.lists(IDS, max_size=60))
 def test_an_id_is_fresh_exactly_once(ids):
-    seen = Seen()
+    seen = EventIds()
     known = set()
     for event_id in ids:
         assert seen.add(event_id) == (event_id not in known)
@@ -24,7 +24,7 @@ def test_an_id_is_fresh_exactly_once(ids):
 
 
 def test_a_million_ids_cost_an_eighth_of_a_byte_each():
-    seen = Seen()
+    seen = EventIds()
     assert all(seen.add(event_id) for event_id in range(1_000_000))
     assert not any(seen.add(event_id) for event_id in range(0, 1_000_000, 997))
     assert len(seen._bits) <= 2 * 1_000_000 // 8 + 1_024

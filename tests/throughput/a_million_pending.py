@@ -22,7 +22,7 @@ class Sampler:
 class Readings:
     configured = ("ntp", "chronotick")
 
-    def of(self, stamp, _snapshot):
+    def by_source(self, stamp, _snapshot):
         est = stamp.wall_ns
         reading = Available(est, est - 9, est + 9, PROBABILISTIC, 0.9, "server:x", 250_000, 0, "ct7")
         return dict.fromkeys(self.configured, reading)

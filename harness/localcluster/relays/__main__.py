@@ -12,10 +12,11 @@ import select
 import selectors
 import sys
 
-from harness.localcluster.relays import messages
+from harness.localcluster.processes import reader_of
 from harness.localcluster.relays.datagrams import DatagramRelay
-from harness.localcluster.relays.messages import DATAGRAMS, Counts, RelayOrder
+from harness.localcluster.relays.messages import DATAGRAMS, LONGEST_LINE, Answer, Counts, Question, RelayOrder
 from harness.localcluster.relays.streams import serve_stream
+from node_agent.contract import json_objects
 
 PR_SET_TIMERSLACK = 29  # linux/prctl.h
 SLACK_NS = 1_000
@@ -37,15 +38,15 @@ class _Relays:
         self._counts: dict[str, Counts] = {}
         self._laid: list[DatagramRelay] = []
 
-    async def answer(self, line: str) -> str:
+    async def answer(self, line: str) -> Answer:
         """Obey one line and return its answer."""
-        orders = messages.read_question(line)
-        if orders is None:
-            return messages.counted(self._counts)
+        question = json_objects.read(Question, line, "question")
+        if question.lay is None:
+            return Answer(counts=self._counts)
         try:
-            return messages.laid([await self._lay(order) for order in orders])
+            return Answer([await self._lay(order) for order in question.lay])
         except OSError as error:
-            return messages.failed(f"cannot lay a path: {error.strerror or error}")
+            return Answer(problem=f"cannot lay a path: {error.strerror or error}")
 
     async def _lay(self, order: RelayOrder) -> tuple[str, int]:
         counts = self._counts.setdefault(order.path, Counts())
@@ -56,12 +57,12 @@ class _Relays:
 
 
 async def _serve() -> None:
-    reader = asyncio.StreamReader(limit=messages.LONGEST_LINE)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    reader = await reader_of(sys.stdin, LONGEST_LINE)
     relays = _Relays()
     while line := await reader.readline():
         with contextlib.suppress(BrokenPipeError):  # the end of the input comes next
-            print(await relays.answer(line.decode()), flush=True)  # noqa: T201 - the line that whoever asked reads
+            answer = json_objects.write(await relays.answer(line.decode()))
+            print(answer, flush=True)  # noqa: T201 - the line that whoever asked reads
 
 
 def main() -> int:

@@ -59,7 +59,9 @@ class DatagramRelay:
             oldest = next(iter(self._flows))
             if not self._flows[oldest].is_idle:
                 return None
-            self._end(self._flows.pop(oldest))
+            port = self._flows.pop(oldest).port
+            self._loop.remove_reader(port.sock)
+            port.sock.close()
         port = _Port(client[0], self._order.mark, self._counts)
         port.sock.connect(self._order.target)  # which lets in its answers alone
         flow = _Flow(
@@ -70,10 +72,6 @@ class DatagramRelay:
         self._loop.add_reader(port.sock, flow.from_target)
         self._flows[client] = flow
         return flow
-
-    def _end(self, flow: _Flow) -> None:
-        self._loop.remove_reader(flow.port.sock)
-        flow.port.sock.close()
 
 
 class _Flow:

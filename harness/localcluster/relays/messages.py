@@ -1,13 +1,9 @@
-"""What the relays are told and what they answer: one line of JSON each way."""
+"""What the relays are told and what they answer: one JSON object a line, each way."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 DATAGRAMS: Final = "datagrams"
 STREAM: Final = "stream"
@@ -42,45 +38,17 @@ class Counts:
     missed: int = 0
 
 
-def lay(orders: Sequence[RelayOrder]) -> str:
-    """Return the line that asks for these relays; its answer is ``read_laid``'s."""
-    return json.dumps({"lay": [asdict(order) for order in orders]})
+@dataclass(frozen=True)
+class Question:
+    """The relays to lay; with None, the counts so far are asked for."""
+
+    lay: list[RelayOrder] | None = None
 
 
-def count() -> str:
-    """Return the line that asks for the counts so far; its answer is ``read_counts``'s."""
-    return json.dumps({"count": True})
+@dataclass(frozen=True)
+class Answer:
+    """Where relays listen, in the order they were asked for, or the counts by path, or why there is neither."""
 
-
-def read_question(line: str) -> list[RelayOrder] | None:
-    """Return the relays a line asks for, None where it asks for the counts. Raises ValueError, KeyError, TypeError."""
-    question = json.loads(line)
-    if question.get("count"):
-        return None
-    return [RelayOrder(**{**order, "target": tuple(order["target"])}) for order in question["lay"]]
-
-
-def laid(places: Sequence[tuple[str, int]]) -> str:
-    """Write where the relays listen, in the order they were asked for."""
-    return json.dumps({"laid": places})
-
-
-def counted(counts: dict[str, Counts]) -> str:
-    """Write the counts, by path."""
-    return json.dumps({"counts": {path: asdict(count) for path, count in counts.items()}})
-
-
-def failed(problem: str) -> str:
-    """Write why a question could not be obeyed."""
-    return json.dumps({"failed": problem})
-
-
-def read_answer(text: str) -> list[tuple[str, int]] | dict[str, Counts] | str:
-    """Read an answer: places, counts, or why there is neither. Raises ValueError, KeyError or TypeError."""
-    answer: dict[str, Any] = json.loads(text)
-    if "failed" in answer:
-        return str(answer["failed"])
-    if "laid" in answer:
-        return [(str(host), int(port)) for host, port in answer["laid"]]
-    names = [spec.name for spec in fields(Counts)]
-    return {path: Counts(*(int(count[name]) for name in names)) for path, count in answer["counts"].items()}
+    laid: list[tuple[str, int]] = field(default_factory=list)
+    counts: dict[str, Counts] = field(default_factory=dict)
+    problem: str = ""

@@ -32,9 +32,8 @@ async def serve_stream(order: RelayOrder, counts: Counts) -> tuple[str, int]:
             except OSError:  # the client sees a connection that ends without a word
                 return
             with contextlib.closing(to_target):
-                await asyncio.gather(
-                    _pass_on(reader, to_target, there, counts), _pass_on(from_target, writer, back, counts)
-                )
+                onward, homeward = (reader, to_target, there), (from_target, writer, back)
+                await asyncio.gather(_pass_on(*onward, counts), _pass_on(*homeward, counts))
 
     server = await asyncio.start_server(relay, order.host, 0, reuse_address=True, backlog=socket.SOMAXCONN)
     return order.host, int(server.sockets[0].getsockname()[1])

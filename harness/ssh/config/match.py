@@ -61,20 +61,16 @@ def met(words: Sequence[str], facts: Facts, place: str, notes: list[str]) -> boo
             value = left.pop(0)
             if criterion == "exec":
                 holds = result and _succeeds(value, facts, place)
+            elif criterion in {"host", "originalhost"}:
+                host = facts.host if criterion == "host" else facts.name
+                holds = list_fits(host.lower(), value.lower().split(","))
             else:
-                holds = _named(criterion, value, facts)
+                holds = list_fits(facts.user if criterion == "user" else facts.local_user, value.split(","))
         else:
             notes.append(f"ssh_config: {place}: Match {word}: not a criterion that is known here, so taken as not met")
             return False
         result = result and holds != negated
     return result
-
-
-def _named(criterion: str, patterns: str, facts: Facts) -> bool:
-    if criterion in {"host", "originalhost"}:
-        host = facts.host if criterion == "host" else facts.name
-        return list_fits(host.lower(), patterns.lower().split(","))
-    return list_fits(facts.user if criterion == "user" else facts.local_user, patterns.split(","))
 
 
 def _succeeds(command: str, facts: Facts, place: str) -> bool:

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Final
 from harness.errors import ConfigError
 from harness.ssh.config import openssh, reader
 from harness.ssh.config.openssh import first
-from harness.ssh.config.question import NO_FILE, under_home
+from harness.ssh.config.question import NO_FILE, Question, under_home
 from harness.ssh.config.tokens import expanded, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.ssh.config.question import Question
 
 NONE: Final = "none"
 SSH_PORT: Final = 22
@@ -109,40 +108,37 @@ def in_force(question: Question) -> tuple[SshOptions, tuple[str, ...]]:
 
     Raises ConfigError for a configuration that ssh would refuse, naming file and line.
     """
-    program = None if question.config_file == NO_FILE else openssh.client()
     notes: tuple[str, ...] = ()
-    said: Mapping[str, Sequence[str]]
-    if question.config_file == NO_FILE:
-        said, notes = reader.read(question)
-    elif program is None:
-        said, notes = reader.read(question)
-        notes = ("ssh_config: no ssh on this machine to ask; its files are read here", *notes)
-    else:
+    settings, why = None, ""
+    if question.config_file != NO_FILE:
+        program, why = openssh.client(), "no ssh on this machine to ask"
         try:
-            said = openssh.ask(program, question)
+            settings = None if program is None else openssh.ask(program, question)
         except openssh.CannotAnswerError as error:
-            said, notes = reader.read(question)
-            notes = (f"ssh_config: cannot ask ssh ({error}); its files are read here", *notes)
-    options = options_from(question.host, said)
+            why = f"cannot ask ssh ({error})"
+    if settings is None:
+        settings, notes = reader.read(question)
+        notes = (f"ssh_config: {why}; its files are read here", *notes) if why else notes
+    options = options_from(question.host, settings)
     return options, notes + options.not_obeyed
 
 
-def options_from(name: str, said: Mapping[str, Sequence[str]]) -> SshOptions:
+def options_from(name: str, settings: Mapping[str, Sequence[str]]) -> SshOptions:
     """Return the options that a reader's answer means. Raises ConfigError."""
-    jump, command = first(said, "proxyjump", NONE), first(said, "proxycommand", NONE)
+    jump, command = first(settings, "proxyjump", NONE), first(settings, "proxycommand", NONE)
     jumps = () if jump.lower() == NONE else tuple(hop_of(text) for text in jump.split(","))
-    host, user, port = first(said, "hostname"), first(said, "user"), int(first(said, "port"))
-    known = tokens(name, host, user, str(port), first(said, "hostkeyalias"), jumps[-1].host if jumps else "")
-    methods = first(said, "preferredauthentications", "publickey").split(",")
+    host, user, port = first(settings, "hostname"), first(settings, "user"), int(first(settings, "port"))
+    known = tokens(name, host, user, str(port), first(settings, "hostkeyalias"), jumps[-1].host if jumps else "")
+    methods = first(settings, "preferredauthentications", "publickey").split(",")
 
     def paths(keyword: str) -> tuple[str, ...]:
-        named = [path for path in said.get(keyword, []) if path.lower() != NONE]
+        named = [path for path in settings.get(keyword, []) if path.lower() != NONE]
         return tuple(dict.fromkeys(under_home(expanded(path, known, keyword)) for path in named))
 
     def known_hosts(keyword: str) -> tuple[str, ...]:
-        return tuple(under_home(path) for path in said.get(keyword, []) if path.lower() != NONE)
+        return tuple(under_home(path) for path in settings.get(keyword, []) if path.lower() != NONE)
 
-    timeout = first(said, "connecttimeout", NONE)
+    timeout = first(settings, "connecttimeout", NONE)
     revoked = paths("revokedhostkeys")
     return SshOptions(
         name=name,
@@ -151,31 +147,29 @@ def options_from(name: str, said: Mapping[str, Sequence[str]]) -> SshOptions:
         port=port,
         identity_files=paths("identityfile"),
         certificate_files=paths("certificatefile"),
-        identities_only=first(said, "identitiesonly", "no") in YES,
-        public_keys=first(said, "pubkeyauthentication", "yes") not in {"no", "false"} and "publickey" in methods,
-        agent=_agent(first(said, "identityagent", AGENT_VARIABLE), known),
+        identities_only=first(settings, "identitiesonly", "no") in YES,
+        public_keys=first(settings, "pubkeyauthentication", "yes") not in {"no", "false"} and "publickey" in methods,
+        agent=_agent(first(settings, "identityagent", AGENT_VARIABLE), known),
         jumps=jumps,
         proxy_command=None if jumps or command.lower() == NONE else expanded(command, known, "proxycommand"),
-        host_key_alias=first(said, "hostkeyalias").lower() or None,
+        host_key_alias=first(settings, "hostkeyalias").lower() or None,
         user_known_hosts=known_hosts("userknownhostsfile"),
         global_known_hosts=known_hosts("globalknownhostsfile"),
-        known_hosts_command=_unless_none(first(said, "knownhostscommand")),
+        known_hosts_command=_unless_none(first(settings, "knownhostscommand")),
         revoked_host_keys=revoked[0] if revoked else None,
-        check_host_ip=first(said, "checkhostip", "no") in YES,
-        hash_known_hosts=first(said, "hashknownhosts", "no") in YES,
-        strict_checking=first(said, "stricthostkeychecking", "ask").lower(),
-        address_family=first(said, "addressfamily", "any").lower(),
-        bind_address=_unless_none(first(said, "bindaddress")),
+        check_host_ip=first(settings, "checkhostip", "no") in YES,
+        hash_known_hosts=first(settings, "hashknownhosts", "no") in YES,
+        strict_checking=first(settings, "stricthostkeychecking", "ask").lower(),
+        address_family=first(settings, "addressfamily", "any").lower(),
+        bind_address=_unless_none(first(settings, "bindaddress")),
         connect_timeout_s=int(timeout) if timeout.isdecimal() and int(timeout) > 0 else None,
-        algorithms=_algorithms(said),
+        algorithms=_algorithms(settings),
         not_obeyed=tuple(
-            f"ssh_config of {name}: {keyword} {first(said, keyword)} is not obeyed here; {advice}"
+            f"ssh_config of {name}: {keyword} {first(settings, keyword)} is not obeyed here; {advice}"
             for keyword, nothing, advice in _NOT_OURS
-            if first(said, keyword, nothing[0]).lower() not in nothing
+            if first(settings, keyword, nothing[0]).lower() not in nothing
         ),
-        commands_run=tuple(
-            (keyword, usual) for keyword, usual in _COMMANDS_RUN if first(said, keyword, usual).lower() != usual
-        ),
+        commands_run=tuple(pair for pair in _COMMANDS_RUN if first(settings, *pair).lower() != pair[1]),
     )
 
 
@@ -187,19 +181,17 @@ def hop_of(text: str) -> Hop:
     return Hop(match["v6"] or match["host"], match["user"], int(match["port"]) if match["port"] else None)
 
 
-def _agent(said: str, known: Mapping[str, str]) -> str | None:
+def _agent(value: str, known: Mapping[str, str]) -> str | None:
     """Return the agent's socket that IdentityAgent means: a path, ``$NAME``, SSH_AUTH_SOCK, or none."""
-    if said.lower() == NONE:
+    if value.lower() == NONE:
         return None
-    if said == AGENT_VARIABLE:
-        return os.environ.get(AGENT_VARIABLE) or None
-    if said.startswith("$") and not said.startswith("${"):
-        return os.environ.get(said[1:]) or None
-    return under_home(expanded(said, known, "identityagent"))
+    if value == AGENT_VARIABLE or (value.startswith("$") and not value.startswith("${")):
+        return os.environ.get(value.removeprefix("$")) or None
+    return under_home(expanded(value, known, "identityagent"))
 
 
-def _algorithms(said: Mapping[str, Sequence[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    lists = ((kind, first(said, keyword)) for kind, keyword in ALGORITHMS.items())
+def _algorithms(settings: Mapping[str, Sequence[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    lists = ((kind, first(settings, keyword)) for kind, keyword in ALGORITHMS.items())
     return tuple((kind, tuple(text.split(","))) for kind, text in lists if text)
 
 

@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import ConfigError
-from harness.ssh.config.keywords import KEYWORDS
 from harness.ssh.config.match import Facts, list_fits, met, pattern_fits
-from harness.ssh.config.question import NO_FILE, home, local_user, under_home
+from harness.ssh.config.question import NO_FILE, Question, home, local_user, under_home
 from harness.ssh.config.tokens import expanded, tokens
-from harness.ssh.config.words import BadLineError, split_keyword, words
+from harness.ssh.config.words import KEYWORDS, BadLineError, split_keyword, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.ssh.config.question import Question
 
 SYSTEM_FILE: Final = Path("/etc/ssh/ssh_config")
 MAX_DEPTH: Final = 16  # as OpenSSH
@@ -61,16 +59,16 @@ class _Reading:
     host: str
     final: bool = False
     wants_final: bool = False
-    said: dict[str, list[str]] = field(default_factory=dict)
+    settings: dict[str, list[str]] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)  # patterns of IgnoreUnknown
     notes: list[str] = field(default_factory=list)
 
     def facts(self) -> Facts:
         """Return what a Match line may ask about."""
-        host = self.said["hostname"][0] if "hostname" in self.said else self.name
+        host = self.settings["hostname"][0] if "hostname" in self.settings else self.name
         host = self.host if self.final else host.replace("%h", self.name).replace("%%", "%")
-        user = self.said["user"][0] if "user" in self.said else local_user()
-        port = self.said["port"][0] if "port" in self.said else "22"
+        user = self.settings["user"][0] if "user" in self.settings else local_user()
+        port = self.settings["port"][0] if "port" in self.settings else "22"
         return Facts(self.name, host, user, local_user(), port, self.final)
 
 
@@ -152,17 +150,16 @@ def _take(reading: _Reading, keyword: str, values: list[str], rest: str, place: 
         reading.notes.append(f"{place}: {keyword} {values[0]} changes a list that only ssh has; not obeyed here")
         return
     if keyword == "canonicalizehostname" and values[0].lower() not in {"no", "false", "none"}:
-        reading.notes.append(
-            f"{place}: CanonicalizeHostname {values[0]} is not obeyed without ssh; write names in full"
-        )
+        told = "is not obeyed without ssh; write names in full"
+        reading.notes.append(f"{place}: CanonicalizeHostname {values[0]} {told}")
     if keyword in _ADDED_UP:
-        known = reading.said.setdefault(keyword, [])
+        known = reading.settings.setdefault(keyword, [])
         known += [value for value in values if value not in known]
         return
     other = {"proxyjump": "proxycommand", "proxycommand": "proxyjump"}.get(keyword)
-    none = keyword == "proxycommand" and reading.said.get("proxyjump", [""])[0].lower() == "none"
-    if other is None or other not in reading.said or none:  # of these two the first one found counts
-        reading.said.setdefault(keyword, values)
+    none = keyword == "proxycommand" and reading.settings.get("proxyjump", [""])[0].lower() == "none"
+    if other is None or other not in reading.settings or none:  # of these two the first one found counts
+        reading.settings.setdefault(keyword, values)
 
 
 def _named(pattern: str, *, user: bool) -> list[Path]:
@@ -172,22 +169,22 @@ def _named(pattern: str, *, user: bool) -> list[Path]:
 
 
 def _host_of(reading: _Reading) -> str:
-    name = reading.said.get("hostname", [reading.name])[0]
+    name = reading.settings.get("hostname", [reading.name])[0]
     return expanded(name, {"h": reading.name, "%": "%"}, "hostname").lower()
 
 
 def _whole(reading: _Reading) -> dict[str, list[str]]:
     """Return what was found, with what holds where nothing is said, and names of files as ``ssh -G`` has them."""
-    said = dict(reading.said)
-    said["hostname"] = [reading.host]
-    said.setdefault("user", [local_user()])
-    said.setdefault("port", ["22"])
-    said.setdefault("identityfile", [f"~/.ssh/{name}" for name in USUAL_KEYS])
-    alias = said.get("hostkeyalias", [""])[0]
-    known: Mapping[str, str] = tokens(reading.name, reading.host, said["user"][0], said["port"][0], alias, "")
+    settings = dict(reading.settings)
+    settings["hostname"] = [reading.host]
+    settings.setdefault("user", [local_user()])
+    settings.setdefault("port", ["22"])
+    settings.setdefault("identityfile", [f"~/.ssh/{name}" for name in USUAL_KEYS])
+    alias = settings.get("hostkeyalias", [""])[0]
+    known: Mapping[str, str] = tokens(reading.name, reading.host, settings["user"][0], settings["port"][0], alias, "")
     for keyword, usual in USUAL_KNOWN_HOSTS.items():
-        said[keyword] = [under_home(expanded(path, known, keyword)) for path in said.get(keyword, usual)]
-    return said
+        settings[keyword] = [under_home(expanded(path, known, keyword)) for path in settings.get(keyword, usual)]
+    return settings
 
 
 def _seconds(text: str, place: str) -> str:

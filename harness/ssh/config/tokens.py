@@ -30,9 +30,8 @@ def expanded(text: str, known: Mapping[str, str], keyword: str) -> str:
             if keyword in _COMMANDS:
                 return match[0]
             if variable not in os.environ:
-                raise ConfigError(
-                    f"ssh_config: {keyword} {text}: expected the variable {variable} to be set, it is not"
-                )
+                wanted = f"expected the variable {variable} to be set, it is not"
+                raise ConfigError(f"ssh_config: {keyword} {text}: {wanted}")
             return os.environ[variable]
         if letter not in known:
             raise ConfigError(f"ssh_config: {keyword} {text}: expected a token of ssh_config(5), got %{letter}")
@@ -44,10 +43,6 @@ def expanded(text: str, known: Mapping[str, str], keyword: str) -> str:
 def tokens(name: str, host: str, user: str, port: str, alias: str, jump: str) -> dict[str, str]:
     """Return the tokens of ssh_config(5), TOKENS, for a host asked for as ``name``."""
     local_host = platform.node()
-    try:
-        account = local_user()
-    except ConfigError:
-        account = user
     return {
         "%": "%",
         "C": hashlib.sha1(f"{local_host}{host}{port}{user}".encode(), usedforsecurity=False).hexdigest(),
@@ -61,5 +56,5 @@ def tokens(name: str, host: str, user: str, port: str, alias: str, jump: str) ->
         "n": name,
         "p": port,
         "r": user,
-        "u": account,
+        "u": local_user(),
     }

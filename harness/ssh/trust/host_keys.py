@@ -18,16 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 import paramiko
 
 from harness.ssh import programs
-from harness.ssh.config.options import SSH_PORT
+from harness.ssh.config.options import SSH_PORT, SshOptions
 from harness.ssh.trust import host_certificates, known_hosts, revoked_keys
-from harness.ssh.trust.known_hosts import CERT_AUTHORITY, PLAIN, REVOKED, Known
-from harness.ssh.trust.known_hosts_command import ask_command
+from harness.ssh.trust.known_hosts import CERT_AUTHORITY, PLAIN, REVOKED, Known, ask_command
 from harness.ssh.trust.revoked_keys import SSH_KEYGEN_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.ssh.config.options import SshOptions
 
 ACCEPT_NEW: Final = "accept-new"
 
@@ -71,7 +69,6 @@ class HostKeys:
     """The host keys of one host, by the options in force for it."""
 
     def __init__(self, options: SshOptions, trust: Trust) -> None:
-        """Prepare; files are read when a connection is made."""
         self._options, self._trust = options, trust
         self._accepted: dict[str, bytes] = {}  # where they cannot be written down
 
@@ -87,7 +84,7 @@ class HostKeys:
         def rank(name: str) -> int:
             if name.endswith(host_certificates.CERTIFICATE_SUFFIX):
                 return 0 if authorities else 2
-            return 1 if _key_type(name) in types else 3
+            return 1 if ("ssh-rsa" if name.startswith("rsa-sha2-") else name) in types else 3
 
         if not authorities and not by_bare_name:
             names = [name for name in names if not name.endswith(host_certificates.CERTIFICATE_SUFFIX)]
@@ -226,10 +223,6 @@ class HostKeys:
         if found is not None:
             return f"ssh knows it (ssh-keygen -F {options.known_as} -f {found}), we do not: write that line anew"
         return "connect once with ssh to check it, or set host_key_policy: accept-new"
-
-
-def _key_type(algorithm: str) -> str:
-    return "ssh-rsa" if algorithm.startswith("rsa-sha2-") else algorithm
 
 
 def _certificate(key: Any) -> bytes | None:

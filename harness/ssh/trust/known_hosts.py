@@ -1,6 +1,7 @@
-"""known_hosts files, line by line and as bytes: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT.
+"""known_hosts files, line by line and as bytes (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), and KnownHostsCommand.
 
-A line that cannot be read is left out and remembered; it never hides the others.
+A line that cannot be read is left out and remembered; it never hides the others. KnownHostsCommand of ssh_config(5) is
+a program that prints such lines.
 """
 
 from __future__ import annotations
@@ -9,14 +10,23 @@ import base64
 import binascii
 import hashlib
 import hmac
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from harness.errors import ConfigError
+from harness.ssh import programs
 from harness.ssh.config.match import list_fits
+from harness.ssh.config.tokens import expanded, tokens
+from harness.ssh.config.words import BadLineError, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import paramiko
+
+    from harness.ssh.config.options import SshOptions
 
 CERT_AUTHORITY: Final = "@cert-authority"
 REVOKED: Final = "@revoked"
@@ -131,3 +141,37 @@ def hashed(name: str, salt: bytes) -> str:
     """Return a host's name as HashKnownHosts writes it; ``salt`` has 20 random bytes."""
     digest = hmac.digest(salt, name.lower().encode(), hashlib.sha1)
     return f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"
+
+
+COMMAND_TIMEOUT_S: Final = 10.0
+_NONE: Final = "NONE"
+
+
+def ask_command(known: Known, options: SshOptions, name: str, asking: str, key: paramiko.PKey | None) -> None:
+    """Add what KnownHostsCommand prints; one that cannot be run, fails or does not end says nothing, and why is noted.
+
+    ``asking`` is ssh's word for the occasion: ORDER (which key types to ask for) or HOSTNAME (is this key known).
+    """
+    command = options.known_hosts_command or ""
+    jump = options.jumps[-1].host if options.jumps else ""
+    alias = options.host_key_alias or ""
+    known_tokens = tokens(options.name, options.host, options.user, str(options.port), alias, jump)
+    blob = b"" if key is None else bytes(key.asbytes())
+    digest = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+    known_tokens |= {
+        "H": name,
+        "I": asking,
+        "K": _NONE if key is None else base64.b64encode(blob).decode(),
+        "f": _NONE if key is None else f"SHA256:{digest}",
+        "t": _NONE if key is None else key.get_name(),
+    }
+    try:
+        argv = [expanded(word, known_tokens, "knownhostscommand") for word in words(command)]
+        done = programs.run(argv, COMMAND_TIMEOUT_S)
+    except (BadLineError, OSError, subprocess.TimeoutExpired, ConfigError) as error:
+        known.unreadable.append(f"KnownHostsCommand {command}: {error}")
+        return
+    if done.returncode != 0:
+        known.unreadable.append(f"KnownHostsCommand {command}: it ended with {done.returncode}")
+        return
+    add(known, done.stdout, f"KnownHostsCommand {command}", name)

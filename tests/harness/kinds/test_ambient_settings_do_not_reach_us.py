@@ -13,10 +13,10 @@ import pytest
 
 from harness import localcluster
 from harness.configuration.experiment import load_cluster
-from harness.invocation import environment
+from harness.localcluster import processes
 
 if TYPE_CHECKING:
-    from harness.configuration.experiment import ClusterConfig
+    from harness.configuration.cluster import ClusterConfig
     from tests.harness.conftest import Project
 
 BIN = Path(sys.executable).parent
@@ -240,7 +240,7 @@ def test_our_own_programs_start_in_a_known_environment(
         monkeypatch.setenv(name, value)
     with localcluster.start(load_cluster(ROOT / "configs/clusters/local.yaml")) as running:
         assert set(running.services) == {"ntp", "chronotick"}
-    assert {name for name in environment.known_environment() if name.startswith("PYTHON")} == {
+    assert {name for name in processes.known_environment() if name.startswith("PYTHON")} == {
         "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONNOUSERSITE", "PYTHONUTF8", "PYTHONDONTWRITEBYTECODE",
     }  # fmt: skip
 

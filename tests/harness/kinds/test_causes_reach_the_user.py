@@ -18,8 +18,8 @@ import pytest
 
 from harness import bundle
 from harness import results as runs
-from harness.configuration import names
 from harness.configuration.experiment import load_worker
+from harness.configuration.yaml_files import almost_a_cluster
 from harness.errors import ConfigError, cause
 from harness.invocation import command_line
 from node_agent.contract.records import DEPLOYED, Manifest
@@ -27,7 +27,7 @@ from node_agent.contract.records import DEPLOYED, Manifest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness.configuration.experiment import ClusterConfig
+    from harness.configuration.cluster import ClusterConfig
     from tests.harness.conftest import Project
     from tests.harness.kinds.conftest import Account
 
@@ -185,8 +185,8 @@ def test_a_word_that_is_almost_a_clusters_name_is_told_which(
 
 def test_no_word_is_bent_to_a_name_it_is_not_like(tmp_path: Path) -> None:
     (tmp_path / "ares.yaml").write_text("")
-    assert names.almost(tmp_path, "nowhere") is None
-    assert "got: No such file or directory" in str(names.almost(tmp_path / "none", "ares"))
+    assert almost_a_cluster(tmp_path, "nowhere") is None
+    assert "got: No such file or directory" in str(almost_a_cluster(tmp_path / "none", "ares"))
 
 
 @pytest.mark.parametrize(

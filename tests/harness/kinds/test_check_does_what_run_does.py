@@ -17,7 +17,7 @@ from harness.ssh.connection import _Transport
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.configuration.experiment import ClusterConfig
+    from harness.configuration.cluster import ClusterConfig
     from tests.harness.conftest import Project
 
 

@@ -21,7 +21,7 @@ from node_agent.contract.records import COLLECTED, RUN_OK, RUN_RUNNING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.configuration.experiment import ClusterConfig
+    from harness.configuration.cluster import ClusterConfig
     from tests.harness.conftest import Project
 
 FAB = Path(sys.executable).parent / "fab"

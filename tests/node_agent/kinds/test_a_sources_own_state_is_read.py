@@ -22,6 +22,7 @@ from node_agent.contract.plan import ChronyPlan, ClocksPlan, NodePlan, NtpPlan, 
 from node_agent.contract.records import NEVER_SAMPLED, NTP, OK, Unavailable
 from node_agent.exchange import chrony as chrony_exchange
 from node_agent.exchange import ntp as ntp_exchange
+from node_agent.exchange.asking import Setting
 from node_agent.local.instants import LocalClock, user_stamp
 from node_agent.sampler import Sampler
 
@@ -292,6 +293,11 @@ def chronyd_says(tmp_path, monkeypatch, line):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
 
 
+def ask_chronyd():
+    setting = Setting("n1", ClocksPlan(), LocalClock(), lambda: "chrony1", list)
+    return chrony_exchange.sample(ChronyPlan(timeout_s=PATIENT_S), setting)
+
+
 CHRONY_UNFIT = {
     "local stratum 10": (tracking("7F7F0101", "10", 0.0, "0.0", "0.0"), "local_clock"),
     "local stratum 1": (tracking("7F7F0101", "1", 0.0, "0.0", "0.0"), "local_clock"),
@@ -313,7 +319,7 @@ CHRONY_UNFIT = {
 def test_a_chronyd_that_follows_nothing_has_no_number(tmp_path, monkeypatch, what):
     line, outcome = CHRONY_UNFIT[what]
     chronyd_says(tmp_path, monkeypatch, line)
-    sample = chrony_exchange.sample("", LocalClock(), PATIENT_S, lambda: "chrony1")
+    sample = ask_chronyd()
     assert sample.outcome == outcome
     assert has_no_number(sample)
     (row,) = check(node_plan(tmp_path, chrony=ChronyPlan(timeout_s=PATIENT_S)))["sources"]["chrony"]
@@ -324,7 +330,7 @@ def test_a_chronyd_that_follows_nothing_has_no_number(tmp_path, monkeypatch, wha
 def test_a_chronyd_that_follows_a_server_or_a_refclock_is_believed(tmp_path, monkeypatch, line):
     """127.0.0.1 is where it follows a server on its own host; chronyd's orphans say 127.127.1.1."""
     chronyd_says(tmp_path, monkeypatch, line)
-    assert chrony_exchange.sample("", LocalClock(), PATIENT_S, lambda: "chrony1").outcome == OK
+    assert ask_chronyd().outcome == OK
 
 
 def test_a_plan_of_an_earlier_version_judges_nothing_of_this():

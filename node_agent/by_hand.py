@@ -10,7 +10,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from node_agent import lifecycle, serve
-from node_agent.by_hand.options import EVERYWHERE, OF_BOTH_FAMILIES
 from node_agent.clocks.sources import KINDS, clocks_plan, column_prefixes
 from node_agent.contract import records
 from node_agent.contract.plan import WORKER, BroadcastPlan, NodePlan, WorkerAddress
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
     from node_agent.contract.records import NodeStatus
 
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - started by hand, an agent is told by no one which of its addresses to use
+_OF_BOTH_FAMILIES = "::"
 _DELAYS_S = (30.0, 60.0)
 
 
@@ -85,7 +86,7 @@ def _listen_host(given: str | None, broadcast: BroadcastPlan | None) -> str:
     """Return where to listen. Raises ValueError for a link-local address that does not name its interface."""
     if given is None:
         speaks_ipv6 = broadcast is not None and any(is_ipv6(worker.host) for worker in broadcast.workers)
-        return OF_BOTH_FAMILIES if speaks_ipv6 else EVERYWHERE
+        return _OF_BOTH_FAMILIES if speaks_ipv6 else _EVERYWHERE
     try:
         check_zone(host := bare_host(given))
     except ValueError as error:
@@ -155,9 +156,8 @@ def _seen(counts: Mapping[str, int]) -> str:
     if "sequence_first" not in counts:
         return ""
     least = "at least " if counts["sequence_ranges"] >= MOST_RANGES else ""
-    told = (
-        f"{least}{counts['sequence_distinct']} distinct, from {counts['sequence_first']} to {counts['sequence_last']}"
-    )
+    span = f"from {counts['sequence_first']} to {counts['sequence_last']}"
+    told = f"{least}{counts['sequence_distinct']} distinct, {span}"
     if counts["sequence_ranges"] == 1:
         told += ", without a gap"
     else:

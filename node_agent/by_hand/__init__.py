@@ -1,1 +1,0 @@
-"""Agents started by hand: their options, and what these mean."""
