@@ -24,12 +24,24 @@ class HostOrder:
 
 
 @dataclass(frozen=True)
+class ServiceOrder:
+    """One time service to start: its name in this cluster, its kind, and its address (host:port, port 0: a free one).
+
+    ``error_ms``: by how much an NTP server is to be ahead of the truth.
+    """
+
+    name: str
+    kind: str
+    address: str
+    error_ms: float = 0.0
+
+
+@dataclass(frozen=True)
 class Order:
-    """What the parent asks for. Service addresses are ``host:port``; None means that the service is not wanted."""
+    """What the parent asks for."""
 
     hosts: list[HostOrder]
-    ntp: str | None
-    chronotick: str | None
+    services: list[ServiceOrder]
     deadline_s: float
     relays: bool = False  # whether a process for relays is wanted, which is told later what to relay
 
@@ -41,7 +53,9 @@ class Order:
     def from_json(cls, text: str) -> Order:
         """Read an order. Raises ValueError, KeyError or TypeError for anything else."""
         data = json.loads(text)
-        return cls(hosts=[HostOrder(**host) for host in data.pop("hosts")], **data)
+        hosts = [HostOrder(**host) for host in data.pop("hosts")]
+        services = [ServiceOrder(**service) for service in data.pop("services")]
+        return cls(hosts=hosts, services=services, **data)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from harness.localcluster.messages import MARK, Failed, Host, Order, Ready
 from harness.localcluster.processes import Children, become_subreaper
 from harness.localcluster.relays.messages import LONGEST_LINE
 from harness.localcluster.relays.process import RelayProcess, start_relays
-from harness.localcluster.services import CHRONOTICK, NTP, ServiceError, start_service
+from harness.localcluster.services import ServiceError, start_service
 from node_agent.contract.servers import join_address
 
 LOG = logging.getLogger(__name__)
@@ -95,8 +95,7 @@ async def _start(
     client_key = make_key()
     identity_file, known_hosts_file = root / "id_ed25519", root / "known_hosts"
     write_key(identity_file, client_key)
-    wanted = [(name, address) for name, address in ((NTP, order.ntp), (CHRONOTICK, order.chronotick)) if address]
-    starting = [asyncio.ensure_future(start_service(name, address, root, children)) for name, address in wanted]
+    starting = [asyncio.ensure_future(start_service(service, root, children)) for service in order.services]
     relays = await start_relays(root, children) if order.relays else None
     try:
         for host_order in order.hosts:
@@ -120,7 +119,7 @@ async def _start(
         identity_file=str(identity_file),
         known_hosts_file=str(known_hosts_file),
         hosts=[Host(host.order.node_id, host.order.address, host.port, str(host.home)) for host in hosts],
-        services={name: service for (name, _), service in zip(wanted, services, strict=True)},
+        services={ordered.name: service for ordered, service in zip(order.services, services, strict=True)},
         relays_pid=relays.pid if relays else None,
     )
     return ready, relays
