@@ -15,6 +15,7 @@ the least delay is well below what it seemed to be, a young node learns all its 
 from __future__ import annotations
 
 import math
+import statistics
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
@@ -231,7 +232,7 @@ class NodeModel(ABC):
         """Learn from an observation, unless it contradicts the prediction and is the first in turn to do so."""
         expected = self.estimate(seen.raw_ns, seen.server) if self._learnt else None
         if expected is not None:
-            far_s = seen.bound_s + STEP_SIGMAS * expected.variance**0.5 + self.least_delay_s.get(seen.server, 0.0) / 2
+            far_s = seen.bound_s + STEP_SIGMAS * expected.variance**0.5 + self._usual_delay_s(seen.server) / 2
             if abs(seen.x_s - expected.x_s) > far_s:
                 if self._suspect is None or not _agree(self._suspect, seen):
                     self._suspect = seen
@@ -298,6 +299,11 @@ class NodeModel(ABC):
                     ranges.append((low_s, high_s))
         joint = joint_interval(ranges)
         return 0.0 if joint is None else max(x_s - joint[0], joint[1] - x_s)
+
+    def _usual_delay_s(self, server: str) -> float:
+        """Return the median of a server's newest delays; half of it is what one-sided queueing may have moved x by."""
+        newest = [seen.delay_s for seen in self._kept if seen.server == server][-PER_SERVER:]
+        return max(statistics.median(newest), self.least_delay_s.get(server, 0.0)) if newest else 0.0
 
     def _by_server(self) -> dict[str, list[Observation]]:
         by_server: dict[str, list[Observation]] = {}
