@@ -40,6 +40,7 @@ USAGE, FOUND_ERRORS = 2, 7
 
 EXPERIMENT = "a name under results/, or a path (default: the latest run)"
 AGENT_TESTS = ROOT / "tests" / "node_agent"
+TIERS = {"falsetickers": ["tests/harness/test_falsetickers.py"]}  # marks of tests that the suite leaves out
 
 
 def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
@@ -189,9 +190,21 @@ def validate(_: Context, experiment: str = "") -> None:
         raise Exit(code=FOUND_ERRORS)
 
 
-@task(name="test", help={"only": "a test file or folder, or pytest's file::test"})
-def run_tests(_: Context, only: str = "") -> None:
+@task(
+    name="test",
+    help={
+        "only": "a test file or folder, or pytest's file::test",
+        "tier": f"only what is too slow for every time: {', '.join(TIERS)}",
+    },
+)
+def run_tests(_: Context, only: str = "", tier: str = "") -> None:
     """Run the tests, the agent's also under the oldest Python it supports where there is one."""
+    if tier:
+        if tier not in TIERS:
+            raise Exit(f"error: --tier: expected one of {', '.join(TIERS)}, got {tier!r}", USAGE)
+        if _run([sys.executable, "-m", "pytest", "-m", tier, "-n", "2", "-rP", *([only] if only else TIERS[tier])]):
+            raise Exit(code=1)
+        return
     _prepare_testbed()
     failed = 0 if only else _oldest_python_tests()
     how = [only] if only else ["-n", "3", "--dist", "loadfile"]  # most tests wait for processes, not for the processor

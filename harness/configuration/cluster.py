@@ -41,6 +41,7 @@ class PathsConfig(Strict):
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _REMOTE_PATH: Final = re.compile(r"(?!(.*/)?\.\.(/|$))(~/|/)?[A-Za-z0-9_./+@-]+")
+LARGEST_ERROR_MS: Final = 1e12  # 31 years, of an NTP server that is wrong on purpose
 
 
 class VirtualClockConfig(Strict):
@@ -143,8 +144,9 @@ class ClusterConfig(Strict):
 
     Service ports may be 0 (a free one is chosen at start) only where ``embedded`` says that this process starts them.
     ``testbed`` says that these are the hosts of ``fab testbed-up``: their clocks may be virtual, too. ``ntp_own_clock``
-    says that the NTP server's own clock, set by nothing, is meant to be the truth of this cluster. ``paths``: how long
-    packets take in an embedded cluster (None: as long as on a loopback).
+    says that the NTP server's own clock, set by nothing, is meant to be the truth of this cluster. ``ntp_error_ms``:
+    by how much each NTP server of an embedded cluster is ahead of the truth on purpose (empty: none is wrong).
+    ``paths``: how long packets take in an embedded cluster (None: as long as on a loopback).
     """
 
     name: str
@@ -156,6 +158,7 @@ class ClusterConfig(Strict):
     remote_python: RemotePath
     ntp_server: Annotated[list[str], BeforeValidator(_one_or_many)]
     ntp_own_clock: bool = False
+    ntp_error_ms: list[Annotated[float, Field(ge=-LARGEST_ERROR_MS, le=LARGEST_ERROR_MS)]] = Field(default_factory=list)
     chronotick_server: str | None
     host_key_policy: Literal["reject", "accept-new"]
     known_hosts_file: str | None = None
@@ -203,6 +206,13 @@ class ClusterConfig(Strict):
             raise problem("nodes", "exactly one node with role coordinator", coordinators)
         if self.ntp_own_clock and len(self.ntp_server) != 1:
             raise problem("ntp_own_clock", "one ntp_server, whose clock is the truth", self.ntp_server)
+        if self.ntp_error_ms and not self.embedded:
+            raise problem(
+                "ntp_error_ms", "none outside an embedded cluster, which starts its servers", self.ntp_error_ms
+            )
+        if self.ntp_error_ms and len(self.ntp_error_ms) != len(self.ntp_server):
+            expected = f"a number for each of {len(self.ntp_server)} in ntp_server, 0 for one that is right"
+            raise problem("ntp_error_ms", expected, self.ntp_error_ms)
         places = [node.address or node.host for node in self.nodes]
         for key, values in (("id", [node.id for node in self.nodes]), ("host", places)):
             for index, value in enumerate(values):

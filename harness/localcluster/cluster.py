@@ -16,6 +16,7 @@ from harness.errors import ConfigError, PreflightError, last_line
 from harness.localcluster.messages import MARK, HostOrder, Order, Ready, Report, Service
 from harness.localcluster.paths import Paths
 from harness.localcluster.processes import end_with_its_pipes, piped, read_line, start_ours
+from harness.localcluster.services import CHRONOTICK, NTP, kind_of, service_orders
 from node_agent.contract import json_objects
 from node_agent.contract.servers import join_address
 
@@ -115,12 +116,11 @@ def _order(config: ClusterConfig, deadline_s: float) -> Order:
     if not config.embedded:
         wanted = "expected embedded: true, got false; only such a cluster can be started"
         raise ConfigError(f"cluster {config.name}: {wanted}")
-    if len(config.ntp_server) > 1:
-        raise ConfigError(f"cluster {config.name}: ntp_server: expected at most one, got {config.ntp_server!r}")
     chronotick = None if config.chronotick_server is None else join_address(*split_url(config.chronotick_server))
-    ntp = join_address(*split_host_port(config.ntp_server[0])) if config.ntp_server else None
+    ntp_servers = [join_address(*split_host_port(server)) for server in config.ntp_server]
+    services = service_orders(ntp_servers, config.ntp_error_ms, chronotick)
     hosts = [HostOrder(node.id, node.address or node.host, node.port or 0) for node in config.nodes]
-    return Order(hosts, ntp, chronotick, deadline_s, relays=config.paths is not None)
+    return Order(hosts, services, deadline_s, relays=config.paths is not None)
 
 
 def _await_ready(supervisor: subprocess.Popen[bytes], order: Order, deadline_s: float, errors: IO[bytes]) -> Ready:
@@ -160,10 +160,11 @@ def _filled_in(config: ClusterConfig, ready: Ready, services: Mapping[str, tuple
         "known_hosts_file": ready.known_hosts_file,
         "host_key_policy": "reject",
     }
-    if "ntp" in services:
-        changes["ntp_server"] = [join_address(*services["ntp"])]
-    if "chronotick" in services:
-        changes["chronotick_server"] = f"http://{join_address(*services['chronotick'])}"
+    ntp_servers = [join_address(*place) for name, place in services.items() if kind_of(name) == NTP]
+    if ntp_servers:
+        changes["ntp_server"] = ntp_servers
+    if CHRONOTICK in services:
+        changes["chronotick_server"] = f"http://{join_address(*services[CHRONOTICK])}"
     return config.model_copy(update=changes)
 
 

@@ -23,12 +23,24 @@ class HostOrder:
 
 
 @dataclass(frozen=True)
+class ServiceOrder:
+    """One time service to start: its name in this cluster, its kind, and its address (host:port, port 0: a free one).
+
+    ``error_ms``: by how much an NTP server is to be ahead of the truth.
+    """
+
+    name: str
+    kind: str
+    address: str
+    error_ms: float = 0.0
+
+
+@dataclass(frozen=True)
 class Order:
-    """What the parent asks for. Service addresses are ``host:port``; None means that the service is not wanted."""
+    """What the parent asks for."""
 
     hosts: list[HostOrder]
-    ntp: str | None
-    chronotick: str | None
+    services: list[ServiceOrder]
     deadline_s: float
     relays: bool = False  # whether a process for relays is wanted, which is told later what to relay
 

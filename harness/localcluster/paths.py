@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from harness.errors import PreflightError
 from harness.localcluster.relays.messages import DATAGRAMS, STREAM, Answer, Counts, Question, RelayOrder
+from harness.localcluster.services import CHRONOTICK, NTP, kind_of
 from node_agent.contract import json_objects
 from node_agent.contract.paths import LAN, NetworkPath
 from node_agent.contract.plan import COORDINATOR, NodePlan, ProbePeer, WorkerAddress
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from harness.configuration.cluster import PathsConfig
 
 Peer = TypeVar("Peer", WorkerAddress, ProbePeer)
-KINDS = {"ntp": DATAGRAMS, "chronotick": STREAM}
+KINDS = {NTP: DATAGRAMS, CHRONOTICK: STREAM}
 
 
 class _Hop(NamedTuple):
@@ -38,8 +39,9 @@ class Paths:
 
     def to_services(self, places: Mapping[str, tuple[str, int]]) -> dict[str, tuple[str, int]]:
         """Return where the nodes find each time service (by name): behind a relay where its path is given."""
-        behind = [name for name in places if name in self._paths]
-        found = self._lay(_order(name, KINDS[name], self._paths[name], places[name], is_there=True) for name in behind)
+        behind = [name for name in places if kind_of(name) in self._paths]
+        orders = ((kind_of(name), places[name]) for name in behind)
+        found = self._lay(_order(kind, KINDS[kind], self._paths[kind], place, is_there=True) for kind, place in orders)
         return {**places, **dict(zip(behind, found, strict=True))}
 
     def through(self, plans: Mapping[str, NodePlan]) -> dict[str, NodePlan]:

@@ -8,13 +8,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from harness.errors import last_line
-from harness.localcluster.messages import Service
+from harness.localcluster.messages import Service, ServiceOrder
 from harness.localcluster.processes import Child, Children, known_environment, piped, reader_of
 from harness.localcluster.relays.messages import LONGEST_LINE, Answer
 from node_agent.contract import json_objects
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -27,15 +28,34 @@ class StartError(RuntimeError):
     """The cluster, or a service of it, cannot start: one line that says why."""
 
 
-async def start_service(name: str, address: str, folder: Path, children: Children) -> Service:
-    """Start a service on ``address`` (host:port, port 0: a free one) and wait until it listens. Raises StartError.
+def service_orders(ntp_servers: Sequence[str], error_ms: Sequence[float], chronotick: str | None) -> list[ServiceOrder]:
+    """Return which services to start: NTP servers, named ``ntp``, ``ntp2`` and so on, and ChronoTick.
+
+    ``error_ms`` says by how much each NTP server is ahead of the truth; it may be empty, then none is.
+    """
+    errors = error_ms or [0.0] * len(ntp_servers)
+    orders = [
+        ServiceOrder(NTP if place == 1 else f"{NTP}{place}", NTP, address, error)
+        for place, (address, error) in enumerate(zip(ntp_servers, errors, strict=True), 1)
+    ]
+    return orders if chronotick is None else [*orders, ServiceOrder(CHRONOTICK, CHRONOTICK, chronotick)]
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a service from its name in a cluster."""
+    return CHRONOTICK if name == CHRONOTICK else NTP
+
+
+async def start_service(order: ServiceOrder, folder: Path, children: Children) -> Service:
+    """Start a service and wait until it listens. Raises StartError.
 
     It is never restarted: what happens to a run when a service dies is something to see, not to hide.
     """
-    log = folder / f"{name}.log"
+    log = folder / f"{order.name}.log"
+    wrong = ["--error-ms", repr(order.error_ms)] if order.error_ms else []
     with log.open("wb") as errors:
         child = children.spawn(
-            [sys.executable, "-m", MODULES[name], "--listen", address, "--die-with-parent"],
+            [sys.executable, "-m", MODULES[order.kind], "--listen", order.address, "--die-with-parent", *wrong],
             cwd=folder,
             env=known_environment(),
             stdin=subprocess.DEVNULL,
@@ -46,7 +66,7 @@ async def start_service(name: str, address: str, folder: Path, children: Childre
     line = await _announcement(child.popen)
     words = line.split()
     if len(words) != 3 or words[0] != "listening":
-        silent = f"{name}: expected 'listening KIND HOST:PORT', got {line!r}"
+        silent = f"{order.name}: expected 'listening KIND HOST:PORT', got {line!r}"
         raise StartError(last_line(log.read_text(encoding="utf-8", errors="replace"), silent))
     return Service(words[2], child.pid)
 

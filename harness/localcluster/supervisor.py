@@ -24,7 +24,7 @@ from harness.localcluster.keys import make_key, write_key, write_private
 from harness.localcluster.messages import MARK, Host, Order, Ready, Report
 from harness.localcluster.processes import Children, become_subreaper, reader_of
 from harness.localcluster.relays.messages import LONGEST_LINE
-from harness.localcluster.services import CHRONOTICK, NTP, RelayProcess, StartError, start_relays, start_service
+from harness.localcluster.services import RelayProcess, StartError, start_relays, start_service
 from node_agent.contract import json_objects
 from node_agent.contract.servers import join_address
 
@@ -91,8 +91,7 @@ async def _start(
     client_key = make_key()
     identity_file, known_hosts_file = root / "id_ed25519", root / "known_hosts"
     write_key(identity_file, client_key)
-    wanted = [(name, address) for name, address in ((NTP, order.ntp), (CHRONOTICK, order.chronotick)) if address]
-    starting = [asyncio.ensure_future(start_service(name, address, root, children)) for name, address in wanted]
+    starting = [asyncio.ensure_future(start_service(service, root, children)) for service in order.services]
     relays = await start_relays(root, children) if order.relays else None
     try:
         for host_order in order.hosts:
@@ -116,7 +115,7 @@ async def _start(
         identity_file=str(identity_file),
         known_hosts_file=str(known_hosts_file),
         hosts=[Host(host.order.node_id, host.order.address, host.port, str(host.home)) for host in hosts],
-        services={name: service for (name, _), service in zip(wanted, services, strict=True)},
+        services={ordered.name: service for ordered, service in zip(order.services, services, strict=True)},
         relays_pid=relays.pid if relays else None,
     )
     return ready, relays

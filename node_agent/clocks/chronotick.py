@@ -6,11 +6,14 @@ import hashlib
 import json
 import math
 from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from node_agent.clocks import ntp
 from node_agent.clocks.base import Refused, good
 from node_agent.clocks.holdover import FS_PER_S_OF_PPM
 from node_agent.clocks.kind import NOT_SENT, ByHand, CheckTable, SourceKind, Traffic
@@ -147,8 +150,13 @@ def question(
     dual_model: bool = True,
     run_id: str = "",
     tag: str = "",
+    to_utc: bool = False,
 ) -> dict[str, Any]:
-    """Return the JSON of a question, which the newest of a node's good NTP samples are in."""
+    """Return the JSON of a question, which the newest of a node's good NTP samples are in, as many of each server.
+
+    ``to_utc``: the node asks several NTP servers, so that ``bound_ms`` has the server's root distance in it. It is the
+    bound by which the NTP source tells falsetickers, and the ChronoTick server leaves out the same ones.
+    """
     return {
         "node_id": node_id,
         "run_id": run_id,
@@ -156,8 +164,24 @@ def question(
         "instant_ns": wall_ns,
         "raw_ns": raw_ns,
         "use_dual_model": dual_model,
-        "ntp_samples": [{"server": sample.server, **_item(sample)} for sample in samples[-MAX_NTP_SAMPLES:]],
+        "ntp_samples": [
+            {"server": sample.server, **_item(sample, to_utc=to_utc)} for sample in _newest_of_each(samples)
+        ],
     }
+
+
+def _newest_of_each(samples: Sequence[Sample]) -> list[Sample]:
+    """Return as many of the newest samples as a question holds, in their order, as many of each server as it can.
+
+    The newest of all would be those of the servers that were asked last, and these a majority in the server's eyes.
+    """
+    later: Counter[str] = Counter()
+    ranked = []
+    for place in range(len(samples) - 1, -1, -1):
+        server = samples[place].server
+        ranked.append((later[server], len(samples) - place, place))
+        later[server] += 1
+    return [samples[place] for *_, place in sorted(sorted(ranked)[:MAX_NTP_SAMPLES], key=itemgetter(2))]
 
 
 def size(data: dict[str, Any]) -> int:
@@ -171,12 +195,12 @@ def confirmed_raw_ns(text: str) -> int | None:
     return told if type(told) is int else None
 
 
-def _item(sample: Sample) -> dict[str, Any]:
+def _item(sample: Sample, *, to_utc: bool = False) -> dict[str, Any]:
     return {
         "raw_ns": sample.raw_at_ns,
         "offset_ms": (sample.offset_ns or 0) / 1e6,
         "delay_ms": (sample.delay_ns or 0) / 1e6,
-        "bound_ms": (sample.bound_ns or 0) / 1e6,
+        "bound_ms": ntp.bound_ns(sample, to_utc=to_utc) / 1e6,
     }
 
 

@@ -148,8 +148,8 @@ class NtpSource:
         A sample's ends run as raw * (1 -+ p) + constant, p the drift, and its bound grows by p, each rounded by less
         than 1 ns. One whose constants are all worse by 1 ns or more than the best of the others is never decisive.
         """
-        to_utc = len(self.servers) > 1
-        lines = [_Line(_raw_at(s), _reference_at(s), _bound(s, to_utc=to_utc), s) for s in samples]
+        to_utc = refers_to_utc(self.servers)
+        lines = [_Line(_raw_at(s), _reference_at(s), bound_ns(s, to_utc=to_utc), s) for s in samples]
         rate, per = drift_per_ns(self.max_drift_ppm)
         narrow = [line.bound * per - line.raw_at * rate for line in lines]  # all in units of 1 / per ns
         lows = [(line.reference_at - line.raw_at) * per - width for line, width in zip(lines, narrow)]
@@ -234,7 +234,13 @@ def _reference_at(sample: Sample) -> int:
     return sample.reference_at_ns
 
 
-def _bound(sample: Sample, *, to_utc: bool) -> int:
+def refers_to_utc(servers: Sequence[str]) -> bool:
+    """Tell whether readings refer to UTC: of several servers, not one is the reference."""
+    return len(servers) > 1
+
+
+def bound_ns(sample: Sample, *, to_utc: bool) -> int:
+    """Return what a sample's offset may be wrong by, in ns: its server's own time, or with the root distance UTC."""
     bound = sample.bound_ns or 0
     if to_utc:
         bound += -(-(sample.root_delay_ns or 0) // 2) + (sample.root_dispersion_ns or 0)

@@ -15,6 +15,7 @@ import httpx
 
 from node_agent.clocks import chronotick
 from node_agent.clocks.base import Refused
+from node_agent.clocks.ntp import refers_to_utc
 from node_agent.contract.records import CHRONOTICK, CLOCK_STEP, NO_TLS, OK, UNTRUSTED_CERTIFICATE, Sample
 from node_agent.exchange.asking import Asker, Health, Setting
 from node_agent.local.instants import ClockPair, LocalClock, stepped
@@ -35,6 +36,7 @@ def askers(plan: ChronoTickPlan, setting: Setting) -> list[Asker]:
     """Return the asker of the server."""
     options: dict[str, Any] = {"timeout_s": plan.timeout_s, "dual_model": plan.use_dual_model}
     options |= {"run_id": setting.run_id, "tag": setting.tag}
+    options["to_utc"] = setting.clocks.ntp is not None and refers_to_utc(setting.clocks.ntp.servers)
     client = ChronoTickClient(plan.server, setting.node_id, setting.clock, **options)
 
     def ask() -> list[Sample]:
@@ -56,12 +58,14 @@ class ChronoTickClient:
         dual_model: bool,
         run_id: str = "",
         tag: str = "",
+        to_utc: bool = False,
     ) -> None:
         self._server = server.rstrip("/")
         self._url = httpx.URL(self._server)
         self._answers: httpx.URL | None = None  # the address that answered, in place of the name
         self._node_id = node_id
         self._named = {"run_id": run_id, "tag": tag}
+        self._to_utc = to_utc
         self._confirmed: frozenset[tuple[str, int | None]] = frozenset()  # NTP server and raw instant of samples
         self._clock = clock
         self._dual_model = dual_model
@@ -100,8 +104,9 @@ class ChronoTickClient:
         outdated = self._is_set_since(before, ntp_samples)
         unconfirmed = [sample for sample in ntp_samples if _name_of(sample) not in self._confirmed]
         question = chronotick.question(
-            self._node_id, before.wall_ns, before.raw_ns, unconfirmed, dual_model=self._dual_model, **self._named
-        )
+            self._node_id, before.wall_ns, before.raw_ns, unconfirmed,
+            dual_model=self._dual_model, to_utc=self._to_utc, **self._named,
+        )  # fmt: skip
         text, outcome = self._ask("POST", "get_time", question)
         after = self._clock.pair()
         if outcome == OK and outdated:

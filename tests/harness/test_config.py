@@ -162,6 +162,34 @@ def test_only_an_embedded_cluster_may_bend_its_clocks(tmp_path: Path) -> None:
     assert line.startswith("nodes.0.virtual_clock: expected none outside an embedded cluster")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"embedded": False},
+            "ntp_error_ms: expected none outside an embedded cluster, which starts its servers, got [",
+        ),
+        (
+            {"ntp_server": ["a:1", "b:1"]},
+            "ntp_error_ms: expected a number for each of 2 in ntp_server, 0 for one that is ",
+        ),
+        ({"ntp_server": None}, "ntp_error_ms: expected a number for each of 0 in ntp_server"),
+        ({"ntp_error_ms": [0, 0, "5"]}, "ntp_error_ms.2: expected a number, got '5'"),
+        ({"ntp_error_ms": [0, 0, 1e13]}, "ntp_error_ms.2: expected a number <= "),
+        ({"ntp_error_ms": [0, float("nan"), 0]}, "ntp_error_ms.1: expected a finite number"),
+    ],
+)
+def test_wrong_ntp_servers_are_of_an_embedded_cluster_and_one_number_each(
+    tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    wrong = {"embedded": True, "gateway": None, "ntp_server": ["a:1", "b:1", "c:1"], "ntp_error_ms": [0, 0, 5]}
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(ARES | wrong))
+    assert load_cluster(path).ntp_error_ms == [0, 0, 5]
+    (line,) = refused(path, load_cluster, yaml.safe_dump(ARES | wrong | change))
+    assert line.startswith(said)
+
+
 LAN = {"delay_ms": 0.2}
 
 

@@ -20,6 +20,7 @@ from harness.errors import ConfigError, PreflightError
 from harness.localcluster import start
 from harness.localcluster.messages import HostOrder, Order
 from harness.localcluster.processes import descendants
+from harness.localcluster.services import service_orders
 from node_agent.contract import json_objects
 
 PARENT = """
@@ -167,7 +168,8 @@ def test_a_supervisor_without_orders_ends():
 
 def test_a_parent_that_dies_during_the_start_leaves_nothing(tmp_path):
     """If the life line breaks right after the order, everything that was begun ends again."""
-    order = Order([HostOrder("comp11", "127.0.77.11", 0)], "127.0.77.1:0", "127.0.77.1:0", 30.0)
+    services = service_orders(["127.0.77.1:0", "127.0.77.2:0"], [0.0, 5.0], "127.0.77.1:0")
+    order = Order([HostOrder("comp11", "127.0.77.11", 0)], services, 30.0)
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     argv = [sys.executable, "-m", "harness.localcluster"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as supervisor:

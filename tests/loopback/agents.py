@@ -34,7 +34,7 @@ from node_agent.contract.servers import join_address
 from node_agent.datagrams import mmsg
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 HOST = "127.0.66.1"
@@ -57,9 +57,11 @@ def free_port(host: str = HOST) -> int:
 
 
 @contextmanager
-def service(module: str, host: str = HOST) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def service(
+    module: str, host: str = HOST, arguments: Sequence[str] = ()
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run a time service; yield its process and the address it says it listens on."""
-    argv = [sys.executable, "-m", module, "--listen", join_address(host, 0), "--die-with-parent"]
+    argv = [sys.executable, "-m", module, "--listen", join_address(host, 0), "--die-with-parent", *arguments]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline()

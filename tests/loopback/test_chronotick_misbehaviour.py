@@ -7,12 +7,15 @@ import gzip
 import itertools
 import json
 import threading
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
 
+from node_agent.clocks import chronotick, ntp
 from node_agent.clocks.newest import NewestSource
+from node_agent.contract.plan import ChronoTickPlan, ClocksPlan, NtpPlan
 from node_agent.contract.records import (
     AS_CLAIMED,
     CHRONOTICK,
@@ -24,7 +27,8 @@ from node_agent.contract.records import (
     Stamp,
     Unavailable,
 )
-from node_agent.exchange.chronotick import ChronoTickClient
+from node_agent.exchange.asking import Setting
+from node_agent.exchange.chronotick import ChronoTickClient, askers
 from node_agent.local.instants import LocalClock
 
 HOST = "127.0.66.124"
@@ -188,6 +192,38 @@ def test_the_question_carries_the_nodes_own_newest_ntp_samples():
     assert [said["raw_ns"] for said in question["ntp_samples"]] == list(range(4, 20))
     numbers = {"raw_ns": 19, "offset_ms": 1.5, "delay_ms": 0.2, "bound_ms": 0.11}
     assert question["ntp_samples"][-1] == {"server": "s:1", **numbers}
+
+
+def test_the_question_leaves_out_no_server():
+    """Of more samples than it holds it has as many of each server, else those asked last are a majority."""
+    at = {"outcome": OK, "raw_before_ns": 0, "raw_after_ns": 0, "wall_ns": 0, "offset_ns": 0, "delay_ns": 0}
+    raws = {"s:1": range(8), "s:2": range(8, 16), "s:3": range(16, 24), "s:4": range(24, 25)}
+    samples = [
+        Sample(f"ntp{raw_ns}", "ntp", server, "", raw_at_ns=raw_ns, **at)
+        for server, instants in raws.items()
+        for raw_ns in instants
+    ]
+    told = chronotick.question("comp11", 1, 1, samples)["ntp_samples"]
+    newest = [*range(3, 8), *range(11, 16), *range(19, 25)]
+    assert [said["raw_ns"] for said in told] == newest
+    assert Counter(said["server"] for said in told) == {"s:1": 5, "s:2": 5, "s:3": 5, "s:4": 1}
+
+
+@pytest.mark.parametrize(("servers", "bound_ms"), [(("s:1",), 0.11), (("s:1", "s:2"), 0.66)])
+def test_with_several_servers_the_question_carries_the_bound_to_utc(servers, bound_ms):
+    """The root distance, half the root delay and the dispersion, is in it: by that bound the NTP source selects."""
+    instants = {"raw_before_ns": 0, "raw_after_ns": 0, "wall_ns": 0, "raw_at_ns": 1, "reference_at_ns": 1}
+    said = {"delay_ns": 200_000, "bound_ns": 110_000, "root_delay_ns": 900_001, "root_dispersion_ns": 99_999}
+    sample = Sample("ntp1", "ntp", "s:1", "", outcome=OK, offset_ns=0, **instants, **said)
+    clocks = ClocksPlan(ntp=NtpPlan(servers))
+    with Stub(lambda handler, _asked: handler.say(json.dumps(GOOD))) as stub:
+        plan = ChronoTickPlan(stub.url, timeout_s=PATIENT_S)
+        (asker,) = askers(plan, Setting("comp11", clocks, LocalClock(), lambda: "ct1", lambda: [sample]))
+        with contextlib.closing(asker):
+            asker.ask()
+        (question,) = stub.questions
+    assert question["ntp_samples"][0]["bound_ms"] == bound_ms
+    assert ntp.bound_ns(sample, to_utc=len(servers) > 1) == round(bound_ms * 1e6)
 
 
 class Stepping(LocalClock):

@@ -160,6 +160,34 @@ def test_without_a_majority_there_is_no_answer_until_there_is_one(model: str):
     assert node.error_s(10) < 1e-3
 
 
+@pytest.mark.parametrize("model", BANKS)
+@pytest.mark.parametrize("way", [1, -1])
+@pytest.mark.parametrize("servers", ["a", "abc"])
+def test_queueing_on_one_way_alone_is_in_the_asymmetry(model: str, way: int, servers: str):
+    """Where nearly all of the delay is always on one way, the truth is inside, though one sample had half the delay."""
+    node = Node(model)
+    rng = random.Random(1)
+    for second in range(40):
+        for server in servers:
+            delay_ms = 0.010 if second == 5 else rng.uniform(0.018, 0.022)
+            offset_ms = truth_s(second) * 1e3 + way * delay_ms / 2
+            node.feed(second, NtpSample(server, raw_ns(second), offset_ms, delay_ms, delay_ms / 2 + 0.016))
+    said = node.said(39.5)
+    assert node.error_s(39.5) <= 3 * said.sigma_s + said.asymmetry_s <= 20e-6
+
+
+@pytest.mark.parametrize("model", BANKS)
+def test_queueing_that_ends_is_no_step(model: str):
+    """Samples that queued for 60 us on one way, and then do not, say nothing of a clock that was set."""
+    node = Node(model)
+    for second in range(40):
+        delay_ms = node.random.uniform(0.055, 0.065) if second < 20 else 0.006
+        offset_ms = truth_s(second) * 1e3 - delay_ms / 2
+        node.feed(second, NtpSample("a", raw_ns(second), offset_ms, delay_ms, delay_ms / 2 + 0.001))
+    assert node.model.restarts == 0
+    assert node.error_s(39.5) <= 3 * node.said(39.5).sigma_s + node.said(39.5).asymmetry_s
+
+
 def test_several_servers_exclude_part_of_the_asymmetry():
     """A second server with a shorter path halves what the first one's path leaves open; nothing is below its own."""
     alone, together = warm(DEFAULT), warm(DEFAULT, servers="a")

@@ -14,6 +14,8 @@ the least delay is well below what it seemed to be, a young node learns all its 
 
 from __future__ import annotations
 
+import math
+import statistics
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
@@ -138,6 +140,7 @@ class NodeModel(ABC):
         state = self.estimate(raw_ns)
         assert state is not None, "a model that learnt has an estimate"  # noqa: S101 - for the type checker
         x_s, asymmetry_s = self._confined(state)
+        asymmetry_s = max(asymmetry_s, self._one_sided_s(x_s, state, raw_ns))
         return Prediction(
             x_s - (self._requests[1][1] - self._base_ns) / NS_PER_S,
             self.guard.factor * state.variance**0.5,
@@ -229,7 +232,7 @@ class NodeModel(ABC):
         """Learn from an observation, unless it contradicts the prediction and is the first in turn to do so."""
         expected = self.estimate(seen.raw_ns, seen.server) if self._learnt else None
         if expected is not None:
-            far_s = seen.bound_s + STEP_SIGMAS * expected.variance**0.5 + self.least_delay_s.get(seen.server, 0.0) / 2
+            far_s = seen.bound_s + STEP_SIGMAS * expected.variance**0.5 + self._usual_delay_s(seen.server) / 2
             if abs(seen.x_s - expected.x_s) > far_s:
                 if self._suspect is None or not _agree(self._suspect, seen):
                     self._suspect = seen
@@ -261,9 +264,7 @@ class NodeModel(ABC):
 
     def _falsetickers(self, raw_ns: int) -> frozenset[str]:
         """Return the servers that the others outvote; all of them where no majority agrees."""
-        by_server: dict[str, list[Observation]] = {}
-        for seen in self._kept:
-            by_server.setdefault(seen.server, []).append(seen)
+        by_server = self._by_server()
         if len(by_server) < 2:
             return frozenset()
         return frozenset(falsetickers({server: _interval(own, raw_ns) for server, own in by_server.items()}))
@@ -284,6 +285,32 @@ class NodeModel(ABC):
         x_s = min(max(state.x_s, joint[0]), joint[1])
         return x_s, max(x_s - joint[0], joint[1] - x_s)
 
+    def _one_sided_s(self, x_s: float, state: Estimate, raw_ns: int) -> float:
+        """Return how far from ``x_s`` the newest samples let the truth be, 0 where they contradict each other.
+
+        Queueing that is always on one way moves the mean of the samples by half of what it usually is, and the least
+        delay does not show it. But the truth is within half of its delay of every sample, and these do not agree on x.
+        """
+        ranges = []
+        for server, own in self._by_server().items():
+            if server not in self._wrong:
+                low_s, high_s = _held_by_all(own[-PER_SERVER:], state, raw_ns)
+                if low_s <= high_s:
+                    ranges.append((low_s, high_s))
+        joint = joint_interval(ranges)
+        return 0.0 if joint is None else max(x_s - joint[0], joint[1] - x_s)
+
+    def _usual_delay_s(self, server: str) -> float:
+        """Return the median of a server's newest delays; half of it is what one-sided queueing may have moved x by."""
+        newest = [seen.delay_s for seen in self._kept if seen.server == server][-PER_SERVER:]
+        return max(statistics.median(newest), self.least_delay_s.get(server, 0.0)) if newest else 0.0
+
+    def _by_server(self) -> dict[str, list[Observation]]:
+        by_server: dict[str, list[Observation]] = {}
+        for seen in self._kept:
+            by_server.setdefault(seen.server, []).append(seen)
+        return by_server
+
 
 def _interval(own: Sequence[Observation], raw_ns: int) -> tuple[float, float]:
     """Intersect one server's newest samples, grown by the largest drift; its newest alone where they contradict."""
@@ -293,6 +320,18 @@ def _interval(own: Sequence[Observation], raw_ns: int) -> tuple[float, float]:
         ends.append((seen.x_s - half_s, seen.x_s + half_s))
     low, high = max(low for low, _ in ends), min(high for _, high in ends)
     return (low, high) if low <= high else ends[-1]
+
+
+def _held_by_all(own: Sequence[Observation], state: Estimate, raw_ns: int) -> tuple[float, float]:
+    """Intersect what samples of one server allow at ``raw_ns`` by their delays, carried there by the drift as known."""
+    low_s, high_s = -math.inf, math.inf
+    drift_sigma = state.drift_variance**0.5
+    for seen in own:
+        age_s = (raw_ns - seen.raw_ns) / NS_PER_S
+        there_s = seen.x_s + state.drift * age_s
+        half_s = seen.delay_s / 2 + drift_sigma * abs(age_s)
+        low_s, high_s = max(low_s, there_s - half_s), min(high_s, there_s + half_s)
+    return low_s, high_s
 
 
 def _agree(first: Observation, second: Observation) -> bool:
