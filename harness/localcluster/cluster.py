@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import ipaddress
 import shutil
 import socket
@@ -97,7 +98,8 @@ def start(config: ClusterConfig, deadline_s: float = START_DEADLINE_S) -> LocalC
         supervisor = start_ours("harness.localcluster", errors=errors)
         try:
             ready = _await_ready(supervisor, order, deadline_s, errors)
-            return LocalCluster(config, ready, supervisor, claims)
+            in_order = {service.name: ready.services[service.name] for service in order.services}  # JSON has none
+            return LocalCluster(config, dataclasses.replace(ready, services=in_order), supervisor, claims)
         except BaseException:
             end_with_its_pipes(supervisor, CLOSE_DEADLINE_S)
             claims.close()
