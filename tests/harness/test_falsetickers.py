@@ -23,7 +23,8 @@ from analysis.checks.replay import replay
 from analysis.questions.judges import TRUTH
 from analysis.report import rates_table
 from analysis.run import load
-from analysis.run.readings import INTERVAL, Table, table
+from analysis.run.readings import table
+from analysis.run.table import INTERVAL, Table
 from node_agent.contract import records
 from node_agent.contract.records import CHRONOTICK, NTP, OK, RAW_DIR, SAMPLES_FILE
 
