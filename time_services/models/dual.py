@@ -3,7 +3,8 @@
 Both see the same samples, so their errors are correlated. The weights that make the fused error's variance least,
 w = (V_b - C) / (V_a + V_b - 2 C), are taken from the moments of past one-step errors (Y. Bar-Shalom and L. Campo, "The
 effect of the common process noise on the two-sensor fused-track covariance", IEEE Trans. AES 22(6), 1986). The noise of
-the sample that showed an error is in all three moments alike and drops out. The fused sigma is w s_a + (1 - w) s_b,
+the sample that showed an error is in all three moments alike and drops out. Few errors tell little of w, so it begins
+as if ``FIRST_ERRORS`` of them had said that few crystals are restless. The fused sigma is w s_a + (1 - w) s_b,
 which is right for full correlation and an upper limit for any other (S. Julier and J. Uhlmann, "A non-divergent
 estimation algorithm in the presence of unknown correlations", ACC 1997, on why no less may be said).
 """
@@ -14,6 +15,8 @@ from time_services.models.kalman_bank import FAST, SLOW, KalmanBank
 from time_services.models.node_model import Estimate, NodeModel, Observation
 
 FORGETTING = 0.95  # of the moments: the last twenty errors or so
+FIRST_SHARE = 0.05  # of the short one, before any error is known: a filter of its is that much less likely (RESTLESS)
+FIRST_ERRORS = 4.0
 LARGEST_SIGMAS = 5.0  # an error beyond so many sigma counts as this many: an outlier moves no weight
 
 
@@ -34,7 +37,8 @@ class Dual(NodeModel):
         self._short.begin()
         self._long.begin()
         self._moments = 0.0, 0.0, 0.0  # of the short one's errors, the long one's, and their product
-        self._share = 0.5
+        self._errors = 0.0  # how many of them the moments are worth
+        self._share = FIRST_SHARE
 
     def move(self, first: Observation) -> None:
         """Begin x at ``first`` in both."""
@@ -51,8 +55,10 @@ class Dual(NodeModel):
             b = min(max(seen.x_s - long.x_s, -limit), limit)
             aa, bb, ab = (FORGETTING * old + new for old, new in zip(self._moments, (a * a, b * b, a * b), strict=True))
             self._moments = aa, bb, ab
+            self._errors = FORGETTING * self._errors + 1.0
             apart = aa + bb - 2 * ab
-            self._share = min(max((bb - ab) / apart, 0.0), 1.0) if apart > 0 else 0.5
+            best = min(max((bb - ab) / apart, 0.0), 1.0) if apart > 0 else FIRST_SHARE
+            self._share = (FIRST_ERRORS * FIRST_SHARE + self._errors * best) / (FIRST_ERRORS + self._errors)
         self._short.learn(seen)
         self._long.learn(seen)
 

@@ -140,10 +140,12 @@ class NodeModel(ABC):
         state = self.estimate(raw_ns)
         assert state is not None, "a model that learnt has an estimate"  # noqa: S101 - for the type checker
         x_s, asymmetry_s = self._confined(state)
-        asymmetry_s = max(asymmetry_s, self._one_sided_s(x_s, state, raw_ns))
+        sigma_s = self.guard.factor * state.variance**0.5
+        one_sided_s = self._one_sided_s(x_s, state, raw_ns) - sigma_s  # which is in k sigma already
+        asymmetry_s = max(asymmetry_s, one_sided_s)
         return Prediction(
             x_s - (self._requests[1][1] - self._base_ns) / NS_PER_S,
-            self.guard.factor * state.variance**0.5,
+            sigma_s,
             asymmetry_s,
             state.drift,
             self.guard.factor * state.drift_variance**0.5,
