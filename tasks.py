@@ -89,18 +89,25 @@ def analyze(_: Context, experiment: str | None = None, window_sizes: str = "", m
     help={"source": "folder of coordinator.csv and worker_*.csv", "experiment": "name of the run folder to make"},
 )
 def import_(_: Context, source: str = "", experiment: str = "") -> None:
-    """Make a run folder of published files in the older column format."""
+    """Make a run folder of published files in the older column format; exit code 7 if it has rows that come twice."""
     if not source or not experiment:  # checked here: invoke asks for required arguments even before it shows the help
         raise Exit("error: import: expected --source FOLDER and --experiment NAME", USAGE)
+    from analysis.checks import events  # noqa: PLC0415 - pandas takes a second
+    from analysis.checks.subject import of_folder  # noqa: PLC0415 - together with it
     from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
-    from analysis.imported import older_format  # noqa: PLC0415 - pandas takes a second
+    from analysis.imported import older_format  # noqa: PLC0415 - together with it
     from analysis.run.load import RESULTS_DIR  # noqa: PLC0415 - together with it
 
     try:
         folder = older_format.import_published(Path(source), experiment, RESULTS_DIR)
     except AnalysisError as error:
         raise Exit(f"error: {error}", error.exit_code) from error
+    doubled = list(events.duplicates(of_folder(folder)))
+    for finding in doubled:
+        _say(finding.line)
     _say(f"{folder}")
+    if doubled:
+        raise Exit(code=FOUND_ERRORS)
 
 
 @task(
