@@ -163,7 +163,10 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("doubled", "said"),
     [
-        ("worker_a.csv", "error: worker_a.csv: duplicate event_id: 1 come more than once, of which the first copy counts"),
+        (
+            "worker_a.csv",
+            "error: worker_a.csv: duplicate event_id: 1 come more than once, of which the first copy counts",
+        ),
         ("coordinator.csv", "error: coordinator.csv: duplicate event_id: 1 come more than once"),
         ("", ""),
     ],
