@@ -82,7 +82,7 @@ def run_all(
             numbers = results.as_statistics()
             claims = hypotheses.read()
             hypotheses.demand_topics(claims, numbers)
-            judged = hypotheses.judge(claims, numbers)
+            judged = hypotheses.judge(claims, numbers, partial(rates_table.unit_of_rate, results.analyses))
             paths = [*_write_statistics(results, numbers, judged, experiment_dir), merging.result()]
             figure_paths, errors = figures_drawn.finish()
     paths += figure_paths
