@@ -37,6 +37,7 @@ OPTIONAL: Final = {"unit", "evidence"}
 EVIDENCE_KEYS: Final = {"metric", "otherwise"}  # and at_least_share
 PERCENT: Final = "%"
 UNITS: Final = {word: unit for word, unit in rates_table.UNITS.items() if unit != rates_table.SHARE}
+RENAMED: Final = {"ordering": {"correctness": "wrong_decided"}}  # by topic: keys of earlier versions, and what they are
 OF_A_SPREAD: Final = {"median", "p95", "p99", "max", "value"}
 MOST: Final = 0.9  # the share that evidence must reach where a hypothesis names none
 
@@ -113,12 +114,20 @@ def read(file: Path = FILE) -> list[Hypothesis]:
 
 
 def demand_topics(hypotheses: Sequence[Hypothesis], topics: Collection[str]) -> None:
-    """Raise AnalysisError for a metric of a topic that no run has: a slip of the pen, not a number that is missing."""
+    """Raise AnalysisError for a metric of a topic that no run has: a slip of the pen, not a number that is missing.
+
+    Likewise for one that an earlier version had under another name, with the name that it has now.
+    """
     for hypothesis in hypotheses:
         for metric in (hypothesis.metric, *(evidence.metric for evidence in hypothesis.evidence)):
             if metric.partition("/")[0] not in topics:
                 wanted = f"a metric that begins with one of {', '.join(topics)}"
                 raise AnalysisError(f"hypothesis {hypothesis.name!r}: expected {wanted}, got {metric!r}")
+            topic, *path = metric.split("/")
+            names = RENAMED.get(topic, {})
+            if names.keys() & set(path):
+                now = "/".join([topic, *(names.get(key, key) for key in path)])
+                raise AnalysisError(f"hypothesis {hypothesis.name!r}: expected {now!r}, got its former name {metric!r}")
 
 
 def judge(

@@ -276,3 +276,11 @@ def test_words_about_one_number_are_not_said_of_another_of_the_same_mapping():
     assert in_unit("a/alike_points", "", {"a": both})[1] == "a/alike_points = 3 percentage points"
     told = both | {"alike_points_in_words": "+3 points (of all)"}
     assert in_unit("a/alike_points", "", {"a": told})[1] == "+3 points (of all)"
+
+
+def test_a_key_of_an_earlier_version_is_refused_with_its_new_name():
+    """It was a share of wrong decisions under a name that reads like one of right ones, "correctness"."""
+    former = "ordering/sources/ntp/point/who_first/all/correctness"
+    claim = replace(hypotheses.read()[0], metric=former, evidence=())
+    with pytest.raises(AnalysisError, match=f"expected '.*/all/wrong_decided', got its former name '{former}'"):
+        hypotheses.demand_topics([claim], ["ordering"])
