@@ -35,7 +35,8 @@ def find(subject: Subject) -> Iterator[Finding]:
         if not (subject.path / (file := subject.file_of(node_id))).is_file():
             numbers = {} if sent is None else {"missing": sent["event_id"].nunique(), "of": sent["event_id"].nunique()}
             text = "expected the file, found none" + (f": all {numbers['of']:,} events are missing" if numbers else "")
-            yield error("missing-events", file, text, node_id, **numbers)
+            of = error if subject.promised(node_id) else warning
+            yield of("missing-events", file, text, node_id, **numbers)
     if coordinator is None or sent is None:
         return
     broadcast = _events(sent)
