@@ -74,11 +74,11 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
         "merged": "csv or parquet (default: by its length)",
     }
 )
-def analyze(_: Context, experiment: str = "", window_sizes: str = "", merged: str = "") -> None:
+def analyze(_: Context, experiment: str | None = None, window_sizes: str = "", merged: str = "") -> None:
     """Analyse a run: statistics, merged table, figures and report."""
     from analysis import __main__ as analysis  # noqa: PLC0415 - pandas and matplotlib take a second
 
-    arguments = ["--experiment", experiment] if experiment else []
+    arguments = [] if experiment is None else ["--experiment", experiment]
     arguments += ["--window-sizes", window_sizes] if window_sizes else []
     arguments += ["--merged", merged] if merged else []
     _exit(analysis.main(arguments))
@@ -89,18 +89,25 @@ def analyze(_: Context, experiment: str = "", window_sizes: str = "", merged: st
     help={"source": "folder of coordinator.csv and worker_*.csv", "experiment": "name of the run folder to make"},
 )
 def import_(_: Context, source: str = "", experiment: str = "") -> None:
-    """Make a run folder of published files in the older column format."""
+    """Make a run folder of published files in the older column format; exit code 7 if it has rows that come twice."""
     if not source or not experiment:  # checked here: invoke asks for required arguments even before it shows the help
         raise Exit("error: import: expected --source FOLDER and --experiment NAME", USAGE)
+    from analysis.checks import events  # noqa: PLC0415 - pandas takes a second
+    from analysis.checks.subject import of_folder  # noqa: PLC0415 - together with it
     from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
-    from analysis.imported import older_format  # noqa: PLC0415 - pandas takes a second
+    from analysis.imported import older_format  # noqa: PLC0415 - together with it
     from analysis.run.load import RESULTS_DIR  # noqa: PLC0415 - together with it
 
     try:
         folder = older_format.import_published(Path(source), experiment, RESULTS_DIR)
     except AnalysisError as error:
         raise Exit(f"error: {error}", error.exit_code) from error
+    doubled = list(events.duplicates(of_folder(folder)))
+    for finding in doubled:
+        _say(finding.line)
     _say(f"{folder}")
+    if doubled:
+        raise Exit(code=FOUND_ERRORS)
 
 
 @task(
@@ -120,7 +127,7 @@ def simulate(
     events: str = "1000",
     rate_hz: str = "",
     seed: str = "1",
-    experiment: str = "",
+    experiment: str | None = None,
 ) -> None:
     """Make a run folder of a run that never happened, with a truth that is known and faults by choice."""
     from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
@@ -168,7 +175,7 @@ def verify_scenarios(_: Context, seeds: str = "20", first_seed: str = "", events
 
 
 @task(help={"experiment": EXPERIMENT})
-def validate(_: Context, experiment: str = "") -> None:
+def validate(_: Context, experiment: str | None = None) -> None:
     """Check a run folder: counts, duplicates, stamps, order, ranges, checksums, replayed readings, what they say."""
     from analysis.checks.finding import CONTRACT  # noqa: PLC0415 - together with it
     from analysis.checks.validate import validate as find_all  # noqa: PLC0415 - together with it
@@ -176,7 +183,7 @@ def validate(_: Context, experiment: str = "") -> None:
     from analysis.run import load  # noqa: PLC0415 - pandas takes a second
 
     try:
-        findings = find_all(load.folder(experiment or None))
+        findings = find_all(load.folder(experiment))
     except AnalysisError as error:
         raise Exit(f"error: {error}", error.exit_code) from error
     for finding in findings:
@@ -248,14 +255,14 @@ def lock(_: Context, upgrade: bool = False) -> None:
 
 
 @task(help={"experiment": EXPERIMENT})
-def replay(_: Context, experiment: str = "") -> None:
+def replay(_: Context, experiment: str | None = None) -> None:
     """Recompute every reading of a run from its journals alone and name every difference."""
     from analysis.checks.replay import replay as recompute  # noqa: PLC0415 - together with it
     from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
     from analysis.run import load  # noqa: PLC0415 - pandas takes a second
 
     try:
-        found = recompute(load.folder(experiment or None))
+        found = recompute(load.folder(experiment))
     except AnalysisError as error:
         raise Exit(f"error: {error}", error.exit_code) from error
     if not found.readings:

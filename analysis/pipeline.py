@@ -23,7 +23,7 @@ from analysis.tables import NONE, NOT_EVALUABLE
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -56,7 +56,8 @@ class HeadlineTable:
 class Outcome:
     """What an analysis wrote, and its ``verdict`` in a sentence.
 
-    ``errors`` names what could not be done, though the rest was; findings are no errors.
+    ``errors`` names what could not be done, though the rest was, and what is wrong with the run's files; findings about
+    what the data says are no errors.
     """
 
     report: Path
@@ -82,15 +83,14 @@ def run_all(
             numbers = results.as_statistics()
             claims = hypotheses.read()
             hypotheses.demand_topics(claims, numbers)
-            judged = hypotheses.judge(claims, numbers)
+            judged = hypotheses.judge(claims, numbers, partial(rates_table.unit_of_rate, results.analyses))
             paths = [*_write_statistics(results, numbers, judged, experiment_dir), merging.result()]
             figure_paths, errors = figures_drawn.finish()
     paths += figure_paths
     text = latex.render(readings.run.name, _cited(results, numbers, judged), markdown.tables_of(results, judged))
     paths.append(output.write_text(experiment_dir / latex.FILE, text))
     written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(results, judged))
-    changed = (finding for finding in results.findings if finding.code == integrity.CODE)
-    errors += [f"{finding.where} is {finding.message}" for finding in changed]
+    errors += list(_breaches(results))
     sentence = verdict.of(results).sentence
     return Outcome(
         written,
@@ -100,6 +100,14 @@ def run_all(
         errors,
         summary.counted(results.findings)["error"],
     )
+
+
+def _breaches(results: Results) -> Iterator[str]:
+    """Yield, in a line each, the errors of the run's files, which end ``validate`` with an exit code of their own."""
+    for finding in results.findings:
+        if finding.breaks_contract:
+            between = " is " if finding.code == integrity.CODE else ": "
+            yield f"{finding.where or 'the run'}{between}{finding.message}"
 
 
 def draw(results: Results, directory: Path) -> tuple[list[Path], list[str]]:

@@ -53,7 +53,7 @@ def _beside(given: Context) -> tuple[dict[str, Any], tuple[Finding, ...]]:
     Checksums are of files that were read here: those of ``commit_wait.csv``, the longest, are read by its analysis.
     """
     long = {analysis.name: analysis.compute(given) for analysis in ANALYSES if analysis.takes_long}
-    return long, tuple(validity.find(given.table.run, given.window_sizes_ms, given.reference))
+    return long, tuple(validity.find(given.table.run, given.window_sizes_ms, given.reference, given.table))
 
 
 def only(analysis: Analysis, readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Any:

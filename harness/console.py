@@ -216,6 +216,7 @@ def _source_row(answer: SourceCheck) -> dict[str, str]:
         "health": "healthy" if answer.health_ok else "not healthy",
         "answer": f"{answer.outcome}: {answer.detail}" if unfit else answer.outcome,
         "offset": "" if answer.offset_ms is None or width is None else f"{answer.offset_ms:+.3f} ± {width:.3f}",
+        "asymmetry": "" if answer.asymmetry_ms is None else f"{answer.asymmetry_ms:.3f}",
         "delay": "" if answer.delay_ms is None else f"{answer.delay_ms:.3f}",
         "stratum": "" if answer.stratum is None else str(answer.stratum),
     }

@@ -105,7 +105,7 @@ def _row(kind: SourceKind[Any], server: str, health: Health | None, samples: lis
     best = min(filter(good, samples), key=lambda sample: sample.bound_ns or 0, default=None)
     last = best or samples[-1]
     ill = "" if health is None or health.ok else f"health: {health.detail}"
-    numbers = {name: getattr(last, f"{name}_ns") for name in ("offset", "bound", "sigma", "delay")}
+    numbers = {name: getattr(last, f"{name}_ns") for name in ("offset", "bound", "sigma", "delay", "asymmetry")}
     return SourceCheck(
         server=server,
         outcome=last.outcome,

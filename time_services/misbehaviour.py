@@ -1,8 +1,8 @@
 """Ways a ChronoTick server can be wrong on purpose, for tests of those who judge it: ``--misbehave KIND:AMOUNT``.
 
-``overconfident``: claims sigma / AMOUNT. ``biased``: offsets AMOUNT ms too large. ``clamped``: offsets never leave
-+-AMOUNT ms. ``frozen`` and ``stale``: AMOUNT seconds after a node's first answer it gets its last one again and again,
-as if that were new, or with the time it was of.
+``overconfident``: claims its sigma, and that of its drift, AMOUNT times too small. ``biased``: offsets AMOUNT ms too
+large. ``clamped``: offsets never leave +-AMOUNT ms. ``frozen`` and ``stale``: AMOUNT seconds after a node's first
+answer it gets its last one again and again, as if that were new, or with the time it was of.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 KINDS: Final = ("overconfident", "biased", "clamped", "frozen", "stale")
+SIGMAS: Final = ("uncertainty_ms", "drift_uncertainty_ppm")
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Misbehaviour:
     def bend(self, said: dict[str, Any]) -> dict[str, Any]:
         """Return what the server claims in place of an honest answer."""
         if self.kind == "overconfident":
-            return {**said, "uncertainty_ms": said["uncertainty_ms"] / self.amount}
+            return said | {name: said[name] / self.amount for name in SIGMAS if said.get(name) is not None}
         if self.kind == "biased":
             return {**said, "offset_ms": said["offset_ms"] + self.amount}
         if self.kind == "clamped":

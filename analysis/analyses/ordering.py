@@ -45,7 +45,7 @@ WHO_FIRST: Final[Mapping[str, Callable[[Answer], Any]]] = {
     "second before": lambda answer: answer.labelled(verdicts.AFTER),
     "decided": lambda answer: share(answer.rates["decided"]),
     "not evaluable": _not_evaluable,
-    "wrong": lambda answer: share(answer.rates.get("correctness")),
+    "decided wrongly": lambda answer: share(answer.rates.get("wrong_decided")),
 }
 
 

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.checks.finding import ERROR, Finding
+from analysis.checks.finding import ERROR, WARNING, Finding
 from analysis.reference import drift
 from analysis.run import drift_limits, truth
+from node_agent.clocks.holdover import FS_PER_S_OF_PPM
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     Line = tuple[NDArray[np.float64], NDArray[np.float64]]  # instants and values
 
 CODE: Final = "drift-beyond-bound"
+CLAIMED_CODE: Final = "claimed-drift-beyond-bound"
 SPAN_NS: Final = 1_000_000_000  # over shorter times the brackets of the pairs hide a rate
 WINDOWS: Final = (3, 4, 6, 9, 12)  # tried in turn: few long ones prove a small excess, many short ones survive steps
 FEWEST: Final = 3
@@ -57,6 +59,7 @@ def find(run: Run, reference: Reference | None = None) -> Iterator[Finding]:
         if (ppm := drift_limits.of_node(run, node_id)) is not None:
             yield from _by_truth(run, node_id, ppm)
             yield from _by_ntp(run, node_id, ppm)
+            yield from _as_claimed(run, node_id, ppm)
     if reference is not None:
         yield from _by_probes(reference)
 
@@ -136,6 +139,29 @@ def _by_ntp(run: Run, node_id: str, ppm: float) -> Iterator[Finding]:
             )
             numbers = {"server": str(server), "at_least_ppm": least_ppm, "allowed_ppm": ppm, "by": "ntp"}
             yield Finding(CODE, ERROR, node_id, records.NTP, text, numbers)
+
+
+def _as_claimed(run: Run, node_id: str, ppm: float) -> Iterator[Finding]:
+    """Yield, per source, that it claims a faster drift of this node's oscillator than the bounds allow for.
+
+    Nobody proves it by that: the claim may be wrong, or the limit. One of them is.
+    """
+    samples = run.samples.get(node_id)
+    if samples is None or not {"source", "outcome", "drift_fs_per_s"} <= set(samples.columns):
+        return
+    claims = samples[samples["outcome"] == records.OK].dropna(subset=["drift_fs_per_s"])
+    for source, rows in claims.groupby("source", observed=True):
+        drift_ppm = np.abs(rows["drift_fs_per_s"].to_numpy(dtype=np.int64) / FS_PER_S_OF_PPM)
+        beyond = drift_ppm > ppm
+        if beyond.any():
+            text = (
+                f"{source} claims in {int(beyond.sum()):,} of {len(beyond):,} answers that this node's oscillator "
+                f"drifts by more than {ppm:g} ppm (max_drift_ppm), by up to {drift_ppm.max():.0f} ppm: the claim "
+                f"is wrong, or the limit is, {MEANS.format('this node')}"
+            )
+            numbers = {"answers": int(beyond.sum()), "of": len(beyond), "worst_ppm": float(drift_ppm.max()),
+                       "max_drift_ppm": ppm}  # fmt: skip
+            yield Finding(CLAIMED_CODE, WARNING, node_id, str(source), text, numbers)
 
 
 def _by_truth(run: Run, node_id: str, ppm: float) -> Iterator[Finding]:

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 def find(subject: Subject) -> Iterator[Finding]:
     """Yield the findings about which events were sent and received, as far as there are tables to tell."""
     tables = subject.events()
-    for node_id, table in tables.items():
-        yield from _duplicates(subject.file_of(node_id), table, node_id)
+    yield from duplicates(subject)
     yield from _several_payloads([tables[node_id] for node_id in subject.workers if node_id in tables])
     coordinator = subject.coordinator
     sent = None if coordinator is None else tables.get(coordinator)
@@ -36,7 +35,8 @@ def find(subject: Subject) -> Iterator[Finding]:
         if not (subject.path / (file := subject.file_of(node_id))).is_file():
             numbers = {} if sent is None else {"missing": sent["event_id"].nunique(), "of": sent["event_id"].nunique()}
             text = "expected the file, found none" + (f": all {numbers['of']:,} events are missing" if numbers else "")
-            yield error("missing-events", file, text, node_id, **numbers)
+            of = error if subject.promised(node_id) else warning
+            yield of("missing-events", file, text, node_id, **numbers)
     if coordinator is None or sent is None:
         return
     broadcast = _events(sent)
@@ -64,6 +64,12 @@ def find(subject: Subject) -> Iterator[Finding]:
         if logged is not None and "coordinator_send_time_ns" in table:
             payloads = logged.judge(table["event_id"], table["coordinator_send_time_ns"])
             yield from _payload_stamps(file, node_id, payloads)
+
+
+def duplicates(subject: Subject) -> Iterator[Finding]:
+    """Yield which tables have an event, or a number of the sequence, more than once."""
+    for node_id, table in subject.events().items():
+        yield from _duplicates(subject.file_of(node_id), table, node_id)
 
 
 def _duplicates(file: str, table: pd.DataFrame, node_id: str) -> Iterator[Finding]:

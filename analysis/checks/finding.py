@@ -92,5 +92,9 @@ def clock(instant_ns: int) -> str:
 
 
 def one_line(failure: BaseException) -> str:
-    """Write what was raised, in one line."""
+    """Write what was raised, in one line; what a damaged file raises most in words."""
+    if isinstance(failure, UnicodeDecodeError):
+        return "bytes that are no text in UTF-8"
+    if isinstance(failure, KeyError):
+        return f"nothing named {failure}"
     return " ".join(f"{type(failure).__name__}: {failure}".split())

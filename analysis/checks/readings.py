@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.checks.finding import ERROR, NOTE, SHOWN, WARNING, Finding, clock, reasons, some
 from analysis.clocks import offset_levels
-from analysis.run import load
+from analysis.run import drift_limits, load
 from analysis.run.table import NO_STATUS
 from node_agent.contract import records
 
@@ -36,7 +36,10 @@ WARM_STATUSES: Final = (records.NEVER_SAMPLED, records.NOT_YET_VALID)
 
 @dataclass(frozen=True)
 class Series:
-    """One source's readings on one node, in file order: its rows, and what of them are numbers (``offsets`` and on)."""
+    """One source's readings on one node, in file order: its rows, and what of them are numbers (``offsets`` and on).
+
+    ``required``: the run was not to begin without it, as far as the manifest tells.
+    """
 
     node: str
     prefix: str
@@ -50,6 +53,7 @@ class Series:
     uncertainties: Floats
     half_widths_ms: Floats
     first_rows: NDArray[np.intp]
+    required: bool
 
     @property
     def source(self) -> str:
@@ -97,7 +101,14 @@ def _series(run: Run) -> Iterator[Series]:
                 uncertainties=uncertainty,
                 half_widths_ms=np.where(np.isnan(half), uncertainty, half / 2e6),
                 first_rows=offset_levels.answers(offsets, None if (numbered < 0).any() else numbered),
+                required=_required(run, load.source_name(prefix)),
             )
+
+
+def _required(run: Run, source: str) -> bool:
+    """Tell whether a run needs a source; of a manifest that does not say which it needs, all of them."""
+    required = drift_limits.value_at(run.manifest.config, "worker", "clocks", "required")
+    return required is None or source in required
 
 
 def _statuses(column: pd.Series[Any]) -> dict[str, int]:
@@ -166,7 +177,10 @@ def _unavailable(series: Series) -> Wrong:
         yield "unavailable-readings", WARNING, text, {"statuses": statuses, "rows": sum(why.values()), "of": rows}
     elif why:
         text = f"{series.source} never had a reading in {rows:,} rows: {reasons(statuses)}"
-        yield "never-ready", ERROR, text, {"statuses": statuses, "rows": sum(why.values()), "of": rows}
+        if not series.required:
+            text += "; it is not among clocks.required, and what is said of the other sources does not need it"
+        numbers = {"statuses": statuses, "rows": sum(why.values()), "of": rows}
+        yield "never-ready", ERROR if series.required else WARNING, text, numbers
 
 
 def _warm_up(series: Series) -> Wrong:

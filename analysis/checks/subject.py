@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.run.load import Run
+    from analysis.run.table import Table
 
 
 # What a table raises that is not what it should be: another kind of cell, a column less, too large a number.
@@ -33,7 +34,7 @@ class Subject:
 
     ``whole``: every file is read, hashed and recomputed; otherwise what the analysis loaded is all that is looked at.
     ``roles`` are the nodes', of the manifest or, without one, of the files' names. ``unreadable`` says by file why
-    it could not be read; it grows while the checks ask for tables.
+    it could not be read; it grows while the checks ask for tables. ``readings``: the run's, where they were made.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Subject:
     roles: Mapping[str, str]
     reference: reference.Reference | None = None
     window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS
+    readings: Table | None = None
     whole: bool = False
     unreadable: dict[str, str] = field(default_factory=dict)
     _tables: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -98,6 +100,17 @@ class Subject:
         """Return the node ids of all others."""
         return [node_id for node_id, role in self.roles.items() if role != "coordinator"]
 
+    def promised(self, node_id: str) -> bool:
+        """Tell whether the manifest says that a node left files: a node that never got to it breaks no promise.
+
+        Without a manifest nothing tells, and the folder is not in order anyway.
+        """
+        if self.manifest is None:
+            return True
+        node = self.manifest.nodes[node_id]
+        assembled = self.file_of(node_id) in self.manifest.assembled
+        return bool(node.status or node.collected_by or node.checksums_verified or assembled)
+
     @property
     def recorded(self) -> Mapping[str, records.NodeManifest]:
         """Return the nodes that left files of their own: none without a manifest, none of an imported run."""
@@ -111,7 +124,10 @@ def raw_file(node_id: str, name: str) -> str:
 
 
 def of_run(
-    run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, known: reference.Reference | None = None
+    run: Run,
+    window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS,
+    known: reference.Reference | None = None,
+    readings: Table | None = None,
 ) -> Subject:
     """Return a loaded run as a subject; nothing more of it is read."""
     tables = {records.COORDINATOR_FILE: run.coordinator}
@@ -126,7 +142,7 @@ def of_run(
     if sends not in run.absent:
         tables[sends] = run.sends
     roles = {node_id: node.role for node_id, node in run.manifest.nodes.items()}
-    return Subject(run.path, run.manifest, run, roles, known, window_sizes_ms, _tables=tables)
+    return Subject(run.path, run.manifest, run, roles, known, window_sizes_ms, readings, _tables=tables)
 
 
 def of_folder(path: Path) -> Subject:

@@ -17,6 +17,7 @@ from analysis.checks import (
     readings,
     replay,
     samples,
+    truth_missed,
     wall_clocks,
     wall_offsets,
     windows,
@@ -32,10 +33,14 @@ if TYPE_CHECKING:
     from analysis.checks.subject import Subject
     from analysis.reference import Reference
     from analysis.run.load import Run
+    from analysis.run.table import Table
 
 __all__ = ["Finding", "find", "of"]
 
-HEAD: Final = independence.CODES | {wall_offsets.CODE}  # what a report says at once, before any number
+HEAD: Final = independence.CODES | {
+    wall_offsets.CODE,
+    truth_missed.LEVEL_CODE,
+}  # what a report says at once, before any number
 ORDER: Final = {ERROR: 0, WARNING: 1, NOTE: 2}
 
 
@@ -47,14 +52,17 @@ def of(subject: Subject) -> list[Finding]:
 
 
 def find(
-    run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, reference: Reference | None = None
+    run: Run,
+    window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS,
+    reference: Reference | None = None,
+    readings: Table | None = None,
 ) -> list[Finding]:
     """Return what is wrong with a loaded run, worst first; no table is read for it.
 
     ``window_sizes_ms``: the widths of the windows that are judged, which the sending schedule may not suit.
-    ``reference``: what the probes say, where it was built.
+    ``reference``: what the probes say, where it was built. ``readings``: the run's, where they were made.
     """
-    return of(of_run(run, window_sizes_ms, reference))
+    return of(of_run(run, window_sizes_ms, reference, readings))
 
 
 def _made(check: Callable[[Subject], Iterator[Finding]], subject: Subject) -> Iterator[Finding]:
@@ -100,4 +108,5 @@ CHECKS: Final = (
     _of_run(independence.find),
     _of_run(windows.find, "window_sizes_ms"),
     _of_run(drift.find, "reference"),
+    _of_run(truth_missed.find, "reference", "readings"),
 )

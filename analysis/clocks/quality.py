@@ -178,6 +178,14 @@ def compute(table: Table, flights: standards.Flights | None = None) -> ClockQual
     return ClockQuality(tuple(judged[source, node_id] for source in table.sources for node_id in table.nodes))
 
 
+def errors_of(
+    table: Table, node_id: str, source: str, flights: standards.Flights | None
+) -> tuple[Readings, Errors, Ints]:
+    """Return one source's readings on one node, their errors, and the runs of events that share their samples."""
+    data = _Data.of(table, node_id, source, table.rows[node_id], flights)
+    return data.readings, data.errors, data.segments
+
+
 @dataclass(frozen=True)
 class _Data:
     """One source on one node: its readings, what its rows say, its errors, and those of the last sample held."""

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis.errors import AnalysisError, UsageError
 from analysis.imported.comparison import comparison, comparison_lines
-from analysis.run.load import new_folder
+from analysis.run.load import OTHER_SEPARATORS, new_folder
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
 from node_agent.contract import plan, records
 
@@ -49,7 +49,6 @@ _INTEGER: Final = re.compile(r"-?[0-9]{1,19}")
 _ABSENT_CELLS: Final = {"", "nan", "none", "null"}
 _DELAY_COLUMN: Final = re.compile(rf"{records.COLUMN_PREFIX[records.CHRONOTICK]}_uncertainty_([0-9.]+)s_ms")
 _OTHER_UNITS: Final = ((10**3, "µs"), (10**6, "ms"), (10**9, "s"))
-_OTHER_SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _INTERVAL: Final = ("lower_bound_ns", "upper_bound_ns")
 _POINT: Final = ("offset_ms", "uncertainty_ms", "timestamp_ns")
 _EVENT_TIME: Final = {plan.WORKER: "receive_time_ns", plan.COORDINATOR: "send_time_ns"}
@@ -214,7 +213,7 @@ def _check_columns(file: Path, role: str, columns: tuple[str, ...]) -> None:
 
 def _hint(column: str, columns: Sequence[str]) -> str:
     """Return what may be the matter with a first line that lacks a column; "" where nothing comes to mind."""
-    for mark, separator in _OTHER_SEPARATORS.items():
+    for mark, separator in OTHER_SEPARATORS.items():
         if len(columns) == 1 and mark in columns[0]:
             return f" ({separator} between columns instead of commas?)"
     plain = {name.strip().lower(): name for name in columns}

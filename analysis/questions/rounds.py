@@ -58,13 +58,27 @@ def fewer(first: Total, second: Total) -> tuple[float | None, float | None]:
 
 
 def fewer_in_words(least: float | None, most: float | None) -> str:
-    """Return such a share as "12.3 % fewer", "4.5 to 12.3 % fewer" or "4.5 % more to 12.3 % fewer"; empty if none."""
+    """Return such a share as "12.3 % fewer" or "4.5 to 12.3 % fewer"; empty if there is none.
+
+    More rounds are said as a multiple, "3.80 times as many": "280 % more" reads like 2.8 times, or like points.
+    """
     if most is None:
         return ""
-    percent, way = f"{100 * abs(most):.1f}", "fewer" if most >= 0 else "more"
     if least is None:
-        return f"at {'most' if most >= 0 else 'least'} {percent} % {way}"
-    other = f"{100 * abs(least):.1f}"
+        return f"at {'most' if most >= 0 else 'least'} {_one_in_words(most)}"
     if (least >= 0) != (most >= 0):
-        return f"{other} % more to {percent} % {way}"
-    return f"{percent} % {way}" if other == percent else " to ".join(sorted((other, percent), key=float)) + f" % {way}"
+        return f"{_one_in_words(least)} to {_one_in_words(most)}"
+    first, second = sorted((_number(least), _number(most)), key=float)
+    return f"{first if first == second else f'{first} to {second}'} {_unit(most)}"
+
+
+def _one_in_words(less: float) -> str:
+    return f"{_number(less)} {_unit(less)}"
+
+
+def _number(less: float) -> str:
+    return f"{100 * less:.1f}" if less >= 0 else f"{1 - less:.2f}"
+
+
+def _unit(less: float) -> str:
+    return "% fewer" if less >= 0 else "times as many"

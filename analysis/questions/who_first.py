@@ -72,7 +72,7 @@ def _answer(key: Key, counts: Counts, known: Sequence[Judge], *, interval: bool)
         "ambiguous": answers.share_of(verdicts.AMBIGUOUS),
     }
     if judges.TRUTH in counts.truths:
-        metrics["correctness"] = answers.wrongly_decided(judges.TRUTH)
+        metrics["wrong_decided"] = answers.wrongly_decided(judges.TRUTH)
     judge = next((name for name in (judges.TRUTH, judges.REFERENCE) if name in counts.truths), "")
     kept = (verdicts.BEFORE, verdicts.AFTER)
     return Answer(
@@ -86,7 +86,7 @@ def _answer(key: Key, counts: Counts, known: Sequence[Judge], *, interval: bool)
 
 def as_dict(answer: Answer) -> dict[str, Any]:
     """Return the answer about one pair as JSON-serialisable data."""
-    wrong = answer.rates.get("correctness")
+    wrong = answer.rates.get("wrong_decided")
     return {
         "source": answer.source,
         "clock": answer.clock,
@@ -99,5 +99,5 @@ def as_dict(answer: Answer) -> dict[str, Any]:
         "ambiguous": answer.labelled(verdicts.AMBIGUOUS),
         "decided": answer.rates["decided"].as_dict(),
         "against": answer.against,
-        "correctness": "not_evaluable" if wrong is None else wrong.as_dict(),
+        "wrong_decided": "not_evaluable" if wrong is None else wrong.as_dict(),
     }

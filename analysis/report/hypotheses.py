@@ -6,22 +6,27 @@ for: "never wrong" is also true of a clock that never decides, of one that seldo
 everything. So each piece of evidence is a rate that must reach a share, nine tenths where nothing else is said. Where
 the interval of the number does not clear the threshold, the status is the number's, and the reason beside it says so.
 
-Beside a number that is no rate, ``in_words`` of the same mapping says it with its unit and its counts, and ``remark``
-what a reader must know of it.
+A number and its threshold are shown in one unit: of a rate in percent (or in the unit that its analysis says), of any
+other number in the unit that its key ends with (``age_ms``; ``age_ms/median`` of a spread), then in the words of the
+hypothesis. A hypothesis that asks for another unit is refused, for its threshold was meant in that one.
+
+Beside a number that is no rate, ``in_words`` of the same mapping says the first number of it with its unit and its
+counts (``NAME_in_words`` another one), and ``remark`` what a reader must know of the first.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
 from analysis.errors import AnalysisError
+from analysis.report import rates_table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 FILE: Final = Path(__file__).resolve().parents[2] / "configs" / "hypotheses.yaml"
 SUPPORTED: Final = "supported"
@@ -30,6 +35,10 @@ NOT_EVALUABLE: Final = "not evaluable"
 KEYS: Final = {"name", "source", "statement", "metric", "comparison", "threshold"}
 OPTIONAL: Final = {"unit", "evidence"}
 EVIDENCE_KEYS: Final = {"metric", "otherwise"}  # and at_least_share
+PERCENT: Final = "%"
+UNITS: Final = {word: unit for word, unit in rates_table.UNITS.items() if unit != rates_table.SHARE}
+RENAMED: Final = {"ordering": {"correctness": "wrong_decided"}}  # by topic: keys of earlier versions, and what they are
+OF_A_SPREAD: Final = {"median", "p95", "p99", "max", "value"}
 MOST: Final = 0.9  # the share that evidence must reach where a hypothesis names none
 
 
@@ -53,7 +62,7 @@ class Hypothesis:
     comparison: str
     low: float | None
     high: float | None
-    unit: str = ""  # one that begins with % shows the number times 100
+    unit: str = ""  # one that begins with % shows number and threshold times 100
     evidence: tuple[Evidence, ...] = ()
 
     def allows(self, at_least: float, at_most: float) -> bool:
@@ -61,10 +70,14 @@ class Hypothesis:
         return (self.low is None or at_least >= self.low) and (self.high is None or at_most <= self.high)
 
     @property
+    def scale(self) -> int:
+        """Return by what a number is multiplied to be shown in the unit."""
+        return 100 if self.unit.startswith(PERCENT) else 1
+
+    @property
     def threshold(self) -> str:
         """Return the threshold in words, with its unit."""
-        scale = 100 if self.unit.startswith("%") else 1
-        low, high = (None if bound is None else f"{scale * bound:g}" for bound in (self.low, self.high))
+        low, high = (None if bound is None else f"{self.scale * bound:g}" for bound in (self.low, self.high))
         words = {"between": f"between {low} and {high}", "at_least": f"at least {low}", "at_most": f"at most {high}"}
         return f"{words[self.comparison]} {self.unit}".rstrip()
 
@@ -101,39 +114,68 @@ def read(file: Path = FILE) -> list[Hypothesis]:
 
 
 def demand_topics(hypotheses: Sequence[Hypothesis], topics: Collection[str]) -> None:
-    """Raise AnalysisError for a metric of a topic that no run has: a slip of the pen, not a number that is missing."""
+    """Raise AnalysisError for a metric of a topic that no run has: a slip of the pen, not a number that is missing.
+
+    Likewise for one that an earlier version had under another name, with the name that it has now.
+    """
     for hypothesis in hypotheses:
         for metric in (hypothesis.metric, *(evidence.metric for evidence in hypothesis.evidence)):
             if metric.partition("/")[0] not in topics:
                 wanted = f"a metric that begins with one of {', '.join(topics)}"
                 raise AnalysisError(f"hypothesis {hypothesis.name!r}: expected {wanted}, got {metric!r}")
+            topic, *path = metric.split("/")
+            names = RENAMED.get(topic, {})
+            if names.keys() & set(path):
+                now = "/".join([topic, *(names.get(key, key) for key in path)])
+                raise AnalysisError(f"hypothesis {hypothesis.name!r}: expected {now!r}, got its former name {metric!r}")
 
 
-def judge(hypotheses: list[Hypothesis], statistics: Mapping[str, Any]) -> list[Judged]:
-    """Judge each hypothesis by the number its metric names in the statistics of one run."""
-    return [_judge(hypothesis, statistics) for hypothesis in hypotheses]
+def judge(
+    hypotheses: Sequence[Hypothesis],
+    statistics: Mapping[str, Any],
+    unit_of_rate: Callable[[str], str] = lambda _metric: "",
+) -> list[Judged]:
+    """Judge each hypothesis by the number its metric names in the statistics of one run.
+
+    ``unit_of_rate`` says what a rate is counted in that is no share, "" for a share. Raises AnalysisError for a
+    hypothesis whose unit is not that of its number.
+    """
+    return [_judge(hypothesis, statistics, unit_of_rate) for hypothesis in hypotheses]
 
 
-def _judge(hypothesis: Hypothesis, statistics: Mapping[str, Any]) -> Judged:
+def _judge(hypothesis: Hypothesis, statistics: Mapping[str, Any], unit_of_rate: Callable[[str], str]) -> Judged:
     number, beside = _at(statistics, hypothesis.metric)
-    value, reason, method = number, str(beside.get("remark") or ""), ""
+    key = hypothesis.metric.split("/")[-1]
+    first = key == next(iter(beside), None)  # what the mapping says of its number it says of its first one
+    value, method = number, ""
+    reason = str(beside.get("remark") or "") if first else ""
+    in_words = beside.get(f"{key}_in_words") or (beside.get("in_words") if first else None)
     interval: list[float] | None = None
-    measured = str(beside.get("in_words") or "no such number in this run")
+    measured = str(in_words or "no such number in this run")
     if isinstance(number, dict) and "denominator" in number:
+        hypothesis = _in_unit(hypothesis, unit_of_rate(hypothesis.metric) or PERCENT)
         value = number["value"]
         measured = "no event to judge"
         if value is not None:
             interval, method = number["interval"], str(number["method"])
+            unit = PERCENT if hypothesis.unit.startswith(PERCENT) else hypothesis.unit
             counts = f"{number['numerator']} of {number['denominator']}"
-            beside_counts = "" if interval is None else f"; {100 * interval[0]:.2f} to {100 * interval[1]:.2f}"
-            measured = f"{100 * value:.2f} % ({counts}{beside_counts})"
-    elif isinstance(value, (int, float)) and "in_words" not in beside:
-        measured = f"{'/'.join(hypothesis.metric.split('/')[-2:])} = {value:.4g}"
-    bounds = beside.get(f"{hypothesis.metric.split('/')[-1]}_bounds")
+            ends = "" if interval is None else " to ".join(f"{hypothesis.scale * edge:.2f}" for edge in interval)
+            measured = f"{hypothesis.scale * value:.2f} {unit} ({counts}{f'; {ends}' * bool(ends)})"
+    elif isinstance(number, dict) and number:
+        value, measured = None, f"no number but {', '.join(map(str, number))}: name one of these"
+    else:
+        hypothesis = _in_unit(hypothesis, _unit_of_number(hypothesis.metric))
+        if isinstance(value, (int, float)) and not in_words:
+            name = "/".join(hypothesis.metric.split("/")[-2:])
+            measured = f"{name} = {_in_figures(hypothesis.scale * value)} {hypothesis.unit}".rstrip()
+    bounds = beside.get(f"{key}_bounds")
     if isinstance(bounds, list) and bounds[0] != bounds[1]:  # the judge's own width leaves it open between these
-        value, beside = None, {"at_least": bounds[0], "at_most": bounds[1]}
-        measured = f"{measured}; between {bounds[0]:.4g} and {bounds[1]:.4g} by a judge with a width of its own"
-    between = _between(hypothesis, beside) if value is None else None
+        value, beside, first = None, {"at_least": bounds[0], "at_most": bounds[1]}, True
+        low, high = (_in_figures(hypothesis.scale * bound) for bound in bounds)
+        open_ = f"between {low} and {high} {hypothesis.unit}".rstrip()
+        measured = f"{measured}; {open_} by a judge with a width of its own"
+    between = _between(hypothesis, beside) if value is None and first else None
     if not isinstance(value, (int, float)) and between is None:
         return Judged(hypothesis, NOT_EVALUABLE, None, measured, reason)
     missing = [why for evidence in hypothesis.evidence if (why := _missing(evidence, statistics)) is not None]
@@ -145,6 +187,33 @@ def _judge(hypothesis: Hypothesis, statistics: Mapping[str, Any]) -> Judged:
     sure = _sureness(hypothesis, interval, meets=meets)
     reason = "; ".join(part for part in (reason, sure) if part)
     return Judged(hypothesis, SUPPORTED if meets else NOT_SUPPORTED, float(value), measured, reason, method)
+
+
+def _unit_of_number(metric: str) -> str:
+    """Return the unit that the key of a number which is no rate ends with, of a spread its own key; "" for none."""
+    *above, key = metric.split("/")
+    if key in OF_A_SPREAD and above:
+        key = above[-1]
+    return UNITS.get(key.rpartition("_")[2], "") if "_" in key else ""
+
+
+def _in_unit(hypothesis: Hypothesis, unit: str) -> Hypothesis:
+    """Return the hypothesis with the number's unit in front of its own words. Raises AnalysisError if it has another.
+
+    A number of no known unit has the hypothesis' own.
+    """
+    said = hypothesis.unit.replace("us", "µs", 1) if hypothesis.unit.split()[:1] == ["us"] else hypothesis.unit
+    if not unit or f"{said} ".startswith(f"{unit} ") or (unit == PERCENT and said.startswith(PERCENT)):
+        return replace(hypothesis, unit=said)
+    if said.startswith(PERCENT) or any(f"{said} ".startswith(f"{known} ") for known in UNITS.values()):
+        wanted = f"a unit that begins with {unit!r}, in which {hypothesis.metric} is counted"
+        raise AnalysisError(f"hypothesis {hypothesis.name!r}: expected {wanted}, got {hypothesis.unit!r}")
+    return replace(hypothesis, unit=f"{unit} {said}".rstrip())
+
+
+def _in_figures(number: float) -> str:
+    """Return a number in four figures, and from 10,000 on in whole ones."""
+    return f"{number:,.0f}" if abs(number) >= 10_000 else f"{number:.4g}"
 
 
 def _between(hypothesis: Hypothesis, beside: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -165,13 +234,14 @@ def _sureness(hypothesis: Hypothesis, interval: list[float] | None, *, meets: bo
     if interval is None:
         return "no interval tells how sure this number is: no proof" if meets else ""
     low, high = interval
+    unit = PERCENT if hypothesis.unit.startswith(PERCENT) else hypothesis.unit
     if meets:
         beyond = [low] if hypothesis.low is not None and low < hypothesis.low else []
         beyond += [high] if hypothesis.high is not None and high > hypothesis.high else []
-        edges = " and ".join(f"{100 * edge:.2f} %" for edge in beyond)
+        edges = " and ".join(f"{hypothesis.scale * edge:.2f} {unit}" for edge in beyond)
         return f"the 95 % interval reaches {edges}: consistent with, not proof" if beyond else ""
     if hypothesis.allows(high, low):
-        edge = f"{100 * low:.2f} to {100 * high:.2f} %"
+        edge = f"{hypothesis.scale * low:.2f} to {hypothesis.scale * high:.2f} {unit}"
         return f"the 95 % interval, {edge}, reaches the threshold: not refuted either"
     return ""
 

@@ -70,6 +70,13 @@ def rows(topics: Iterable[Analysis | Topic], numbers: Mapping[str, Any]) -> list
     return [_row(topic, entry) for topic in topics for entry in entries(numbers[topic.name])]
 
 
+def unit_of_rate(topics: Iterable[Analysis | Topic], metric: str) -> str:
+    """Return what the rate at ``topic/path`` of the statistics is counted in, "" if it is a share, or no rate."""
+    name, *path = metric.split("/")
+    places = (place for topic in topics if topic.name == name for place in topic.rates)
+    return next((place.unit for place in places if _columns(place.path.split("/"), tuple(path)) is not None), "")
+
+
 def as_csv(topics: Iterable[Analysis | Topic], numbers: Mapping[str, Any]) -> str:
     """Return ``rates.csv``."""
     text = io.StringIO()

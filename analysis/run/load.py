@@ -49,6 +49,8 @@ TEXT: Final = "category"
 _ARROW: Final = {"Int64": pa.int64(), "float64": pa.float64(), TEXT: pa.dictionary(pa.int32(), pa.string())}
 _PANDAS: Final = {pa.int64(): pd.Int64Dtype()}
 
+TABLE: Final = "expected a table: a line of column names, then rows"
+OTHER_SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 NEEDED_RECEIVE: Final = ("event_id", "node_id", "receive_time_ns")
 NEEDED_SEND: Final = ("event_id", "send_time_ns")
 
@@ -254,7 +256,7 @@ def read_table(path: Path, needed: Sequence[str] = (), *, only: bool = False, se
         if seen is not None:
             _note(path, [column for column, kind in types.items() if kind == "Int64"], seen)
     except (OSError, ValueError, TypeError, OverflowError) as error:  # the last two: fractions, or more than 64 bits
-        raise _unreadable(path, needed, error) from error
+        raise _unreadable(path, error) from error
     return frame
 
 
@@ -281,9 +283,13 @@ def _header(path: Path, needed: Sequence[str]) -> list[str]:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             header = next(csv.reader(stream), [])
     except (OSError, ValueError, csv.Error) as error:
-        raise _unreadable(path, needed, error) from error
+        raise _unreadable(path, error) from error
     if not header:
-        raise _unreadable(path, needed, ValueError("no columns to parse from file"))
+        got = "an empty file" if path.stat().st_size == 0 else "an empty first line"
+        raise AnalysisError(f"{path}: {TABLE}, got {got}; collect the run again")
+    if len(header) == 1 and (other := next((mark for mark in OTHER_SEPARATORS if mark in header[0]), "")):
+        got = f"{OTHER_SEPARATORS[other]} between columns instead of commas"
+        raise AnalysisError(f"{path}: {TABLE}, got {got}: another program has written it; collect the run again")
     if "" in header or len(set(header)) < len(header):  # which of two a reader gets is anyone's guess
         wrong = next(column for column in header if not column or header.count(column) > 1)
         raise AnalysisError(f"{path}: expected every column named once, got {wrong!r}; collect the run again")
@@ -294,10 +300,9 @@ def _header(path: Path, needed: Sequence[str]) -> list[str]:
     return header
 
 
-def _unreadable(path: Path, needed: Sequence[str], error: Exception) -> AnalysisError:
-    return AnalysisError(
-        f"{path}: expected a table of {len(needed)} or more columns, got: {_one_line(error)}; collect the run again"
-    )
+def _unreadable(path: Path, error: Exception) -> AnalysisError:
+    got = "bytes that are no text in UTF-8" if isinstance(error, UnicodeDecodeError) else _one_line(error)
+    return AnalysisError(f"{path}: {TABLE}, got {got}; collect the run again")
 
 
 def column_type(column: str) -> str:

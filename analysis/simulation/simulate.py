@@ -40,7 +40,7 @@ def simulate(
     *,
     rate_hz: float | None = None,
     seed: int = 1,
-    experiment: str = "",
+    experiment: str | None = None,
     results: Path = RESULTS_DIR,
 ) -> Path:
     """Make a run folder of a scenario (or of one by its name) and return its path.
@@ -50,7 +50,7 @@ def simulate(
     """
     played = scenarios.read(scenario) if isinstance(scenario, str) else scenario
     size = Size(nodes, events, played.rate_hz if rate_hz is None else rate_hz, seed)
-    name = experiment or f"{SIMULATED}-{played.name}-{events}x{nodes - 1}-{seed}"
+    name = f"{SIMULATED}-{played.name}-{events}x{nodes - 1}-{seed}" if experiment is None else experiment
     path = new_folder(results, name)
     for jump in (*played.wall_steps, *played.raw_steps):
         if jump.node >= nodes:

@@ -19,6 +19,7 @@ from invoke.exceptions import Exit, ParseError
 
 import harness
 from harness.errors import EXIT_USAGE, ConfigError
+from node_agent.contract.records import NAME_FORM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ REFUSED: Final = {
     "warn-only": f"-w/--warn-only: {_NO_SHELL}; what may go on after a failure does so by itself (exit code 5)",
 }  # fmt: skip
 _REMAINDER: Final = "what comes after `--` would be a shell command for hosts, which no task here runs; leave it out"
+_WANTED: Final = {"experiment": f"experiment name: expected {NAME_FORM}"}
 _NOT_A_NUMBER: Final = re.compile(r"invalid literal for int\(\) with base 10: (.*)")
 _HOOKED: Final = "refuses_what_is_not_obeyed"
 
@@ -56,7 +58,7 @@ def install(program: Any, known_instead: Callable[[ParseError], str] = lambda _:
     setattr(program, _HOOKED, hooked)
     _wrap(program, "parse_core", hooked, before=_know_home, after=_refuse_unobeyed)
     _wrap(program, "load_collection", hooked, before=_find_project)
-    _wrap(program, "parse_tasks", hooked, after=_refuse_unobeyed)
+    _wrap(program, "parse_tasks", hooked, after=_refuse_what_says_nothing)
     _wrap(program, "parse_cleanup", hooked)
     _wrap(program, "update_config", hooked, before=_demand_files)
 
@@ -109,6 +111,21 @@ def _refuse_unobeyed(program: Any) -> None:
         lines.append(f"-F/--list-format: expected one of {', '.join(LIST_FORMATS)}, got {form!r}")
     if lines:
         raise Exit("\n".join(lines), EXIT_USAGE)
+
+
+def _refuse_what_says_nothing(program: Any) -> None:
+    """Raise Exit for an option of a task that was given without anything in it (``--experiment "$NAME"``).
+
+    A task would take it for one that was not given, and do its work on the latest run.
+    """
+    _refuse_unobeyed(program)
+    for context in program.tasks:
+        for argument in context.args.values():
+            given = argument.value if argument.kind is list else [argument.raw_value]
+            if any(isinstance(value, str) and not value.strip() for value in given or ()):
+                option = context.args[argument.name].names[0].replace("_", "-")
+                wanted = _WANTED.get(option, f"--{option}: expected a value")
+                raise Exit(f"{wanted}, got ''; or leave --{option} out", EXIT_USAGE)
 
 
 def _know_home(_program: Any) -> None:

@@ -264,6 +264,7 @@ KIND: Final = SourceKind(
         server="ChronoTick server",
         health="health",
         offset="offset ± sigma ms",
+        asymmetry="asymmetry ms",
         delay="latency ms",
         fit=frozenset({OK, "warming_up"}),  # it needs only more samples than a check takes
         advice="start it, open its port to the node, or change it in configs/clusters/{cluster}.yaml",

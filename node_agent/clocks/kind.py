@@ -78,6 +78,7 @@ class CheckTable:
     health: str = ""
     answer: str = "answer"
     offset: str = "offset ± bound ms"
+    asymmetry: str = ""
     delay: str = ""
     stratum: str = ""
     fit: frozenset[str] = frozenset({"ok"})

@@ -336,7 +336,8 @@ class SourceStatus:
 class SourceCheck:
     """What one server answered a node's `check`: reference - local in ms, and the reason where there is no number.
 
-    ``sigma_ms`` is that of a source that predicts; ``health_ok`` is None where nobody asks for it.
+    ``sigma_ms`` is that of a source that predicts, ``asymmetry_ms`` what it claims besides that no averaging removes;
+    ``health_ok`` is None where nobody asks for it.
     """
 
     server: str
@@ -348,6 +349,7 @@ class SourceCheck:
     delay_ms: Optional[float]
     stratum: Optional[int]
     detail: str
+    asymmetry_ms: float | None = None
 
 
 @dataclass(frozen=True)

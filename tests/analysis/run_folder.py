@@ -187,8 +187,6 @@ def _node(node_id: str, role: str, clock: Clock, folder: Folder) -> records.Node
         role=role,
         host=f"host-{node_id}",
         virtual_clock=asdict(virtual) if folder.truth else None,
-        collected_by="rsync",
-        checksums_verified=True,
     )
 
 

@@ -14,6 +14,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 import tasks
+from analysis.errors import UsageError
 from analysis.run import load
 from analysis.simulation.simulate import simulate
 
@@ -47,6 +48,53 @@ def test_an_unknown_experiment_is_one_line_and_exit_code_2():
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
         assert "experiment name: expected letters" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("analyze", "--experiment", ""),
+        ("analyze", "--experiment="),
+        ("analyze", "--experiment", " "),
+        ("validate", "--experiment", ""),
+        ("replay", "--experiment", ""),
+        ("simulate", "--events", "10", "--experiment", ""),
+        ("import", "--source", "x", "--experiment", ""),
+    ],
+)
+def test_an_empty_name_is_no_experiment_and_not_the_latest(arguments):
+    """A shell variable that is not set must not make a task work on another run."""
+    done = invoke(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("experiment name: expected letters, digits")
+    assert done.stderr.endswith("got ''; or leave --experiment out\n")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (("analyze", "--window-sizes", ""), "window-sizes"),
+        (("analyze", "--merged", ""), "merged"),
+        (("simulate", "--rate-hz", ""), "rate-hz"),
+        (("simulate", "--scenario", ""), "scenario"),
+        (("verify-scenarios", "--only", ""), "only"),
+        (("predict", "--series", ""), "series"),
+        (("import", "--source", "", "--experiment", "x"), "source"),
+    ],
+)
+def test_no_option_is_taken_for_one_that_was_not_given(arguments, option):
+    done = invoke(*arguments)
+    assert done.returncode == 2
+    assert done.stderr == f"--{option}: expected a value, got ''; or leave --{option} out\n"
+
+
+def test_functions_refuse_an_empty_name_as_well(tmp_path):
+    with pytest.raises(UsageError, match="experiment name: expected"):
+        simulate("honest", 3, 10, experiment="", results=tmp_path)
+    with pytest.raises(Exit, match="experiment name: expected") as ended:
+        tasks.validate(Context(), experiment="")
+    assert ended.value.code == 2
 
 
 def test_every_task_shows_its_help_and_says_in_a_line_what_it_needs():

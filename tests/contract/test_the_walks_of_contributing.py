@@ -42,6 +42,11 @@ def test_an_analysis_is_one_module_and_one_line(tmp_path):
     text = text.replace("import causality,", "import reading_age, causality,")
     text = text.replace("    commit_wait.ANALYSIS,\n", f"    commit_wait.ANALYSIS,\n    {line}\n")
     registry.write_text(text, encoding="utf-8")
+    (copy / "configs").unlink()
+    shutil.copytree(ROOT / "configs", copy / "configs")
+    (claim,) = blocks("Add an analysis", "yaml")
+    with (copy / "configs/hypotheses.yaml").open("a", encoding="utf-8") as claims:
+        claims.write(claim)
     done = subprocess.run(
         [sys.executable, "-m", "analysis", "--experiment", "demo"],
         cwd=copy,
@@ -57,6 +62,9 @@ def test_an_analysis_is_one_module_and_one_line(tmp_path):
     report = (run / "report/experiment_report.md").read_text()
     assert "## Age of the readings" in report
     assert "| age, median (ms) |" in report
+    (row,) = (line for line in report.splitlines() if "rest on samples of the last two seconds" in line)
+    median = ages["ntp"]["comp11"]["age_ms"]["median"]
+    assert f"| at most 2000 ms | age_ms/median = {median:.4g} ms | **supported**" in row
     assert "(../figures/reading_age.png)" in report
     assert (run / "figures/reading_age.png").stat().st_size > 5_000
     latex = (run / "report/results.tex").read_text()

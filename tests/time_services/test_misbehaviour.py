@@ -28,6 +28,15 @@ def test_only_what_it_lies_about_is_changed(how, changed):
     assert misbehaviour(how).bend(said(5)) == {**said(5), **changed}
 
 
+def test_an_overconfident_server_claims_both_its_sigmas_too_small():
+    """A reading held over by the claim grows by the sigma of the drift, which would else make up for the other one."""
+    claims = {"drift_ppm": 12.0, "drift_uncertainty_ppm": 0.5, "asymmetry_ms": 0.1}
+    bent = misbehaviour("overconfident:100").bend(said(5) | claims)
+    assert bent == said(5) | claims | {"uncertainty_ms": 0.002, "drift_uncertainty_ppm": 0.005}
+    without = {"drift_ppm": None, "drift_uncertainty_ppm": None}
+    assert misbehaviour("overconfident:100").bend(said(5) | without)["drift_uncertainty_ppm"] is None
+
+
 def test_a_clamp_holds_on_both_sides_and_leaves_the_rest_alone():
     clamp = misbehaviour("clamped:1")
     assert [clamp.bend(said(1, offset))["offset_ms"] for offset in (-7.0, -1.0, 0.5, 7.0)] == [-1.0, -1.0, 0.5, 1.0]

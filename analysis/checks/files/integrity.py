@@ -16,14 +16,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analysis.checks.finding import error
+from analysis.checks.finding import error, warning
 from analysis.checks.subject import raw_file
 from analysis.imported.older_format import IMPORTED_DIR
 from analysis.run.hashing import sha256
 from node_agent.contract import records
+from node_agent.contract.plan import PLAN_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from analysis.checks.finding import Finding
     from analysis.checks.subject import Subject
@@ -75,7 +76,7 @@ def find(subject: Subject) -> Iterator[Finding]:
         folder = subject.path / records.RAW_DIR / node_id
         if not folder.is_dir():
             text = "expected the node's own files, found no such folder"
-            yield error("missing-file", f"{records.RAW_DIR}/{node_id}", text, node_id)
+            yield _lost(subject, node_id)("missing-file", f"{records.RAW_DIR}/{node_id}", text, node_id)
         sums = expected_sums(folder)
         if folder.is_dir():
             yield from _own_files(subject, node_id, sums)
@@ -84,7 +85,8 @@ def find(subject: Subject) -> Iterator[Finding]:
         yield from _assembled(subject, node_id)
     if unvouched:
         text = f"no {records.CHECKSUMS_FILE} of {', '.join(unvouched)}: nothing vouches that files are as written there"
-        yield error(UNVOUCHED, "", text, nodes=unvouched)
+        of = error if any(map(subject.promised, unvouched)) else warning
+        yield of(UNVOUCHED, "", text, nodes=unvouched)
     if subject.run is not None:
         yield from _odd_cells(subject, subject.run)
 
@@ -113,6 +115,9 @@ def _own_files(subject: Subject, node_id: str, sums: dict[str, str] | None) -> I
     """Check that a node's files are there, and are what the sums say that it made of them."""
     folder = subject.path / records.RAW_DIR / node_id
     wanted = (*NODE_FILES, records.SENDS_FILE) if subject.roles[node_id] == "coordinator" else NODE_FILES
+    if _had_plan(subject, node_id) and not (folder / PLAN_FILE).is_file() and PLAN_FILE not in (sums or {}):
+        text = "expected the plan that this node was given, as the manifest has it, found no such file; collect again"
+        yield error("missing-file", raw_file(node_id, PLAN_FILE), text, node_id)
     file = raw_file(node_id, records.CHECKSUMS_FILE)
     for line in [] if sums is None else _lines(folder):
         if not CHECKSUM_LINE.fullmatch(line):
@@ -123,7 +128,7 @@ def _own_files(subject: Subject, node_id: str, sums: dict[str, str] | None) -> I
         if Path(name).name != name:
             yield error("checksums", file, f"expected a file's name, got {name!r}", node_id)
         elif expected is None and not there:
-            yield error("missing-file", where, "not there", node_id)
+            yield _lost(subject, node_id)("missing-file", where, "not there", node_id)
         elif expected is None:
             if sums is not None:
                 yield error("checksums", file, f"has no checksum of {name}", node_id)
@@ -131,6 +136,22 @@ def _own_files(subject: Subject, node_id: str, sums: dict[str, str] | None) -> I
             yield _damage(where, node_id, f"expected sha256 {expected[:12]}..., found no such file")
         elif (got := _digest(subject, where)) not in {None, expected}:
             yield _damage(where, node_id, f"expected sha256 {expected[:12]}..., got {str(got)[:12]}...")
+
+
+def _lost(subject: Subject, node_id: str) -> Callable[..., Finding]:
+    """Return what it is that a file is gone: an error where the manifest promises that the node left files."""
+    return error if subject.promised(node_id) else warning
+
+
+def _had_plan(subject: Subject, node_id: str) -> bool:
+    """Tell whether an agent was started on a node with a plan in a file; none was in a simulation."""
+    manifest = subject.manifest
+    return (
+        manifest is not None
+        and bool(manifest.code_version.get("agent_sha256"))
+        and manifest.nodes[node_id].plan is not None
+        and manifest.nodes[node_id].status is not None
+    )
 
 
 def _digest(subject: Subject, file: str) -> str | None:

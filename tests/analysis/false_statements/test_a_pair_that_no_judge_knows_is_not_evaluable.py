@@ -55,7 +55,7 @@ def test_a_clock_that_decides_nothing_is_not_right_of_all(tmp_path):
 
     run = table(load.load(simulate("honest", 3, 60, seed=2, results=tmp_path)))
     for answer in ordering.compute(run).who_first:
-        wrong, decided = answer.rates["correctness"], answer.rates["decided"]
+        wrong, decided = answer.rates["wrong_decided"], answer.rates["decided"]
         assert wrong.denominator <= decided.numerator
         if not decided.numerator:
             assert wrong.value is None

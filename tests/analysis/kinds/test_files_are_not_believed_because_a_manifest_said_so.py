@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import tarfile
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,10 +14,12 @@ import pytest
 from analysis import __main__ as command
 from analysis import pipeline
 from analysis.checks.files import integrity
+from analysis.checks.validate import validate
 from analysis.figures import drawing
 from analysis.run.hashing import HashedFile
 from analysis.simulation.simulate import simulate
 from node_agent.contract import records
+from node_agent.contract.plan import PLAN_FILE
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +190,9 @@ def test_a_whole_run_is_whole_and_one_without_sums_says_that_nothing_vouches_for
     assert text.count("| yes |") == 3
     (run / "raw" / "comp12" / records.CHECKSUMS_FILE).unlink()
     outcome = pipeline.run_all(run)
-    assert outcome.errors == []
+    assert outcome.errors == [
+        f"the run: no {records.CHECKSUMS_FILE} of comp12: nothing vouches that files are as written there"
+    ]
     assert f"{integrity.UNVOUCHED}" in outcome.report.read_text()
 
 
@@ -199,3 +205,47 @@ def test_the_digest_of_a_file_read_in_pieces_is_its_digest(tmp_path):
         hashed.read(10)
         hashed.read(70_000)
         assert hashed.sha256() == hashlib.sha256(b"abc" * 1_000_000).hexdigest()
+
+
+def lose_raw(run):
+    shutil.rmtree(run / records.RAW_DIR)
+
+
+def lose_one_raw(run):
+    shutil.rmtree(run / records.RAW_DIR / "comp12")
+
+
+def lose_a_table(run):
+    (run / "worker_comp11.csv").unlink()
+
+
+def lose_sums(run):
+    (run / "raw" / "comp12" / records.CHECKSUMS_FILE).unlink()
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("lose", [lose_raw, lose_one_raw, lose_a_table, lose_sums])
+def test_loss_of_what_the_manifest_promises_is_an_error_as_damage_is(run, capsys, lose):
+    """A whole folder that is gone is no better than a file in it that was changed; validate says the same."""
+    lose(run)
+    assert command.main(["--experiment", str(run)]) == 7
+    said = capsys.readouterr().err
+    wrong = [finding for finding in validate(run) if finding.breaks_contract and finding.code != "replay"]
+    assert wrong
+    assert all(finding.message in said for finding in wrong)
+
+
+@pytest.mark.parametrize("node", ["comp11", "comp18"])
+def test_a_plan_that_a_node_was_given_and_that_is_gone_is_an_error(tmp_path, node):
+    with tarfile.open(Path(__file__).parents[2] / "golden" / "demo.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    run = tmp_path / "demo"
+    before = [finding.line for finding in validate(run)]
+    gone(run / "raw" / node / PLAN_FILE)
+    (new,) = (finding for finding in validate(run) if finding.line not in before)
+    assert new.line.startswith(f"error: raw/{node}/plan.json: expected the plan that this node was given")
+    assert new.breaks_contract
+
+
+def test_a_run_whose_nodes_were_given_no_plan_lacks_none(run):
+    assert not [finding for finding in validate(run) if PLAN_FILE in finding.line]

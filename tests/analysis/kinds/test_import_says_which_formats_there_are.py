@@ -6,8 +6,11 @@ import errno
 from typing import TYPE_CHECKING
 
 import pytest
+from invoke.context import Context
+from invoke.exceptions import Exit
 
 import tasks
+from analysis.checks.validate import validate
 from analysis.imported import older_format
 
 if TYPE_CHECKING:
@@ -155,3 +158,45 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
     source = pair(tmp_path, f"\ufeff{WORKER_COLUMNS}\n1,a,0,{SECOND_NS},{SECOND_NS}\n")
     folder = older_format.import_published(source, "x", tmp_path / "results")
     assert (folder / "worker_a.csv").read_text().startswith("event_id,")
+
+
+@pytest.mark.parametrize(
+    ("doubled", "said"),
+    [
+        (
+            "worker_a.csv",
+            "error: worker_a.csv: duplicate event_id: 1 come more than once, of which the first copy counts",
+        ),
+        ("coordinator.csv", "error: coordinator.csv: duplicate event_id: 1 come more than once"),
+        ("", ""),
+    ],
+)
+def test_a_row_that_comes_twice_is_named_as_validate_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], doubled: str, said: str
+) -> None:
+    """The copies are kept, for nothing is dropped silently; the first one counts."""
+    source = tmp_path / "published"
+    source.mkdir()
+    at = 1_700_000_000_000_000_000
+    tables = {
+        "coordinator.csv": ["event_id,sequence_number,send_time_ns", f"1,0,{at}", f"2,1,{at + 5}"],
+        "worker_a.csv": [
+            "event_id,node_id,sequence_number,coordinator_send_time_ns,receive_time_ns",
+            f"1,a,0,{at},{at + 3}",
+            f"2,a,1,{at + 5},{at + 8}",
+        ],
+    }
+    for name, lines in tables.items():
+        (source / name).write_text("\n".join([*lines, *([lines[-1]] if name == doubled else [])]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    code = 0
+    try:
+        tasks.import_(Context(), source=str(source), experiment="x")
+    except Exit as ended:
+        code = ended.code
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == "results/x"
+    assert [line.startswith(said) for line in printed[:-1] if "duplicate event_id" in line] == ([True] if said else [])
+    assert code == (7 if said else 0)
+    named = [finding.line for finding in validate(tmp_path / "results" / "x") if finding.code == "duplicate-events"]
+    assert named == [line for line in printed if "duplicate event_id" in line]

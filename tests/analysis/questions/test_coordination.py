@@ -10,6 +10,7 @@ import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
 from analysis import command, coordination_cost, registry
+from analysis.questions.rounds import fewer_in_words
 from analysis.run import load
 from analysis.run import traffic as polling
 from node_agent.clocks import chronotick
@@ -244,3 +245,22 @@ def test_a_source_that_nobody_knows_on_the_wire_is_not_billed_as_ntp(tmp_path):
     samples(path, "a", [sample(number, "gnss", "ok", **NTP_NUMBERS) for number in range(5)])
     told = polling.of(load.load(path), "gnss").as_dict()
     assert told == {"status": "not_evaluable", "reason": polling.NOT_KNOWN}
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "words"),
+    [
+        (0.25, 0.25, "25.0 % fewer"),
+        (0.045, 0.123, "4.5 to 12.3 % fewer"),
+        (0.0, 0.0, "0.0 % fewer"),
+        (-2.804, -2.804, "3.80 times as many"),
+        (-2.804, -0.987, "1.99 to 3.80 times as many"),
+        (-0.045, 0.123, "1.04 times as many to 12.3 % fewer"),
+        (None, 0.5, "at most 50.0 % fewer"),
+        (None, -0.987, "at least 1.99 times as many"),
+        (None, None, ""),
+    ],
+)
+def test_more_rounds_are_said_as_a_multiple_and_never_in_percent(least, most, words):
+    """98.7 % more are twice as many, near enough; in percent a reader takes it for points, or for less than as many."""
+    assert fewer_in_words(least, most) == words

@@ -48,14 +48,14 @@ def test_who_received_first_is_right_or_wrong_against_the_injected_truth(tmp_pat
     """Worker a receives 50 us before b, but its clock runs 1 ms ahead: the raw clocks say the opposite, every time."""
     run = Folder({"a": Clock(wall_error_ns=MS), "b": Clock()}, delays_ns={"a": 100 * US, "b": 150 * US})
     sources = stats(run, tmp_path / "r")["sources"]
-    assert sources["system"]["point"]["who_first"]["a/b"]["correctness"]["numerator"] == 10
-    assert sources["ntp"]["point"]["who_first"]["a/b"]["correctness"]["numerator"] == 0
+    assert sources["system"]["point"]["who_first"]["a/b"]["wrong_decided"]["numerator"] == 10
+    assert sources["ntp"]["point"]["who_first"]["a/b"]["wrong_decided"]["numerator"] == 0
     assert sources["ntp"]["interval"]["who_first"]["a/b"]["ambiguous"] == 10
 
 
-def test_without_a_truth_correctness_is_not_evaluable(tmp_path):
+def test_without_a_truth_what_is_wrong_is_not_evaluable(tmp_path):
     sources = stats(Folder({"a": Clock(), "b": Clock()}, truth=False), tmp_path / "r")["sources"]
-    assert sources["ntp"]["point"]["who_first"]["a/b"]["correctness"] == "not_evaluable"
+    assert sources["ntp"]["point"]["who_first"]["a/b"]["wrong_decided"] == "not_evaluable"
     assert sources["ntp"]["point"]["wrong_decided"] is None
 
 

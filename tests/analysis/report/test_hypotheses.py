@@ -10,7 +10,7 @@ from run_folder import Clock, Folder, write, write_csv
 
 from analysis import command, registry
 from analysis.errors import AnalysisError
-from analysis.report import hypotheses, markdown
+from analysis.report import hypotheses, markdown, rates_table
 from analysis.stats.rates import Worth, rate
 
 TEMPLATE = """hypotheses:
@@ -204,3 +204,83 @@ def test_a_metric_of_no_topic_is_a_slip_of_the_pen():
     wrong = replace(claims[0], metric="causalty/ntp/x")
     with pytest.raises(AnalysisError, match=r"expected a metric that begins with one of .*, got 'causalty/ntp/x'"):
         hypotheses.demand_topics([wrong], topics)
+
+
+SHARE = rate(3, 4, Worth(100.0, 10**9)).as_dict()
+
+
+def in_unit(metric, unit, numbers, unit_of_rate=lambda _metric: ""):
+    """Judge "at most 0.9" of a metric; return threshold and measured number as they are shown."""
+    claim = hypotheses.Hypothesis("n", "s", "t", metric, "at_most", None, 0.9, unit)
+    (one,) = hypotheses.judge([claim], numbers, unit_of_rate)
+    return one.hypothesis.threshold, one.measured
+
+
+@pytest.mark.parametrize(
+    ("unit", "threshold"),
+    [("", "at most 90 %"), ("of the pairs", "at most 90 % of the pairs"), ("% of it", "at most 90 % of it")],
+)
+def test_a_rate_and_its_threshold_are_both_in_percent_whatever_the_unit_leaves_out(unit, threshold):
+    shown = in_unit("a/b", unit, {"a": {"b": SHARE}})
+    assert shown == (threshold, "75.00 % (3 of 4; 65.70 to 82.45)")
+
+
+def test_a_rate_that_is_no_share_is_in_the_unit_that_its_analysis_says():
+    shown = in_unit("a/b", "", {"a": {"b": SHARE}}, lambda metric: {"a/b": "rounds per decision"}[metric])
+    assert shown == ("at most 0.9 rounds per decision", "0.75 rounds per decision (3 of 4; 0.66 to 0.82)")
+
+
+def test_the_units_of_the_projects_own_rates_are_known():
+    cost = "coordination/tasks/causality/ntp/point/rounds_per_decision"
+    assert rates_table.unit_of_rate(registry.ANALYSES, cost) == "rounds per decision"
+    assert rates_table.unit_of_rate(registry.ANALYSES, "causality/sources/ntp/all/points/violated") == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit", "threshold", "measured"),
+    [
+        ("a/age_ms/median", "", "at most 0.9 ms", "age_ms/median = 12.35 ms"),
+        ("a/age_ms/median", "ms of age", "at most 0.9 ms of age", "age_ms/median = 12.35 ms of age"),
+        ("a/age_ms/median", "of age", "at most 0.9 ms of age", "age_ms/median = 12.35 ms of age"),
+        ("a/age_ms/count", "", "at most 0.9", "age_ms/count = 12,346"),
+        ("a/width_us", "us", "at most 0.9 µs", "a/width_us = 3 µs"),
+        ("a/plain", "% fewer", "at most 90 % fewer", "a/plain = 25 % fewer"),
+        ("a/plain", "", "at most 0.9", "a/plain = 0.25"),
+        ("a/age_ms", "", "at most 0.9", "no number but median, count: name one of these"),
+    ],
+)
+def test_a_number_and_its_threshold_are_in_the_unit_of_its_key(metric, unit, threshold, measured):
+    numbers = {"a": {"plain": 0.25, "age_ms": {"median": 12.345678, "count": 12_345.6}, "width_us": 3}}
+    assert in_unit(metric, unit, numbers) == (threshold, measured)
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit", "own"),
+    [
+        ("a/age_ms/median", "s", "ms"),
+        ("a/age_ms/median", "% of it", "ms"),
+        ("a/b", "ms", "%"),
+        ("a/lag_points", "%", "percentage points"),
+    ],
+)
+def test_another_unit_than_the_numbers_own_is_refused(metric, unit, own):
+    """The threshold was meant in it, and would be taken for another: 2 s for 2 ms."""
+    numbers = {"a": {"b": SHARE, "age_ms": {"median": 12.3}, "lag_points": 25.0}}
+    with pytest.raises(AnalysisError, match=f"expected a unit that begins with '{own}', in which {metric} is counted"):
+        in_unit(metric, unit, numbers)
+
+
+def test_words_about_one_number_are_not_said_of_another_of_the_same_mapping():
+    both = {"agreed_points": 25.0, "alike_points": 3.0, "in_words": "+25 points (of what is decided)", "remark": "hm"}
+    assert in_unit("a/agreed_points", "", {"a": both})[1] == "+25 points (of what is decided)"
+    assert in_unit("a/alike_points", "", {"a": both})[1] == "a/alike_points = 3 percentage points"
+    told = both | {"alike_points_in_words": "+3 points (of all)"}
+    assert in_unit("a/alike_points", "", {"a": told})[1] == "+3 points (of all)"
+
+
+def test_a_key_of_an_earlier_version_is_refused_with_its_new_name():
+    """It was a share of wrong decisions under a name that reads like one of right ones, "correctness"."""
+    former = "ordering/sources/ntp/point/who_first/all/correctness"
+    claim = replace(hypotheses.read()[0], metric=former, evidence=())
+    with pytest.raises(AnalysisError, match=f"expected '.*/all/wrong_decided', got its former name '{former}'"):
+        hypotheses.demand_topics([claim], ["ordering"])
