@@ -349,7 +349,7 @@ class SourceCheck:
     delay_ms: Optional[float]
     stratum: Optional[int]
     detail: str
-    asymmetry_ms: float | None = None
+    asymmetry_ms: Optional[float] = None
 
 
 @dataclass(frozen=True)
