@@ -59,7 +59,8 @@ def find(run: Run, reference: Reference | None = None, table: Table | None = Non
                 f"{source}'s intervals miss the truth in {missed:,} of {of:,} {what} ({100 * missed / of:.1f} %), by "
                 f"up to {worst_us:,.1f} µs, by the {errors.standard.name}{blame}: {claim}"
             )
-            numbers = {"missed": missed, "of": of, "worst_us": worst_us, "by": errors.standard.name}
+            numbers = {"missed": missed, "of": of, "share": missed / of, "allowed_share": allowed, "worst_us": worst_us,
+                       "by": errors.standard.name}  # fmt: skip
             if guaranteed:
                 yield Finding(GUARANTEED_CODE, ERROR, node_id, source, text, numbers)
             else:

@@ -196,6 +196,8 @@ class Coordination:
             "value": least if own and ntp and own.exact and ntp.exact else None,
             "at_least": least,
             "at_most": most,
+            "ratio_at_least": None if most is None else 1 - most,
+            "ratio_at_most": None if least is None else 1 - least,
             "in_words": words,
             "remark": remark,
             "tasks": tasks,

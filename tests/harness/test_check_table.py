@@ -33,8 +33,9 @@ def printed(**claims: Any) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(("claims", "shown"), [({"asymmetry_ms": 0.125}, "0.125"), ({}, "")])
-def test_the_asymmetry_that_an_answer_claims_stands_beside_its_sigma(claims, shown):
+def test_the_asymmetry_that_an_answer_claims_stands_beside_its_sigma(monkeypatch, claims, shown):
     """A reading is ± (k sigma + asymmetry): a check that shows sigma alone makes the clock look surer than it is."""
+    monkeypatch.setenv("COLUMNS", "200")
     heading, cells = printed(**claims)
     told = dict(zip(heading, cells, strict=True))
     assert told["offset ± sigma ms"] == "+1.500 ± 0.250"
