@@ -3,8 +3,8 @@
 import sys
 
 from node_agent.__main__ import main
-from node_agent.local.instants import user_stamp
-from node_agent.worker import Worker
+from node_agent.datagrams import kernel_stamps
 
-Worker._stamp = lambda _self, _datagram, pair, _by: user_stamp(pair)
+_parse = kernel_stamps.parse
+kernel_stamps.parse = lambda datagram: _parse(datagram)._replace(kernel_ns=None)
 sys.exit(main())
