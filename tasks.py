@@ -209,7 +209,7 @@ def run_tests(_: Context, only: str = "", tier: str = "") -> None:
     if tier:
         if tier not in TIERS:
             raise Exit(f"error: --tier: expected one of {', '.join(TIERS)}, got {tier!r}", USAGE)
-        if _run([sys.executable, "-m", "pytest", "-m", tier, "-n", "2", "-rP", *([only] if only else TIERS[tier])]):
+        if _run([sys.executable, "-m", "pytest", "-m", tier, "-n", "3", "-rP", *([only] if only else TIERS[tier])]):
             raise Exit(code=1)
         return
     _prepare_testbed()

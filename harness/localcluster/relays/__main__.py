@@ -76,7 +76,7 @@ def main() -> int:
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0)  # refused, packets take some 50 us longer
     if number := SCHED_SETATTR.get(platform.machine()):
-        # Who runs in short slices is let in at once by who runs in longer ones (Linux 6.12); refused, it waits its turn.
+        # Who runs in short slices is let in at once by who runs in longer ones (Linux 6.12); else it waits its turn.
         libc.syscall(number, 0, _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, 0, 0, 0, SLICE_NS, 0, 0), 0)
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(_FineSelector())) as runner:
         runner.run(_serve())
