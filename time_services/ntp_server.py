@@ -146,6 +146,27 @@ class NtpServer:
             self.counts.answered += 1
 
 
+LARGEST_ERROR_MS = 1e12  # 31 years, as in a cluster file
+
+
+def _error_ms(text: str) -> float:
+    return _number(text, -LARGEST_ERROR_MS, LARGEST_ERROR_MS)
+
+
+def _after_s(text: str) -> float:
+    return _number(text, 0.0, LARGEST_ERROR_MS)
+
+
+def _number(text: str, least: float, most: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"expected a number from {least:g} to {most:g}, got {text!r}")
+    return number
+
+
 def _stratum(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 15:
         raise argparse.ArgumentTypeError(f"expected 1 to 15, got {text!r}")
@@ -158,9 +179,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="ntp_server", description="Serve this host's clock by NTP.")
     add_arguments(parser)
     parser.add_argument("--stratum", type=_stratum, default=1, help="the stratum to claim, 1 to 15 (default: 1)")
-    parser.add_argument("--error-ms", type=float, default=0.0, help="be wrong by so much on purpose, to test a judge")
-    parser.add_argument("--error-after", type=float, default=0.0, metavar="S", help="only from so many seconds on")
+    parser.add_argument(
+        "--error-ms", type=_error_ms, default=0.0, help="be wrong by so much on purpose, to test a judge"
+    )
+    parser.add_argument("--error-after", type=_after_s, default=None, metavar="S", help="only from so many seconds on")
     options = parser.parse_args(argv)
+    if options.error_after is not None and not options.error_ms:
+        parser.error("argument --error-after: expected --error-ms beside it, got none")
     if options.die_with_parent:
         die_with_parent()
     host, port = options.listen
@@ -169,7 +194,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except OSError as error:
         give_up("ntp_server", f"cannot listen on udp {format_address(host, port)}: {error.strerror}")
     with bound:
-        lie = Lie(round(options.error_ms * 1e6), options.error_after, time.monotonic()) if options.error_ms else None
+        lie = (
+            Lie(round(options.error_ms * 1e6), options.error_after or 0.0, time.monotonic())
+            if options.error_ms
+            else None
+        )
         server = NtpServer(bound, options.stratum, lie)
         gc.freeze()  # nothing below makes reference cycles, and a collection in the wrong moment is jitter
         gc.disable()

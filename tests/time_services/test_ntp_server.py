@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from time_services import ntp_server
 from time_services.ntp_packet import NTP_EPOCH_OFFSET_S, short_up, timestamp_down, timestamp_up
 
 CLIENT_V4 = 0x23  # leap 0, version 4, mode 3
@@ -170,3 +171,18 @@ def test_rounding_to_the_grid_is_outward_and_least(unix_ns: int):
 def test_a_dispersion_is_never_understated():
     """A duration above zero is at least one unit of the short format."""
     assert [short_up(duration) for duration in (0, 1, 15_258, 15_259, 10**9)] == [0, 1, 1, 2, 65_536]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--error-ms", "nan"], ["--error-ms", "inf"], ["--error-ms", "1e30"], ["--error-ms=-1e13"], ["--error-ms", "x"],
+        ["--error-ms", "1", "--error-after", "-3"], ["--error-ms", "1", "--error-after", "nan"], ["--error-after", "3"],
+    ],
+)  # fmt: skip
+def test_an_error_on_purpose_that_cannot_be_is_refused(options, capsys):
+    """A number that is none, too large, or without effect: usage, and no server."""
+    with pytest.raises(SystemExit) as end:
+        ntp_server.main(["--listen", "127.0.0.1:0", *options])
+    assert end.value.code == 2
+    assert "expected" in capsys.readouterr().err
