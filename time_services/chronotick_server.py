@@ -14,7 +14,14 @@ from time_services.chronotick.answer import Service
 from time_services.chronotick.own_clock import INTERVAL_S, OwnClock
 from time_services.chronotick.web import application
 from time_services.client_limits import Limits, Rates
-from time_services.listening import add_arguments, die_with_parent, open_streams, parse_address, positive
+from time_services.listening import (
+    add_arguments,
+    die_with_parent,
+    format_address,
+    open_streams,
+    parse_address,
+    positive,
+)
 from time_services.misbehaviour import misbehaviour
 from time_services.models import DEFAULT, MODELS
 from time_services.web_service import serve
@@ -42,11 +49,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--ntp-server", type=parse_address, action="append", default=[], metavar="HOST:PORT", help=ntp_help
     )
     parser.add_argument(
-        "--ntp-interval", type=positive(float), default=INTERVAL_S, help=f"s between questions to it ({INTERVAL_S:g})"
+        "--ntp-interval", type=positive(float), help=f"s between questions to it (default {INTERVAL_S:g})"
     )
-    wrong_help = "answer wrongly on purpose, to test a judge: KIND:AMOUNT, like overconfident:100 (see misbehaviour.py)"
+    wrong_help = (
+        "answer wrongly on purpose, to test a judge: KIND:AMOUNT, as overconfident:100 (misbehaviour.py); not to {}"
+    )
     parser.add_argument("--misbehave", type=misbehaviour, metavar="KIND:AMOUNT", help=wrong_help)
     options = parser.parse_args(argv)
+    if options.ntp_interval is not None and not options.ntp_server:
+        parser.error("argument --ntp-interval: expected --ntp-server beside it, got none")
+    if twice := [server for server in options.ntp_server if options.ntp_server.count(server) > 1]:
+        parser.error(f"argument --ntp-server: expected each one once, got {format_address(*twice[0])} twice")
     if options.die_with_parent:
         die_with_parent()
     limits = Limits(
@@ -58,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     own = None
     if options.ntp_server:
-        own = OwnClock(options.ntp_server, MODELS[options.model](), options.ntp_interval)
+        own = OwnClock(options.ntp_server, MODELS[options.model](), options.ntp_interval or INTERVAL_S)
         own.start()
     service = Service(options.model, own, options.misbehave)
     serve("chronotick_server", options.listen, application(service, Rates(limits)), limits)

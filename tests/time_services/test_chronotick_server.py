@@ -336,3 +336,19 @@ def test_a_drifting_node_is_tracked_over_real_ntp(ntp_address, web):
     shrunk = statistics.mean(error <= half / 100 for error, half in rows)
     assert covered >= 0.95, statistics.median(half for _, half in rows)
     assert shrunk < 0.95
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--ntp-interval", "5"], "--ntp-interval: expected --ntp-server beside it, got none"),
+        (["--ntp-server", "127.0.0.1:1", "--ntp-server", "127.0.0.1:1"], "expected each one once, got 127.0.0.1:1"),
+        (["--ntp-server", "[::1]:1", "--ntp-server", "[::1]:1"], r"expected each one once, got [::1]:1"),
+    ],
+)
+def test_options_without_effect_are_refused(options, expected, capsys):
+    """An interval of questions that nobody asks, and a server that would have two votes."""
+    with pytest.raises(SystemExit) as ended:
+        chronotick_server.main(["--listen", "127.0.77.1:0", *options])
+    assert ended.value.code == 2
+    assert expected in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 
 from time_services.evaluation.series import SeriesError, read_series
 from time_services.evaluation.simulated import SYMMETRIC, Setting, judge
+from time_services.evaluation.tables import load_series
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ["n", "unavailable", "restarts", "mae_ms", "rms_ms", "p95_ms", "cover_1s", "cover_3s", "sigma_ms"]
@@ -82,3 +83,21 @@ def test_a_simulated_node_is_foretold_as_by_a_tuned_filter():
     assert cell.unavailable == 0
     assert cell.rms_ms < 1.5 * cell.tuned_rms_ms
     assert cell.cover_3s > 0.95
+
+
+@pytest.mark.parametrize("cells", ["1e300,1,2", "100,1e300,2", "100,1,-1e300", "nan,1,2", "100,inf,2", "100,1,1e13"])
+def test_a_number_that_is_no_time_is_one_line(tmp_path: Path, cells: str):
+    """Not finite, or too large to be an instant, an offset or a delay: which line, and what was expected."""
+    path = tmp_path / "series.csv"
+    path.write_text(f"system_time,ntp_offset_ms,ntp_delay_ms\n100,1,2\n{cells}\n")
+    with pytest.raises(SeriesError, match="line 3: expected numbers up to 1e"):
+        read_series(path)
+
+
+def test_a_cadence_thins_simulated_series_out_too():
+    """Samples every 10 s at a cadence of 600 s: one in sixty is left; those every 600 s all are."""
+    whole, thinned = load_series(["simulated"], 0.0), load_series(["simulated"], 600.0)
+    assert [series.name for series in whole] == [series.name for series in thinned]
+    kept = {series.name: len(few.samples) / len(series.samples) for series, few in zip(whole, thinned, strict=True)}
+    assert kept["LAN 1e-17/s every 10 s"] == pytest.approx(1 / 60, rel=0.3)
+    assert kept["LAN 1e-17/s every 600 s"] == 1.0

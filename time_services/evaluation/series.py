@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import csv
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from time_services.models import NtpSample
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 TIMES = ("system_time", "timestamp")
 OFFSETS = ("ntp_offset_ms", "ntp_ground_truth_offset_ms")
 RAW_START_NS = 1_000_000_000_000
 STAMPING_MS = 0.01  # reading two clocks in user space
+LARGEST = 1e12  # of an instant in s, an offset or a delay in ms: 31,000 years, 31 years
 
 
 class SeriesError(ValueError):
@@ -49,13 +50,22 @@ def read_series(path: Path, cadence_s: float = 0.0) -> Series:
     if not rows:
         raise SeriesError(f"{path}: holds no NTP sample: every {offset} is empty")
     rows.sort(key=lambda row: row[0])
-    samples: list[NtpSample] = []
-    for at_s, offset_ms, delay_ms, server in rows:
-        raw_ns = RAW_START_NS + round((at_s - rows[0][0]) * 1e9)
-        if samples and raw_ns - samples[-1].raw_ns < max(cadence_s * 1e9, 1):
-            continue
-        samples.append(NtpSample(server, raw_ns, offset_ms, delay_ms, delay_ms / 2 + STAMPING_MS))
-    return Series(path.stem, tuple(samples))
+    samples = [
+        NtpSample(
+            server, RAW_START_NS + round((at_s - rows[0][0]) * 1e9), offset_ms, delay_ms, delay_ms / 2 + STAMPING_MS
+        )
+        for at_s, offset_ms, delay_ms, server in rows
+    ]
+    return Series(path.stem, thinned(samples, cadence_s))
+
+
+def thinned(samples: Iterable[NtpSample], cadence_s: float) -> tuple[NtpSample, ...]:
+    """Return the samples, in order of time, that are at least ``cadence_s`` apart, and never two of one instant."""
+    kept: list[NtpSample] = []
+    for sample in samples:
+        if not kept or sample.raw_ns - kept[-1].raw_ns >= max(cadence_s * 1e9, 1):
+            kept.append(sample)
+    return tuple(kept)
 
 
 def _row(
@@ -70,7 +80,7 @@ def _row(
         value = 2 * ((value - at_s) * 1e3 - offset_ms)
     elif delay == "ntp_uncertainty_ms":
         value = 2 * value
-    if not all(map(math.isfinite, (at_s, offset_ms, value))):
-        raise SeriesError(f"{path}, line {line}: expected finite numbers, got {at_s}, {offset_ms}, {value}")
+    if not all(abs(number) <= LARGEST for number in (at_s, offset_ms, value)):
+        raise SeriesError(f"{path}, line {line}: expected numbers up to {LARGEST:g}, got {at_s}, {offset_ms}, {value}")
     # a recorded name is a pool's: its machines change, and are one server to the node
     return at_s, offset_ms, max(value, 0.0), row.get("ntp_server") or ""

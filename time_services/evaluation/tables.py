@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from time_services.evaluation.scores import BASELINES, Score, evaluate
-from time_services.evaluation.series import Series, SeriesError, read_series
+from time_services.evaluation.series import Series, SeriesError, read_series, thinned
 from time_services.evaluation.simulated import ASYMMETRIC, SYMMETRIC, Cell, judge, settings, simulate
 from time_services.models import DEFAULT, MODELS
 
@@ -37,7 +37,10 @@ def load_series(named: Sequence[str], cadence_s: float) -> list[Series]:
     for name in named:
         if name == SIMULATED:
             loaded += [
-                Series(f"{s.path.name} {s.walk_per_s:g}/s every {s.interval_s:g} s", simulate(s, 0).samples)
+                Series(
+                    f"{s.path.name} {s.walk_per_s:g}/s every {s.interval_s:g} s",
+                    thinned(simulate(s, 0).samples, cadence_s),
+                )
                 for s in settings(SYMMETRIC)
             ]
         else:
