@@ -11,11 +11,13 @@ estimation algorithm in the presence of unknown correlations", ACC 1997, on why 
 
 from __future__ import annotations
 
-from time_services.models.kalman_bank import FAST, SLOW, KalmanBank
+import math
+
+from time_services.models.kalman_bank import FAST, RESTLESS, SLOW, KalmanBank
 from time_services.models.node_model import Estimate, NodeModel, Observation
 
 FORGETTING = 0.95  # of the moments: the last twenty errors or so
-FIRST_SHARE = 0.05  # of the short one, before any error is known: a filter of its is that much less likely (RESTLESS)
+FIRST_SHARE = 1 / (1 + math.exp(-RESTLESS))  # of the short one, before any error: as likely as its filters are
 FIRST_ERRORS = 4.0
 LARGEST_SIGMAS = 5.0  # an error beyond so many sigma counts as this many: an outlier moves no weight
 
