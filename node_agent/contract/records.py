@@ -251,7 +251,7 @@ class Sample:
 
 SAMPLES_COLUMNS: Final = tuple(spec.name for spec in fields(Sample))
 LATER_SAMPLES_COLUMNS: Final = frozenset(
-    {"asymmetry_ns", "drift_fs_per_s", "drift_sigma_fs_per_s", "max_drift_ppb", "valid_until_raw_ns"}
+    {"asymmetry_ns", "drift_fs_per_s", "drift_sigma_fs_per_s", "max_drift_ppb", "valid_until_raw_ns", "question_bytes"}
 )
 
 
