@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import csv
 import ctypes
+import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,7 +27,7 @@ from pyarrow import csv as arrow_csv
 
 from analysis.errors import AnalysisError, NoSuchRun, UsageError
 from analysis.run import memory
-from analysis.run.hashing import HashedFile, Seen
+from analysis.run.hashing import Seen, sha256
 from node_agent.contract import records
 from node_agent.contract.records import LATEST, NAME_FORM, is_experiment_name
 
@@ -63,7 +65,7 @@ class Run:
     file has no key, and its path (relative to the run folder) is in ``absent``. ``sends`` holds the coordinator's
     per-worker transmit stamps, empty where there is no such file. ``commit_wait``, the longest of them (a row per
     event, source and delay), is read when it is asked for, in the columns of ``COMMIT_WAIT``. ``seen``: what was seen
-    of the files while they were read (see ``hashing``).
+    of the files (see ``hashing``).
     """
 
     path: Path
@@ -237,10 +239,13 @@ def read_table(path: Path, needed: Sequence[str] = (), *, only: bool = False, se
     parsing = arrow_csv.ParseOptions(newlines_in_values=True)
     try:
         if len(set(header)) == len(header):
-            with HashedFile(path) as file:
+            with ThreadPoolExecutor(1) as beside, pa.OSFile(os.fsencode(path)) as file:
+                digest = beside.submit(sha256, path) if seen is not None else None
+                # A file of Arrow's own: its threads let the pieces of a file of Python's go when they come to it, and
+                # one that comes to it while the interpreter ends, as after a replay, ends the process with an abort.
                 rows = arrow_csv.read_csv(file, parse_options=parsing, convert_options=options)
-                if seen is not None:
-                    seen.digests[path] = file.sha256()
+                if seen is not None and digest is not None:
+                    seen.digests[path] = digest.result()
             by_name = {}
             for name in types:  # one after another, each let go once it is made: a long file is not there twice
                 by_name[name] = rows.column(name).to_pandas(types_mapper=_PANDAS.get)
@@ -269,8 +274,7 @@ def release_memory() -> None:
 
 def _note(path: Path, whole: Sequence[str], seen: Seen) -> None:
     """Note the digest of a file that only pandas could read, and which cells of whole numbers are written as none."""
-    with HashedFile(path) as file:
-        seen.digests[path] = file.sha256()
+    seen.digests[path] = sha256(path)
     cells = pd.read_csv(path, dtype="string", usecols=list(whole), keep_default_na=False)
     odd = {column: int((~cells[column].str.fullmatch(r"-?[0-9]*").fillna(value=True)).sum()) for column in whole}
     if fractions := {column: count for column, count in odd.items() if count}:

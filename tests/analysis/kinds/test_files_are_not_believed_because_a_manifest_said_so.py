@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -16,7 +18,8 @@ from analysis import pipeline
 from analysis.checks.files import integrity
 from analysis.checks.validate import validate
 from analysis.figures import drawing
-from analysis.run.hashing import HashedFile
+from analysis.run import load
+from analysis.run.hashing import Seen, sha256
 from analysis.simulation.simulate import simulate
 from node_agent.contract import records
 from node_agent.contract.plan import PLAN_FILE
@@ -163,8 +166,7 @@ def test_sums_that_were_made_anew_do_not_hide_what_the_cells_say(run, capsys):
     by_a_spreadsheet(file)
     sums = file.parent / records.CHECKSUMS_FILE
     lines = [line for line in sums.read_text().splitlines() if not line.endswith("probes.csv")]
-    with HashedFile(file) as hashed:
-        lines.append(f"{hashed.sha256()}  probes.csv")
+    lines.append(f"{sha256(file)}  probes.csv")
     sums.write_text("\n".join(lines) + "\n")
     assert command.main(["--experiment", str(run)]) == 7
     assert "written as fractions or with exponents" in capsys.readouterr().err
@@ -196,15 +198,14 @@ def test_a_whole_run_is_whole_and_one_without_sums_says_that_nothing_vouches_for
     assert f"{integrity.UNVOUCHED}" in outcome.report.read_text()
 
 
-def test_the_digest_of_a_file_read_in_pieces_is_its_digest(tmp_path):
-    import hashlib
-
-    file = tmp_path / "f"
-    file.write_bytes(b"abc" * 1_000_000)
-    with HashedFile(file) as hashed:
-        hashed.read(10)
-        hashed.read(70_000)
-        assert hashed.sha256() == hashlib.sha256(b"abc" * 1_000_000).hexdigest()
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n" + b"3,4\n" * 1_000_000, b"a,b\n1,2.5\n,\n"])
+def test_the_digest_of_a_file_that_is_read_is_its_digest(tmp_path, content):
+    """Also where Arrow reads it in many pieces, and where its name is no text."""
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv"))
+    file.write_bytes(content)
+    seen = Seen()
+    load.read_table(file, ("a",), seen=seen)
+    assert seen.digests == {file: hashlib.sha256(content).hexdigest()}
 
 
 def lose_raw(run):
