@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +18,6 @@ from harness.ssh.config import options as ssh_options
 from harness.ssh.config import reader as ssh_config
 from harness.ssh.config.options import Hop, hop_of, in_force
 from harness.ssh.config.question import Question
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 needs_ssh = pytest.mark.skipif(openssh.client() is None, reason="no OpenSSH client on this machine")
 
@@ -307,14 +304,23 @@ def test_a_match_that_does_not_end_has_a_deadline(tmp_path: Path, monkeypatch, r
         monkeypatch.setattr(openssh, "client", lambda: None)
     monkeypatch.setattr(openssh, "ANSWER_TIMEOUT_S", 0.5)
     monkeypatch.setattr(match, "EXEC_TIMEOUT_S", 0.5)
-    path = tmp_path / "config"
-    path.write_text('Match exec "sleep 61.8"\n    User y\n')
+    path, began = tmp_path / "config", tmp_path / "began"
+    path.write_text(f'Match exec "echo $$ > {began}; exec sleep 61.8"\n    User y\n')
     begin = time.monotonic()
     with pytest.raises(ConfigError, match="Match exec"):
         in_force(Question("a", str(path)))
     assert time.monotonic() - begin < 30
-    left = subprocess.run(["pgrep", "-f", "sleep 61[.]8"], capture_output=True, check=False)
-    assert left.stdout == b""
+    assert not began.exists() or _has_ended(int(began.read_text() or 0))
+
+
+def _has_ended(pid: int) -> bool:
+    """Return whether a process that was killed has gone, or soon has: who is not its parent cannot wait for it."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if not pid or not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes():
+            return True
+        time.sleep(0.01)
+    return False
 
 
 @needs_ssh
