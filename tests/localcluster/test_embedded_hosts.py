@@ -153,6 +153,7 @@ def test_a_lost_connection_ends_its_processes_but_not_detached_ones(connect, unt
         outputs.append(client.exec_command(command, timeout=60)[1])
         pids.append(int(outputs[-1].readline()))
     assert all(lives(pid) for pid in pids)
+    until(lambda: os.getsid(pids[2]) == pids[2], "the third has a session of its own")
     client.get_transport().sock.close()
     until(lambda: not lives(pids[0]) and not lives(pids[1]), f"the processes {pids[:2]} end")
     assert lives(pids[2])
