@@ -1,4 +1,8 @@
-"""A UDP relay: every client has a flow of its own, from its own address, so that each end knows whom it speaks with."""
+"""A UDP relay: every client has a flow of its own, from its own address, so that each end knows whom it speaks with.
+
+A new socket that is waited for takes the kernel longer than a datagram is to be under way. So after a client's first
+datagram the relay prepares the flow of the next client at that address.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from harness.localcluster.relays.messages import Counts, RelayOrder
 
 MOST_FLOWS: Final = 256  # of one relay; an NTP client asks from a new port every time, and the oldest makes room
+PREPARED_AFTER_S: Final = 0.02  # when the exchange that began a flow is over
 LARGEST: Final = 65_535
 BUFFER_BYTES: Final = 4 << 20
 SO_MARK: Final = 36  # asm-generic/socket.h; socket names it on no Python we run on
@@ -36,6 +41,7 @@ class DatagramRelay:
         self._loop, self._order, self._counts = loop, order, counts
         self._there, self._back = Delay(order.there_ns, order.tail_ns), Delay(order.back_ns, order.tail_ns)
         self._flows: OrderedDict[Any, _Flow] = OrderedDict()
+        self._prepared: dict[str, _Flow] = {}  # by the address of the client that may come
         self._front = _Port(order.host, order.mark, counts)
         loop.add_reader(self._front.sock, self._from_clients)
 
@@ -54,39 +60,67 @@ class DatagramRelay:
                 flow.there.put(data, came_ns)
 
     def _begin(self, client: Any) -> _Flow | None:
-        """Return a new flow, in the place of the one that was silent for longest; None where all are busy."""
-        if len(self._flows) >= MOST_FLOWS:
-            oldest = next(iter(self._flows))
-            if not self._flows[oldest].is_idle:
-                return None
-            port = self._flows.pop(oldest).port
-            self._loop.remove_reader(port.sock)
-            port.sock.close()
-        port = _Port(client[0], self._order.mark, self._counts)
-        port.sock.connect(self._order.target)  # which lets in its answers alone
-        flow = _Flow(
-            port,
-            Lane(self._loop, self._there, self._counts, port.send),
-            Lane(self._loop, self._back, self._counts, lambda data: self._front.send(data, client)),
-        )
-        self._loop.add_reader(port.sock, flow.from_target)
+        """Return a new flow; None where as many as there may be are busy."""
+        if not self._has_room():
+            return None
+        address = client[0]
+        flow = self._prepared.pop(address, None) or self._new(address)
+        flow.begin(client, self._order.target)
         self._flows[client] = flow
+        self._loop.call_later(PREPARED_AFTER_S, self._prepare, address)
         return flow
+
+    def _prepare(self, address: str) -> None:
+        """Have a flow, and room, for the next client at ``address``."""
+        if self._has_room() and address not in self._prepared:
+            self._prepared[address] = self._new(address)
+
+    def _has_room(self) -> bool:
+        """Return whether a flow more may be; the one that was silent for longest makes room, if it is idle."""
+        if len(self._flows) < MOST_FLOWS:
+            return True
+        client, oldest = next(iter(self._flows.items()))
+        if not oldest.is_idle:
+            return False
+        del self._flows[client]
+        oldest.end()
+        return True
+
+    def _new(self, address: str) -> _Flow:
+        port = _Port(address, self._order.mark, self._counts)
+        return _Flow(self._loop, port, self._front, (self._there, self._back), self._counts)
 
 
 class _Flow:
-    """One client's way to the target and back."""
+    """One client's way to the target and back, once it began."""
 
-    def __init__(self, port: _Port, there: Lane, back: Lane) -> None:
-        self.port, self.there, self._back = port, there, back
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, port: _Port, front: _Port, delays: tuple[Delay, Delay], counts: Counts
+    ) -> None:
+        self._loop, self._port = loop, port
+        self._client: Any = None
+        self.there = Lane(loop, delays[0], counts, port.send)
+        self._back = Lane(loop, delays[1], counts, lambda data: front.send(data, self._client))
+        loop.add_reader(port.sock, self._from_target)
+
+    def begin(self, client: Any, target: tuple[str, int]) -> None:
+        """Relay between ``client`` and ``target`` from now on."""
+        self._client = client
+        self._port.sock.connect(target)  # which lets in its answers alone
+
+    def end(self) -> None:
+        """Relay no more."""
+        self._loop.remove_reader(self._port.sock)
+        self._port.sock.close()
 
     @property
     def is_idle(self) -> bool:
         return self.there.is_empty and self._back.is_empty
 
-    def from_target(self) -> None:
-        for data, _, came_ns in self.port.take():
-            self._back.put(data, came_ns)
+    def _from_target(self) -> None:
+        for data, _, came_ns in self._port.take():
+            if self._client is not None:  # else somebody found the port of a flow that has not begun
+                self._back.put(data, came_ns)
 
 
 class _Port:
