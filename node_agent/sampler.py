@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -32,10 +33,11 @@ log = logging.getLogger(__name__)
 _KEEP_NS = 10_000_000_000  # a stamp is judged within milliseconds; on a stalled machine, within seconds
 # A source begins with a burst, as with NTP's iburst (RFC 5905 appendix A.1.1: UNREACH, BCOUNT and BTIME). Its first
 # answers come sooner than that, for a run waits for them; the later ones are far enough apart to tell of the drift.
-_BURST_TRIES = 12
-_BURST_ANSWERS = 8
+_BURST_TRIES = 14
+_BURST_ANSWERS = 10
 _BURST_INTERVAL_S = 2.0
 _FIRST_INTERVAL_S = 0.25
+_RANDOM = random.Random()
 _PUBLISHED = attrgetter("published_raw_ns")
 
 
@@ -183,15 +185,17 @@ class Sampler:
                 log.warning("asked_less_often server=%s interval_s=%g", samples[-1].server, interval_s * slower)
             asked += 1
             answered += bool(samples) and good(samples[-1])
-            self._stopping.wait(wait_s(asked, answered, interval_s, slower))
+            self._stopping.wait(wait_s(asked, answered, interval_s, slower, _RANDOM.random()))
 
 
-def wait_s(asked: int, answered: int, interval_s: float, slower: int) -> float:
+def wait_s(asked: int, answered: int, interval_s: float, slower: int, chance: float) -> float:
     """Return how long the next query waits, s, after so many that were asked and answered well.
 
-    In the burst at first it is twice as long after every answer; a server that wants to be asked ``slower`` gets none.
+    In the burst at first it is twice as long after every answer, and by ``chance`` (0 to 1) up to half of it shorter or
+    longer: nodes that begin together, and the sources of one node, do not ask all at one instant and wait for each
+    other. A server that wants to be asked ``slower`` gets no burst.
     """
     if asked >= _BURST_TRIES or answered >= _BURST_ANSWERS or slower > 1:
         return interval_s * slower
     doubled = 1 << max(answered - 1, 0)
-    return min(interval_s, _FIRST_INTERVAL_S * doubled, _BURST_INTERVAL_S)
+    return min(interval_s, min(_FIRST_INTERVAL_S * doubled, _BURST_INTERVAL_S) * (0.5 + chance))

@@ -164,19 +164,26 @@ def test_a_server_whose_last_addresses_all_refused_before_is_left_in_peace(lines
 
 
 def test_a_source_begins_with_a_burst_that_slows_down():
-    """Eight answers tell of the drift: they are spread over ten seconds, and the third comes within one."""
-    waits = [wait_s(answers, answers, 16, 1) for answers in range(1, 10)]
-    assert waits == [0.25, 0.5, 1, 2, 2, 2, 2, 16, 16]
+    """Ten answers tell of the drift: they are spread over 14 seconds, and the third comes within one."""
+    waits = [wait_s(answers, answers, 16, 1, 0.5) for answers in range(1, 12)]
+    assert waits == [0.25, 0.5, 1, 2, 2, 2, 2, 2, 2, 16, 16]
+
+
+def test_nodes_that_begin_together_do_not_go_on_together():
+    """In the burst a pause is up to half of it shorter or longer, never beyond the plan's; later it is the plan's."""
+    assert [wait_s(4, 4, 16, 1, chance) for chance in (0, 0.5, 1)] == [1, 2, 3]
+    assert [wait_s(4, 4, 2, 1, chance) for chance in (0, 1)] == [1, 2]
+    assert [wait_s(10, 10, 16, 1, chance) for chance in (0, 1)] == [16, 16]
 
 
 @pytest.mark.parametrize(
     ("asked", "answered", "interval_s", "slower", "expected"),
     [
         (3, 0, 16, 1, 0.25),  # none answered yet: soon again
-        (12, 0, 16, 1, 16),  # as often as NTP tries a server that does not answer
+        (14, 0, 16, 1, 16),  # as often as NTP tries a server that does not answer
         (5, 5, 1, 1, 1),  # never less often than the plan says
         (2, 1, 16, 4, 64),  # a server that asked to be asked less often
     ],
 )
 def test_what_ends_or_shortens_the_burst(asked, answered, interval_s, slower, expected):
-    assert wait_s(asked, answered, interval_s, slower) == expected
+    assert wait_s(asked, answered, interval_s, slower, 0.5) == expected

@@ -241,3 +241,24 @@ def test_first_samples_that_waited_long_are_known_for_it_once_a_shorter_way_is_s
     assert node.error_s(10.0) < 60e-6
     assert 3 * said.sigma_s < 300e-6
     assert node.model.restarts == 0
+
+
+def test_the_few_samples_of_a_burst_do_not_make_a_crystal_restless():
+    """Errors of a drift that nobody knows yet say nothing of it; `dual` goes by what crystals usually are."""
+    for seed in range(10):
+        node = Node("dual", seed)
+        for at_s in (0, 0.25, 0.75, 1.75, 3.75, 5.75, 7.75, 9.75, 11.75, 13.75):
+            late_s = node.random.expovariate(1 / 300e-6) if at_s < 1 else 0.0
+            node.feed(at_s, node.sample(at_s, late_s=late_s))
+        assert node.said(14).calibration["short_share"] < 0.2
+        assert node.said(14).drift_sigma < 10e-6
+
+
+def test_a_crystal_that_is_restless_is_found_to_be():
+    """Where the drift wanders by a millionth from sample to sample, the restless half tells the time."""
+    node, error_s, drift = Node("dual"), 0.0, 0.0
+    for at_s in range(0, 600, 10):
+        node.feed(at_s, node.sample(at_s, error_s=error_s))
+        drift += node.random.gauss(0, 1e-6)
+        error_s += drift * 10
+    assert node.said(600).calibration["short_share"] > 0.8

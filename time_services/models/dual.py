@@ -3,8 +3,10 @@
 Both see the same samples, so their errors are correlated. The weights that make the fused error's variance least,
 w = (V_b - C) / (V_a + V_b - 2 C), are taken from the moments of past one-step errors (Y. Bar-Shalom and L. Campo, "The
 effect of the common process noise on the two-sensor fused-track covariance", IEEE Trans. AES 22(6), 1986). The noise of
-the sample that showed an error is in all three moments alike and drops out. Few errors tell little of w, so it begins
-as if ``FIRST_ERRORS`` of them had said that few crystals are restless. The fused sigma is w s_a + (1 - w) s_b,
+the sample that showed an error is in all three moments alike and drops out. Every error counts in units of what was
+expected of it, or the first ones, of a drift that nobody knows yet, would outweigh all later ones. Where the two hardly
+differ, their errors tell nothing of w: it is drawn to ``FIRST_SHARE``, as few crystals are restless, by a ridge
+(A. Hoerl and R. Kennard, "Ridge regression", Technometrics 12(1), 1970). The fused sigma is w s_a + (1 - w) s_b,
 which is right for full correlation and an upper limit for any other (S. Julier and J. Uhlmann, "A non-divergent
 estimation algorithm in the presence of unknown correlations", ACC 1997, on why no less may be said).
 """
@@ -18,7 +20,7 @@ from time_services.models.node_model import Estimate, NodeModel, Observation
 
 FORGETTING = 0.95  # of the moments: the last twenty errors or so
 FIRST_SHARE = 1 / (1 + math.exp(-RESTLESS))  # of the short one, before any error: as likely as its filters are
-FIRST_ERRORS = 4.0
+RIDGE = 10.0  # of w: errors worth this much, in units of what was expected of them, pull it half of the way
 LARGEST_SIGMAS = 5.0  # an error beyond so many sigma counts as this many: an outlier moves no weight
 
 
@@ -39,7 +41,6 @@ class Dual(NodeModel):
         self._short.begin()
         self._long.begin()
         self._moments = 0.0, 0.0, 0.0  # of the short one's errors, the long one's, and their product
-        self._errors = 0.0  # how many of them the moments are worth
         self._share = FIRST_SHARE
 
     def move(self, first: Observation) -> None:
@@ -52,15 +53,13 @@ class Dual(NodeModel):
         short = self._short.estimate(seen.raw_ns, seen.server)
         long = self._long.estimate(seen.raw_ns, seen.server)
         if short is not None and long is not None:
-            limit = LARGEST_SIGMAS * (max(short.variance, long.variance) + self.sample_noise(seen)) ** 0.5
-            a = min(max(seen.x_s - short.x_s, -limit), limit)
-            b = min(max(seen.x_s - long.x_s, -limit), limit)
+            expected = (max(short.variance, long.variance) + self.sample_noise(seen)) ** 0.5
+            a = min(max((seen.x_s - short.x_s) / expected, -LARGEST_SIGMAS), LARGEST_SIGMAS)
+            b = min(max((seen.x_s - long.x_s) / expected, -LARGEST_SIGMAS), LARGEST_SIGMAS)
             aa, bb, ab = (FORGETTING * old + new for old, new in zip(self._moments, (a * a, b * b, a * b), strict=True))
             self._moments = aa, bb, ab
-            self._errors = FORGETTING * self._errors + 1.0
-            apart = aa + bb - 2 * ab
-            best = min(max((bb - ab) / apart, 0.0), 1.0) if apart > 0 else FIRST_SHARE
-            self._share = (FIRST_ERRORS * FIRST_SHARE + self._errors * best) / (FIRST_ERRORS + self._errors)
+            best = (RIDGE * FIRST_SHARE + bb - ab) / (RIDGE + aa + bb - 2 * ab)
+            self._share = min(max(best, 0.0), 1.0)
         self._short.learn(seen)
         self._long.learn(seen)
 
