@@ -191,11 +191,11 @@ class Sampler:
 def wait_s(asked: int, answered: int, interval_s: float, slower: int, chance: float) -> float:
     """Return how long the next query waits, s, after so many that were asked and answered well.
 
-    In the burst at first it is twice as long after every answer, and by ``chance`` (0 to 1) up to half of it shorter or
-    longer: nodes that begin together, and the sources of one node, do not ask all at one instant and wait for each
-    other. A server that wants to be asked ``slower`` gets no burst.
+    In the burst at first it is twice as long after every answer, and by ``chance`` (0 to 1) up to a quarter of it
+    shorter or longer: nodes that begin together, and the sources of one node, do not ask all at one instant and wait
+    for each other. A server that wants to be asked ``slower`` gets no burst.
     """
     if asked >= _BURST_TRIES or answered >= _BURST_ANSWERS or slower > 1:
         return interval_s * slower
     doubled = 1 << max(answered - 1, 0)
-    return min(interval_s, min(_FIRST_INTERVAL_S * doubled, _BURST_INTERVAL_S) * (0.5 + chance))
+    return min(interval_s, min(_FIRST_INTERVAL_S * doubled, _BURST_INTERVAL_S) * (0.75 + chance / 2))
