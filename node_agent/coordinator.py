@@ -313,7 +313,7 @@ class Coordinator:
 
 
 def _counts_before(stamp: Stamp, other: Stamp) -> bool:
-    """Tell whether an event left at ``stamp``, not at ``other``: the earliest the kernel gave (DESIGN section 4)."""
+    """Tell whether an event left at ``stamp``, not at ``other``: the earliest the kernel gave."""
     if stamp.origin != other.origin:
         return stamp.origin == KERNEL_TX
     return stamp.wall_ns < other.wall_ns

@@ -1,4 +1,4 @@
-"""The probe mesh: datagrams between the nodes that no clock under test has a hand in (DESIGN section 4).
+"""The probe mesh: datagrams between the nodes that no clock under test has a hand in.
 
 Each end journals its own stamps alone. Joined offline, a's tx of (b, sequence) and b's rx of (a, sequence) bound how
 the two nodes' clocks stand to each other: an honest stamp of sending is not after, one of receiving not before.

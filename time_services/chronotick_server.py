@@ -24,6 +24,8 @@ from time_services.listening import (
 )
 from time_services.misbehaviour import misbehaviour
 from time_services.models import DEFAULT, MODELS
+from time_services.ntp_packet import BELIEVED_STRATUM
+from time_services.ntp_server import stratum
 from time_services.web_service import serve
 
 if TYPE_CHECKING:
@@ -51,13 +53,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--ntp-interval", type=positive(float), help=f"s between questions to it (default {INTERVAL_S:g})"
     )
+    parser.add_argument(
+        "--max-stratum", type=stratum, help=f"beyond it an NTP server is not believed (default {BELIEVED_STRATUM})"
+    )
     wrong_help = (
         "answer wrongly on purpose, to test a judge: KIND:AMOUNT, as overconfident:100 (misbehaviour.py); not to {}"
     )
     parser.add_argument("--misbehave", type=misbehaviour, metavar="KIND:AMOUNT", help=wrong_help)
     options = parser.parse_args(argv)
-    if options.ntp_interval is not None and not options.ntp_server:
-        parser.error("argument --ntp-interval: expected --ntp-server beside it, got none")
+    for name, value in (("--ntp-interval", options.ntp_interval), ("--max-stratum", options.max_stratum)):
+        if value is not None and not options.ntp_server:
+            parser.error(f"argument {name}: expected --ntp-server beside it, got none")
     if twice := [server for server in options.ntp_server if options.ntp_server.count(server) > 1]:
         parser.error(f"argument --ntp-server: expected each one once, got {format_address(*twice[0])} twice")
     if options.die_with_parent:
@@ -71,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     own = None
     if options.ntp_server:
-        own = OwnClock(options.ntp_server, MODELS[options.model](), options.ntp_interval or INTERVAL_S)
+        interval_s, max_stratum = options.ntp_interval or INTERVAL_S, options.max_stratum or BELIEVED_STRATUM
+        own = OwnClock(options.ntp_server, MODELS[options.model](), interval_s, max_stratum)
         own.start()
     service = Service(options.model, own, options.misbehave)
     serve("chronotick_server", options.listen, application(service, Rates(limits)), limits)

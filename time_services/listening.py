@@ -146,6 +146,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--die-with-parent", action="store_true", help="end when the parent ends, even if it is killed")
 
 
+LARGEST = 1e9  # of an option's number
+
+
 def positive(kind: type[int | float]) -> Callable[[str], float]:
     """Return a reader of an option's number above 0. It raises argparse.ArgumentTypeError naming what was expected."""
 
@@ -154,8 +157,9 @@ def positive(kind: type[int | float]) -> Callable[[str], float]:
             value = kind(text)
         except ValueError:
             value = kind(0)
-        if not 0 < value < 1e9:
-            raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+        if not 0 < value < LARGEST:
+            number = "whole number" if kind is int else "number"
+            raise argparse.ArgumentTypeError(f"expected a {number} above 0 and below {LARGEST:g}, got {text!r}")
         return value
 
     return read

@@ -16,7 +16,7 @@ MODE_CLIENT = 3
 MODE_SERVER = 4
 VERSIONS = range(1, 5)
 LEAP_UNSYNCHRONISED = 3
-LARGEST_STRATUM = 15
+BELIEVED_STRATUM = 9  # of a server that is asked; beyond it are clocks that nobody sets (10 is their custom)
 MAX_DRIFT_PPM = 100  # the largest drift the harness assumes
 
 # leap+version+mode, stratum, poll, precision, root delay, root dispersion, reference id; then the four timestamps:
@@ -110,7 +110,14 @@ def write_question(transmit: bytes) -> bytes:
     return bytes([4 << 3 | MODE_CLIENT]) + bytes(39) + transmit
 
 
-def read_exchange(datagram: bytes, transmit: bytes, sent_ns: int, received_ns: int, precision_ns: int) -> Exchange:
+def read_exchange(
+    datagram: bytes,
+    transmit: bytes,
+    sent_ns: int,
+    received_ns: int,
+    precision_ns: int,
+    max_stratum: int = BELIEVED_STRATUM,
+) -> Exchange:
     """Read a server's answer to the question with ``transmit``; instants of the own clock in ns. Raises PacketError.
 
     offset = ((T2 - T1) + (T3 - T4)) / 2, delay = (T4 - T1) - (T3 - T2) (RFC 5905, section 8). The bound is half the
@@ -123,8 +130,9 @@ def read_exchange(datagram: bytes, transmit: bytes, sent_ns: int, received_ns: i
         raise PacketError(f"mode: expected {MODE_SERVER} (server), got {first & 7}")
     if origin != transmit:
         raise PacketError("origin: expected the question's transmit timestamp, got another")
-    if first >> 6 == LEAP_UNSYNCHRONISED or not 1 <= stratum <= LARGEST_STRATUM:
-        raise PacketError(f"server: expected a synchronised one, got leap {first >> 6}, stratum {stratum}")
+    if first >> 6 == LEAP_UNSYNCHRONISED or not 1 <= stratum <= max_stratum:
+        wanted = f"expected a synchronised one of stratum 1 to {max_stratum}"
+        raise PacketError(f"server: {wanted}, got leap {first >> 6}, stratum {stratum}")
     received_there_ns, sent_there_ns = unix_near(t2, sent_ns), unix_near(t3, sent_ns)
     delay_ns = (received_ns - sent_ns) - (sent_there_ns - received_there_ns)
     precisions_ns = precision_ns + (NS_PER_S >> min(-precision, 30) if precision < 0 else NS_PER_S << min(precision, 8))

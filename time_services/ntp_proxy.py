@@ -22,11 +22,9 @@ import sys
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import yaml
-
+from time_services import proxy_maps
 from time_services.listening import (
     ANCILLARY_BYTES,
     announce,
@@ -37,7 +35,6 @@ from time_services.listening import (
     give_up,
     note_asked_address,
     open_streams,
-    parse_address,
     say,
 )
 from time_services.ntp_packet import PacketError, read_request, read_server_origin, with_origin
@@ -292,34 +289,6 @@ def connected_sockets(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def _map(text: str) -> tuple[tuple[str, int], tuple[str, int]]:
-    listen, equals, upstream = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"expected LISTEN=UPSTREAM, each HOST:PORT, got {text!r}")
-    return parse_address(listen), parse_address(upstream)
-
-
-def _maps_of(file: str) -> list[tuple[tuple[str, int], tuple[str, int]]]:
-    """Read the maps of a YAML file, ``LISTEN: UPSTREAM`` a line. Raises argparse.ArgumentTypeError."""
-    try:
-        told = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problem = " ".join(str(error).split())
-        raise argparse.ArgumentTypeError(f"expected LISTEN=UPSTREAM or a YAML file, got {file!r}: {problem}") from error
-    if not isinstance(told, dict) or not told:
-        raise argparse.ArgumentTypeError(
-            f"{file}: expected a map of LISTEN: UPSTREAM, each HOST:PORT, got {told!r:.60}"
-        )
-    try:
-        return [(parse_address(str(listen)), parse_address(str(upstream))) for listen, upstream in told.items()]
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{file}: {error}") from error
-
-
-def _maps(text: str) -> list[tuple[tuple[str, int], tuple[str, int]]]:
-    return [_map(text)] if "=" in text else _maps_of(text)
-
-
 def _positive(text: str) -> float:
     try:
         value = float(text)
@@ -336,7 +305,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="ntp_proxy", description="Pass NTP requests on to a server and answers back.")
     map_help = "where to listen and whom to ask, each HOST:PORT, or a YAML file of LISTEN: UPSTREAM; may be repeated"
     parser.add_argument(
-        "--map", dest="maps", type=_maps, action="extend", required=True, metavar="LISTEN=UPSTREAM|FILE", help=map_help
+        "--map",
+        dest="maps",
+        type=proxy_maps.read,
+        action="extend",
+        required=True,
+        metavar="LISTEN=UPSTREAM|FILE",
+        help=map_help,
     )
     parser.add_argument(
         "--deadline-s",
@@ -347,6 +322,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--die-with-parent", action="store_true", help="end when the parent ends, even if it is killed")
     options = parser.parse_args(argv)
+    if conflict := proxy_maps.conflict(options.maps):
+        parser.error(f"argument --map: {conflict}")
     if options.die_with_parent:
         die_with_parent()
     with contextlib.ExitStack() as sockets:

@@ -167,7 +167,8 @@ def _number(text: str, least: float, most: float) -> float:
     return number
 
 
-def _stratum(text: str) -> int:
+def stratum(text: str) -> int:
+    """Read a stratum of 1 to 15. Raises argparse.ArgumentTypeError."""
     if not text.isdigit() or not 1 <= int(text) <= 15:
         raise argparse.ArgumentTypeError(f"expected 1 to 15, got {text!r}")
     return int(text)
@@ -178,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     open_streams()
     parser = argparse.ArgumentParser(prog="ntp_server", description="Serve this host's clock by NTP.")
     add_arguments(parser)
-    parser.add_argument("--stratum", type=_stratum, default=1, help="the stratum to claim, 1 to 15 (default: 1)")
+    parser.add_argument("--stratum", type=stratum, default=1, help="the stratum to claim, 1 to 15 (default: 1)")
     parser.add_argument(
         "--error-ms", type=_error_ms, default=0.0, help="be wrong by so much on purpose, to test a judge"
     )

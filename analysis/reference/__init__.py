@@ -1,4 +1,4 @@
-"""The reference: how two nodes' clocks truly stood to each other, by no clock under test (DESIGN sections 5 and 7)."""
+"""The reference: how two nodes' clocks truly stood to each other, by no clock under test."""
 
 from __future__ import annotations
 

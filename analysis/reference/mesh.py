@@ -1,4 +1,4 @@
-"""Tighten all pairs by each other: what is known of a to c and of c to b bounds a to b (DESIGN section 5).
+"""Tighten all pairs by each other: what is known of a to c and of c to b bounds a to b.
 
 At one true instant let r_i be what node i's oscillator shows. Each pair bounds r_j - r_i from above and from below: a
 system of difference constraints, edge i -> j of weight U_ij, edge j -> i of weight -L_ij. The tightest bounds are the

@@ -3,7 +3,7 @@
 An NTP server may honestly be off: by RFC 5905 (section 4) its time is within its root distance, root delay / 2 + root
 dispersion, of UTC, and it says so in every answer. A reading labelled ``server:H:P`` bounds that server's time. So
 before it is held against true time it is widened, to both sides, by the root distance of the sample that served it:
-the bound that the reading would have had to UTC, which ages as a whole and once (DESIGN section 5), by what the reading
+the bound that the reading would have had to UTC, which ages as a whole and once, by what the reading
 has aged already. Where the samples do not say the root distance, the interval cannot be judged to UTC at all. Between
 two nodes that ask one server, its error cancels: differences need nothing added.
 

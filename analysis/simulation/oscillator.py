@@ -68,7 +68,7 @@ class Oscillator:
         """Return the kernel stamps of packets at true instants, with the raw error a node would state.
 
         The stamp is the wall clock's; its raw instant comes from a bracketed pair read up to 1 ms later, and is wrong
-        by no more than half the bracket (DESIGN section 5).
+        by no more than half the bracket.
         """
         half = dice.integers(60, 400, len(true_ns))
         gap = dice.integers(20_000, 1_000_000, len(true_ns))

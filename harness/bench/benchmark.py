@@ -44,7 +44,7 @@ WHOLE: Final = Scale(
 
 _WARM_UP_SAMPLES: Final = 4  # that many come in quick succession, whatever the interval
 
-# The clocks of the embedded cluster (DESIGN section 5: error = local - true).
+# The clocks of the embedded cluster: error = local - true.
 INJECTED: Final = {"comp11": (12.5, 18.0), "comp12": (-7.25, -11.0), "comp18": (3.0, 4.0)}
 
 

@@ -1,4 +1,4 @@
-"""Holdover: from a sample to a stamp, by one of two laws (DESIGN section 5), in integers, rounded outward.
+"""Holdover: from a sample to a stamp, by one of two laws, in integers, rounded outward.
 
 *drift limit*: ``est(t) = ref + (t - t0)``, and a bound grows by the most that an oscillator off by ``max_drift_ppm``
 may run away (PHI of RFC 5905, by which dispersion grows).

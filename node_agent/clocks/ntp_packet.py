@@ -46,7 +46,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Bound:
-    """The half-width of an exchange against its server, by component, in ns (DESIGN section 5)."""
+    """The half-width of an exchange against its server, by component, in ns."""
 
     delay_ns: int
     half_delay_ns: int

@@ -109,7 +109,7 @@ class RandomWalk:
 
 @dataclass(frozen=True)
 class VirtualClock:
-    """The clock of a test node, given by its error = local - true (DESIGN section 5).
+    """The clock of a test node, given by its error = local - true.
 
     ``drift_ppm``, ``sine`` and ``random_walk`` bend the oscillator, and with it both time domains, from ``epoch_ns``
     (true time, the host's CLOCK_REALTIME in ns) on. ``error_ms``, ``steps`` and ``slews`` act on the wall clock only.

@@ -1,4 +1,4 @@
-"""The probe's datagram (DESIGN section 4): 64 bytes, big-endian, so that every probe costs and delays the same."""
+"""The probe's datagram: 64 bytes, big-endian, so that every probe costs and delays the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datagrams and their authentication (DESIGN section 4): 16 bytes of keyed BLAKE2b, then JSON."""
+"""Datagrams and their authentication: 16 bytes of keyed BLAKE2b, then JSON."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The only reader of local clocks: wall clock, raw oscillator, and the way from a kernel stamp to both.
 
-Every node reads its clocks here, so that a virtual clock (DESIGN section 5) bends all of them alike.
+Every node reads its clocks here, so that a virtual clock bends all of them alike.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def anchor(pair: ClockPair, before: ClockPair) -> Anchor:
 def anchored(wall_ns: int, origin: str, by: Anchor) -> Stamp:
     """Return the stamp of a kernel time ``wall_ns`` (node's wall clock), carried to the raw oscillator.
 
-    raw = raw_now - (wall_now - wall_kernel), wrong by at most half the bracket + 500 ppm of the gap (DESIGN section 5).
+    raw = raw_now - (wall_now - wall_kernel), wrong by at most half the bracket + 500 ppm of the gap.
     """
     wall_now_ns, raw_now_ns, error_ns = by
     gap = wall_now_ns - wall_ns

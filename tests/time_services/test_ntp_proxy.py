@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import os
+import re
 import selectors
 import signal
 import socket
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING
 import ntplib
 import pytest
 
+from time_services import proxy_maps
 from time_services.ntp_proxy import CAPACITY, PER_CLIENT, NtpProxy, connected_socket
 
 if TYPE_CHECKING:
@@ -355,6 +358,45 @@ def test_a_request_is_given_up_in_time(run_service):
                 program.send_signal(signal.SIGUSR1)
                 told = program.stderr.readline()
             assert "waiting=0" in told
+
+
+@pytest.mark.parametrize(
+    ("maps", "words"),
+    [
+        (["127.0.81.1:9123=127.0.81.2:123", "127.0.81.1:9123=127.0.81.3:123"], "got 127.0.81.1:9123 twice"),
+        (["127.0.81.1:9123=127.0.81.2:0"], "expected a port to ask"),
+        (["127.0.81.1:9123=127.0.81.1:9123"], "a circle through 127.0.81.1:9123"),
+        (["0.0.0.0:9123=127.0.0.1:9123"], "a circle through 0.0.0.0:9123"),
+        (["127.0.81.1:9123=127.0.81.1:9124", "127.0.81.1:9124=127.0.81.1:9123"], "a circle through"),
+        (["127.0.81.9:9122=127.0.81.1:9123", "127.0.81.1:9123=127.0.81.1:9123"], "a circle through"),
+    ],
+)
+def test_maps_that_cannot_work_together_are_one_line(maps, words, tmp_path):
+    """Also those of a file: a port named twice, none to ask, or requests that would go round for ever."""
+    for argv in ([part for pair in maps for part in ("--map", pair)], ["--map", str(tmp_path / "maps.yaml")]):
+        lines = (pair.replace("=", ": ") for pair in maps)
+        (tmp_path / "maps.yaml").write_text("\n".join(lines) + "\n")
+        done = subprocess.run(
+            [sys.executable, "-m", "time_services.ntp_proxy", *argv],
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert words in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("127.0.81.1:9123: 127.0.81.2:123\n127.0.81.1:9124: nowhere\n", "maps.yaml, line 2: "),
+        ("127.0.81.1:9123: [127.0.81.2:123]\n", "maps.yaml, line 1: expected HOST:PORT, got a list or a map"),
+        ("- 127.0.81.1:9123\n", "expected a map of LISTEN: UPSTREAM"),
+        ("", "expected a map of LISTEN: UPSTREAM, each HOST:PORT, got nothing"),
+    ],
+)
+def test_a_file_that_is_no_map_names_its_line(text, words, tmp_path):
+    (tmp_path / "maps.yaml").write_text(text)
+    with pytest.raises(argparse.ArgumentTypeError, match=re.escape(words)):
+        proxy_maps.read(str(tmp_path / "maps.yaml"))
 
 
 @pytest.mark.parametrize("what", ["", "127.0.81.1:9", __file__, "nonsense=127.0.0.1:123", "127.0.81.1:0=127.0.0.1"])

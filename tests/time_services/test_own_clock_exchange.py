@@ -30,6 +30,7 @@ def test_four_timestamps_give_offset_delay_and_bound():
         (answered(token=b"87654321"), "origin"),
         (answered(stratum=0), "server"),
         (answered(stratum=16), "server"),
+        (answered(stratum=10), "server"),  # what a clock calls itself that nobody sets
         (bytes([answered()[0] | 0xC0]) + answered()[1:], "server"),
         (bytes([0x23]) + answered()[1:], "mode"),
         (answered(t2=NOW_NS + 7 * MS, t3=NOW_NS + 6 * MS), "timestamps"),
@@ -40,3 +41,8 @@ def test_four_timestamps_give_offset_delay_and_bound():
 def test_an_answer_that_cannot_be_is_no_sample(datagram, what):
     with pytest.raises(PacketError, match=f"^{what}: expected"):
         read_exchange(datagram, TOKEN, NOW_NS, NOW_NS + 3 * MS, 1000)
+
+
+def test_a_high_stratum_is_believed_where_one_says_so():
+    told = read_exchange(answered(stratum=10), TOKEN, NOW_NS, NOW_NS + 3 * MS, 1000, max_stratum=10)
+    assert told.offset_ns == pytest.approx(5 * MS, abs=2)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from time_services.listening import format_address
 from time_services.models import NotReady, NtpSample, Prediction
-from time_services.ntp_packet import PacketError, read_exchange, write_question
+from time_services.ntp_packet import BELIEVED_STRATUM, PacketError, read_exchange, write_question
 from time_services.ntp_proxy import connected_sockets
 from time_services.ntp_server import measured_precision
 
@@ -32,8 +32,15 @@ LARGEST_DATAGRAM = 2048
 class OwnClock:
     """Samples ``servers`` in a thread of its own and predicts this machine's offset."""
 
-    def __init__(self, servers: Sequence[tuple[str, int]], model: Model, interval_s: float = INTERVAL_S) -> None:
+    def __init__(
+        self,
+        servers: Sequence[tuple[str, int]],
+        model: Model,
+        interval_s: float = INTERVAL_S,
+        max_stratum: int = BELIEVED_STRATUM,
+    ) -> None:
         self.model = model
+        self._max_stratum = max_stratum
         self.failed = 0  # exchanges without a sample
         self.last_failure = ""
         self._servers = servers
@@ -94,6 +101,6 @@ class OwnClock:
         datagram = connected.recv(LARGEST_DATAGRAM)
         received_ns = time.time_ns()
         after_raw_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
-        told = read_exchange(datagram, transmit, sent_ns, received_ns, self._precision_ns)
+        told = read_exchange(datagram, transmit, sent_ns, received_ns, self._precision_ns, self._max_stratum)
         middle_ns = (raw_ns + after_raw_ns) // 2
         return NtpSample(server, middle_ns, told.offset_ns / 1e6, told.delay_ns / 1e6, told.bound_ns / 1e6)

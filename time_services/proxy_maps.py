@@ -1,0 +1,78 @@
+"""What the NTP proxy is told to pass on: pairs of addresses, on the command line or in a YAML file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from time_services.listening import format_address, parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    Address = tuple[str, int]
+    Map = tuple[Address, Address]  # where to listen, and whom to ask
+
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - named, not bound
+
+
+def read(text: str) -> list[Map]:
+    """Read ``LISTEN=UPSTREAM``, or the name of a YAML file. Raises argparse.ArgumentTypeError."""
+    if "=" not in text:
+        return _of_file(text)
+    listen, _, upstream = text.partition("=")
+    return [(parse_address(listen), parse_address(upstream))]
+
+
+def _of_file(file: str) -> list[Map]:
+    try:
+        root = yaml.compose(Path(file).read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        problem = " ".join(str(error).split())
+        raise argparse.ArgumentTypeError(f"expected LISTEN=UPSTREAM or a YAML file, got {file!r}: {problem}") from error
+    if not isinstance(root, yaml.MappingNode) or not root.value:
+        found = "nothing" if root is None else repr(root.value)
+        raise argparse.ArgumentTypeError(f"{file}: expected a map of LISTEN: UPSTREAM, each HOST:PORT, got {found:.60}")
+    # As they are written: YAML would take 1:30 for a number, and the last of two.
+    return [(_address(listen, file), _address(upstream, file)) for listen, upstream in root.value]
+
+
+def _address(node: yaml.Node, file: str) -> Address:
+    where = f"{file}, line {node.start_mark.line + 1}"
+    if not isinstance(node, yaml.ScalarNode):
+        raise argparse.ArgumentTypeError(f"{where}: expected HOST:PORT, got a list or a map")
+    try:
+        return parse_address(node.value)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{where}: {error}") from error
+
+
+def conflict(maps: Sequence[Map]) -> str | None:
+    """Return what is wrong with all maps together: a port named twice, one that cannot be asked, or a circle."""
+    upstreams: dict[Address, Address] = {}
+    for listen, upstream in maps:
+        named = format_address(*listen)
+        if listen in upstreams:
+            return f"expected each LISTEN once, got {named} twice"
+        if upstream[1] == 0:
+            return f"expected a port to ask, 1 to 65535, got {named}={format_address(*upstream)}"
+        if listen[1] != 0:  # 0: a free port, as often as one likes
+            upstreams[listen] = upstream
+    for listen, upstream in upstreams.items():
+        asked: Address | None = upstream
+        for _ in upstreams:
+            asked = asked and upstreams.get(_front_of(asked, upstreams))
+        if asked is not None:
+            return f"expected a server at the end, got a circle through {format_address(*listen)}"
+    return None
+
+
+def _front_of(place: Address, fronts: Container[Address]) -> Address:
+    """Return where one listens who is asked at ``place``: at the wildcard, maybe, where that is this machine."""
+    host, port = place
+    if place in fronts or not (host in {"localhost", "::1"} or host.startswith("127.")):
+        return place
+    return next(((wildcard, port) for wildcard in WILDCARDS if (wildcard, port) in fronts), place)
