@@ -98,6 +98,7 @@ def _spelt(pattern: re.Pattern[str], expected: str) -> AfterValidator:
 
 HostName = Annotated[str, AfterValidator(_host_name)]
 RemotePath = Annotated[str, _spelt(_REMOTE_PATH, "a path of letters, digits, '_', '.', '-', '/', with no '..'")]
+ShellLine = Annotated[str, _spelt(re.compile(r"[^\n\x00]*\S[^\n\x00]*"), "a line of /bin/sh")]
 NotEmpty = Annotated[str, Field(min_length=1)]
 
 
@@ -146,7 +147,8 @@ class ClusterConfig(Strict):
     ``testbed`` says that these are the hosts of ``fab testbed-up``: their clocks may be virtual, too. ``ntp_own_clock``
     says that the NTP server's own clock, set by nothing, is meant to be the truth of this cluster. ``ntp_error_ms``:
     by how much each NTP server of an embedded cluster is ahead of the truth on purpose (empty: none is wrong).
-    ``paths``: how long packets take in an embedded cluster (None: as long as on a loopback).
+    ``paths``: how long packets take in an embedded cluster (None: as long as on a loopback). ``setup``: lines of
+    /bin/sh that every command on a node begins with, as ``module load python/3.11``.
     """
 
     name: str
@@ -156,6 +158,7 @@ class ClusterConfig(Strict):
     nodes: Annotated[list[NodeConfig], Field(min_length=2)]
     remote_base: RemotePath
     remote_python: RemotePath
+    setup: list[ShellLine] = Field(default_factory=list)
     ntp_server: Annotated[list[str], BeforeValidator(_one_or_many)]
     ntp_own_clock: bool = False
     ntp_error_ms: list[Annotated[float, Field(ge=-LARGEST_ERROR_MS, le=LARGEST_ERROR_MS)]] = Field(default_factory=list)

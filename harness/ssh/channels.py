@@ -21,7 +21,7 @@ from harness.errors import RemoteCommandError, last_line
 from harness.remote import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 CONNECT_TIMEOUT_S: Final = 10
 ALIVE_TIMEOUT_S: Final = 5.0
@@ -36,18 +36,22 @@ for _name in ("paramiko", "fabric", "invoke"):
 _PROHIBITED: Final = 1  # RFC 4254, 5.1: administratively prohibited
 _NO_STATUS: Final = -1  # paramiko's word for none: the command was killed, or the connection broke
 _MARK: Final = f"chronotick-{secrets.token_hex(8)}"
+_SETUP_FAILED: Final = f"setup-{secrets.token_hex(8)}:"
 
 
-def run_command(transport: paramiko.Transport, command: str, stdin: bytes, timeout_s: float) -> Result:
-    """Run a command with /bin/sh, whatever the login shell is.
+def run_command(
+    transport: paramiko.Transport, command: str, stdin: bytes, timeout_s: float, setup: Sequence[str] = ()
+) -> Result:
+    """Run a command with /bin/sh, whatever the login shell is, in the shell that the ``setup`` lines left.
 
-    Raises TimeoutError after ``timeout_s``, RemoteCommandError if the login shell ends before the command begins.
+    Raises TimeoutError after ``timeout_s``, RemoteCommandError if the login shell or a line of ``setup`` ends it first.
     """
+    script = f"{_prepared(setup)}echo {_MARK}; echo {_MARK} >&2; {command}"
     deadline = time.monotonic() + timeout_s
     channel = _session(transport, min(timeout_s, CONNECT_TIMEOUT_S))
     try:
         with _ended_after(channel, timeout_s):
-            channel.exec_command(f"exec /bin/sh -c {shlex.quote(f'echo {_MARK}; echo {_MARK} >&2; {command}')}")
+            channel.exec_command(f"exec /bin/sh -c {shlex.quote(script)}")
         channel.settimeout(max(0.1, deadline - time.monotonic()))
         try:
             channel.sendall(stdin)
@@ -70,11 +74,26 @@ def run_command(transport: paramiko.Transport, command: str, stdin: bytes, timeo
     mark = f"{_MARK}\n".encode()
     if mark not in stdout:
         words = (stdout + stderr).decode("utf-8", "replace")
+        _, refused, line = words.rpartition(_SETUP_FAILED)
+        if refused:
+            told = f"; it said: {last_line(words.partition(_SETUP_FAILED)[0], 'nothing')}"
+            wanted = f"setup: expected {line.strip()!r} to succeed before {command}"
+            raise RemoteCommandError(f"{wanted}, got exit {exit_code}{told}")
         why = last_line(words)
         advice = "" if words.strip() else "; does a .bashrc or .profile there end it?"
         raise RemoteCommandError(f"its login shell ended (exit {exit_code}) before it ran {command}: {why}{advice}")
     errors = stderr.partition(mark)[2] if mark in stderr else stderr
     return Result(exit_code, stdout.partition(mark)[2], errors.decode("utf-8", "replace"))
+
+
+def _prepared(setup: Sequence[str]) -> str:
+    """Return the lines, none of which reads what the command is to read; one that fails ends the shell and is named."""
+
+    def guarded(line: str) -> str:
+        named = f"printf '%s%s\\n' {_SETUP_FAILED} {shlex.quote(line)} >&2"
+        return f"{{ {line}\n}} </dev/null || {{ status=$?; {named}; exit $status; }}\n"
+
+    return "".join(map(guarded, setup))
 
 
 def _session(transport: paramiko.Transport, timeout_s: float) -> paramiko.Channel:

@@ -100,7 +100,7 @@ def connect(config: ClusterConfig, settings: Any = None) -> Cluster:
 
     logins = Logins()
     remotes = [
-        SshRemote(node.id, along(way), ssh_argv(way, routes.trust), logins)
+        SshRemote(node.id, along(way), ssh_argv(way, routes.trust), logins, config.setup)
         for node, way in zip(config.nodes, ways, strict=True)
     ]
     return Cluster(config, remotes, routes.notes, shared)

@@ -34,13 +34,24 @@ FILE_TIMEOUT_S: Final = 60.0  # for a small file
 class SshRemote(Remote):
     """One node as seen through SSH. One thread at a time; a lost connection is opened anew by the next action."""
 
-    def __init__(self, node_id: str, connection: Connection, ssh_argv: Sequence[str], logins: Logins) -> None:
-        """Bind a node to its (still closed) connection; ``ssh_argv`` is the ssh command that goes the same way."""
+    def __init__(
+        self,
+        node_id: str,
+        connection: Connection,
+        ssh_argv: Sequence[str],
+        logins: Logins,
+        setup: Sequence[str] = (),
+    ) -> None:
+        """Bind a node to its (still closed) connection; ``ssh_argv`` is the ssh command that goes the same way.
+
+        ``setup``: lines that every command begins with.
+        """
         self.id, self.place = node_id, connection.place
         self.route = connection.route
         self.ssh_argv = ssh_argv
         self._connection = connection
         self._logins = logins
+        self._setup = setup
         self._doubtful = False
         self._no_sftp = False
         self._one_at_a_time = threading.RLock()
@@ -52,13 +63,13 @@ class SshRemote(Remote):
             try:
                 with channels.calling_after(timeout_s + channels.ALIVE_TIMEOUT_S, self._connection.hang_up):
                     try:
-                        return channels.run_command(transport, command, stdin, timeout_s)
+                        return channels.run_command(transport, command, stdin, timeout_s, self._setup)
                     except paramiko.ChannelException:
                         if self._sftp is None:
                             raise
                         channels.end_sftp(self._sftp)  # under MaxSessions 1 there is one thing at a time
                         self._sftp = None
-                        return channels.run_command(transport, command, stdin, timeout_s)
+                        return channels.run_command(transport, command, stdin, timeout_s, self._setup)
             except TimeoutError:
                 self._doubtful = True
                 if not self._connection.answers():  # not the command hangs, the line is dead
