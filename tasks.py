@@ -378,12 +378,15 @@ def predict(_: Context, series: list[str], model: str = "", cadence: str = "", j
         if not series:
             raise Exit("error: expected --series FILE (a CSV with NTP samples) or --series simulated, got none", USAGE)
         cadence_s = positive_number("cadence", cadence, 1e6) if cadence else 0.0
+        if json and (Path(json).is_dir() or not os.access(Path(json).parent, os.W_OK)):
+            raise Exit(f"error: --json: expected a file in a folder that can be written, got {json}", USAGE)
         scores = tables.scores_of(tables.load_series(series, cadence_s), tables.chosen_models(model))
     except ConfigError as error:
         raise Exit(f"error: {error}", error.exit_code) from error
     except recorded.SeriesError as error:
         raise Exit(f"error: {error}", USAGE) from error
     _say(tables.series_table(scores))
+    _say(tables.LEGEND)
     if json:
         Path(json).write_text(tables.as_json(scores) + "\n", encoding="utf-8")
 

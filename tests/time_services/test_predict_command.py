@@ -38,13 +38,24 @@ def test_the_json_has_every_figure_of_every_model_and_baseline(tmp_path: Path):
     assert "| tiny | kalman_bank | 37 |" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [(), ("--series", "/no/such.csv"), ("--series", "simulated", "--model", "best")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--series", "/no/such.csv"),
+        ("--series", "simulated", "--model", "best"),
+        ("--series", "simulated", "--json", "/no/such/folder/out.json"),
+        ("--series", "simulated", "--json", "/"),
+        ("--series", "simulated", "--cadence", "1e5"),
+    ],
+)
 def test_what_is_missing_or_wrong_is_one_line(arguments: tuple[str, ...]):
     """Exit code 2 and one line that says what is expected."""
     done = invoke_predict(*arguments)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
-    assert "--series" in done.stderr or "such.csv" in done.stderr or "--model" in done.stderr
+    assert any(words in done.stderr for words in ("--series", "such.csv", "--model", "--json", "more than 3 samples"))
+    assert "|" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -62,6 +73,12 @@ def test_the_delay_is_read_from_each_kind_of_file(tmp_path: Path, columns: str, 
     (sample,) = read_series(path, cadence_s=5).samples
     assert (sample.offset_ms, round(sample.delay_ms, 3)) == (2, 30)
     assert len(read_series(path).samples) == 2
+
+
+def test_a_spreadsheet_s_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path):
+    path = tmp_path / "series.csv"
+    path.write_text("timestamp,ntp_offset_ms,ntp_delay_ms\n1,2,3\n", encoding="utf-8-sig")
+    assert len(read_series(path).samples) == 1
 
 
 def test_a_file_without_samples_is_refused(tmp_path: Path):

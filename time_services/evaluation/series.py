@@ -34,7 +34,7 @@ class Series:
 def read_series(path: Path, cadence_s: float = 0.0) -> Series:
     """Read a file; with ``cadence_s`` only samples at least so far apart. Raises SeriesError."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             columns = reader.fieldnames or []
             time = next((column for column in TIMES if column in columns), None)

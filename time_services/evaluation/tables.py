@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from time_services.evaluation.scores import BASELINES, Score, evaluate
+from time_services.evaluation.scores import BASELINES, WARM_UP, Score, evaluate
 from time_services.evaluation.series import Series, SeriesError, read_series, thinned
 from time_services.evaluation.simulated import ASYMMETRIC, SYMMETRIC, Cell, judge, settings, simulate
 from time_services.models import DEFAULT, MODELS
@@ -21,6 +21,11 @@ SIMULATED: Final = "simulated"
 BEGIN: Final = "<!-- made by invoke calibrate-models: begin -->"
 END: Final = "<!-- made by invoke calibrate-models: end -->"
 COLUMNS: Final = tuple(Score.__dataclass_fields__)
+LEGEND: Final = (
+    f"n: samples foretold, each from all before it ({WARM_UP} at least); unavailable: those for which the model had no "
+    "number; restarts: how often it took the clock for set; cover: the share within 1 or 3 sigma, the sample's noise "
+    "included"
+)
 ENOUGH: Final = 20  # settings that have to be met, of 24
 
 
@@ -46,6 +51,10 @@ def load_series(named: Sequence[str], cadence_s: float) -> list[Series]:
         else:
             loaded.append(read_series(Path(name), cadence_s))
     names = [series.name for series in loaded]
+    for series in loaded:
+        if (count := len(series.samples)) <= WARM_UP:
+            why = f", at most one every {cadence_s:g} s" if cadence_s else ""
+            raise SeriesError(f"{series.name}: expected more than {WARM_UP} samples to foretell one, got {count}{why}")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise SeriesError(f"--series: {', '.join(twice)} is named twice; give every file a name of its own")
     return loaded
