@@ -85,6 +85,24 @@ def analyze(_: Context, experiment: str | None = None, window_sizes: str = "", m
 
 
 @task(
+    iterable=["metric", "fail_if"],
+    help={
+        "a": "runs of the first condition: names, paths, patterns or sweeps, with commas between them",
+        "b": "runs of the second condition",
+        "metric": "a metric, or a pattern of some (default: all hypotheses and the summary's numbers)",
+        "fail-if": "METRIC:LIMIT, as ntp-causality-violations:5pp: exit code 7 if it is shown to differ by more",
+        "json": "where the numbers go as well",
+    },
+)
+def compare(_: Context, a: str, b: str, metric: list[str], fail_if: list[str], json: str = "") -> None:
+    """Compare two conditions, a run or many of each: what differs, and how sure that is."""
+    from analysis.comparison import command  # noqa: PLC0415 - scipy takes a second
+    from analysis.run.load import RESULTS_DIR  # noqa: PLC0415 - together with it
+
+    _exit(command.main(a, b, metric, fail_if, RESULTS_DIR, Path(json) if json else None))
+
+
+@task(
     name="import",
     help={"source": "folder of coordinator.csv and worker_*.csv", "experiment": "name of the run folder to make"},
 )
@@ -340,24 +358,47 @@ def _load_services(rate: str, requests: str, questions_per_sample: str, *, dual_
 @task(name="calibrate-statistics", help={"runs": "simulated runs of every kind (default 400: two minutes or so)"})
 def calibrate_statistics(_: Context, runs: str = "400") -> None:
     """Simulate runs of known truth, count how often what the statistics say of them is right, write METHODOLOGY."""
-    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
     from analysis.simulation import statistics_calibration as calibration  # noqa: PLC0415 - numpy takes a moment
 
     try:
         count = whole_number("runs", runs, 20)
         intervals = list(calibration.intervals(count, _say))
         claims = list(calibration.claims(count, _say))
-        tables = calibration.document(count, intervals, claims)
-        _say(tables)
-        document = ROOT / "docs" / "METHODOLOGY.md"
-        text = calibration.written_into(document.read_text(encoding="utf-8"), tables)
+    except ConfigError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    _written(calibration.document(count, intervals, claims), calibration.COMMAND)
+    if short := calibration.unmet(intervals, claims):
+        raise Exit("\n".join(short), FOUND_ERRORS)
+
+
+@task(name="calibrate-compare", help={"runs": "simulated runs in each of two pools (default 200: some minutes)"})
+def calibrate_compare(_: Context, runs: str = "200") -> None:
+    """Count how often a comparison of repeats finds a difference where there is none, or one; write METHODOLOGY."""
+    from analysis.simulation import comparison_calibration as calibration  # noqa: PLC0415 - numpy takes a moment
+
+    try:
+        rows = calibration.calibrate(whole_number("runs", runs, 2 * calibration.REPEATS), _say)
+    except ConfigError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    _written(calibration.document(rows), calibration.COMMAND)
+    if short := calibration.unmet(rows):
+        raise Exit("\n".join(short), FOUND_ERRORS)
+
+
+def _written(tables: str, command: str) -> None:
+    """Print tables and put them into METHODOLOGY, between the marks of the command that made them."""
+    from analysis.errors import AnalysisError  # noqa: PLC0415 - only calibrations need it
+    from analysis.simulation.statistics_calibration import written_into  # noqa: PLC0415 - together with it
+
+    _say(tables)
+    document = ROOT / "docs" / "METHODOLOGY.md"
+    try:
+        text = written_into(document.read_text(encoding="utf-8"), tables, command)
         document.write_text(text, encoding="utf-8")
-    except (AnalysisError, ConfigError) as error:
+    except AnalysisError as error:
         raise Exit(f"error: {error}", error.exit_code) from error
     except OSError as error:
         raise Exit(f"error: {error}; the tables above were not written", FOUND_ERRORS) from error
-    if short := calibration.unmet(intervals, claims):
-        raise Exit("\n".join(short), FOUND_ERRORS)
 
 
 @task(

@@ -126,7 +126,7 @@ def folder(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> Pa
         if not (path / records.MANIFEST_FILE).is_file():
             path = results_dir / experiment
     if not path.is_dir():
-        known = ", ".join(names) if (names := _experiments(results_dir)) else "none yet"
+        known = ", ".join(names) if (names := experiments(results_dir)) else "none yet"
         raise NoSuchRun(f"no experiment {str(experiment)!r}: expected a folder {path}; in {results_dir}/ are: {known}")
     return _real(path)
 
@@ -342,7 +342,8 @@ def _real(path: Path) -> Path:
     return real.relative_to(here) if real.is_relative_to(here) else real
 
 
-def _experiments(results_dir: Path) -> list[str]:
+def experiments(results_dir: Path) -> list[str]:
+    """Return the names of the run folders there, in order."""
     if not results_dir.is_dir():
         return []
     return sorted(

@@ -37,8 +37,7 @@ SEED: Final = 2028
 PROMISED_COVERAGE: Final = 0.9
 PROMISED_ERRORS: Final = 0.05
 BY_CHANCE: Final = 0.01
-BEGIN: Final = "<!-- made by invoke calibrate-statistics: begin -->"
-END: Final = "<!-- made by invoke calibrate-statistics: end -->"
+COMMAND: Final = "calibrate-statistics"
 
 
 @dataclass(frozen=True)
@@ -190,10 +189,14 @@ def unmet(interval_cells: Sequence[IntervalCell], claim_cells: Sequence[ClaimCel
     return lines
 
 
-def written_into(text: str, tables: str) -> str:
-    """Return a document with what stands between its two marks replaced. Raises AnalysisError if they are not there."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise AnalysisError(f"expected the marks {BEGIN} and {END} in the document, found none; put them back")
-    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+def written_into(text: str, tables: str, command: str = COMMAND) -> str:
+    """Return a document with what stands between a command's two marks replaced.
+
+    Raises AnalysisError if the marks are not there.
+    """
+    begin, end = (f"<!-- made by invoke {command}: {mark} -->" for mark in ("begin", "end"))
+    before, begun, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not begun or not ended:
+        raise AnalysisError(f"expected the marks {begin} and {end} in the document, found none; put them back")
+    return f"{before}{begin}\n{tables}\n{end}{after}"

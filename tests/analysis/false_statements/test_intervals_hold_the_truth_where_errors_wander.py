@@ -98,9 +98,8 @@ def test_the_grid_keeps_its_promises_with_few_runs():
     assert len(cells) == 4 * 3 * 3 * 4
     text = statistics_calibration.document(20, cells, claims)
     assert "none given" in text
-    assert statistics_calibration.written_into(
-        f"a\n{statistics_calibration.BEGIN}\nold\n{statistics_calibration.END}\nb", text
-    ).startswith(f"a\n{statistics_calibration.BEGIN}\nCoverage")
+    begin, end = (f"<!-- made by invoke calibrate-statistics: {mark} -->" for mark in ("begin", "end"))
+    assert statistics_calibration.written_into(f"a\n{begin}\nold\n{end}\nb", text).startswith(f"a\n{begin}\nCoverage")
 
 
 def test_one_gap_of_readings_is_one_event():

@@ -1,0 +1,61 @@
+"""``invoke compare A B``: read both sides, compare them, tell it, and end with 7 where a limit is broken."""
+
+from __future__ import annotations
+
+import fnmatch
+import sys
+from typing import TYPE_CHECKING
+
+from analysis.comparison import conditions, guard, runs, text
+from analysis.comparison.comparison import compare, metrics_of
+from analysis.errors import AnalysisError, UsageError
+from analysis.output import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FOUND: int = AnalysisError.exit_code
+
+
+def main(
+    a: str, b: str, metrics: Sequence[str], fail_if: Sequence[str], results_dir: Path, json_file: Path | None = None
+) -> int:
+    """Compare and print; return the exit code: 0, 2 for what cannot be asked, 7 for a broken limit or a broken run."""
+    try:
+        limits = [guard.read(limit) for limit in fail_if]
+        if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
+            raise UsageError(f"--json: expected a file in a folder that is there, got {json_file}")
+        (first, notes_a), (second, notes_b) = runs.read(a, results_dir), runs.read(b, results_dir)
+        if both := sorted({run.name for run in first} & {run.name for run in second}):
+            raise UsageError(f"expected different runs in A and B, got {', '.join(both)} in both")
+        chosen = _chosen(metrics, metrics_of(first, second))
+        compared = compare(first, second, chosen)
+        broken = guard.breaches(limits, compared)
+    except AnalysisError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    sides = ", ".join(
+        f"{side}: {len(of)} {'run' if len(of) == 1 else 'runs'}" for side, of in (("A", first), ("B", second))
+    )
+    differing = conditions.differences(first, second)
+    told = [sides, *text.lines(compared, differing, [*notes_a, *notes_b])]
+    sys.stdout.write("\n".join(told) + "\n")
+    if json_file is not None:
+        names = {"a": [run.name for run in first], "b": [run.name for run in second]}
+        write_json(json_file, names | {"conditions": differing, "metrics": [metric.as_dict() for metric in compared]})
+    for line in broken:
+        sys.stderr.write(f"error: {line}\n")
+    return FOUND if broken else 0
+
+
+def _chosen(patterns: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return the metrics that are named, or that a pattern fits; all of them where none is. Raises UsageError."""
+    chosen: list[str] = []
+    for pattern in patterns or ["*"]:
+        fitting = [metric for metric in known if fnmatch.fnmatchcase(metric, pattern)]
+        if not fitting:
+            some = ", ".join(known[:6])
+            raise UsageError(f"--metric: expected one of {some} and {max(len(known) - 6, 0)} more, got {pattern!r}")
+        chosen += [metric for metric in fitting if metric not in chosen]
+    return chosen

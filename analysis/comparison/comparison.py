@@ -1,0 +1,171 @@
+"""Two conditions, metric by metric: means, the difference and its interval, a test, and a verdict that says no more.
+
+With two or more runs on both sides the unit is the run. Holm's adjustment is over the hypotheses, which were there
+before the runs, and over the numbers of the summary apart from them; those that are the same in all runs do not count,
+for of them a permutation says nothing, whichever runs are whose. "No difference shown" is not "equal": what 80 % of
+such comparisons would have shown stands beside it. With one run each there is the difference and how sure each run is
+of its own number, which says nothing of runs to come.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from analysis.comparison import inference
+from analysis.comparison.runs import PERCENT, SUMMARY, Number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analysis.comparison.inference import Difference
+    from analysis.comparison.runs import MeasuredRun
+
+DIFFERS: Final = "differs"
+NOT_SHOWN: Final = "no difference shown"
+NOT_EVALUABLE: Final = "not evaluable"
+SAME: Final = "the same in all runs"
+ONE_RUN: Final = "one run of each says nothing of runs to come"
+POINTS: Final = "pp"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metric: each side's numbers, in the order of the runs, what they tell, and the verdict with its reason.
+
+    ``p_holm`` is the permutation's p adjusted for the number of metrics. ``value`` is mean of B minus mean of A.
+    """
+
+    metric: str
+    unit: str
+    a: tuple[Number, ...]
+    b: tuple[Number, ...]
+    verdict: str
+    reason: str = ""
+    difference: Difference | None = None
+    p_holm: float | None = None
+    resolvable: float | None = None
+
+    @property
+    def value(self) -> float | None:
+        """Return mean of B minus mean of A, in the metric's own unit (shares as shares); None without numbers."""
+        if self.difference is not None:
+            return self.difference.value
+        if len(self.a) == len(self.b) == 1 and self.a[0].value is not None and self.b[0].value is not None:
+            return self.b[0].value - self.a[0].value
+        return None
+
+    @property
+    def scale(self) -> int:
+        """Return by what a number is multiplied to be shown in its unit."""
+        return 100 if self.unit == PERCENT else 1
+
+    @property
+    def unit_of_difference(self) -> str:
+        """Return the unit of a difference: of two shares, percentage points."""
+        return POINTS if self.unit == PERCENT else self.unit
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON-serialisable data, numbers as they are in the statistics."""
+        told = self.difference
+        return {
+            "metric": self.metric,
+            "unit": self.unit,
+            "a": [number.value for number in self.a],
+            "b": [number.value for number in self.b],
+            "mean_a": told and told.mean_a,
+            "mean_b": told and told.mean_b,
+            "difference": self.value,
+            "interval": None if told is None or told.low is None else [told.low, told.high],
+            "method": told.method if told else "",
+            "p": told and told.p,
+            "p_holm": self.p_holm,
+            "repeats_needed": told and told.needed,
+            "resolvable": self.resolvable,
+            "verdict": self.verdict,
+            "reason": self.reason,
+        }
+
+
+def compare(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun], metrics: Sequence[str]) -> list[Compared]:
+    """Compare two sets of runs by the named metrics, in their order."""
+    ordered = _paired(a, b)
+    first, second = ordered or (a, b)
+    compared = [_compared(metric, first, second, paired=ordered is not None) for metric in metrics]
+    least = inference.least_p(len(first), len(second), paired=ordered is not None)
+    for of_summary in (False, True):
+        family = {
+            place: metric.difference.p
+            for place, metric in enumerate(compared)
+            if metric.difference is not None and metric.metric.startswith(SUMMARY) == of_summary
+        }
+        for place, p_holm in zip(family, inference.holm(list(family.values())), strict=True):
+            verdict = DIFFERS if p_holm <= inference.LEVEL else NOT_SHOWN
+            reason = ""
+            if least * len(family) > inference.LEVEL:
+                reason = f"so many runs reach p (Holm) = {least * len(family):.2g} at best among {len(family)} metrics"
+            compared[place] = replace(compared[place], p_holm=p_holm, verdict=verdict, reason=reason)
+    return compared
+
+
+def metrics_of(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun]) -> list[str]:
+    """Return the metrics that any run has, in the order of the files."""
+    return list(dict.fromkeys(metric for run in (*a, *b) for metric in run.numbers))
+
+
+def _paired(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun]) -> tuple[list[MeasuredRun], list[MeasuredRun]] | None:
+    """Return both sides in one order where each run has its partner: of one cell and block, or of one block.
+
+    Blocks pair two cells of one sweep, whose runs follow each other, and cells and blocks two sweeps of one plan.
+    """
+    by_block = len({run.cell for run in a}) == len({run.cell for run in b}) == 1
+    keys = [{(by_block or run.cell, run.repeat): run for run in side} for side in (a, b)]
+    if not all(run.cell for run in (*a, *b)) or keys[0].keys() != keys[1].keys():
+        return None
+    if len(keys[0]) < len(a) or len(keys[1]) < len(b):  # two runs of one place
+        return None
+    order = sorted(keys[0], key=str)
+    return [keys[0][key] for key in order], [keys[1][key] for key in order]
+
+
+def _compared(metric: str, a: Sequence[MeasuredRun], b: Sequence[MeasuredRun], *, paired: bool) -> Compared:
+    numbers = [tuple(_number(run, metric) for run in side) for side in (a, b)]
+    known = [number for side in numbers for number in side if number.unit]
+    result = Compared(metric, known[0].unit if known else "", numbers[0], numbers[1], NOT_EVALUABLE)
+    missing = [
+        (run.name, number.reason)
+        for side, of in ((a, numbers[0]), (b, numbers[1]))
+        for run, number in zip(side, of, strict=True)
+        if number.value is None
+    ]
+    if missing:
+        name, why = missing[0]
+        told = f"no number in {len(missing)} of {len(a) + len(b)} runs, first in {name}: {why}"
+        return replace(result, reason=told)
+    if len({number.unit for number in known}) > 1:
+        return replace(result, reason=f"in several units: {', '.join(sorted({number.unit for number in known}))}")
+    if len(a) == len(b) == 1:
+        return replace(result, reason=ONE_RUN)
+    if min(len(a), len(b)) < 2:
+        return replace(result, reason=f"expected 2 runs or more on both sides, got {len(a)} and {len(b)}")
+    values = [[number.value for number in side if number.value is not None] for side in numbers]
+    least = inference.least_p(len(a), len(b), paired=paired)
+    if least > inference.LEVEL:
+        told = f"{len(a)} and {len(b)} runs{' in pairs' * paired} reach p = {least:.2g} at best; "
+        return replace(result, reason=f"{told}{6 if paired else 4} of each can show a difference")
+    if len({value for side in values for value in side}) == 1:
+        return replace(result, verdict=NOT_SHOWN, reason=SAME)
+    difference = (inference.pairs if paired else inference.independent)(*values)
+    return replace(result, difference=difference, resolvable=_resolvable(values, paired=paired))
+
+
+def _resolvable(values: Sequence[Sequence[float]], *, paired: bool) -> float:
+    """Return the difference that as many repeats as these show in 80 % of all comparisons."""
+    a, b = values
+    if paired:
+        return inference.resolvable(inference.spread([y - x for x, y in zip(a, b, strict=True)]), len(a), paired=True)
+    return inference.resolvable(inference.spread(a, b), min(len(a), len(b)))
+
+
+def _number(run: MeasuredRun, metric: str) -> Number:
+    return run.numbers.get(metric) or Number(None, "", reason="no such metric in this run")

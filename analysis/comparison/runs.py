@@ -1,0 +1,165 @@
+"""Which runs a name means, and the numbers of each: of the hypotheses, and of ``overall_summary.json``."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from analysis.errors import AnalysisError, NoSuchRun, UsageError
+from analysis.report import hypotheses, rates_table, summary
+from analysis.run import load
+from analysis.stats.rates import is_rate
+from node_agent.contract import records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+HYPOTHESES_FILE: Final = "hypotheses.json"
+OF_A_SWEEP: Final = re.compile(r"(?P<sweep>.+)\.c(?P<cell>\d{3,})\.r(?P<repeat>\d{2,})(?:\.a(?P<attempt>[1-9]\d*))?")
+PERCENT: Final = "%"
+SUMMARY: Final = "summary/"  # what the metrics of overall_summary.json begin with; those of hypotheses are their names
+ROUNDS: Final = "rounds per decision"
+_PARTS: Final = ("received", "sources", "reference")  # of the summary: what is a measurement
+_DONE: Final = frozenset({records.RUN_OK, records.RUN_DEGRADED})
+
+
+@dataclass(frozen=True)
+class Number:
+    """One metric of one run: its value with the run's own 95 % interval, or ``reason`` why there is none."""
+
+    value: float | None
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """A run and its numbers by metric; ``cell`` and ``repeat`` where it is part of a sweep."""
+
+    name: str
+    manifest: records.Manifest
+    numbers: Mapping[str, Number]
+    cell: str = ""
+    repeat: str = ""
+
+
+def read(text: str, results_dir: Path) -> tuple[list[MeasuredRun], list[str]]:
+    """Return the runs that a text means, and a note on each that is left out.
+
+    It is a list, with commas, of experiments, paths, patterns (``night.c001.*``), sweeps (``night``) and cells of them
+    (``night.c001``). Of a run that was repeated (``.a2``) the last attempt counts. Raises NoSuchRun, UsageError for a
+    run named twice, AnalysisError for one that was not analysed.
+    """
+    folders: dict[str, Path] = {}
+    for part in text.split(","):
+        for path in _folders(part.strip(), results_dir):
+            if path.name in folders:
+                raise UsageError(f"{text}: expected each run once, got {path.name} twice")
+            folders[path.name] = path
+    kept, notes = _last_attempts(folders)
+    measured = []
+    for name, path in kept.items():
+        manifest = load.read_manifest(path)
+        if manifest.outcome is not None and manifest.outcome not in _DONE:
+            notes.append(f"{name} is left out: its outcome is {manifest.outcome}")
+            continue
+        place = OF_A_SWEEP.fullmatch(name)
+        of = (place["cell"], place["repeat"]) if place else ("", "")
+        measured.append(MeasuredRun(name, manifest, dict(_numbers(path)), *of))
+    if not measured:
+        raise NoSuchRun(f"{text}: expected a run to compare, got none; {'; '.join(notes)}")
+    return measured, notes
+
+
+def _folders(name: str, results_dir: Path) -> list[Path]:
+    if not name:
+        raise UsageError("expected names with commas between them, got an empty one")
+    if "/" in name or (results_dir / name / records.MANIFEST_FILE).is_file():
+        return [load.resolve(name, results_dir)]
+    known = load.experiments(results_dir)
+    found = [known_name for known_name in known if fnmatch.fnmatchcase(known_name, name)] if _is_pattern(name) else []
+    if not _is_pattern(name):
+        places = {known_name: OF_A_SWEEP.fullmatch(known_name) for known_name in known}
+        found = [
+            known_name
+            for known_name, place in places.items()
+            if place and name in {place["sweep"], f"{place['sweep']}.c{place['cell']}"}
+        ]
+    if found:
+        return [results_dir / known_name for known_name in found]
+    if _is_pattern(name):
+        raise NoSuchRun(f"{name}: expected runs in {results_dir}/ that fit, got none of {len(known)}")
+    return [load.resolve(name, results_dir)]  # which says what is there
+
+
+def _is_pattern(name: str) -> bool:
+    return any(letter in name for letter in "*?[")
+
+
+def _last_attempts(folders: Mapping[str, Path]) -> tuple[dict[str, Path], list[str]]:
+    last: dict[tuple[str, str, str], tuple[int, str]] = {}
+    kept, notes = dict(folders), []
+    for name in folders:
+        if place := OF_A_SWEEP.fullmatch(name):
+            key, attempt = (place["sweep"], place["cell"], place["repeat"]), int(place["attempt"] or 1)
+            if key in last:
+                earlier, later = sorted([last[key], (attempt, name)])
+                notes.append(f"{earlier[1]} is left out: {later[1]} took its place")
+                del kept[earlier[1]]
+                last[key] = later
+            else:
+                last[key] = attempt, name
+    return kept, notes
+
+
+def _numbers(path: Path) -> Iterator[tuple[str, Number]]:
+    claims = {claim.name: claim for claim in hypotheses.read()}
+    for judged in _json(path, HYPOTHESES_FILE)["hypotheses"]:
+        claim = claims.get(judged["name"])
+        percent = claim is not None and claim.unit.startswith(PERCENT)
+        missing = judged["status"] == hypotheses.NOT_EVALUABLE or judged["value"] is None
+        yield (
+            judged["name"],
+            Number(
+                None if missing else float(judged["value"]),
+                PERCENT if percent else claim.unit if claim else "",
+                reason=(judged["reason"] or judged["measured"]) if missing else "",
+            ),
+        )
+    told = _json(path, summary.SUMMARY_FILE)
+    for part in _PARTS:
+        yield from _of(f"{SUMMARY}{part}", told.get(part))
+
+
+def _of(metric: str, data: Any) -> Iterator[tuple[str, Number]]:
+    """Yield what is a number in a part of the summary: rates, and numbers whose key ends with a unit."""
+    if is_rate(data):
+        unit = ROUNDS if "/rounds_per_decision/" in metric else PERCENT
+        low, high = data["interval"] or (None, None)
+        yield metric, Number(data["value"], unit, low, high, "" if data["value"] is not None else data["method"])
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            yield from _of(f"{metric}/{key}", value)
+    elif isinstance(data, (int, float, type(None))) and not isinstance(data, bool):
+        word = metric.rpartition("_")[2]
+        if word in rates_table.UNITS:
+            reason = "" if data is not None else "no such number in this run"
+            yield metric, Number(data, rates_table.UNITS[word], reason=reason)
+
+
+def _json(path: Path, name: str) -> dict[str, Any]:
+    file = path / records.STATISTICS_DIR / name
+    try:
+        data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        advice = f"uv run invoke analyze --experiment {path.name}"
+        raise AnalysisError(f"{file}: expected statistics of the run, got: {error.strerror}; {advice}") from error
+    except ValueError as error:
+        raise AnalysisError(f"{file}: expected JSON, got: {' '.join(str(error).split())}; analyse it again") from error
+    return data

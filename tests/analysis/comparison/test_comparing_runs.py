@@ -1,0 +1,230 @@
+"""`invoke compare` on small folders of statistics: which runs are meant, what is said of them, and the exit code."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from analysis.comparison import command, runs
+from analysis.comparison.comparison import DIFFERS, NOT_EVALUABLE, NOT_SHOWN, ONE_RUN, SAME, compare, metrics_of
+from analysis.errors import AnalysisError, NoSuchRun, UsageError
+from node_agent.contract import records
+from node_agent.contract.records import Manifest, NodeManifest
+
+NTP = "ntp-causality-violations"  # of configs/hypotheses.yaml, in percent
+RECEIVED = "summary/received"
+WIDTH = "summary/sources/ntp/clocks/comp11/half_width_us"
+
+
+def rate(numerator: int | None, denominator: int = 100) -> dict[str, object]:
+    value = None if numerator is None else numerator / denominator
+    interval = None if value is None else [max(value - 0.1, 0.0), min(value + 0.1, 1.0)]
+    return {
+        "numerator": numerator or 0, "denominator": 0 if value is None else denominator, "value": value,
+        "interval": interval, "method": "no trials" if value is None else "bootstrap", "effective_trials": 9.0,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Return a function that makes an analysed run: NTP's share of violations, its half-width, what else differs."""
+
+    def made(name: str, violated: float | None = 0.2, width_us: float | None = 70.0, outcome: str = "ok", **changes):
+        folder = tmp_path / name
+        (folder / records.STATISTICS_DIR).mkdir(parents=True)
+        node = NodeManifest("comp18", "coordinator", "h", status={"kernel": changes.get("kernel", "6.1")})
+        manifest = Manifest(
+            run_id=name, experiment=name, cluster="c", phase="collected", outcome=outcome, created_utc="",
+            code_version={"git": changes.get("git", "abc"), "dirty": False}, argv=[], nodes={"comp18": node},
+            config={"worker": {"timing": {"ntp_query_interval": changes.get("ntp_s", 10)}}},
+        )  # fmt: skip
+        (folder / records.MANIFEST_FILE).write_text(manifest.to_json())
+        status = "not supported" if violated is not None else "not evaluable"
+        claim = {"name": NTP, "status": status, "value": violated, "reason": "too little", "measured": "?"}
+        summary = {
+            "received": rate(100),
+            "sources": {"ntp": {"clocks": {"comp11": {"half_width_us": width_us, "missed": rate(None)}}}},
+        }
+        for file, data in (("hypotheses.json", {"hypotheses": [claim]}), ("overall_summary.json", summary)):
+            (folder / records.STATISTICS_DIR / file).write_text(json.dumps(data))
+        return folder
+
+    return made
+
+
+def names_of(text, folder):
+    found, notes = runs.read(text, folder)
+    return [run.name for run in found], notes
+
+
+def test_names_patterns_sweeps_and_cells_mean_runs(make, tmp_path):
+    for name in ("one", "night.c001.r01", "night.c001.r02", "night.c002.r01", "nightly"):
+        make(name)
+    assert names_of("one,nightly", tmp_path) == (["one", "nightly"], [])
+    assert names_of("night", tmp_path)[0] == ["night.c001.r01", "night.c001.r02", "night.c002.r01"]
+    assert names_of("night.c001", tmp_path)[0] == ["night.c001.r01", "night.c001.r02"]
+    assert names_of("*.r01", tmp_path)[0] == ["night.c001.r01", "night.c002.r01"]
+    assert names_of(str(tmp_path / "one"), tmp_path)[0] == ["one"]
+
+
+def test_the_last_attempt_counts_and_a_failed_run_does_not(make, tmp_path):
+    """Each run that is left out is named; nothing is dropped in silence."""
+    for name in ("n.c001.r01", "n.c001.r01.a3", "n.c001.r01.a2", "n.c001.r02"):
+        make(name)
+    make("n.c001.r03", outcome="failed")
+    found, notes = names_of("n", tmp_path)
+    assert found == ["n.c001.r01.a3", "n.c001.r02"]
+    assert len(notes) == 3
+    assert any("n.c001.r03 is left out: its outcome is failed" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [("one,one", UsageError), ("one,", UsageError), ("", UsageError), ("none", NoSuchRun), ("x*", NoSuchRun),
+     ("raw", AnalysisError), ("bad", NoSuchRun)],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_one_line(make, tmp_path, text, error):
+    make("one")
+    make("bad", outcome="failed")
+    (make("raw") / records.STATISTICS_DIR / "hypotheses.json").unlink()
+    with pytest.raises(error) as raised:
+        runs.read(text, tmp_path)
+    assert "\n" not in str(raised.value)
+    if text == "raw":
+        assert "invoke analyze --experiment raw" in str(raised.value)
+
+
+def compared(make, tmp_path, a, b, **more):
+    for side, values in (("a", a), ("b", b)):
+        for number, value in enumerate(values):
+            make(f"{side}{number:02}", value, **(more if side == "b" else {}))
+    sides = runs.read("a*", tmp_path)[0], runs.read("b*", tmp_path)[0]
+    return {metric.metric: metric for metric in compare(*sides, metrics_of(*sides))}
+
+
+def test_runs_that_are_far_apart_differ_and_equal_ones_show_no_difference(make, tmp_path):
+    """Holm counts the metrics that vary alone: what is the same in all runs can tell of nothing."""
+    told = compared(make, tmp_path, [0.1, 0.12, 0.11, 0.13], [0.5, 0.52, 0.55, 0.51])
+    assert (told[NTP].verdict, told[NTP].unit, told[NTP].unit_of_difference) == (DIFFERS, "%", "pp")
+    assert told[NTP].p_holm == told[NTP].difference.p == pytest.approx(2 / 70)
+    assert told[NTP].value == pytest.approx(0.405)
+    assert (told[WIDTH].verdict, told[WIDTH].reason, told[WIDTH].unit) == (NOT_SHOWN, SAME, "µs")
+
+
+def test_what_one_run_does_not_tell_is_not_evaluable(make, tmp_path):
+    told = compared(make, tmp_path, [0.1, 0.12, None, 0.13], [0.5, 0.52, 0.55, 0.51])
+    assert told[NTP].verdict == NOT_EVALUABLE
+    assert told[NTP].reason == "no number in 1 of 8 runs, first in a02: too little"
+    assert told["summary/sources/ntp/clocks/comp11/missed"].verdict == NOT_EVALUABLE
+
+
+def test_too_few_runs_for_so_many_metrics_are_told(make, tmp_path, capsys):
+    """Hypotheses are one family, the summary another; where no p can pass Holm, the call says so."""
+    for number in range(4):
+        make(f"a{number}", 0.1 + 0.01 * number, width_us=70.0 + number)
+        make(f"b{number}", 0.5 + 0.01 * number, width_us=90.0 + number)
+    for name in ("a0", "a1", "a2", "a3", "b0", "b1", "b2", "b3"):
+        file = tmp_path / name / records.STATISTICS_DIR / "overall_summary.json"
+        summary = json.loads(file.read_text())
+        summary["sources"]["system"] = summary["sources"]["ntp"]
+        file.write_text(json.dumps(summary))
+    sides = runs.read("a*", tmp_path)[0], runs.read("b*", tmp_path)[0]
+    told = {metric.metric: metric for metric in compare(*sides, [NTP, WIDTH, WIDTH.replace("ntp", "system")])}
+    assert (told[NTP].verdict, told[NTP].p_holm) == (DIFFERS, pytest.approx(2 / 70))
+    assert (told[WIDTH].verdict, told[WIDTH].p_holm) == (NOT_SHOWN, pytest.approx(4 / 70))
+    assert told[WIDTH].reason == "so many runs reach p (Holm) = 0.057 at best among 2 metrics"
+    assert command.main("a*", "b*", [], [], tmp_path) == 0
+    assert "note: so many runs reach p (Holm) = 0.057 at best among 2 metrics; name fewer" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("a", "b", "words"), [
+    ([0.1], [0.9], ONE_RUN), ([0.1], [0.9, 0.8], "expected 2 runs or more"),
+    ([0.1, 0.2, 0.1], [0.9, 0.8, 0.9], "reach p = 0.1 at best; 4 of each can"),
+])  # fmt: skip
+def test_too_few_runs_show_nothing(make, tmp_path, a, b, words):
+    told = compared(make, tmp_path, a, b)[NTP]
+    assert told.verdict == NOT_EVALUABLE
+    assert words in told.reason
+
+
+def test_runs_of_two_cells_are_pairs_by_block(make, tmp_path):
+    """What varies from block to block drops out of the difference; without all partners it does not."""
+    for block in range(1, 9):
+        make(f"n.c001.r{block:02}", 0.1 * block)
+        make(f"n.c002.r{block:02}", 0.1 * block + 0.01 + 0.0001 * block)
+    sides = [runs.read(name, tmp_path)[0] for name in ("n.c001", "n.c002")]
+    (paired,) = compare(*sides, [NTP])
+    assert (paired.verdict, paired.difference.method) == (DIFFERS, "Student, in pairs")
+    (unpaired,) = compare(sides[0][1:], sides[1], [NTP])
+    assert (unpaired.verdict, unpaired.difference.method) == (NOT_SHOWN, "Welch")
+
+
+def test_two_sweeps_are_pairs_by_cell_and_block(make, tmp_path):
+    for cell in (1, 2):
+        for block in (1, 2, 3):
+            make(f"n.c{cell:03}.r{block:02}", 0.3 * cell + 0.01 * block)
+            make(f"m.c{cell:03}.r{block:02}", 0.3 * cell + 0.01 * block + 0.005 + 0.0001 * block)
+    (told,) = compare(*(runs.read(name, tmp_path)[0] for name in ("n", "m")), [NTP])
+    assert told.difference.method == "Student, in pairs"
+    assert told.verdict == DIFFERS
+
+
+def test_the_command_says_first_what_else_differs(make, tmp_path, capsys):
+    for number in range(4):
+        make(f"a{number}", 0.1 + 0.01 * number)
+        make(f"b{number}", 0.5 + 0.01 * number, git="def", kernel="6.8", ntp_s=64)
+    file = tmp_path / "out.json"
+    assert command.main("a*", "b*", [], [], tmp_path, file) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["A: 4 runs, B: 4 runs", "conditions that differ:"]
+    assert lines[2:5] == [
+        "  code: abc in A, def in B",
+        "  comp18.kernel: 6.1 in A, 6.8 in B",
+        "  worker.timing.ntp_query_interval: 10 in A, 64 in B",
+    ]
+    row = next(line for line in lines if line.startswith(NTP))
+    assert "+40 pp" in row
+    assert DIFFERS in row
+    told = json.loads(file.read_text())
+    assert told["a"] == ["a0", "a1", "a2", "a3"]
+    assert {metric["metric"]: metric["verdict"] for metric in told["metrics"]}[NTP] == DIFFERS
+
+
+@pytest.mark.parametrize(
+    ("limits", "code", "words"),
+    [
+        ([f"{NTP}:50pp"], 0, ""),
+        ([f"{NTP}:5pp"], 7, "expected a difference of at most 5 pp, got 40 pp"),
+        ([f"{WIDTH}:1us"], 0, ""),
+        (["summary/sources/ntp/clocks/comp11/missed:1pp"], 7, "expected a number to hold against 1, got none"),
+        ([f"{NTP}:5ms"], 2, "expected a limit in pp"),
+        ([f"{NTP}"], 2, "expected METRIC:LIMIT"),
+        (["nonsense:5pp"], 2, "expected a metric that is compared"),
+    ],
+)
+def test_a_limit_is_held_against_what_is_shown(make, tmp_path, capsys, limits, code, words):
+    for number in range(4):
+        make(f"a{number}", 0.1 + 0.01 * number)
+        make(f"b{number}", 0.5 + 0.01 * number)
+    assert command.main("a*", "b*", [], limits, tmp_path) == code
+    errors = capsys.readouterr().err
+    assert words in errors
+    assert errors.count("\n") == (code != 0)
+
+
+@pytest.mark.parametrize(("a", "b", "metrics"), [("a0", "a0", []), ("a0", "a1", ["no/such"])])
+def test_what_makes_no_sense_ends_with_2(make, tmp_path, capsys, a, b, metrics):
+    make("a0")
+    make("a1")
+    assert command.main(a, b, metrics, [], tmp_path) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_one_run_each_shows_both_intervals(make, tmp_path, capsys):
+    make("a0", 0.1)
+    make("b0", 0.4)
+    assert command.main("a0", "b0", [RECEIVED], [], tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert ONE_RUN in printed
+    assert "90 to 100" in printed
