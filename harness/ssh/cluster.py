@@ -58,7 +58,7 @@ class Logins:
                 gateway.open()
         except SSH_ERRORS as error:
             advice = "on that machine itself use --direct after the cluster's name"
-            why = reason(error) + gateway.proxy_words
+            why = reason(error) + gateway.words
             told = f"{node_id}: expected SSH at the gateway {gateway.place}, got: {why}; {advice}"
             raise UnreachableError(told) from error
 
@@ -70,7 +70,7 @@ def _unreachable(node_id: str, connection: Connection, error: Exception) -> Unre
     if isinstance(error, paramiko.ChannelException) and hop is not None:
         why = refused_forwarding(error, hop.place, join_address(options.host, options.port))
     else:
-        why = reason(error) + connection.proxy_words
+        why = reason(error) + connection.words
     return UnreachableError(f"{node_id}: expected SSH at {connection.place}{through}, got: {why}")
 
 

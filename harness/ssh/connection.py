@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import paramiko
 
+from harness.errors import last_line
 from harness.ssh import sockets
 from harness.ssh.channels import ALIVE_TIMEOUT_S, CONNECT_TIMEOUT_S, SSH_ERRORS, calling_after, end
 from harness.ssh.identities import Secrets, log_in
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from harness.ssh.route import Route
 
 KEEPALIVE_S: Final = 10
+LONGEST_BANNER: Final = 200  # of its last line, in letters
 _NO_REASON: Final = "Unable to open channel."  # paramiko's
 
 
@@ -31,7 +33,7 @@ class Connection:
 
     transport: paramiko.Transport | None = None
     hop: Connection | None = None
-    proxy_words = ""
+    words = ""  # what was said, if anything, by who refused a login, to be added to why it failed
 
     def __init__(self, route: Route, hop: Connection | None, trust: Trust, secrets: Secrets) -> None:
         """Prepare. ``hop`` is the connection to the host before this one, if there is one."""
@@ -56,7 +58,7 @@ class Connection:
                 return
             self.close()
             sock: Any = None
-            transport: paramiko.Transport | None = None
+            transport: _Transport | None = None
             try:
                 sock = self._socket()
                 transport = _Transport(sock, self.options, self._host_keys)
@@ -65,8 +67,7 @@ class Connection:
                 if transport is not None:
                     transport.close()
                     transport.join(ALIVE_TIMEOUT_S)  # paramiko leaves the thread of a failed login behind
-                if isinstance(sock, ProxySocket):
-                    self.proxy_words = f"; its ProxyCommand said: {said}" if (said := sock.said()) else ""
+                self.words = _said_by(transport, sock)
                 if sock is not None:
                     sock.close()
                 raise
@@ -133,9 +134,20 @@ class Connection:
         log_in(transport, self.options, self._secrets)
 
 
+def _said_by(transport: _Transport | None, sock: Any) -> str:
+    """Return the words of a server that refused a login (its last banner, as pam_slurm_adopt's), and of a proxy."""
+    told = last_line(transport.last_banner().decode("utf-8", "replace"), "") if transport is not None else ""
+    words = f"; it said: {told[:LONGEST_BANNER]}" if told else ""
+    if isinstance(sock, ProxySocket) and (said := sock.said()):
+        words += f"; its ProxyCommand said: {said}"
+    return words
+
+
 class _Transport(paramiko.Transport):
     """Paramiko's connection with the algorithms that ssh_config allows, and the host key that is known first."""
 
+    _banner = b""
+    _handler: Any = None
     _saved: Exception | None = None
     _refusal: paramiko.ChannelException | None = None
 
@@ -148,6 +160,19 @@ class _Transport(paramiko.Transport):
         for kind, names in self._ours.items():
             if not names:
                 raise paramiko.SSHException(f"of the {kind} that ssh_config allows, none is known here")
+
+    @property
+    def auth_handler(self) -> Any:
+        """Return what speaks with the other end about one way to log in; paramiko makes a new one for every try."""
+        return self._handler
+
+    @auth_handler.setter
+    def auth_handler(self, handler: Any) -> None:
+        self._banner, self._handler = self.last_banner(), handler
+
+    def last_banner(self) -> bytes:
+        """Return the last text that the other end told whoever logs in, of all tries; also after the end."""
+        return (self._handler is not None and self._handler.banner) or self._banner
 
     @property
     def saved_exception(self) -> Exception | None:
