@@ -9,6 +9,7 @@ of its own number, which says nothing of runs to come.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -168,4 +169,8 @@ def _resolvable(values: Sequence[Sequence[float]], *, paired: bool) -> float:
 
 
 def _number(run: MeasuredRun, metric: str) -> Number:
-    return run.numbers.get(metric) or Number(None, "", reason="no such metric in this run")
+    number = run.numbers.get(metric) or Number(None, "", reason="no such metric in this run")
+    if number.value is None or math.isfinite(number.value):
+        return number
+    # JSON as Python reads it may hold NaN, of which every comparison is false: a permutation would find p = 0.
+    return replace(number, value=None, reason=f"expected a finite number, got {number.value}")

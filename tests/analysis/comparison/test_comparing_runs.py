@@ -119,6 +119,15 @@ def test_what_one_run_does_not_tell_is_not_evaluable(make, tmp_path):
     assert told["summary/sources/ntp/clocks/comp11/missed"].verdict == NOT_EVALUABLE
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_is_none(make, tmp_path, value):
+    """NaN is not evaluable, and the numbers can be written as JSON all the same."""
+    told = compared(make, tmp_path, [0.1, 0.12, value, 0.13], [0.5, 0.52, 0.55, 0.51])
+    assert told[NTP].verdict == NOT_EVALUABLE
+    assert told[NTP].reason == f"no number in 1 of 8 runs, first in a02: expected a finite number, got {value}"
+    assert command.main("a*", "b*", [NTP], [f"{NTP}:5pp"], tmp_path, tmp_path / "out.json") == 7
+
+
 def test_too_few_runs_for_so_many_metrics_are_told(make, tmp_path, capsys):
     """Hypotheses are one family, the summary another; where no p can pass Holm, the call says so."""
     for number in range(4):
