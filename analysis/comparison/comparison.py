@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis.comparison import inference
 from analysis.comparison.runs import PERCENT, SUMMARY, Number
+from analysis.report import rates_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,8 +64,8 @@ class Compared:
 
     @property
     def unit_of_difference(self) -> str:
-        """Return the unit of a difference: of two shares, percentage points."""
-        return POINTS if self.unit == PERCENT else self.unit
+        """Return the unit of a difference: of two shares, or of what is a difference of shares, percentage points."""
+        return POINTS if self.unit in {PERCENT, rates_table.UNITS["points"]} else self.unit
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON-serialisable data, numbers as they are in the statistics."""
@@ -143,6 +144,10 @@ def _compared(metric: str, a: Sequence[MeasuredRun], b: Sequence[MeasuredRun], *
         name, why = missing[0]
         told = f"no number in {len(missing)} of {len(a) + len(b)} runs, first in {name}: {why}"
         return replace(result, reason=told)
+    asked = sorted({number.of for side in numbers for number in side})
+    if len(asked) > 1:
+        told = f"the runs were analysed with different hypotheses of this name, of {' and of '.join(asked)}"
+        return replace(result, reason=f"{told}; analyse them again with the same")
     if len({number.unit for number in known}) > 1:
         return replace(result, reason=f"in several units: {', '.join(sorted({number.unit for number in known}))}")
     if len(a) == len(b) == 1:

@@ -99,7 +99,8 @@ class Judged:
     def as_dict(self) -> dict[str, Any]:
         """Return the judgement as JSON-serialisable data."""
         claim = {name: getattr(self.hypothesis, name) for name in ("name", "statement", "metric", "threshold")}
-        return claim | {name: getattr(self, name) for name in ("status", "reason", "value", "measured", "method")}
+        judged = {name: getattr(self, name) for name in ("status", "reason", "value", "measured", "method")}
+        return claim | judged | {"unit": self.hypothesis.unit}
 
 
 def read(file: Path = FILE) -> list[Hypothesis]:

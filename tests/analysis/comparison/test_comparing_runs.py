@@ -42,6 +42,7 @@ def make(tmp_path):
         (folder / records.MANIFEST_FILE).write_text(manifest.to_json())
         status = "not supported" if violated is not None else "not evaluable"
         claim = {"name": NTP, "status": status, "value": violated, "reason": "too little", "measured": "?"}
+        claim |= changes.get("claim", {})
         summary = {
             "received": rate(100),
             "sources": {"ntp": {"clocks": {"comp11": {"half_width_us": width_us, "missed": rate(None)}}}},
@@ -220,6 +221,37 @@ def test_a_limit_is_held_against_what_is_shown(make, tmp_path, capsys, limits, c
     errors = capsys.readouterr().err
     assert words in errors
     assert errors.count("\n") == (code != 0)
+
+
+@pytest.mark.parametrize(
+    ("claim", "limit", "code", "words"),
+    [
+        ({"name": "mine", "unit": "%"}, "mine:5pp", 7, "at most 5 pp, got 40 pp"),
+        ({"name": "mine", "unit": "% of all"}, "mine:50pp", 0, ""),
+        ({"name": "mine", "unit": "percentage points"}, "mine:0.1pp", 7, "at most 0.1 pp, got 0.4 pp"),
+        ({"name": "mine", "unit": "ms of delay"}, "mine:0.1ms", 7, "at most 0.1 ms, got 0.4 ms"),
+        ({"name": "mine", "unit": "ms of delay"}, "mine:5pp", 2, "expected a limit in ms, in which mine differs"),
+        ({"name": "mine"}, "mine:5pp", 2, "expected a limit without a unit, as mine differs, got 'pp'"),
+        ({"name": "mine"}, "mine:0.1", 7, "at most 0.1, got 0.4"),
+    ],
+)
+def test_a_limit_is_in_the_unit_that_the_runs_were_judged_in(make, tmp_path, capsys, claim, limit, code, words):
+    """It is of the run, whatever today's hypotheses say; and no limit is held against a number of another unit."""
+    for number in range(4):
+        make(f"a{number}", 0.1 + 0.01 * number, claim=claim)
+        make(f"b{number}", 0.5 + 0.01 * number, claim=claim)
+    assert command.main("a*", "b*", ["mine"], [limit], tmp_path) == code
+    assert words in capsys.readouterr().err
+
+
+def test_one_name_for_two_numbers_is_not_evaluable(make, tmp_path):
+    for number in range(4):
+        make(f"a{number}", 0.1 + 0.01 * number, claim={"metric": "x/violated"})
+        make(f"b{number}", 0.5 + 0.01 * number, claim={"metric": "x/proved"})
+    sides = runs.read("a*", tmp_path)[0], runs.read("b*", tmp_path)[0]
+    (told,) = compare(*sides, [NTP])
+    assert told.verdict == NOT_EVALUABLE
+    assert "different hypotheses of this name, of x/proved and of x/violated" in told.reason
 
 
 @pytest.mark.parametrize(("a", "b", "metrics"), [("a0", "a0", []), ("a0", "a1", ["no/such"])])
