@@ -115,19 +115,36 @@ def metrics_of(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun]) -> list[str]:
     return list(dict.fromkeys(metric for run in (*a, *b) for metric in run.numbers))
 
 
+def without_partner(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun]) -> list[str]:
+    """Return the runs of sweeps for whose lack of a partner nothing is compared in pairs.
+
+    None where there are pairs, where a side has runs of no sweep, and where no run at all has a partner.
+    """
+    first, second = _places(a, b)
+    if not all(run.cell for run in (*a, *b)) or not first.keys() & second.keys():
+        return []
+    lone = first.keys() ^ second.keys()
+    return [run.name for side in (first, second) for key, run in side.items() if key in lone]
+
+
 def _paired(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun]) -> tuple[list[MeasuredRun], list[MeasuredRun]] | None:
     """Return both sides in one order where each run has its partner: of one cell and block, or of one block.
 
     Blocks pair two cells of one sweep, whose runs follow each other, and cells and blocks two sweeps of one plan.
     """
-    by_block = len({run.cell for run in a}) == len({run.cell for run in b}) == 1
-    keys = [{(by_block or run.cell, run.repeat): run for run in side} for side in (a, b)]
+    keys = _places(a, b)
     if not all(run.cell for run in (*a, *b)) or keys[0].keys() != keys[1].keys():
         return None
     if len(keys[0]) < len(a) or len(keys[1]) < len(b):  # two runs of one place
         return None
     order = sorted(keys[0], key=str)
     return [keys[0][key] for key in order], [keys[1][key] for key in order]
+
+
+def _places(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun]) -> list[dict[tuple[bool | str, str], MeasuredRun]]:
+    """Return each side's runs by what makes two of them partners."""
+    by_block = len({run.cell for run in a}) == len({run.cell for run in b}) == 1
+    return [{(by_block or run.cell, run.repeat): run for run in side} for side in (a, b)]
 
 
 def _compared(metric: str, a: Sequence[MeasuredRun], b: Sequence[MeasuredRun], *, paired: bool) -> Compared:

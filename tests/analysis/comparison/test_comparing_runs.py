@@ -170,6 +170,21 @@ def test_runs_of_two_cells_are_pairs_by_block(make, tmp_path):
     assert (unpaired.verdict, unpaired.difference.method) == (NOT_SHOWN, "Welch")
 
 
+def test_the_command_says_whether_it_compared_in_pairs_and_which_runs_stood_in_the_way(make, tmp_path, capsys):
+    for block in range(1, 8):
+        make(f"n.c001.r{block:02}", 0.1 * block)
+        make(f"n.c002.r{block:02}", 0.1 * block + 0.01 + 0.0001 * block)
+    assert command.main("n.c001", "n.c002", [NTP], [], tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "95 %: Student, in pairs." in printed
+    assert "no partner" not in printed
+    make("n.c002.r08", 0.3)
+    assert command.main("n.c001", "n.c002", [NTP], [], tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "95 %: Welch." in printed
+    assert "note: not in pairs, for these have no partner of their cell and block: n.c002.r08\n" in printed
+
+
 def test_two_sweeps_are_pairs_by_cell_and_block(make, tmp_path):
     for cell in (1, 2):
         for block in (1, 2, 3):
