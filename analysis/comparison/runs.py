@@ -128,12 +128,15 @@ def _numbers(path: Path) -> Iterator[tuple[str, Number]]:
         claim = claims.get(judged["name"])
         # Statistics of earlier versions do not say their unit; the hypotheses of today may be others, or say none.
         unit = judged.get("unit", claim.unit if claim else "")
+        low, high = judged.get("interval") or (None, None)
         missing = judged["status"] == hypotheses.NOT_EVALUABLE or judged["value"] is None
         yield (
             judged["name"],
             Number(
                 None if missing else float(judged["value"]),
                 _unit(unit),
+                low,
+                high,
                 reason=(judged["reason"] or judged["measured"]) if missing else "",
                 of=judged.get("metric", ""),
             ),

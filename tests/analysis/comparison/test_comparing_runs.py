@@ -278,9 +278,10 @@ def test_what_makes_no_sense_ends_with_2(make, tmp_path, capsys, a, b, metrics):
 
 
 def test_one_run_each_shows_both_intervals(make, tmp_path, capsys):
-    make("a0", 0.1)
+    make("a0", 0.1, claim={"interval": [0.05, 0.2]})
     make("b0", 0.4)
-    assert command.main("a0", "b0", [RECEIVED], [], tmp_path) == 0
+    assert command.main("a0", "b0", [RECEIVED, NTP], [], tmp_path) == 0
     printed = capsys.readouterr().out
+    assert "5 to 20" in printed
     assert ONE_RUN in printed
     assert "90 to 100" in printed
