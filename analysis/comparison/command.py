@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from analysis.comparison import conditions, guard, runs, text
-from analysis.comparison.comparison import compare, metrics_of
+from analysis.comparison.comparison import compare, metrics_of, without_partner
 from analysis.errors import AnalysisError, UsageError
 from analysis.output import write_json
 
@@ -39,7 +39,10 @@ def main(
         f"{side}: {len(of)} {'run' if len(of) == 1 else 'runs'}" for side, of in (("A", first), ("B", second))
     )
     differing = conditions.differences(first, second)
-    told = [sides, *text.lines(compared, differing, [*notes_a, *notes_b])]
+    notes = [*notes_a, *notes_b]
+    if lone := without_partner(first, second):
+        notes.append(f"not in pairs, for these have no partner of their cell and block: {', '.join(lone)}")
+    told = [sides, *text.lines(compared, differing, notes)]
     sys.stdout.write("\n".join(told) + "\n")
     if json_file is not None:
         names = {"a": [run.name for run in first], "b": [run.name for run in second]}

@@ -9,11 +9,13 @@ of its own number, which says nothing of runs to come.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.comparison import inference
 from analysis.comparison.runs import PERCENT, SUMMARY, Number
+from analysis.report import rates_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +64,8 @@ class Compared:
 
     @property
     def unit_of_difference(self) -> str:
-        """Return the unit of a difference: of two shares, percentage points."""
-        return POINTS if self.unit == PERCENT else self.unit
+        """Return the unit of a difference: of two shares, or of what is a difference of shares, percentage points."""
+        return POINTS if self.unit in {PERCENT, rates_table.UNITS["points"]} else self.unit
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON-serialisable data, numbers as they are in the statistics."""
@@ -113,19 +115,36 @@ def metrics_of(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun]) -> list[str]:
     return list(dict.fromkeys(metric for run in (*a, *b) for metric in run.numbers))
 
 
+def without_partner(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun]) -> list[str]:
+    """Return the runs of sweeps for whose lack of a partner nothing is compared in pairs.
+
+    None where there are pairs, where a side has runs of no sweep, and where no run at all has a partner.
+    """
+    first, second = _places(a, b)
+    if not all(run.cell for run in (*a, *b)) or not first.keys() & second.keys():
+        return []
+    lone = first.keys() ^ second.keys()
+    return [run.name for side in (first, second) for key, run in side.items() if key in lone]
+
+
 def _paired(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun]) -> tuple[list[MeasuredRun], list[MeasuredRun]] | None:
     """Return both sides in one order where each run has its partner: of one cell and block, or of one block.
 
     Blocks pair two cells of one sweep, whose runs follow each other, and cells and blocks two sweeps of one plan.
     """
-    by_block = len({run.cell for run in a}) == len({run.cell for run in b}) == 1
-    keys = [{(by_block or run.cell, run.repeat): run for run in side} for side in (a, b)]
+    keys = _places(a, b)
     if not all(run.cell for run in (*a, *b)) or keys[0].keys() != keys[1].keys():
         return None
     if len(keys[0]) < len(a) or len(keys[1]) < len(b):  # two runs of one place
         return None
     order = sorted(keys[0], key=str)
     return [keys[0][key] for key in order], [keys[1][key] for key in order]
+
+
+def _places(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun]) -> list[dict[tuple[bool | str, str], MeasuredRun]]:
+    """Return each side's runs by what makes two of them partners."""
+    by_block = len({run.cell for run in a}) == len({run.cell for run in b}) == 1
+    return [{(by_block or run.cell, run.repeat): run for run in side} for side in (a, b)]
 
 
 def _compared(metric: str, a: Sequence[MeasuredRun], b: Sequence[MeasuredRun], *, paired: bool) -> Compared:
@@ -142,6 +161,10 @@ def _compared(metric: str, a: Sequence[MeasuredRun], b: Sequence[MeasuredRun], *
         name, why = missing[0]
         told = f"no number in {len(missing)} of {len(a) + len(b)} runs, first in {name}: {why}"
         return replace(result, reason=told)
+    asked = sorted({number.of for side in numbers for number in side})
+    if len(asked) > 1:
+        told = f"the runs were analysed with different hypotheses of this name, of {' and of '.join(asked)}"
+        return replace(result, reason=f"{told}; analyse them again with the same")
     if len({number.unit for number in known}) > 1:
         return replace(result, reason=f"in several units: {', '.join(sorted({number.unit for number in known}))}")
     if len(a) == len(b) == 1:
@@ -168,4 +191,8 @@ def _resolvable(values: Sequence[Sequence[float]], *, paired: bool) -> float:
 
 
 def _number(run: MeasuredRun, metric: str) -> Number:
-    return run.numbers.get(metric) or Number(None, "", reason="no such metric in this run")
+    number = run.numbers.get(metric) or Number(None, "", reason="no such metric in this run")
+    if number.value is None or math.isfinite(number.value):
+        return number
+    # JSON as Python reads it may hold NaN, of which every comparison is false: a permutation would find p = 0.
+    return replace(number, value=None, reason=f"expected a finite number, got {number.value}")

@@ -45,9 +45,11 @@ def breaches(limits: Sequence[Limit], compared: Sequence[Compared]) -> list[str]
         metric = by_name.get(limit.metric)
         if metric is None:
             raise UsageError(f"--fail-if: expected a metric that is compared, got {limit.metric!r}")
-        if limit.unit not in {"", metric.unit_of_difference} and metric.unit_of_difference:
-            expected = f"a limit in {metric.unit_of_difference}, in which {limit.metric} differs"
-            raise UsageError(f"--fail-if: expected {expected}, got {limit.unit!r}")
+        unknown = metric.verdict == NOT_EVALUABLE and not metric.unit  # no run has a number, so none has a unit
+        if limit.unit not in {"", metric.unit_of_difference} and not unknown:
+            unit = metric.unit_of_difference
+            expected = f"a limit in {unit}, in which" if unit else "a limit without a unit, as"
+            raise UsageError(f"--fail-if: expected {expected} {limit.metric} differs, got {limit.unit!r}")
         if metric.verdict == NOT_EVALUABLE:
             lines.append(f"{limit.metric}: expected a number to hold against {limit.most:g}, got none: {metric.reason}")
         elif metric.verdict == DIFFERS and metric.value is not None:

@@ -29,13 +29,17 @@ _DONE: Final = frozenset({records.RUN_OK, records.RUN_DEGRADED})
 
 @dataclass(frozen=True)
 class Number:
-    """One metric of one run: its value with the run's own 95 % interval, or ``reason`` why there is none."""
+    """One metric of one run: its value with the run's own 95 % interval, or ``reason`` why there is none.
+
+    ``of`` is which number of the statistics a hypothesis asked for when the run was analysed, "" for the summary's.
+    """
 
     value: float | None
     unit: str
     low: float | None = None
     high: float | None = None
     reason: str = ""
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,19 +126,30 @@ def _numbers(path: Path) -> Iterator[tuple[str, Number]]:
     claims = {claim.name: claim for claim in hypotheses.read()}
     for judged in _json(path, HYPOTHESES_FILE)["hypotheses"]:
         claim = claims.get(judged["name"])
-        percent = claim is not None and claim.unit.startswith(PERCENT)
+        # Statistics of earlier versions do not say their unit; the hypotheses of today may be others, or say none.
+        unit = judged.get("unit", claim.unit if claim else "")
+        low, high = judged.get("interval") or (None, None)
         missing = judged["status"] == hypotheses.NOT_EVALUABLE or judged["value"] is None
         yield (
             judged["name"],
             Number(
                 None if missing else float(judged["value"]),
-                PERCENT if percent else claim.unit if claim else "",
+                _unit(unit),
+                low,
+                high,
                 reason=(judged["reason"] or judged["measured"]) if missing else "",
+                of=judged.get("metric", ""),
             ),
         )
     told = _json(path, summary.SUMMARY_FILE)
     for part in _PARTS:
         yield from _of(f"{SUMMARY}{part}", told.get(part))
+
+
+def _unit(words: str) -> str:
+    """Return the unit that a hypothesis' own words for it begin with; the words where it is none that is known."""
+    known = (unit for unit in (PERCENT, *rates_table.UNITS.values()) if f"{words} ".startswith(f"{unit} "))
+    return next(known, words)
 
 
 def _of(metric: str, data: Any) -> Iterator[tuple[str, Number]]:

@@ -45,7 +45,8 @@ def lines(compared: Sequence[Compared], conditions: Sequence[str], notes: Sequen
         told += _columns([COLUMNS_OF_ONE, *(_single_row(metric) for metric in single)])
     rows = [_row(metric, metric.difference) for metric in compared if metric.difference is not None]
     if rows:
-        told += [*_columns([COLUMNS, *rows]), "", LEGEND]
+        methods = dict.fromkeys(metric.difference.method for metric in compared if metric.difference)
+        told += [*_columns([COLUMNS, *rows]), "", f"95 %: {', '.join(methods)}. {LEGEND}"]
     limits = dict.fromkeys(metric.reason for metric in compared if metric.difference and metric.reason)
     told += [f"note: {limit}; name fewer with --metric, or make more runs" for limit in limits]
     if same := [metric for metric in compared if metric.reason == SAME]:

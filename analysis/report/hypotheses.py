@@ -95,11 +95,13 @@ class Judged:
     measured: str
     reason: str = ""
     method: str = ""
+    interval: list[float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the judgement as JSON-serialisable data."""
         claim = {name: getattr(self.hypothesis, name) for name in ("name", "statement", "metric", "threshold")}
-        return claim | {name: getattr(self, name) for name in ("status", "reason", "value", "measured", "method")}
+        judged = {name: getattr(self, name) for name in ("status", "reason", "value", "measured", "method")}
+        return claim | judged | {"unit": self.hypothesis.unit, "interval": self.interval}
 
 
 def read(file: Path = FILE) -> list[Hypothesis]:
@@ -186,7 +188,7 @@ def _judge(hypothesis: Hypothesis, statistics: Mapping[str, Any], unit_of_rate: 
     meets = hypothesis.allows(value, value)
     sure = _sureness(hypothesis, interval, meets=meets)
     reason = "; ".join(part for part in (reason, sure) if part)
-    return Judged(hypothesis, SUPPORTED if meets else NOT_SUPPORTED, float(value), measured, reason, method)
+    return Judged(hypothesis, SUPPORTED if meets else NOT_SUPPORTED, float(value), measured, reason, method, interval)
 
 
 def _unit_of_number(metric: str) -> str:

@@ -42,6 +42,7 @@ def make(tmp_path):
         (folder / records.MANIFEST_FILE).write_text(manifest.to_json())
         status = "not supported" if violated is not None else "not evaluable"
         claim = {"name": NTP, "status": status, "value": violated, "reason": "too little", "measured": "?"}
+        claim |= changes.get("claim", {})
         summary = {
             "received": rate(100),
             "sources": {"ntp": {"clocks": {"comp11": {"half_width_us": width_us, "missed": rate(None)}}}},
@@ -119,6 +120,15 @@ def test_what_one_run_does_not_tell_is_not_evaluable(make, tmp_path):
     assert told["summary/sources/ntp/clocks/comp11/missed"].verdict == NOT_EVALUABLE
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_is_none(make, tmp_path, value):
+    """NaN is not evaluable, and the numbers can be written as JSON all the same."""
+    told = compared(make, tmp_path, [0.1, 0.12, value, 0.13], [0.5, 0.52, 0.55, 0.51])
+    assert told[NTP].verdict == NOT_EVALUABLE
+    assert told[NTP].reason == f"no number in 1 of 8 runs, first in a02: expected a finite number, got {value}"
+    assert command.main("a*", "b*", [NTP], [f"{NTP}:5pp"], tmp_path, tmp_path / "out.json") == 7
+
+
 def test_too_few_runs_for_so_many_metrics_are_told(make, tmp_path, capsys):
     """Hypotheses are one family, the summary another; where no p can pass Holm, the call says so."""
     for number in range(4):
@@ -158,6 +168,21 @@ def test_runs_of_two_cells_are_pairs_by_block(make, tmp_path):
     assert (paired.verdict, paired.difference.method) == (DIFFERS, "Student, in pairs")
     (unpaired,) = compare(sides[0][1:], sides[1], [NTP])
     assert (unpaired.verdict, unpaired.difference.method) == (NOT_SHOWN, "Welch")
+
+
+def test_the_command_says_whether_it_compared_in_pairs_and_which_runs_stood_in_the_way(make, tmp_path, capsys):
+    for block in range(1, 8):
+        make(f"n.c001.r{block:02}", 0.1 * block)
+        make(f"n.c002.r{block:02}", 0.1 * block + 0.01 + 0.0001 * block)
+    assert command.main("n.c001", "n.c002", [NTP], [], tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "95 %: Student, in pairs." in printed
+    assert "no partner" not in printed
+    make("n.c002.r08", 0.3)
+    assert command.main("n.c001", "n.c002", [NTP], [], tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "95 %: Welch." in printed
+    assert "note: not in pairs, for these have no partner of their cell and block: n.c002.r08\n" in printed
 
 
 def test_two_sweeps_are_pairs_by_cell_and_block(make, tmp_path):
@@ -213,6 +238,37 @@ def test_a_limit_is_held_against_what_is_shown(make, tmp_path, capsys, limits, c
     assert errors.count("\n") == (code != 0)
 
 
+@pytest.mark.parametrize(
+    ("claim", "limit", "code", "words"),
+    [
+        ({"name": "mine", "unit": "%"}, "mine:5pp", 7, "at most 5 pp, got 40 pp"),
+        ({"name": "mine", "unit": "% of all"}, "mine:50pp", 0, ""),
+        ({"name": "mine", "unit": "percentage points"}, "mine:0.1pp", 7, "at most 0.1 pp, got 0.4 pp"),
+        ({"name": "mine", "unit": "ms of delay"}, "mine:0.1ms", 7, "at most 0.1 ms, got 0.4 ms"),
+        ({"name": "mine", "unit": "ms of delay"}, "mine:5pp", 2, "expected a limit in ms, in which mine differs"),
+        ({"name": "mine"}, "mine:5pp", 2, "expected a limit without a unit, as mine differs, got 'pp'"),
+        ({"name": "mine"}, "mine:0.1", 7, "at most 0.1, got 0.4"),
+    ],
+)
+def test_a_limit_is_in_the_unit_that_the_runs_were_judged_in(make, tmp_path, capsys, claim, limit, code, words):
+    """It is of the run, whatever today's hypotheses say; and no limit is held against a number of another unit."""
+    for number in range(4):
+        make(f"a{number}", 0.1 + 0.01 * number, claim=claim)
+        make(f"b{number}", 0.5 + 0.01 * number, claim=claim)
+    assert command.main("a*", "b*", ["mine"], [limit], tmp_path) == code
+    assert words in capsys.readouterr().err
+
+
+def test_one_name_for_two_numbers_is_not_evaluable(make, tmp_path):
+    for number in range(4):
+        make(f"a{number}", 0.1 + 0.01 * number, claim={"metric": "x/violated"})
+        make(f"b{number}", 0.5 + 0.01 * number, claim={"metric": "x/proved"})
+    sides = runs.read("a*", tmp_path)[0], runs.read("b*", tmp_path)[0]
+    (told,) = compare(*sides, [NTP])
+    assert told.verdict == NOT_EVALUABLE
+    assert "different hypotheses of this name, of x/proved and of x/violated" in told.reason
+
+
 @pytest.mark.parametrize(("a", "b", "metrics"), [("a0", "a0", []), ("a0", "a1", ["no/such"])])
 def test_what_makes_no_sense_ends_with_2(make, tmp_path, capsys, a, b, metrics):
     make("a0")
@@ -222,9 +278,10 @@ def test_what_makes_no_sense_ends_with_2(make, tmp_path, capsys, a, b, metrics):
 
 
 def test_one_run_each_shows_both_intervals(make, tmp_path, capsys):
-    make("a0", 0.1)
+    make("a0", 0.1, claim={"interval": [0.05, 0.2]})
     make("b0", 0.4)
-    assert command.main("a0", "b0", [RECEIVED], [], tmp_path) == 0
+    assert command.main("a0", "b0", [RECEIVED, NTP], [], tmp_path) == 0
     printed = capsys.readouterr().out
+    assert "5 to 20" in printed
     assert ONE_RUN in printed
     assert "90 to 100" in printed
