@@ -1,4 +1,4 @@
-"""What you do to a cluster: ``fab [CLUSTER] check deploy run collect status logs stop clean experiment demo``.
+"""What you do to a cluster: ``fab [CLUSTER] check deploy run collect status logs stop clean experiment demo sweep``.
 
 The name of a file in configs/clusters/ selects that cluster for the tasks that follow (default: ares). Tasks of one
 chain share connections and the experiment. Exit codes: docs/DEPLOYMENT.md.
@@ -36,6 +36,7 @@ from harness.errors import (
 from harness.invocation import command_line, fabric_settings
 from harness.invocation.command_line import whole_number
 from harness.session import Configs, Session
+from harness.sweep import execution as sweeps
 from harness.testbed import keeper, topology
 from node_agent import streams
 
@@ -149,6 +150,17 @@ def demo(_: Context, experiment: str | None = None) -> None:
     """Show the whole experiment on an embedded cluster, in a minute or so."""
     session.select(DEMO_CLUSTER)
     _experiment(session.configs(str(DEMO_CONFIGS)), experiment)
+
+
+@fabric.task(
+    help={"name": "of a file in configs/sweeps/", "plan": "say what there is to do and how long; start nothing"}
+)
+def sweep(_: Context, name: str, plan: bool = False) -> None:
+    """Carry out a matrix of configurations, each several times; go on where an earlier call ended."""
+    if plan:
+        sweeps.plan(session, name)
+    else:
+        sweeps.carry_out(session, name)
 
 
 @fabric.task(name="testbed-up", help=TESTBED_NAME | {"ipv6": "hosts with IPv6 addresses alone, for testbed-ipv6"})
@@ -318,7 +330,7 @@ class _NamesAsTheyAre(Collection):
 
 def _collection() -> Collection:
     tasks = _NamesAsTheyAre()
-    steps = (check, deploy, run, collect, status, logs, stop, clean, experiment, demo)
+    steps = (check, deploy, run, collect, status, logs, stop, clean, experiment, demo, sweep)
     for step in (*steps, bring_testbed_up, take_testbed_down):
         tasks.add_task(step)
     names = _cluster_names()
