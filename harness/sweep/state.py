@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.results import RunFolder
     from node_agent.contract.records import Manifest
 
-FIRST_OVERHEAD_S: Final = 10.0  # of a run beside its events, probes and tail, before one was measured: embedded cluster
+FIRST_OVERHEAD_S: Final = 7.0  # of a run beside its events, probes and tail, before one was measured: embedded cluster
 _ATTEMPT: Final = re.compile(r"\.a([0-9]+)")
 
 
