@@ -39,6 +39,7 @@ from harness.session import Configs, Session
 from harness.sweep import execution as sweeps
 from harness.testbed import keeper, topology
 from node_agent import streams
+from node_agent.contract.records import STATISTICS_DIR
 
 if TYPE_CHECKING:
     from invoke.exceptions import ParseError
@@ -159,6 +160,7 @@ def sweep(_: Context, name: str, plan: bool = False) -> None:
     """Carry out a matrix of configurations, each several times; go on where an earlier call ended."""
     if plan:
         sweeps.plan(session, name)
+        _say_runs_needed(name)
     else:
         sweeps.carry_out(session, name)
 
@@ -193,6 +195,23 @@ def _experiment(chosen: Configs, name: str | None) -> None:
         session.console.say(f"problem: {error}")
         session.note(error.exit_code)
     _analyze(folder)
+
+
+def _say_runs_needed(sweep: str) -> None:
+    """Say how many repeats show a difference of 5 points, where runs of the sweep are analysed already."""
+    if not any(session.results.glob(f"{sweep}.c*/{STATISTICS_DIR}")):
+        return
+    from analysis.errors import AnalysisError  # noqa: PLC0415 - pandas and matplotlib take a second
+    from analysis.sweep.report import needed  # noqa: PLC0415 - together with it
+
+    try:
+        found = needed(session.results, sweep)
+    except AnalysisError as error:
+        session.console.say(f"problem: {error}")
+        session.note(error.exit_code)
+        return
+    if found.rows:
+        session.console.table("repeats needed, from the runs analysed so far", found.columns, found.rows)
 
 
 def _analyze(folder: RunFolder) -> None:

@@ -103,7 +103,7 @@ def needed(results_dir: Path, sweep: str) -> Grid:
     rows = []
     for (source, metric), by_cell in shares([run for run in sweep_runs.find(results_dir, sweep) if run.counts]).items():
         if (deviation := pooled_deviation(list(by_cell.values()))) is not None:
-            rows.append((source, metric, number(100 * deviation, 2), str(runs_needed(100 * deviation, POINTS))))
+            rows.append((source, metric, number(100 * deviation, 2), runs_needed(100 * deviation, POINTS)))
     return markdown(("source", "metric", "sd, points", HEADS[-1]), rows)
 
 
@@ -126,12 +126,12 @@ def _cells(sweep: str, counted: Sequence[SweepRun]) -> str:
 
 
 def _grid(by_metric: Shares) -> Grid:
-    rows: list[tuple[str | None, ...]] = []
+    rows: list[tuple[str | int | None, ...]] = []
     for (source, metric), by_cell in sorted(by_metric.items()):
         for cell, values in by_cell.items():
             found = spread([100 * value for value in values])
             within = None if found.low is None or found.high is None else f"{found.low:.2f} to {found.high:.2f}"
-            runs = None if found.deviation is None else str(runs_needed(found.deviation, POINTS))
+            runs = None if found.deviation is None else runs_needed(found.deviation, POINTS)
             rows.append(
                 (cell, source, metric, str(found.runs), number(found.mean, 2), within, number(found.deviation, 2), runs)
             )

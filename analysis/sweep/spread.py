@@ -54,12 +54,14 @@ def pooled_deviation(cells: Sequence[Sequence[float]]) -> float | None:
     )
 
 
-def runs_needed(deviation: float, difference: float) -> int:
+def runs_needed(deviation: float, difference: float) -> int | None:
     """Return how many runs each of two cells needs to show a difference at 5 % with a power of 80 %, at least 2.
 
     n = 2 (z_0.975 + z_0.8)² s² / d²: the normal approximation (Chow, Shao, Wang: Sample Size Calculations, 3.2). Both
-    numbers in the same unit.
+    numbers in the same unit. None where the runs found never differed: that does not tell how much others would.
     """
+    if deviation == 0:
+        return None
     normal = statistics.NormalDist()
     z = normal.inv_cdf((1 + LEVEL) / 2) + normal.inv_cdf(POWER)
     return max(2, math.ceil(2 * (z * deviation / difference) ** 2))

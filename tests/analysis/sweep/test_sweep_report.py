@@ -78,6 +78,6 @@ def test_the_interval_is_students_and_there_is_none_where_runs_do_not_differ() -
 
 def test_the_runs_needed_are_those_of_the_normal_approximation() -> None:
     assert runs_needed(5.0, 5.0) == 16  # 2 (1.96 + 0.8416)^2 = 15.7
-    assert runs_needed(0.0, 5.0) == 2
+    assert runs_needed(0.0, 5.0) is None
     assert pooled_deviation([[1.0, 3.0], [10.0, 12.0], [7.0]]) == pytest.approx(2**0.5)
     assert pooled_deviation([[1.0]]) is None
