@@ -152,6 +152,7 @@ def _figure(by_metric: Shares) -> Figure:
                 left, up = [dot[0] for dot in dots], [dot[1] for dot in dots]
                 axes.plot(left, up, ".", color=style.colour(source), label=style.label(source))
             axes.set_ylabel(f"{metric.replace('_', ' ')}, %")
+            axes.set_ylim(-4, 104)
             axes.set_xticks(range(len(cells)), cells)
         figure.axes[0].legend(loc="best")
     return figure
