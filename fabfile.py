@@ -1,4 +1,4 @@
-"""What you do to a cluster: ``fab [CLUSTER] check deploy run collect status logs stop clean experiment demo``.
+"""What you do to a cluster: ``fab [CLUSTER] check deploy run collect status logs stop clean experiment demo sweep``.
 
 The name of a file in configs/clusters/ selects that cluster for the tasks that follow (default: ares). Tasks of one
 chain share connections and the experiment. Exit codes: docs/DEPLOYMENT.md.
@@ -36,8 +36,10 @@ from harness.errors import (
 from harness.invocation import command_line, fabric_settings
 from harness.invocation.command_line import whole_number
 from harness.session import Configs, Session
+from harness.sweep import execution as sweeps
 from harness.testbed import keeper, topology
 from node_agent import streams
+from node_agent.contract.records import STATISTICS_DIR
 
 if TYPE_CHECKING:
     from invoke.exceptions import ParseError
@@ -151,6 +153,18 @@ def demo(_: Context, experiment: str | None = None) -> None:
     _experiment(session.configs(str(DEMO_CONFIGS)), experiment)
 
 
+@fabric.task(
+    help={"name": "of a file in configs/sweeps/", "plan": "say what there is to do and how long; start nothing"}
+)
+def sweep(_: Context, name: str, plan: bool = False) -> None:
+    """Carry out a matrix of configurations, each several times; go on where an earlier call ended."""
+    if plan:
+        sweeps.plan(session, name)
+        _say_runs_needed(name)
+    else:
+        sweeps.carry_out(session, name)
+
+
 @fabric.task(name="testbed-up", help=TESTBED_NAME | {"ipv6": "hosts with IPv6 addresses alone, for testbed-ipv6"})
 def bring_testbed_up(_: Context, name: str = topology.DEFAULT_NAME, ipv6: bool = False) -> None:
     """Bring up real hosts in network namespaces of this machine (needs root); they stay until testbed-down."""
@@ -181,6 +195,23 @@ def _experiment(chosen: Configs, name: str | None) -> None:
         session.console.say(f"problem: {error}")
         session.note(error.exit_code)
     _analyze(folder)
+
+
+def _say_runs_needed(sweep: str) -> None:
+    """Say how many repeats show a difference of 5 points, where runs of the sweep are analysed already."""
+    if not any(session.results.glob(f"{sweep}.c*/{STATISTICS_DIR}")):
+        return
+    from analysis.errors import AnalysisError  # noqa: PLC0415 - pandas and matplotlib take a second
+    from analysis.sweep.report import needed  # noqa: PLC0415 - together with it
+
+    try:
+        found = needed(session.results, sweep)
+    except AnalysisError as error:
+        session.console.say(f"problem: {error}")
+        session.note(error.exit_code)
+        return
+    if found.rows:
+        session.console.table("repeats needed, from the runs analysed so far", found.columns, found.rows)
 
 
 def _analyze(folder: RunFolder) -> None:
@@ -318,7 +349,7 @@ class _NamesAsTheyAre(Collection):
 
 def _collection() -> Collection:
     tasks = _NamesAsTheyAre()
-    steps = (check, deploy, run, collect, status, logs, stop, clean, experiment, demo)
+    steps = (check, deploy, run, collect, status, logs, stop, clean, experiment, demo, sweep)
     for step in (*steps, bring_testbed_up, take_testbed_down):
         tasks.add_task(step)
     names = _cluster_names()

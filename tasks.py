@@ -72,16 +72,35 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
         "experiment": EXPERIMENT,
         "window-sizes": "in ms, like 50,100,500,1000",
         "merged": "csv or parquet (default: by its length)",
+        "sweep": "all runs of this sweep together, to results/NAME.sweep/; alone",
     }
 )
-def analyze(_: Context, experiment: str | None = None, window_sizes: str = "", merged: str = "") -> None:
+def analyze(
+    _: Context, experiment: str | None = None, window_sizes: str = "", merged: str = "", sweep: str = ""
+) -> None:
     """Analyse a run: statistics, merged table, figures and report."""
+    if sweep:
+        if experiment is not None or window_sizes or merged:
+            raise Exit("error: --sweep: expected no other option beside it; analyse the runs one by one first", USAGE)
+        _analyze_sweep(sweep)
+        return
     from analysis import __main__ as analysis  # noqa: PLC0415 - pandas and matplotlib take a second
 
     arguments = [] if experiment is None else ["--experiment", experiment]
     arguments += ["--window-sizes", window_sizes] if window_sizes else []
     arguments += ["--merged", merged] if merged else []
     _exit(analysis.main(arguments))
+
+
+def _analyze_sweep(name: str) -> None:
+    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
+    from analysis.run.load import RESULTS_DIR  # noqa: PLC0415 - together with it
+    from analysis.sweep import report  # noqa: PLC0415 - pandas and matplotlib take a second
+
+    try:
+        _say(f"report: {report.write(RESULTS_DIR, name)}")
+    except AnalysisError as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
 
 
 @task(

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -107,11 +107,8 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"{path}: expected text in UTF-8, got {got}; save it as UTF-8") from None
 
 
-def load(path: Path, model: type[Model], **extra: object) -> Model:
-    """Read and validate one YAML file; ``extra`` are values the file itself may not set.
-
-    Raises ConfigError, one line per problem.
-    """
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read one YAML file, which is to be a mapping. Raises ConfigError."""
     try:
         data = yaml.load(read_text(path), Loader=_UniqueKeyLoader)  # noqa: S506 - it is a SafeLoader
     except yaml.MarkedYAMLError as error:
@@ -125,6 +122,15 @@ def load(path: Path, model: type[Model], **extra: object) -> Model:
         raise ConfigError(f"{path}: expected YAML, got: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of keys, got {_shown(data)}")
+    return data
+
+
+def load(path: Path, model: type[Model], **extra: object) -> Model:
+    """Read and validate one YAML file; ``extra`` are values the file itself may not set.
+
+    Raises ConfigError, one line per problem.
+    """
+    data = read_mapping(path)
     if taken := sorted(set(extra) & set(data)):
         raise ConfigError(f"{path}: {taken[0]}: expected no such key, got {_shown(data[taken[0]])}")
     try:
@@ -177,6 +183,26 @@ def _meant(where: tuple[int | str, ...], model: type[BaseModel]) -> str:
             model = next(_models_in(model.model_fields[part].annotation)) if part in model.model_fields else model
     near = difflib.get_close_matches(str(where[-1]), list(model.model_fields), 1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def unknown_key(model: type[BaseModel], path: Sequence[str]) -> str | None:
+    """Return the first key of a path that has no place in a model, with the one that was meant; None if all have."""
+    models = [model]
+    for place, part in enumerate(path):
+        fields = {name: field for each in models for name, field in each.model_fields.items()}
+        if part not in fields:
+            near = difflib.get_close_matches(part, list(fields), 1)
+            return ".".join(path[: place + 1]) + (f"; did you mean {near[0]}?" if near else "")
+        models = list(_direct_models(fields[part].annotation))
+    return None
+
+
+def _direct_models(annotation: object) -> Iterator[type[BaseModel]]:
+    """Yield the models that a value of this annotation may be."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _direct_models(argument)
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:

@@ -1,0 +1,158 @@
+"""``results/NAME.sweep/``: ``cells.csv`` in long form, a report per cell, ``results.tex`` and a figure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+from analysis import output
+from analysis.errors import AnalysisError
+from analysis.figures import style
+from analysis.pipeline import run_all
+from analysis.report import latex, rates_table
+from analysis.report.entries import entries
+from analysis.report.summary import SUMMARY_FILE
+from analysis.sweep import runs as sweep_runs
+from analysis.sweep.spread import POINTS, pooled_deviation, runs_needed, spread
+from analysis.tables import Grid, markdown, number
+from node_agent.contract import records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from analysis.sweep.runs import SweepRun
+
+CELLS_FILE: Final = "cells.csv"
+REPORT_FILE: Final = "report.md"
+LATEX_FILE: Final = "results.tex"
+FIGURE: Final = "cells"
+OWN_COLUMNS: Final = ("sweep", "cell", "repeat", "attempt")
+HEADLINES: Final = ("violated_as_points", "violated_as_intervals", "proved")
+HEADS: Final = (
+    "cell",
+    "source",
+    "metric",
+    "runs",
+    "mean %",
+    "95 % over runs",
+    "sd, points",
+    f"runs to see {POINTS:g} points",
+)
+
+Shares = dict[tuple[str, str], dict[str, list[float]]]  # by source and metric, by cell: one share a run
+
+
+def write(results_dir: Path, sweep: str) -> Path:
+    """Analyse what is not analysed, write the sweep's folder and return its report. Raises AnalysisError."""
+    found = sweep_runs.find(results_dir, sweep)
+    counted = [run for run in found if run.counts]
+    if not counted:
+        raise AnalysisError(
+            f"sweep {sweep}: expected a collected run that is ok, got none of {len(found)}; run it again"
+        )
+    for run in counted:
+        if not (run.path / records.STATISTICS_DIR / rates_table.RATES_FILE).is_file():
+            run_all(run.path)
+    folder = results_dir / f"{sweep}.sweep"
+    output.write_text(folder / CELLS_FILE, _cells(sweep, counted))
+    by_metric = shares(counted)
+    grid = _grid(by_metric)
+    output.write_text(folder / LATEX_FILE, latex.render(sweep, {}, {"cells": grid}))
+    style.save(_figure(by_metric), folder / records.FIGURES_DIR, FIGURE)
+    left_out = [(run.path.name, run.ending) for run in found if not run.counts]
+    values = {run.cell: [str(value) for value in run.values.values()] for run in counted}
+    text = [
+        f"# Sweep {sweep}",
+        f"{len(counted)} runs of {len(values)} cells. The run is the unit: mean and Student's 95 % interval over runs.",
+        markdown(("cell", *counted[0].values), [(cell, *cells) for cell, cells in values.items()]),
+        "## Verdicts per cell",
+        grid,
+        f"![Verdicts per cell]({records.FIGURES_DIR}/{FIGURE}.png)",
+        "## Attempts that do not count",
+        markdown(("run", "phase, outcome"), left_out, "None."),
+    ]
+    return output.write_text(folder / REPORT_FILE, "\n\n".join(text) + "\n")
+
+
+def shares(counted: Sequence[SweepRun]) -> Shares:
+    """Return the headline shares of the runs that are analysed; one that a run cannot evaluate is not among them."""
+    by_metric: Shares = defaultdict(lambda: defaultdict(list))
+    for run in counted:
+        file = run.path / records.STATISTICS_DIR / SUMMARY_FILE
+        if not file.is_file():
+            continue
+        try:
+            sources: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))["sources"]
+        except (OSError, ValueError, KeyError) as error:
+            raise AnalysisError(f"{file}: expected a run's summary, got: {error}; analyse the run again") from error
+        for source, said in sources.items():
+            for entry in entries(said):
+                if entry.path[0] in HEADLINES and entry.value is not None:
+                    by_metric[source, "/".join(entry.path)][run.cell].append(entry.value)
+    return by_metric
+
+
+def needed(results_dir: Path, sweep: str) -> Grid:
+    """Return, per headline share of the runs analysed so far, the deviation found and how many runs it asks for."""
+    rows = []
+    for (source, metric), by_cell in shares([run for run in sweep_runs.find(results_dir, sweep) if run.counts]).items():
+        if (deviation := pooled_deviation(list(by_cell.values()))) is not None:
+            rows.append((source, metric, number(100 * deviation, 2), runs_needed(100 * deviation, POINTS)))
+    return markdown(("source", "metric", "sd, points", HEADS[-1]), rows)
+
+
+def _cells(sweep: str, counted: Sequence[SweepRun]) -> str:
+    """Return every row of every run's rates, with the run's place in the sweep and its cell's values before it."""
+    text = io.StringIO()
+    paths = tuple(counted[0].values)
+    writer = csv.DictWriter(text, (*OWN_COLUMNS, *paths, *rates_table.COLUMNS), restval="", lineterminator="\n")
+    writer.writeheader()
+    for run in counted:
+        own = dict(zip(OWN_COLUMNS, (sweep, run.cell, run.repeat, run.attempt), strict=True))
+        file = run.path / records.STATISTICS_DIR / rates_table.RATES_FILE
+        with file.open(encoding="utf-8", newline="") as rates:
+            for row in csv.DictReader(rates):
+                if unknown := set(row) - set(rates_table.COLUMNS):
+                    told = f"expected the columns of this version, got {', '.join(map(str, unknown))}"
+                    raise AnalysisError(f"{file}: {told}; analyse the run again")
+                writer.writerow(own | dict(run.values) | row)
+    return text.getvalue()
+
+
+def _grid(by_metric: Shares) -> Grid:
+    rows: list[tuple[str | int | None, ...]] = []
+    for (source, metric), by_cell in sorted(by_metric.items()):
+        for cell, values in by_cell.items():
+            found = spread([100 * value for value in values])
+            within = None if found.low is None or found.high is None else f"{found.low:.2f} to {found.high:.2f}"
+            runs = None if found.deviation is None else runs_needed(found.deviation, POINTS)
+            rows.append(
+                (cell, source, metric, str(found.runs), number(found.mean, 2), within, number(found.deviation, 2), runs)
+            )
+    return markdown(HEADS, rows)
+
+
+def _figure(by_metric: Shares) -> Figure:
+    """Draw each run's headline shares by cell, a panel per metric, a dot per run."""
+    with style.context():
+        figure = style.canvas(7.0, 2.2 * len(HEADLINES))
+        cells = sorted({cell for by_cell in by_metric.values() for cell in by_cell})
+        sources = list(dict.fromkeys(source for source, _ in by_metric))
+        for axes, metric in zip(style.panels(figure, len(HEADLINES), 1, sharex=True), HEADLINES, strict=True):
+            for place, source in enumerate(sources):
+                by_cell = by_metric.get((source, metric), {})
+                aside = 0.6 * (place + 0.5) / len(sources) - 0.3
+                dots = [(cells.index(cell) + aside, 100 * value) for cell in by_cell for value in by_cell[cell]]
+                left, up = [dot[0] for dot in dots], [dot[1] for dot in dots]
+                axes.plot(left, up, ".", color=style.colour(source), label=style.label(source))
+            axes.set_ylabel(f"{metric.replace('_', ' ')}, %")
+            axes.set_ylim(-4, 104)
+            axes.set_xticks(range(len(cells)), cells)
+        figure.axes[0].legend(loc="best")
+    return figure

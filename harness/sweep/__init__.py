@@ -1,0 +1,1 @@
+"""Sweeps: many runs of many configurations in one call, and going on with them."""

@@ -1,0 +1,173 @@
+"""Carrying a sweep out, or on: every configuration is validated first, then each run takes the path of any run."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import yaml
+
+from harness import experiment
+from harness.configuration import sweep as configuration
+from harness.errors import EXIT_RUN, ConfigError, HarnessError, PreflightError
+from harness.planning import RunSpec
+from harness.sweep import state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harness.configuration.sweep import Cell, SweepConfig
+    from harness.session import Configs, Session
+    from harness.sweep.state import Slot
+
+PASSES: Final = 2  # a run that failed is repeated once, after the others; the next call goes on
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as its file says, with the configuration of every cell that has a valid one."""
+
+    name: str
+    config: SweepConfig
+    configs: Mapping[str, Configs]  # by cell
+    planned_s: Mapping[str, float]  # by cell: probes, events, drain and tail
+    refused: tuple[str, ...]  # one line per mistake
+
+    def slots(self, session: Session) -> list[Slot]:
+        """Return all runs in their order with what there is of each. Raises ConfigError for one of another sweep."""
+        made = state.slots(session.results, self.name, configuration.order(self.config))
+        for slot in made:
+            for attempt in slot.attempts:
+                session.select_for(attempt.manifest)
+                kept, wanted = session.kept_configs(attempt), self.configs.get(slot.cell.name)
+                if wanted and (kept.coordinator, kept.worker) != (wanted.coordinator, wanted.worker):
+                    told = f"expected the configuration of cell {slot.cell.name} ({slot.cell.in_words}), got another"
+                    raise ConfigError(f"{attempt.path}: {told}; the files were changed since: name a new sweep")
+        return made
+
+    def pending(self, slots: list[Slot]) -> list[Slot]:
+        """Return the runs that are still to be made."""
+        return [slot for slot in slots if not slot.done(accept_degraded=self.config.accept_degraded)]
+
+    def left_s(self, slots: list[Slot]) -> float:
+        """Return how long what is pending takes, in s: as planned, and beside it what earlier runs took."""
+        done = [
+            (attempt.manifest, self.planned_s[slot.cell.name])
+            for slot in slots
+            for attempt in slot.attempts
+            if state.is_good(attempt.manifest, accept_degraded=True)
+        ]
+        return state.left_s(self.pending(slots), self.planned_s, state.overhead_s(done))
+
+
+def plan(session: Session, name: str) -> None:
+    """Say which cells there are, what is refused, and how long the rest takes. Raises ConfigError if any is refused."""
+    with _read(session, name) as sweep:
+        slots = sweep.slots(session)
+        pending = sweep.pending(slots)
+        paths = list(sweep.config.vary)
+        rows = []
+        for cell in configuration.cells(sweep.config):
+            left = sum(slot.cell.name == cell.name for slot in pending)
+            planned = f"{sweep.planned_s[cell.name]:.1f}" if cell.name in sweep.planned_s else "refused"
+            rows.append(
+                [cell.name, *(str(cell.values[path]) for path in paths), planned, str(sweep.config.repeats - left)]
+            )
+        session.console.table(f"sweep {name} on {session.cluster_name}", ["cell", *paths, "s per run", "done"], rows)
+        _demand_valid(sweep)
+        left_s = sweep.left_s(slots)
+        session.console.say(
+            f"cells={len(rows)} repeats={sweep.config.repeats} runs={len(slots)} done={len(slots) - len(pending)}"
+            f" left={len(pending)} seconds={left_s:.0f} hours={left_s / 3600:.2f}"
+        )
+
+
+def carry_out(session: Session, name: str) -> None:
+    """Make every run that is not done yet. Raises what ends a chain: nothing can be started, or an interrupt."""
+    with _read(session, name) as sweep:
+        _demand_valid(sweep)
+        total = len(sweep.slots(session))
+        for _ in range(PASSES):
+            for waiting in sweep.pending(sweep.slots(session)):
+                _carry_out_one(session, sweep, waiting)
+        left = sweep.pending(sweep.slots(session))
+        session.console.say(f"sweep {name}: {total - len(left)} of {total} runs done")
+        if left:
+            session.note(EXIT_RUN)
+            session.console.say(f"problem: not done: {', '.join(slot.name for slot in left)}; the same call goes on")
+
+
+def _carry_out_one(session: Session, sweep: Sweep, slot: Slot) -> None:
+    """Collect what an earlier call left of a run, and make the run if that is not enough."""
+    configs = sweep.configs[slot.cell.name]
+    if (begun := slot.uncollected) is not None:
+        session.console.say(f"sweep {sweep.name}: collecting {begun.name}, which an earlier call began")
+        with _told(session):
+            if session.gone(begun):
+                experiment.verify_kept(session, begun)
+            else:
+                experiment.pick_up(session, begun, configs)
+        if state.is_good(begun.manifest, accept_degraded=sweep.config.accept_degraded):
+            return
+    slots = sweep.slots(session)
+    ends = datetime.now(UTC) + timedelta(seconds=sweep.left_s(slots))
+    done = len(slots) - len(sweep.pending(slots))
+    where = f"cell={slot.cell.name} ({slot.cell.in_words}) repeat={slot.repeat} of {sweep.config.repeats}"
+    session.console.say(f"sweep {sweep.name}: {done} of {len(slots)} done; {where}; ends about {ends:%H:%M} UTC")
+    folder = experiment.deploy(session, configs, slot.next_name)
+    with _told(session):
+        experiment.execute(session, folder, session.kept_configs(folder))
+
+
+@contextlib.contextmanager
+def _told(session: Session) -> Iterator[None]:
+    """Say what went wrong with one run and go on with the next; what no later run can do without ends the sweep."""
+    try:
+        yield
+    except (ConfigError, PreflightError):
+        raise
+    except HarnessError as error:
+        session.console.say(f"problem: {error}")
+        session.note(error.exit_code)
+
+
+@contextlib.contextmanager
+def _read(session: Session, name: str) -> Iterator[Sweep]:
+    """Give a sweep with the files of its cells, which last as long as the block: every run keeps a copy of its own."""
+    config = configuration.load_sweep(session.root, name)
+    base = Path(config.base) if Path(config.base).is_absolute() else session.root / config.base
+    with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
+        told = Path(scratch) / configuration.SWEEP_CONFIG
+        shutil.copyfile(configuration.sweep_path(session.root, name), told)
+        configs: dict[str, Configs] = {}
+        planned_s: dict[str, float] = {}
+        refused: list[str] = []
+        for cell in configuration.cells(config):
+            folder = _write(Path(scratch), base, cell)
+            try:
+                made = session.configs(str(folder))
+            except ConfigError as error:
+                refused += [line.replace(f"{scratch}/", "") for line in str(error).splitlines()]
+                continue
+            configs[cell.name] = replace(made, files=(*made.files, told))
+            spec = RunSpec(cell.name, "", session.cluster_config(), made.coordinator, made.worker)
+            planned_s[cell.name] = spec.lead_s + spec.planned_s
+        yield Sweep(name, config, configs, planned_s, tuple(refused))
+
+
+def _write(scratch: Path, base: Path, cell: Cell) -> Path:
+    folder = scratch / cell.name
+    folder.mkdir()
+    for file, content in configuration.files_of(base, cell).items():
+        (folder / file).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return folder
+
+
+def _demand_valid(sweep: Sweep) -> None:
+    if sweep.refused:
+        raise ConfigError("\n".join(sweep.refused))

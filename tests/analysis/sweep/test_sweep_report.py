@@ -1,0 +1,83 @@
+"""A sweep's folder: every run's rows with its place in the sweep, and numbers whose unit is the run."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from analysis.errors import NoSuchRun
+from analysis.report import rates_table
+from analysis.stats import rates
+from analysis.sweep import report
+from analysis.sweep.spread import pooled_deviation, runs_needed, spread
+from node_agent.contract.records import COLLECTED, RUN_FAILED, RUN_OK, Manifest, NodeManifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATH = "worker.timing.ntp_query_interval"
+
+
+def keep(place: Path, name: str, interval_s: int, proved: int, outcome: str = RUN_OK) -> None:
+    folder = place / name
+    (folder / "configs").mkdir(parents=True)
+    (folder / "configs/sweep.yaml").write_text(f"vary: {{{PATH}: [2, 10]}}")
+    manifest = Manifest(
+        run_id="0" * 32,
+        experiment=name,
+        cluster="local",
+        phase=COLLECTED,
+        outcome=outcome,
+        created_utc="2026-01-01T00:00:00Z",
+        code_version={},
+        argv=[],
+        config={"worker": {"timing": {"ntp_query_interval": interval_s}}},
+        nodes={"comp18": NodeManifest("comp18", "coordinator", "127.0.0.1")},
+    )
+    (folder / "manifest.json").write_text(manifest.to_json())
+    (folder / "statistics").mkdir()
+    (folder / "statistics/rates.csv").write_text(",".join(rates_table.COLUMNS) + "\n" + f"causality,{name}" + "," * 14)
+    summary = {"sources": {"ntp": {"proved": rates.rate(proved, 100).as_dict()}}}
+    (folder / "statistics/overall_summary.json").write_text(json.dumps(summary))
+
+
+def test_every_counted_run_is_in_the_table_with_its_place_and_its_cells_values(tmp_path: Path) -> None:
+    keep(tmp_path, "night.c001.r01", 2, 50)
+    keep(tmp_path, "night.c001.r02", 2, 50, RUN_FAILED)
+    keep(tmp_path, "night.c001.r02.a2", 2, 60)
+    keep(tmp_path, "night.c002.r01", 10, 80)
+    keep(tmp_path, "nights.c001.r01", 2, 0)  # another sweep's
+    written = report.write(tmp_path, "night")
+    rows = list(csv.DictReader((tmp_path / "night.sweep/cells.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["cell"], row["repeat"], row["attempt"], row[PATH], row["subject"]) for row in rows] == [
+        ("c001", "1", "1", "2", "night.c001.r01"),
+        ("c001", "2", "2", "2", "night.c001.r02.a2"),
+        ("c002", "1", "1", "10", "night.c002.r01"),
+    ]
+    text = written.read_text(encoding="utf-8")
+    assert "| c001 | ntp | proved | 2 | 55.00 | -8.53 to 118.53 | 7.07 | 32 |" in text
+    assert "| c002 | ntp | proved | 1 | 80.00 | – | – | – |" in text  # noqa: RUF001
+    assert "| night.c001.r02 | collected, failed |" in text
+    assert (tmp_path / "night.sweep/figures/cells.png").stat().st_size > 0
+    assert r"\begin{tabular}" in (tmp_path / "night.sweep/results.tex").read_text(encoding="utf-8")
+
+
+def test_a_sweep_without_runs_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(NoSuchRun, match=r"sweep night: expected runs like .*night\.c001\.r01, got none; run the sweep"):
+        report.write(tmp_path, "night")
+
+
+def test_the_interval_is_students_and_there_is_none_where_runs_do_not_differ() -> None:
+    three = spread([1.0, 2.0, 3.0])  # t(0.975, 2) = 4.302653
+    assert (three.low, three.high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), abs=1e-6)
+    assert (spread([5.0, 5.0]).low, spread([5.0]).deviation) == (None, None)
+
+
+def test_the_runs_needed_are_those_of_the_normal_approximation() -> None:
+    assert runs_needed(5.0, 5.0) == 16  # 2 (1.96 + 0.8416)^2 = 15.7
+    assert runs_needed(0.0, 5.0) is None
+    assert pooled_deviation([[1.0, 3.0], [10.0, 12.0], [7.0]]) == pytest.approx(2**0.5)
+    assert pooled_deviation([[1.0]]) is None
