@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HYPOTHESES_FILE: Final = "hypotheses.json"
-OF_A_SWEEP: Final = re.compile(r"(?P<sweep>.+)\.c(?P<cell>\d{3,})\.r(?P<repeat>\d{2,})(?:\.a(?P<attempt>[1-9]\d*))?")
 PERCENT: Final = "%"
 SUMMARY: Final = "summary/"  # what the metrics of overall_summary.json begin with; those of hypotheses are their names
 ROUNDS: Final = "rounds per decision"
@@ -73,7 +71,7 @@ def read(text: str, results_dir: Path) -> tuple[list[MeasuredRun], list[str]]:
         if manifest.outcome is not None and manifest.outcome not in _DONE:
             notes.append(f"{name} is left out: its outcome is {manifest.outcome}")
             continue
-        place = OF_A_SWEEP.fullmatch(name)
+        place = records.SWEEP_RUN.fullmatch(name)
         of = (place["cell"], place["repeat"]) if place else ("", "")
         measured.append(MeasuredRun(name, manifest, dict(_numbers(path)), *of))
     if not measured:
@@ -89,7 +87,7 @@ def _folders(name: str, results_dir: Path) -> list[Path]:
     known = load.experiments(results_dir)
     found = [known_name for known_name in known if fnmatch.fnmatchcase(known_name, name)] if _is_pattern(name) else []
     if not _is_pattern(name):
-        places = {known_name: OF_A_SWEEP.fullmatch(known_name) for known_name in known}
+        places = {known_name: records.SWEEP_RUN.fullmatch(known_name) for known_name in known}
         found = [
             known_name
             for known_name, place in places.items()
@@ -110,7 +108,7 @@ def _last_attempts(folders: Mapping[str, Path]) -> tuple[dict[str, Path], list[s
     last: dict[tuple[str, str, str], tuple[int, str]] = {}
     kept, notes = dict(folders), []
     for name in folders:
-        if place := OF_A_SWEEP.fullmatch(name):
+        if place := records.SWEEP_RUN.fullmatch(name):
             key, attempt = (place["sweep"], place["cell"], place["repeat"]), int(place["attempt"] or 1)
             if key in last:
                 earlier, later = sorted([last[key], (attempt, name)])

@@ -9,6 +9,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import output
+from analysis.comparison import inference
 from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.pipeline import run_all
@@ -16,7 +17,7 @@ from analysis.report import latex, rates_table
 from analysis.report.entries import entries
 from analysis.report.summary import SUMMARY_FILE
 from analysis.sweep import runs as sweep_runs
-from analysis.sweep.spread import POINTS, pooled_deviation, runs_needed, spread
+from analysis.sweep.spread import POINTS, pooled_deviation, spread
 from analysis.tables import Grid, markdown, number
 from node_agent.contract import records
 
@@ -103,8 +104,16 @@ def needed(results_dir: Path, sweep: str) -> Grid:
     rows = []
     for (source, metric), by_cell in shares([run for run in sweep_runs.find(results_dir, sweep) if run.counts]).items():
         if (deviation := pooled_deviation(list(by_cell.values()))) is not None:
-            rows.append((source, metric, number(100 * deviation, 2), runs_needed(100 * deviation, POINTS)))
+            rows.append((source, metric, number(100 * deviation, 2), repeats_needed(100 * deviation)))
     return markdown(("source", "metric", "sd, points", HEADS[-1]), rows)
+
+
+def repeats_needed(deviation: float) -> int | None:
+    """Return how many runs of each of two cells show ``POINTS`` with 80 % power, where runs vary by ``deviation``.
+
+    None where the runs found never differed: that does not tell how much others would.
+    """
+    return inference.needed(POINTS, deviation) if deviation else None
 
 
 def _cells(sweep: str, counted: Sequence[SweepRun]) -> str:
@@ -131,7 +140,7 @@ def _grid(by_metric: Shares) -> Grid:
         for cell, values in by_cell.items():
             found = spread([100 * value for value in values])
             within = None if found.low is None or found.high is None else f"{found.low:.2f} to {found.high:.2f}"
-            runs = None if found.deviation is None else runs_needed(found.deviation, POINTS)
+            runs = None if found.deviation is None else repeats_needed(found.deviation)
             rows.append(
                 (cell, source, metric, str(found.runs), number(found.mean, 2), within, number(found.deviation, 2), runs)
             )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -15,9 +14,6 @@ from node_agent.contract import records
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-SWEEP_CONFIG: Final = "sweep.yaml"
-_NAME: Final = re.compile(r"(?P<sweep>[A-Za-z0-9_-]+)\.(?P<cell>c\d{3})\.r(?P<repeat>\d{2})(?:\.a(?P<attempt>\d+))?")
 
 
 @dataclass(frozen=True)
@@ -37,9 +33,9 @@ def find(results_dir: Path, sweep: str) -> list[SweepRun]:
     """Return every run of a sweep in the order of its cells. Raises NoSuchRun where there is none."""
     found = []
     for path in results_dir.glob(f"{sweep}.*"):
-        match = _NAME.fullmatch(path.name)
+        match = records.SWEEP_RUN.fullmatch(path.name)
         if match and match["sweep"] == sweep and (path / records.MANIFEST_FILE).is_file():
-            found.append(_run(path, match["cell"], int(match["repeat"]), int(match["attempt"] or 1)))
+            found.append(_run(path, f"c{match['cell']}", int(match["repeat"]), int(match["attempt"] or 1)))
     if not found:
         raise NoSuchRun(
             f"sweep {sweep}: expected runs like {results_dir}/{sweep}.c001.r01, got none; run the sweep first"
@@ -49,7 +45,7 @@ def find(results_dir: Path, sweep: str) -> list[SweepRun]:
 
 def _run(path: Path, cell: str, repeat: int, attempt: int) -> SweepRun:
     manifest = load.read_manifest(path)
-    file = path / records.CONFIGS_DIR / SWEEP_CONFIG
+    file = path / records.CONFIGS_DIR / records.SWEEP_CONFIG
     try:
         sweep = yaml.safe_load(file.read_text(encoding="utf-8"))
         values = {name: _value(manifest.config, name) for name in sweep["vary"]}

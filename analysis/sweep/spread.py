@@ -1,4 +1,4 @@
-"""How a number differs between the runs of a cell, and how many runs it takes to see a difference."""
+"""How a number differs between the runs of a cell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEVEL: Final = 0.95
-POWER: Final = 0.8
 POINTS: Final = 5.0  # percentage points
 
 
@@ -52,16 +51,3 @@ def pooled_deviation(cells: Sequence[Sequence[float]]) -> float | None:
         if freedom
         else None
     )
-
-
-def runs_needed(deviation: float, difference: float) -> int | None:
-    """Return how many runs each of two cells needs to show a difference at 5 % with a power of 80 %, at least 2.
-
-    n = 2 (z_0.975 + z_0.8)² s² / d²: the normal approximation (Chow, Shao, Wang: Sample Size Calculations, 3.2). Both
-    numbers in the same unit. None where the runs found never differed: that does not tell how much others would.
-    """
-    if deviation == 0:
-        return None
-    normal = statistics.NormalDist()
-    z = normal.inv_cdf((1 + LEVEL) / 2) + normal.inv_cdf(POWER)
-    return max(2, math.ceil(2 * (z * deviation / difference) ** 2))

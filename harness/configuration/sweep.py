@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 SWEEPS: Final = CONFIGS / "sweeps"
-SWEEP_CONFIG: Final = "sweep.yaml"  # its name among the files that a run keeps
 MOST_CELLS: Final = 999
 MOST_REPEATS: Final = 99
 LONGEST_NAME: Final = 48  # an experiment's name has 64 characters, and `.c001.r01.a99` besides

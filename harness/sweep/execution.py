@@ -17,6 +17,7 @@ from harness.configuration import sweep as configuration
 from harness.errors import EXIT_RUN, ConfigError, HarnessError, PreflightError
 from harness.planning import RunSpec
 from harness.sweep import state
+from node_agent.contract.records import SWEEP_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -142,7 +143,7 @@ def _read(session: Session, name: str) -> Iterator[Sweep]:
     config = configuration.load_sweep(session.root, name)
     base = Path(config.base) if Path(config.base).is_absolute() else session.root / config.base
     with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
-        told = Path(scratch) / configuration.SWEEP_CONFIG
+        told = Path(scratch) / SWEEP_CONFIG
         shutil.copyfile(configuration.sweep_path(session.root, name), told)
         configs: dict[str, Configs] = {}
         planned_s: dict[str, float] = {}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness import results
-from node_agent.contract.records import COLLECTED, DEPLOYED, RUN_DEGRADED, RUN_OK
+from node_agent.contract.records import COLLECTED, DEPLOYED, RUN_DEGRADED, RUN_OK, SWEEP_RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from node_agent.contract.records import Manifest
 
 FIRST_OVERHEAD_S: Final = 7.0  # of a run beside its events, probes and tail, before one was measured: embedded cluster
-_ATTEMPT: Final = re.compile(r"\.a([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,5 @@ def _slot(place: Path, sweep: str, cell: Cell, repeat: int) -> Slot:
 
 def _number(name: str, first: str) -> int:
     """Return which attempt a folder is, 0 if it is none of this repeat."""
-    if name == first:
-        return 1
-    match = _ATTEMPT.fullmatch(name.removeprefix(first)) if name.startswith(first) else None
-    return int(match[1]) if match else 0
+    match = SWEEP_RUN.fullmatch(name)
+    return int(match["attempt"] or 1) if match and match["first"] == first else 0

@@ -71,6 +71,11 @@ CHECKSUMS_FILE: Final = "SHA256SUMS"
 LATEST: Final = "latest"  # the link to the newest experiment
 NAME_FORM: Final = f"letters, digits, '_', '.', '-', at most 64, starting with a letter or digit, and not '{LATEST}'"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+# A run of a sweep: the sweep, the number of its cell, which repeat (block) it is, and which attempt, after the first.
+SWEEP_RUN: Final = re.compile(
+    r"(?P<first>(?P<sweep>[A-Za-z0-9_-]+)\.c(?P<cell>\d{3})\.r(?P<repeat>\d{2}))(?:\.a(?P<attempt>[1-9]\d*))?"
+)
+SWEEP_CONFIG: Final = "sweep.yaml"  # the sweep's file among the configuration files that a run keeps
 
 
 def is_experiment_name(name: str) -> bool:

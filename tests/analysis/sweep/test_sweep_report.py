@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from analysis.comparison import inference
 from analysis.errors import NoSuchRun
 from analysis.report import rates_table
 from analysis.stats import rates
 from analysis.sweep import report
-from analysis.sweep.spread import pooled_deviation, runs_needed, spread
+from analysis.sweep.spread import pooled_deviation, spread
 from node_agent.contract.records import COLLECTED, RUN_FAILED, RUN_OK, Manifest, NodeManifest
 
 if TYPE_CHECKING:
@@ -76,8 +77,9 @@ def test_the_interval_is_students_and_there_is_none_where_runs_do_not_differ() -
     assert (spread([5.0, 5.0]).low, spread([5.0]).deviation) == (None, None)
 
 
-def test_the_runs_needed_are_those_of_the_normal_approximation() -> None:
-    assert runs_needed(5.0, 5.0) == 16  # 2 (1.96 + 0.8416)^2 = 15.7
-    assert runs_needed(0.0, 5.0) is None
+def test_the_repeats_needed_are_those_of_a_comparison() -> None:
+    """One rule for both; where runs never differed there is no number."""
+    assert report.repeats_needed(5.0) == inference.needed(5.0, 5.0) == 17
+    assert report.repeats_needed(0.0) is None
     assert pooled_deviation([[1.0, 3.0], [10.0, 12.0], [7.0]]) == pytest.approx(2**0.5)
     assert pooled_deviation([[1.0]]) is None
