@@ -59,7 +59,7 @@ def test_every_counted_run_is_in_the_table_with_its_place_and_its_cells_values(t
         ("c002", "1", "1", "10", "night.c002.r01"),
     ]
     text = written.read_text(encoding="utf-8")
-    assert "| c001 | ntp | proved | 2 | 55.00 | -8.53 to 118.53 | 7.07 | 32 |" in text
+    assert "| c001 | ntp | proved | 2 | 55.00 | -8.53 to 118.53 | 7.07 | 33 |" in text
     assert "| c002 | ntp | proved | 1 | 80.00 | – | – | – |" in text  # noqa: RUF001
     assert "| night.c001.r02 | collected, failed |" in text
     assert (tmp_path / "night.sweep/figures/cells.png").stat().st_size > 0
