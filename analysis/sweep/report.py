@@ -65,7 +65,11 @@ def write(results_dir: Path, sweep: str) -> Path:
     by_metric = shares(counted)
     grid = _grid(by_metric)
     output.write_text(folder / LATEX_FILE, latex.render(sweep, {}, {"cells": grid}))
-    style.save(_figure(by_metric), folder / records.FIGURES_DIR, FIGURE)
+    drawn = f"![Verdicts per cell]({records.FIGURES_DIR}/{FIGURE}.png)"
+    if by_metric:
+        style.save(_figure(by_metric), folder / records.FIGURES_DIR, FIGURE)
+    else:
+        drawn = "No figure: no run has a share that could be judged."
     left_out = [(run.path.name, run.ending) for run in found if not run.counts]
     values = {run.cell: [str(value) for value in run.values.values()] for run in counted}
     text = [
@@ -74,7 +78,7 @@ def write(results_dir: Path, sweep: str) -> Path:
         markdown(("cell", *counted[0].values), [(cell, *cells) for cell, cells in values.items()]),
         "## Verdicts per cell",
         grid,
-        f"![Verdicts per cell]({records.FIGURES_DIR}/{FIGURE}.png)",
+        drawn,
         "## Attempts that do not count",
         markdown(("run", "phase, outcome"), left_out, "None."),
     ]
@@ -148,12 +152,13 @@ def _grid(by_metric: Shares) -> Grid:
 
 
 def _figure(by_metric: Shares) -> Figure:
-    """Draw each run's headline shares by cell, a panel per metric, a dot per run."""
+    """Draw each run's headline shares by cell, a panel per metric that any run has, a dot per run."""
+    metrics = [name for name in HEADLINES if any(metric == name for _, metric in by_metric)]
     with style.context():
-        figure = style.canvas(7.0, 2.2 * len(HEADLINES))
+        figure = style.canvas(7.0, 2.2 * len(metrics))
         cells = sorted({cell for by_cell in by_metric.values() for cell in by_cell})
         sources = list(dict.fromkeys(source for source, _ in by_metric))
-        for axes, metric in zip(style.panels(figure, len(HEADLINES), 1, sharex=True), HEADLINES, strict=True):
+        for axes, metric in zip(style.panels(figure, len(metrics), 1, sharex=True), metrics, strict=True):
             for place, source in enumerate(sources):
                 by_cell = by_metric.get((source, metric), {})
                 aside = 0.6 * (place + 0.5) / len(sources) - 0.3

@@ -77,6 +77,14 @@ def test_the_interval_is_students_and_there_is_none_where_runs_do_not_differ() -
     assert (spread([5.0, 5.0]).low, spread([5.0]).deviation) == (None, None)
 
 
+def test_a_sweep_whose_runs_judged_nothing_says_so_instead_of_a_figure(tmp_path: Path) -> None:
+    keep(tmp_path, "night.c001.r01", 2, 50)
+    file = tmp_path / "night.c001.r01/statistics/overall_summary.json"
+    file.write_text(json.dumps({"sources": {"ntp": {"proved": rates.rate(0, 0).as_dict()}}}))
+    assert "No figure: no run has a share" in report.write(tmp_path, "night").read_text(encoding="utf-8")
+    assert not (tmp_path / "night.sweep/figures").exists()
+
+
 def test_the_repeats_needed_are_those_of_a_comparison() -> None:
     """One rule for both; where runs never differed there is no number."""
     assert report.repeats_needed(5.0) == inference.needed(5.0, 5.0) == 17
