@@ -65,6 +65,7 @@ def read(text: str, results_dir: Path) -> tuple[list[MeasuredRun], list[str]]:
                 raise UsageError(f"{text}: expected each run once, got {path.name} twice")
             folders[path.name] = path
     kept, notes = _last_attempts(folders)
+    claims = {claim.name: claim for claim in hypotheses.read()}
     measured = []
     for name, path in kept.items():
         manifest = load.read_manifest(path)
@@ -73,7 +74,7 @@ def read(text: str, results_dir: Path) -> tuple[list[MeasuredRun], list[str]]:
             continue
         place = records.SWEEP_RUN.fullmatch(name)
         of = (place["cell"], place["repeat"]) if place else ("", "")
-        measured.append(MeasuredRun(name, manifest, dict(_numbers(path)), *of))
+        measured.append(MeasuredRun(name, manifest, dict(_numbers(path, claims)), *of))
     if not measured:
         raise NoSuchRun(f"{text}: expected a run to compare, got none; {'; '.join(notes)}")
     return measured, notes
@@ -120,8 +121,7 @@ def _last_attempts(folders: Mapping[str, Path]) -> tuple[dict[str, Path], list[s
     return kept, notes
 
 
-def _numbers(path: Path) -> Iterator[tuple[str, Number]]:
-    claims = {claim.name: claim for claim in hypotheses.read()}
+def _numbers(path: Path, claims: Mapping[str, hypotheses.Hypothesis]) -> Iterator[tuple[str, Number]]:
     for judged in _json(path, HYPOTHESES_FILE)["hypotheses"]:
         claim = claims.get(judged["name"])
         # Statistics of earlier versions do not say their unit; the hypotheses of today may be others, or say none.

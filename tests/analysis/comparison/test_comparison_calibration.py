@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from analysis.simulation import comparison_calibration
 from analysis.simulation.comparison_calibration import Calibrated, _calibrated, document, unmet
 
 
-def test_normal_pools_are_found_equal_and_apart_as_promised():
+def test_normal_pools_are_found_equal_and_apart_as_promised(monkeypatch):
     """Two pools of one law: few comparisons find a difference, and four in five the one that repeats are to show."""
+    monkeypatch.setattr(comparison_calibration, "COMPARISONS", 50)
     rng = np.random.default_rng(7)
     row = _calibrated("m", rng.normal(0.2, 0.05, 200), rng.normal(0.2, 0.05, 200))
     assert unmet([row]) == []
     assert row.added == pytest.approx(0.909 * row.sd, rel=0.01)
-    assert f"| {100 * row.wrong / 200:.1f} % | {100 * row.shown / 200:.1f} % |" in document([row])
+    assert f"| {100 * row.wrong / 50:.1f} % | {100 * row.shown / 50:.1f} % |" in document([row])
 
 
 @pytest.mark.parametrize(

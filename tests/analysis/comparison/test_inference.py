@@ -7,7 +7,7 @@ import math
 import statistics
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -46,6 +46,7 @@ def test_pairs_have_student_s_interval_and_every_sign_s_p():
     assert told.p == pytest.approx(2 / 2**6)  # all of one sign: no other signs are as far from 0
 
 
+@settings(max_examples=25)  # of some thirty permutation tests' work each
 @given(SAMPLES, SAMPLES)
 def test_sides_and_orders_are_interchangeable(a, b):
     """B against A is the same with another sign, and the order of the runs is none of the data."""
