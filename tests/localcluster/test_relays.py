@@ -9,9 +9,11 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
+from harness.localcluster.relays.datagrams import MOST_PREPARED, PREPARED_AFTER_S
 from harness.localcluster.relays.lane import LONGEST_QUEUE, arrival_ns
 from harness.localcluster.relays.messages import DATAGRAMS, STREAM, Answer, Question, RelayOrder
 from node_agent.contract import json_objects
@@ -167,6 +169,26 @@ def test_a_stream_to_nobody_ends(relays):
         suppress(ConnectionResetError),
     ):
         assert client.recv(10) == b""
+
+
+def test_flows_are_prepared_for_some_addresses_and_not_for_all(relays):
+    """Clients at ever more addresses are all served, and what is prepared for their next question is bounded."""
+    descriptors = Path(f"/proc/{relays.process.pid}/fd")
+    clients = MOST_PREPARED + 36
+    with udp() as server:
+        place = relays.lay(DATAGRAMS, server.getsockname(), 0, 0)
+        before = len(list(descriptors.iterdir()))
+        for number in range(clients):
+            with udp(f"127.0.83.{number + 1}") as client:
+                client.sendto(b"%d" % number, place)
+                question, sender = server.recvfrom(100)
+                server.sendto(question, sender)
+                assert client.recv(100) == b"%d" % number
+        deadline, grown = time.monotonic() + 20, 0
+        while grown < clients + MOST_PREPARED and time.monotonic() < deadline:
+            grown = len(list(descriptors.iterdir())) - before
+        time.sleep(5 * PREPARED_AFTER_S)  # nothing more is to come
+        assert len(list(descriptors.iterdir())) - before == clients + MOST_PREPARED
 
 
 def test_an_address_that_cannot_be_had_is_said(relays):

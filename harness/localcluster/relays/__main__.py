@@ -95,7 +95,7 @@ def _prompt() -> Iterator[None]:
     libc.prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0)
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    except PermissionError:
+    except OSError:  # not root, or a group of processes without time of that kind
         if number := SCHED_SETATTR.get(platform.machine()):
             libc.syscall(number, 0, _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, 0, 0, 0, SLICE_NS, 0, 0), 0)
     with contextlib.ExitStack() as held:

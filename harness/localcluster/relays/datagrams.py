@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.localcluster.relays.messages import Counts, RelayOrder
 
 MOST_FLOWS: Final = 256  # of one relay; an NTP client asks from a new port every time, and the oldest makes room
+MOST_PREPARED: Final = 64  # flows that have not begun: one for each address of clients
 PREPARED_AFTER_S: Final = 0.02  # when the exchange that began a flow is over
 LARGEST: Final = 65_535
 BUFFER_BYTES: Final = 4 << 20
@@ -73,6 +74,8 @@ class DatagramRelay:
     def _prepare(self, address: str) -> None:
         """Have a flow, and room, for the next client at ``address``."""
         if self._has_room() and address not in self._prepared:
+            if len(self._prepared) >= MOST_PREPARED:
+                self._prepared.pop(next(iter(self._prepared))).end()  # of an address that was silent for longest
             self._prepared[address] = self._new(address)
 
     def _has_room(self) -> bool:
