@@ -80,7 +80,8 @@ def run_command(
             wanted = f"setup: expected {line.strip()!r} to succeed before {command}"
             raise RemoteCommandError(f"{wanted}, got exit {exit_code}{told}")
         why = last_line(words)
-        advice = "" if words.strip() else "; does a .bashrc or .profile there end it?"
+        enders = "a line of setup, a .bashrc or a .profile" if setup else "a .bashrc or .profile"
+        advice = "" if words.strip() else f"; does {enders} there end it?"
         raise RemoteCommandError(f"its login shell ended (exit {exit_code}) before it ran {command}: {why}{advice}")
     errors = stderr.partition(mark)[2] if mark in stderr else stderr
     return Result(exit_code, stdout.partition(mark)[2], errors.decode("utf-8", "replace"))
