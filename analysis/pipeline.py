@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from analysis.report.hypotheses import Judged
     from analysis.stats import rates
 
-HYPOTHESES_FILE: Final = "hypotheses.json"
 VALIDITY_FILE: Final = "validity_findings.json"
 PUBLISHED_FILE: Final = "published_stats.json"
 HEADLINES: Final = (
@@ -123,7 +122,7 @@ def _write_statistics(
     said = verdict.of(results)
     data = {
         **{analysis.file: numbers[analysis.name] for analysis in results.analyses},
-        HYPOTHESES_FILE: {"hypotheses": [judgement.as_dict() for judgement in judged]},
+        hypotheses.RESULTS_FILE: {"hypotheses": [judgement.as_dict() for judgement in judged]},
         VALIDITY_FILE: {"findings": [finding.as_dict() for finding in results.findings]},
         verdict.FILE: said.as_dict(),
         summary.SUMMARY_FILE: summary.summary(numbers, judged, results.findings, said, run_counts.of(results.table)),

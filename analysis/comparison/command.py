@@ -46,7 +46,12 @@ def main(
     sys.stdout.write("\n".join(told) + "\n")
     if json_file is not None:
         names = {"a": [run.name for run in first], "b": [run.name for run in second]}
-        write_json(json_file, names | {"conditions": differing, "metrics": [metric.as_dict() for metric in compared]})
+        numbers = names | {"conditions": differing, "metrics": [metric.as_dict() for metric in compared]}
+        try:
+            write_json(json_file, numbers)
+        except OSError as error:
+            sys.stderr.write(f"error: --json: {json_file}: {error.strerror}; the comparison above is all there is\n")
+            return FOUND
     for line in broken:
         sys.stderr.write(f"error: {line}\n")
     return FOUND if broken else 0

@@ -14,10 +14,9 @@ from analysis.stats.rates import is_rate
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-HYPOTHESES_FILE: Final = "hypotheses.json"
 PERCENT: Final = "%"
 SUMMARY: Final = "summary/"  # what the metrics of overall_summary.json begin with; those of hypotheses are their names
 ROUNDS: Final = "rounds per decision"
@@ -55,8 +54,8 @@ def read(text: str, results_dir: Path) -> tuple[list[MeasuredRun], list[str]]:
     """Return the runs that a text means, and a note on each that is left out.
 
     It is a list, with commas, of experiments, paths, patterns (``night.c001.*``), sweeps (``night``) and cells of them
-    (``night.c001``). Of a run that was repeated (``.a2``) the last attempt counts. Raises NoSuchRun, UsageError for a
-    run named twice, AnalysisError for one that was not analysed.
+    (``night.c001``). Of a run that was repeated (``.a2``) the last attempt that is done counts. Raises NoSuchRun,
+    UsageError for a run named twice, AnalysisError for one that was not analysed, or not by this version.
     """
     folders: dict[str, Path] = {}
     for part in text.split(","):
@@ -64,20 +63,24 @@ def read(text: str, results_dir: Path) -> tuple[list[MeasuredRun], list[str]]:
             if path.name in folders:
                 raise UsageError(f"{text}: expected each run once, got {path.name} twice")
             folders[path.name] = path
-    kept, notes = _last_attempts(folders)
+    manifests = {name: load.read_manifest(path) for name, path in folders.items()}
+    undone = {name for name, told in manifests.items() if told.outcome is not None and told.outcome not in _DONE}
+    notes = [f"{name} is left out: its outcome is {manifests[name].outcome}" for name in folders if name in undone]
+    kept, earlier = _last_attempts([name for name in folders if name not in undone])
+    if not kept:
+        raise NoSuchRun(f"{text}: expected a run to compare, got none; {'; '.join(notes)}")
     claims = {claim.name: claim for claim in hypotheses.read()}
     measured = []
-    for name, path in kept.items():
-        manifest = load.read_manifest(path)
-        if manifest.outcome is not None and manifest.outcome not in _DONE:
-            notes.append(f"{name} is left out: its outcome is {manifest.outcome}")
-            continue
+    for name in kept:
         place = records.SWEEP_RUN.fullmatch(name)
         of = (place["cell"], place["repeat"]) if place else ("", "")
-        measured.append(MeasuredRun(name, manifest, dict(_numbers(path, claims)), *of))
-    if not measured:
-        raise NoSuchRun(f"{text}: expected a run to compare, got none; {'; '.join(notes)}")
-    return measured, notes
+        try:
+            numbers = dict(_numbers(folders[name], claims))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            told = f"expected statistics of this version, got {type(error).__name__}: {error}; analyse it again"
+            raise AnalysisError(f"{folders[name]}: {told}") from error
+        measured.append(MeasuredRun(name, manifests[name], numbers, *of))
+    return measured, [*notes, *earlier]
 
 
 def _folders(name: str, results_dir: Path) -> list[Path]:
@@ -105,24 +108,20 @@ def _is_pattern(name: str) -> bool:
     return any(letter in name for letter in "*?[")
 
 
-def _last_attempts(folders: Mapping[str, Path]) -> tuple[dict[str, Path], list[str]]:
-    last: dict[tuple[str, str, str], tuple[int, str]] = {}
-    kept, notes = dict(folders), []
-    for name in folders:
-        if place := records.SWEEP_RUN.fullmatch(name):
-            key, attempt = (place["sweep"], place["cell"], place["repeat"]), int(place["attempt"] or 1)
-            if key in last:
-                earlier, later = sorted([last[key], (attempt, name)])
-                notes.append(f"{earlier[1]} is left out: {later[1]} took its place")
-                del kept[earlier[1]]
-                last[key] = later
-            else:
-                last[key] = attempt, name
-    return kept, notes
+def _last_attempts(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names without the earlier attempts at runs of sweeps, and a note on each of these."""
+    attempts: dict[str, list[tuple[int, str]]] = {}
+    for name in names:
+        place = records.SWEEP_RUN.fullmatch(name)
+        first, attempt = (place["first"], int(place["attempt"] or 1)) if place else (name, 1)
+        attempts.setdefault(first, []).append((attempt, name))
+    last = {max(made)[1]: sorted(made)[:-1] for made in attempts.values()}
+    notes = [f"{name} is left out: {latest} took its place" for latest, made in last.items() for _, name in made]
+    return [name for name in names if name in last], notes
 
 
 def _numbers(path: Path, claims: Mapping[str, hypotheses.Hypothesis]) -> Iterator[tuple[str, Number]]:
-    for judged in _json(path, HYPOTHESES_FILE)["hypotheses"]:
+    for judged in _json(path, hypotheses.RESULTS_FILE)["hypotheses"]:
         claim = claims.get(judged["name"])
         # Statistics of earlier versions do not say their unit; the hypotheses of today may be others, or say none.
         unit = judged.get("unit", claim.unit if claim else "")

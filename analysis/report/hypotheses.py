@@ -28,6 +28,7 @@ from analysis.report import rates_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+RESULTS_FILE: Final = "hypotheses.json"  # below statistics/
 FILE: Final = Path(__file__).resolve().parents[2] / "configs" / "hypotheses.yaml"
 SUPPORTED: Final = "supported"
 NOT_SUPPORTED: Final = "not supported"

@@ -80,6 +80,20 @@ def test_the_last_attempt_counts_and_a_failed_run_does_not(make, tmp_path):
     assert any("n.c001.r03 is left out: its outcome is failed" in note for note in notes)
 
 
+def test_an_attempt_that_failed_takes_no_place(make, tmp_path):
+    """What is done stays, whichever attempt it was."""
+    make("n.c001.r01")
+    make("n.c001.r01.a2", outcome="failed")
+    assert names_of("n", tmp_path)[0] == ["n.c001.r01"]
+
+
+@pytest.mark.parametrize("spoilt", [{}, {"hypotheses": [{}]}, {"hypotheses": [3]}, []])
+def test_statistics_of_another_shape_are_one_line(make, tmp_path, spoilt):
+    (make("one") / records.STATISTICS_DIR / "hypotheses.json").write_text(json.dumps(spoilt))
+    with pytest.raises(AnalysisError, match=r"expected statistics of this version, got .*; analyse it again"):
+        runs.read("one", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [("one,one", UsageError), ("one,", UsageError), ("", UsageError), ("none", NoSuchRun), ("x*", NoSuchRun),
