@@ -39,6 +39,7 @@ CLAIMED_CODE: Final = "claimed-drift-beyond-bound"
 SPAN_NS: Final = 1_000_000_000  # over shorter times the brackets of the pairs hide a rate
 WINDOWS: Final = (3, 4, 6, 9, 12)  # tried in turn: few long ones prove a small excess, many short ones survive steps
 FEWEST: Final = 3
+CLAIM_SIGMAS: Final = 3.0  # as many as a reading is wide
 SHARE: Final = 2 / 3
 MEANS: Final = "so no guaranteed interval of {} is guaranteed, nor is the reference where it takes part"
 
@@ -144,7 +145,9 @@ def _by_ntp(run: Run, node_id: str, ppm: float) -> Iterator[Finding]:
 def _as_claimed(run: Run, node_id: str, ppm: float) -> Iterator[Finding]:
     """Yield, per source, that it claims a faster drift of this node's oscillator than the bounds allow for.
 
-    Nobody proves it by that: the claim may be wrong, or the limit. One of them is.
+    A drift is claimed with its sigma, and only what is beyond the limit by ``CLAIM_SIGMAS`` of them contradicts it: the
+    first answers of a predictor know little of the drift. Nobody proves it by that: the claim may be wrong, or the
+    limit. One of them is.
     """
     samples = run.samples.get(node_id)
     if samples is None or not {"source", "outcome", "drift_fs_per_s"} <= set(samples.columns):
@@ -152,14 +155,18 @@ def _as_claimed(run: Run, node_id: str, ppm: float) -> Iterator[Finding]:
     claims = samples[samples["outcome"] == records.OK].dropna(subset=["drift_fs_per_s"])
     for source, rows in claims.groupby("source", observed=True):
         drift_ppm = np.abs(rows["drift_fs_per_s"].to_numpy(dtype=np.int64) / FS_PER_S_OF_PPM)
-        beyond = drift_ppm > ppm
+        sigma_ppm = np.zeros(len(rows))
+        if "drift_sigma_fs_per_s" in rows:
+            sigma_ppm = rows["drift_sigma_fs_per_s"].fillna(0).to_numpy(dtype=np.int64) / FS_PER_S_OF_PPM
+        beyond = drift_ppm - CLAIM_SIGMAS * sigma_ppm > ppm
         if beyond.any():
+            worst_ppm = float(drift_ppm[beyond].max())
             text = (
                 f"{source} claims in {int(beyond.sum()):,} of {len(beyond):,} answers that this node's oscillator "
-                f"drifts by more than {ppm:g} ppm (max_drift_ppm), by up to {drift_ppm.max():.0f} ppm: the claim "
-                f"is wrong, or the limit is, {MEANS.format('this node')}"
+                f"drifts by more than {ppm:g} ppm (max_drift_ppm), by up to {worst_ppm:.0f} ppm, {CLAIM_SIGMAS:g} of "
+                f"its sigma or more beyond the limit: the claim is wrong, or the limit is, {MEANS.format('this node')}"
             )
-            numbers = {"answers": int(beyond.sum()), "of": len(beyond), "worst_ppm": float(drift_ppm.max()),
+            numbers = {"answers": int(beyond.sum()), "of": len(beyond), "worst_ppm": worst_ppm,
                        "max_drift_ppm": ppm}  # fmt: skip
             yield Finding(CLAIMED_CODE, WARNING, node_id, str(source), text, numbers)
 

@@ -87,11 +87,16 @@ def test_only_a_source_that_the_run_needs_is_an_error_where_it_was_never_ready(t
     assert (finding.severity, finding.node, finding.source) == (severity, "comp11", "chronotick")
 
 
-@pytest.mark.parametrize(("ppm", "count"), [(50.0, 0), (-150.0, 1), (150.0, 1)])
-def test_a_claimed_drift_beyond_the_limit_is_found(tmp_path, ppm, count):
+@pytest.mark.parametrize(
+    ("ppm", "sigma_ppm", "count"),
+    [(50.0, 1.0, 0), (-150.0, 1.0, 1), (150.0, None, 1), (105.0, 40.0, 0), (-150.0, 17.0, 0), (150.0, 16.0, 1)],
+)
+def test_a_claimed_drift_beyond_the_limit_is_found(tmp_path, ppm, sigma_ppm, count):
+    """By three of its own sigma: a young predictor that hardly knows the drift contradicts no limit."""
     run = load.load(play("claims", tmp_path))
     frame = run.samples["comp11"].copy()
     frame.loc[frame["source"] == records.CHRONOTICK, "drift_fs_per_s"] = round(ppm * 1e9)
+    frame["drift_sigma_fs_per_s"] = None if sigma_ppm is None else round(sigma_ppm * 1e9)
     run = replace(run, samples={**run.samples, "comp11": frame})
     found = [finding for finding in drift.find(run) if finding.code == drift.CLAIMED_CODE]
     assert len(found) == count
