@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ import yaml
 from time_services.listening import format_address, parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Mapping, Sequence
 
     Address = tuple[str, int]
     Map = tuple[Address, Address]  # where to listen, and whom to ask
@@ -61,18 +63,30 @@ def conflict(maps: Sequence[Map]) -> str | None:
             return f"expected a port to ask, 1 to 65535, got {named}={format_address(*upstream)}"
         if listen[1] != 0:  # 0: a free port, as often as one likes
             upstreams[listen] = upstream
+    known = {place: _resolved(place) for place in {*upstreams, *upstreams.values()}}
+    heard = {place: front for place in upstreams.values() for front in upstreams if _hears(front, place, known)}
     for listen, upstream in upstreams.items():
         asked: Address | None = upstream
         for _ in upstreams:
-            asked = asked and upstreams.get(_front_of(asked, upstreams))
+            front = heard.get(asked) if asked else None
+            asked = upstreams[front] if front else None
         if asked is not None:
             return f"expected a server at the end, got a circle through {format_address(*listen)}"
     return None
 
 
-def _front_of(place: Address, fronts: Container[Address]) -> Address:
-    """Return where one listens who is asked at ``place``: at the wildcard, maybe, where that is this machine."""
-    host, port = place
-    if place in fronts or not (host in {"localhost", "::1"} or host.startswith("127.")):
-        return place
-    return next(((wildcard, port) for wildcard in WILDCARDS if (wildcard, port) in fronts), place)
+def _hears(front: Address, place: Address, known: Mapping[Address, set[str]]) -> bool:
+    """Return whether who listens at ``front`` hears what is sent to ``place``, however either is named."""
+    if front[1] != place[1]:
+        return False
+    anywhere = front[0] in WILDCARDS and any(ipaddress.ip_address(each).is_loopback for each in known[place])
+    return anywhere or bool(known[front] & known[place])
+
+
+def _resolved(place: Address) -> set[str]:
+    """Return the addresses of a name; none where it has none, which asking there will tell."""
+    try:
+        found = socket.getaddrinfo(place[0], place[1], type=socket.SOCK_DGRAM)
+    except OSError:
+        return set()
+    return {str(address[0]).partition("%")[0] for *_, address in found}
