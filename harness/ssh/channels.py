@@ -36,6 +36,7 @@ for _name in ("paramiko", "fabric", "invoke"):
 _PROHIBITED: Final = 1  # RFC 4254, 5.1: administratively prohibited
 _NO_STATUS: Final = -1  # paramiko's word for none: the command was killed, or the connection broke
 _MARK: Final = f"chronotick-{secrets.token_hex(8)}"
+_SETUP_BEGUN: Final = f"setup-begun-{secrets.token_hex(8)}"
 _SETUP_FAILED: Final = f"setup-{secrets.token_hex(8)}:"
 
 
@@ -76,12 +77,16 @@ def run_command(
         words = (stdout + stderr).decode("utf-8", "replace")
         _, refused, line = words.rpartition(_SETUP_FAILED)
         if refused:
-            told = f"; it said: {last_line(words.partition(_SETUP_FAILED)[0], 'nothing')}"
+            said = words.partition(_SETUP_FAILED)[0].replace(f"{_SETUP_BEGUN}\n", "")
+            told = f"; it said: {last_line(said, 'nothing')}"
             wanted = f"setup: expected {line.strip()!r} to succeed before {command}"
             raise RemoteCommandError(f"{wanted}, got exit {exit_code}{told}")
+        _, begun, told = words.replace(_MARK, "").rpartition(_SETUP_BEGUN)
+        if begun:
+            ended = f"setup: expected lines after which the shell goes on to {command}, got exit {exit_code}"
+            raise RemoteCommandError(f"{ended}; it said: {last_line(told, 'nothing')}")
         why = last_line(words)
-        enders = "a line of setup, a .bashrc or a .profile" if setup else "a .bashrc or .profile"
-        advice = "" if words.strip() else f"; does {enders} there end it?"
+        advice = "" if words.strip() else "; does a .bashrc or .profile there end it?"
         raise RemoteCommandError(f"its login shell ended (exit {exit_code}) before it ran {command}: {why}{advice}")
     errors = stderr.partition(mark)[2] if mark in stderr else stderr
     return Result(exit_code, stdout.partition(mark)[2], errors.decode("utf-8", "replace"))
@@ -94,7 +99,8 @@ def _prepared(setup: Sequence[str]) -> str:
         named = f"printf '%s%s\\n' {_SETUP_FAILED} {shlex.quote(line)} >&2"
         return f"{{ {line}\n}} </dev/null || {{ status=$?; {named}; exit $status; }}\n"
 
-    return "".join(map(guarded, setup))
+    begun = f"echo {_SETUP_BEGUN} >&2\n" if setup else ""
+    return begun + "".join(map(guarded, setup))
 
 
 def _session(transport: paramiko.Transport, timeout_s: float) -> paramiko.Channel:

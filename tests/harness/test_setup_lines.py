@@ -43,6 +43,26 @@ def test_a_line_that_fails_is_named_and_the_command_is_not_run(hosts, tmp_path, 
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("exit 0", "exit 0; it said: nothing"),
+        ("exec true", "exit 0; it said: nothing"),
+        ("if true", "Syntax error|syntax error"),
+        ("cat <<E", "yntax error"),
+        ("set -u; echo $NOPE", "NOPE"),
+        ("exec >/dev/null", "it said: nothing"),
+    ],
+)
+def test_a_line_that_ends_or_breaks_the_shell_is_called_one_of_setup(hosts, line, said):
+    """Nobody is sent to look into a .bashrc, and no mark of ours is shown as what was said."""
+    with pytest.raises(RemoteCommandError, match=said) as raised:
+        asked(hosts, ["true", line], "cat", b"x")
+    assert str(raised.value).startswith("comp11: setup: expected lines after which the shell goes on to cat, got exit ")
+    assert "bashrc" not in str(raised.value)
+    assert "setup-begun" not in str(raised.value)
+
+
 @pytest.mark.parametrize("setup", [[""], ["  "], ["a\nb"], "module load x", [3]])
 def test_lines_that_are_none_are_refused(hosts, setup):
     values = hosts.model_dump() | {"setup": setup}
