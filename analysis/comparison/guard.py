@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from analysis.comparison.comparison import DIFFERS, NOT_EVALUABLE
+from analysis.comparison.comparison import DIFFERS, NOT_EVALUABLE, POINTS
 from analysis.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def breaches(limits: Sequence[Limit], compared: Sequence[Compared]) -> list[str]
         if metric is None:
             raise UsageError(f"--fail-if: expected a metric that is compared, got {limit.metric!r}")
         unknown = metric.verdict == NOT_EVALUABLE and not metric.unit  # no run has a number, so none has a unit
-        if limit.unit not in {"", metric.unit_of_difference} and not unknown:
+        bare = not limit.unit and metric.unit_of_difference != POINTS  # 5 of a share could be 5 or 500 points
+        if not (bare or unknown or limit.unit == metric.unit_of_difference):
             unit = metric.unit_of_difference
             expected = f"a limit in {unit}, in which" if unit else "a limit without a unit, as"
             raise UsageError(f"--fail-if: expected {expected} {limit.metric} differs, got {limit.unit!r}")

@@ -28,6 +28,7 @@ COLUMNS: Final = (
     "would show",
 )
 COLUMNS_OF_ONE: Final = ("metric", "unit", "A", "95 % of A", "B", "95 % of B", "B - A")
+MOST_NAMES: Final = 6  # of metrics that one reason keeps from being judged
 LEGEND: Final = (
     "A, B: means over the runs. p: by permutation; p (Holm): adjusted for the number of metrics. "
     "repeats to show it: of each side (or pairs), for a difference as large as this one, with 80 % power. "
@@ -60,8 +61,14 @@ def lines(compared: Sequence[Compared], conditions: Sequence[str], notes: Sequen
             reasons.setdefault(metric.reason, []).append(metric.metric)
     if reasons:
         told += ["", "not evaluable:"]
-        told += [f"  {', '.join(metrics)}: {reason}" for reason, metrics in reasons.items()]
+        told += [f"  {reason}: {_few(metrics)}" for reason, metrics in reasons.items()]
     return told
+
+
+def _few(metrics: Sequence[str]) -> str:
+    """Return some names, and how many more there are."""
+    more = len(metrics) - MOST_NAMES
+    return ", ".join(metrics[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _row(metric: Compared, difference: Difference) -> tuple[str, ...]:

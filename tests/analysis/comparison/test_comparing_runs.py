@@ -238,6 +238,7 @@ def test_the_command_says_first_what_else_differs(make, tmp_path, capsys):
         ([f"{WIDTH}:1us"], 0, ""),
         (["summary/sources/ntp/clocks/comp11/missed:1pp"], 7, "expected a number to hold against 1, got none"),
         ([f"{NTP}:5ms"], 2, "expected a limit in pp"),
+        ([f"{NTP}:5"], 2, "expected a limit in pp"),
         ([f"{NTP}"], 2, "expected METRIC:LIMIT"),
         (["nonsense:5pp"], 2, "expected a metric that is compared"),
     ],
