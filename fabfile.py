@@ -1,4 +1,4 @@
-"""What you do to a cluster: ``fab [CLUSTER] check deploy run collect status logs stop clean experiment demo sweep``.
+"""What you do to a cluster: ``fab [CLUSTER] check deploy run collect status logs stop clean experiment submit ...``.
 
 The name of a file in configs/clusters/ selects that cluster for the tasks that follow (default: ares). Tasks of one
 chain share connections and the experiment. Exit codes: docs/DEPLOYMENT.md.
@@ -19,7 +19,7 @@ from invoke import Collection, Context, Exit
 from invoke.tasks import Task
 
 from harness import experiment as experiments
-from harness import interrupts, operations, results
+from harness import interrupts, operations, results, submissions
 from harness.configuration import experiment as config
 from harness.configuration.yaml_files import CLUSTER_NAME, almost_a_cluster
 from harness.errors import (
@@ -65,8 +65,15 @@ KNOWN_NAME = {"experiment": "name of the experiment (default: the latest)"}
 
 @fabric.task(help=CONFIG_HELP)
 def check(_: Context, config_dir: str = "", coordinator_config: str = "", worker_config: str = "") -> None:
-    """Check every node and service by protocol and print what was found; change nothing."""
-    session.check(session.configs(config_dir, coordinator_config, worker_config), show=True).demand()
+    """Check every node and service by protocol and print what was found; change nothing.
+
+    Nodes that Slurm has yet to lend are checked in the job, before the run; Slurm is asked when one could start.
+    """
+    chosen = session.configs(config_dir, coordinator_config, worker_config)
+    if session.lends_nodes:
+        submissions.forecast(session)
+    else:
+        session.check(chosen, show=True).demand()
 
 
 @fabric.task(help=NEW_NAME | CONFIG_HELP)
@@ -146,6 +153,20 @@ def experiment(
     _experiment(session.configs(config_dir, coordinator_config, worker_config), experiment)
 
 
+@fabric.task(help=NEW_NAME | CONFIG_HELP)
+def submit(
+    _: Context,
+    experiment: str | None = None,
+    config_dir: str = "",
+    coordinator_config: str = "",
+    worker_config: str = "",
+) -> None:
+    """Let Slurm do `experiment` in a batch job, this program in it; the terminal is free at once."""
+    chosen = session.configs(config_dir, coordinator_config, worker_config)
+    options = {"config-dir": config_dir, "coordinator-config": coordinator_config, "worker-config": worker_config}
+    submissions.submit(session, chosen, experiment, [f"--{name}={value}" for name, value in options.items() if value])
+
+
 @fabric.task(help=NEW_NAME)
 def demo(_: Context, experiment: str | None = None) -> None:
     """Show the whole experiment on an embedded cluster, in a minute or so."""
@@ -194,6 +215,9 @@ def _experiment(chosen: Configs, name: str | None) -> None:
     except HarnessError as error:  # there are results all the same: judge them, then say what went wrong
         session.console.say(f"problem: {error}")
         session.note(error.exit_code)
+        if session.requeue():
+            session.console.say("slurm: the job begins again; what there is is collected and not yet analysed")
+            return
     _analyze(folder)
 
 
@@ -349,7 +373,7 @@ class _NamesAsTheyAre(Collection):
 
 def _collection() -> Collection:
     tasks = _NamesAsTheyAre()
-    steps = (check, deploy, run, collect, status, logs, stop, clean, experiment, demo, sweep)
+    steps = (check, deploy, run, collect, status, logs, stop, clean, experiment, submit, demo, sweep)
     for step in (*steps, bring_testbed_up, take_testbed_down):
         tasks.add_task(step)
     names = _cluster_names()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from harness import shell
@@ -11,7 +10,7 @@ from harness.bundle import BUNDLE_NAME, Bundle
 from harness.errors import PreflightError, RemoteCommandError, last_line
 from harness.pins import OLDEST_AGENT_PYTHON, OLDEST_AGENT_PYTHON_TEXT
 from harness.planning import remote_base
-from harness.remote import COMMAND_TIMEOUT_S, Remote, Stopped
+from harness.remote import COMMAND_TIMEOUT_S, AgentState, Remote, Stopped
 from harness.shell import ISOLATED, ISOLATED_ANY_VERSION, MARK, answer
 from node_agent.contract.plan import KEY_FILE, PLAN_FILE, NodePlan, to_json
 from node_agent.contract.records import STATUS_FILE, NodeStatus
@@ -32,15 +31,6 @@ _LOOK_FOR_PYTHONS: Final = (
     " >/dev/null 2>&1 && echo $f; done | sort -u"
 )
 _VERSION: Final = f"import sys; sys.stdout.write('{MARK}%d.%d.%d ' % sys.version_info[:3])"
-
-
-@dataclass(frozen=True)
-class AgentState:
-    """What a node says of its agent: whether that process lives, and its last status."""
-
-    alive: bool
-    status: NodeStatus | None
-    problem: str | None
 
 
 class Agent:
@@ -105,7 +95,7 @@ def stop_detached(remote: Remote, program: str, folder: str) -> Stopped:
     return Stopped(report["was_alive"], report["problem"])
 
 
-def see(remote: Remote, program: str, folder: str) -> AgentState:
+def see_detached(remote: Remote, program: str, folder: str) -> AgentState:
     """Return whether the run folder's agent lives, and its last status."""
     report = _ask(remote, program, f"status --run-dir {shell.path(folder)}")
     status = report["status"]

@@ -13,6 +13,7 @@ from harness.retry import Retrying
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from harness.allocation import Allocation
     from harness.configuration.cluster import ClusterConfig
     from harness.remote import Remote
 
@@ -43,13 +44,16 @@ class Cluster(AbstractContextManager["Cluster"]):
         remotes: Iterable[Remote],
         notes: Sequence[str] = (),
         shared: ExitStack | None = None,
+        allocation: Allocation | None = None,
     ) -> None:
         """Take the nodes' (still unused) remotes.
 
         ``notes`` are lines about the way to them that the user should see; ``shared`` is what they share, closed last.
+        ``allocation`` is what lends them, if they are lent.
         """
         self.config = config
         self.notes = notes
+        self.allocation = allocation
         self.plain = {remote.id: remote for remote in remotes}
         self.remotes = {node_id: Retrying(remote) for node_id, remote in self.plain.items()}
         self._shared = shared or ExitStack()

@@ -11,6 +11,7 @@
     │   │   └── LostError           4   a connection that stood broke, amid an action
     │   ├── RemoteCommandError      4   a command on a node exited non-zero or printed what nobody can read
     │   └── DeadlineError           4   a condition did not come true in time
+    ├── AllocationError             8   no nodes from the scheduler in time, or they were taken away
     └── CollectionError             6   files are missing or do not match their checksums
         └── NothingRecordedError    6   no agent ever wrote anything there (4 where the run failed before it could)
 
@@ -35,6 +36,7 @@ EXIT_RUN: Final = 4
 EXIT_DEGRADED: Final = 5
 EXIT_COLLECTION: Final = 6
 EXIT_ANALYSIS: Final = 7
+EXIT_ALLOCATION: Final = 8
 EXIT_INTERRUPTED: Final = 130
 
 _ADVICE: Final = {
@@ -103,6 +105,12 @@ class RemoteCommandError(RunError):
 
 class DeadlineError(RunError):
     """A condition was awaited and did not come true before its deadline."""
+
+
+class AllocationError(HarnessError):
+    """The scheduler gave no nodes in time, or took them away; what there is was collected."""
+
+    exit_code = EXIT_ALLOCATION
 
 
 class CollectionError(HarnessError):

@@ -10,11 +10,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from harness import interrupts, results
-from harness.errors import EXIT_COLLECTION, ConfigError, ExperimentExistsError, HarnessError, NothingRecordedError
+from harness.errors import (
+    EXIT_COLLECTION,
+    AllocationError,
+    ConfigError,
+    ExperimentExistsError,
+    HarnessError,
+    NothingRecordedError,
+)
 from harness.planning import RunSpec, new_run_id, new_run_key
 from harness.run import collect, launch, outcome
 from harness.run.monitor import Watch, await_end
-from node_agent.contract.records import COLLECTED, DEPLOYED, RUN_FINISHED, RUN_RUNNING, Manifest, NodeManifest
+from node_agent.contract.records import (
+    COLLECTED,
+    DEPLOYED,
+    FINISHED_OK,
+    RUN_FINISHED,
+    RUN_RUNNING,
+    Manifest,
+    NodeManifest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,6 +68,7 @@ class Run:
 def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
     """Check the cluster, then make the results folder, the agent's place on every node and the run folders there."""
     name = results.new_name() if name is None else results.valid_name(name)
+    name, predecessor = session.attempt(name)
     if (session.results / name).exists():
         told = f"expected a new name, got one that has {session.results / name}"
         raise ExperimentExistsError(f"experiment {name}: {told}")
@@ -62,6 +78,7 @@ def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
     begin = time.monotonic()
     spec = RunSpec(name, new_run_id(), session.cluster().config, configs.coordinator, configs.worker)
     manifest = _manifest(session, spec)
+    manifest.predecessor = predecessor
     for node_id, plan in session.plans(spec, checked).items():
         _keep_plan(manifest.nodes[node_id], plan)
     launch.make_run_folders(session.cluster(), name)
@@ -89,6 +106,9 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
         try:
             _carry_out(run, watch)
         except KeyboardInterrupt:
+            failure = _taken_away(run.cluster)
+            if failure is not None:
+                raise AllocationError(failure) from None
             failure = INTERRUPTED
             raise
         except HarnessError as error:
@@ -102,8 +122,31 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
                 _bring_home(session, run, watch, configs, failure)
 
 
+def _taken_away(cluster: Cluster) -> str | None:
+    """Return why an interrupt came that is the word of whoever lends the nodes, who takes them back."""
+    return None if cluster.allocation is None else cluster.allocation.why_interrupted()
+
+
 def _carry_out(run: Run, watch: Watch) -> None:
-    """Start the workers, then the coordinator, and watch until all of them are over."""
+    """Start the workers, then the coordinator, and watch until all of them are over.
+
+    Raises AllocationError rather than what came of it where the nodes were taken away meanwhile.
+    """
+    try:
+        _start_and_watch(run, watch)
+    except HarnessError:
+        _demand_nodes(run.cluster)
+        raise
+    _demand_nodes(run.cluster)
+
+
+def _demand_nodes(cluster: Cluster) -> None:
+    if cluster.allocation is not None:
+        cluster.allocation.look()
+        cluster.allocation.demand()
+
+
+def _start_and_watch(run: Run, watch: Watch) -> None:
     run_key, manifest = new_run_key(), run.folder.manifest
     with run.console.display(run.spec.planned_s, run.spec.cluster.paths_in_words) as display:
         for role, nodes in (("workers", manifest.worker_ids), ("coordinator", [manifest.coordinator_id])):
@@ -124,13 +167,24 @@ def _prepare(session: Session, folder: RunFolder, configs: Configs) -> Run:
     checked = session.check(configs)
     checked.demand()
     spec = session.spec(folder, configs)
+    _demand_same_nodes(folder, spec)
     plans = session.plans(spec, checked)
+    if (allocation := session.cluster().allocation) is not None:
+        folder.manifest.job = allocation.described()
     folder.manifest.phase = RUN_RUNNING
     folder.manifest.config["cluster"] = spec.cluster.model_dump()
     for node_id, node in folder.manifest.nodes.items():
         _keep_plan(node, plans[node_id])
     folder.save()
     return Run(spec, folder, session.cluster(), session.agent(), plans, session.console)
+
+
+def _demand_same_nodes(folder: RunFolder, spec: RunSpec) -> None:
+    """Raise ConfigError where a scheduler gave other nodes than those that the experiment was deployed on."""
+    deployed, now = list(folder.manifest.nodes), [node.id for node in spec.cluster.nodes]
+    if deployed != now:
+        told = f"expected the nodes it was deployed on ({', '.join(deployed)}), got {', '.join(now)}"
+        raise ConfigError(f"experiment {folder.name}: {told}; deploy and run in one call: fab CLUSTER deploy run")
 
 
 def _bring_home(session: Session, run: Run, watch: Watch, configs: Configs, failure: str | None) -> None:
@@ -176,7 +230,12 @@ def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: 
         without_records = set()
     complete = all(node.checksums_verified or node_id in without_records for node_id, node in manifest.nodes.items())
     manifest.phase = COLLECTED if complete else RUN_FINISHED
-    manifest.outcome, problems = outcome.judge(manifest, configs.coordinator, configs.worker, failure)
+    lent: list[str] = []
+    if cluster.allocation is not None:
+        outcomes = [node.status["outcome"] if node.status else None for node in manifest.nodes.values()]
+        lent = cluster.allocation.remarks(run_over=all(ended == FINISHED_OK for ended in outcomes))
+        manifest.job = cluster.allocation.described()
+    manifest.outcome, problems = outcome.judge(manifest, configs.coordinator, configs.worker, failure, lent)
     manifest.problems = list(dict.fromkeys([*problems, *(f"collect: {error}" for error in wrong.values())]))
     manifest.notes = session.path_notes()
     folder.save()
@@ -204,7 +263,7 @@ def _keep_plan(node: NodeManifest, plan: NodePlan) -> None:
 
 def _manifest(session: Session, spec: RunSpec) -> Manifest:
     version = results.code_version(session.root) | {"agent_sha256": session.bundle().sha256}
-    remotes = session.cluster().remotes
+    remotes, allocation = session.cluster().remotes, session.cluster().allocation
     return Manifest(
         run_id=spec.run_id,
         experiment=spec.name,
@@ -216,6 +275,7 @@ def _manifest(session: Session, spec: RunSpec) -> Manifest:
         argv=sys.argv,
         config={name: getattr(spec, name).model_dump() for name in ("cluster", "coordinator", "worker")},
         nodes={node.id: NodeManifest(node.id, node.role, remotes[node.id].place) for node in spec.cluster.nodes},
+        job=None if allocation is None else allocation.described(),
     )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 POLL_S: Final = 0.5
+_heeded: set[signal.Signals] = {signal.SIGINT, signal.SIGTERM}
 _unheard: list[int] = []  # signals that were told of and have not ended anything yet
 
 INTERRUPTED: Final = "interrupt received: stopping the agents and collecting first; this ends by itself"
@@ -36,9 +37,19 @@ def until(what: str, missing: Callable[[], str | None], timeout_s: float, poll_s
         tick.wait(min(poll_s, max(0.0, deadline - time.monotonic())))
 
 
+def heed_hangup() -> None:
+    """Let the end of the terminal (SIGHUP) be as Ctrl-C from now on, unless it is ignored (``nohup``)."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+        _heeded.add(signal.SIGHUP)
+
+
 @contextlib.contextmanager
 def told_of_interrupt(say: Callable[[str], None]) -> Iterator[None]:
-    """Tell of the first Ctrl-C (or SIGTERM) at once, before KeyboardInterrupt unwinds; later ones change nothing."""
+    """Tell of the first signal that is heeded (Ctrl-C, SIGTERM) at once, before KeyboardInterrupt unwinds.
+
+    Later ones change nothing.
+    """
     came: list[int] = []
 
     def interrupt(number: int, _frame: Any) -> None:
@@ -72,12 +83,15 @@ def uninterrupted(say: Callable[[str], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handled_by(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Let a handler have Ctrl-C and SIGTERM, which arrive in the main thread alone; what came before led here."""
+    """Let a handler have the signals that are heeded, which arrive in the main thread alone.
+
+    What came before led here.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     _unheard.clear()
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handler) for number in _heeded}
     try:
         yield
     finally:

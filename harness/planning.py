@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from harness.configuration.clocks import asked
-from harness.errors import ConfigError
+from harness.errors import ConfigError, PreflightError
 from node_agent.clocks.sources import BY_NAME, clocks_plan
 from node_agent.contract.json_objects import build
 from node_agent.contract.plan import COORDINATOR, BroadcastPlan, NodePlan, ProbePeer, ProbesPlan, WorkerAddress
@@ -16,6 +16,7 @@ from node_agent.contract.plan import COORDINATOR, BroadcastPlan, NodePlan, Probe
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from harness.allocation import Allocation
     from harness.configuration.cluster import ClusterConfig, NodeConfig
     from harness.configuration.experiment import CoordinatorConfig, WorkerConfig
     from node_agent.contract.plan import ClocksPlan, VirtualClock
@@ -25,6 +26,9 @@ READY_SLACK_S: Final = 30.0
 READY_SAMPLES: Final = 6
 # After its planned end an agent writes its last lines; the controller looks a few times before it gives up on it.
 END_SLACK_S: Final = 30.0
+# Of a job that is allocated for a run: to check its nodes before it, and to collect after it.
+CHECK_S: Final = 60.0
+COLLECT_S: Final = 60.0
 # Among more nodes the probes of a full mesh grow beyond what a node should send beside its events.
 FULL_MESH_NODES: Final = 8
 
@@ -65,6 +69,16 @@ class RunSpec:
     def lead_s(self) -> float:
         """Return how long the nodes probe each other before the first event, in s."""
         return 0.0 if self.coordinator.probes is None else self.coordinator.probes.lead_s
+
+    @property
+    def job_s(self) -> float:
+        """Return how long nodes are to be lent for the run, in s: checked, carried out, collected, and the margin."""
+        return CHECK_S + 2 * self.ready_timeout_s + self.run_timeout_s + COLLECT_S + self.cluster.job.margin_s
+
+    @property
+    def least_s(self) -> float:
+        """Return how long it takes at least from the start of the agents on, in s."""
+        return self.lead_s + self.planned_s
 
     @property
     def lease_s(self) -> float:
@@ -121,6 +135,21 @@ def node_plans(
     require_services(spec.cluster, spec.worker)
     require_two_ports(spec.coordinator, spec.worker)
     return {node.id: _node_plan(spec, node, addresses, nodes_with) for node in spec.cluster.nodes}
+
+
+def within(allocation: Allocation | None, spec: RunSpec, plans: Mapping[str, NodePlan]) -> dict[str, NodePlan]:
+    """Return the plans with leases that end before the nodes are taken back.
+
+    Raises PreflightError where there is no time for the run.
+    """
+    left_s = None if allocation is None else allocation.left_s
+    if allocation is None or left_s is None:
+        return dict(plans)
+    usable_s = left_s - allocation.margin_s
+    if usable_s < spec.least_s:
+        has = f"{allocation.name} has {left_s:.0f} s left, {allocation.margin_s:.0f} s of it margin"
+        raise PreflightError(f"{has}: expected the {spec.least_s:.0f} s of the run, got {max(0.0, usable_s):.0f} s")
+    return {node_id: replace(plan, lease_s=min(plan.lease_s or usable_s, usable_s)) for node_id, plan in plans.items()}
 
 
 def broadcast(spec: RunSpec, addresses: Mapping[str, str]) -> BroadcastPlan:

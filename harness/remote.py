@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node_agent.contract.plan import NodePlan
+    from node_agent.contract.records import NodeStatus
 
 COMMAND_TIMEOUT_S: Final = 20.0
 
@@ -49,6 +50,15 @@ class Stopped:
     """What became of a stop: the agent ``was_alive`` or not; a ``problem`` if it had to be killed or is not gone."""
 
     was_alive: bool
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class AgentState:
+    """What a node says of its agent: whether that process lives, and its last status."""
+
+    alive: bool
+    status: NodeStatus | None
     problem: str | None
 
 
@@ -92,6 +102,10 @@ class Remote(ABC):
     @abstractmethod
     def stop_agent(self, program: str, folder: str) -> Stopped:
         """Stop exactly the run folder's agent and destroy its key. Idempotent."""
+
+    @abstractmethod
+    def see_agent(self, program: str, folder: str) -> AgentState:
+        """Return whether the run folder's agent lives, and its last status."""
 
     @abstractmethod
     def close(self) -> None:

@@ -6,9 +6,9 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from harness import agent, shell
+from harness import shell
 from harness.errors import LostError, RemoteCommandError, UnreachableError
-from harness.remote import COMMAND_TIMEOUT_S, Remote, Result, Stopped
+from harness.remote import COMMAND_TIMEOUT_S, AgentState, Remote, Result, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -70,12 +70,12 @@ class Retrying(Remote):
         """Start an agent, once: one that lives there afterwards was started before the connection broke."""
 
         def start_unless_started() -> None:
-            if agent.see(self._remote, program, plan.run_dir).alive:
+            if self._remote.see_agent(program, plan.run_dir).alive:
                 return
             try:
                 start()
             except RemoteCommandError:  # it may just have been starting
-                if not agent.see(self._remote, program, plan.run_dir).alive:
+                if not self._remote.see_agent(program, plan.run_dir).alive:
                     raise
 
         start = partial(self._remote.start_agent, program, plan, run_key)
@@ -84,6 +84,10 @@ class Retrying(Remote):
     def stop_agent(self, program: str, folder: str) -> Stopped:
         """Stop the run folder's agent."""
         return _patiently(partial(self._remote.stop_agent, program, folder))
+
+    def see_agent(self, program: str, folder: str) -> AgentState:
+        """Return whether the run folder's agent lives, and its last status."""
+        return _patiently(partial(self._remote.see_agent, program, folder))
 
     def close(self) -> None:
         """Close the remote that this one stands for."""

@@ -6,30 +6,40 @@ Tasks of one chain share it. Everything is made when first needed and ended by `
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Any, Final
 
 from harness import bundle as bundles
-from harness import localcluster, results
+from harness import interrupts, localcluster, results
 from harness.agent import Agent
 from harness.check import preflight
 from harness.configuration import experiment
+from harness.configuration.slurm import SSH
 from harness.console import Console
 from harness.errors import ConfigError, HarnessError, PreflightError, cause
-from harness.planning import RunSpec, node_plans, require_services, require_two_ports
-from harness.ssh.cluster import connect, with_ssh_config
+from harness.local import LocalRemote
+from harness.planning import RunSpec, node_plans, require_services, require_two_ports, within
+from harness.slurm.cluster import connect as on_job
+from harness.slurm.cluster import find_job, job_we_are_in, on_nodes_of
+from harness.slurm.commands import Slurm
+from harness.slurm.submission import attempt
+from harness.ssh.cluster import connect, fronts, with_ssh_config
 from harness.ssh.route import given_by
 from harness.testbed import topology
 from node_agent.contract.records import DEPLOYED, LATEST, Manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from harness.check.preflight import Preflight
     from harness.cluster import Cluster
     from harness.configuration.cluster import ClusterConfig, NodeConfig
     from harness.configuration.experiment import CoordinatorConfig, WorkerConfig
     from harness.localcluster import LocalCluster
+    from harness.remote import Remote
     from harness.results import RunFolder
     from node_agent.contract.plan import NodePlan
 
@@ -59,6 +69,8 @@ class Session:
         self.deployed: str | None = None  # the experiment that later tasks of this chain mean
         self._deployed_here: set[str] = set()
         self.fabric_settings: Any = None
+        self.job_s = 0.0  # how long a job is to last that is asked for
+        self._recorded_job: dict[str, Any] | None = None
         self._selected: str | None = None
         self._direct = False
         self._local: LocalCluster | None = None
@@ -95,8 +107,14 @@ class Session:
         read = experiment.load_cluster(_short(self.root / experiment.CLUSTERS / f"{self.cluster_name}.yaml"))
         return read.model_copy(update={"gateway": None}) if self._direct else read
 
+    @property
+    def lends_nodes(self) -> bool:
+        """Return whether the selected cluster's nodes are those of a job that there is none of yet."""
+        wanted = self.cluster_config()
+        return wanted.scheduler is not None and self._cluster is None and job_we_are_in() is None
+
     def cluster(self) -> Cluster:
-        """Return the selected cluster, connected lazily; an embedded one is started now."""
+        """Return the selected cluster, connected lazily; an embedded one is started now, a job is asked for."""
         if self._cluster is None:
             wanted = self.cluster_config()
             if wanted.embedded:
@@ -110,10 +128,43 @@ class Session:
             settings = self.fabric_settings
             if wanted.testbed:
                 wanted, settings = on_testbed(wanted, settings)
-            self._cluster = connect(wanted, settings)
+            self._cluster = self._on_slurm(wanted, settings) if wanted.scheduler else connect(wanted, settings)
             for note in self._cluster.notes:
                 self.console.say(f"note: {note}")
         return self._cluster
+
+    def slurm(self) -> tuple[Slurm, Callable[[str], Remote], Sequence[str], ExitStack]:
+        """Return Slurm's commands, what makes ways to where they are, notes about these, and what they share."""
+        wanted = self.cluster_config()
+        if wanted.gateway is None or job_we_are_in() is not None:
+            return Slurm(LocalRemote("slurm")), LocalRemote, (), ExitStack()
+        new, notes, shared = fronts(wanted, self.fabric_settings)
+        front = new("slurm")
+        shared.callback(front.close)
+        return Slurm(front), new, notes, shared
+
+    def attempt(self, name: str) -> tuple[str, str | None]:
+        """Return the name of an experiment, and the one that it repeats if our job was put back into the queue."""
+        return attempt(name) if self.cluster_config().scheduler is not None else (name, None)
+
+    def requeue(self) -> bool:
+        """Let the job that we are in begin again if it was preempted and is to; return whether it will."""
+        allocation = self._cluster.allocation if self._cluster is not None else None
+        return allocation is not None and allocation.requeue()
+
+    def _on_slurm(self, wanted: ClusterConfig, settings: Any) -> Cluster:
+        """Return the nodes of a job: the one that the task's experiment had, the one we are in, or a new one."""
+        slurm, new, notes, shared = self.slurm()
+        with ExitStack() as undo:
+            undo.push(shared)
+            job = find_job(wanted, slurm, self.job_s, self._recorded_job, self.console.say)
+            undo.callback(job.release)
+            interrupts.heed_hangup()
+            wanted = on_nodes_of(wanted, job)
+            self.console.say(f"slurm: {job.name} nodes={','.join(node.host for node in wanted.nodes)}")
+            if wanted.job.launch == SSH:
+                return connect(wanted, settings, job, undo.pop_all())
+            return on_job(wanted, job, new, notes, undo.pop_all())
 
     # --- the experiment
 
@@ -125,6 +176,7 @@ class Session:
         read = (experiment.load_coordinator(coordinator_path), experiment.load_worker(worker_path))
         require_services(self.cluster_config(), read[1])
         require_two_ports(*read)
+        self.job_s = max(self.job_s, RunSpec("", "", self.cluster_config(), *read).job_s)
         cluster_path = _short(self.root / experiment.CLUSTERS / f"{self.cluster_name}.yaml")
         return Configs(*read, (coordinator_path, worker_path, cluster_path))
 
@@ -141,6 +193,10 @@ class Session:
         """Return the experiment a task means: the named, else this chain's, else the latest. Selects its cluster."""
         folder = results.find(self.results, self.deployed if name is None else name)
         self.select_for(folder.manifest)
+        if folder.manifest.phase != DEPLOYED and folder.name not in self._deployed_here:
+            if self._recorded_job != folder.manifest.job:
+                self.close()
+            self._recorded_job = folder.manifest.job
         return folder
 
     def note_deployed(self, name: str) -> None:
@@ -168,6 +224,7 @@ class Session:
     def plans(self, spec: RunSpec, checked: Preflight) -> dict[str, NodePlan]:
         """Return every node's plan, with the addresses that the paths of an embedded cluster give the others."""
         plans = node_plans(spec, checked.addresses, checked.nodes_with)
+        plans = within(self.cluster().allocation, spec, plans)
         return self._local.through_paths(plans) if self._local is not None else plans
 
     def path_notes(self) -> list[str]:

@@ -26,9 +26,13 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     if isinstance(result, dict):
-        print(f"{arguments.mark}{json.dumps(result)}", flush=True)  # noqa: T201 - the controller reads this line
+        _answer(arguments, result)
         return 0
     return result or 0
+
+
+def _answer(arguments: argparse.Namespace, result: dict[str, Any]) -> None:
+    print(f"{arguments.mark}{json.dumps(result)}", flush=True)  # noqa: T201 - the controller reads this line
 
 
 def worker_main() -> int:
@@ -112,7 +116,7 @@ def _work(arguments: argparse.Namespace) -> int | dict[str, Any]:
     if plan.role != arguments.role:
         raise AgentError(f"plan {arguments.plan}: expected one of a {arguments.role}, got a {plan.role}'s", EXIT_USAGE)
     if not arguments.detach:
-        return serve.from_plan(plan, lambda _report: None)
+        return serve.from_plan(plan, lambda report: _answer(arguments, report) if arguments.mark else None)
     return lifecycle.detach(lambda report: serve.from_plan(plan, report))
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from harness.configuration.slurm import SlurmConfig, with_nodes
 from harness.configuration.yaml_files import Port, Positive, Strict, problem
 from node_agent.contract.paths import NetworkPath, in_words
 from node_agent.contract.plan import COORDINATOR, NODE_ID_PATTERN, WORKER, VirtualClock, virtual_clock_from
@@ -148,14 +149,20 @@ class ClusterConfig(Strict):
     says that the NTP server's own clock, set by nothing, is meant to be the truth of this cluster. ``ntp_error_ms``:
     by how much each NTP server of an embedded cluster is ahead of the truth on purpose (empty: none is wrong).
     ``paths``: how long packets take in an embedded cluster (None: as long as on a loopback). ``setup``: lines of
-    /bin/sh that every command on a node begins with, as ``module load python/3.11``.
+    /bin/sh that every command on a node begins with, as ``module load python/3.11``. With a ``scheduler``, nodes are
+    those of a job (see ``SlurmConfig``): a file may name their number alone, ``node_count`` then, and ``nodes`` is
+    empty until there is a job. ``address``: the name by which the others reach a node, with ``{host}`` in it.
     """
 
     name: str
+    scheduler: Literal["slurm"] | None = None
+    slurm: SlurmConfig | None = None
     embedded: bool = False
     testbed: bool = False
     gateway: Annotated[SshConfig | None, BeforeValidator(_name_or_mapping)] = None
-    nodes: Annotated[list[NodeConfig], Field(min_length=2)]
+    nodes: list[NodeConfig]
+    node_count: int | None = None
+    address: str | None = None
     remote_base: RemotePath
     remote_python: RemotePath
     setup: list[ShellLine] = Field(default_factory=list)
@@ -166,6 +173,11 @@ class ClusterConfig(Strict):
     host_key_policy: Literal["reject", "accept-new"]
     known_hosts_file: str | None = None
     paths: PathsConfig | None = None
+
+    @property
+    def job(self) -> SlurmConfig:
+        """Return how a job is asked for; by default where the file does not say."""
+        return self.slurm or SlurmConfig()
 
     @property
     def coordinator(self) -> NodeConfig:
@@ -202,8 +214,30 @@ class ClusterConfig(Strict):
             split_url(server)
         return server
 
+    @model_validator(mode="before")
+    @classmethod
+    def _nodes_are_told_of_one_by_one(cls, data: Any) -> Any:
+        return with_nodes(data) if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _scheduler_fits(self) -> Self:
+        if self.address is not None and "{host}" not in self.address:
+            raise problem("address", "a name with {host} in it, as '{host}-40g'", self.address)
+        if self.scheduler is None:
+            if self.slurm is not None:
+                raise problem("slurm", "none without scheduler: slurm", "options")
+            return self
+        for key in ("embedded", "testbed"):
+            if getattr(self, key):
+                raise problem(key, "none with scheduler: slurm", True)
+        return self
+
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
+        if self.node_count is not None and not self.nodes:
+            return self
+        if len(self.nodes) < 2:
+            raise problem("nodes", "at least 2 item(s)", self.nodes)
         coordinators = [node.id for node in self.nodes if node.role == COORDINATOR]
         if len(coordinators) != 1:
             raise problem("nodes", "exactly one node with role coordinator", coordinators)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness import agent as agents
 from harness import interrupts, shell
 from harness.errors import RunError
 from harness.planning import run_dir
@@ -14,9 +13,9 @@ from node_agent.contract.records import STARTING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from harness.agent import Agent, AgentState
+    from harness.agent import Agent
     from harness.cluster import Answers, Cluster
-    from harness.remote import Remote, Stopped
+    from harness.remote import AgentState, Remote, Stopped
     from node_agent.contract.plan import NodePlan
 
 
@@ -60,7 +59,7 @@ def await_ready(watch: Watch, nodes: Iterable[str], timeout_s: float, show: Call
 def see(cluster: Cluster, agent: Agent, experiment: str, nodes: Iterable[str] | None = None) -> Answers[AgentState]:
     """Ask the nodes whether the run's agents live, and for their last status."""
     config, program = cluster.config, agent.program
-    return cluster.each(lambda remote: agents.see(remote, program, run_dir(config, experiment, remote.id)), nodes)
+    return cluster.each(lambda remote: remote.see_agent(program, run_dir(config, experiment, remote.id)), nodes)
 
 
 def stop(cluster: Cluster, agent: Agent, experiment: str, nodes: Iterable[str] | None = None) -> Answers[Stopped]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from harness import interrupts
-from harness.agent import Agent, read_status, see
+from harness.agent import Agent, read_status
 from harness.errors import DeadlineError, RunError
 from harness.planning import RunSpec, run_dir
 from node_agent.contract.records import FINISHED, FINISHED_OK, Manifest, NodeStatus
@@ -68,6 +68,8 @@ class Watch:
         """Ask all nodes (or those named) at the same time and return what is known of everyone."""
         names = [name for name in (self.views if nodes is None else nodes) if not self.views[name].over]
         answers = self._cluster.each(self._look_at, names, plain=True)  # what cannot be seen now is looked at again
+        if self._cluster.allocation is not None:
+            self._cluster.allocation.demand()
         for node_id, error in answers.failed.items():
             view = self.views[node_id]
             view.problem, view.silent_s = str(error), view.silent_s or time.monotonic()
@@ -81,11 +83,11 @@ class Watch:
         if status is not None and status.run_id == self._run.run_id and status != view.status:
             view.status, view.changed_s, view.problem = status, time.monotonic(), ""
         elif time.monotonic() - view.changed_s > SILENT_AFTER_S:
-            seen = see(remote, self._agent.program, folder)
+            seen = remote.see_agent(self._agent.program, folder)
             view.changed_s = time.monotonic()
             view.status = seen.status or view.status
             if not seen.alive and not view.over:
-                view.dead, view.problem = True, "the agent died without a word; see its agent.log"
+                view.dead, view.problem = True, seen.problem or "the agent died without a word; see its agent.log"
 
 
 GONE_AFTER_S: Final = 20.0  # a node that cannot be reached for so long is not waited for

@@ -9,7 +9,7 @@ from node_agent.contract.plan import COORDINATOR
 from node_agent.contract.records import COLUMN_PREFIX, FINISHED_OK, RUN_DEGRADED, RUN_FAILED, RUN_OK
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from harness.configuration.experiment import CoordinatorConfig, WorkerConfig
     from node_agent.contract.records import Manifest, NodeManifest
@@ -19,10 +19,17 @@ NOT_KNOWN: Final = "how many events were sent is not known"
 
 
 def judge(
-    manifest: Manifest, coordinator: CoordinatorConfig, worker: WorkerConfig, failure: str | None
+    manifest: Manifest,
+    coordinator: CoordinatorConfig,
+    worker: WorkerConfig,
+    failure: str | None,
+    lent: Sequence[str] = (),
 ) -> tuple[str, list[str]]:
-    """Return the outcome and why it is not ok. ``failure`` is what kept the run itself from being carried out."""
-    problems: list[str] = []
+    """Return the outcome and why it is not ok.
+
+    ``failure`` is what kept the run itself from being carried out, ``lent`` what happened to nodes that were lent.
+    """
+    problems: list[str] = [problem for problem in lent if problem != failure]
     sent = _count(manifest.nodes[manifest.coordinator_id], "sent")
     for node_id, node in manifest.nodes.items():
         problems += [f"{node_id}: {problem}" for problem in _node_problems(node, worker)]

@@ -1,14 +1,9 @@
-"""One action over an open SSH connection, with deadlines where paramiko has none: a command, an SFTP session.
-
-What a login prints by itself (an ``echo`` in some profile) is never taken for an answer: a command's output is what
-comes after a mark.
-"""
+"""One action over an open SSH connection, with deadlines where paramiko has none: a command, an SFTP session."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
 import shlex
 import threading
 import time
@@ -18,10 +13,12 @@ from typing import TYPE_CHECKING, Final
 import paramiko
 
 from harness.errors import RemoteCommandError, last_line
-from harness.remote import Result
+from harness.script import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from harness.remote import Result
 
 CONNECT_TIMEOUT_S: Final = 10
 ALIVE_TIMEOUT_S: Final = 5.0
@@ -35,9 +32,6 @@ for _name in ("paramiko", "fabric", "invoke"):
 
 _PROHIBITED: Final = 1  # RFC 4254, 5.1: administratively prohibited
 _NO_STATUS: Final = -1  # paramiko's word for none: the command was killed, or the connection broke
-_MARK: Final = f"chronotick-{secrets.token_hex(8)}"
-_SETUP_BEGUN: Final = f"setup-begun-{secrets.token_hex(8)}"
-_SETUP_FAILED: Final = f"setup-{secrets.token_hex(8)}:"
 
 
 def run_command(
@@ -47,12 +41,12 @@ def run_command(
 
     Raises TimeoutError after ``timeout_s``, RemoteCommandError if the login shell or a line of ``setup`` ends it first.
     """
-    script = f"{_prepared(setup)}echo {_MARK}; echo {_MARK} >&2; {command}"
+    script = Script(command, setup)
     deadline = time.monotonic() + timeout_s
     channel = _session(transport, min(timeout_s, CONNECT_TIMEOUT_S))
     try:
         with _ended_after(channel, timeout_s):
-            channel.exec_command(f"exec /bin/sh -c {shlex.quote(script)}")
+            channel.exec_command(f"exec {shlex.join(script.argv)}")
         channel.settimeout(max(0.1, deadline - time.monotonic()))
         try:
             channel.sendall(stdin)
@@ -72,35 +66,13 @@ def run_command(
                 raise EOFError("the connection broke before the command ended")
     finally:
         channel.close()
-    mark = f"{_MARK}\n".encode()
-    if mark not in stdout:
+    result = script.result(exit_code, stdout, stderr)
+    if result is None:
         words = (stdout + stderr).decode("utf-8", "replace")
-        _, refused, line = words.rpartition(_SETUP_FAILED)
-        if refused:
-            said = words.partition(_SETUP_FAILED)[0].replace(f"{_SETUP_BEGUN}\n", "")
-            told = f"; it said: {last_line(said, 'nothing')}"
-            wanted = f"setup: expected {line.strip()!r} to succeed before {command}"
-            raise RemoteCommandError(f"{wanted}, got exit {exit_code}{told}")
-        _, begun, told = words.replace(_MARK, "").rpartition(_SETUP_BEGUN)
-        if begun:
-            ended = f"setup: expected lines after which the shell goes on to {command}, got exit {exit_code}"
-            raise RemoteCommandError(f"{ended}; it said: {last_line(told, 'nothing')}")
-        why = last_line(words)
         advice = "" if words.strip() else "; does a .bashrc or .profile there end it?"
-        raise RemoteCommandError(f"its login shell ended (exit {exit_code}) before it ran {command}: {why}{advice}")
-    errors = stderr.partition(mark)[2] if mark in stderr else stderr
-    return Result(exit_code, stdout.partition(mark)[2], errors.decode("utf-8", "replace"))
-
-
-def _prepared(setup: Sequence[str]) -> str:
-    """Return the lines, none of which reads what the command is to read; one that fails ends the shell and is named."""
-
-    def guarded(line: str) -> str:
-        named = f"printf '%s%s\\n' {_SETUP_FAILED} {shlex.quote(line)} >&2"
-        return f"{{ {line}\n}} </dev/null || {{ status=$?; {named}; exit $status; }}\n"
-
-    begun = f"echo {_SETUP_BEGUN} >&2\n" if setup else ""
-    return begun + "".join(map(guarded, setup))
+        ended = f"its login shell ended (exit {exit_code}) before it ran {command}"
+        raise RemoteCommandError(f"{ended}: {last_line(words)}{advice}")
+    return result
 
 
 def _session(transport: paramiko.Transport, timeout_s: float) -> paramiko.Channel:

@@ -16,10 +16,13 @@ from harness.invocation.fabric_settings import FabricSettings, demand_local_user
 from harness.ssh.channels import SSH_ERRORS, reason, refused_forwarding
 from harness.ssh.connection import Connection
 from harness.ssh.remote import SshRemote
-from harness.ssh.route import Route, Routes, given_by, ssh_argv
+from harness.ssh.route import Given, Route, Routes, given_by, ssh_argv
 from node_agent.contract.servers import join_address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from harness.allocation import Allocation
     from harness.configuration.cluster import ClusterConfig
 
 # Logins at once: OpenSSH's MaxStartups begins to refuse at 10 that are not through yet, and others log in as well.
@@ -74,11 +77,17 @@ def _unreachable(node_id: str, connection: Connection, error: Exception) -> Unre
     return UnreachableError(f"{node_id}: expected SSH at {connection.place}{through}, got: {why}")
 
 
-def connect(config: ClusterConfig, settings: Any = None) -> Cluster:
+def connect(
+    config: ClusterConfig,
+    settings: Any = None,
+    allocation: Allocation | None = None,
+    shared: ExitStack | None = None,
+) -> Cluster:
     """Return a cluster whose nodes are logged in to when first needed.
 
     ``settings`` is fabric's own configuration (``fab -S``, ``-i``), if any. An embedded cluster is reached with nothing
-    but what its configuration says: no ssh_config, no agent. Raises ConfigError for an ssh_config that ssh refuses.
+    but what its configuration says: no ssh_config, no agent. ``allocation`` lends the nodes, if they are lent, and
+    ``shared`` is closed after them. Raises ConfigError for an ssh_config that ssh refuses.
     """
     if not config.embedded:
         demand_local_user()
@@ -88,22 +97,44 @@ def connect(config: ClusterConfig, settings: Any = None) -> Cluster:
     with ThreadPoolExecutor(MOST_THREADS) as pool:  # at once: a Match exec may take its time for every host
         ways = list(pool.map(lambda node: routes.node(node, gateway), config.nodes))
     hops: dict[Route, Connection] = {}
-    shared = ExitStack()
-
-    def along(route: Route) -> Connection:
-        """Return the (closed) connection along a route; a host on the way is one connection for all behind it."""
-        hop = route.hop
-        if hop is not None and hop not in hops:
-            hops[hop] = along(hop)
-            shared.callback(hops[hop].close)
-        return Connection(route, None if hop is None else hops[hop], routes.trust, given.secrets)
-
+    shared = shared or ExitStack()
     logins = Logins()
     remotes = [
-        SshRemote(node.id, along(way), ssh_argv(way, routes.trust), logins, config.setup)
+        SshRemote(node.id, _along(way, hops, shared, routes, given), ssh_argv(way, routes.trust), logins, config.setup)
         for node, way in zip(config.nodes, ways, strict=True)
     ]
-    return Cluster(config, remotes, routes.notes, shared)
+    return Cluster(config, remotes, routes.notes, shared, allocation)
+
+
+def fronts(config: ClusterConfig, settings: Any = None) -> tuple[Callable[[str], SshRemote], Sequence[str], ExitStack]:
+    """Return what makes remotes at the cluster's gateway itself, notes about the way there, and what they share.
+
+    Raises ConfigError.
+    """
+    demand_local_user()
+    given = given_by(settings)
+    routes = Routes(config, given)
+    way = routes.gateway()
+    if way is None:
+        raise ValueError("a cluster with a gateway")
+    hops: dict[Route, Connection] = {}
+    shared = ExitStack()
+    logins = Logins()
+
+    def front(node_id: str) -> SshRemote:
+        connection = _along(way, hops, shared, routes, given)
+        return SshRemote(node_id, connection, ssh_argv(way, routes.trust), logins)
+
+    return front, routes.notes, shared
+
+
+def _along(route: Route, hops: dict[Route, Connection], shared: ExitStack, routes: Routes, given: Given) -> Connection:
+    """Return the (closed) connection along a route; a host on the way is one connection for all behind it."""
+    hop = route.hop
+    if hop is not None and hop not in hops:
+        hops[hop] = _along(hop, hops, shared, routes, given)
+        shared.callback(hops[hop].close)
+    return Connection(route, None if hop is None else hops[hop], routes.trust, given.secrets)
 
 
 def with_ssh_config(settings: Any, path: str) -> Any:

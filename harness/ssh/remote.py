@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 import paramiko
 
-from harness import agent, shell
+from harness import agent, shell, shell_files
 from harness.errors import DeadlineError, HarnessError, LostError, RemoteCommandError, UnreachableError
-from harness.remote import COMMAND_TIMEOUT_S, Remote, Result, Stopped
-from harness.ssh import channels, rsync, shell_files
+from harness.remote import COMMAND_TIMEOUT_S, AgentState, Remote, Result, Stopped
+from harness.ssh import channels, rsync
 from harness.ssh.channels import TRANSFER_STALL_S
 
 if TYPE_CHECKING:
@@ -148,6 +148,10 @@ class SshRemote(Remote):
     def stop_agent(self, program: str, folder: str) -> Stopped:
         """Stop the run folder's agent by its recorded pid."""
         return agent.stop_detached(self, program, folder)
+
+    def see_agent(self, program: str, folder: str) -> AgentState:
+        """Let the node look for the process that its run folder names."""
+        return agent.see_detached(self, program, folder)
 
     def close(self) -> None:
         """Close the connection, if there is one."""

@@ -65,6 +65,7 @@ PROBES_FILE: Final = "probes.csv"
 SENDS_FILE: Final = "sends.csv"
 LOG_FILE: Final = "agent.log"
 STATUS_FILE: Final = "status.json"
+STEP_LOG: Final = "step.log"  # of an agent that is a step of a Slurm job: what the step said, and how it ended
 CHECKSUMS_FILE: Final = "SHA256SUMS"
 
 # What an experiment may be called: its run folders bear the name, at home and on the nodes.
@@ -440,6 +441,8 @@ class Manifest:
     notes: list[str] = field(default_factory=list)  # what is worth knowing and does not touch the outcome
     phase_seconds: dict[str, float] = field(default_factory=dict)
     imported: Optional[dict[str, Any]] = None
+    job: Optional[dict[str, Any]] = None  # of Slurm, which lent the nodes: harness.slurm.job says what is in it
+    predecessor: Optional[str] = None  # the experiment that this one repeats, since its job was taken away
     assembled: dict[str, str] = field(default_factory=dict)  # sha256 of the tables made at home, by file
     schema: int = 1
 

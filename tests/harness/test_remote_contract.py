@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from local_remote import LocalRemote, Unsteady
+from unsteady_remote import Unsteady
 
-from harness import agent, bundle, retry, shell
+from harness import bundle, retry, shell
 from harness.agent import Agent
 from harness.errors import DeadlineError, RemoteCommandError
+from harness.local import LocalRemote
 from harness.planning import new_run_id, new_run_key
 from harness.retry import Retrying
 from harness.ssh.cluster import connect
@@ -132,10 +133,10 @@ def test_an_agent_is_started_once_seen_and_stopped_with_its_key(remote: Remote, 
     plan = NodePlan(
         "contract", new_run_id(), "comp11", "worker", folder, "127.0.93.7", port, lease_s=60.0, clocks=clocks
     )
-    assert not agent.see(remote, made.program, folder).alive
+    assert not remote.see_agent(made.program, folder).alive
     remote.start_agent(made.program, plan, new_run_key())
     try:
-        assert agent.see(remote, made.program, folder).alive
+        assert remote.see_agent(made.program, folder).alive
         assert KEY_FILE not in (remote.list(folder) or {})
         assert len(remote.ask(f"cat {shell.path(folder)}/agent.pid").splitlines()) == 1
         with pytest.raises(RemoteCommandError, match=r"comp11: .*an agent is running there already"):
@@ -146,4 +147,4 @@ def test_an_agent_is_started_once_seen_and_stopped_with_its_key(remote: Remote, 
     assert stopped.problem is None
     assert stopped.was_alive or isinstance(remote, Retrying)  # a stop that is repeated finds it gone
     assert not remote.stop_agent(made.program, folder).was_alive
-    assert not agent.see(remote, made.program, folder).alive
+    assert not remote.see_agent(made.program, folder).alive

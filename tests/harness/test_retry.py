@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from local_remote import LocalRemote
 
 from harness import retry as module
 from harness.errors import LostError, RemoteCommandError, UnreachableError
+from harness.local import LocalRemote
 from harness.remote import Result
 from harness.retry import Retrying
 from harness.shell import MARK

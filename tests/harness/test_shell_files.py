@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from local_remote import LocalRemote
-
-from harness.ssh import shell_files
+from harness import shell_files
+from harness.local import LocalRemote
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,105 @@
+"""This machine as a node: a folder of it is the home, and commands are processes here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import agent
+from harness.errors import DeadlineError, RemoteCommandError, cause
+from harness.remote import COMMAND_TIMEOUT_S, AgentState, Remote, Result, Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from node_agent.contract.plan import NodePlan
+
+
+class LocalRemote(Remote):
+    """A remote without a connection."""
+
+    def __init__(self, node_id: str, home: Path | None = None) -> None:
+        """Name it; its home is the user's unless another folder is given."""
+        self.home = Path.home() if home is None else home
+        self.id, self.place = node_id, str(self.home)
+
+    def run(self, command: str, *, stdin: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S) -> Result:
+        """Run a command with /bin/sh in a process group of its own, all of which ends where its time does."""
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", command],
+            cwd=self.home,
+            env=os.environ | {"HOME": str(self.home)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,  # Ctrl-C at the terminal is ours to hear, not theirs
+        )
+        try:
+            output, errors = process.communicate(stdin, timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise DeadlineError(f"{self.id}: expected an end within {timeout_s:g} s of: {command}") from None
+        return Result(process.returncode, output, errors.decode("utf-8", "replace"))
+
+    def write(self, path: str, content: bytes, mode: int) -> None:
+        """Put a file in place at once."""
+        place = self._path(path)
+        scratch = place.with_name(f"{place.name}.{secrets.token_hex(4)}")
+        try:
+            with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                os.fchmod(file.fileno(), mode)
+                file.write(content)
+            scratch.replace(place)
+        except OSError as error:
+            scratch.unlink(missing_ok=True)
+            raise RemoteCommandError(f"{self.id}: writing {path}: {cause(error)}") from error
+
+    def read(self, path: str) -> bytes | None:
+        """Return a small file's bytes, or None if there is none."""
+        try:
+            return self._path(path).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise RemoteCommandError(f"{self.id}: reading {path}: {cause(error)}") from error
+
+    def list(self, folder: str) -> dict[str, int] | None:
+        """Return the names and sizes (bytes) of a folder's plain files, or None if there is no such folder."""
+        if not self._path(folder).is_dir():
+            return None
+        files = (path for path in self._path(folder).iterdir() if path.is_file() and not path.is_symlink())
+        return {path.name: path.stat().st_size for path in files}
+
+    def fetch(self, folder: str, target: Path, without: Collection[str] = ()) -> str:
+        """Copy a folder's plain files."""
+        names = self.list(folder)
+        if names is None:
+            raise RemoteCommandError(f"{self.id}: expected the folder {folder}, got none there")
+        for name in names:
+            if not name.startswith(".") and name not in without:
+                shutil.copy(self._path(folder) / name, target)
+        return "copy"
+
+    def start_agent(self, program: str, plan: NodePlan, run_key: str) -> None:
+        """Start the agent detached."""
+        agent.start_detached(self, program, plan, run_key)
+
+    def stop_agent(self, program: str, folder: str) -> Stopped:
+        """Stop the run folder's agent by its recorded pid."""
+        return agent.stop_detached(self, program, folder)
+
+    def see_agent(self, program: str, folder: str) -> AgentState:
+        """Look for the process that the run folder names."""
+        return agent.see_detached(self, program, folder)
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
+
+    def _path(self, path: str) -> Path:
+        return self.home / path.removeprefix("~/")

@@ -1,0 +1,170 @@
+"""What is asked of Slurm, by its commands on the host where they are (the login node, or a node of the job)."""
+
+from __future__ import annotations
+
+import math
+import re
+import secrets
+import shlex
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from harness.configuration.slurm import hosts_in, seconds
+from harness.errors import AllocationError, HarnessError, PreflightError, RemoteCommandError, last_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.configuration.slurm import SlurmConfig
+    from harness.remote import Remote, Result
+
+ASK_TIMEOUT_S: Final = 30.0
+GRANT_SLACK_S: Final = 30.0  # beyond the wait itself: salloc sets the nodes up before it returns
+NO_END: Final = ("UNLIMITED", "NOT_SET", "INVALID", "N/A")
+_PLAIN: Final = "env TZ=UTC0 SLURM_TIME_FORMAT=standard LC_ALL=C"  # of dates, and of words that are looked for
+_FIELDS: Final = (
+    "JobID", "State", "Reason", "TimeLeft", "NodeList", "Partition", "Account", "SubmitTime", "StartTime", "EndTime",
+    "RestartCnt", "ArrayTaskID", "Feature", "UserName",
+)  # fmt: skip
+_WIDTH: Final = 2000  # of each, in letters
+_GRANTED: Final = re.compile(r"Granted job allocation (\d+)")
+_KEY_VALUE: Final = re.compile(r"(\w[\w/:]*)=(\S*)")
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """What Slurm says of a job now: its state, the time it has left (s, None: no limit), times as UTC texts."""
+
+    job_id: str
+    state: str
+    reason: str
+    left_s: float | None
+    hosts: tuple[str, ...]
+    partition: str
+    account: str
+    submitted: str
+    started: str
+    ends: str
+    restarts: int
+    array_task: str | None
+
+
+class Slurm:
+    """The commands of Slurm on one host."""
+
+    def __init__(self, front: Remote) -> None:
+        self.front = front
+
+    def version(self) -> str:
+        """Return Slurm's version, as ``22.05.8``. Raises PreflightError where there is no Slurm."""
+        result = self._run(["srun", "--version"])
+        if result.exit_code != 0:
+            why = last_line(result.stderr or result.stdout, "no message")
+            advice = "name the login node as `gateway:` in the cluster file, or run fab there"
+            raise PreflightError(f"{self.front.place}: expected Slurm's commands, got: {why}; {advice}")
+        return result.stdout.split()[-1]
+
+    def job(self, job_id: str) -> JobFacts | None:
+        """Return what squeue says of a job, None if Slurm knows it no more. Raises RunError if it does not answer."""
+        form = ",".join(f"{name}:{_WIDTH}|" for name in _FIELDS)
+        words = ["squeue", "--noheader", "--states=all", f"--jobs={job_id}", f"--Format={form}"]
+        result = self._run(words)
+        if result.exit_code != 0 and "Invalid job id" in result.stderr:
+            return None
+        lines = result.demand("squeue", f"{self.front.place}: ").decode("utf-8", "replace").splitlines()
+        if not lines:
+            return None
+        cells = dict(zip(_FIELDS, (cell.strip() for cell in lines[0].split("|")), strict=False))
+        try:
+            array_task = cells["ArrayTaskID"]
+            return JobFacts(
+                cells["JobID"],
+                cells["State"],
+                cells["Reason"],
+                None if cells["TimeLeft"] in NO_END else seconds(cells["TimeLeft"]),
+                tuple(hosts_in(cells["NodeList"])) if cells["NodeList"] else (),
+                cells["Partition"],
+                "" if cells["Account"] == "(null)" else cells["Account"],
+                cells["SubmitTime"],
+                cells["StartTime"],
+                cells["EndTime"],
+                int(cells["RestartCnt"] or 0),
+                None if array_task in NO_END else array_task,
+            )
+        except (KeyError, ValueError) as error:
+            told = f"expected one line of {len(_FIELDS)} fields, got {lines[0][:200]!r} ({error})"
+            raise RemoteCommandError(f"{self.front.place}: squeue: {told}") from error
+
+    def details(self, job_id: str) -> dict[str, str]:
+        """Return what ``scontrol show job`` says, by its own names; empty where it knows the job no more."""
+        result = self._run(["scontrol", "--oneliner", "show", "job", job_id])
+        return dict(_KEY_VALUE.findall(result.stdout)) if result.exit_code == 0 else {}
+
+    def allocate(self, config: SlurmConfig, nodes: Sequence[str] | int, limit_s: float) -> str:
+        """Return the id of a job that ``salloc`` was granted.
+
+        Raises PreflightError where Slurm refuses it, AllocationError where it is not there within ``config.wait_s``.
+        """
+        name = f"chronotick-{secrets.token_hex(4)}"
+        words = ["salloc", "--no-shell", f"--job-name={name}", f"--immediate={math.ceil(config.wait_s)}"]
+        words += request(config, nodes, limit_s)
+        begin = time.monotonic()
+        granted = None
+        try:
+            result = self._run(words, config.wait_s + GRANT_SLACK_S)
+            granted = _GRANTED.search(result.stderr + result.stdout)
+            if result.exit_code == 0 and granted:
+                return granted[1]
+            granted = None
+        except HarnessError as error:
+            raise AllocationError(f"salloc: expected nodes within {config.wait_s:g} s, got: {error}") from error
+        finally:
+            if granted is None:  # pending, or granted to nobody
+                self._run(["scancel", f"--jobname={name}"])
+        why = last_line(result.stderr or result.stdout, "no message").removeprefix("salloc: ").removeprefix("error: ")
+        wanted = f"salloc: expected {_in_words(nodes)} for {limit_s / 60:.0f} min"
+        if time.monotonic() - begin < config.wait_s:
+            raise PreflightError(f"{wanted}, got: {why}; sinfo shows what there is, fab check asks Slurm when")
+        raise AllocationError(f"{wanted} within {config.wait_s:g} s, got: {why}; raise slurm.wait_s, or fab submit")
+
+    def signal(self, target: str, signal_name: str) -> None:
+        """Send a signal to a job, or one of its steps (``12.3``)."""
+        self._run(["scancel", f"--signal={signal_name}", target])
+
+    def cancel(self, job_id: str) -> None:
+        """End a job."""
+        self._run(["scancel", job_id])
+
+    def requeue(self, job_id: str) -> None:
+        """Put a batch job back into the queue. Raises RemoteCommandError where Slurm refuses."""
+        self._run(["scontrol", "requeue", job_id]).demand("scontrol requeue", f"job {job_id}: ")
+
+    def run(self, words: Sequence[str], stdin: bytes = b"") -> Result:
+        """Run one of Slurm's commands."""
+        return self._run(words, stdin=stdin)
+
+    def _run(self, words: Sequence[str], timeout_s: float = ASK_TIMEOUT_S, stdin: bytes = b"") -> Result:
+        return self.front.run(f"{_PLAIN} {shlex.join(words)}", stdin=stdin, timeout_s=timeout_s)
+
+
+def request(config: SlurmConfig, nodes: Sequence[str] | int, limit_s: float) -> list[str]:
+    """Return the options of salloc and sbatch that ask for these nodes (hosts, or their number) for so long."""
+    count = nodes if isinstance(nodes, int) else len(nodes)
+    words = [f"--nodes={count}", f"--ntasks={count}", "--ntasks-per-node=1", f"--time={math.ceil(limit_s / 60)}"]
+    if not isinstance(nodes, int):
+        words.append(f"--nodelist={','.join(nodes)}")
+    if config.partition is not None:
+        words.append(f"--partition={config.partition}")
+    if config.exclusive:
+        words.append("--exclusive")
+    for name, value in config.options.items():
+        if value is True:
+            words.append(f"--{name}")
+        elif value is not False:
+            words.append(f"--{name}={value}")
+    return words
+
+
+def _in_words(nodes: Sequence[str] | int) -> str:
+    return f"{nodes} nodes" if isinstance(nodes, int) else ", ".join(nodes)

@@ -1,0 +1,191 @@
+"""One job: what is known of it, whose it is, and when it is over."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from harness.allocation import Allocation
+from harness.errors import AllocationError, HarnessError
+from harness.slurm.commands import JobFacts
+
+if TYPE_CHECKING:
+    from harness.slurm.commands import Slurm
+
+LOOK_EVERY_S: Final = 30.0
+DOUBT_EVERY_S: Final = 3.0  # sooner where something of the job ended that should not have
+NAMED_WITHIN_S: Final = 20.0  # while it is COMPLETING Slurm does not say of what it ended
+ALIVE: Final = frozenset({"RUNNING", "SUSPENDED", "CONFIGURING", "SIGNALING", "STOPPED", "RESIZING"})
+COMPLETING: Final = "COMPLETING"
+SUSPENDED, PREEMPTED, TIMEOUT = "SUSPENDED", "PREEMPTED", "TIMEOUT"
+SIGNAL_EARLY_S: Final = 75.0  # Slurm sends --signal up to a minute early
+NEVER: Final = frozenset({"None", "Unknown", ""})
+FORGOTTEN: Final = "no longer known to Slurm"
+
+
+class Job(Allocation):
+    """A job with nodes for a run. ``ours``: we allocated it, so we release it."""
+
+    def __init__(
+        self,
+        slurm: Slurm,
+        facts: JobFacts,
+        *,
+        ours: bool,
+        margin_s: float,
+        options: dict[str, Any],
+        suspended: bool = False,
+    ) -> None:
+        self.slurm, self.facts, self.ours, self.margin_s = slurm, facts, ours, margin_s
+        self.version = slurm.version()
+        self.shared_files: dict[str, bool] = {}  # by node: whether the host with Slurm's commands sees its files
+        self._options = options
+        self._seen_s = time.monotonic()
+        self._doubtful = False
+        self._suspended = suspended
+        self._over: str | None = None
+        self._released = False
+        self._one_at_a_time = threading.Lock()
+        self._note(facts)
+
+    @property
+    def job_id(self) -> str:
+        """Return Slurm's number of it."""
+        return self.facts.job_id
+
+    @property
+    def name(self) -> str:
+        """Return what a user calls it."""
+        return f"job {self.job_id}"
+
+    @property
+    def over(self) -> bool:
+        """Return whether it is known to be over: its nodes are not ours any more."""
+        return self._over is not None
+
+    @property
+    def left_s(self) -> float | None:
+        """Return the time until its limit, in s; None without one."""
+        return None if self.facts.left_s is None else self.facts.left_s - (time.monotonic() - self._seen_s)
+
+    def doubt(self) -> None:
+        """Let the next look come soon: something of it ended."""
+        self._doubtful = True
+
+    def demand(self) -> None:
+        """Raise AllocationError with the reason if it is over; Slurm is asked now and then."""
+        every_s = DOUBT_EVERY_S if self._doubtful else LOOK_EVERY_S
+        if not self.over and time.monotonic() - self._seen_s >= every_s:
+            self.look()
+        if self._over is not None:
+            raise AllocationError(self.ending())
+
+    def look(self) -> None:
+        """Ask Slurm. What it does not answer changes nothing."""
+        with self._one_at_a_time:
+            self._seen_s, before_s = time.monotonic(), self._seen_s
+            self._doubtful = False
+            try:
+                facts = self.slurm.job(self.job_id)
+            except HarnessError:
+                self._seen_s = before_s
+                return
+            if facts is None:
+                self._over = self._over or FORGOTTEN
+            else:
+                self.facts = facts
+                self._note(facts)
+
+    def ending(self) -> str:
+        """Return of what it ended, in words, once Slurm says so; "" while it lives."""
+        deadline = time.monotonic() + NAMED_WITHIN_S
+        while self._over == COMPLETING and time.monotonic() < deadline:
+            time.sleep(0.5)
+            self.look()
+        if self._over is None or self._released:
+            return ""
+        reason = self.facts.reason
+        why = f" ({reason})" if reason not in {"None", ""} and reason.upper() not in self._over else ""
+        return f"job {self.job_id} {self._over}{why}"
+
+    def remarks(self, *, run_over: bool) -> list[str]:
+        """Return what happened to it that a run cannot have been unharmed by, asking Slurm once more."""
+        self.look()
+        ending = "" if run_over else self.ending()
+        self._suspended = self._suspended or self._details().get("SuspendTime", "None") not in NEVER
+        return [*([ending] if ending else []), *([f"{self.name} was {SUSPENDED}"] if self._suspended else [])]
+
+    def why_interrupted(self) -> str | None:
+        """Return why the controller was told to end, if Slurm told it: the job is over, or will be soon."""
+        self.look()
+        details = self._details()
+        if details.get("PreemptTime", "None") not in NEVER:
+            return f"{self.name} {PREEMPTED}"
+        if self._over is not None:
+            return f"{self.name} {self._over}"
+        soon = self.left_s is not None and self.left_s <= self.margin_s + SIGNAL_EARLY_S
+        return f"{self.name} {TIMEOUT}" if soon and details.get("BatchFlag") == "1" else None
+
+    def requeue(self) -> bool:
+        """Put the job that we are in back into the queue if it was preempted and is to be; return whether it was.
+
+        Slurm would do so only if we were still there at the end of the grace time. This process ends with it.
+        """
+        wanted = self._options.get("requeue") and not self.ours
+        details = self._details()
+        if not wanted or details.get("BatchFlag") != "1" or details.get("PreemptTime", "None") in NEVER:
+            return False
+        self.slurm.requeue(self.job_id)
+        return True
+
+    def release(self) -> None:
+        """End the job if we allocated it."""
+        if self.ours and not self.over:
+            self._released = True
+            self.slurm.cancel(self.job_id)
+
+    def described(self) -> dict[str, Any]:
+        """Return what the manifest keeps of it."""
+        facts = self.facts
+        return {
+            "id": facts.job_id,
+            "array_task": facts.array_task,
+            "state": self._over or facts.state,
+            "reason": facts.reason,
+            "partition": facts.partition,
+            "account": facts.account,
+            "nodes": list(facts.hosts),
+            "options": self._options,
+            "submitted_utc": facts.submitted,
+            "started_utc": facts.started,
+            "ends_utc": facts.ends,
+            "restarts": facts.restarts,
+            "suspended": self._suspended,
+            "allocated_by_us": self.ours,
+            "shared_files": self.shared_files,
+            "slurm_version": self.version,
+        }
+
+    def _details(self) -> dict[str, str]:
+        """Return what scontrol says of it; nothing where Slurm does not answer."""
+        try:
+            return self.slurm.details(self.job_id)
+        except HarnessError:
+            return {}
+
+    def _note(self, facts: JobFacts) -> None:
+        self._suspended = self._suspended or facts.state == SUSPENDED
+        if facts.state not in ALIVE and self._over in {None, COMPLETING}:
+            self._over = facts.state
+
+
+def finished(recorded: dict[str, Any]) -> JobFacts:
+    """Return what the manifest kept of a job that Slurm has forgotten."""
+    state = recorded["state"] if recorded["state"] not in ALIVE else FORGOTTEN
+    times = (recorded["submitted_utc"], recorded["started_utc"], recorded["ends_utc"])
+    who = (recorded["partition"], recorded["account"])
+    return JobFacts(
+        recorded["id"], state, recorded["reason"], 0.0, tuple(recorded["nodes"]), *who, *times, recorded["restarts"],
+        recorded["array_task"],
+    )  # fmt: skip

@@ -1,0 +1,100 @@
+"""Batch jobs: the same command, with the controller in the job; and what Slurm says of one before it is asked for."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from harness.configuration.slurm import AUTO, seconds
+from harness.errors import PreflightError, RunError, last_line
+from harness.slurm.commands import request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from harness.configuration.cluster import ClusterConfig
+    from harness.slurm.commands import Slurm
+
+PARTITION_COLUMNS: Final = ("partition", "up", "time limit", "nodes", "state", "hosts")
+_RESTARTS: Final = "SLURM_RESTART_COUNT"
+_START: Final = re.compile(r"to start at (\S+)")
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What Slurm says of a job that nobody asked for yet: its partitions (rows), and when it could start (UTC)."""
+
+    partitions: list[list[str]]
+    starts: str | None
+    problems: list[str]
+
+
+def limit_s(config: ClusterConfig, needed_s: float) -> float:
+    """Return how long a job is asked for, in s."""
+    return needed_s if config.job.time == AUTO else seconds(config.job.time)
+
+
+def forecast(slurm: Slurm, config: ClusterConfig, needed_s: float) -> Forecast:
+    """Ask Slurm when a job for a run that needs so long could start; nothing is queued. Raises RunError."""
+    job, wanted_s = config.job, limit_s(config, needed_s)
+    nodes = config.node_count or [node.host for node in config.nodes]
+    told = slurm.run(["sinfo", "--noheader", "--format=%P|%a|%l|%D|%T|%N"]).demand("sinfo", f"{slurm.front.place}: ")
+    rows = [line.split("|") for line in told.decode("utf-8", "replace").splitlines()]
+    ours = [row for row in rows if row[0] == job.partition or (job.partition is None and row[0].endswith("*"))]
+    problems = []
+    if job.partition is not None and not any(row[0].rstrip("*") == job.partition for row in rows):
+        there = ", ".join(dict.fromkeys(row[0].rstrip("*") for row in rows))
+        problems.append(f"slurm.partition: expected one of {there}, got {job.partition}")
+    if wanted_s < needed_s:
+        problems.append(
+            f"slurm.time: expected the {needed_s / 60:.0f} min that the run needs with its margin, "
+            f"got {wanted_s / 60:.0f} min"
+        )
+    for row in ours:
+        most_s = math.inf if row[2] == "infinite" else seconds(row[2])
+        if wanted_s > most_s:
+            name = row[0].rstrip("*")
+            problems.append(f"partition {name}: expected to get {wanted_s / 60:.0f} min, its limit is {row[2]}")
+            break
+    tested = slurm.run(["sbatch", "--test-only", *request(job, nodes, wanted_s), "--wrap", "true"])
+    starts = _START.search(tested.stderr + tested.stdout)
+    if starts is None:
+        why = last_line(tested.stderr or tested.stdout, "no message").removeprefix("allocation failure: ")
+        problems.append(f"sbatch --test-only: expected a time when the job could start, got: {why}")
+    return Forecast(rows, starts[1] if starts else None, problems)
+
+
+def submit(
+    slurm: Slurm, config: ClusterConfig, needed_s: float, name: str, log: Path, argv: Sequence[str], root: Path
+) -> str:
+    """Put a batch job into the queue that runs ``argv`` in ``root``; return its id. Raises PreflightError.
+
+    The job's shell becomes that program, so that the signal before the job's end is the program's.
+    """
+    job = config.job
+    nodes = config.node_count or [node.host for node in config.nodes]
+    words = ["sbatch", "--parsable", f"--job-name={name}", f"--chdir={root}", f"--output={log}", "--open-mode=append"]
+    words += [f"--signal=B:TERM@{math.ceil(job.margin_s)}", "--requeue" if job.requeue else "--no-requeue"]
+    words += request(job, nodes, limit_s(config, needed_s))
+    script = f"#!/bin/sh\nexec {shlex.join(argv)}\n"
+    try:
+        result = slurm.run(words, stdin=script.encode())
+    except RunError as error:
+        raise PreflightError(f"sbatch: {error}") from error
+    if result.exit_code != 0:
+        why = last_line(result.stderr or result.stdout, "no message").removeprefix("sbatch: error: ")
+        raise PreflightError(f"sbatch: expected a job for {name}, got: {why}; fab check says what would fit")
+    return result.stdout.strip().partition(";")[0]
+
+
+def attempt(name: str) -> tuple[str, str | None]:
+    """Return the name of an experiment, and the one that it repeats: a job that was requeued makes a new one."""
+    restarts = int(os.environ.get(_RESTARTS) or 0)
+    if restarts == 0:
+        return name, None
+    return f"{name}.a{restarts + 1}", name if restarts == 1 else f"{name}.a{restarts}"
