@@ -40,7 +40,10 @@ USAGE, FOUND_ERRORS = 2, 7
 
 EXPERIMENT = "a name under results/, or a path (default: the latest run)"
 AGENT_TESTS = ROOT / "tests" / "node_agent"
-TIERS = {"falsetickers": ["tests/harness/test_falsetickers.py"]}  # marks of tests that the suite leaves out
+TIERS = {  # marks of tests that the suite leaves out, and what pytest is told to find them
+    "falsetickers": ["tests/harness/test_falsetickers.py"],
+    "slurm": ["--dist", "loadfile", "tests/slurm"],
+}
 
 
 def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:

@@ -7,14 +7,14 @@ import itertools
 import os
 import subprocess
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGKILL, SIGUSR1
 from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import PreflightError
 from harness.localcluster.processes import piped, start_ours
 from harness.localcluster.relays.messages import DATAGRAMS, Answer, Question, RelayOrder
-from harness.testbed import topology
+from harness.testbed import equipment, topology
 from harness.testbed.namespaces import Line, enter_all, enter_network, socket_in
 from node_agent.contract import json_objects
 from node_agent.contract.servers import join_address
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 RUN_TIMEOUT_S: Final = 30.0
+LAUNCHERS: Final = {"srun", "salloc"}  # what they are to run is in their own command lines, too
 _tables = itertools.count(1)
 
 
@@ -36,6 +37,7 @@ class NamespaceHost:
         self.pid = pid
         self.folder = folder
         self.home = folder / "homes" / topology.USER
+        self.equipment = equipment.read(folder)
         self.line = Line(pid, topology.INSIDE)
         self._relays: list[contextlib.ExitStack] = []
 
@@ -88,12 +90,21 @@ class NamespaceHost:
         return found
 
     def agents(self) -> list[int]:
-        """Return the ids of the host's running agents, checks aside (kill them with ``os.kill``)."""
+        """Return the ids of the host's running agents, checks aside (kill them with ``os.kill``).
+
+        A Slurm step is such a process as well; the srun that began it, on this host or another, is none.
+        """
         return [
             pid
             for pid, words in self.processes().items()
-            if any(word.endswith("agent.pyz") for word in words) and {"worker", "coordinator"} & set(words)
+            if any(word.endswith("agent.pyz") for word in words)
+            and {"worker", "coordinator"} & set(words)
+            and Path(words[0]).name not in LAUNCHERS
         ]
+
+    def revive(self) -> None:
+        """Let the host start those of its daemons that do not run, without waiting for them."""
+        os.kill(self.pid, SIGUSR1)
 
     def socket(self) -> socket.socket:
         """Return a UDP socket in the host's network."""

@@ -32,7 +32,12 @@ def program(name: str) -> str:
 
 def missing_packages() -> list[str]:
     """Return the Debian packages that this machine lacks."""
-    return [package for name, package in PACKAGE_OF.items() if _which(name) is None]
+    return [package for name, package in PACKAGE_OF.items() if not is_installed(name)]
+
+
+def is_installed(name: str) -> bool:
+    """Return whether there is such a program, also where only root's PATH looks."""
+    return _which(name) is not None
 
 
 def why_not() -> str | None:

@@ -20,6 +20,7 @@ from typing import Final
 from harness.localcluster.processes import descendants, kill_all, piped
 from harness.testbed import topology
 from harness.testbed.namespaces import program
+from harness.testbed.slurm import control_groups
 
 SSHD_DEADLINE_S: Final = 20.0
 SWITCH: Final = "switch"
@@ -38,6 +39,7 @@ class Supervised:
         self.folder = folder / "hosts" / spec.name
         own = ["--net", "--uts", "--mount", "--pid", "--fork", "--kill-child"]
         words = [spec.name, str(self.folder), topology.USER, str(topology.USER_ID), program("sshd")]
+        words.append(control_groups.name_of(os.getpid()))
         self._popen = subprocess.Popen(
             [program("unshare"), *own, sys.executable, "-m", "harness.testbed.first_process", *words],
             stdin=subprocess.PIPE,
@@ -134,16 +136,19 @@ def _ip(pid: int | None, commands: str) -> None:
 
 
 def _end(folder: Path) -> None:
-    """End every descendant, wait until they are gone, and remove the folder."""
+    """End every descendant, wait until they are gone, and remove the folder and their control groups."""
+    subtree = control_groups.name_of(os.getpid())
     deadline = time.monotonic() + 10.0
     while (left := descendants(os.getpid())) and time.monotonic() < deadline:
         kill_all(left)
+        control_groups.thaw(subtree)
         try:
             os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             break
         time.sleep(0.01)
     shutil.rmtree(folder, ignore_errors=True)
+    control_groups.remove(subtree)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,9 @@ from harness.testbed import pipe, topology
 from harness.testbed.namespace_host import NamespaceHost
 from harness.testbed.namespaces import Line, enter_network, program, why_not
 from harness.testbed.service import Service
+from harness.testbed.slurm import control_groups
+from harness.testbed.slurm import files as slurm_files
+from harness.testbed.slurm.cluster import SlurmCluster
 from harness.testbed.topology import STATE_FILE, State
 from node_agent.contract import json_objects
 from node_agent.contract.servers import NTP_PORT, join_address
@@ -50,8 +53,9 @@ class Testbed(contextlib.AbstractContextManager["Testbed"]):
     __test__ = False  # pytest takes the name for a test
 
     def __init__(
-        self, folder: Path, supervisor: subprocess.Popen[bytes], pids: dict[str, int], network: topology.Network
-    ) -> None:
+        self, folder: Path, supervisor: subprocess.Popen[bytes], pids: dict[str, int], network: topology.Network,
+        flavour: str | None = None,
+    ) -> None:  # fmt: skip
         self.folder = folder
         self.network = network
         self.supervisor_pid = supervisor.pid
@@ -66,6 +70,14 @@ class Testbed(contextlib.AbstractContextManager["Testbed"]):
         self.identity_file = folder / "id_ed25519"  # the one key that every host lets in
         self.controller_line = Line(pids[topology.GATEWAY], topology.OUTSIDE)
         self.services = self._prepared_services()
+        self._slurm = None if flavour is None else SlurmCluster(flavour, self.gateway, self.nodes)
+
+    @property
+    def slurm(self) -> SlurmCluster:
+        """Return the Slurm that its hosts have. Raises AssertionError if it was started without."""
+        if self._slurm is None:
+            raise AssertionError("started with a Slurm")
+        return self._slurm
 
     @property
     def proxy_command(self) -> str:
@@ -91,7 +103,10 @@ class Testbed(contextlib.AbstractContextManager["Testbed"]):
             service.await_ready()
 
     def repair(self) -> None:
-        """Undo every fault, for the next test: lines up, no loss, no relay, no agent, every server running."""
+        """Undo every fault, for the next test: lines up, no loss, no relay, no agent, every server running.
+
+        Where there is a Slurm: no job, and every node idle.
+        """
         self.controller_line.restore()
         for host in self.hosts.values():
             host.repair()
@@ -99,6 +114,8 @@ class Testbed(contextlib.AbstractContextManager["Testbed"]):
             if service.runs:
                 service.send(Signals.SIGCONT)
         self.start_services()
+        if self._slurm is not None:
+            self._slurm.repair()
 
     def close(self) -> None:
         """End every process of the testbed, and with the last one its namespaces; remove its folder. Idempotent."""
@@ -108,6 +125,7 @@ class Testbed(contextlib.AbstractContextManager["Testbed"]):
         for service in self.services.values():
             service.end()
         shutil.rmtree(self.folder, ignore_errors=True)
+        control_groups.sweep()  # if the supervisor was killed before it could
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -131,14 +149,15 @@ class Testbed(contextlib.AbstractContextManager["Testbed"]):
         }
 
 
-def start(folder: Path | None = None, family: str = topology.IPV4) -> Testbed:
+def start(folder: Path | None = None, family: str = topology.IPV4, slurm: str | None = None) -> Testbed:
     """Bring a testbed up; return when everything answers. ``folder`` must not exist yet (default: a temporary one).
 
-    Its hosts have addresses of one ``family`` alone.
+    Its hosts have addresses of one ``family`` alone. With ``slurm``, one of ``slurm.files.FLAVOURS``, they are a Slurm
+    cluster with one /home, in which this Python and this project can be used.
 
     Raises PreflightError where it cannot be, or does not come up. Nothing is left running then.
     """
-    reason = why_not()
+    reason = why_not() if slurm is None else slurm_files.why_not(slurm)
     if reason is not None:
         raise PreflightError(f"testbed: {reason}")
     if folder is None:
@@ -148,12 +167,18 @@ def start(folder: Path | None = None, family: str = topology.IPV4) -> Testbed:
     with contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         network = topology.NETWORKS[family]
+        if slurm is not None:
+            slurm_files.lay_out(folder, network, slurm)
         _lay_out(folder, network)
+        if slurm is not None:
+            slurm_files.add_keys(folder, network)
         supervisor = _supervise(folder, family)
         undo.callback(end_with_its_pipes, supervisor, CLOSE_DEADLINE_S)
-        testbed = Testbed(folder, supervisor, _await_hosts(supervisor, folder), network)
+        testbed = Testbed(folder, supervisor, _await_hosts(supervisor, folder), network, slurm)
         undo.callback(testbed.close)
         testbed.start_services()
+        if slurm is not None:
+            testbed.slurm.await_idle()
         told = topology.ssh_config(folder, testbed.proxy_command, network)
         testbed.ssh_config.write_text(told, encoding="utf-8")
         (folder / STATE_FILE).write_text(json_objects.write(testbed.state), encoding="utf-8")
@@ -193,7 +218,7 @@ def _lay_out(folder: Path, network: topology.Network) -> None:
         place = folder / "hosts" / spec.name
         home = place / "homes" / topology.USER
         for made in (place / "etc", place / "ssh", home / ".ssh"):
-            made.mkdir(parents=True)
+            made.mkdir(parents=True, exist_ok=True)  # hosts may have one /home
         for name, content in (
             ("passwd", topology.PASSWD_FILE),
             ("group", topology.GROUP_FILE),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Project
+    from project_folder import Project
 
     from harness.testbed.namespace_host import NamespaceHost
     from harness.testbed.testbed import Testbed

@@ -1,21 +1,16 @@
-"""Real hosts in network namespaces, a project folder to run ``fab`` in, and a short experiment.
+"""Real hosts in network namespaces, and a project folder to run ``fab`` in.
 
 The tier needs root and some Debian packages; without them its tests are skipped, each saying why.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import fabric
 import pytest
-import yaml
+from project_folder import Project
 
 from harness.configuration.experiment import load_cluster
 from harness.testbed.namespaces import why_not
@@ -28,7 +23,6 @@ if TYPE_CHECKING:
     from harness.testbed.testbed import Testbed
 
 ROOT = Path(__file__).parents[2]
-EVENTS = 20
 
 
 @pytest.fixture(scope="session")
@@ -58,56 +52,6 @@ def ares() -> ClusterConfig:
 def settings(testbed: Testbed) -> fabric.Config:
     """Return what ``fab -S`` makes of the testbed's ssh_config."""
     return fabric.Config(runtime_ssh_path=str(testbed.ssh_config))
-
-
-class Project:
-    """A folder of its own with the fabfile and short configurations, and ``fab -S`` to be called in it."""
-
-    def __init__(self, path: Path, ssh_config: Path) -> None:
-        self.path = path
-        self.ssh_config = ssh_config
-        self._started: list[subprocess.Popen[str]] = []
-        path.mkdir(parents=True)
-        shutil.copy(ROOT / "fabfile.py", path)
-        shutil.copytree(ROOT / "configs", path / "configs")
-        (path / "node_agent").symlink_to(ROOT / "node_agent")
-        timing = {"ntp_query_interval": 0.2, "chronotick_query_interval": 0.2, "commit_wait_delays": [0.3]}
-        self.edit("configs/worker_config.yaml", timing=timing)
-        self.edit("configs/coordinator_config.yaml", experiment={"num_events": EVENTS, "duration_minutes": None})
-
-    def edit(self, name: str, **sections: Any) -> None:
-        """Change some keys of a configuration file; a section that is a mapping keeps its other keys."""
-        path = self.path / name
-        content = yaml.safe_load(path.read_text())
-        for section, values in sections.items():
-            content[section] = {**content.get(section, {}), **values} if isinstance(values, dict) else values
-        path.write_text(yaml.safe_dump(content))
-
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start ``fab`` in the folder."""
-        process = subprocess.Popen(
-            [Path(sys.executable).parent / "fab", "-S", str(self.ssh_config), *arguments],
-            cwd=self.path,
-            env={**os.environ, "PYTHONWARNINGS": "default", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._started.append(process)
-        return process
-
-    def fab(self, *arguments: str, timeout_s: float = 100, **environment: str) -> tuple[int, str]:
-        """Run ``fab`` to its end; return its exit code and everything it printed."""
-        process = self.start(*arguments, **environment)
-        printed, _ = process.communicate(timeout=timeout_s)
-        return process.returncode, printed
-
-    def end(self) -> None:
-        """End what a failed test left running."""
-        for process in self._started:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
 
 
 @pytest.fixture

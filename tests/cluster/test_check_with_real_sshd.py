@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.testbed.topology import HOME
-from tests.cluster.conftest import Project
+from tests.project_folder import Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

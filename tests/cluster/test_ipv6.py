@@ -6,7 +6,7 @@ import json
 
 import pandas as pd
 import pytest
-from conftest import EVENTS, Project
+from project_folder import EVENTS, Project
 
 from harness.testbed import topology
 from harness.testbed.namespaces import why_not

@@ -1,0 +1,1 @@
+"""What makes a testbed's hosts a Slurm cluster: their files, their control groups, and Slurm as tests drive it."""
