@@ -193,6 +193,8 @@ def _bring_home(session: Session, run: Run, watch: Watch, configs: Configs, fail
     manifest = run.folder.manifest
     for node_id, view in watch.views.items():  # all that is known of a node that cannot be collected
         manifest.nodes[node_id].status = asdict(view.status) if view.status else None
+        if view.cause:
+            manifest.nodes[node_id].problems.append(view.cause)
     with run.timed("stop"):
         stopped = launch.stop(run.cluster, run.agent, run.folder.name)
     for node_id, answer in stopped.ok.items():

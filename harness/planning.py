@@ -58,7 +58,8 @@ class RunSpec:
     @property
     def planned_s(self) -> float:
         """Return the time from the first event to the end of the tail, in s."""
-        return broadcast(self, {}).planned_ns / 1e9 + self.coordinator.broadcast.drain_s + self.tail_s
+        anyone = (WorkerAddress("anyone", "anywhere", 0),)  # a schedule does not depend on whom it is for
+        return _broadcast_to(anyone, self).planned_ns / 1e9 + self.coordinator.broadcast.drain_s + self.tail_s
 
     @property
     def run_timeout_s(self) -> float:
@@ -154,11 +155,15 @@ def within(allocation: Allocation | None, spec: RunSpec, plans: Mapping[str, Nod
 
 def broadcast(spec: RunSpec, addresses: Mapping[str, str]) -> BroadcastPlan:
     """Return what the coordinator is to send, and when."""
+    port, nodes = spec.worker.network.listen_port, spec.cluster.workers
+    return _broadcast_to(tuple(WorkerAddress(node.id, addresses.get(node.id, node.host), port) for node in nodes), spec)
+
+
+def _broadcast_to(workers: tuple[WorkerAddress, ...], spec: RunSpec) -> BroadcastPlan:
     experiment = spec.coordinator.experiment
-    port = spec.worker.network.listen_port
     minutes = experiment.duration_minutes
     return BroadcastPlan(
-        workers=tuple(WorkerAddress(node.id, addresses.get(node.id, node.host), port) for node in spec.cluster.workers),
+        workers=workers,
         num_events=experiment.num_events,
         delays_ms=tuple(delay_s * 1e3 for delay_s in spec.coordinator.broadcast_pattern.delays_s()),
         duration_s=None if minutes is None else minutes * 60.0,

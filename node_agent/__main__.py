@@ -11,7 +11,7 @@ from typing import Any
 from node_agent import lifecycle, streams
 from node_agent.clocks.sources import KINDS, planned
 from node_agent.contract import plan as plans
-from node_agent.lifecycle import EXIT_USAGE, AgentError, expand
+from node_agent.lifecycle import ATTENDED_WITHIN_S, EXIT_USAGE, AgentError, expand
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(role, help=f"run a {role}, from a plan or by hand")
         command.add_argument("--plan", help="path of a plan; without it the options below make one")
         command.add_argument("--detach", action="store_true", help="run in the background; needs --plan")
+        attended = f"end where no line comes on standard input for {ATTENDED_WITHIN_S:g} s; needs --plan"
+        command.add_argument("--attended", action="store_true", help=attended)
         _add_options_by_hand(command, role)
         command.set_defaults(run=_work, role=role)
     command = commands.add_parser("check", help="print this node's facts and what its time services answer, as JSON")
@@ -111,12 +113,17 @@ def _work(arguments: argparse.Namespace) -> int | dict[str, Any]:
     if arguments.plan is None:
         if arguments.detach:
             raise AgentError("--detach: expected together with --plan", EXIT_USAGE)
+        if arguments.attended:
+            raise AgentError("--attended: expected together with --plan", EXIT_USAGE)
         return by_hand.work(arguments)
     plan = _read_plan(arguments.plan)
     if plan.role != arguments.role:
         raise AgentError(f"plan {arguments.plan}: expected one of a {arguments.role}, got a {plan.role}'s", EXIT_USAGE)
     if not arguments.detach:
-        return serve.from_plan(plan, lambda report: _answer(arguments, report) if arguments.mark else None)
+        ready = lambda report: _answer(arguments, report) if arguments.mark else None  # noqa: E731
+        return serve.from_plan(plan, ready, attended=arguments.attended)
+    if arguments.attended:
+        raise AgentError("--attended: expected without --detach", EXIT_USAGE)
     return lifecycle.detach(lambda report: serve.from_plan(plan, report))
 
 

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 PID_FILE: Final = "agent.pid"
 READY_TIMEOUT_S: Final = 20.0
+ATTENDED_WITHIN_S: Final = 8.0
+_LISTEN_S: Final = 0.25
 EXIT_USAGE: Final = 2
 EXIT_UNFIT: Final = 3
 EXIT_FAILED: Final = 4
@@ -103,6 +105,21 @@ def _become_daemon(reader: int, writer: int, work: Callable[[Callable[[dict[str,
             raise
     finally:
         os._exit(code)
+
+
+def await_unattended(descriptor: int) -> str:
+    """Return why, once nobody attends to this process any more: no byte came for ``ATTENDED_WITHIN_S``, or the end.
+
+    Time in which this process was stopped does not count: who attends to it may have been stopped as well.
+    """
+    silent_s = 0.0
+    while silent_s < ATTENDED_WITHIN_S:
+        silent_s += _LISTEN_S
+        if select.select([descriptor], [], [], _LISTEN_S)[0]:
+            if not os.read(descriptor, 65_536):
+                return "whoever attended to it has ended"
+            silent_s = 0.0
+    return f"nobody attended to it for {ATTENDED_WITHIN_S:g} s"
 
 
 def claim(run_dir: Path) -> None:

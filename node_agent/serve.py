@@ -41,8 +41,11 @@ _SWITCH_INTERVAL_S: Final = {WORKER: 0.000_5, COORDINATOR: 0.000_1}
 _CODES: Final = {records.FINISHED_OK: 0, records.FINISHED_STOPPED: 0}
 
 
-def from_plan(plan: NodePlan, report: Callable[[dict[str, Any]], None]) -> int:
-    """Run the agent of a plan in its run folder, report once it is bound, return the exit code."""
+def from_plan(plan: NodePlan, report: Callable[[dict[str, Any]], None], *, attended: bool = False) -> int:
+    """Run the agent of a plan in its run folder, report once it is bound, return the exit code.
+
+    ``attended``: it ends where nobody says anything on standard input any more.
+    """
     run_dir = lifecycle.expand(plan.run_dir)
     os.umask(0o077)
     lifecycle.claim(run_dir)
@@ -53,12 +56,20 @@ def from_plan(plan: NodePlan, report: Callable[[dict[str, Any]], None]) -> int:
     set_up_log(plan, run_dir)
     columns = records.events_columns(plan.role, column_prefixes(plan.clocks))
     ready = {"pid": os.getpid(), "start_ticks": machine.own_start_ticks()}
-    code, _status = serve(plan, run_dir, run_dir / records.EVENTS_FILE, columns, key, lambda: report(ready))
+    events = run_dir / records.EVENTS_FILE
+    code, _status = serve(plan, run_dir, events, columns, key, lambda: report(ready), attended=attended)
     return code
 
 
 def serve(
-    plan: NodePlan, run_dir: Path, events: Path, columns: Sequence[str], key: bytes | None, ready: Callable[[], None]
+    plan: NodePlan,
+    run_dir: Path,
+    events: Path,
+    columns: Sequence[str],
+    key: bytes | None,
+    ready: Callable[[], None],
+    *,
+    attended: bool = False,
 ) -> tuple[int, NodeStatus]:
     """Run a node until it ends; return its exit code and last status. Raises AgentError if it cannot start."""
     with contextlib.ExitStack() as sockets:
@@ -80,6 +91,8 @@ def serve(
         if probe_sock is not None and key is not None:
             node.mesh = ProbeMesh(node, probe_sock, key)
         _end_on_signals(node)
+        if attended:
+            _end_unattended(node)
         threading.excepthook = lambda died: _died(node, died)
         sys.setswitchinterval(_SWITCH_INTERVAL_S[plan.role])
         gc.collect()
@@ -100,6 +113,15 @@ def _end_on_signals(node: Node) -> None:
         node.end(records.FINISHED_STOPPED, signal.Signals(signal.sigwait(numbers)).name)
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
+
+
+def _end_unattended(node: Node) -> None:
+    """Let a thread of its own wait until nobody attends to this process any more, and then end it."""
+
+    def wait() -> None:
+        node.end(records.FINISHED_STOPPED, lifecycle.await_unattended(sys.stdin.fileno()))
+
+    threading.Thread(target=wait, name="attended", daemon=True).start()
 
 
 def _died(node: Node, died: threading.ExceptHookArgs) -> None:

@@ -107,6 +107,9 @@ def check(cluster: Cluster, agent: Agent, coordinator: CoordinatorConfig, worker
 
     checked = cluster.each(ask, fit)
     wrong |= checked.failed
+    if cluster.allocation is not None:  # of nodes that are taken away meanwhile nothing is known
+        cluster.allocation.look()
+        cluster.allocation.demand()
     limit_s = worker.clocks.max_wall_offset_s
     try:
         off = far_off(checked.ok, limit_s)

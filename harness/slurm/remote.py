@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import shlex
+import time
 from typing import TYPE_CHECKING, Final
 
 from harness import interrupts, shell, shell_files
@@ -26,9 +27,15 @@ if TYPE_CHECKING:
 
     from harness.slurm.job import Job
     from node_agent.contract.plan import NodePlan
+    from node_agent.contract.records import NodeStatus
 
 OWN_LOGS: Final = "~/.cache/chronotick-harness/steps"  # on the front, where the run folders are the nodes' own
 POLL_S: Final = 0.1
+STILL_AFTER_S: Final = 3.0  # an agent writes its status twice a second
+STILL_WITHIN_S: Final = 30.0
+# A line a second to the agent, until its step is over. Without them it ends: where a node's slurmd is gone, nothing
+# else tells it that its job is (tried: not even its standard input ends with srun).
+_BEATS: Final = "while echo 2>/dev/null; do sleep 1; done"
 _NUMBER: Final = "chronotick: step "
 _ENDED: Final = "chronotick: step ended with "
 _NUMBER_LINE: Final = re.compile(rf"^{_NUMBER}(\d+)$", re.MULTILINE)
@@ -60,7 +67,8 @@ class SlurmRemote(Remote):
         except RemoteCommandError as error:
             raise RemoteCommandError(f"{self.id}: {error}") from None
         if result is None:
-            self._job.doubt()
+            if self._is_over_now():
+                return self.run(command, stdin=stdin, timeout_s=timeout_s)
             why = last_line(done.stderr, f"exit {done.exit_code}")
             raise UnreachableError(f"{self.id}: expected a step on {self.place}, got: {why}")
         return result
@@ -95,10 +103,10 @@ class SlurmRemote(Remote):
         self.ask(f"umask 077; mkdir -p {folder}")
         self.write(f"{plan.run_dir}/{PLAN_FILE}", to_json(plan).encode(), 0o600)
         self.write(f"{plan.run_dir}/{KEY_FILE}", run_key.encode(), 0o600)
-        agent = f"exec {program} --mark {MARK} {plan.role} --plan {folder}/{PLAN_FILE}"
+        agent = f"exec {program} --mark {MARK} {plan.role} --attended --plan {folder}/{PLAN_FILE}"
         inside = f"{prepared(self._setup)}cd; echo {shell.word(_NUMBER)}$SLURM_STEP_ID; {agent}"
         step = shlex.join([*self._step(), "/bin/sh", "-c", inside])
-        attended = f"{step}; echo {shell.word(_ENDED)}$?"
+        attended = f"{_BEATS} | {{ {step}; echo {shell.word(_ENDED)}$?; }}"
         out = shell.path(log)
         begin = f"umask 077; mkdir -p {shell.path(log.rpartition('/')[0])}"
         self._front.run(f"{begin}; setsid nohup /bin/sh -c {shell.word(attended)} </dev/null >>{out} 2>&1 &").demand(
@@ -116,12 +124,14 @@ class SlurmRemote(Remote):
             raise RemoteCommandError(f"{self.id}: {_last_words(text)} (step of: {program} {plan.role})")
 
     def stop_agent(self, program: str, folder: str) -> Stopped:  # noqa: ARG002 - the step is known by its log
-        """Stop the agent's step, destroy its key. Where the job is over its step is only waited for."""
+        """Stop the agent's step, destroy its key. Where the job is over the agent's end is only waited for."""
         log = self._log(folder)
         text = self._said(log)
         alive, problem = bool(text) and not _ENDED_LINE.search(text), None
         if alive:
             problem = self._end(log, _NUMBER_LINE.search(text))
+        if text and self._job.over:
+            self._await_still(folder)
         key = f"rm -f {shell.path(f'{folder}/{KEY_FILE}')}"
         if self._is_shared():
             self._front.run(key).demand(key, f"{self.id}: ")
@@ -145,6 +155,10 @@ class SlurmRemote(Remote):
     def close(self) -> None:
         """Close the way to the front."""
         self._front.close()
+
+    def _is_over_now(self) -> bool:
+        self._job.look()
+        return self._job.over
 
     def _step(self) -> Sequence[str]:
         """Return the words that run what follows as a step on this node, beside whatever runs there."""
@@ -192,6 +206,25 @@ class SlurmRemote(Remote):
             else:
                 return problem and f"{problem} and was killed"
         return problem
+
+    def _await_still(self, folder: str) -> None:
+        """Wait until the agent wrote its last: that it ended, or nothing for a while.
+
+        Where its node failed, Slurm ends the step at this end alone; the agent notices by itself, some seconds later.
+        """
+        seen: NodeStatus | None = None
+        changed_s = time.monotonic()
+
+        def missing() -> str | None:
+            nonlocal seen, changed_s
+            status = read_status(self, folder)
+            if status != seen:
+                seen, changed_s = status, time.monotonic()
+            if (status is not None and status.outcome is not None) or time.monotonic() - changed_s > STILL_AFTER_S:
+                return None
+            return "it writes on"
+
+        interrupts.until(f"{self.id}: end of the agent", missing, STILL_WITHIN_S, POLL_S)
 
 
 def _last_words(text: str) -> str:
