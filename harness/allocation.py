@@ -37,8 +37,11 @@ class Allocation(ABC):
         """
 
     @abstractmethod
-    def why_interrupted(self) -> str | None:
-        """Return why the controller was told to end, where the scheduler told it; None where somebody else did."""
+    def why_ending(self, *, signalled: bool) -> str | None:
+        """Return why they are being taken back, None if they are not.
+
+        ``signalled``: this process was told to end, which may be the scheduler's warning.
+        """
 
     @abstractmethod
     def requeue(self) -> bool:

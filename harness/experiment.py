@@ -106,7 +106,7 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
         try:
             _carry_out(run, watch)
         except KeyboardInterrupt:
-            failure = _taken_away(run.cluster)
+            failure = _why_ending(run.cluster, signalled=True)
             if failure is not None:
                 raise AllocationError(failure) from None
             failure = INTERRUPTED
@@ -122,9 +122,9 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
                 _bring_home(session, run, watch, configs, failure)
 
 
-def _taken_away(cluster: Cluster) -> str | None:
-    """Return why an interrupt came that is the word of whoever lends the nodes, who takes them back."""
-    return None if cluster.allocation is None else cluster.allocation.why_interrupted()
+def _why_ending(cluster: Cluster, *, signalled: bool) -> str | None:
+    """Return why whoever lends the nodes takes them back, if that is so."""
+    return None if cluster.allocation is None else cluster.allocation.why_ending(signalled=signalled)
 
 
 def _carry_out(run: Run, watch: Watch) -> None:
@@ -137,13 +137,16 @@ def _carry_out(run: Run, watch: Watch) -> None:
     except HarnessError:
         _demand_nodes(run.cluster)
         raise
-    _demand_nodes(run.cluster)
+    _demand_nodes(run.cluster, ended_well=not any(view.failed for view in watch.views.values()))
 
 
-def _demand_nodes(cluster: Cluster) -> None:
+def _demand_nodes(cluster: Cluster, *, ended_well: bool = False) -> None:
+    """Raise AllocationError if the nodes are taken away, or are about to be and agents heard of it already."""
     if cluster.allocation is not None:
         cluster.allocation.look()
         cluster.allocation.demand()
+        if not ended_well and (reason := _why_ending(cluster, signalled=False)):
+            raise AllocationError(reason)
 
 
 def _start_and_watch(run: Run, watch: Watch) -> None:

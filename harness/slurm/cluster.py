@@ -39,13 +39,8 @@ def find_job(
     wanted, inside = config.job, job_we_are_in()
     if recorded is not None and recorded["id"] != inside:
         facts = slurm.job(recorded["id"])
-        options = recorded["options"]
-        job = Job(
-            slurm, facts or finished(recorded), ours=False, margin_s=wanted.margin_s, options=options,
-            suspended=recorded["suspended"],
-        )  # fmt: skip
-        job.shared_files |= recorded["shared_files"]
-        return job
+        given = {"ours": False, "margin_s": wanted.margin_s, "options": recorded["options"], "recorded": recorded}
+        return Job(slurm, facts or finished(recorded), **given)
     ours = inside is None
     limit_s = needed_s if wanted.time == AUTO else seconds(wanted.time)
     if inside is None:

@@ -35,15 +35,19 @@ class Job(Allocation):
         ours: bool,
         margin_s: float,
         options: dict[str, Any],
-        suspended: bool = False,
+        recorded: dict[str, Any] | None = None,
     ) -> None:
+        """Take the job. ``recorded``: what a manifest keeps of it, where its run is looked at again."""
+        self._recorded = recorded
         self.slurm, self.facts, self.ours, self.margin_s = slurm, facts, ours, margin_s
         self.version = slurm.version()
-        self.shared_files: dict[str, bool] = {}  # by node: whether the host with Slurm's commands sees its files
+        # By node: whether the host with Slurm's commands sees its files.
+        self.shared_files: dict[str, bool] = recorded["shared_files"] if recorded else {}
         self._options = options
         self._seen_s = time.monotonic()
         self._doubtful = False
-        self._suspended = suspended
+        self._suspended = bool(recorded and recorded["suspended"])
+        self._harmed = False
         self._over: str | None = None
         self._released = False
         self._one_at_a_time = threading.Lock()
@@ -113,11 +117,12 @@ class Job(Allocation):
         """Return what happened to it that a run cannot have been unharmed by, asking Slurm once more."""
         self.look()
         ending = "" if run_over else self.ending()
+        self._harmed = ending != ""
         self._suspended = self._suspended or self._details().get("SuspendTime", "None") not in NEVER
         return [*([ending] if ending else []), *([f"{self.name} was {SUSPENDED}"] if self._suspended else [])]
 
-    def why_interrupted(self) -> str | None:
-        """Return why the controller was told to end, if Slurm told it: the job is over, or will be soon."""
+    def why_ending(self, *, signalled: bool) -> str | None:
+        """Return why Slurm ends the job, if it does. Time is short only where it ``signalled`` that to a batch job."""
         self.look()
         details = self._details()
         if details.get("PreemptTime", "None") not in NEVER:
@@ -125,7 +130,7 @@ class Job(Allocation):
         if self._over is not None:
             return f"{self.name} {self._over}"
         soon = self.left_s is not None and self.left_s <= self.margin_s + SIGNAL_EARLY_S
-        return f"{self.name} {TIMEOUT}" if soon and details.get("BatchFlag") == "1" else None
+        return f"{self.name} {TIMEOUT}" if signalled and soon and details.get("BatchFlag") == "1" else None
 
     def requeue(self) -> bool:
         """Put the job that we are in back into the queue if it was preempted and is to be; return whether it was.
@@ -146,8 +151,11 @@ class Job(Allocation):
             self.slurm.cancel(self.job_id)
 
     def described(self) -> dict[str, Any]:
-        """Return what the manifest keeps of it."""
+        """Return what the manifest keeps of it; of one that is recorded, what harmed its run since."""
         facts = self.facts
+        if self._recorded is not None:
+            now = {"state": self._over, "reason": facts.reason} if self._harmed else {}
+            return self._recorded | now | {"suspended": self._suspended}
         return {
             "id": facts.job_id,
             "array_task": facts.array_task,

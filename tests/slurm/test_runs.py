@@ -1,19 +1,126 @@
-"""Whole runs on nodes that Slurm lends."""
+"""Whole runs on nodes that Slurm lends: allocated, in an allocation, submitted, preempted and begun again."""
 
 from __future__ import annotations
 
-import json
+import re
 
-CLUSTER = "ares_slurm"
-
-
-def manifest_of(project, name):
-    return json.loads((project.path / "results" / name / "manifest.json").read_text())
+import pytest
+from jobs import CLUSTER, NODES, LentRun, await_true
 
 
-def test_from_the_login_node(slurm_project):
-    """A job is allocated, used and released; the run is like any other."""
-    code, printed = slurm_project.fab(CLUSTER, "--direct", "deploy", "run", "--experiment", "first", "collect")
+@pytest.fixture
+def name(request):
+    return f"{request.node.originalname}.{request.node.callspec.id}"
+
+
+@pytest.fixture
+def lent(slurm_project, name):
+    return LentRun(slurm_project, name)
+
+
+def test_from_the_login_node(lent):
+    """A job is allocated, used and released; the manifest says which; it is collected once more without a job."""
+    fab, testbed = lent.project.fab, lent.testbed
+    code, printed = fab(CLUSTER, "--direct", "experiment", "--experiment", lent.name)
     assert code == 0, printed
-    manifest = manifest_of(slurm_project, "first")
-    assert manifest["outcome"] == "ok"
+    assert "report: " in printed
+    job = lent.manifest["job"]
+    assert (job["state"], job["partition"], job["nodes"], job["restarts"]) == ("RUNNING", "compute", list(NODES), 0)
+    assert job["allocated_by_us"]
+    assert job["slurm_version"].count(".") == 2
+    assert testbed.slurm.jobs().keys() <= {job["id"]}  # at most COMPLETING
+    before = lent.manifest
+    code, printed = fab("collect", "--experiment", lent.name)
+    assert code == 0, printed
+    assert lent.manifest["outcome"] == "ok", lent.manifest["problems"]
+    assert lent.manifest["job"] == before["job"]
+    for command in ("status", "logs", "stop"):
+        code, printed = fab(command, "--experiment", lent.name)
+        assert code == 0, printed
+    code, printed = fab("clean", "--yes", "--experiment", lent.name)
+    assert code == 0, printed
+    assert not lent.on_node(NODES[0]).exists()
+    assert testbed.slurm.jobs() == {}  # no other job was asked for
+
+
+def test_in_an_allocation(lent):
+    """The job that the user has is used, and is still there afterwards."""
+    words = ["sh", "-c", f"fab {CLUSTER} experiment --experiment {lent.name}; code=$?; squeue -h -o %T; exit $code"]
+    code, printed = lent.project.in_allocation_of(*words)
+    assert code == 0, printed
+    assert printed.splitlines()[-2:].count("RUNNING") == 1
+    assert lent.manifest["outcome"] == "ok"
+    assert not lent.manifest["job"]["allocated_by_us"]
+
+
+def test_submitted(lent):
+    """The terminal is free at once; the controller is in the job, and so is what it says."""
+    code, printed = lent.project.fab(CLUSTER, "--direct", "submit", "--experiment", lent.name)
+    assert code == 0, printed
+    log = lent.project.path / f"results/{lent.name}.job.log"
+    await_true(lambda: log.exists() and "report: " in log.read_text(), "report of the batch job", 60)
+    assert f"experiment={lent.name} " in printed
+    assert lent.manifest["outcome"] == "ok"
+    assert f"submitted job={lent.job_id}" in printed
+    await_true(lambda: not lent.testbed.slurm.jobs(), "end of the job")
+
+
+def test_preempted_and_begun_again(lent):
+    """What there was is collected within the grace; the job begins again as an experiment that names the first."""
+    lent.project.edit(f"configs/clusters/{CLUSTER}.yaml", slurm={"partition": "scavenge", "requeue": True})
+    lent.long(1)
+    code, printed = lent.project.fab(CLUSTER, "--direct", "submit", "--experiment", lent.name)
+    assert code == 0, printed
+    lent.await_middle()
+    job_id = lent.job_id
+    words = ["sbatch", "--parsable", "--nodes=3", "--exclusive", "--wrap", "sleep 5"]
+    preempting = lent.testbed.slurm.run(*words).stdout
+    await_true(lambda: lent.manifest["outcome"] is not None, "outcome of the preempted run")
+    lent.demand_no_agents()
+    assert lent.manifest["problems"][0] == f"job {job_id} PREEMPTED"
+    assert lent.manifest["outcome"] == "failed"
+    lent.demand_whole()
+    await_true(lambda: preempting.strip() not in lent.testbed.slurm.jobs(), "end of the job that preempted")
+    again = LentRun(lent.project, f"{lent.name}.a2")
+    again.await_middle()
+    assert again.manifest["predecessor"] == lent.name
+    assert again.manifest["job"]["id"] == job_id
+    assert again.manifest["job"]["restarts"] == 1
+
+
+def test_check_without_a_job(slurm_project):
+    """Slurm says when a job could start; what cannot fit is refused, both numbers named."""
+    code, printed = slurm_project.fab(CLUSTER, "--direct", "check")
+    assert code == 0, printed
+    assert "compute" in printed
+    assert "could start at" in printed
+    slurm_project.edit("configs/coordinator_config.yaml", experiment={"num_events": 100, "duration_minutes": 600})
+    code, printed = slurm_project.fab(CLUSTER, "--direct", "check")
+    assert code == 3, printed
+    assert re.search(r"partition compute: expected to get \d+ min, its limit is 2:00:00", printed)
+    slurm_project.edit(f"configs/clusters/{CLUSTER}.yaml", nodes=4)
+    code, printed = slurm_project.fab(CLUSTER, "--direct", "check")
+    assert code == 3, printed
+    assert "Requested node configuration is not available" in printed
+
+
+def test_a_plan_that_is_longer_than_the_job(lent):
+    """It is refused before anything is started, both numbers named."""
+    lent.long(3)
+    lent.project.edit(f"configs/clusters/{CLUSTER}.yaml", slurm={"margin_s": 20.0, "time": "2"})
+    code, printed = lent.project.fab(CLUSTER, "--direct", "run", "--experiment", lent.name)
+    assert code == 3, printed
+    assert "expected the 182 s of the run, got 9" in printed or "expected the 182 s of the run, got 8" in printed
+    assert not lent.home.exists()
+    await_true(lambda: not lent.testbed.slurm.jobs(), "release of the job")
+
+
+def test_no_nodes_in_time(lent):
+    """Nobody waits without end, and nothing is left in the queue."""
+    lent.testbed.slurm.run("sbatch", "--nodes=3", "--exclusive", "--time=5", "--wrap", "sleep 60")
+    await_true(lambda: "RUNNING" in lent.testbed.slurm.jobs().values(), "another's job")
+    lent.project.edit(f"configs/clusters/{CLUSTER}.yaml", slurm={"wait_s": 2.0})
+    code, printed = lent.project.fab(CLUSTER, "--direct", "run", "--experiment", lent.name)
+    assert code == 8, printed
+    assert "within 2 s" in printed
+    assert list(lent.testbed.slurm.jobs().values()) == ["RUNNING"]
