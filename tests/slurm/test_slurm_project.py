@@ -19,6 +19,7 @@ from harness.testbed.slurm import control_groups, files
 from harness.testbed.testbed import start
 
 ROOT = Path(__file__).parents[2]
+only_cgroup = pytest.mark.parametrize("slurm_testbed", ["cgroup"], indirect=True)
 only_linuxproc = pytest.mark.parametrize("slurm_testbed", ["linuxproc"], indirect=True)
 
 
@@ -70,6 +71,16 @@ def test_fab_in_the_shared_home(slurm_project, slurm_testbed):
     process = slurm_project.start_command(["sbatch", "--wait", "--output=out", "--mem=900", f"--wrap={script}"])
     process.communicate(timeout=100)
     assert process.returncode == 0, (slurm_project.path / "out").read_text()
+
+
+@only_cgroup
+def test_a_run_from_the_login_node(slurm_project):
+    """Within an allocation ``fab`` on the login node has its agents let in, and brings the run to the one home."""
+    code, printed = slurm_project.in_allocation("ares", "deploy", "--experiment", "one", "run")
+    assert code == 0, printed
+    manifest = json.loads((slurm_project.path / "results/one/manifest.json").read_text())
+    assert manifest["outcome"] == "ok"
+    assert all(node["checksums_verified"] for node in manifest["nodes"].values())
 
 
 def test_every_closed_folder_is_opened(tmp_path):
