@@ -38,6 +38,7 @@ from harness.invocation.command_line import whole_number
 from harness.session import Configs, Session
 from harness.sweep import execution as sweeps
 from harness.testbed import keeper, topology
+from harness.testbed.slurm.files import CGROUP, LINUXPROC, PARTITIONS
 from node_agent import streams
 from node_agent.contract.records import STATISTICS_DIR
 
@@ -186,12 +187,29 @@ def sweep(_: Context, name: str, plan: bool = False) -> None:
         sweeps.carry_out(session, name)
 
 
-@fabric.task(name="testbed-up", help=TESTBED_NAME | {"ipv6": "hosts with IPv6 addresses alone, for testbed-ipv6"})
-def bring_testbed_up(_: Context, name: str = topology.DEFAULT_NAME, ipv6: bool = False) -> None:
+@fabric.task(
+    name="testbed-up",
+    help=TESTBED_NAME
+    | {
+        "ipv6": "hosts with IPv6 addresses alone, for testbed-ipv6",
+        "slurm": "hosts with a real Slurm and one /home for all; nodes let in only who has a job there",
+        "cgroup": "with --slurm: it tracks and limits jobs by control groups (default: by parent processes)",
+    },
+)
+def bring_testbed_up(
+    _: Context, name: str = topology.DEFAULT_NAME, ipv6: bool = False, slurm: bool = False, cgroup: bool = False
+) -> None:
     """Bring up real hosts in network namespaces of this machine (needs root); they stay until testbed-down."""
+    if cgroup and not slurm:
+        raise ConfigError("--cgroup: expected --slurm beside it; without it nothing is tracked")
+    flavour = (CGROUP if cgroup else LINUXPROC) if slurm else None
     place = topology.place(results.valid_name(name, "testbed name"))
-    up = keeper.up(place, topology.IPV6 if ipv6 else topology.IPV4)
+    up = keeper.up(place, topology.IPV6 if ipv6 else topology.IPV4, flavour)
     session.console.say(f"testbed up: {', '.join(up.hosts)}; ssh_config={up.ssh_config}")
+    if slurm:
+        inside = f"ssh -F {up.ssh_config} {topology.GATEWAY}"
+        session.console.say(f"Slurm ({flavour}): partitions {', '.join(PARTITIONS)}; {inside} sinfo")
+        session.console.say(f"nodes let in who has a job there: {inside} salloc --nodes=3 --no-shell")
     fab = f"fab{'' if name == topology.DEFAULT_NAME else f' -S {up.ssh_config}'}"
     if ipv6:
         session.console.say(f"{fab} testbed-ipv6 check deploy run collect")

@@ -249,6 +249,8 @@ def run_tests(_: Context, only: str = "", tier: str = "") -> None:
     if tier:
         if tier not in TIERS:
             raise Exit(f"error: --tier: expected one of {', '.join(TIERS)}, got {tier!r}", USAGE)
+        if tier == "slurm":
+            _prepare_testbed(slurm=True)
         if _run([sys.executable, "-m", "pytest", "-m", tier, "-n", "3", "-rP", *([only] if only else TIERS[tier])]):
             raise Exit(code=1)
         return
@@ -479,17 +481,20 @@ def calibrate_models(_: Context, series: list[str], seeds: str = "10") -> None:
         raise Exit("\n".join(short), FOUND_ERRORS)
 
 
-def _prepare_testbed() -> None:
+def _prepare_testbed(*, slurm: bool = False) -> None:
     """Install what the test cluster of real hosts needs, as root where there is apt; else say why its tests skip."""
-    from harness.testbed.namespaces import missing_packages, why_not  # noqa: PLC0415 - only this task needs it
+    from harness.testbed import namespaces  # noqa: PLC0415 - only this task needs it
+    from harness.testbed.slurm import files  # noqa: PLC0415 - together with it
 
     apt = shutil.which("apt-get")
-    if (missing := missing_packages()) and os.geteuid() == 0 and apt:
+    missing = [*namespaces.missing_packages(), *(files.missing_packages() if slurm else [])]
+    if missing and os.geteuid() == 0 and apt:
         _say(f"test cluster of real hosts: installing {', '.join(missing)}")
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
             subprocess.run([apt, *command], env=environment, check=False)
-    if (reason := why_not()) is not None:
+    reasons = map(files.why_not, files.FLAVOURS) if slurm else [namespaces.why_not()]
+    for reason in dict.fromkeys(filter(None, reasons)):
         _say(f"test cluster of real hosts: its tests are skipped and counted: {reason}")
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from harness.errors import ConfigError, HarnessError, PreflightError, RunError, last_line
 from harness.localcluster.processes import ZOMBIE, Process, piped, read_process, send, start_ours
 from harness.testbed import topology
+from harness.testbed.slurm import control_groups
 from harness.testbed.testbed import CLOSE_DEADLINE_S, start
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ LOG: Final = "keeper.log"
 POLL_S: Final = 0.05
 
 
-def up(folder: Path, family: str = topology.IPV4) -> State:
-    """Bring up a testbed in ``folder`` that stays; its hosts have addresses of one family.
+def up(folder: Path, family: str = topology.IPV4, slurm: str | None = None) -> State:
+    """Bring up a testbed in ``folder`` that stays; its hosts have addresses of one family, and a Slurm of this flavour.
 
     Raises ConfigError if one is up there already, PreflightError if it cannot be brought up.
     """
@@ -40,7 +41,8 @@ def up(folder: Path, family: str = topology.IPV4) -> State:
                 "fab testbed-down ends it, for all who use it"
             )
         shutil.rmtree(folder)  # its keeper was killed, and took the rest along
-    keeper = start_ours("harness.testbed.keeper", str(folder), family, errors=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    words = [str(folder), family, *([] if slurm is None else [slurm])]
+    keeper = start_ours("harness.testbed.keeper", *words, errors=subprocess.PIPE, stdin=subprocess.DEVNULL)
     with piped(keeper.stdout) as output, piped(keeper.stderr) as errors:
         said = output.readline()
         if not said:
@@ -69,6 +71,7 @@ def down(folder: Path) -> bool:
                 raise RunError(f"testbed: expected its end within {CLOSE_DEADLINE_S:g} s; pid {known.owner_pid} lives")
             time.sleep(POLL_S)
     shutil.rmtree(folder, ignore_errors=True)
+    control_groups.sweep()
     return there
 
 
@@ -89,13 +92,13 @@ def _keeper(known: State) -> Process | None:
 
 
 def main() -> int:
-    """Keep a testbed, in the folder and of the family that the command line names, until SIGTERM."""
-    folder, family = Path(sys.argv[1]), sys.argv[2]
+    """Keep a testbed, in the folder, of the family and with the Slurm that the command line names, until SIGTERM."""
+    folder, family, slurm = Path(sys.argv[1]), sys.argv[2], next(iter(sys.argv[3:]), None)
     os.chdir("/")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _end)
     try:
-        testbed = start(folder, family)
+        testbed = start(folder, family, slurm)
     except HarnessError as error:
         print(json.dumps({"problem": str(error)}), flush=True)  # noqa: T201 - the line that `up` reads
         return error.exit_code

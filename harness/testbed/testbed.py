@@ -166,6 +166,7 @@ def start(folder: Path | None = None, family: str = topology.IPV4, slurm: str | 
         folder.mkdir(mode=0o700, parents=True)
     with contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        control_groups.sweep()  # of those before
         network = topology.NETWORKS[family]
         if slurm is not None:
             slurm_files.lay_out(folder, network, slurm)

@@ -86,6 +86,14 @@ def slurm_testbed(request: pytest.FixtureRequest, slurm_testbeds: Testbeds) -> I
     slurm_testbeds.repair(request.param)
 
 
+@pytest.fixture
+def output(slurm_testbed: Testbed) -> Iterator[Path]:
+    """Return the file that ``jobs.submit`` lets jobs write."""
+    path = slurm_testbed.gateway.home / "job.out"
+    yield path
+    path.unlink(missing_ok=True)
+
+
 class SlurmProject(ProjectFolder):
     """A project folder in the hosts' shared home; ``fab`` is the user's, on the login node or another host.
 

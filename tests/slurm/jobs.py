@@ -1,121 +1,50 @@
-"""A run in the middle, on nodes that Slurm lends; and what is to hold once it is over, whatever ended it."""
+"""Jobs that tests begin on the testbed's Slurm, and waiting for what becomes of them."""
 
 from __future__ import annotations
 
-import json
-import sys
+import re
 import time
-from typing import TYPE_CHECKING, Any
-
-from harness.run.collect import verify_checksums
-from node_agent.contract.records import EVENTS_FILE
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
-CLUSTER = "ares_slurm"
-NODES = ("ares-comp-11", "ares-comp-12", "ares-comp-18")
-GONE_WITHIN_S = 10
+    from harness.testbed.namespace_host import NamespaceHost
+    from harness.testbed.slurm.cluster import SlurmCluster
+
+NODE = "ares-comp-11"
+T = TypeVar("T")
 
 
-def await_true(reached: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
-    """Return once it is so."""
+def until(condition: Callable[[], T], timeout_s: float = 40.0) -> T:
+    """Return what a condition gives as soon as it gives anything."""
     deadline = time.monotonic() + timeout_s
-    while not reached():
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
-        time.sleep(0.1)
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.05)
+    return found
 
 
-class LentRun:
-    """One experiment of a project on the testbed, by its name."""
+def allocate(slurm: SlurmCluster, *options: str) -> str:
+    """Return the id of a job that is nothing but an allocation, on one node unless told otherwise."""
+    said = slurm.run("salloc", "--no-shell", f"--nodelist={NODE}", *options).stderr
+    (job,) = re.findall(r"Granted job allocation (\d+)", said)
+    return job
 
-    def __init__(self, project: Any, name: str) -> None:
-        self.project, self.name = project, name
-        self.testbed = project.testbed
-        self.process: subprocess.Popen[str] | None = None
 
-    @property
-    def home(self):
-        """Return its folder at home."""
-        return self.project.path / "results" / self.name
+def submit(slurm: SlurmCluster, script: str, *options: str) -> str:
+    """Return the id of a batch job, its output in job.out of the home."""
+    said = slurm.run("sbatch", "--parsable", "--output=job.out", "--open-mode=append", *options, f"--wrap={script}")
+    return said.stdout.strip()
 
-    @property
-    def manifest(self) -> dict[str, Any]:
-        """Return its manifest."""
-        return json.loads((self.home / "manifest.json").read_text())
 
-    @property
-    def job_id(self) -> str:
-        """Return the job's id."""
-        return self.manifest["job"]["id"]
+def sleepers(host: NamespaceHost, seconds: str) -> list[int]:
+    """Return the processes on a host that sleep so many seconds."""
+    return [pid for pid, words in host.processes().items() if words[-2:] == ["sleep", seconds]]
 
-    def on_node(self, node: str):
-        """Return a node's run folder on the shared file system."""
-        return self.testbed.gateway.home / "chronotick-harness/runs" / self.name / node
 
-    def received(self, node: str = NODES[1]) -> int:
-        """Return how many events a worker has."""
-        try:
-            return json.loads((self.on_node(node) / "status.json").read_text())["counts"]["received"]
-        except FileNotFoundError:
-            return 0
-
-    def long(self, minutes: int) -> None:
-        """Let it take so many minutes of events."""
-        experiment = {"num_events": 600 * minutes, "duration_minutes": minutes}
-        self.project.edit("configs/coordinator_config.yaml", experiment=experiment, probes={"lead_s": 1, "trail_s": 1})
-
-    def begin(self, *arguments: str, minutes: int = 1) -> None:
-        """Start it from the login node and return in the middle of it."""
-        self.long(minutes)
-        self.process = self.project.start(CLUSTER, "--direct", "run", "--experiment", self.name, *arguments)
-        self.await_middle()
-
-    def await_middle(self) -> None:
-        """Return once some events arrived."""
-        await_true(lambda: self.received() > 20 or self.is_over(), "events arrive")
-        assert not self.is_over(), self.process.communicate()[0]
-
-    def is_over(self) -> bool:
-        """Return whether the controller that we started ended."""
-        return self.process is not None and self.process.poll() is not None
-
-    def slurm(self, *words: str) -> str:
-        """Run one of Slurm's commands as root."""
-        return self.testbed.gateway.run(list(words)).stdout
-
-    def end(self, timeout_s: float = 60) -> tuple[int, str]:
-        """Wait for the controller."""
-        printed, _ = self.process.communicate(timeout=timeout_s)
-        sys.stdout.write(printed)
-        return self.process.returncode, printed
-
-    def demand_whole(self) -> None:
-        """Demand that every row that a node had journaled is at home, verified."""
-        manifest = self.manifest
-        assert manifest["phase"] == "collected", manifest["problems"]
-        for node in manifest["nodes"]:
-            verify_checksums(self.home / "raw" / node)
-            there = (self.on_node(node) / EVENTS_FILE).read_bytes()
-            assert (self.home / "raw" / node / EVENTS_FILE).read_bytes() == there
-            assert there.count(b"\n") > 20
-
-    def await_job_over(self) -> None:
-        """Return once Slurm has begun to end the job; it looks at time limits twice a minute."""
-        alive = {"RUNNING", "SUSPENDED"}
-        await_true(lambda: self.testbed.slurm.jobs().get(self.job_id) not in alive, "end of the job", 100)
-
-    def demand_no_agents(self) -> None:
-        """Demand that no node has an agent, ten seconds after the job at the latest."""
-        hosts = [self.testbed.hosts[name] for name in NODES]
-        await_true(lambda: not any(host.agents() for host in hosts), "no agents", GONE_WITHIN_S)
-
-    def demand_healthy_next(self) -> None:
-        """Demand that a run afterwards is as any other."""
-        self.testbed.slurm.repair()
-        short = {"num_events": 20, "duration_minutes": None}
-        self.project.edit("configs/coordinator_config.yaml", experiment=short)
-        code, printed = self.project.fab(CLUSTER, "--direct", "run", "--experiment", f"{self.name}.after")
-        assert code == 0, printed
-        assert LentRun(self.project, f"{self.name}.after").manifest["outcome"] == "ok"
+def inside(pid: int) -> int:
+    """Return the id that a process has on its own host."""
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("NSpid:"))
+    return int(line.split()[-1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from jobs import CLUSTER, NODES, LentRun, await_true
+from lent_runs import CLUSTER, NODES, LentRun, await_true
 
 
 @pytest.fixture

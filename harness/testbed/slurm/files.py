@@ -47,6 +47,7 @@ SlurmctldHost={controller.name}({controller.address})
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
+AuthInfo=cred_expire=10
 CredType=cred/munge
 {communication}StateSaveLocation={own}/state
 SlurmdSpoolDir={own}/spool
