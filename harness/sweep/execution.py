@@ -8,15 +8,17 @@ import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import yaml
 
 from harness import experiment
 from harness.configuration import sweep as configuration
+from harness.configuration.sweep import SimulatedBase
 from harness.errors import EXIT_RUN, ConfigError, HarnessError, PreflightError
 from harness.planning import RunSpec
 from harness.sweep import state
+from harness.sweep.state import PASSES
 from node_agent.contract.records import SWEEP_CONFIG
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from harness.configuration.sweep import Cell, SweepConfig
     from harness.session import Configs, Session
     from harness.sweep.state import Slot
-
-PASSES: Final = 2  # a run that failed is repeated once, after the others; the next call goes on
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ class Sweep:
                 session.select_for(attempt.manifest)
                 kept, wanted = session.kept_configs(attempt), self.configs.get(slot.cell.name)
                 if wanted and (kept.coordinator, kept.worker) != (wanted.coordinator, wanted.worker):
-                    told = f"expected the configuration of cell {slot.cell.name} ({slot.cell.in_words}), got another"
-                    raise ConfigError(f"{attempt.path}: {told}; the files were changed since: name a new sweep")
+                    raise ConfigError(state.told_changed(slot, attempt))
         return made
 
     def pending(self, slots: list[Slot]) -> list[Slot]:
@@ -141,6 +140,10 @@ def _told(session: Session) -> Iterator[None]:
 def _read(session: Session, name: str) -> Iterator[Sweep]:
     """Give a sweep with the files of its cells, which last as long as the block: every run keeps a copy of its own."""
     config = configuration.load_sweep(session.root, name)
+    if isinstance(config.base, SimulatedBase):
+        where = f"{configuration.sweep_path(session.root, name)}: base"
+        got = f"got the scenario {config.base.scenario}; carry it out with invoke simulate --sweep {name}"
+        raise ConfigError(f"{where}: expected a configuration folder, {got}")
     base = Path(config.base) if Path(config.base).is_absolute() else session.root / config.base
     with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
         told = Path(scratch) / SWEEP_CONFIG
