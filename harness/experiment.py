@@ -105,7 +105,7 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
 def _carry_out(run: Run, watch: Watch) -> None:
     """Start the workers, then the coordinator, and watch until all of them are over."""
     run_key, manifest = new_run_key(), run.folder.manifest
-    with run.console.display(run.spec.planned_s, run.spec.cluster.paths_in_words) as display:
+    with run.console.display(run.spec.planned_s, run.spec.cluster.paths_in_words, run.spec.lead_s) as display:
         for role, nodes in (("workers", manifest.worker_ids), ("coordinator", [manifest.coordinator_id])):
             with run.timed(f"start_{role}"):
                 launch.start(run.cluster, run.agent, run.plans, nodes, run_key)
@@ -233,7 +233,7 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
         for error in installed.failed.values():
             session.console.say(f"problem: {error}")
         session.console.say(f"still running nodes={','.join(alive)}; waiting for their end")
-        with session.console.display(spec.planned_s, spec.cluster.paths_in_words) as display:
+        with session.console.display(spec.planned_s, spec.cluster.paths_in_words, spec.lead_s) as display:
             show = partial(display.show, watch.views)
             left = await_end(watch, manifest.coordinator_id, spec, show, list(installed.ok))
         for node_id, answer in launch.stop(cluster, agent, folder.name, list(left)).ok.items():

@@ -6,7 +6,6 @@ import contextlib
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from harness.configuration import sweep as configuration
 from harness.configuration.sweep import SimulatedBase
 from harness.errors import EXIT_RUN, ConfigError, HarnessError, PreflightError
 from harness.planning import RunSpec
-from harness.sweep import state
+from harness.sweep import state, view
 from harness.sweep.state import PASSES
 from node_agent.contract.records import SWEEP_CONFIG
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from harness.configuration.sweep import Cell, SweepConfig
+    from harness.console import SweepDisplay
     from harness.session import Configs, Session
     from harness.sweep.state import Slot
 
@@ -92,9 +92,10 @@ def carry_out(session: Session, name: str) -> None:
     with _read(session, name) as sweep:
         _demand_valid(sweep)
         total = len(sweep.slots(session))
-        for _ in range(PASSES):
-            for waiting in sweep.pending(sweep.slots(session)):
-                _carry_out_one(session, sweep, waiting)
+        with session.console.sweep_display() as display:
+            for _ in range(PASSES):
+                for waiting in sweep.pending(sweep.slots(session)):
+                    _carry_out_one(session, sweep, waiting, display)
         left = sweep.pending(sweep.slots(session))
         session.console.say(f"sweep {name}: {total - len(left)} of {total} runs done")
         if left:
@@ -102,9 +103,16 @@ def carry_out(session: Session, name: str) -> None:
             session.console.say(f"problem: not done: {', '.join(slot.name for slot in left)}; the same call goes on")
 
 
-def _carry_out_one(session: Session, sweep: Sweep, slot: Slot) -> None:
+def _carry_out_one(session: Session, sweep: Sweep, slot: Slot, display: SweepDisplay) -> None:
     """Collect what an earlier call left of a run, and make the run if that is not enough."""
     configs = sweep.configs[slot.cell.name]
+
+    def show(*, under_way: bool = True) -> None:
+        slots = sweep.slots(session)
+        now, ends = slot if under_way else None, view.end_in_words(sweep.left_s(slots))
+        display.show(view.view(sweep.name, f"on {session.cluster_name}", sweep.config, slots, now, ends))
+
+    show()
     if (begun := slot.uncollected) is not None:
         session.console.say(f"sweep {sweep.name}: collecting {begun.name}, which an earlier call began")
         with _told(session):
@@ -112,16 +120,12 @@ def _carry_out_one(session: Session, sweep: Sweep, slot: Slot) -> None:
                 experiment.verify_kept(session, begun)
             else:
                 experiment.pick_up(session, begun, configs)
-        if state.is_good(begun.manifest, accept_degraded=sweep.config.accept_degraded):
-            return
-    slots = sweep.slots(session)
-    ends = datetime.now(UTC) + timedelta(seconds=sweep.left_s(slots))
-    done = len(slots) - len(sweep.pending(slots))
-    where = f"cell={slot.cell.name} ({slot.cell.in_words}) repeat={slot.repeat} of {sweep.config.repeats}"
-    session.console.say(f"sweep {sweep.name}: {done} of {len(slots)} done; {where}; ends about {ends:%H:%M} UTC")
-    folder = experiment.deploy(session, configs, slot.next_name)
-    with _told(session):
-        experiment.execute(session, folder, session.kept_configs(folder))
+    if begun is None or not state.is_good(begun.manifest, accept_degraded=sweep.config.accept_degraded):
+        folder = experiment.deploy(session, configs, slot.next_name)
+        with _told(session):
+            experiment.execute(session, folder, session.kept_configs(folder))
+    if session.console.is_live:
+        show(under_way=False)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from harness.configuration import sweep as configuration
 from harness.configuration.sweep import SCENARIO, SimulatedBase
 from harness.configuration.yaml_files import unknown_key
 from harness.errors import ConfigError
-from harness.sweep import state
+from harness.sweep import state, view
 from harness.sweep.state import PASSES
 
 if TYPE_CHECKING:
@@ -113,11 +113,14 @@ def carry_out(sweep: SimulatedSweep, console: Console) -> list[str]:
     """Make every run that is not done yet; return the names of those that are not done then."""
     results.demand_writable(sweep.results_dir)
     total = len(sweep.slots())
-    for _ in range(PASSES):
-        for slot in sweep.pending(sweep.slots()):
-            seed = configuration.run_seed(sweep.config, slot.next_name)
-            folder = sweep.simulator.make(sweep.contents[slot.cell.name], seed, slot.next_name)
-            console.say(f"{folder}")
+    with console.sweep_display() as display:
+        for _ in range(PASSES):
+            for slot in sweep.pending(sweep.slots()):
+                display.show(view.view(sweep.name, "simulated", sweep.config, sweep.slots(), slot, ""))
+                seed = configuration.run_seed(sweep.config, slot.next_name)
+                sweep.simulator.make(sweep.contents[slot.cell.name], seed, slot.next_name)
+        if console.is_live:
+            display.show(view.view(sweep.name, "simulated", sweep.config, sweep.slots(), None, ""))
     left = sweep.pending(sweep.slots())
     console.say(f"sweep {sweep.name}: {total - len(left)} of {total} runs done")
     return [slot.name for slot in left]
