@@ -8,8 +8,10 @@ What is slow to import is imported by the task that needs it, so that ``invoke -
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,11 +20,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import invoke.main
 import invoke.tasks
 from invoke.exceptions import Exit
 
 from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError, cause
-from harness.invocation import settings
+from harness.invocation import command_line, settings
 from harness.invocation.command_line import positive_number, whole_number
 from harness.pins import OLDEST_AGENT_PYTHON_TEXT
 from node_agent import streams
@@ -31,9 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from invoke.context import Context
+    from invoke.exceptions import ParseError
     from invoke.tasks import Task
 
 settings.begin()
+command_line.install(invoke.main.program, lambda error: _known_instead(error))  # noqa: PLW0108 - it is made below
 streams.install()
 ROOT = Path(__file__).resolve().parent
 USAGE, FOUND_ERRORS = 2, 7
@@ -451,7 +456,7 @@ def _written(tables: str, command: str) -> None:
     except AnalysisError as error:
         raise Exit(f"error: {error}", error.exit_code) from error
     except OSError as error:
-        raise Exit(f"error: {error}; the tables above were not written", FOUND_ERRORS) from error
+        raise Exit(f"error: {cause(error)}; the tables above were not written", FOUND_ERRORS) from error
 
 
 @task(
@@ -556,6 +561,16 @@ def _tool(command: list[str]) -> list[str]:
 def _run(command: list[str], **environment: str) -> int:
     """Run a command in the project's folder, its output being ours; return its exit code."""
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=False).returncode
+
+
+def _known_instead(error: ParseError) -> str:
+    """Return which tasks there are, if a word is none, and which one was meant."""
+    typed = re.fullmatch(r"No idea what '([^-].*)' is!", str(error))
+    if typed is None:
+        return ""
+    names = sorted(made.name for made in globals().values() if isinstance(made, invoke.tasks.Task))
+    near = difflib.get_close_matches(typed[1], names, 1)
+    return (f"did you mean {near[0]}? " if near else "") + f"tasks: {', '.join(names)}"
 
 
 def _exit(code: int) -> None:

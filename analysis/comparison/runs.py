@@ -55,7 +55,7 @@ def read(text: str, results_dir: Path) -> tuple[list[MeasuredRun], list[str]]:
 
     It is a list, with commas, of experiments, paths, patterns (``night.c001.*``), sweeps (``night``) and cells of them
     (``night.c001``). Of a run that was repeated (``.a2``) the last attempt that is done counts. Raises NoSuchRun,
-    UsageError for a run named twice, AnalysisError for one that was not analysed, or not by this version.
+    UsageError for a run named twice and for one that was not analysed, AnalysisError for one of another version.
     """
     folders: dict[str, Path] = {}
     for part in text.split(","):
@@ -165,13 +165,20 @@ def _of(metric: str, data: Any) -> Iterator[tuple[str, Number]]:
             yield metric, Number(data, rates_table.UNITS[word], reason=reason)
 
 
+def _named(path: Path) -> str:
+    """Return how a command line names a run: by its name where it is among the results, else by its path."""
+    return path.name if path.parent == load.RESULTS_DIR else str(path)
+
+
 def _json(path: Path, name: str) -> dict[str, Any]:
     file = path / records.STATISTICS_DIR / name
     try:
         data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        advice = f"analyse it first: uv run invoke analyze --experiment {_named(path)}"
+        raise UsageError(f"{path}: expected a run that is analysed, got one without {name}; {advice}") from error
     except OSError as error:
-        advice = f"uv run invoke analyze --experiment {path.name}"
-        raise AnalysisError(f"{file}: expected statistics of the run, got: {error.strerror}; {advice}") from error
+        raise AnalysisError(f"{file}: expected statistics of the run, got: {error.strerror}") from error
     except ValueError as error:
         raise AnalysisError(f"{file}: expected JSON, got: {' '.join(str(error).split())}; analyse it again") from error
     return data

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, cause
 from analysis.report import rates_table
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def read(file: Path = FILE) -> list[Hypothesis]:
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise AnalysisError(f"{file}: expected hypotheses in YAML, got: {' '.join(str(error).split())}") from error
+        raise AnalysisError(f"{file}: expected hypotheses in YAML, got: {cause(error)}") from error
     if not isinstance(data, dict) or not isinstance(data.get("hypotheses"), list):
         raise AnalysisError(f"{file}: expected a list under the key 'hypotheses', got {data!r:.80}")
     return [_hypothesis(file, entry) for entry in data["hypotheses"]]

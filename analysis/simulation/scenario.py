@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from analysis.errors import UsageError
+from analysis.errors import UsageError, candidates, cause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -217,11 +217,11 @@ def content(name: str, folder: Path = FOLDER) -> dict[str, Any]:
     """Return what a scenario's file says, by its name and not yet validated. Raises UsageError."""
     file = folder / f"{name}.yaml"
     if not file.is_file():
-        raise UsageError(f"scenario: expected one of {', '.join(names(folder))}, got {name!r}")
+        raise UsageError(f"scenario: expected one of {candidates(name, names(folder))}, got {name!r}")
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise UsageError(f"{file}: expected YAML, got: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{file}: expected YAML, got: {cause(error)}") from error
     if not isinstance(data, dict):
         raise UsageError(f"{file}: expected the keys of a scenario, got {data!r:.80}")
     return data

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis import output
 from analysis.comparison import inference
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, cause
 from analysis.figures import style
 from analysis.pipeline import run_all
 from analysis.report import latex, rates_table
@@ -95,7 +95,9 @@ def shares(counted: Sequence[SweepRun]) -> Shares:
         try:
             sources: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))["sources"]
         except (OSError, ValueError, KeyError) as error:
-            raise AnalysisError(f"{file}: expected a run's summary, got: {error}; analyse the run again") from error
+            raise AnalysisError(
+                f"{file}: expected a run's summary, got: {cause(error)}; analyse the run again"
+            ) from error
         for source, said in sources.items():
             for entry in entries(said):
                 if entry.path[0] in HEADLINES and entry.value is not None:

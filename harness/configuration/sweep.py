@@ -23,7 +23,7 @@ from harness.configuration.experiment import (
     WorkerConfig,
 )
 from harness.configuration.yaml_files import CLUSTER_NAME, Strict, load, problem, read_mapping, unknown_key
-from harness.errors import ConfigError
+from harness.errors import ConfigError, candidates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,7 +122,11 @@ def load_sweep(root: Path, name: str) -> SweepConfig:
     if not CLUSTER_NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         form = f"letters, digits, '_' and '-', at most {LONGEST_NAME}, beginning with a letter or digit"
         raise ConfigError(f"sweep name: expected {form}, got {name!r}")
-    return load(sweep_path(root, name), SweepConfig)
+    file = sweep_path(root, name)
+    if not any(file.parent.glob(f"{name}.*")):
+        known = sorted(path.stem for path in file.parent.glob("*.yaml") if CLUSTER_NAME.fullmatch(path.stem))
+        raise ConfigError(f"sweep: expected one of {candidates(name, known)} (files of {file.parent}), got {name!r}")
+    return load(file, SweepConfig)
 
 
 def sweep_path(root: Path, name: str) -> Path:
