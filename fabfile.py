@@ -103,7 +103,7 @@ def collect(_: Context, experiment: str | None = None) -> None:
     """Bring home what is missing, verify all of it; wait first if the run is still going on."""
     folder = session.find(experiment)
     if session.gone(folder):
-        experiments.verify_kept(session, folder)
+        session.note(experiments.verify_kept(session, folder))
     else:
         experiments.pick_up(session, folder, session.kept_configs(folder))
 

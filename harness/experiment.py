@@ -243,8 +243,8 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
     bring_files(session, folder, configs, failure)
 
 
-def verify_kept(session: Session, folder: RunFolder) -> None:
-    """Verify what is at home of a run whose hosts are no more; the exit code says whether it is complete."""
+def verify_kept(session: Session, folder: RunFolder) -> int:
+    """Verify what is at home of a run whose hosts are no more; return the exit code that says how complete it is."""
     wrong = collect.verify(folder)
     folder.save()
     for node_id, reason in wrong.items():
@@ -254,4 +254,4 @@ def verify_kept(session: Session, folder: RunFolder) -> None:
     verified = len(folder.manifest.nodes) - len(wrong)
     told = f"verified at home: {verified} of {len(folder.manifest.nodes)} nodes"
     session.console.say(f"its embedded cluster has ended; {told}")
-    session.note(outcome.exit_code(folder.manifest))
+    return outcome.exit_code(folder.manifest)

@@ -117,7 +117,7 @@ def _carry_out_one(session: Session, sweep: Sweep, slot: Slot, display: SweepDis
         session.console.say(f"sweep {sweep.name}: collecting {begun.name}, which an earlier call began")
         with _told(session):
             if session.gone(begun):
-                experiment.verify_kept(session, begun)
+                experiment.verify_kept(session, begun)  # its exit code is that of an earlier call: it is made again
             else:
                 experiment.pick_up(session, begun, configs)
     if begun is None or not state.is_good(begun.manifest, accept_degraded=sweep.config.accept_degraded):
