@@ -74,12 +74,7 @@ def read(text: str, results_dir: Path) -> tuple[list[MeasuredRun], list[str]]:
     for name in kept:
         place = records.SWEEP_RUN.fullmatch(name)
         of = (place["cell"], place["repeat"]) if place else ("", "")
-        try:
-            numbers = dict(_numbers(folders[name], claims))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            told = f"expected statistics of this version, got {type(error).__name__}: {error}; analyse it again"
-            raise AnalysisError(f"{folders[name]}: {told}") from error
-        measured.append(MeasuredRun(name, manifests[name], numbers, *of))
+        measured.append(MeasuredRun(name, manifests[name], numbers_of(folders[name], claims), *of))
     return measured, [*notes, *earlier]
 
 
@@ -118,6 +113,19 @@ def _last_attempts(names: Sequence[str]) -> tuple[list[str], list[str]]:
     last = {max(made)[1]: sorted(made)[:-1] for made in attempts.values()}
     notes = [f"{name} is left out: {latest} took its place" for latest, made in last.items() for _, name in made]
     return [name for name in names if name in last], notes
+
+
+def numbers_of(path: Path, claims: Mapping[str, hypotheses.Hypothesis]) -> dict[str, Number]:
+    """Return a run's numbers by metric.
+
+    Raises UsageError for a run that is not analysed, AnalysisError for one that is damaged. ``claims`` are the
+    hypotheses of today by name: statistics of earlier versions do not say their units.
+    """
+    try:
+        return dict(_numbers(path, claims))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        told = f"expected statistics of this version, got {type(error).__name__}: {error}; analyse it again"
+        raise AnalysisError(f"{path}: {told}") from error
 
 
 def _numbers(path: Path, claims: Mapping[str, hypotheses.Hypothesis]) -> Iterator[tuple[str, Number]]:
