@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.errors import AnalysisError, NoSuchRun, UsageError
+from analysis.errors import AnalysisError, NoSuchRun, UsageError, candidates
 from analysis.report import hypotheses, rates_table, summary
 from analysis.run import load
 from analysis.stats.rates import is_rate
@@ -85,15 +85,17 @@ def _folders(name: str, results_dir: Path) -> list[Path]:
         return [load.resolve(name, results_dir)]
     known = load.experiments(results_dir)
     found = [known_name for known_name in known if fnmatch.fnmatchcase(known_name, name)] if _is_pattern(name) else []
+    cells = {
+        known_name: (place["sweep"], f"{place['sweep']}.c{place['cell']}")
+        for known_name in known
+        if (place := records.SWEEP_RUN.fullmatch(known_name))
+    }
     if not _is_pattern(name):
-        places = {known_name: records.SWEEP_RUN.fullmatch(known_name) for known_name in known}
-        found = [
-            known_name
-            for known_name, place in places.items()
-            if place and name in {place["sweep"], f"{place['sweep']}.c{place['cell']}"}
-        ]
+        found = [known_name for known_name, names in cells.items() if name in names]
     if found:
         return [results_dir / known_name for known_name in found]
+    if own := sorted({cell for sweep, cell in cells.values() if name.rpartition(".c")[0] == sweep}):
+        raise NoSuchRun(f"{name}: expected a cell of a sweep, got one without runs; there are {candidates(name, own)}")
     if _is_pattern(name):
         raise NoSuchRun(f"{name}: expected runs in {results_dir}/ that fit, got none of {len(known)}")
     return [load.resolve(name, results_dir)]  # which says what is there

@@ -64,6 +64,21 @@ def test_a_run_that_is_not_analysed_is_a_matter_of_usage(make, tmp_path, capsys)
     )
 
 
+def test_two_cells_of_a_sweep_are_compared_in_pairs_and_one_without_runs_is_told_the_others(make, tmp_path, capsys):
+    for number in range(1, 7):
+        make(f"night.c001.r{number:02d}", 0.1 + number / 100)
+        make(f"night.c002.r{number:02d}", 0.3 + number / 90, ntp_s=64)
+    assert command.main("night.c001", "night.c002", [NTP], [], tmp_path) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "A: 6 runs, B: 6 runs"
+    assert told[1:3] == ["conditions that differ:", "  worker.timing.ntp_query_interval: 10 in A, 64 in B"]
+    assert any(line.startswith("95 %: Student, in pairs.") for line in told)
+    assert command.main("night.c000", "night.c001", [], [], tmp_path) == 2
+    assert capsys.readouterr().err == (
+        "error: night.c000: expected a cell of a sweep, got one without runs; there are night.c002, night.c001\n"
+    )
+
+
 def test_a_metric_that_is_none_is_told_which_there_are_the_nearest_first(make, tmp_path, capsys):
     make("a")
     make("b")
