@@ -6,6 +6,7 @@ chain share connections and the experiment. Exit codes: docs/DEPLOYMENT.md.
 
 from __future__ import annotations
 
+import difflib
 import re
 import signal
 import traceback
@@ -110,7 +111,7 @@ def collect(_: Context, experiment: str | None = None) -> None:
     """Bring home what is missing, verify all of it; wait first if the run is still going on."""
     folder = session.find(experiment)
     if session.gone(folder):
-        experiments.verify_kept(session, folder)
+        session.note(experiments.verify_kept(session, folder))
     else:
         experiments.pick_up(session, folder, session.kept_configs(folder))
 
@@ -362,7 +363,12 @@ def _known_instead(error: ParseError) -> str:
         return f"options of {context.name}: {options or 'none'}"
     typed = re.fullmatch(r"No idea what '(.*)' is!", str(error))
     meant = typed and almost_a_cluster(ROOT / config.CLUSTERS, typed[1])
-    return meant or f"clusters: {', '.join(_cluster_names())}; tasks: fab --list"
+    if meant:
+        return meant
+    tasks = sorted(set(ns.task_names) - set(_cluster_names()))
+    near = difflib.get_close_matches(typed[1] if typed else "", [*tasks, *_cluster_names()], 1)
+    there = f"clusters: {', '.join(_cluster_names())}; tasks: {', '.join(tasks)}"
+    return f"did you mean {near[0]}? {there}" if near else there
 
 
 def _demand_a_task(names: list[str]) -> None:

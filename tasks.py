@@ -8,8 +8,10 @@ What is slow to import is imported by the task that needs it, so that ``invoke -
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,11 +20,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import invoke.main
 import invoke.tasks
 from invoke.exceptions import Exit
 
 from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError, cause
-from harness.invocation import settings
+from harness.invocation import command_line, settings
 from harness.invocation.command_line import positive_number, whole_number
 from harness.pins import OLDEST_AGENT_PYTHON_TEXT
 from node_agent import streams
@@ -31,9 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from invoke.context import Context
+    from invoke.exceptions import ParseError
     from invoke.tasks import Task
 
 settings.begin()
+command_line.install(invoke.main.program, lambda error: _known_instead(error))  # noqa: PLW0108 - it is made below
 streams.install()
 ROOT = Path(__file__).resolve().parent
 USAGE, FOUND_ERRORS = 2, 7
@@ -158,33 +163,67 @@ def import_(_: Context, source: str = "", experiment: str = "") -> None:
         "rate-hz": "events per second (default: the scenario's)",
         "seed": "equal arguments make equal files (default: 1)",
         "experiment": "name of the run folder to make (default: made of the arguments)",
+        "sweep": "all runs of a file in configs/sweeps/ whose base is a scenario, or what of them is not done; alone",
+        "plan": "with --sweep: say which runs there are and what is done; make nothing",
     }
 )
 def simulate(
     _: Context,
-    scenario: str = "honest",
-    nodes: str = "3",
-    events: str = "1000",
+    scenario: str = "",
+    nodes: str = "",
+    events: str = "",
     rate_hz: str = "",
-    seed: str = "1",
+    seed: str = "",
     experiment: str | None = None,
+    sweep: str = "",
+    plan: bool = False,
 ) -> None:
     """Make a run folder of a run that never happened, with a truth that is known and faults by choice."""
+    if sweep:
+        if scenario or nodes or events or rate_hz or seed or experiment is not None:
+            raise Exit("error: --sweep: expected no other option beside it but --plan; its file says them all", USAGE)
+        _simulate_sweep(sweep, plan=plan)
+        return
+    if plan:
+        raise Exit("error: --plan: expected --sweep NAME beside it, got none", USAGE)
     from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
     from analysis.simulation.simulate import simulate as make  # noqa: PLC0415 - numpy takes a moment
 
     try:
         folder = make(
-            scenario,
-            whole_number("nodes", nodes, 1),
-            whole_number("events", events, 1),
+            scenario or "honest",
+            whole_number("nodes", nodes or "3", 1),
+            whole_number("events", events or "1000", 1),
             rate_hz=positive_number("rate-hz", rate_hz) if rate_hz else None,
-            seed=whole_number("seed", seed, 0),
+            seed=whole_number("seed", seed or "1", 0),
             experiment=experiment,
         )
     except (AnalysisError, ConfigError) as error:
         raise Exit(f"error: {error}", error.exit_code) from error
     _say(f"{folder}")
+
+
+def _simulate_sweep(name: str, *, plan: bool) -> None:
+    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
+    from analysis.run.load import RESULTS_DIR  # noqa: PLC0415 - together with it
+    from analysis.simulation.simulate import OfSweep  # noqa: PLC0415 - together with it
+    from analysis.simulation.swept import Simulator  # noqa: PLC0415 - numpy takes a moment
+    from harness.configuration.sweep import sweep_path  # noqa: PLC0415 - together with it
+    from harness.console import Console  # noqa: PLC0415 - together with it
+    from harness.sweep import simulated  # noqa: PLC0415 - together with it
+
+    try:
+        simulator = Simulator(OfSweep(name, sweep_path(ROOT, name)), RESULTS_DIR)
+        sweep = simulated.read(ROOT, RESULTS_DIR, name, simulator)
+        if plan:
+            simulated.plan(sweep, Console())
+            return
+        left = simulated.carry_out(sweep, Console())
+    except (AnalysisError, HarnessError) as error:
+        raise Exit(f"error: {error}", error.exit_code) from error
+    if left:
+        told = f"not done, as they are degraded: {', '.join(left)}; see accept_degraded in {sweep_path(ROOT, name)}"
+        raise Exit(f"error: {told}", FOUND_ERRORS)
 
 
 @task(
@@ -422,7 +461,7 @@ def _written(tables: str, command: str) -> None:
     except AnalysisError as error:
         raise Exit(f"error: {error}", error.exit_code) from error
     except OSError as error:
-        raise Exit(f"error: {error}; the tables above were not written", FOUND_ERRORS) from error
+        raise Exit(f"error: {cause(error)}; the tables above were not written", FOUND_ERRORS) from error
 
 
 @task(
@@ -530,6 +569,16 @@ def _tool(command: list[str]) -> list[str]:
 def _run(command: list[str], **environment: str) -> int:
     """Run a command in the project's folder, its output being ours; return its exit code."""
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=False).returncode
+
+
+def _known_instead(error: ParseError) -> str:
+    """Return which tasks there are, if a word is none, and which one was meant."""
+    typed = re.fullmatch(r"No idea what '([^-].*)' is!", str(error))
+    if typed is None:
+        return ""
+    names = sorted(made.name for made in globals().values() if isinstance(made, invoke.tasks.Task))
+    near = difflib.get_close_matches(typed[1], names, 1)
+    return (f"did you mean {near[0]}? " if near else "") + f"tasks: {', '.join(names)}"
 
 
 def _exit(code: int) -> None:

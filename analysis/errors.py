@@ -9,6 +9,14 @@ Every message names the thing, what was expected, what was found, and what to do
 
 from __future__ import annotations
 
+import difflib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MOST_CANDIDATES: Final = 8  # that a message names
+
 
 class AnalysisError(Exception):
     """A run folder that cannot be analysed."""
@@ -26,3 +34,18 @@ class UsageError(AnalysisError):
     """Something was asked for that cannot be."""
 
     exit_code = 2
+
+
+def cause(error: BaseException) -> str:
+    """Return in one line what went wrong: of what the system refused its words alone, without number and file."""
+    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(told.split())
+
+
+def candidates(typed: str, known: Iterable[str]) -> str:
+    """Return what could have been meant by a name that is none: names like it first, and how many more there are."""
+    names = list(known)
+    near = difflib.get_close_matches(typed, names, 3)
+    ordered = [*near, *(name for name in names if name not in near)]
+    more = len(ordered) - MOST_CANDIDATES
+    return (", ".join(ordered[:MOST_CANDIDATES]) or "none yet") + (f" and {more} more" if more > 0 else "")

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from rich import box
@@ -20,10 +21,12 @@ from rich.text import Text
 from node_agent import streams
 from node_agent.clocks.self_report import is_unfit
 from node_agent.clocks.sources import KINDS, in_rows
-from node_agent.contract.records import BROADCASTING, OK, SourceCheck, SourceStatus
+from node_agent.contract.records import BROADCASTING, HELLO, OK, SourceCheck, SourceStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from rich.console import ConsoleOptions, RenderableType
 
     from harness.check.preflight import NodeCheck, Preflight
     from harness.run.monitor import NodeView
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 COUNTED: Final = ("sent", "received", "lost")
 PLAIN_WIDTH: Final = 160
 PLAIN_EVERY_S: Final = 5.0
+REFRESH_HZ: Final = 4
 ROOMY_WIDTH: Final = 100  # a narrower terminal gets tables without lines between the columns
 
 
@@ -43,12 +47,18 @@ class Console:
         self._stream = stream = stream or sys.stdout
         width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
         self._rich = RichConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._sweep: SweepDisplay | None = None  # what a run's display is drawn below
         self._lock = threading.RLock()  # a signal may speak while this thread does
 
     @property
     def width(self) -> int:
         """Return how many characters a line has."""
         return self._rich.width
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether there is a terminal to draw on."""
+        return self._rich.is_terminal
 
     @property
     def failure(self) -> str | None:
@@ -84,14 +94,125 @@ class Console:
                 self.table(f"{cluster}: {kind.check.title}", ("node", *headings.values()), cells)
 
     @contextlib.contextmanager
-    def display(self, planned_s: float, paths: str = "") -> Iterator[RunDisplay]:
+    def display(self, planned_s: float, paths: str = "", lead_s: float = 0.0) -> Iterator[RunDisplay]:
         """Show a run while it lasts: live on a terminal, else in lines; it takes ``planned_s`` from the first event.
 
+        ``lead_s``: how long before that event the nodes probe each other.
         ``paths``: between which ends packets are made to take how long, in words.
         """
-        live = Live(console=self._rich, refresh_per_second=4, transient=False) if self._rich.is_terminal else None
+        if self._sweep is not None:
+            try:
+                yield RunDisplay(planned_s, self, self._sweep.draw_below, paths, lead_s)
+            finally:
+                self._sweep.draw_below(None)
+            return
+        live = Live(console=self._rich, refresh_per_second=REFRESH_HZ) if self._rich.is_terminal else None
         with live or contextlib.nullcontext():
-            yield RunDisplay(planned_s, self, live, paths)
+            yield RunDisplay(planned_s, self, live.update if live else None, paths, lead_s)
+
+    @contextlib.contextmanager
+    def sweep_display(self) -> Iterator[SweepDisplay]:
+        """Show a sweep while it goes on: on a terminal a table above the display of its run, else in lines."""
+        shown = SweepDisplay(self)
+        if not self._rich.is_terminal:
+            yield shown
+            return
+        self._sweep = shown
+        try:
+            with Live(shown, console=self._rich, refresh_per_second=REFRESH_HZ):
+                try:
+                    yield shown
+                finally:
+                    shown.end()
+        finally:
+            self._sweep = None
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """One cell of a sweep: its values, its repeats that are done, which is under way, and what is wrong with others."""
+
+    name: str
+    values: tuple[str, ...]
+    done: str
+    now: str
+    wrong: str
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """A sweep as it is now: as a table with ``title`` and ``ends`` around it, and as one line."""
+
+    title: str
+    headings: tuple[str, ...]  # of the values
+    rows: tuple[CellRow, ...]
+    ends: str
+    line: str
+
+
+class SweepDisplay:
+    """The state of a sweep as seen on the screen, with that of its run below."""
+
+    def __init__(self, console: Console) -> None:
+        """Show nothing yet."""
+        self._console = console
+        self._view: SweepView | None = None
+        self._below: RenderableType | None = None
+
+    def show(self, view: SweepView) -> None:
+        """Show how the sweep is now: from the next refresh on, or as a line."""
+        self._view = view
+        if not self._console.is_live:
+            self._console.say(view.line)
+
+    def end(self) -> None:
+        """Leave what is done and wrong on the screen, and nothing of what was to come."""
+        self._below = None
+        if self._view is not None:
+            self._view = replace(self._view, ends="", rows=tuple(replace(row, now="") for row in self._view.rows))
+
+    def draw_below(self, picture: RenderableType | None) -> None:
+        """Show the run that is under way, or none."""
+        self._below = picture
+
+    def __rich_console__(self, console: RichConsole, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Yield the table, with as many of its rows as the run below leaves room for, then the run."""
+        view, below = self._view, self._below
+        if view is None:
+            return
+        room = console.height - 1 - (len(console.render_lines(below, options)) if below is not None else 0)
+        rows = len(view.rows)
+        table = _sweep_table(options.max_width, view, rows)
+        while rows > 1 and (excess := len(console.render_lines(table, options)) - room) > 0:
+            rows = max(1, rows - excess)
+            table = _sweep_table(options.max_width, view, rows)
+        yield table
+        if below is not None:
+            yield below
+
+
+def _sweep_table(width: int, view: SweepView, most: int) -> Group:
+    """Return the table of a sweep with ``most`` of its rows: first those under way or wrong, then those not done."""
+    table = _grid(width, title=view.title, title_justify="left", title_style="bold")
+    for name in ("cell", *view.headings, "done", "now", "wrong"):
+        table.add_column(name, overflow="fold")
+    urgent = sorted(view.rows, key=lambda row: (not row.now, not row.wrong, _all_done(row)))
+    chosen = set(urgent[:most])
+    for row in view.rows:
+        if row in chosen:
+            cells = (row.name, *row.values, row.done, row.now, row.wrong)
+            table.add_row(*(Text(cell) for cell in cells), style="bold" if row.now else "")
+    left_out = [row for row in view.rows if row not in chosen]
+    told = []
+    if left_out:
+        told.append(f"{len(left_out)} more cells, {sum(map(_all_done, left_out))} of them done")
+    told += [view.ends] if view.ends else []
+    return Group(table, Text("; ".join(told)))
+
+
+def _all_done(row: CellRow) -> bool:
+    done, _, of = row.done.partition("/")
+    return done == of
 
 
 def _grid(width: int, **options: Any) -> Table:
@@ -104,27 +225,41 @@ def _grid(width: int, **options: Any) -> Table:
 class RunDisplay:
     """The state of a run as seen on the screen."""
 
-    def __init__(self, planned_s: float, console: Console, live: Live | None, paths: str) -> None:
-        """Show on ``live`` if there is one, else in lines of ``console``."""
-        self._planned_s, self._console, self._live, self._paths = planned_s, console, live, paths
+    def __init__(
+        self,
+        planned_s: float,
+        console: Console,
+        draw: Callable[[RenderableType], None] | None,
+        paths: str,
+        lead_s: float,
+    ) -> None:
+        """Show by ``draw`` if there is one, else in lines of ``console``."""
+        self._planned_s, self._lead_s = planned_s, lead_s
+        self._console, self._draw, self._paths = console, draw, paths
+        self._lead_since_s: float | None = None
         self._broadcast_since_s: float | None = None
         self._phases: dict[str, str] = {}
         self._last_line_s = time.monotonic()
 
     def show(self, views: Mapping[str, NodeView]) -> None:
         """Draw the nodes as they are now."""
-        if self._broadcast_since_s is None and any(view.phase == BROADCASTING for view in views.values()):
+        phases = {view.phase for view in views.values()}
+        if self._broadcast_since_s is None and BROADCASTING in phases:
             self._broadcast_since_s = time.monotonic()
-        if self._live is not None:
-            self._live.update(self._picture(views))
+        if self._lead_since_s is None and HELLO in phases:  # probes begin with it
+            self._lead_since_s = time.monotonic()
+        if self._draw is not None:
+            self._draw(self._picture(views))
         else:
             self._lines(views)
 
     def left_s(self) -> float:
-        """Return how long the run will still take, in s, as planned."""
-        if self._broadcast_since_s is None:
-            return self._planned_s
-        return max(0.0, self._planned_s - (time.monotonic() - self._broadcast_since_s))
+        """Return how long the run will still take, in s, as planned: what is left of the probes' lead, and the rest."""
+        now_s = time.monotonic()
+        if self._broadcast_since_s is not None:
+            return max(0.0, self._planned_s - (now_s - self._broadcast_since_s))
+        led_s = 0.0 if self._lead_since_s is None else now_s - self._lead_since_s
+        return self._planned_s + max(0.0, self._lead_s - led_s)
 
     def _picture(self, views: Mapping[str, NodeView]) -> Group:
         table = _grid(self._console.width)
@@ -136,7 +271,8 @@ class RunDisplay:
             table.add_row(*(Text(cell) for cell in _live_row(node_id, view, kinds)))
         remarks = [Text(f"{node_id}: {remark}") for node_id, view in views.items() if (remark := _remark(view))]
         over = bool(views) and all(view.over for view in views.values())
-        share = 1 - self.left_s() / self._planned_s if self._planned_s and not over else 1.0
+        whole_s = self._lead_s + self._planned_s
+        share = max(0.0, 1 - self.left_s() / whole_s) if whole_s and not over else 1.0
         words = "finished" if over else f"{self.left_s():.0f} s left"
         bar = Table.grid(padding=(0, 1))
         bar.add_row(ProgressBar(total=1.0, completed=share, width=40), Text(f"{share:.0%}, {words}"))

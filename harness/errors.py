@@ -22,12 +22,15 @@ what was seen.
 
 from __future__ import annotations
 
+import difflib
 import errno
 from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from subprocess import SubprocessError
 
+MOST_CANDIDATES: Final = 8  # that a message names
 EXIT_OK: Final = 0
 EXIT_INTERNAL: Final = 1
 EXIT_USAGE: Final = 2
@@ -56,6 +59,18 @@ def cause(error: OSError | SubprocessError) -> str:
     advice = f" ({_ADVICE[error.errno]})" if error.errno in _ADVICE else ""
     names = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     return (f"{names}: " if names else "") + f"{error.strerror or error}{advice}"
+
+
+def candidates(typed: str, known: Iterable[str]) -> str:
+    """Return what could have been meant by a name that is none: names like it first, and how many more there are.
+
+    ``analysis.errors`` has the same rule.
+    """
+    names = list(known)
+    near = difflib.get_close_matches(typed, names, 3)
+    ordered = [*near, *(name for name in names if name not in near)]
+    more = len(ordered) - MOST_CANDIDATES
+    return (", ".join(ordered[:MOST_CANDIDATES]) or "none yet") + (f" and {more} more" if more > 0 else "")
 
 
 def last_line(text: str, otherwise: str = "it said nothing") -> str:

@@ -151,7 +151,7 @@ def _demand_nodes(cluster: Cluster, *, ended_well: bool = False) -> None:
 
 def _start_and_watch(run: Run, watch: Watch) -> None:
     run_key, manifest = new_run_key(), run.folder.manifest
-    with run.console.display(run.spec.planned_s, run.spec.cluster.paths_in_words) as display:
+    with run.console.display(run.spec.planned_s, run.spec.cluster.paths_in_words, run.spec.lead_s) as display:
         for role, nodes in (("workers", manifest.worker_ids), ("coordinator", [manifest.coordinator_id])):
             with run.timed(f"start_{role}"):
                 launch.start(run.cluster, run.agent, run.plans, nodes, run_key)
@@ -298,7 +298,7 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
         for error in installed.failed.values():
             session.console.say(f"problem: {error}")
         session.console.say(f"still running nodes={','.join(alive)}; waiting for their end")
-        with session.console.display(spec.planned_s, spec.cluster.paths_in_words) as display:
+        with session.console.display(spec.planned_s, spec.cluster.paths_in_words, spec.lead_s) as display:
             show = partial(display.show, watch.views)
             left = await_end(watch, manifest.coordinator_id, spec, show, list(installed.ok))
         for node_id, answer in launch.stop(cluster, agent, folder.name, list(left)).ok.items():
@@ -308,8 +308,8 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
     bring_files(session, folder, configs, failure)
 
 
-def verify_kept(session: Session, folder: RunFolder) -> None:
-    """Verify what is at home of a run whose hosts are no more; the exit code says whether it is complete."""
+def verify_kept(session: Session, folder: RunFolder) -> int:
+    """Verify what is at home of a run whose hosts are no more; return the exit code that says how complete it is."""
     wrong = collect.verify(folder)
     folder.save()
     for node_id, reason in wrong.items():
@@ -319,4 +319,4 @@ def verify_kept(session: Session, folder: RunFolder) -> None:
     verified = len(folder.manifest.nodes) - len(wrong)
     told = f"verified at home: {verified} of {len(folder.manifest.nodes)} nodes"
     session.console.say(f"its embedded cluster has ended; {told}")
-    session.note(outcome.exit_code(folder.manifest))
+    return outcome.exit_code(folder.manifest)

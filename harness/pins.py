@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import tomllib
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, cause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +117,7 @@ def _uv(root: Path, arguments: Sequence[str], stdin: str = "") -> str:
             [uv, *arguments], cwd=root, input=stdin, capture_output=True, encoding="utf-8", timeout=300, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConfigError(f"uv {arguments[0]}: {error}") from error
+        raise ConfigError(f"uv {arguments[0]}: {cause(error)}") from error
     if done.returncode != 0:
         raise ConfigError(f"uv {arguments[0]} failed: {' '.join(done.stderr.split())[-500:]}")
     return done.stdout

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.errors import CollectionError, ConfigError, ExperimentExistsError, cause
+from harness.errors import CollectionError, ConfigError, ExperimentExistsError, candidates, cause
 from node_agent.contract import records
 from node_agent.contract.records import CONFIGS_DIR, LATEST, MANIFEST_FILE, RAW_DIR, Manifest
 
@@ -117,12 +117,13 @@ def find(results: Path, name: str | None = None) -> RunFolder:
         path = results / valid_name(name)
         if not path.is_dir():
             names = {entry.parent.name for entry in results.glob(f"[!.]*/{MANIFEST_FILE}")} - {LATEST}
-            there = f"in {results}/ are: {', '.join(sorted(names)) or 'none yet'}"
+            there = f"in {results}/ are: {candidates(name, sorted(names))}"
             raise ConfigError(f"experiment {name}: expected a results folder {path}, got none there; {there}")
     try:
         return RunFolder(path, Manifest.from_json((path / MANIFEST_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"{path / MANIFEST_FILE}: expected a run's manifest, got {error}") from error
+        told = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{path / MANIFEST_FILE}: expected a run's manifest, got {told}") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from node_agent import lifecycle, streams
 from node_agent.clocks.sources import KINDS, planned
@@ -45,8 +45,16 @@ def coordinator_main() -> int:
     return main(["coordinator", *sys.argv[1:]])
 
 
+class _OneLineParser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong; argparse puts the whole usage in front."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with one line and exit code 2."""
+        self.exit(EXIT_USAGE, f"{self.prog.rpartition(' ')[2]}: {message.removeprefix('argument ')}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="agent", description="Stamp every event with every clock, on one node.")
+    parser = _OneLineParser(prog="agent", description="Stamp every event with every clock, on one node.")
     parser.add_argument("--mark", default="", help="a word to say just before the answer, to tell it from other output")
     commands = parser.add_subparsers(dest="command", required=True)
     for role in (plans.WORKER, plans.COORDINATOR):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LOOK_UP_S: Final = 5.0  # a name service that has not answered by then is silent
 _FAMILIES: Final = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
-_MAPPED: Final = "::ffff:"  # before an IPv4 address, where an IPv6 socket speaks to it (RFC 4291 section 2.5.5.2)
+MAPPED: Final = "::ffff:"  # before an IPv4 address, where an IPv6 socket speaks to it (RFC 4291 section 2.5.5.2)
 
 
 def look_up(place: Place, sock: socket.socket) -> bytes:
@@ -32,7 +32,7 @@ def look_up(place: Place, sock: socket.socket) -> bytes:
         raise AgentError(f"node {place.node_id}: cannot look up {place.host!r}: {error.strerror}") from error
     usable = [address for address in found if mmsg.family_of(address[0]) == sock.family]
     if sock.family == socket.AF_INET6 and sock.getsockname()[0] == "::":  # it takes both
-        usable += [(f"{_MAPPED}{host}", port) for host, port in found if mmsg.family_of(host) == socket.AF_INET]
+        usable += [(f"{MAPPED}{host}", port) for host, port in found if mmsg.family_of(host) == socket.AF_INET]
     if not usable:
         own, got = sock.getsockname()[0], ", ".join(host for host, _port in found)
         raise AgentError(

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from node_agent import lifecycle, serve
+from node_agent.addresses import LOOK_UP_S, MAPPED
 from node_agent.clocks.sources import KINDS, clocks_plan, column_prefixes
 from node_agent.contract import records
 from node_agent.contract.plan import WORKER, BroadcastPlan, NodePlan, WorkerAddress
 from node_agent.contract.servers import bare_host, check_zone, is_ipv6, join_address, split_address
 from node_agent.duplicates import MOST_RANGES
 from node_agent.lifecycle import EXIT_USAGE, AgentError
+from node_agent.local.resolver import LookUpError, udp_addresses
 from node_agent.worker import MOST_SENDERS
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from node_agent.clocks.kind import SourceKind
     from node_agent.contract.records import NodeStatus
+    from node_agent.local.resolver import Address
 
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 - started by hand, an agent is told by no one which of its addresses to use
 _OF_BOTH_FAMILIES = "::"
 _DELAYS_S = (30.0, 60.0)
+_OPTIONS = {"listen_port": "--listen-port", "node_id": "--node-id"}  # of a plan's keys
 
 
 def work(arguments: argparse.Namespace) -> int:
@@ -36,14 +42,18 @@ def work(arguments: argparse.Namespace) -> int:
         raise AgentError("expected --plan PATH, or --output FILE to start by hand", EXIT_USAGE)
     output = lifecycle.expand(arguments.output)
     run_dir = output.with_name(f"{output.stem}.raw")
-    for path in (output, run_dir):
+    for path, what in ((output, "it"), (run_dir, f"the folder of its journals, {run_dir},")):
         if path.exists():
-            raise AgentError(f"{path} exists already; move it away or name another --output", EXIT_USAGE)
-    plan = _plan(arguments, run_dir)
+            told = f"--output {arguments.output}: {what} exists already; move it away or name another file"
+            raise AgentError(told, EXIT_USAGE)
+    asked = _asked(arguments)
+    plan = _plan(arguments, run_dir, asked)
+    _look_up_names(plan, asked, given=arguments.listen_host is not None)
     try:
         run_dir.mkdir()
     except OSError as error:
-        raise AgentError(f"{error.filename}: {error.strerror}", EXIT_USAGE) from error
+        told = f"--output {arguments.output}: the folder of its journals cannot be made: {error.strerror}"
+        raise AgentError(told, EXIT_USAGE) from error
     lifecycle.claim(run_dir)
     serve.set_up_log(plan, run_dir)
     columns = _columns(plan)
@@ -59,10 +69,31 @@ def work(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _plan(arguments: argparse.Namespace, run_dir: Path) -> NodePlan:
+def _asked(arguments: argparse.Namespace) -> list[tuple[SourceKind[Any], Any]]:
+    """Return the kinds of clock sources that options ask for, each with its plan."""
+    asked = []
+    for kind in KINDS:
+        text = getattr(arguments, f"source_{kind.name}")
+        if text is None:
+            continue
+        option = kind.by_hand.option
+        try:
+            plan = kind.by_hand.plan(text)
+        except ValueError as error:
+            raise AgentError(f"{option}: {_without_key(str(error), option)}", EXIT_USAGE) from error
+        if plan is not None:
+            asked.append((kind, plan))
+    return asked
+
+
+def _without_key(told: str, option: str) -> str:
+    """Return what is expected and was got, without the option, or the plan's key, that it is told of."""
+    _, found, rest = told.partition(": expected ")
+    return f"expected {rest}" if found else told.replace(f"{option}: ", "")
+
+
+def _plan(arguments: argparse.Namespace, run_dir: Path, asked: Sequence[tuple[SourceKind[Any], Any]]) -> NodePlan:
     try:
-        asked = [(kind, text) for kind in KINDS if (text := getattr(arguments, f"source_{kind.name}")) is not None]
-        plans = {kind.name: kind.by_hand.plan(text) for kind, text in asked}
         broadcast = None if arguments.role == WORKER else _broadcast(arguments)
         return NodePlan(
             experiment="by-hand",
@@ -72,14 +103,50 @@ def _plan(arguments: argparse.Namespace, run_dir: Path) -> NodePlan:
             run_dir=str(run_dir),
             listen_host=_listen_host(arguments.listen_host, broadcast),
             listen_port=arguments.listen_port if arguments.role == WORKER else 0,
-            clocks=clocks_plan({name: plan for name, plan in plans.items() if plan is not None}),
+            clocks=clocks_plan({kind.name: plan for kind, plan in asked}),
             commit_wait_delays_s=_DELAYS_S,
             log_level=arguments.log_level,
             log_console=True,
             broadcast=broadcast,
         )
     except ValueError as error:
-        raise AgentError(str(error), EXIT_USAGE) from error
+        key, colon, told = str(error).partition(": ")
+        raise AgentError(f"{_OPTIONS.get(key, key)}{colon}{told}", EXIT_USAGE) from error
+
+
+def _look_up_names(plan: NodePlan, asked: Sequence[tuple[SourceKind[Any], Any]], *, given: bool) -> None:
+    """Look up every host that an option names, before anything is made.
+
+    Raises AgentError for one that there is not, for a worker that cannot be looked up, and for workers that are one. A
+    clock source is asked again and again, so of one that may be found later there is a line.
+    """
+    found: dict[Address, str] = {}
+    for worker in plan.broadcast.workers if plan.broadcast else ():
+        name = join_address(worker.host, worker.port)
+        for address in _addresses("--workers", worker.host, worker.port):
+            if address in found:
+                other = found[address]
+                got = f"{name} twice" if name == other else f"{other} and {name}, both at {join_address(*address)}"
+                raise AgentError(f"--workers: expected each worker once, got {got}", EXIT_USAGE)
+            found[address] = name
+    if given:
+        _addresses("--listen-host", plan.listen_host, plan.listen_port)
+    for kind, source in asked:
+        for host in kind.by_hand.hosts(source):
+            _addresses(kind.by_hand.option, host, 0, asked_again=True)
+
+
+def _addresses(option: str, host: str, port: int, *, asked_again: bool = False) -> list[Address]:
+    """Return a host's addresses; an IPv4 one that is written as IPv6 (RFC 4291 section 2.5.5.2) is that IPv4 one."""
+    try:
+        found = udp_addresses(host, port, LOOK_UP_S)
+    except LookUpError as error:
+        told = f"{option}: expected a host that can be looked up, got {host!r}: {error.strerror}"
+        if error.known or not asked_again:
+            raise AgentError(told, EXIT_USAGE) from error
+        _say(f"{told}; it is asked again with each question")
+        return []
+    return [(address.removeprefix(MAPPED), port) for address, port in found]
 
 
 def _listen_host(given: str | None, broadcast: BroadcastPlan | None) -> str:
@@ -97,11 +164,16 @@ def _listen_host(given: str | None, broadcast: BroadcastPlan | None) -> str:
 def _broadcast(arguments: argparse.Namespace) -> BroadcastPlan:
     if not arguments.workers:
         raise ValueError("--workers: expected H:P,H:P, got nothing")
-    if arguments.num_events < 1 or arguments.delay_ms < 0:
-        raise ValueError("--num-events: expected 1 or more, and --delay-ms 0 or more")
+    if arguments.num_events < 1:
+        raise ValueError(f"--num-events: expected 1 or more, got {arguments.num_events}")
+    if not 0 <= arguments.delay_ms < math.inf:
+        raise ValueError(f"--delay-ms: expected 0 or more, got {arguments.delay_ms:g}")
     workers = []
     for address in arguments.workers.split(","):
-        host, port = split_address(address)
+        try:
+            host, port = split_address(address)
+        except ValueError as error:
+            raise ValueError(f"--workers: {_without_key(str(error), '--workers')}") from error
         if not re.search(r":[0-9]+$", address):  # where it is left out, that of NTP is meant
             raise ValueError(f"--workers: expected H:P,H:P, got {address!r}")
         name = f"ipv6-{host.replace(':', '-').replace('%', '-')}" if is_ipv6(host) else host

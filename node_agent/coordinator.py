@@ -137,7 +137,7 @@ class Coordinator:
             detail = f"; no answer to end from {', '.join(silent)}" if silent else ""
             node.end(records.FINISHED_OK, f"{self._counts['sent']} events sent{detail}")
         except OSError as error:
-            self._fail(f"broadcast: {error}")
+            self._fail(f"broadcast: {error.strerror or error}")
         finally:
             self._finish()
 

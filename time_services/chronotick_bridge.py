@@ -8,7 +8,6 @@ believed is no answer (503) but a reason.
 
 from __future__ import annotations
 
-import argparse
 import ipaddress
 import json
 import time
@@ -18,7 +17,7 @@ from time_services import kernel_clock
 from time_services.chronotick_record import PATH, Refused, look
 from time_services.client_limits import Limits, Rates
 from time_services.http_messages import RefusedError, Request, Response, check_method, json_response, whole_body
-from time_services.listening import add_arguments, die_with_parent, open_streams
+from time_services.listening import OneLineParser, add_arguments, die_with_parent, open_streams
 from time_services.web_service import limited, serve
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def _is_of_this_node(request: Request) -> bool:
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     open_streams()
-    parser = argparse.ArgumentParser(prog="chronotick_bridge", description="Serve the ChronoTick daemon's record.")
+    parser = OneLineParser(prog="chronotick_bridge", description="Serve the ChronoTick daemon's record.")
     add_arguments(parser)
     parser.add_argument("--shm", default=PATH, metavar="PATH", help=f"the daemon's record (default {PATH})")
     options = parser.parse_args(argv)

@@ -7,7 +7,6 @@ request, requests a second (429), connections at once (503), so that none can ke
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 from time_services.chronotick.answer import Service
@@ -15,6 +14,7 @@ from time_services.chronotick.own_clock import INTERVAL_S, OwnClock
 from time_services.chronotick.web import application
 from time_services.client_limits import Limits, Rates
 from time_services.listening import (
+    OneLineParser,
     add_arguments,
     die_with_parent,
     format_address,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     open_streams()
-    parser = argparse.ArgumentParser(prog="chronotick_server", description="Predict nodes' clocks from their samples.")
+    parser = OneLineParser(prog="chronotick_server", description="Predict nodes' clocks from their samples.")
     add_arguments(parser)
     usual = Limits()
     for name, value, text in (
@@ -63,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     for name, value in (("--ntp-interval", options.ntp_interval), ("--max-stratum", options.max_stratum)):
         if value is not None and not options.ntp_server:
-            parser.error(f"argument {name}: expected --ntp-server beside it, got none")
+            parser.error(f"{name}: expected --ntp-server beside it, got none")
     if twice := [server for server in options.ntp_server if options.ntp_server.count(server) > 1]:
-        parser.error(f"argument --ntp-server: expected each one once, got {format_address(*twice[0])} twice")
+        parser.error(f"--ntp-server: expected each one once, got {format_address(*twice[0])} twice")
     if options.die_with_parent:
         die_with_parent()
     limits = Limits(

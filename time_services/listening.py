@@ -133,10 +133,24 @@ def say(line: str, stream: TextIO) -> None:
         os.close(nowhere)
 
 
+def cause(error: Exception) -> str:
+    """Return in one line what went wrong: of what the system refused its words alone, without number and file."""
+    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(told.split())
+
+
 def give_up(program: str, problem: str) -> NoReturn:
     """End the program with one line on standard error and exit code 2."""
     say(f"{program}: {problem}", sys.stderr)
     raise SystemExit(EXIT_USAGE)
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong; argparse puts the whole usage in front."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with one line and exit code 2."""
+        give_up(self.prog, message.removeprefix("argument "))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

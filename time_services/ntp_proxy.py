@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from time_services import proxy_maps
 from time_services.listening import (
     ANCILLARY_BYTES,
+    OneLineParser,
     announce,
     bound_socket,
     die_with_parent,
@@ -302,7 +303,7 @@ def _positive(text: str) -> float:
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C, then print the counts of every map on standard error; SIGUSR1 prints them too."""
     open_streams()
-    parser = argparse.ArgumentParser(prog="ntp_proxy", description="Pass NTP requests on to a server and answers back.")
+    parser = OneLineParser(prog="ntp_proxy", description="Pass NTP requests on to a server and answers back.")
     map_help = "where to listen and whom to ask, each HOST:PORT, or a YAML file of LISTEN: UPSTREAM; may be repeated"
     parser.add_argument(
         "--map",
@@ -323,7 +324,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--die-with-parent", action="store_true", help="end when the parent ends, even if it is killed")
     options = parser.parse_args(argv)
     if conflict := proxy_maps.conflict(options.maps):
-        parser.error(f"argument --map: {conflict}")
+        parser.error(f"--map: {conflict}")
     if options.die_with_parent:
         die_with_parent()
     with contextlib.ExitStack() as sockets:

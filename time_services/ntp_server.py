@@ -23,9 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 from time_services.listening import (
     ANCILLARY_BYTES,
+    OneLineParser,
     add_arguments,
     announce,
     bound_socket,
+    cause,
     die_with_parent,
     format_address,
     from_asked_address,
@@ -106,7 +108,7 @@ class NtpServer:
         try:
             bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         except OSError as error:  # T2 is then later than the receipt, which widens a bound but never breaks it
-            say(f"ntp_server: no kernel receive stamps, reason={error}", sys.stderr)
+            say(f"ntp_server: no kernel receive stamps, reason={cause(error)}", sys.stderr)
 
     def serve_forever(self) -> None:
         """Answer until told to end."""
@@ -177,7 +179,7 @@ def stratum(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C, then print the counts on standard error."""
     open_streams()
-    parser = argparse.ArgumentParser(prog="ntp_server", description="Serve this host's clock by NTP.")
+    parser = OneLineParser(prog="ntp_server", description="Serve this host's clock by NTP.")
     add_arguments(parser)
     parser.add_argument("--stratum", type=stratum, default=1, help="the stratum to claim, 1 to 15 (default: 1)")
     parser.add_argument(
@@ -186,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--error-after", type=_after_s, default=None, metavar="S", help="only from so many seconds on")
     options = parser.parse_args(argv)
     if options.error_after is not None and not options.error_ms:
-        parser.error("argument --error-after: expected --error-ms beside it, got none")
+        parser.error("--error-after: expected --error-ms beside it, got none")
     if options.die_with_parent:
         die_with_parent()
     host, port = options.listen

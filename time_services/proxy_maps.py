@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from time_services.listening import format_address, parse_address
+from time_services.listening import cause, format_address, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ def _of_file(file: str) -> list[Map]:
     try:
         root = yaml.compose(Path(file).read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problem = " ".join(str(error).split())
-        raise argparse.ArgumentTypeError(f"expected LISTEN=UPSTREAM or a YAML file, got {file!r}: {problem}") from error
+        told = f"expected LISTEN=UPSTREAM or a YAML file, got {file!r}: {cause(error)}"
+        raise argparse.ArgumentTypeError(told) from error
     if not isinstance(root, yaml.MappingNode) or not root.value:
         found = "nothing" if root is None else repr(root.value)
         raise argparse.ArgumentTypeError(f"{file}: expected a map of LISTEN: UPSTREAM, each HOST:PORT, got {found:.60}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from analysis.comparison import conditions, guard, runs, text
 from analysis.comparison.comparison import compare, metrics_of, without_partner
-from analysis.errors import AnalysisError, UsageError
+from analysis.errors import AnalysisError, UsageError, candidates
 from analysis.output import write_json
 
 if TYPE_CHECKING:
@@ -63,7 +63,6 @@ def _chosen(patterns: Sequence[str], known: Sequence[str]) -> list[str]:
     for pattern in patterns or ["*"]:
         fitting = [metric for metric in known if fnmatch.fnmatchcase(metric, pattern)]
         if not fitting:
-            some = ", ".join(known[:6])
-            raise UsageError(f"--metric: expected one of {some} and {max(len(known) - 6, 0)} more, got {pattern!r}")
+            raise UsageError(f"--metric: expected one of {candidates(pattern, known)}, got {pattern!r}")
         chosen += [metric for metric in fitting if metric not in chosen]
     return chosen

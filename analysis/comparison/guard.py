@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from analysis.comparison.comparison import DIFFERS, NOT_EVALUABLE, POINTS
-from analysis.errors import UsageError
+from analysis.errors import UsageError, candidates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,8 @@ def breaches(limits: Sequence[Limit], compared: Sequence[Compared]) -> list[str]
     for limit in limits:
         metric = by_name.get(limit.metric)
         if metric is None:
-            raise UsageError(f"--fail-if: expected a metric that is compared, got {limit.metric!r}")
+            known = candidates(limit.metric, by_name)
+            raise UsageError(f"--fail-if: expected a metric that is compared, got {limit.metric!r}; there are {known}")
         unknown = metric.verdict == NOT_EVALUABLE and not metric.unit  # no run has a number, so none has a unit
         bare = not limit.unit and metric.unit_of_difference != POINTS  # 5 of a share could be 5 or 500 points
         if not (bare or unknown or limit.unit == metric.unit_of_difference):

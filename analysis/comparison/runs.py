@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.errors import AnalysisError, NoSuchRun, UsageError
+from analysis.errors import AnalysisError, NoSuchRun, UsageError, candidates
 from analysis.report import hypotheses, rates_table, summary
 from analysis.run import load
 from analysis.stats.rates import is_rate
@@ -55,7 +55,7 @@ def read(text: str, results_dir: Path) -> tuple[list[MeasuredRun], list[str]]:
 
     It is a list, with commas, of experiments, paths, patterns (``night.c001.*``), sweeps (``night``) and cells of them
     (``night.c001``). Of a run that was repeated (``.a2``) the last attempt that is done counts. Raises NoSuchRun,
-    UsageError for a run named twice, AnalysisError for one that was not analysed, or not by this version.
+    UsageError for a run named twice and for one that was not analysed, AnalysisError for one of another version.
     """
     folders: dict[str, Path] = {}
     for part in text.split(","):
@@ -74,12 +74,7 @@ def read(text: str, results_dir: Path) -> tuple[list[MeasuredRun], list[str]]:
     for name in kept:
         place = records.SWEEP_RUN.fullmatch(name)
         of = (place["cell"], place["repeat"]) if place else ("", "")
-        try:
-            numbers = dict(_numbers(folders[name], claims))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            told = f"expected statistics of this version, got {type(error).__name__}: {error}; analyse it again"
-            raise AnalysisError(f"{folders[name]}: {told}") from error
-        measured.append(MeasuredRun(name, manifests[name], numbers, *of))
+        measured.append(MeasuredRun(name, manifests[name], numbers_of(folders[name], claims), *of))
     return measured, [*notes, *earlier]
 
 
@@ -90,15 +85,17 @@ def _folders(name: str, results_dir: Path) -> list[Path]:
         return [load.resolve(name, results_dir)]
     known = load.experiments(results_dir)
     found = [known_name for known_name in known if fnmatch.fnmatchcase(known_name, name)] if _is_pattern(name) else []
+    cells = {
+        known_name: (place["sweep"], f"{place['sweep']}.c{place['cell']}")
+        for known_name in known
+        if (place := records.SWEEP_RUN.fullmatch(known_name))
+    }
     if not _is_pattern(name):
-        places = {known_name: records.SWEEP_RUN.fullmatch(known_name) for known_name in known}
-        found = [
-            known_name
-            for known_name, place in places.items()
-            if place and name in {place["sweep"], f"{place['sweep']}.c{place['cell']}"}
-        ]
+        found = [known_name for known_name, names in cells.items() if name in names]
     if found:
         return [results_dir / known_name for known_name in found]
+    if own := sorted({cell for sweep, cell in cells.values() if name.rpartition(".c")[0] == sweep}):
+        raise NoSuchRun(f"{name}: expected a cell of a sweep, got one without runs; there are {candidates(name, own)}")
     if _is_pattern(name):
         raise NoSuchRun(f"{name}: expected runs in {results_dir}/ that fit, got none of {len(known)}")
     return [load.resolve(name, results_dir)]  # which says what is there
@@ -118,6 +115,19 @@ def _last_attempts(names: Sequence[str]) -> tuple[list[str], list[str]]:
     last = {max(made)[1]: sorted(made)[:-1] for made in attempts.values()}
     notes = [f"{name} is left out: {latest} took its place" for latest, made in last.items() for _, name in made]
     return [name for name in names if name in last], notes
+
+
+def numbers_of(path: Path, claims: Mapping[str, hypotheses.Hypothesis]) -> dict[str, Number]:
+    """Return a run's numbers by metric.
+
+    Raises UsageError for a run that is not analysed, AnalysisError for one that is damaged. ``claims`` are the
+    hypotheses of today by name: statistics of earlier versions do not say their units.
+    """
+    try:
+        return dict(_numbers(path, claims))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        told = f"expected statistics of this version, got {type(error).__name__}: {error}; analyse it again"
+        raise AnalysisError(f"{path}: {told}") from error
 
 
 def _numbers(path: Path, claims: Mapping[str, hypotheses.Hypothesis]) -> Iterator[tuple[str, Number]]:
@@ -165,13 +175,20 @@ def _of(metric: str, data: Any) -> Iterator[tuple[str, Number]]:
             yield metric, Number(data, rates_table.UNITS[word], reason=reason)
 
 
+def _named(path: Path) -> str:
+    """Return how a command line names a run: by its name where it is among the results, else by its path."""
+    return path.name if path.parent == load.RESULTS_DIR else str(path)
+
+
 def _json(path: Path, name: str) -> dict[str, Any]:
     file = path / records.STATISTICS_DIR / name
     try:
         data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        advice = f"analyse it first: uv run invoke analyze --experiment {_named(path)}"
+        raise UsageError(f"{path}: expected a run that is analysed, got one without {name}; {advice}") from error
     except OSError as error:
-        advice = f"uv run invoke analyze --experiment {path.name}"
-        raise AnalysisError(f"{file}: expected statistics of the run, got: {error.strerror}; {advice}") from error
+        raise AnalysisError(f"{file}: expected statistics of the run, got: {error.strerror}") from error
     except ValueError as error:
         raise AnalysisError(f"{file}: expected JSON, got: {' '.join(str(error).split())}; analyse it again") from error
     return data

@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.errors import AnalysisError, UsageError
+from analysis.errors import AnalysisError, UsageError, cause
 from analysis.imported.comparison import comparison, comparison_lines
 from analysis.run.load import OTHER_SEPARATORS, new_folder
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
@@ -100,7 +100,7 @@ def import_published(source: Path, experiment: str, results_dir: Path) -> Path:
         results_dir.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".import-{experiment}-", dir=results_dir))
     except OSError as error:
-        raise UnusableSource(f"{results_dir}: expected a folder to write results to, got: {error}") from error
+        raise UnusableSource(f"{results_dir}: expected a folder to write results to, got: {cause(error)}") from error
     try:
         digests = _copy(source, [coordinator.file, *(table.file for table in workers.values())], staging)
         _write(staging / records.COORDINATOR_FILE, *_coordinator_rows(coordinator))
@@ -112,7 +112,7 @@ def import_published(source: Path, experiment: str, results_dir: Path) -> Path:
         try:
             staging.rename(target)
         except OSError as error:  # somebody else made it meanwhile; what they have stays
-            raise UsageError(f"experiment {experiment}: expected a new name, got: {error}") from error
+            raise UsageError(f"experiment {experiment}: expected a new name, got: {cause(error)}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)  # gone already if it became the target
     return target
@@ -170,7 +170,7 @@ def _read(file: Path, role: str, node_id: str | None = None) -> _Table:
             _check_columns(file, role, columns)
             rows = [_row(file, role, number, columns, cells) for number, cells in enumerate(lines, start=2) if cells]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UnusableSource(f"{file}: expected a CSV file in UTF-8, got: {error}") from error
+        raise UnusableSource(f"{file}: expected a CSV file in UTF-8, got: {cause(error)}") from error
     if role == plan.COORDINATOR and not rows:
         raise UnusableSource(f"{file}: expected at least one event, got none")
     for number, row in enumerate(rows, start=2):

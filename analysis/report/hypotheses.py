@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, cause
 from analysis.report import rates_table
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def read(file: Path = FILE) -> list[Hypothesis]:
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise AnalysisError(f"{file}: expected hypotheses in YAML, got: {' '.join(str(error).split())}") from error
+        raise AnalysisError(f"{file}: expected hypotheses in YAML, got: {cause(error)}") from error
     if not isinstance(data, dict) or not isinstance(data.get("hypotheses"), list):
         raise AnalysisError(f"{file}: expected a list under the key 'hypotheses', got {data!r:.80}")
     return [_hypothesis(file, entry) for entry in data["hypotheses"]]
@@ -147,7 +147,7 @@ def judge(
 
 
 def _judge(hypothesis: Hypothesis, statistics: Mapping[str, Any], unit_of_rate: Callable[[str], str]) -> Judged:
-    number, beside = _at(statistics, hypothesis.metric)
+    number, beside = number_at(statistics, hypothesis.metric)
     key = hypothesis.metric.split("/")[-1]
     first = key == next(iter(beside), None)  # what the mapping says of its number it says of its first one
     value, method = number, ""
@@ -249,7 +249,7 @@ def _sureness(hypothesis: Hypothesis, interval: list[float] | None, *, meets: bo
     return ""
 
 
-def _at(statistics: Mapping[str, Any], metric: str) -> tuple[Any, Mapping[str, Any]]:
+def number_at(statistics: Mapping[str, Any], metric: str) -> tuple[Any, Mapping[str, Any]]:
     """Return what a metric names, and the mapping it is in (empty where there is none)."""
     value: Any = statistics
     beside: Any = {}
@@ -261,7 +261,7 @@ def _at(statistics: Mapping[str, Any], metric: str) -> tuple[Any, Mapping[str, A
 
 def _missing(evidence: Evidence, statistics: Mapping[str, Any]) -> str | None:
     """Return why the evidence does not suffice, or None where it does."""
-    rate, _ = _at(statistics, evidence.metric)
+    rate, _ = number_at(statistics, evidence.metric)
     name = evidence.metric.split("/")[-1]
     if not isinstance(rate, dict) or not rate.get("denominator"):
         return f"nothing says how much was {name}"

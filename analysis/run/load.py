@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from analysis.errors import AnalysisError, NoSuchRun, UsageError
+from analysis.errors import AnalysisError, NoSuchRun, UsageError, candidates, cause
 from analysis.run import memory
 from analysis.run.hashing import Seen, sha256
 from node_agent.contract import records
@@ -126,7 +126,7 @@ def folder(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> Pa
         if not (path / records.MANIFEST_FILE).is_file():
             path = results_dir / experiment
     if not path.is_dir():
-        known = ", ".join(names) if (names := experiments(results_dir)) else "none yet"
+        known = candidates(str(experiment), experiments(results_dir))
         raise NoSuchRun(f"no experiment {str(experiment)!r}: expected a folder {path}; in {results_dir}/ are: {known}")
     return _real(path)
 
@@ -305,7 +305,7 @@ def _header(path: Path, needed: Sequence[str]) -> list[str]:
 
 
 def _unreadable(path: Path, error: Exception) -> AnalysisError:
-    got = "bytes that are no text in UTF-8" if isinstance(error, UnicodeDecodeError) else _one_line(error)
+    got = "bytes that are no text in UTF-8" if isinstance(error, UnicodeDecodeError) else cause(error)
     return AnalysisError(f"{path}: {TABLE}, got {got}; collect the run again")
 
 
@@ -361,9 +361,9 @@ def read_manifest(path: Path) -> records.Manifest:
         _ = manifest.coordinator_id
     except OSError as error:
         advice = "name a run with --experiment"
-        raise NoSuchRun(f"{file}: expected a run's manifest, got: {_one_line(error)}; {advice}") from error
+        raise NoSuchRun(f"{file}: expected a run's manifest, got: {cause(error)}; {advice}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise AnalysisError(f"{file}: expected a manifest of this version, got: {_one_line(error)}") from error
+        raise AnalysisError(f"{file}: expected a manifest of this version, got: {cause(error)}") from error
     except StopIteration as error:
         raise AnalysisError(f"{file}: expected one node with the role 'coordinator', got none") from error
     return manifest
@@ -379,7 +379,3 @@ def min_received_share(manifest: records.Manifest) -> float | None:
 
 def _collect(manifest: records.Manifest) -> str:
     return f"if it has run, bring it home: fab {manifest.cluster} collect --experiment {manifest.experiment}"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

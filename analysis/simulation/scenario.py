@@ -7,12 +7,15 @@ that a scenario fits runs of any length.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from analysis.errors import UsageError
+from analysis.errors import UsageError, candidates, cause
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "configs" / "scenarios"
 
@@ -197,6 +200,9 @@ class Scenario(_Strict):
     expected: tuple[Expected, ...] = ()
 
 
+Played = TypeVar("Played", bound=Scenario)
+
+
 def names(folder: Path = FOLDER) -> list[str]:
     """Return the names of all scenarios."""
     return sorted(file.stem for file in folder.glob("*.yaml"))
@@ -204,18 +210,28 @@ def names(folder: Path = FOLDER) -> list[str]:
 
 def read(name: str, folder: Path = FOLDER) -> Scenario:
     """Read a scenario by its name. Raises UsageError naming the file, the key, what was expected and what was got."""
+    return validated({"name": name, **content(name, folder)}, Scenario, str(folder / f"{name}.yaml"))
+
+
+def content(name: str, folder: Path = FOLDER) -> dict[str, Any]:
+    """Return what a scenario's file says, by its name and not yet validated. Raises UsageError."""
     file = folder / f"{name}.yaml"
     if not file.is_file():
-        raise UsageError(f"scenario: expected one of {', '.join(names(folder))}, got {name!r}")
+        raise UsageError(f"scenario: expected one of {candidates(name, names(folder))}, got {name!r}")
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise UsageError(f"{file}: expected YAML, got: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{file}: expected YAML, got: {cause(error)}") from error
     if not isinstance(data, dict):
         raise UsageError(f"{file}: expected the keys of a scenario, got {data!r:.80}")
+    return data
+
+
+def validated(data: Mapping[str, Any], model: type[Played], where: str) -> Played:
+    """Return a scenario of these keys. Raises UsageError naming ``where``, the key, what was expected and got."""
     try:
-        return Scenario.model_validate({"name": name, **data})
+        return model.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{file}: {where}: {first['msg']}, got {first['input']!r:.80}") from error
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{where}: {key}: {first['msg']}, got {first['input']!r:.80}") from error

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,14 @@ MIN_RECEIVED_SHARE: Final = 0.98
 WORTH_PROCESSES: Final = 60_000  # events at all nodes; below it starting processes takes longer than the run
 
 
+@dataclass(frozen=True)
+class OfSweep:
+    """The sweep that a run is part of, and its file, of which the run keeps a copy."""
+
+    name: str
+    file: Path
+
+
 def simulate(
     scenario: Scenario | str,
     nodes: int,
@@ -42,6 +51,7 @@ def simulate(
     seed: int = 1,
     experiment: str | None = None,
     results: Path = RESULTS_DIR,
+    sweep: OfSweep | None = None,
 ) -> Path:
     """Make a run folder of a scenario (or of one by its name) and return its path.
 
@@ -52,17 +62,16 @@ def simulate(
     size = Size(nodes, events, played.rate_hz if rate_hz is None else rate_hz, seed)
     name = f"{SIMULATED}-{played.name}-{events}x{nodes - 1}-{seed}" if experiment is None else experiment
     path = new_folder(results, name)
-    for jump in (*played.wall_steps, *played.raw_steps):
-        if jump.node >= nodes:
-            raise UsageError(f"nodes: expected more than {jump.node}, whose clock jumps in {played.name}, got {nodes}")
-    memory.require_simulated(events, nodes)
+    demand_possible(played, size)
     world = World(played, size, name)
     results.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=results, prefix=f".{name}."))
     try:
         statuses = _record_all(world, scratch)
         _write_configs(world, scratch / records.CONFIGS_DIR)
-        manifest = _manifest(world, statuses)
+        if sweep is not None:
+            shutil.copyfile(sweep.file, scratch / records.CONFIGS_DIR / records.SWEEP_CONFIG)
+        manifest = _manifest(world, statuses, sweep)
         for name in (records.COORDINATOR_FILE, *map(records.worker_file, manifest.worker_ids)):
             manifest.assembled[name] = sha256(scratch / name)
         (scratch / records.MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
@@ -74,6 +83,15 @@ def simulate(
     return path
 
 
+def demand_possible(played: Scenario, size: Size) -> None:
+    """Raise UsageError where a scenario needs more nodes, AnalysisError where this machine has not the memory."""
+    for jump in (*played.wall_steps, *played.raw_steps):
+        if jump.node >= size.nodes:
+            told = f"expected more than {jump.node}, whose clock jumps in {played.name}, got {size.nodes}"
+            raise UsageError(f"nodes: {told}")
+    memory.require_simulated(size.events, size.nodes)
+
+
 def _record_all(world: World, folder: Path) -> list[dict[str, Any]]:
     places = range(world.size.nodes)
     if world.size.events * world.size.nodes < WORTH_PROCESSES:
@@ -83,7 +101,7 @@ def _record_all(world: World, folder: Path) -> list[dict[str, Any]]:
         return [running.result() for running in [pool.submit(record, world, place, folder) for place in places]]
 
 
-def _manifest(world: World, statuses: list[dict[str, Any]]) -> records.Manifest:
+def _manifest(world: World, statuses: list[dict[str, Any]], sweep: OfSweep | None) -> records.Manifest:
     nodes = {}
     lost = []
     for place, status in enumerate(statuses):
@@ -111,7 +129,7 @@ def _manifest(world: World, statuses: list[dict[str, Any]]) -> records.Manifest:
         outcome=records.RUN_DEGRADED if lost else records.RUN_OK,
         created_utc=CREATED_UTC,
         code_version={"git": None, "dirty": None, "source_sha256": _source_sha256(), "agent_sha256": None},
-        argv=[
+        argv=["invoke", "simulate", "--sweep", sweep.name] if sweep else [
             "invoke", "simulate", "--scenario", world.scenario.name, "--nodes", str(size.nodes),
             "--events", str(size.events), "--rate-hz", f"{size.rate_hz:g}", "--seed", str(size.seed),
         ],
@@ -154,8 +172,13 @@ def _config(world: World) -> dict[str, Any]:
             },
             "clocks": {"max_drift_ppm": played.max_drift_ppm, "required": ["ntp", "chronotick"], "chrony": None},
         },
-        "scenario": {**played.model_dump(mode="json"), "seed": world.size.seed, "rate_hz": world.size.rate_hz},
+        "scenario": scenario_as_played(played, world.size),
     }
+
+
+def scenario_as_played(played: Scenario, size: Size) -> dict[str, Any]:
+    """Return what the manifest says of a scenario: its keys, with the seed and the rate of this run."""
+    return {**played.model_dump(mode="json"), "seed": size.seed, "rate_hz": size.rate_hz}
 
 
 def _write_configs(world: World, folder: Path) -> None:

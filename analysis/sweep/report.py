@@ -1,23 +1,23 @@
-"""``results/NAME.sweep/``: ``cells.csv`` in long form, a report per cell, ``results.tex`` and a figure."""
+"""``results/NAME.sweep/``: ``cells.csv`` in long form, ``means.csv``, a report, ``results.tex`` and a figure."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import output
-from analysis.comparison import inference
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, cause
 from analysis.figures import style
 from analysis.pipeline import run_all
 from analysis.report import latex, rates_table
 from analysis.report.entries import entries
 from analysis.report.summary import SUMMARY_FILE
 from analysis.sweep import runs as sweep_runs
-from analysis.sweep.spread import POINTS, pooled_deviation, spread
+from analysis.sweep.means import CLIPPED, HEADS, as_csv, grid, of_hypotheses, of_share, repeats_needed
+from analysis.sweep.spread import pooled_deviation
 from analysis.tables import Grid, markdown, number
 from node_agent.contract import records
 
@@ -27,25 +27,20 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from analysis.sweep.means import Mean
     from analysis.sweep.runs import SweepRun
 
 CELLS_FILE: Final = "cells.csv"
+MEANS_FILE: Final = "means.csv"
 REPORT_FILE: Final = "report.md"
 LATEX_FILE: Final = "results.tex"
 FIGURE: Final = "cells"
 OWN_COLUMNS: Final = ("sweep", "cell", "repeat", "attempt")
-HEADLINES: Final = ("violated_as_points", "violated_as_intervals", "proved")
-HEADS: Final = (
-    "cell",
-    "source",
-    "metric",
-    "runs",
-    "mean %",
-    "95 % over runs",
-    "sd, points",
-    f"runs to see {POINTS:g} points",
+INTRODUCTION: Final = (
+    "{runs} runs of {cells} cells. The run is the unit: mean and Student's 95 % interval over runs. "
+    f"*{CLIPPED}*: it would go on beyond what a share, or a difference of two, can be. All means: {MEANS_FILE}."
 )
-
+HEADLINES: Final = ("violated_as_points", "violated_as_intervals", "proved")
 Shares = dict[tuple[str, str], dict[str, list[float]]]  # by source and metric, by cell: one share a run
 
 
@@ -63,8 +58,10 @@ def write(results_dir: Path, sweep: str) -> Path:
     folder = results_dir / f"{sweep}.sweep"
     output.write_text(folder / CELLS_FILE, _cells(sweep, counted))
     by_metric = shares(counted)
-    grid = _grid(by_metric)
-    output.write_text(folder / LATEX_FILE, latex.render(sweep, {}, {"cells": grid}))
+    verdicts, claimed = _means(by_metric, counted), of_hypotheses(counted)
+    output.write_text(folder / MEANS_FILE, as_csv([*verdicts, *claimed]))
+    tables = {"cells": grid(verdicts), "hypotheses": grid(claimed)}
+    output.write_text(folder / LATEX_FILE, latex.render(sweep, {}, tables))
     drawn = f"![Verdicts per cell]({records.FIGURES_DIR}/{FIGURE}.png)"
     if by_metric:
         style.save(_figure(by_metric), folder / records.FIGURES_DIR, FIGURE)
@@ -74,11 +71,14 @@ def write(results_dir: Path, sweep: str) -> Path:
     values = {run.cell: [str(value) for value in run.values.values()] for run in counted}
     text = [
         f"# Sweep {sweep}",
-        f"{len(counted)} runs of {len(values)} cells. The run is the unit: mean and Student's 95 % interval over runs.",
+        INTRODUCTION.format(runs=len(counted), cells=len(values)),
         markdown(("cell", *counted[0].values), [(cell, *cells) for cell, cells in values.items()]),
         "## Verdicts per cell",
-        grid,
+        tables["cells"],
         drawn,
+        "## What the hypotheses judge, per cell",
+        "Where a run has no such number, or too little evidence for it, *runs* says of how many the mean is.",
+        tables["hypotheses"],
         "## Attempts that do not count",
         markdown(("run", "phase, outcome"), left_out, "None."),
     ]
@@ -95,7 +95,9 @@ def shares(counted: Sequence[SweepRun]) -> Shares:
         try:
             sources: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))["sources"]
         except (OSError, ValueError, KeyError) as error:
-            raise AnalysisError(f"{file}: expected a run's summary, got: {error}; analyse the run again") from error
+            raise AnalysisError(
+                f"{file}: expected a run's summary, got: {cause(error)}; analyse the run again"
+            ) from error
         for source, said in sources.items():
             for entry in entries(said):
                 if entry.path[0] in HEADLINES and entry.value is not None:
@@ -110,14 +112,6 @@ def needed(results_dir: Path, sweep: str) -> Grid:
         if (deviation := pooled_deviation(list(by_cell.values()))) is not None:
             rows.append((source, metric, number(100 * deviation, 2), repeats_needed(100 * deviation)))
     return markdown(("source", "metric", "sd, points", HEADS[-1]), rows)
-
-
-def repeats_needed(deviation: float) -> int | None:
-    """Return how many runs of each of two cells show ``POINTS`` with 80 % power, where runs vary by ``deviation``.
-
-    None where the runs found never differed: that does not tell how much others would.
-    """
-    return inference.needed(POINTS, deviation) if deviation else None
 
 
 def _cells(sweep: str, counted: Sequence[SweepRun]) -> str:
@@ -138,17 +132,14 @@ def _cells(sweep: str, counted: Sequence[SweepRun]) -> str:
     return text.getvalue()
 
 
-def _grid(by_metric: Shares) -> Grid:
-    rows: list[tuple[str | int | None, ...]] = []
-    for (source, metric), by_cell in sorted(by_metric.items()):
-        for cell, values in by_cell.items():
-            found = spread([100 * value for value in values])
-            within = None if found.low is None or found.high is None else f"{found.low:.2f} to {found.high:.2f}"
-            runs = None if found.deviation is None else repeats_needed(found.deviation)
-            rows.append(
-                (cell, source, metric, str(found.runs), number(found.mean, 2), within, number(found.deviation, 2), runs)
-            )
-    return markdown(HEADS, rows)
+def _means(by_metric: Shares, counted: Sequence[SweepRun]) -> list[Mean]:
+    """Return the means of the headline shares, in percent."""
+    of_cell = Counter(run.cell for run in counted)
+    return [
+        of_share(cell, source, metric, of_cell[cell], [100 * value for value in values])
+        for (source, metric), by_cell in sorted(by_metric.items())
+        for cell, values in by_cell.items()
+    ]
 
 
 def _figure(by_metric: Shares) -> Figure:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from analysis.errors import AnalysisError, NoSuchRun
+from analysis.errors import AnalysisError, NoSuchRun, cause
 from analysis.run import load
 from node_agent.contract import records
 
@@ -51,8 +51,7 @@ def _run(path: Path, cell: str, repeat: int, attempt: int) -> SweepRun:
         values = {name: _value(manifest.config, name) for name in sweep["vary"]}
         accepted = {records.RUN_OK, records.RUN_DEGRADED} if sweep.get("accept_degraded") else {records.RUN_OK}
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        told = " ".join(str(error).split())
-        raise AnalysisError(f"{file}: expected the sweep's file as the run kept it, got: {told}") from error
+        raise AnalysisError(f"{file}: expected the sweep's file as the run kept it, got: {cause(error)}") from error
     counts = manifest.phase == records.COLLECTED and manifest.outcome in accepted
     return SweepRun(path, cell, repeat, attempt, values, f"{manifest.phase}, {manifest.outcome}", counts)
 

@@ -16,18 +16,24 @@ POINTS: Final = 5.0  # percentage points
 
 @dataclass(frozen=True)
 class Spread:
-    """The mean over runs and its 95 % interval; ``deviation`` and interval are None with fewer than two runs."""
+    """The mean over runs and its 95 % interval; ``deviation`` and interval are None with fewer than two runs.
+
+    ``clipped``: the interval ended where the number itself must.
+    """
 
     runs: int
     mean: float
     deviation: float | None
     low: float | None
     high: float | None
+    clipped: bool = False
 
 
-def spread(values: Sequence[float]) -> Spread:
+def spread(values: Sequence[float], least: float = -math.inf, most: float = math.inf) -> Spread:
     """Return mean, sample standard deviation and Student's interval, mean ± t(0.975, n - 1) s / √n; of a run or more.
 
+    The interval is clipped at ``least`` and ``most``, between which the number always is: the true mean is there too,
+    so that an interval holds it as often clipped as not.
     Runs that all gave the same number have no interval: that they never differ is not what so few can tell.
     """
     mean = statistics.fmean(values)
@@ -39,7 +45,9 @@ def spread(values: Sequence[float]) -> Spread:
     from scipy.special import stdtrit  # noqa: PLC0415 - 0.4 s that `fab sweep --plan` need not wait for
 
     half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * deviation / math.sqrt(len(values))
-    return Spread(len(values), mean, deviation, mean - half, mean + half)
+    low, high = mean - half, mean + half
+    clipped = low < least or high > most
+    return Spread(len(values), mean, deviation, max(low, least), min(high, most), clipped)
 
 
 def pooled_deviation(cells: Sequence[Sequence[float]]) -> float | None:

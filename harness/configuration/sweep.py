@@ -7,6 +7,7 @@ that is excluded keeps its number, so that leaving one out renames no other.
 from __future__ import annotations
 
 import copy
+import hashlib
 import itertools
 import random
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from harness.configuration.experiment import (
     WorkerConfig,
 )
 from harness.configuration.yaml_files import CLUSTER_NAME, Strict, load, problem, read_mapping, unknown_key
-from harness.errors import ConfigError
+from harness.errors import ConfigError, candidates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 SWEEPS: Final = CONFIGS / "sweeps"
 MOST_CELLS: Final = 999
 MOST_REPEATS: Final = 99
+SCENARIO: Final = "scenario"  # what the paths of a simulated sweep begin with
 LONGEST_NAME: Final = 48  # an experiment's name has 64 characters, and `.c001.r01.a99` besides
 _FILES: Final[Mapping[str, tuple[str, type[BaseModel]]]] = {
     "coordinator": (COORDINATOR_CONFIG, CoordinatorConfig),
@@ -40,10 +42,25 @@ _FILES: Final[Mapping[str, tuple[str, type[BaseModel]]]] = {
 }
 
 
-class SweepConfig(Strict):
-    """Which keys take which values, which cells are left out, and how often each of the others runs."""
+_SIZES: Final = ("nodes", "events", "rate_hz")
 
-    base: Annotated[str, Field(min_length=1)]
+
+class SimulatedBase(Strict):
+    """What `invoke simulate` takes: a scenario of configs/scenarios, and how large each run is."""
+
+    scenario: Annotated[str, Field(min_length=1)]
+    nodes: int = 3
+    events: int = 1000
+    rate_hz: float | None = None  # None: the scenario's own
+
+
+class SweepConfig(Strict):
+    """Which keys take which values, which cells are left out, and how often each of the others runs.
+
+    Runs are made on a cluster where ``base`` is a configuration folder, and simulated where it names a scenario.
+    """
+
+    base: Annotated[str, Field(min_length=1)] | SimulatedBase
     vary: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)]
     exclude: list[dict[str, Any]] = Field(default_factory=list)
     repeats: int = Field(ge=1, le=MOST_REPEATS)
@@ -54,9 +71,14 @@ class SweepConfig(Strict):
     def _paths_name_keys(self) -> Self:
         for path in self.vary:
             file, *keys = path.split(".")
-            if file not in _FILES or not keys:
+            if isinstance(self.base, SimulatedBase):
+                if file != SCENARIO or not keys:
+                    raise problem(f"vary.{path}", "a path that begins with scenario., as base is one", path)
+                if keys == ["seed"]:
+                    raise problem(f"vary.{path}", "no such path: each run's seed is made of seed and its name", path)
+            elif file not in _FILES or not keys:
                 raise problem(f"vary.{path}", "a path that begins with coordinator. or worker.", path)
-            if wrong := unknown_key(_FILES[file][1], keys):
+            elif wrong := unknown_key(_FILES[file][1], keys):
                 told = f"a key of {_FILES[file][0]} (it has no {wrong})"
                 raise problem(f"vary.{path}", told, path)
             if above := next((other for other in self.vary if path.startswith(f"{other}.")), None):
@@ -100,7 +122,11 @@ def load_sweep(root: Path, name: str) -> SweepConfig:
     if not CLUSTER_NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         form = f"letters, digits, '_' and '-', at most {LONGEST_NAME}, beginning with a letter or digit"
         raise ConfigError(f"sweep name: expected {form}, got {name!r}")
-    return load(sweep_path(root, name), SweepConfig)
+    file = sweep_path(root, name)
+    if not any(file.parent.glob(f"{name}.*")):
+        known = sorted(path.stem for path in file.parent.glob("*.yaml") if CLUSTER_NAME.fullmatch(path.stem))
+        raise ConfigError(f"sweep: expected one of {candidates(name, known)} (files of {file.parent}), got {name!r}")
+    return load(file, SweepConfig)
 
 
 def sweep_path(root: Path, name: str) -> Path:
@@ -143,7 +169,30 @@ def files_of(base: Path, cell: Cell) -> dict[str, dict[str, Any]]:
     return {_FILES[file][0]: content for file, content in files.items()}
 
 
-def _set(file: Path, content: dict[str, Any], keys: Sequence[str], value: object) -> None:
+def scenario_name(base: SimulatedBase, cell: Cell) -> str:
+    """Return which scenario a cell plays: the base's, unless the sweep varies ``scenario.name``."""
+    return str(cell.values.get(f"{SCENARIO}.name", base.scenario))
+
+
+def simulated_content(base: SimulatedBase, content: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
+    """Return what a simulated cell's runs play: the ``content`` of its scenario's file, the base's size, its values.
+
+    Raises ConfigError where the scenario has no mapping at a path.
+    """
+    size = {key: value for key in _SIZES if (value := getattr(base, key)) is not None}
+    played = {**content, **size, "name": scenario_name(base, cell)}
+    for path, value in cell.values.items():
+        _set(f"{cell.name}: scenario {played['name']}", played, path.split(".")[1:], value)
+    return played
+
+
+def run_seed(sweep: SweepConfig, run: str) -> int:
+    """Return the seed of a simulated run: 63 bits of the sweep's seed and the run's name, other ones for each run."""
+    digest = hashlib.blake2b(f"{sweep.seed}/{run}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _set(file: Path | str, content: dict[str, Any], keys: Sequence[str], value: object) -> None:
     place = content
     for depth, key in enumerate(keys[:-1], 1):
         place[key] = copy.copy(place.get(key, {}))  # an anchor may share it with another key

@@ -31,6 +31,7 @@ class Strict(BaseModel):
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_KINDS_OF_WORDS: Final = {"str", "constrained-str"}  # how pydantic calls a word, where a value may be of another kind
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _OTHER_SUFFIXES: Final = (".yml", ".YAML", ".YML")
 
@@ -144,7 +145,7 @@ def _lines(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
 
     Pydantic then names each kind as if it was a key, and a fault of each. A mapping is told of its own keys' faults.
     """
-    kinds = {kind.__name__ for kind in _models_in(model)}
+    kinds = {kind.__name__ for kind in _models_in(model)} | _KINDS_OF_WORDS
     by_key: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
     for detail in error.errors():
         key = tuple(part for part in detail["loc"] if part not in kinds and not str(part).startswith("literal["))

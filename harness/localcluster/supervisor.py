@@ -19,6 +19,7 @@ from pathlib import Path
 
 import asyncssh
 
+from harness.errors import cause
 from harness.localcluster.embedded_host import EmbeddedHost
 from harness.localcluster.keys import make_key, write_key, write_private
 from harness.localcluster.messages import MARK, Host, Order, Ready, Report
@@ -70,7 +71,7 @@ async def _serve(order: Order, root: Path, lifeline: asyncio.StreamReader, end: 
         try:
             ready, relays = start.result()
         except (OSError, StartError) as error:
-            return _say(Report(None, str(error)))
+            return _say(Report(None, cause(error) if isinstance(error, OSError) else str(error)))
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
         watch = asyncio.ensure_future(_until_over(lifeline, end, relays))

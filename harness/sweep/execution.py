@@ -6,27 +6,27 @@ import contextlib
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import yaml
 
 from harness import experiment
 from harness.configuration import sweep as configuration
+from harness.configuration.sweep import SimulatedBase
 from harness.errors import EXIT_RUN, ConfigError, HarnessError, PreflightError
 from harness.planning import RunSpec
-from harness.sweep import state
+from harness.sweep import state, view
+from harness.sweep.state import PASSES
 from node_agent.contract.records import SWEEP_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from harness.configuration.sweep import Cell, SweepConfig
+    from harness.console import SweepDisplay
     from harness.session import Configs, Session
     from harness.sweep.state import Slot
-
-PASSES: Final = 2  # a run that failed is repeated once, after the others; the next call goes on
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ class Sweep:
                 session.select_for(attempt.manifest)
                 kept, wanted = session.kept_configs(attempt), self.configs.get(slot.cell.name)
                 if wanted and (kept.coordinator, kept.worker) != (wanted.coordinator, wanted.worker):
-                    told = f"expected the configuration of cell {slot.cell.name} ({slot.cell.in_words}), got another"
-                    raise ConfigError(f"{attempt.path}: {told}; the files were changed since: name a new sweep")
+                    raise ConfigError(state.told_changed(slot, attempt))
         return made
 
     def pending(self, slots: list[Slot]) -> list[Slot]:
@@ -93,9 +92,10 @@ def carry_out(session: Session, name: str) -> None:
     with _read(session, name) as sweep:
         _demand_valid(sweep)
         total = len(sweep.slots(session))
-        for _ in range(PASSES):
-            for waiting in sweep.pending(sweep.slots(session)):
-                _carry_out_one(session, sweep, waiting)
+        with session.console.sweep_display() as display:
+            for _ in range(PASSES):
+                for waiting in sweep.pending(sweep.slots(session)):
+                    _carry_out_one(session, sweep, waiting, display)
         left = sweep.pending(sweep.slots(session))
         session.console.say(f"sweep {name}: {total - len(left)} of {total} runs done")
         if left:
@@ -103,26 +103,29 @@ def carry_out(session: Session, name: str) -> None:
             session.console.say(f"problem: not done: {', '.join(slot.name for slot in left)}; the same call goes on")
 
 
-def _carry_out_one(session: Session, sweep: Sweep, slot: Slot) -> None:
+def _carry_out_one(session: Session, sweep: Sweep, slot: Slot, display: SweepDisplay) -> None:
     """Collect what an earlier call left of a run, and make the run if that is not enough."""
     configs = sweep.configs[slot.cell.name]
+
+    def show(*, under_way: bool = True) -> None:
+        slots = sweep.slots(session)
+        now, ends = slot if under_way else None, view.end_in_words(sweep.left_s(slots))
+        display.show(view.view(sweep.name, f"on {session.cluster_name}", sweep.config, slots, now, ends))
+
+    show()
     if (begun := slot.uncollected) is not None:
         session.console.say(f"sweep {sweep.name}: collecting {begun.name}, which an earlier call began")
         with _told(session):
             if session.gone(begun):
-                experiment.verify_kept(session, begun)
+                experiment.verify_kept(session, begun)  # its exit code is that of an earlier call: it is made again
             else:
                 experiment.pick_up(session, begun, configs)
-        if state.is_good(begun.manifest, accept_degraded=sweep.config.accept_degraded):
-            return
-    slots = sweep.slots(session)
-    ends = datetime.now(UTC) + timedelta(seconds=sweep.left_s(slots))
-    done = len(slots) - len(sweep.pending(slots))
-    where = f"cell={slot.cell.name} ({slot.cell.in_words}) repeat={slot.repeat} of {sweep.config.repeats}"
-    session.console.say(f"sweep {sweep.name}: {done} of {len(slots)} done; {where}; ends about {ends:%H:%M} UTC")
-    folder = experiment.deploy(session, configs, slot.next_name)
-    with _told(session):
-        experiment.execute(session, folder, session.kept_configs(folder))
+    if begun is None or not state.is_good(begun.manifest, accept_degraded=sweep.config.accept_degraded):
+        folder = experiment.deploy(session, configs, slot.next_name)
+        with _told(session):
+            experiment.execute(session, folder, session.kept_configs(folder))
+    if session.console.is_live:
+        show(under_way=False)
 
 
 @contextlib.contextmanager
@@ -141,6 +144,10 @@ def _told(session: Session) -> Iterator[None]:
 def _read(session: Session, name: str) -> Iterator[Sweep]:
     """Give a sweep with the files of its cells, which last as long as the block: every run keeps a copy of its own."""
     config = configuration.load_sweep(session.root, name)
+    if isinstance(config.base, SimulatedBase):
+        where = f"{configuration.sweep_path(session.root, name)}: base"
+        got = f"got the scenario {config.base.scenario}; carry it out with invoke simulate --sweep {name}"
+        raise ConfigError(f"{where}: expected a configuration folder, {got}")
     base = Path(config.base) if Path(config.base).is_absolute() else session.root / config.base
     with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
         told = Path(scratch) / SWEEP_CONFIG

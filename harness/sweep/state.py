@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.results import RunFolder
     from node_agent.contract.records import Manifest
 
+PASSES: Final = 2  # a run that failed is repeated once, after the others; the next call goes on
 FIRST_OVERHEAD_S: Final = 7.0  # of a run beside its events, probes and tail, before one was measured: embedded cluster
 
 
@@ -61,6 +62,12 @@ def is_good(manifest: Manifest, *, accept_degraded: bool) -> bool:
 def slots(place: Path, sweep: str, order: Iterable[tuple[Cell, int]]) -> list[Slot]:
     """Return every repeat of every cell in its order, with the attempts below the results folder ``place``."""
     return [_slot(place, sweep, cell, repeat) for cell, repeat in order]
+
+
+def told_changed(slot: Slot, attempt: RunFolder) -> str:
+    """Return in one line that a run has another configuration than its cell."""
+    told = f"expected the configuration of cell {slot.cell.name} ({slot.cell.in_words}), got another"
+    return f"{attempt.path}: {told}; the files were changed since: name a new sweep"
 
 
 def overhead_s(done: Sequence[tuple[Manifest, float]]) -> float:

@@ -12,6 +12,7 @@ from fractions import Fraction
 from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from node_agent.clocks import ntp
 from node_agent.clocks.base import Refused, good
@@ -270,7 +271,12 @@ KIND: Final = SourceKind(
         advice="start it, open its port to the node, or change it in configs/clusters/{cluster}.yaml",
         advice_answered="it runs and is reached: see its log, or change it in configs/clusters/{cluster}.yaml",
     ),
-    by_hand=ByHand("--chronotick-server", "base URL; left out, the ct columns stay empty", _by_hand),
+    by_hand=ByHand(
+        "--chronotick-server",
+        "base URL; left out, the ct columns stay empty",
+        _by_hand,
+        hosts=lambda plan: [urlsplit(plan.server).hostname or ""],
+    ),
     explain=lambda sample: sample.payload[:200],
     fed_by=NTP,
 )

@@ -90,12 +90,16 @@ class CheckTable:
 
 @dataclass(frozen=True)
 class ByHand(Generic[Plan]):
-    """The option of a hand-started agent that asks a source. ``plan`` reads its text, "" for one that takes none."""
+    """The option of a hand-started agent that asks a source. ``plan`` reads its text, "" for one that takes none.
+
+    ``hosts`` are the hosts that a plan asks.
+    """
 
     option: str
     help: str
     plan: Callable[[str], Plan | None]
     takes_text: bool = True
+    hosts: Callable[[Plan], Sequence[str]] = lambda _plan: ()
 
 
 @dataclass(frozen=True)

@@ -268,6 +268,11 @@ KIND: Final = SourceKind(
         advice="start it, open its port to the node, or change it in configs/clusters/{cluster}.yaml",
         advice_answered="it runs and is reached: see its log, or change it in configs/clusters/{cluster}.yaml",
     ),
-    by_hand=ByHand("--ntp-server", "H:P[,H:P...]; left out, the ntp columns stay empty", _by_hand),
+    by_hand=ByHand(
+        "--ntp-server",
+        "H:P[,H:P...]; left out, the ntp columns stay empty",
+        _by_hand,
+        hosts=lambda plan: [split_address(server)[0] for server in plan.servers],
+    ),
     explain=ntp_sample.explain,
 )

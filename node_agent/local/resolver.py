@@ -23,14 +23,18 @@ Address = tuple[str, int]
 
 MAX_THREADS: Final = 8
 UNRESOLVED: Final = "unresolved"
+_NO_SUCH_NAME: Final = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
 class LookUpError(OSError):
-    """A name without an address: ``outcome`` is the sample's; ``strerror`` says why in words."""
+    """A name without an address: ``outcome`` is the sample's; ``strerror`` says why in words.
 
-    def __init__(self, outcome: str, why: str) -> None:
+    ``known``: the name service said that there is none, or no host can have the name; else another answer may come.
+    """
+
+    def __init__(self, outcome: str, why: str, *, known: bool = False) -> None:
         super().__init__(None, why)
-        self.outcome = outcome
+        self.outcome, self.known = outcome, known
 
 
 class Resolver:
@@ -106,11 +110,12 @@ def _look_up(host: str, port: int, timeout_s: float, resolver: Resolver, ask: An
     except LookUpError:
         raise
     except OSError as error:
-        raise LookUpError(UNRESOLVED, error.strerror or str(error)) from error
+        known = isinstance(error, socket.gaierror) and error.errno in _NO_SUCH_NAME
+        raise LookUpError(UNRESOLVED, error.strerror or str(error), known=known) from error
     except UnicodeError as error:  # a label that no DNS name can have
-        raise LookUpError(UNRESOLVED, f"no host can have this name: {error}") from error
+        raise LookUpError(UNRESOLVED, f"no host can have this name: {error}", known=True) from error
     except ValueError as error:
-        raise LookUpError(UNRESOLVED, str(error)) from error
+        raise LookUpError(UNRESOLVED, str(error), known=True) from error
 
 
 def _is_ipv4(host: str) -> bool:

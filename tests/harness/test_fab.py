@@ -29,6 +29,8 @@ def last_line(printed: str) -> str:
     ("arguments", "said"),
     [
         (["nowhere", "check"], "No idea what 'nowhere' is!"),
+        (["demmo"], "No idea what 'demmo' is! (did you mean demo? clusters: ares, "),
+        (["local", "sweep", "nigth"], "sweep: expected one of night, drifts (files of "),
         (["local", "deploy", "--experiment", "../x"], "experiment name: expected"),
         (["demo", "--experiment", ""], "experiment name: expected"),
         (["status", "--experiment", ""], "experiment name: expected"),

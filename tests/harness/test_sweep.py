@@ -18,6 +18,7 @@ from harness.sweep import state
 from node_agent.contract.records import COLLECTED, DEPLOYED, RUN_DEGRADED, RUN_FAILED, RUN_OK, RUN_RUNNING, Manifest
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from tests.harness.conftest import Project
@@ -156,15 +157,19 @@ def test_every_refused_configuration_is_named_before_anything_starts(project: Pr
     assert not (project.path / "results").exists()
 
 
-def outcomes(project: Project) -> dict[str, str]:
+def outcomes(project: Project) -> dict[str, str | None]:
     found = sorted(project.path.glob("results/night.*/manifest.json"))
     return {path.parent.name: json.loads(path.read_text())["outcome"] for path in found}
 
 
-def test_a_sweep_that_was_interrupted_goes_on_and_makes_every_run_once(project: Project) -> None:
+def two_runs(project: Project) -> list[str]:
     told = {"vary": {FAST: [0.01, 0.002]}, "repeats": 1}
     write(project.path, **told)
-    first = [f"night.{cell.name}.r{repeat:02d}" for cell, repeat in order(sweep_of(**told))]
+    return [f"night.{cell.name}.r{repeat:02d}" for cell, repeat in order(sweep_of(**told))]
+
+
+def amid_the_second(project: Project, first: list[str]) -> subprocess.Popen[str]:
+    """Start a sweep of two runs and return when the second has begun."""
     process = project.start("local", "sweep", "night")
     deadline = time.monotonic() + 60
     printed = ""
@@ -173,6 +178,29 @@ def test_a_sweep_that_was_interrupted_goes_on_and_makes_every_run_once(project: 
         line = process.stdout.readline()  # type: ignore[union-attr]
         assert line, printed
         printed += line
+    return process
+
+
+def test_a_run_that_went_with_its_killed_embedded_cluster_is_named_and_made_again(project: Project) -> None:
+    """The hosts die with ``fab``, and what was not collected with them; the next call says so and goes on."""
+    first = two_runs(project)
+    process = amid_the_second(project, first)
+    process.kill()
+    process.communicate(timeout=60)
+    before = json.loads((project.path / "results" / first[1] / "manifest.json").read_text())
+    assert before["phase"] == RUN_RUNNING
+    code, printed = project.fab("local", "sweep", "night")
+    assert f"sweep night: collecting {first[1]}, which an earlier call began" in printed
+    assert "its embedded cluster has ended; verified at home: 0 of 3 nodes" in printed
+    assert printed.count("deployed experiment=") == 1
+    assert "sweep night: 2 of 2 runs done" in printed
+    assert outcomes(project) == {first[0]: "ok", first[1]: None, f"{first[1]}.a2": "ok"}
+    assert code == 0, printed
+
+
+def test_a_sweep_that_was_interrupted_goes_on_and_makes_every_run_once(project: Project) -> None:
+    first = two_runs(project)
+    process = amid_the_second(project, first)
     os.kill(process.pid, signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -169,17 +170,31 @@ def test_a_port_in_use_is_one_line_and_leaves_nothing_behind(tmp_path):
     [
         (["worker"], "expected --plan PATH, or --output FILE"),
         (["worker", "--detach", "--output", "x.csv"], "--detach: expected together with --plan"),
-        (["worker", "--output", "x.csv", "--listen-port", "70000"], "listen_port: expected 0 to 65535, got 70000"),
-        (["worker", "--output", "x.csv", "--node-id", "../x"], "node_id: expected"),
-        (["worker", "--output", "x.csv", "--ntp-server", "host:ntp"], "expected host:port, got 'host:ntp'"),
+        (
+            ["worker", "--output", "x.csv", "--listen-port", "70000"],
+            "worker: --listen-port: expected 0 to 65535, got 70000",
+        ),
+        (["worker", "--output", "x.csv", "--node-id", "../x"], "worker: --node-id: expected"),
+        (
+            ["worker", "--output", "x.csv", "--ntp-server", "host:ntp"],
+            "--ntp-server: expected host:port, got 'host:ntp'",
+        ),
+        (["worker", "--output", "no/x.csv"], "--output no/x.csv: the folder of its journals cannot be made: No such"),
         (["worker", "--output", "x.csv", "--chronotick-server", "host"], "expected http://HOST:PORT, got 'host'"),
         (["coordinator", "--output", "x.csv"], "--workers: expected H:P,H:P"),
         (
             ["coordinator", "--output", "x.csv", "--workers", "h:1,127.0.0.1"],
             "--workers: expected H:P,H:P, got '127.0.0.1'",
         ),
-        (["coordinator", "--output", "x.csv", "--workers", "h:0"], "expected host:port, got 'h:0'"),
-        (["coordinator", "--output", "x.csv", "--workers", "h:1", "--num-events", "0"], "--num-events: expected 1"),
+        (["coordinator", "--output", "x.csv", "--workers", "h:0"], "--workers: expected host:port, got 'h:0'"),
+        (
+            ["coordinator", "--output", "x.csv", "--workers", "h:1", "--num-events", "0"],
+            "--num-events: expected 1 or more, got 0",
+        ),
+        (
+            ["coordinator", "--output", "x.csv", "--workers", "h:1", "--delay-ms", "nan"],
+            "--delay-ms: expected 0 or more",
+        ),
     ],
 )
 def test_an_option_that_cannot_be_meant_is_one_line_and_exit_code_2(
@@ -193,6 +208,71 @@ def test_an_option_that_cannot_be_meant_is_one_line_and_exit_code_2(
     assert complaint in said
     assert len(said.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("workers", "got"),
+    [
+        ("127.0.66.31:9,127.0.66.31:9", "127.0.66.31:9 twice"),
+        ("127.0.0.1:9,localhost:9", "127.0.0.1:9 and localhost:9, both at 127.0.0.1:9"),
+        ("[::ffff:127.0.0.1]:9,127.0.0.1:9", "[::ffff:127.0.0.1]:9 and 127.0.0.1:9, both at 127.0.0.1:9"),
+    ],
+)
+def test_a_worker_that_is_named_twice_is_refused_however_it_is_written(tmp_path, capsys, workers, got):
+    """Else it would be sent every event twice, and each would count as another worker's."""
+    from node_agent.__main__ import main
+
+    assert main(["coordinator", "--output", str(tmp_path / "x.csv"), "--workers", workers]) == 2
+    assert capsys.readouterr().err == f"coordinator: --workers: expected each worker once, got {got}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "option", "value"),
+    [
+        ("coordinator", "--workers", "nosuch:9"),
+        ("worker", "--ntp-server", "nosuch"),
+        ("worker", "--chronotick-server", "http://nosuch:8000"),
+        ("worker", "--listen-host", "nosuch"),
+    ],
+)
+def test_a_name_that_no_host_has_is_refused_before_anything_is_made(tmp_path, capsys, monkeypatch, role, option, value):
+    from node_agent.__main__ import main
+
+    answers_with(monkeypatch, socket.EAI_NONAME)
+    assert main([role, "--output", str(tmp_path / "x.csv"), option, value]) == 2
+    told = f"{role}: {option}: expected a host that can be looked up, got 'nosuch': in words\n"
+    assert capsys.readouterr().err == told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_may_be_found_later_is_a_line_for_a_source_and_an_end_for_a_worker(capsys, monkeypatch):
+    from node_agent import by_hand
+    from node_agent.lifecycle import AgentError
+
+    answers_with(monkeypatch, socket.EAI_AGAIN)
+    assert by_hand._addresses("--ntp-server", "slow", 0, asked_again=True) == []
+    told = "--ntp-server: expected a host that can be looked up, got 'slow': in words"
+    assert capsys.readouterr().err == f"{told}; it is asked again with each question\n"
+    with pytest.raises(AgentError) as ended:
+        by_hand._addresses("--workers", "slow", 9)
+    assert ended.value.code == 2
+
+
+def answers_with(monkeypatch, number: int) -> None:
+    def refused(*_arguments: object) -> None:
+        raise socket.gaierror(number, "in words")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+
+
+def test_what_the_parser_refuses_is_one_line_too(capsys):
+    from node_agent.__main__ import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["worker", "--listen-port", "x"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "worker: --listen-port: invalid int value: 'x'\n"
 
 
 def test_an_output_that_exists_is_never_written_into(tmp_path):

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from time_services.listening import format_address
+from time_services.listening import cause, format_address
 from time_services.models import NotReady, NtpSample, Prediction
 from time_services.ntp_packet import BELIEVED_STRATUM, PacketError, read_exchange, write_question
 from time_services.ntp_proxy import connected_sockets
@@ -74,7 +74,7 @@ class OwnClock:
                     sample = self._ask(host, port)
                 except (OSError, PacketError) as error:
                     self.failed += 1
-                    self.last_failure = f"{format_address(host, port)}: {error}"
+                    self.last_failure = f"{format_address(host, port)}: {cause(error)}"
                     continue
                 with self._lock:
                     wall_ns, raw_ns = time.time_ns(), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)

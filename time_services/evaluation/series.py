@@ -6,6 +6,7 @@ import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from time_services.listening import cause
 from time_services.models import NtpSample
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def read_series(path: Path, cadence_s: float = 0.0) -> Series:
                 raise SeriesError(f"{path}: expected columns {expected}; got {', '.join(columns)[:200] or 'none'}")
             rows = [_row(path, reader.line_num, row, time, offset, delay) for row in reader if row[offset]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SeriesError(f"{path}: cannot be read as a CSV: {error}") from error
+        raise SeriesError(f"{path}: cannot be read as a CSV: {cause(error)}") from error
     if not rows:
         raise SeriesError(f"{path}: holds no NTP sample: every {offset} is empty")
     rows.sort(key=lambda row: row[0])

@@ -10,9 +10,9 @@ import pytest
 
 from analysis.comparison import inference
 from analysis.errors import NoSuchRun
-from analysis.report import rates_table
+from analysis.report import hypotheses, rates_table
 from analysis.stats import rates
-from analysis.sweep import report
+from analysis.sweep import means, report
 from analysis.sweep.spread import pooled_deviation, spread
 from node_agent.contract.records import COLLECTED, RUN_FAILED, RUN_OK, Manifest, NodeManifest
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 PATH = "worker.timing.ntp_query_interval"
 
 
-def keep(place: Path, name: str, interval_s: int, proved: int, outcome: str = RUN_OK) -> None:
+def keep(
+    place: Path, name: str, interval_s: int, proved: int, outcome: str = RUN_OK, rounds: float | None = None
+) -> None:
     folder = place / name
     (folder / "configs").mkdir(parents=True)
     (folder / "configs/sweep.yaml").write_text(f"vary: {{{PATH}: [2, 10]}}")
@@ -43,6 +45,29 @@ def keep(place: Path, name: str, interval_s: int, proved: int, outcome: str = RU
     (folder / "statistics/rates.csv").write_text(",".join(rates_table.COLUMNS) + "\n" + f"causality,{name}" + "," * 14)
     summary = {"sources": {"ntp": {"proved": rates.rate(proved, 100).as_dict()}}}
     (folder / "statistics/overall_summary.json").write_text(json.dumps(summary))
+    causality = {"sources": {"ntp": {"all": {"points": {"violated": rates.rate(proved, 100).as_dict()}}}}}
+    coordination = {"reductions": {"value": rounds}}
+    (folder / "statistics/causality_stats.json").write_text(json.dumps(causality))
+    (folder / "statistics/coordination_stats.json").write_text(json.dumps(coordination))
+    judged = [
+        judgement("ntp-causality-violations", "causality/sources/ntp/all/points/violated", proved / 100),
+        judgement("chronotick-coordination", "coordination/reductions/value", rounds),
+    ]
+    (folder / "statistics/hypotheses.json").write_text(json.dumps({"hypotheses": judged}))
+
+
+def judgement(name: str, metric: str, value: float | None) -> dict[str, object]:
+    status = hypotheses.NOT_EVALUABLE if value is None else hypotheses.SUPPORTED
+    unit = "% fewer rounds" if name == "chronotick-coordination" else "% of the (event, worker) pairs"
+    return {
+        "name": name,
+        "metric": metric,
+        "value": value,
+        "status": status,
+        "unit": unit,
+        "reason": "",
+        "measured": "",
+    }
 
 
 def test_every_counted_run_is_in_the_table_with_its_place_and_its_cells_values(tmp_path: Path) -> None:
@@ -59,8 +84,8 @@ def test_every_counted_run_is_in_the_table_with_its_place_and_its_cells_values(t
         ("c002", "1", "1", "10", "night.c002.r01"),
     ]
     text = written.read_text(encoding="utf-8")
-    assert "| c001 | ntp | proved | 2 | 55.00 | -8.53 to 118.53 | 7.07 | 33 |" in text
-    assert "| c002 | ntp | proved | 1 | 80.00 | – | – | – |" in text  # noqa: RUF001
+    assert "| c001 | ntp | proved | % | 2 | 55.00 | 0.00 to 100.00 (clipped) | 7.07 | 33 |" in text
+    assert "| c002 | ntp | proved | % | 1 | 80.00 | – | – | – |" in text  # noqa: RUF001
     assert "| night.c001.r02 | collected, failed |" in text
     assert (tmp_path / "night.sweep/figures/cells.png").stat().st_size > 0
     assert r"\begin{tabular}" in (tmp_path / "night.sweep/results.tex").read_text(encoding="utf-8")
@@ -91,3 +116,40 @@ def test_the_repeats_needed_are_those_of_a_comparison() -> None:
     assert report.repeats_needed(0.0) is None
     assert pooled_deviation([[1.0, 3.0], [10.0, 12.0], [7.0]]) == pytest.approx(2**0.5)
     assert pooled_deviation([[1.0]]) is None
+
+
+def test_what_the_hypotheses_judge_is_told_per_cell_and_a_percentage_that_is_no_share_is_not_clipped(
+    tmp_path: Path,
+) -> None:
+    keep(tmp_path, "night.c001.r01", 2, 50, rounds=-2.0)
+    keep(tmp_path, "night.c001.r02", 2, 60, rounds=0.5)
+    keep(tmp_path, "night.c002.r01", 10, 80, rounds=0.25)
+    keep(tmp_path, "night.c002.r02", 10, 80)
+    text = report.write(tmp_path, "night").read_text(encoding="utf-8")
+    told = text.partition("## What the hypotheses judge, per cell")[2]
+    assert "| c001 | ntp | ntp-causality-violations | % | 2 | 55.00 | 0.00 to 100.00 (clipped) | 7.07 | 33 |" in told
+    wide = "| c001 | chronotick | chronotick-coordination | % fewer rounds | 2 | -75.00 | -1,663.28 to 1,513.28 |"
+    assert wide in told
+    assert "| c002 | chronotick | chronotick-coordination | % fewer rounds | 1 of 2 | 25.00 |" in told
+    rows = list(csv.DictReader((tmp_path / "night.sweep/means.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["cell"], row["metric"], row["clipped"]) for row in rows] == [
+        ("c001", "proved", "true"),
+        ("c002", "proved", ""),
+        ("c001", "ntp-causality-violations", "true"),
+        ("c002", "ntp-causality-violations", ""),
+        ("c001", "chronotick-coordination", "false"),
+        ("c002", "chronotick-coordination", ""),
+    ]
+
+
+def test_a_table_that_is_too_long_for_a_report_says_where_it_is() -> None:
+    many = [means.of_share(f"c{number:03d}", "ntp", "proved", 1, [50.0]) for number in range(means.MOST_ROWS + 1)]
+    assert means.grid(many) == "201 rows, more than 200: they are in means.csv alone."
+    assert len(means.grid(many[1:]).rows) == 200
+    assert means.as_csv(many).count("\n") == 202
+
+
+def test_an_interval_is_clipped_only_where_it_leaves_what_can_be() -> None:
+    assert (spread([0.0, 2.0], 0.0, 100.0).low, spread([0.0, 2.0], 0.0, 100.0).clipped) == (0.0, True)
+    inside = spread([50.0, 50.2], 0.0, 100.0)
+    assert (inside.low, inside.clipped) == (spread([50.0, 50.2]).low, False)
