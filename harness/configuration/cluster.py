@@ -148,7 +148,8 @@ class ClusterConfig(Strict):
     says that the NTP server's own clock, set by nothing, is meant to be the truth of this cluster. ``ntp_error_ms``:
     by how much each NTP server of an embedded cluster is ahead of the truth on purpose (empty: none is wrong).
     ``paths``: how long packets take in an embedded cluster (None: as long as on a loopback). ``setup``: lines of
-    /bin/sh that every command on a node begins with, as ``module load python/3.11``.
+    /bin/sh that every command on a node begins with, as ``module load python/3.11``. ``agent_bundle``: a file of ``fab
+    bundle`` on this machine, used instead of building one.
     """
 
     name: str
@@ -166,6 +167,7 @@ class ClusterConfig(Strict):
     host_key_policy: Literal["reject", "accept-new"]
     known_hosts_file: str | None = None
     paths: PathsConfig | None = None
+    agent_bundle: NotEmpty | None = None
 
     @property
     def coordinator(self) -> NodeConfig:
