@@ -19,6 +19,7 @@ import fabric.main
 from invoke import Collection, Context, Exit
 from invoke.tasks import Task
 
+from harness import bundle as bundles
 from harness import experiment as experiments
 from harness import interrupts, operations, results, submissions
 from harness.configuration import experiment as config
@@ -227,6 +228,15 @@ def take_testbed_down(_: Context, name: str = topology.DEFAULT_NAME) -> None:
     session.console.say("testbed down" if was_up else "testbed down: there was none")
 
 
+@fabric.task(name="bundle", help={"output": "the file to write, as agent.pyz; what is there is replaced"})
+def write_bundle(_: Context, output: str = "") -> None:
+    """Write the agent as one file, for a machine that cannot fetch its libraries (`agent_bundle` in a cluster file)."""
+    if not output:
+        raise ConfigError("--output: expected the file to write, got none")
+    written = bundles.save(session.built_bundle(), Path(output).expanduser())
+    session.console.say(f"agent bundle {written.path} sha256={written.sha256} bytes={written.size_bytes}")
+
+
 def _experiment(chosen: Configs, name: str | None) -> None:
     folder = experiments.deploy(session, chosen, name)
     try:
@@ -398,7 +408,7 @@ class _NamesAsTheyAre(Collection):
 def _collection() -> Collection:
     tasks = _NamesAsTheyAre()
     steps = (check, deploy, run, collect, status, logs, stop, clean, experiment, submit, demo, sweep)
-    for step in (*steps, bring_testbed_up, take_testbed_down):
+    for step in (*steps, write_bundle, bring_testbed_up, take_testbed_down):
         tasks.add_task(step)
     names = _cluster_names()
     for path in _cluster_files():

@@ -12,6 +12,8 @@ from harness.pins import OLDEST_AGENT_PYTHON, OLDEST_AGENT_PYTHON_TEXT
 from harness.planning import remote_base
 from harness.remote import COMMAND_TIMEOUT_S, AgentState, Remote, Stopped
 from harness.shell import ISOLATED, ISOLATED_ANY_VERSION, MARK, answer
+from node_agent.contract import json_objects
+from node_agent.contract.arrivals import Arrivals, listener_name
 from node_agent.contract.plan import KEY_FILE, PLAN_FILE, NodePlan, to_json
 from node_agent.contract.records import STATUS_FILE, NodeStatus
 
@@ -22,6 +24,7 @@ CHECK_TIMEOUT_S: Final = 60.0
 START_TIMEOUT_S: Final = 40.0
 STOP_TIMEOUT_S: Final = 10.0
 CHECKSUM_TIMEOUT_S: Final = 300.0
+LISTENER_TIMEOUT_S: Final = 10.0
 
 _LOOK_FOR_PYTHONS: Final = (
     "for p in $(ls -d /usr/bin/python3.* /usr/local/bin/python3.* /opt/*/bin/python3 2>/dev/null);"
@@ -30,6 +33,15 @@ _LOOK_FOR_PYTHONS: Final = (
     f" 'import sys; sys.exit(sys.version_info < {OLDEST_AGENT_PYTHON})'"
     " >/dev/null 2>&1 && echo $f; done | sort -u"
 )
+# Says a word to a listener and prints its answer; all of the agent would take longer to load.
+_TELL: Final = f"""
+import socket, sys
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.settimeout({LISTENER_TIMEOUT_S})
+    listener.connect(chr(0) + sys.argv[1])
+    listener.sendall(sys.argv[2].encode())
+    print('{MARK}' + listener.makefile().read())
+"""
 _VERSION: Final = f"import sys; sys.stdout.write('{MARK}%d.%d.%d ' % sys.version_info[:3])"
 
 
@@ -61,6 +73,21 @@ class Agent:
     def check(self, remote: Remote, plan: NodePlan) -> dict[str, Any]:
         """Return what the node says of itself and of its time services (see ``node_agent.check``)."""
         return _ask(remote, self.program, "check --plan -", to_json(plan).encode(), CHECK_TIMEOUT_S)
+
+    def listen(self, remote: Remote, plan: NodePlan, key: str) -> None:
+        """Start a listener (``node_agent.listener``) on the node; return once it has bound the plan's ports."""
+        stdin = f"{key}\n{to_json(plan)}".encode()
+        _ask(remote, self.program, "check --listen --plan -", stdin, START_TIMEOUT_S)
+
+    def tell_listener(self, remote: Remote, run_id: str, word: str) -> Arrivals:
+        """Say a word to the node's listener and return what has come to it."""
+        words = (_TELL, listener_name(run_id, remote.id), word)
+        result = remote.run(" ".join((self._python, ISOLATED, "-c", *map(shell.word, words))))
+        try:
+            return json_objects.read(Arrivals, answer(result.stdout), "its answer")
+        except ValueError as error:
+            got = str(error) if result.exit_code == 0 else last_line(result.stderr, "no message")
+            raise RemoteCommandError(f"{remote.id}: expected its listener to answer `{word}`, got: {got}") from None
 
     def checksum(self, remote: Remote, folder: str) -> None:
         """Let the node write SHA256SUMS over its journals."""

@@ -15,11 +15,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from harness.errors import PreflightError
+from harness.errors import ConfigError, PreflightError
 from harness.pins import AGENT_REQUIREMENTS, OLDEST_AGENT_PYTHON, OLDEST_AGENT_PYTHON_TEXT, find_uv, isolate
 
 BUNDLE_NAME: Final = "agent.pyz"
@@ -43,6 +44,9 @@ from node_agent.__main__ import main
 
 sys.exit(main())
 """.encode()
+_REQUIREMENTS: Final = "requirements.sha256"  # in the bundle: which list its libraries are of
+_MAIN_NAME: Final = "__main__.py"
+_PACKAGE: Final = "node_agent/"
 _NOT_SHIPPED: Final = {"__pycache__", "bin"}
 
 
@@ -66,20 +70,51 @@ def build(root: Path, cache: Path | None = None) -> Bundle:
     """
     cache = cache or user_cache()
     libraries = fetch_libraries(root / AGENT_REQUIREMENTS, cache)
-    content = archive({**_files(libraries), **_files(root / "node_agent", "node_agent/")})
+    content = archive({**_files(libraries), **_own_files(root)})
     if len(content) > MAX_BUNDLE_BYTES:
         raise PreflightError(f"agent bundle: expected at most {MAX_BUNDLE_BYTES} bytes, got {len(content)}")
     sha256 = hashlib.sha256(content).hexdigest()
     path = cache / "bundles" / sha256 / BUNDLE_NAME
     if not path.is_file() or path.read_bytes() != content:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            scratch.write_bytes(content)
-            scratch.replace(path)  # so that nobody ever sees a part of it
-        finally:
-            scratch.unlink(missing_ok=True)
+        _put(path, content)
     return Bundle(path, sha256)
+
+
+def save(bundle: Bundle, path: Path) -> Bundle:
+    """Write a bundle to a file of the user's, in place of what is there. Raises ConfigError where it cannot be."""
+    try:
+        if path.is_dir():
+            raise ConfigError(f"--output: expected a file, got the folder {path}")
+        _put(path, bundle.path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"--output: expected to write {path}, got: {error.strerror or error}") from error
+    return Bundle(path, bundle.sha256)
+
+
+def given(path: Path, root: Path) -> Bundle:
+    """Return the bundle in a file, if it is exactly that of the source tree ``root``. Nothing is built or fetched.
+
+    Raises ConfigError that says what differs and what to do.
+    """
+    expected = _own_files(root)
+    advice = f"write it anew, where the libraries can be fetched: fab bundle --output {path}"
+    try:
+        content = path.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(content)) as bundle:
+            files = {name: bundle.read(name) for name in bundle.namelist()}
+    except FileNotFoundError:
+        raise ConfigError(f"agent_bundle: expected a bundle in {path}, got no file there; {advice}") from None
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise ConfigError(f"agent_bundle: expected a bundle in {path}, got: {error}; {advice}") from error
+    own = {name for name in files if name.startswith(_PACKAGE) or name in expected}
+    differing = sorted(name for name in own | set(expected) if files.get(name) != expected.get(name))
+    if differing:
+        others = f" and {len(differing) - 1} more" if differing[1:] else ""
+        names = [AGENT_REQUIREMENTS if name == _REQUIREMENTS else name for name in differing]
+        told = f"expected {path} to hold the agent of this source tree, got another {names[0]}{others}"
+        raise ConfigError(f"agent_bundle: {told}; {advice}")
+    return Bundle(path, hashlib.sha256(content).hexdigest())
 
 
 def archive(files: dict[str, bytes]) -> bytes:
@@ -87,7 +122,7 @@ def archive(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     buffer.write(_SHEBANG)
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as bundle:
-        for name, content in sorted({**files, "__main__.py": _MAIN}.items()):
+        for name, content in sorted({**files, _MAIN_NAME: _MAIN}.items()):
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
@@ -136,6 +171,23 @@ def _installer(requirements: Path, target: Path) -> list[str]:
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip", "install", "--quiet", "--implementation", "py", *options]
     raise PreflightError("agent bundle: expected uv on PATH, or pip in this environment, got neither")
+
+
+def _own_files(root: Path) -> dict[str, bytes]:
+    """Return what a bundle holds beside its libraries: the package, its start, the digest of the libraries' list."""
+    digest = hashlib.sha256((root / AGENT_REQUIREMENTS).read_bytes()).hexdigest()
+    own = {_MAIN_NAME: _MAIN, _REQUIREMENTS: f"{digest}\n".encode()}
+    return {**_files(root / _PACKAGE, _PACKAGE), **own}
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write a file so that nobody ever sees a part of it."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _files(folder: Path, prefix: str = "") -> dict[str, bytes]:

@@ -92,6 +92,9 @@ class Console:
                 headings = {name: text for name in rows[0][1] if (text := getattr(kind.check, name))}
                 cells = [(node_id, *(row[name] for name in headings)) for node_id, row in rows]
                 self.table(f"{cluster}: {kind.check.title}", ("node", *headings.values()), cells)
+        if preflight.directions:
+            heard = "datagrams arrived on each" if not preflight.way_problems else "not on each did datagrams arrive"
+            self.say(f"{cluster}: {preflight.directions} ways between the nodes tried: {heard}")
 
     @contextlib.contextmanager
     def display(self, planned_s: float, paths: str = "", lead_s: float = 0.0) -> Iterator[RunDisplay]:

@@ -75,7 +75,7 @@ class Session:
         self._direct = False
         self._local: LocalCluster | None = None
         self._cluster: Cluster | None = None
-        self._bundle: bundles.Bundle | None = None
+        self._bundles: dict[str | None, bundles.Bundle] = {}  # by what the cluster file says
         self._checked: tuple[Configs, Preflight] | None = None
 
     # --- the cluster
@@ -243,15 +243,25 @@ class Session:
     # --- the agent
 
     def bundle(self) -> bundles.Bundle:
-        """Return the agent's bundle, built once."""
-        if self._bundle is None:
-            try:
-                self._bundle = bundles.build(self.root)
-            except (OSError, SubprocessError) as error:
-                advice = "or let XDG_CACHE_HOME name a folder for it that can be written"
-                raise PreflightError(f"agent bundle: expected to build it, got: {cause(error)}; {advice}") from error
-            self.console.say(f"agent bundle sha256={self._bundle.sha256} bytes={self._bundle.size_bytes}")
-        return self._bundle
+        """Return the agent's bundle: the cluster file's own, if it names one, else built; looked at once.
+
+        Raises ConfigError for one that is not of this source tree.
+        """
+        path = self.cluster_config().agent_bundle
+        if path not in self._bundles:
+            given = None if path is None else self.root / Path(path).expanduser()
+            bundle = self.built_bundle() if given is None else bundles.given(_short(given), self.root)
+            self._bundles[path] = bundle
+            self.console.say(f"agent bundle sha256={bundle.sha256} bytes={bundle.size_bytes}")
+        return self._bundles[path]
+
+    def built_bundle(self) -> bundles.Bundle:
+        """Return the bundle that is built of this source tree. Raises PreflightError."""
+        try:
+            return bundles.build(self.root)
+        except (OSError, SubprocessError) as error:
+            advice = "or let XDG_CACHE_HOME name a folder for it that can be written"
+            raise PreflightError(f"agent bundle: expected to build it, got: {cause(error)}; {advice}") from error
 
     def agent(self) -> Agent:
         """Return the agent of this source tree, for the connected cluster."""

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from node_agent import lifecycle, streams
 from node_agent.clocks.sources import KINDS, planned
 from node_agent.contract import plan as plans
+from node_agent.datagrams.wire import KEY_SIZE
 from node_agent.lifecycle import ATTENDED_WITHIN_S, EXIT_USAGE, AgentError, expand
 
 
@@ -67,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=_work, role=role)
     command = commands.add_parser("check", help="print this node's facts and what its time services answer, as JSON")
     command.add_argument("--plan", required=True, help="path of a plan, or - for standard input")
+    command.add_argument(
+        "--listen",
+        action="store_true",
+        help="instead, in the background, take datagrams of the other nodes; needs --plan -, after a line with a key",
+    )
     command.set_defaults(run=_check)
     for name, run, text in (
         ("status", lifecycle.status, "print whether an agent lives and its last status, as JSON"),
@@ -136,9 +142,26 @@ def _work(arguments: argparse.Namespace) -> int | dict[str, Any]:
 
 
 def _check(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.listen:
+        return _listen(arguments)
     from node_agent.check import check  # noqa: PLC0415 - as above
 
     return check(_read_plan(arguments.plan))
+
+
+def _listen(arguments: argparse.Namespace) -> dict[str, Any]:
+    from node_agent.listener import listen  # noqa: PLC0415 - no other command needs it
+
+    if arguments.plan != "-":
+        raise AgentError("--listen: expected together with --plan -", EXIT_USAGE)
+    try:
+        key = bytes.fromhex(sys.stdin.readline().strip())
+    except ValueError:
+        key = b""
+    if len(key) != KEY_SIZE:
+        raise AgentError(f"--listen: expected {2 * KEY_SIZE} hex digits before the plan", EXIT_USAGE)
+    plan = _read_plan(arguments.plan)
+    return lifecycle.detach(lambda report: listen(plan, key, report))
 
 
 if __name__ == "__main__":

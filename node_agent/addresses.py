@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import TYPE_CHECKING, Final, Union
 
@@ -76,3 +77,14 @@ def bound(host: str, port: int, prepare: Callable[[socket.socket], None] = lambd
         else:
             return sock
     raise problem or OSError(None, "it has no address")
+
+
+def bind_problem(error: OSError, host: str, port: int) -> str:
+    """Return one line that says why a UDP address cannot be bound, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return f"UDP port {port} on {host} is in use; end the program that holds it or choose another port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is not an address of this node; set the node's address in the cluster file"
+    if error.errno == errno.EAFNOSUPPORT:
+        return f"{host} is an IPv6 address and this node has no IPv6; set an IPv4 address in the cluster file"
+    return f"UDP port {port} on {host} cannot be bound: {error.strerror or error}"

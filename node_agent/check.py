@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import itertools
 import shutil
 import time
@@ -54,19 +53,8 @@ def _free(host: str, port: int) -> dict[str, Any]:
     try:
         addresses.bound(host, port).close()
     except OSError as error:
-        problem = bind_problem(error, host, port)
+        problem = addresses.bind_problem(error, host, port)
     return {"host": host, "port": port, "free": problem is None, "problem": problem}
-
-
-def bind_problem(error: OSError, host: str, port: int) -> str:
-    """Return one line that says why a UDP address cannot be bound, and what to do."""
-    if error.errno == errno.EADDRINUSE:
-        return f"UDP port {port} on {host} is in use; end the program that holds it or choose another port"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is not an address of this node; set the node's address in the cluster file"
-    if error.errno == errno.EAFNOSUPPORT:
-        return f"{host} is an IPv6 address and this node has no IPv6; set an IPv4 address in the cluster file"
-    return f"UDP port {port} on {host} cannot be bound: {error.strerror or error}"
 
 
 def _sources(plan: NodePlan, clock: LocalClock) -> dict[str, list[dict[str, Any]]]:

@@ -14,7 +14,6 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from node_agent import addresses, lifecycle
-from node_agent.check import bind_problem
 from node_agent.clocks.sources import column_prefixes
 from node_agent.contract import records
 from node_agent.contract.plan import COORDINATOR, KERNEL_STAMPS, WORKER, NodePlan
@@ -143,7 +142,7 @@ def _bind(host: str, port: int, buffer_bytes: int, *, stamped: bool) -> socket.s
     try:
         sock = addresses.bound(host, port, prepare)
     except OSError as error:
-        raise AgentError(bind_problem(error, host, port), EXIT_UNFIT) from error
+        raise AgentError(addresses.bind_problem(error, host, port), EXIT_UNFIT) from error
     log.info("socket port=%d receive_buffer_bytes=%d kernel_stamps=%s", sock.getsockname()[1], granted, stamps)
     return sock
 

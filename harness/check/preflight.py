@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from harness.check import rehearsal
 from harness.check.addresses import resolve
 from harness.check.wall_clocks import Heard, far_off
+from harness.check.ways import Ways, try_ways
 from harness.errors import HarnessError, PreflightError, RemoteCommandError
 from harness.planning import RunSpec, new_run_id, node_plans
 from node_agent.clocks.kind import NOT_ANSWERED, SourceKind
@@ -46,14 +47,25 @@ class NodeCheck:
     sources: Mapping[str, tuple[SourceCheck, ...]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
+    @property
+    def ports_free(self) -> bool:
+        """Return whether the run could bind its ports; False where the node did not answer."""
+        return self.port_free is True and self.probe_port_free is not False
+
 
 @dataclass(frozen=True)
 class Preflight:
-    """The table of all nodes, where each is reached by the others, and what is odd and forbids no run (``notes``)."""
+    """The table of all nodes, where each is reached by the others, and what is odd and forbids no run (``notes``).
+
+    ``directions`` counts the ways between two nodes on which datagrams were sent, ``way_problems`` says on which none
+    arrived. Where a node cannot be reached or has no free port, none was tried.
+    """
 
     nodes: tuple[NodeCheck, ...]
     addresses: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    directions: int = 0
+    way_problems: tuple[str, ...] = ()
 
     @property
     def problems(self) -> list[str]:
@@ -62,7 +74,8 @@ class Preflight:
         for node in self.nodes:
             for problem in node.problems:
                 nodes_by_problem.setdefault(problem.removeprefix(f"{node.node_id}: "), []).append(node.node_id)
-        return [f"{', '.join(nodes)}: {problem}" for problem, nodes in nodes_by_problem.items()]
+        lines = [f"{', '.join(nodes)}: {problem}" for problem, nodes in nodes_by_problem.items()]
+        return [*lines, *self.way_problems]
 
     @property
     def nodes_with(self) -> dict[str, frozenset[str]]:
@@ -125,7 +138,9 @@ def check(cluster: Cluster, agent: Agent, coordinator: CoordinatorConfig, worker
         except HarnessError as error:
             rows.append(replace(row, problems=(str(error),)))
     advice = f"set it, or raise clocks.max_wall_offset_s ({limit_s:g} s)"
-    return Preflight(tuple(rows), addresses, tuple(f"{node_id}: {told}; {advice}" for node_id, told in off.items()))
+    ways = try_ways(cluster, agent, plans) if all(row.ports_free for row in rows) else Ways()
+    notes = (*(f"{node_id}: {told}; {advice}" for node_id, told in off.items()), *ways.notes)
+    return Preflight(tuple(rows), addresses, notes, ways.directions, ways.problems)
 
 
 def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worker: WorkerConfig, off: str) -> NodeCheck:

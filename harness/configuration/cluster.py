@@ -152,6 +152,7 @@ class ClusterConfig(Strict):
     /bin/sh that every command on a node begins with, as ``module load python/3.11``. With a ``scheduler``, nodes are
     those of a job (see ``SlurmConfig``): a file may name their number alone, ``node_count`` then, and ``nodes`` is
     empty until there is a job. ``address``: the name by which the others reach a node, with ``{host}`` in it.
+    ``agent_bundle``: a file of ``fab bundle`` on this machine, used instead of building one.
     """
 
     name: str
@@ -173,6 +174,7 @@ class ClusterConfig(Strict):
     host_key_policy: Literal["reject", "accept-new"]
     known_hosts_file: str | None = None
     paths: PathsConfig | None = None
+    agent_bundle: NotEmpty | None = None
 
     @property
     def job(self) -> SlurmConfig:
