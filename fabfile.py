@@ -103,7 +103,7 @@ def run(
     chosen = session.configs(config_dir, coordinator_config, worker_config)
     folder = _deployed(experiment, given=bool(config_dir or coordinator_config or worker_config))
     if folder is None:
-        folder = experiments.deploy(session, chosen, experiment)
+        folder = experiments.deploy(session, chosen, *session.attempt(experiment))
     experiments.execute(session, folder, session.kept_configs(folder))
 
 
@@ -178,11 +178,22 @@ def demo(_: Context, experiment: str | None = None) -> None:
 
 
 @fabric.task(
-    help={"name": "of a file in configs/sweeps/", "plan": "say what there is to do and how long; start nothing"}
+    help={
+        "name": "of a file in configs/sweeps/",
+        "plan": "say what there is to do and how long; start nothing",
+        "submit": "let Slurm do it: an array of batch jobs, one for each block",
+    }
 )
-def sweep(_: Context, name: str, plan: bool = False) -> None:
-    """Carry out a matrix of configurations, each several times; go on where an earlier call ended."""
-    if plan:
+def sweep(_: Context, name: str, plan: bool = False, submit: bool = False) -> None:
+    """Carry out a matrix of configurations, each several times; go on where an earlier call ended.
+
+    On Slurm every block (all cells once) has a job of its own, so that its runs have the same nodes.
+    """
+    if plan and submit:
+        raise ConfigError("sweep: expected --plan or --submit, got both")
+    if submit:
+        submissions.submit_sweep(session, name, sweeps.blocks_left(session, name))
+    elif plan:
         sweeps.plan(session, name)
         _say_runs_needed(name)
     else:
@@ -238,7 +249,7 @@ def write_bundle(_: Context, output: str = "") -> None:
 
 
 def _experiment(chosen: Configs, name: str | None) -> None:
-    folder = experiments.deploy(session, chosen, name)
+    folder = experiments.deploy(session, chosen, *session.attempt(name))
     try:
         experiments.execute(session, folder, session.kept_configs(folder))
     except HarnessError as error:  # there are results all the same: judge them, then say what went wrong

@@ -25,6 +25,7 @@ START_TIMEOUT_S: Final = 40.0
 STOP_TIMEOUT_S: Final = 10.0
 CHECKSUM_TIMEOUT_S: Final = 300.0
 LISTENER_TIMEOUT_S: Final = 10.0
+LISTEN: Final = "check --listen --plan -"
 
 _LOOK_FOR_PYTHONS: Final = (
     "for p in $(ls -d /usr/bin/python3.* /usr/local/bin/python3.* /opt/*/bin/python3 2>/dev/null);"
@@ -76,8 +77,7 @@ class Agent:
 
     def listen(self, remote: Remote, plan: NodePlan, key: str) -> None:
         """Start a listener (``node_agent.listener``) on the node; return once it has bound the plan's ports."""
-        stdin = f"{key}\n{to_json(plan)}".encode()
-        _ask(remote, self.program, "check --listen --plan -", stdin, START_TIMEOUT_S)
+        remote.start_listener(self.program, f"{key}\n{to_json(plan)}".encode())
 
     def tell_listener(self, remote: Remote, run_id: str, word: str) -> Arrivals:
         """Say a word to the node's listener and return what has come to it."""
@@ -113,6 +113,11 @@ def start_detached(remote: Remote, program: str, plan: NodePlan, run_key: str) -
     remote.write(f"{plan.run_dir}/{PLAN_FILE}", to_json(plan).encode(), 0o600)
     remote.write(f"{plan.run_dir}/{KEY_FILE}", run_key.encode(), 0o600)
     _ask(remote, program, f"{plan.role} --plan {folder}/{PLAN_FILE} --detach", timeout_s=START_TIMEOUT_S)
+
+
+def listen_detached(remote: Remote, program: str, order: bytes) -> None:
+    """Start a listener detached; return once it has bound its ports."""
+    _ask(remote, program, f"{LISTEN} --detach", order, START_TIMEOUT_S)
 
 
 def stop_detached(remote: Remote, program: str, folder: str) -> Stopped:

@@ -65,10 +65,12 @@ class Run:
             self.folder.manifest.phase_seconds[phase] = round(time.monotonic() - begin, 3)
 
 
-def deploy(session: Session, configs: Configs, name: str | None) -> RunFolder:
-    """Check the cluster, then make the results folder, the agent's place on every node and the run folders there."""
+def deploy(session: Session, configs: Configs, name: str | None, predecessor: str | None = None) -> RunFolder:
+    """Check the cluster, then make the results folder, the agent's place on every node and the run folders there.
+
+    ``predecessor`` is the experiment that this one repeats, if it does.
+    """
     name = results.new_name() if name is None else results.valid_name(name)
-    name, predecessor = session.attempt(name)
     if (session.results / name).exists():
         told = f"expected a new name, got one that has {session.results / name}"
         raise ExperimentExistsError(f"experiment {name}: {told}")

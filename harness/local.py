@@ -90,6 +90,10 @@ class LocalRemote(Remote):
         """Start the agent detached."""
         agent.start_detached(self, program, plan, run_key)
 
+    def start_listener(self, program: str, order: bytes) -> None:
+        """Start the listener detached."""
+        agent.listen_detached(self, program, order)
+
     def stop_agent(self, program: str, folder: str) -> Stopped:
         """Stop the run folder's agent by its recorded pid."""
         return agent.stop_detached(self, program, folder)

@@ -100,6 +100,10 @@ class Remote(ABC):
         """
 
     @abstractmethod
+    def start_listener(self, program: str, order: bytes) -> None:
+        """Start the listener of a check (``node_agent.listener``) by its order; return once its ports are bound."""
+
+    @abstractmethod
     def stop_agent(self, program: str, folder: str) -> Stopped:
         """Stop exactly the run folder's agent and destroy its key. Idempotent."""
 

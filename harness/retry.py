@@ -81,6 +81,10 @@ class Retrying(Remote):
         start = partial(self._remote.start_agent, program, plan, run_key)
         _patiently(start, start_unless_started)
 
+    def start_listener(self, program: str, order: bytes) -> None:
+        """Start a listener; one that was started before the connection broke says so."""
+        _patiently(partial(self._remote.start_listener, program, order))
+
     def stop_agent(self, program: str, folder: str) -> Stopped:
         """Stop the run folder's agent."""
         return _patiently(partial(self._remote.stop_agent, program, folder))

@@ -143,9 +143,9 @@ class Session:
         shared.callback(front.close)
         return Slurm(front), new, notes, shared
 
-    def attempt(self, name: str) -> tuple[str, str | None]:
+    def attempt(self, name: str | None) -> tuple[str | None, str | None]:
         """Return the name of an experiment, and the one that it repeats if our job was put back into the queue."""
-        return attempt(name) if self.cluster_config().scheduler is not None else (name, None)
+        return (name, None) if name is None or self.cluster_config().scheduler is None else attempt(name)
 
     def requeue(self) -> bool:
         """Let the job that we are in begin again if it was preempted and is to; return whether it will."""
@@ -194,10 +194,20 @@ class Session:
         folder = results.find(self.results, self.deployed if name is None else name)
         self.select_for(folder.manifest)
         if folder.manifest.phase != DEPLOYED and folder.name not in self._deployed_here:
-            if self._recorded_job != folder.manifest.job:
-                self.close()
-            self._recorded_job = folder.manifest.job
+            self.attend_job(folder.manifest.job)
         return folder
+
+    def attend_job(self, recorded: dict[str, Any] | None) -> None:
+        """Let the nodes be those of a job that a manifest recorded, None: of a new one (or the one we are in)."""
+        if self._recorded_job != recorded:
+            self.close()
+        self._recorded_job = recorded
+
+    def renew_job(self, lasting_s: float) -> None:
+        """Give back the job that we allocated, if any; the next one lasts so long. Nothing happens inside a job."""
+        if self.cluster_config().scheduler is not None and job_we_are_in() is None:
+            self.close()
+            self.job_s = lasting_s
 
     def note_deployed(self, name: str) -> None:
         """Let later tasks of this chain mean this experiment."""

@@ -15,8 +15,9 @@ from harness.slurm import submission
 from harness.slurm.submission import PARTITION_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from harness.configuration.cluster import ClusterConfig
     from harness.session import Configs, Session
 
 
@@ -40,33 +41,56 @@ def forecast(session: Session) -> None:
 
 def submit(session: Session, configs: Configs, name: str | None, options: Sequence[str]) -> None:
     """Queue a batch job that does the whole experiment. Raises ConfigError where it cannot, PreflightError."""
-    config = session.cluster_config()
-    if config.scheduler is None:
-        told = "expected a cluster file with scheduler: slurm"
-        raise ConfigError(f"submit: {told}, got {session.cluster_name}; fab {session.cluster_name} experiment runs it")
-    if config.gateway is not None:
-        where = (
-            f"expected to be called where Slurm is, got a gateway ({config.gateway.host}): the controller is in the job"
-        )
-        raise ConfigError(f"submit: {where}; log in there, or there use --direct after the cluster's name")
+    config = _demand_slurm(session, "experiment")
     name = results.new_name() if name is None else results.valid_name(name)
     if (session.results / name).exists():
-        raise ExperimentExistsError(
-            f"experiment {name}: expected a new name, got one that has {session.results / name}"
-        )
-    results.demand_writable(session.results)
+        told = f"expected a new name, got one that has {session.results / name}"
+        raise ExperimentExistsError(f"experiment {name}: {told}")
     needed_s = RunSpec(name, "", config, configs.coordinator, configs.worker).job_s
-    folder = session.root.absolute() / results.RESULTS
+    argv = ["experiment", f"--experiment={name}", *map(_absolute, options)]
+    job_id = _queue(session, needed_s, name, f"{name}.job.log", argv)
+    shown = shlex.quote(name)
+    session.console.say(f"squeue -j {job_id}; fab {session.cluster_name} --direct status --experiment {shown}")
+
+
+def submit_sweep(session: Session, name: str, blocks: Mapping[int, float]) -> None:
+    """Queue an array of batch jobs, one for each block of the sweep; ``blocks`` is how long each is to last, in s."""
+    _demand_slurm(session, "sweep")
+    if not blocks:
+        session.console.say(f"sweep {name}: nothing is left to do")
+        return
+    job_id = _queue(session, max(blocks.values()), name, f"{name}.%a.job.log", ["sweep", name], list(blocks))
+    session.console.say(f"squeue -j {job_id}; fab {session.cluster_name} --direct sweep {name} --plan")
+
+
+def _demand_slurm(session: Session, task: str) -> ClusterConfig:
+    """Return the cluster's configuration. Raises ConfigError where no batch job can be made for it here."""
+    config, name = session.cluster_config(), session.cluster_name
+    if config.scheduler is None:
+        told = f"expected a cluster file with scheduler: slurm, got {name}"
+        raise ConfigError(f"submit: {told}; fab {name} {task} runs it")
+    if config.gateway is not None:
+        told = (
+            f"expected to be called where Slurm is, got the gateway {config.gateway.host}: the controller is in the job"
+        )
+        raise ConfigError(f"submit: {told}; log in there and use --direct after the cluster's name")
+    results.demand_writable(session.results)
+    return config
+
+
+def _queue(
+    session: Session, needed_s: float, name: str, log: str, argv: Sequence[str], tasks: Sequence[int] = ()
+) -> str:
+    root = session.root.absolute()
+    folder = root / results.RESULTS
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"{name}.job.log"
-    fab = str(Path(sys.argv[0]).absolute())
-    absolute = [_absolute(option) for option in options]
-    argv = [fab, session.cluster_name, "--direct", "experiment", f"--experiment={name}", *absolute]
+    words = [str(Path(sys.argv[0]).absolute()), session.cluster_name, "--direct", *argv]
     slurm, _, _, shared = session.slurm()
     with shared:
-        job_id = submission.submit(slurm, config, needed_s, name, log, argv, session.root.absolute())
-    session.console.say(f"submitted job={job_id} experiment={name} log={log}")
-    session.console.say(f"squeue -j {job_id}; fab {session.cluster_name} status --experiment {shlex.quote(name)}")
+        config = session.cluster_config()
+        job_id = submission.submit(slurm, config, needed_s, name, folder / log, words, root, tasks)
+    session.console.say(f"submitted job={job_id} name={name} log={folder / log}")
+    return job_id
 
 
 def _absolute(option: str) -> str:

@@ -71,8 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--listen",
         action="store_true",
-        help="instead, in the background, take datagrams of the other nodes; needs --plan -, after a line with a key",
+        help="instead take datagrams of the other nodes; needs --plan -, after a line with a key",
     )
+    command.add_argument("--detach", action="store_true", help="listen in the background")
     command.set_defaults(run=_check)
     for name, run, text in (
         ("status", lifecycle.status, "print whether an agent lives and its last status, as JSON"),
@@ -141,15 +142,17 @@ def _work(arguments: argparse.Namespace) -> int | dict[str, Any]:
     return lifecycle.detach(lambda report: serve.from_plan(plan, report))
 
 
-def _check(arguments: argparse.Namespace) -> dict[str, Any]:
+def _check(arguments: argparse.Namespace) -> int | dict[str, Any]:
     if arguments.listen:
         return _listen(arguments)
+    if arguments.detach:
+        raise AgentError("--detach: expected together with --listen", EXIT_USAGE)
     from node_agent.check import check  # noqa: PLC0415 - as above
 
     return check(_read_plan(arguments.plan))
 
 
-def _listen(arguments: argparse.Namespace) -> dict[str, Any]:
+def _listen(arguments: argparse.Namespace) -> int | dict[str, Any]:
     from node_agent.listener import listen  # noqa: PLC0415 - no other command needs it
 
     if arguments.plan != "-":
@@ -161,6 +164,8 @@ def _listen(arguments: argparse.Namespace) -> dict[str, Any]:
     if len(key) != KEY_SIZE:
         raise AgentError(f"--listen: expected {2 * KEY_SIZE} hex digits before the plan", EXIT_USAGE)
     plan = _read_plan(arguments.plan)
+    if not arguments.detach:
+        return listen(plan, key, lambda report: _answer(arguments, report))
     return lifecycle.detach(lambda report: listen(plan, key, report))
 
 

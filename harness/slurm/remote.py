@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from harness import interrupts, shell, shell_files
-from harness.agent import START_TIMEOUT_S, STOP_TIMEOUT_S, read_status
+from harness.agent import LISTEN, START_TIMEOUT_S, STOP_TIMEOUT_S, read_status
 from harness.errors import DeadlineError, RemoteCommandError, UnreachableError, last_line
 from harness.remote import COMMAND_TIMEOUT_S, AgentState, Remote, Result, Stopped
 from harness.script import Script, prepared
@@ -103,15 +103,32 @@ class SlurmRemote(Remote):
         self.ask(f"umask 077; mkdir -p {folder}")
         self.write(f"{plan.run_dir}/{PLAN_FILE}", to_json(plan).encode(), 0o600)
         self.write(f"{plan.run_dir}/{KEY_FILE}", run_key.encode(), 0o600)
-        agent = f"exec {program} --mark {MARK} {plan.role} --attended --plan {folder}/{PLAN_FILE}"
+        words = f"{plan.role} --attended --plan {folder}/{PLAN_FILE}"
+        self._start_step(program, words, log)
+
+    def start_listener(self, program: str, order: bytes) -> None:
+        """Start the listener as a step of its own, from a file that nobody else can read."""
+        name = f"{self._base}/cache/.listener-{secrets.token_hex(8)}"
+        log = f"{name}.log" if self._is_shared() else f"{OWN_LOGS}/{name.rpartition('/')[2]}.log"
+        self.write(name, order, 0o600)
+        try:
+            self._start_step(program, f"{LISTEN} <{shell.path(name)}", log)
+        finally:
+            self.ask(f"rm -f {shell.path(name)}")
+            self._front.run(f"rm -f {shell.path(log)}")
+
+    def _start_step(self, program: str, words: str, log: str) -> None:
+        """Start the agent as a step that the front attends to, and return once it says that it has bound its ports.
+
+        Raises RemoteCommandError with its last words.
+        """
+        agent = f"exec {program} --mark {MARK} {words}"
         inside = f"{prepared(self._setup)}cd; echo {shell.word(_NUMBER)}$SLURM_STEP_ID; {agent}"
         step = shlex.join([*self._step(), "/bin/sh", "-c", inside])
         attended = f"{_BEATS} | {{ {step}; echo {shell.word(_ENDED)}$?; }}"
-        out = shell.path(log)
         begin = f"umask 077; mkdir -p {shell.path(log.rpartition('/')[0])}"
-        self._front.run(f"{begin}; setsid nohup /bin/sh -c {shell.word(attended)} </dev/null >>{out} 2>&1 &").demand(
-            "srun", f"{self.id}: "
-        )
+        out = f"</dev/null >>{shell.path(log)} 2>&1 &"
+        self._front.run(f"{begin}; setsid nohup /bin/sh -c {shell.word(attended)} {out}").demand("srun", f"{self.id}: ")
 
         def missing() -> str | None:
             text = self._said(log)
@@ -121,7 +138,7 @@ class SlurmRemote(Remote):
         text = self._said(log)
         if MARK not in text:
             self._job.doubt()
-            raise RemoteCommandError(f"{self.id}: {_last_words(text)} (step of: {program} {plan.role})")
+            raise RemoteCommandError(f"{self.id}: {_last_words(text)} (step of: {program} {words})")
 
     def stop_agent(self, program: str, folder: str) -> Stopped:  # noqa: ARG002 - the step is known by its log
         """Stop the agent's step, destroy its key. Where the job is over the agent's end is only waited for."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PARTITION_COLUMNS: Final = ("partition", "up", "time limit", "nodes", "state", "hosts")
 _RESTARTS: Final = "SLURM_RESTART_COUNT"
+_ARRAY_TASK: Final = "SLURM_ARRAY_TASK_ID"
 _START: Final = re.compile(r"to start at (\S+)")
 
 
@@ -70,17 +71,27 @@ def forecast(slurm: Slurm, config: ClusterConfig, needed_s: float) -> Forecast:
 
 
 def submit(
-    slurm: Slurm, config: ClusterConfig, needed_s: float, name: str, log: Path, argv: Sequence[str], root: Path
+    slurm: Slurm,
+    config: ClusterConfig,
+    needed_s: float,
+    name: str,
+    log: Path,
+    argv: Sequence[str],
+    root: Path,
+    tasks: Sequence[int] = (),
 ) -> str:
     """Put a batch job into the queue that runs ``argv`` in ``root``; return its id. Raises PreflightError.
 
-    The job's shell becomes that program, so that the signal before the job's end is the program's.
+    The job's shell becomes that program, so that the signal before the job's end is the program's. With ``tasks`` it is
+    an array of them, one after the other: two at once would disturb each other at the time servers.
     """
     job = config.job
     nodes = config.node_count or [node.host for node in config.nodes]
     words = ["sbatch", "--parsable", f"--job-name={name}", f"--chdir={root}", f"--output={log}", "--open-mode=append"]
     words += [f"--signal=B:TERM@{math.ceil(job.margin_s)}", "--requeue" if job.requeue else "--no-requeue"]
     words += request(job, nodes, limit_s(config, needed_s))
+    if tasks:
+        words.append(f"--array={','.join(map(str, tasks))}%1")
     script = f"#!/bin/sh\nexec {shlex.join(argv)}\n"
     try:
         result = slurm.run(words, stdin=script.encode())
@@ -90,6 +101,12 @@ def submit(
         why = last_line(result.stderr or result.stdout, "no message").removeprefix("sbatch: error: ")
         raise PreflightError(f"sbatch: expected a job for {name}, got: {why}; fab check says what would fit")
     return result.stdout.strip().partition(";")[0]
+
+
+def array_task() -> int | None:
+    """Return the number of the array task that this process is part of, None outside one."""
+    task = os.environ.get(_ARRAY_TASK, "")
+    return int(task) if task.isdecimal() else None
 
 
 def attempt(name: str) -> tuple[str, str | None]:

@@ -145,6 +145,10 @@ class SshRemote(Remote):
         """Start the agent detached: a session of its own, in which it outlives this connection."""
         agent.start_detached(self, program, plan, run_key)
 
+    def start_listener(self, program: str, order: bytes) -> None:
+        """Start the listener detached."""
+        agent.listen_detached(self, program, order)
+
     def stop_agent(self, program: str, folder: str) -> Stopped:
         """Stop the run folder's agent by its recorded pid."""
         return agent.stop_detached(self, program, folder)

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ from harness.configuration import sweep as configuration
 from harness.configuration.sweep import SimulatedBase
 from harness.errors import EXIT_RUN, ConfigError, HarnessError, PreflightError
 from harness.planning import RunSpec
+from harness.slurm.submission import array_task
 from harness.sweep import state, view
-from harness.sweep.state import PASSES
+from harness.sweep.state import BESIDE_S, PASSES
 from node_agent.contract.records import SWEEP_CONFIG
 
 if TYPE_CHECKING:
@@ -54,6 +56,11 @@ class Sweep:
         """Return the runs that are still to be made."""
         return [slot for slot in slots if not slot.done(accept_degraded=self.config.accept_degraded)]
 
+    def job_s(self, slots: list[Slot], session: Session) -> float:
+        """Return how long a job for these runs is to last, in s: each with what may go slowly, and the margin."""
+        runs_s = sum(self.planned_s[slot.cell.name] + BESIDE_S for slot in slots)
+        return runs_s + session.cluster_config().job.margin_s
+
     def left_s(self, slots: list[Slot]) -> float:
         """Return how long what is pending takes, in s: as planned, and beside it what earlier runs took."""
         done = [
@@ -87,17 +94,35 @@ def plan(session: Session, name: str) -> None:
         )
 
 
+def blocks_left(session: Session, name: str) -> dict[int, float]:
+    """Return the blocks that are not done, by their number, and how long a job for each is to last, in s."""
+    with _read(session, name) as sweep:
+        _demand_valid(sweep)
+        pending = sweep.pending(sweep.slots(session))
+        blocks = groupby(pending, lambda slot: slot.repeat)
+        return {repeat: sweep.job_s(list(slots), session) for repeat, slots in blocks}
+
+
 def carry_out(session: Session, name: str) -> None:
-    """Make every run that is not done yet. Raises what ends a chain: nothing can be started, or an interrupt."""
+    """Make every run that is not done yet; as a task of a Slurm array, those of the block of its number.
+
+    Raises what ends a chain: nothing can be started, or an interrupt.
+    """
+    only = array_task()
     with _read(session, name) as sweep:
         _demand_valid(sweep)
         total = len(sweep.slots(session))
         with session.console.sweep_display() as display:
             for _ in range(PASSES):
-                for waiting in sweep.pending(sweep.slots(session)):
-                    _carry_out_one(session, sweep, waiting, display)
+                for repeat, waiting in groupby(sweep.pending(sweep.slots(session)), lambda slot: slot.repeat):
+                    if only in {None, repeat}:
+                        block = list(waiting)
+                        session.renew_job(sweep.job_s(block, session))
+                        for slot in block:
+                            _carry_out_one(session, sweep, slot, display)
         left = sweep.pending(sweep.slots(session))
         session.console.say(f"sweep {name}: {total - len(left)} of {total} runs done")
+        left = [slot for slot in left if only in {None, slot.repeat}]
         if left:
             session.note(EXIT_RUN)
             session.console.say(f"problem: not done: {', '.join(slot.name for slot in left)}; the same call goes on")
@@ -119,7 +144,9 @@ def _carry_out_one(session: Session, sweep: Sweep, slot: Slot, display: SweepDis
             if session.gone(begun):
                 experiment.verify_kept(session, begun)  # its exit code is that of an earlier call: it is made again
             else:
+                session.attend_job(begun.manifest.job)
                 experiment.pick_up(session, begun, configs)
+        session.attend_job(None)
     if begun is None or not state.is_good(begun.manifest, accept_degraded=sweep.config.accept_degraded):
         folder = experiment.deploy(session, configs, slot.next_name)
         with _told(session):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.results import RunFolder
     from node_agent.contract.records import Manifest
 
+BESIDE_S: Final = 120.0  # of a job, for a run beside its events, probes and tail
 PASSES: Final = 2  # a run that failed is repeated once, after the others; the next call goes on
 FIRST_OVERHEAD_S: Final = 7.0  # of a run beside its events, probes and tail, before one was measured: embedded cluster
 

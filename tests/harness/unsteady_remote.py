@@ -51,6 +51,9 @@ class Unsteady(Remote):
     def start_agent(self, program: str, plan: NodePlan, run_key: str) -> None:
         self._once_broken("start_agent", program, plan, run_key)
 
+    def start_listener(self, program: str, order: bytes) -> None:
+        self._once_broken("start_listener", program, order)
+
     def stop_agent(self, program: str, folder: str) -> Stopped:
         return self._once_broken("stop_agent", program, folder)
 

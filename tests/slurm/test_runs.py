@@ -59,7 +59,6 @@ def test_submitted(lent):
     assert code == 0, printed
     log = lent.project.path / f"results/{lent.name}.job.log"
     await_true(lambda: log.exists() and "report: " in log.read_text(), "report of the batch job", 60)
-    assert f"experiment={lent.name} " in printed
     assert lent.manifest["outcome"] == "ok"
     assert f"submitted job={lent.job_id}" in printed
     await_true(lambda: not lent.testbed.slurm.jobs(), "end of the job")
