@@ -12,7 +12,7 @@ from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import PreflightError
-from harness.localcluster.processes import piped, start_ours
+from harness.localcluster.processes import ZOMBIE, piped, read_process, start_ours
 from harness.localcluster.relays.messages import DATAGRAMS, Answer, Question, RelayOrder
 from harness.testbed import equipment, topology
 from harness.testbed.namespaces import Line, enter_all, enter_network, socket_in
@@ -76,6 +76,12 @@ class NamespaceHost:
         who = (topology.USER, topology.HOME) if as_user else ("root", "/root")
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return {"PATH": path, "USER": who[0], "HOME": who[1], "LANG": "C.UTF-8"}
+
+    @property
+    def lives(self) -> bool:
+        """Return whether its first process does, and so perhaps others."""
+        first = read_process(self.pid)
+        return first is not None and first.state != ZOMBIE
 
     def processes(self) -> dict[int, list[str]]:
         """Return the command line of every process of the host, by its id as this process sees it."""

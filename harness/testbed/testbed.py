@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 START_DEADLINE_S: Final = 60.0
 CLOSE_DEADLINE_S: Final = 30.0
+POLL_S: Final = 0.02
 FOLDER_PREFIX: Final = "chronotick-testbed-"
 NTP_SERVER, NTP_PROXY, CHRONOTICK = "ntp_server", "ntp_proxy", "chronotick"
 
@@ -124,11 +125,18 @@ class Testbed(contextlib.AbstractContextManager["Testbed"]):
         end_with_its_pipes(self._supervisor, CLOSE_DEADLINE_S)
         for service in self.services.values():
             service.end()
+        self._await_hosts_end()
         shutil.rmtree(self.folder, ignore_errors=True)
         control_groups.sweep()  # if the supervisor was killed before it could
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _await_hosts_end(self) -> None:
+        """Wait until no host has a process that writes to the folder; a supervisor that was killed did not."""
+        deadline = time.monotonic() + CLOSE_DEADLINE_S
+        while any(host.lives for host in self.hosts.values()) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
 
     def _prepared_services(self) -> dict[str, Service]:
         pid, address = self.gateway.pid, self.gateway.address

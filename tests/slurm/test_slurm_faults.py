@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from jobs import NODE, sleepers, submit, until
@@ -67,10 +68,14 @@ def test_a_node_whose_daemon_is_silent_is_down(slurm_testbed, output):
 
 
 def test_jobs_outlive_their_controller(slurm_testbed, output):
-    """While slurmctld is gone nobody answers and jobs go on; started again, it knows them."""
+    """While slurmctld is gone nobody answers and jobs go on; started again, it knows those that it had saved."""
     slurm, node = slurm_testbed.slurm, slurm_testbed.hosts[NODE]
     job = submit(slurm, "sleep 4714", f"--nodelist={NODE}")
     until(lambda: sleepers(node, "4714"))
+    saved = slurm_testbed.gateway.folder / "slurm/state/job_state"
+    now_ns = time.time_ns()
+    slurm.run("scontrol", "update", f"jobid={job}", "comment=any")  # a change: it is saved within five seconds
+    until(lambda: saved.exists() and saved.stat().st_mtime_ns > now_ns)
     slurm.kill_daemon("ares")
     assert slurm.states() == {}
     assert sleepers(node, "4714")

@@ -64,7 +64,10 @@ class SlurmCluster:
         self.await_states(IDLE, timeout_s=timeout_s)
 
     def kill_daemon(self, name: str) -> None:
-        """Kill slurmd of a node (or slurmctld of the login node) without warning; its jobs' processes go on."""
+        """Kill slurmd of a node (or slurmctld of the login node) without warning; its jobs' processes go on.
+
+        What slurmctld learnt in its last five seconds it has perhaps not saved, and then never knew.
+        """
         host = self._host(name)
         daemons = [pid for pid, words in host.processes().items() if words == self._daemon(name)]
         for pid in daemons:

@@ -146,7 +146,12 @@ def add_keys(folder: Path, network: Network) -> None:
 
 def carried() -> list[str]:
     """Return the folders that this very Python and this project need, wherever they are."""
-    return sorted({sys.prefix, sys.base_prefix, str(ROOT)})
+    places = {sys.prefix, sys.base_prefix, str(ROOT)}
+    program = Path(sys.executable)
+    while program.is_symlink():  # each of the links on the way may lie in another folder
+        program = program.parent / program.readlink()
+        places.add(os.path.normpath(program.parent))
+    return sorted(places)
 
 
 def slurm_conf(network: Network, flavour: str) -> str:
