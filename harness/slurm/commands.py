@@ -73,9 +73,11 @@ class Slurm:
         if result.exit_code != 0 and "Invalid job id" in result.stderr:
             return None
         lines = result.demand("squeue", f"{self.front.place}: ").decode("utf-8", "replace").splitlines()
-        if not lines:
+        rows = [dict(zip(_FIELDS, map(str.strip, line.split("|")), strict=False)) for line in lines]
+        # An array has the id of one of its tasks, and its id means all of them.
+        cells = next((row for row in rows if row["JobID"] == job_id), None)
+        if cells is None:
             return None
-        cells = dict(zip(_FIELDS, (cell.strip() for cell in lines[0].split("|")), strict=False))
         try:
             array_task = cells["ArrayTaskID"]
             return JobFacts(
