@@ -121,9 +121,9 @@ def run_dir(cluster: ClusterConfig, experiment: str, node_id: str) -> str:
 
 
 def remote_base(cluster: ClusterConfig) -> str:
-    """Return the folder on the nodes that everything of ours is below: absolute, or from ``~/`` on."""
+    """Return the folder on the nodes that everything of ours is below: absolute, or from ``~/`` or ``$NAME/`` on."""
     base = cluster.remote_base.rstrip("/")
-    return base if base.startswith(("~/", "/")) else f"~/{base}"
+    return base if base.startswith(("~/", "/", "$")) else f"~/{base}"
 
 
 def node_plans(

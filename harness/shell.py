@@ -23,7 +23,10 @@ def word(text: str) -> str:
 
 
 def path(text: str) -> str:
-    """Return a path as one word; only a leading ``~/`` keeps its meaning."""
+    """Return a path as one word; only a leading ``~/`` or ``$NAME/`` keeps its meaning."""
+    if text.startswith("$"):
+        variable, _, rest = text.partition("/")
+        return f'"{variable}"/{shlex.quote(rest)}'
     return HOME + shlex.quote(text.removeprefix(HOME)) if text.startswith(HOME) else shlex.quote(text)
 
 

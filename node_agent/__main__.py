@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from node_agent import lifecycle, streams
 from node_agent.clocks.sources import KINDS, planned
 from node_agent.contract import plan as plans
+from node_agent.contract.records import STATUS_FILE
 from node_agent.datagrams.wire import KEY_SIZE
 from node_agent.lifecycle import ATTENDED_WITHIN_S, EXIT_USAGE, AgentError, expand
 
@@ -64,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--detach", action="store_true", help="run in the background; needs --plan")
         attended = f"end where no line comes on standard input for {ATTENDED_WITHIN_S:g} s; needs --plan"
         command.add_argument("--attended", action="store_true", help=attended)
+        said = f"say {STATUS_FILE} on standard output once a second, after a mark; needs --attended"
+        command.add_argument("--say-status", action="store_true", help=said)
         _add_options_by_hand(command, role)
         command.set_defaults(run=_work, role=role)
     command = commands.add_parser("check", help="print this node's facts and what its time services answer, as JSON")
@@ -130,13 +133,16 @@ def _work(arguments: argparse.Namespace) -> int | dict[str, Any]:
             raise AgentError("--detach: expected together with --plan", EXIT_USAGE)
         if arguments.attended:
             raise AgentError("--attended: expected together with --plan", EXIT_USAGE)
+    if arguments.say_status and not arguments.attended:
+        raise AgentError("--say-status: expected together with --attended", EXIT_USAGE)
+    if arguments.plan is None:
         return by_hand.work(arguments)
     plan = _read_plan(arguments.plan)
     if plan.role != arguments.role:
         raise AgentError(f"plan {arguments.plan}: expected one of a {arguments.role}, got a {plan.role}'s", EXIT_USAGE)
     if not arguments.detach:
         ready = lambda report: _answer(arguments, report) if arguments.mark else None  # noqa: E731
-        return serve.from_plan(plan, ready, attended=arguments.attended)
+        return serve.from_plan(plan, ready, attended=arguments.attended, say_status=arguments.say_status)
     if arguments.attended:
         raise AgentError("--attended: expected without --detach", EXIT_USAGE)
     return lifecycle.detach(lambda report: serve.from_plan(plan, report))

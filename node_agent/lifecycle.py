@@ -45,7 +45,16 @@ class AgentError(Exception):
 
 
 def expand(path: str) -> Path:
-    """Return an absolute path, ``~`` expanded."""
+    """Return an absolute path, ``~`` or a leading ``$NAME`` expanded.
+
+    Raises AgentError for a variable that is not set.
+    """
+    first, _, rest = path.partition("/")
+    if first.startswith("$"):
+        place = os.environ.get(first[1:])
+        if not place:
+            raise AgentError(f"{path}: expected {first} to be set on this node, it is not", EXIT_USAGE)
+        return (Path(place) / rest).absolute()
     return Path(path).expanduser().absolute()
 
 

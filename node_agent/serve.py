@@ -37,13 +37,21 @@ log = logging.getLogger(__name__)
 
 # How long a thread that computes may hold up one that is due, not 5 ms. Shorter still where a send is due.
 _SWITCH_INTERVAL_S: Final = {WORKER: 0.000_5, COORDINATOR: 0.000_1}
+SAY_EVERY_S: Final = 1.0
 _CODES: Final = {records.FINISHED_OK: 0, records.FINISHED_STOPPED: 0}
 
 
-def from_plan(plan: NodePlan, report: Callable[[dict[str, Any]], None], *, attended: bool = False) -> int:
+def from_plan(
+    plan: NodePlan,
+    report: Callable[[dict[str, Any]], None],
+    *,
+    attended: bool = False,
+    say_status: bool = False,
+) -> int:
     """Run the agent of a plan in its run folder, report once it is bound, return the exit code.
 
-    ``attended``: it ends where nobody says anything on standard input any more.
+    ``attended``: it ends where nobody says anything on standard input any more. ``say_status``: whoever attends to it
+    cannot read its files, and hears of its status once a second.
     """
     run_dir = lifecycle.expand(plan.run_dir)
     os.umask(0o077)
@@ -56,8 +64,28 @@ def from_plan(plan: NodePlan, report: Callable[[dict[str, Any]], None], *, atten
     columns = records.events_columns(plan.role, column_prefixes(plan.clocks))
     ready = {"pid": os.getpid(), "start_ticks": machine.own_start_ticks()}
     events = run_dir / records.EVENTS_FILE
-    code, _status = serve(plan, run_dir, events, columns, key, lambda: report(ready), attended=attended)
+    if say_status:
+        threading.Thread(target=_say_statuses, args=(run_dir,), name="status", daemon=True).start()
+    code, status = serve(plan, run_dir, events, columns, key, lambda: report(ready), attended=attended)
+    if say_status:
+        _say(status.to_json())
     return code
+
+
+def _say_statuses(run_dir: Path) -> None:
+    said = ""
+    while True:
+        time.sleep(SAY_EVERY_S)
+        with contextlib.suppress(FileNotFoundError):  # it has none yet
+            text = (run_dir / records.STATUS_FILE).read_text(encoding="utf-8")
+            if text != said:
+                _say(text)
+            said = text
+
+
+def _say(status: str) -> None:
+    sys.stdout.write(f"{records.STATUS_MARK}{' '.join(status.split())}\n")
+    sys.stdout.flush()
 
 
 def serve(

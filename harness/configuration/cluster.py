@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from harness.configuration.slurm import SlurmConfig, with_nodes
+from harness.configuration.slurm import STEP, SlurmConfig, with_nodes
 from harness.configuration.yaml_files import Port, Positive, Strict, problem
 from node_agent.contract.paths import NetworkPath, in_words
 from node_agent.contract.plan import COORDINATOR, NODE_ID_PATTERN, WORKER, VirtualClock, virtual_clock_from
@@ -41,6 +41,7 @@ class PathsConfig(Strict):
 
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+_REMOTE_BASE: Final = re.compile(r"(?!(.*/)?\.\.(/|$))(~/|/|\$[A-Za-z_][A-Za-z0-9_]*/)?[A-Za-z0-9_./+@-]+")
 _REMOTE_PATH: Final = re.compile(r"(?!(.*/)?\.\.(/|$))(~/|/)?[A-Za-z0-9_./+@-]+")
 LARGEST_ERROR_MS: Final = 1e12  # 31 years, of an NTP server that is wrong on purpose
 
@@ -99,6 +100,9 @@ def _spelt(pattern: re.Pattern[str], expected: str) -> AfterValidator:
 
 HostName = Annotated[str, AfterValidator(_host_name)]
 RemotePath = Annotated[str, _spelt(_REMOTE_PATH, "a path of letters, digits, '_', '.', '-', '/', with no '..'")]
+RemoteBase = Annotated[
+    str, _spelt(_REMOTE_BASE, "a path of letters, digits, '_', '.', '-', '/', with no '..', or one below $NAME/")
+]
 ShellLine = Annotated[str, _spelt(re.compile(r"[^\n\x00]*\S[^\n\x00]*"), "a line of /bin/sh")]
 NotEmpty = Annotated[str, Field(min_length=1)]
 
@@ -164,7 +168,7 @@ class ClusterConfig(Strict):
     nodes: list[NodeConfig]
     node_count: int | None = None
     address: str | None = None
-    remote_base: RemotePath
+    remote_base: RemoteBase
     remote_python: RemotePath
     setup: list[ShellLine] = Field(default_factory=list)
     ntp_server: Annotated[list[str], BeforeValidator(_one_or_many)]
@@ -225,6 +229,8 @@ class ClusterConfig(Strict):
     def _scheduler_fits(self) -> Self:
         if self.address is not None and "{host}" not in self.address:
             raise problem("address", "a name with {host} in it, as '{host}-40g'", self.address)
+        if self.remote_base.startswith("$") and (self.scheduler is None or self.job.launch != STEP):
+            raise problem("remote_base", "no variable, but where agents are steps of a Slurm job", self.remote_base)
         if self.scheduler is None:
             if self.slurm is not None:
                 raise problem("slurm", "none without scheduler: slurm", "options")

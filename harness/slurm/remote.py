@@ -10,16 +10,17 @@ import re
 import secrets
 import shlex
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from harness import interrupts, shell, shell_files
 from harness.agent import LISTEN, START_TIMEOUT_S, STOP_TIMEOUT_S, read_status
-from harness.errors import DeadlineError, RemoteCommandError, UnreachableError, last_line
+from harness.errors import DeadlineError, LostError, RemoteCommandError, UnreachableError, last_line
 from harness.remote import COMMAND_TIMEOUT_S, AgentState, Remote, Result, Stopped
 from harness.script import Script, prepared
 from harness.shell import MARK
 from node_agent.contract.plan import KEY_FILE, PLAN_FILE, to_json
-from node_agent.contract.records import STEP_LOG
+from node_agent.contract.records import STATUS_FILE, STATUS_MARK, STEP_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -31,11 +32,14 @@ if TYPE_CHECKING:
 
 OWN_LOGS: Final = "~/.cache/chronotick-harness/steps"  # on the front, where the run folders are the nodes' own
 POLL_S: Final = 0.1
+LONGEST_STATUS: Final = 65_536  # bytes, twice that of one
 STILL_AFTER_S: Final = 3.0  # an agent writes its status twice a second
 STILL_WITHIN_S: Final = 30.0
 # A line a second to the agent, until its step is over. Without them it ends: where a node's slurmd is gone, nothing
 # else tells it that its job is (tried: not even its standard input ends with srun).
 _BEATS: Final = "while echo 2>/dev/null; do sleep 1; done"
+# After all that a command says: under load srun loses the end of what a step said, sometimes without a word.
+_WHOLE: Final = f"whole-{secrets.token_hex(8)}"
 _NUMBER: Final = "chronotick: step "
 _ENDED: Final = "chronotick: step ended with "
 _NUMBER_LINE: Final = re.compile(rf"^{_NUMBER}(\d+)$", re.MULTILINE)
@@ -55,8 +59,10 @@ class SlurmRemote(Remote):
     def run(self, command: str, *, stdin: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S) -> Result:
         """Run a command as a step; where the job is over, all that is left to do is with shared files: at the front."""
         if self._job.over:
+            if not self._job.shared_files.get(self.id):
+                raise UnreachableError(f"{self.id}: its files are the node's own, and its job is over")
             return self._front.run(f"{prepared(self._setup)}{command}", stdin=stdin, timeout_s=timeout_s)
-        script = Script(f"cd; {command}", self._setup)
+        script = Script(f"cd; ({command}\n); status=$?; printf {_WHOLE}; exit $status", self._setup)
         try:
             done = self._front.run(shlex.join([*self._step(), *script.argv]), stdin=stdin, timeout_s=timeout_s)
         except DeadlineError:
@@ -71,7 +77,11 @@ class SlurmRemote(Remote):
                 return self.run(command, stdin=stdin, timeout_s=timeout_s)
             why = last_line(done.stderr, f"exit {done.exit_code}")
             raise UnreachableError(f"{self.id}: expected a step on {self.place}, got: {why}")
-        return result
+        if not result.output.endswith(_WHOLE.encode()):
+            self._job.doubt()
+            why = last_line(result.stderr, "srun lost the end of its output")
+            raise LostError(f"{self.id}: {self.place}: a step was cut off: {why}")
+        return replace(result, output=result.output.removesuffix(_WHOLE.encode()))
 
     def write(self, path: str, content: bytes, mode: int) -> None:
         """Put a file in place at once."""
@@ -82,7 +92,12 @@ class SlurmRemote(Remote):
 
     def read(self, path: str) -> bytes | None:
         """Return a small file's bytes, or None if there is none."""
-        return self._front.read(path) if self._is_shared() else shell_files.read(self, path)
+        if self._is_shared():
+            return self._front.read(path)
+        folder, _, name = path.rpartition("/")
+        if name == STATUS_FILE and (said := self._said_status(folder)) is not None:
+            return said
+        return shell_files.read(self, path)
 
     def list(self, folder: str) -> dict[str, int] | None:
         """Return the names and sizes (bytes) of a folder's plain files, or None if there is no such folder."""
@@ -104,6 +119,7 @@ class SlurmRemote(Remote):
         self.write(f"{plan.run_dir}/{PLAN_FILE}", to_json(plan).encode(), 0o600)
         self.write(f"{plan.run_dir}/{KEY_FILE}", run_key.encode(), 0o600)
         words = f"{plan.role} --attended --plan {folder}/{PLAN_FILE}"
+        words += "" if self._is_shared() else " --say-status"
         self._start_step(program, words, log)
 
     def start_listener(self, program: str, order: bytes) -> None:
@@ -203,6 +219,13 @@ class SlurmRemote(Remote):
             return f"{folder}/{STEP_LOG}"
         return f"{OWN_LOGS}/{'-'.join(folder.split('/')[-2:])}.log"
 
+    def _said_status(self, folder: str) -> bytes | None:
+        """Return the last status that the step of a run folder said, None if it said none."""
+        tail = self._front.run(f"tail -c {LONGEST_STATUS} {shell.path(self._log(folder))} 2>/dev/null").stdout
+        whole = tail[: tail.rfind("\n") + 1]  # the last line may be under way
+        said = [line for line in whole.splitlines() if line.startswith(STATUS_MARK)]
+        return said[-1].removeprefix(STATUS_MARK).encode() if said else None
+
     def _said(self, log: str) -> str:
         return (self._front.read(log) or b"").decode("utf-8", "replace")
 
@@ -246,7 +269,8 @@ class SlurmRemote(Remote):
 
 def _last_words(text: str) -> str:
     """Return how a step ended: the kernel's or Slurm's word for a lack of memory, else the last line it said."""
-    lines = [line for line in text.splitlines() if not line.startswith((_NUMBER, _ENDED)) and MARK not in line]
+    ours = (_NUMBER, _ENDED, STATUS_MARK)
+    lines = [line for line in text.splitlines() if not line.startswith(ours) and MARK not in line]
     if killed := next((line for line in lines if _OUT_OF_MEMORY.search(line)), None):
         return f"killed for want of memory ({killed.strip()})"
     ended = _ENDED_LINE.search(text)

@@ -66,6 +66,7 @@ SENDS_FILE: Final = "sends.csv"
 LOG_FILE: Final = "agent.log"
 STATUS_FILE: Final = "status.json"
 STEP_LOG: Final = "step.log"  # of an agent that is a step of a Slurm job: what the step said, and how it ended
+STATUS_MARK: Final = "chronotick: status "  # before a status that an agent says
 CHECKSUMS_FILE: Final = "SHA256SUMS"
 
 # What an experiment may be called: its run folders bear the name, at home and on the nodes.

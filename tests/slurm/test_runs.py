@@ -165,3 +165,29 @@ def test_a_sweep_as_an_array_of_jobs(slurm_project):
     assert len(runs) == 4, (slurm_project.path / "results/short.1.job.log").read_text()
     assert {manifest["outcome"] for manifest in runs.values()} == {"ok"}
     assert {name[-3:]: run["job"]["array_task"] for name, run in runs.items()} == {"r01": "1", "r02": "2"}
+
+
+@pytest.mark.parametrize("base", ["/tmp/own", "$TMPDIR/own"], ids=["absolute", "variable"])  # noqa: S108 - the hosts' own
+def test_run_folders_that_are_the_nodes_own(lent, base):
+    """Where nobody else sees a node's files, what it says goes by its step, and all of it home before the release."""
+    lent.project.edit(f"configs/clusters/{CLUSTER}.yaml", remote_base=base)
+    code, printed = lent.project.fab(CLUSTER, "--direct", "run", "--experiment", lent.name, TMPDIR="/var/tmp")  # noqa: S108
+    assert code == 0, printed
+    assert "progress ares-comp-11[sent=20" in printed
+    manifest = lent.manifest
+    assert manifest["outcome"] == "ok"
+    assert {node["collected_by"] for node in manifest["nodes"].values()} == {"steps"}
+    assert manifest["job"]["shared_files"] == dict.fromkeys(NODES, False)
+    code, printed = lent.project.fab("collect", "--experiment", lent.name)
+    assert code == 0, printed
+    assert lent.manifest["outcome"] == "ok"
+
+
+def test_over_ssh_in_the_job(lent):
+    """Nodes that let in who has a job there may be reached by SSH."""
+    hosts = {"host_key_policy": "accept-new", "remote_base": "~/chronotick-harness"}
+    lent.project.edit(f"configs/clusters/{CLUSTER}.yaml", slurm={"launch": "ssh"}, **hosts)
+    code, printed = lent.project.fab(CLUSTER, "--direct", "run", "--experiment", lent.name)
+    assert code == 0, printed
+    assert "by=rsync" in printed
+    assert lent.manifest["job"]["nodes"] == list(NODES)
