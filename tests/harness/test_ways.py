@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from local_remote import LocalRemote, Unsteady
+from unsteady_remote import Unsteady
 
 from harness import bundle, retry
 from harness.agent import Agent
@@ -15,6 +15,7 @@ from harness.check import ways
 from harness.check.ways import Direction, directions, judged, try_ways
 from harness.cluster import Cluster
 from harness.configuration.experiment import CoordinatorConfig, load_cluster, load_coordinator, load_worker
+from harness.local import LocalRemote
 from harness.planning import RunSpec, new_run_id, node_plans
 from node_agent.contract.arrivals import ANSWERS, DATAGRAMS, EVENTS, PROBES, Arrivals
 
