@@ -46,8 +46,8 @@ USAGE, FOUND_ERRORS = 2, 7
 EXPERIMENT = "a name under results/, or a path (default: the latest run)"
 AGENT_TESTS = ROOT / "tests" / "node_agent"
 TIERS = {  # marks of tests that the suite leaves out, and what pytest is told to find them
-    "falsetickers": ["tests/harness/test_falsetickers.py"],
-    "slurm": ["--dist", "loadfile", "tests/slurm"],
+    "falsetickers": ["-n", "3", "tests/harness/test_falsetickers.py"],
+    "slurm": ["-n", "6", "tests/slurm"],  # runs that wait for their events, not for the processor
 }
 
 
@@ -290,7 +290,7 @@ def run_tests(_: Context, only: str = "", tier: str = "") -> None:
             raise Exit(f"error: --tier: expected one of {', '.join(TIERS)}, got {tier!r}", USAGE)
         if tier == "slurm":
             _prepare_testbed(slurm=True)
-        if _run([sys.executable, "-m", "pytest", "-m", tier, "-n", "3", "-rP", *([only] if only else TIERS[tier])]):
+        if _run([sys.executable, "-m", "pytest", "-m", tier, "-rP", *([only] if only else TIERS[tier])]):
             raise Exit(code=1)
         return
     _prepare_testbed()

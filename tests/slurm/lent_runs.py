@@ -61,12 +61,12 @@ class LentRun:
         except FileNotFoundError:
             return 0
 
-    def long(self, minutes: int) -> None:
+    def long(self, minutes: float) -> None:
         """Let it take so many minutes of events."""
-        experiment = {"num_events": 600 * minutes, "duration_minutes": minutes}
+        experiment = {"num_events": round(600 * minutes), "duration_minutes": minutes}
         self.project.edit("configs/coordinator_config.yaml", experiment=experiment, probes={"lead_s": 1, "trail_s": 1})
 
-    def begin(self, *arguments: str, minutes: int = 1) -> None:
+    def begin(self, *arguments: str, minutes: float = 1.0) -> None:
         """Start it from the login node and return in the middle of it."""
         self.long(minutes)
         self.process = self.project.start(CLUSTER, "--direct", "run", "--experiment", self.name, *arguments)

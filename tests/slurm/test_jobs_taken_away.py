@@ -34,7 +34,7 @@ def test_cancelled(lent):
 
 def test_at_its_time_limit(lent):
     """The limit is shortened in mid-run, as an administrator may."""
-    lent.begin(minutes=3)
+    lent.begin(minutes=3.0)
     lent.slurm("scontrol", "update", f"jobid={lent.job_id}", "timelimit=1")
     demand_taken_away(lent, "TIMEOUT")
 
@@ -48,7 +48,7 @@ def test_a_node_fails(lent):
 
 def test_suspended(lent):
     """What stood still for a while is no measurement of what would have been: degraded, with the reason."""
-    lent.begin()
+    lent.begin(minutes=0.4)
     lent.slurm("scontrol", "suspend", lent.job_id)
     before = lent.received()
     await_true(lambda: lent.slurm("squeue", "-h", "-o", "%T").strip() == "SUSPENDED", "suspended")
@@ -68,7 +68,7 @@ def test_suspended(lent):
 def test_a_lack_of_memory(lent):
     """What takes the memory that the job may use takes an agent with it: that is said, and the rows are whole."""
     lent.project.edit(f"configs/clusters/{CLUSTER}.yaml", slurm={"options": {"mem": "150M"}})
-    lent.begin()
+    lent.begin(minutes=0.4)
     host = lent.testbed.hosts[NODES[1]]
     for agent in host.agents():
         Path(f"/proc/{agent}/oom_score_adj").write_text("1000")  # the kernel is to choose it, not what is larger

@@ -9,6 +9,9 @@ import pytest
 import yaml
 from lent_runs import CLUSTER, NODES, LentRun, await_true
 
+# How Slurm tracks processes matters to what ends, not to these.
+ONE_FLAVOUR = pytest.mark.parametrize("slurm_testbed", ["linuxproc"], indirect=True)
+
 
 @pytest.fixture
 def name(request):
@@ -89,6 +92,7 @@ def test_preempted_and_begun_again(lent):
     assert again.manifest["job"]["restarts"] == 1
 
 
+@ONE_FLAVOUR
 def test_check_without_a_job(slurm_project):
     """Slurm says when a job could start; what cannot fit is refused, both numbers named."""
     code, printed = slurm_project.fab(CLUSTER, "--direct", "check")
@@ -105,6 +109,7 @@ def test_check_without_a_job(slurm_project):
     assert "Requested node configuration is not available" in printed
 
 
+@ONE_FLAVOUR
 def test_a_plan_that_is_longer_than_the_job(lent):
     """It is refused before anything is started, both numbers named."""
     lent.long(3)
@@ -116,6 +121,7 @@ def test_a_plan_that_is_longer_than_the_job(lent):
     await_true(lambda: not lent.testbed.slurm.jobs(), "release of the job")
 
 
+@ONE_FLAVOUR
 def test_no_nodes_in_time(lent):
     """Nobody waits without end, and nothing is left in the queue."""
     lent.testbed.slurm.run("sbatch", "--nodes=3", "--exclusive", "--time=5", "--wrap", "sleep 60")
@@ -142,6 +148,7 @@ def runs_of(project, name="short"):
     }
 
 
+@ONE_FLAVOUR
 def test_a_sweep_has_a_job_for_each_block(slurm_project):
     """All cells of a block have the same job, so the same nodes; interrupted, the same call goes on."""
     sweep_of(slurm_project, 2)
@@ -155,6 +162,7 @@ def test_a_sweep_has_a_job_for_each_block(slurm_project):
     assert jobs[1] != jobs[2]
 
 
+@ONE_FLAVOUR
 def test_a_sweep_as_an_array_of_jobs(slurm_project):
     """Each task is a block; they are one after the other."""
     sweep_of(slurm_project, 2)
@@ -167,6 +175,7 @@ def test_a_sweep_as_an_array_of_jobs(slurm_project):
     assert {name[-3:]: run["job"]["array_task"] for name, run in runs.items()} == {"r01": "1", "r02": "2"}
 
 
+@ONE_FLAVOUR
 @pytest.mark.parametrize("base", ["/tmp/own", "$TMPDIR/own"], ids=["absolute", "variable"])  # noqa: S108 - the hosts' own
 def test_run_folders_that_are_the_nodes_own(lent, base):
     """Where nobody else sees a node's files, what it says goes by its step, and all of it home before the release."""
@@ -183,6 +192,7 @@ def test_run_folders_that_are_the_nodes_own(lent, base):
     assert lent.manifest["outcome"] == "ok"
 
 
+@ONE_FLAVOUR
 def test_over_ssh_in_the_job(lent):
     """Nodes that let in who has a job there may be reached by SSH."""
     hosts = {"host_key_policy": "accept-new", "remote_base": "~/chronotick-harness"}
