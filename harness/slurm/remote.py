@@ -81,7 +81,8 @@ class SlurmRemote(Remote):
             self._job.doubt()
             why = last_line(result.stderr, "srun lost the end of its output")
             raise LostError(f"{self.id}: {self.place}: a step was cut off: {why}")
-        return replace(result, output=result.output.removesuffix(_WHOLE.encode()))
+        said = "".join(line for line in result.stderr.splitlines(keepends=True) if not line.startswith("srun: "))
+        return replace(result, output=result.output.removesuffix(_WHOLE.encode()), stderr=said)
 
     def write(self, path: str, content: bytes, mode: int) -> None:
         """Put a file in place at once."""
