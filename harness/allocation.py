@@ -44,6 +44,10 @@ class Allocation(ABC):
         """
 
     @abstractmethod
+    def give_back(self) -> None:
+        """Give back what a controller that is no more had been lent for a run that is over and at home."""
+
+    @abstractmethod
     def requeue(self) -> bool:
         """Let the job that we are in begin again if it was taken away and is to; return whether it will."""
 

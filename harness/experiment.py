@@ -308,6 +308,8 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
             session.console.say(f"stopped node={node_id}: {left[node_id]}{problem}")
     failure = outcome.kept_failure(manifest)
     bring_files(session, folder, configs, failure)
+    if cluster.allocation is not None and manifest.phase == COLLECTED:
+        cluster.allocation.give_back()
 
 
 def verify_kept(session: Session, folder: RunFolder) -> int:

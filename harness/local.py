@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -41,9 +42,12 @@ class LocalRemote(Remote):
         )
         try:
             output, errors = process.communicate(stdin, timeout_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
             raise DeadlineError(f"{self.id}: expected an end within {timeout_s:g} s of: {command}") from None
         return Result(process.returncode, output, errors.decode("utf-8", "replace"))
 

@@ -86,7 +86,7 @@ def _last_lines(remote: Remote, folder: str, lines: int) -> _Log:
     """Return the end of a log as it is now; a line that is still being written is left for later."""
     path = shell.path(f"{folder}/{LOG_FILE}")
     command = f"s=$(cat {path} 2>/dev/null | wc -c); echo $s; head -c $s {path} 2>/dev/null | tail -n {lines}"
-    size, _, text = remote.ask(command).partition("\n")
+    size, _, text = remote.ask_of_files(command).partition("\n")
     whole = text[: text.rfind("\n") + 1]
     return _Log(path, whole, int(size) - len(text[len(whole) :].encode()))
 
@@ -113,7 +113,7 @@ def _follow(session: Session, folder: RunFolder, logs: dict[str, _Log]) -> None:
 
 def _news(remote: Remote, log: _Log) -> str:
     """Return the whole lines that were added since."""
-    text = remote.ask(f"tail -c +{log.shown_bytes + 1} {log.path} 2>/dev/null || true")
+    text = remote.ask_of_files(f"tail -c +{log.shown_bytes + 1} {log.path} 2>/dev/null || true")
     whole = text[: text.rfind("\n") + 1]
     log.shown_bytes += len(whole.encode())
     return whole
@@ -157,9 +157,9 @@ def clean(session: Session, folder: RunFolder, *, force: bool, yes: bool = False
     remove = yes or force
 
     def look_and_remove(remote: Remote) -> list[str]:
-        places = remote.ask(listing).splitlines()
+        places = remote.ask_of_files(listing).splitlines()
         if remove and places:
-            remote.ask(f"rm -rf -- {' '.join(shell.path(place) for place in places)}")
+            remote.ask_of_files(f"rm -rf -- {' '.join(shell.path(place) for place in places)}")
         return places
 
     answers = cluster.each(look_and_remove, seen.ok)

@@ -121,7 +121,11 @@ class Remote(ABC):
         result.demand(command, f"{self.id}: ")
         return result.stdout
 
+    def ask_of_files(self, command: str) -> str:
+        """Do as ``ask`` with a command that is about files of ours alone, wherever these are seen."""
+        return self.ask(command)
+
     def make_folder(self, path: str) -> None:
         """Make a folder, readable to its owner alone, and those above. Raises RemoteCommandError if it is there."""
         parent, own = shell.path(path.rpartition("/")[0]), shell.path(path)
-        self.ask(f"umask 077; mkdir -p {parent} && mkdir {own}")
+        self.ask_of_files(f"umask 077; mkdir -p {parent} && mkdir {own}")

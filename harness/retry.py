@@ -37,6 +37,10 @@ class Retrying(Remote):
         """Run a command, once more where the connection broke."""
         return _patiently(partial(self._remote.run, command, stdin=stdin, timeout_s=timeout_s))
 
+    def ask_of_files(self, command: str) -> str:
+        """Run a command about files, once more where the connection broke."""
+        return _patiently(partial(self._remote.ask_of_files, command))
+
     def write(self, path: str, content: bytes, mode: int) -> None:
         """Put a file in place."""
         _patiently(partial(self._remote.write, path, content, mode))

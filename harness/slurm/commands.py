@@ -98,6 +98,13 @@ class Slurm:
             told = f"expected one line of {len(_FIELDS)} fields, got {lines[0][:200]!r} ({error})"
             raise RemoteCommandError(f"{self.front.place}: squeue: {told}") from error
 
+    def accounted_state(self, job_id: str) -> str | None:
+        """Return how a job that squeue has forgotten ended, where Slurm keeps accounts; else None."""
+        words = ["sacct", "--noheader", "--allocations", f"--jobs={job_id}", "--format=State", "--parsable2"]
+        result = self._run(words)
+        said = result.stdout.split()  # "CANCELLED by 1000" is one state
+        return said[0] if result.exit_code == 0 and said else None
+
     def details(self, job_id: str) -> dict[str, str]:
         """Return what ``scontrol show job`` says, by its own names; empty where it knows the job no more."""
         result = self._run(["scontrol", "--oneliner", "show", "job", job_id])

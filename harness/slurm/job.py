@@ -92,11 +92,12 @@ class Job(Allocation):
             self._doubtful = False
             try:
                 facts = self.slurm.job(self.job_id)
+                forgotten = (self.slurm.accounted_state(self.job_id) or FORGOTTEN) if facts is None else ""
             except HarnessError:
                 self._seen_s = before_s
                 return
             if facts is None:
-                self._over = self._over or FORGOTTEN
+                self._over = forgotten if self._over in {None, COMPLETING} else self._over
             else:
                 self.facts = facts
                 self._note(facts)
@@ -147,6 +148,12 @@ class Job(Allocation):
     def release(self) -> None:
         """End the job if we allocated it."""
         if self.ours and not self.over:
+            self._released = True
+            self.slurm.cancel(self.job_id)
+
+    def give_back(self) -> None:
+        """End a job that a controller allocated which is no more: its run is over and at home."""
+        if self._recorded is not None and self._recorded["allocated_by_us"] and not self.over:
             self._released = True
             self.slurm.cancel(self.job_id)
 

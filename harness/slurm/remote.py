@@ -84,6 +84,14 @@ class SlurmRemote(Remote):
         said = "".join(line for line in result.stderr.splitlines(keepends=True) if not line.startswith("srun: "))
         return replace(result, output=result.output.removesuffix(_WHOLE.encode()), stderr=said)
 
+    def ask_of_files(self, command: str) -> str:
+        """Run a command where the node's files are seen: at the front, or as a step."""
+        if not self._is_shared():
+            return self.ask(command)
+        result = self._front.run(command)
+        result.demand(command, f"{self.id}: ")
+        return result.stdout
+
     def write(self, path: str, content: bytes, mode: int) -> None:
         """Put a file in place at once."""
         if self._is_shared():
@@ -116,7 +124,7 @@ class SlurmRemote(Remote):
     def start_agent(self, program: str, plan: NodePlan, run_key: str) -> None:
         """Start the agent as a step that the front attends to, and no terminal or connection of this process."""
         folder, log = shell.path(plan.run_dir), self._log(plan.run_dir)
-        self.ask(f"umask 077; mkdir -p {folder}")
+        self.ask_of_files(f"umask 077; mkdir -p {folder}")
         self.write(f"{plan.run_dir}/{PLAN_FILE}", to_json(plan).encode(), 0o600)
         self.write(f"{plan.run_dir}/{KEY_FILE}", run_key.encode(), 0o600)
         words = f"{plan.role} --attended --plan {folder}/{PLAN_FILE}"
@@ -131,7 +139,7 @@ class SlurmRemote(Remote):
         try:
             self._start_step(program, f"{LISTEN} <{shell.path(name)}", log)
         finally:
-            self.ask(f"rm -f {shell.path(name)}")
+            self.ask_of_files(f"rm -f {shell.path(name)}")
             self._front.run(f"rm -f {shell.path(log)}")
 
     def _start_step(self, program: str, words: str, log: str) -> None:
@@ -166,11 +174,8 @@ class SlurmRemote(Remote):
             problem = self._end(log, _NUMBER_LINE.search(text))
         if text and self._job.over:
             self._await_still(folder)
-        key = f"rm -f {shell.path(f'{folder}/{KEY_FILE}')}"
-        if self._is_shared():
-            self._front.run(key).demand(key, f"{self.id}: ")
-        elif not self._job.over:
-            self.ask(key)
+        if self._is_shared() or not self._job.over:
+            self.ask_of_files(f"rm -f {shell.path(f'{folder}/{KEY_FILE}')}")
         return Stopped(alive, problem)
 
     def see_agent(self, program: str, folder: str) -> AgentState:  # noqa: ARG002 - the same

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from harness.localcluster.processes import descendants, kill_all
 from harness.run.collect import verify_checksums
 from node_agent.contract.records import EVENTS_FILE
 
@@ -80,6 +82,11 @@ class LentRun:
     def is_over(self) -> bool:
         """Return whether the controller that we started ended."""
         return self.process is not None and self.process.poll() is not None
+
+    def kill_controller(self) -> None:
+        """Kill the controller that we started, without warning."""
+        kill_all(descendants(self.process.pid), signal.SIGKILL)
+        self.process.wait(20)
 
     def slurm(self, *words: str) -> str:
         """Run one of Slurm's commands as root."""

@@ -122,6 +122,22 @@ def test_a_plan_that_is_longer_than_the_job(lent):
 
 
 @ONE_FLAVOUR
+def test_a_killed_controller(lent):
+    """Its agents go on; the next process waits for their end, collects, and gives the job back that nobody has now."""
+    lent.begin(minutes=0.2)
+    lent.kill_controller()
+    code, printed = lent.project.fab("status", "--experiment", lent.name)
+    assert code == 0, printed
+    assert "alive" in printed
+    assert lent.testbed.slurm.jobs() == {lent.job_id: "RUNNING"}
+    code, printed = lent.project.fab("collect", "--experiment", lent.name)
+    assert code == 0, printed
+    assert "still running nodes=" in printed
+    assert lent.manifest["outcome"] == "ok", lent.manifest["problems"]
+    await_true(lambda: not lent.testbed.slurm.jobs(), "release of the job")
+
+
+@ONE_FLAVOUR
 def test_no_nodes_in_time(lent):
     """Nobody waits without end, and nothing is left in the queue."""
     lent.testbed.slurm.run("sbatch", "--nodes=3", "--exclusive", "--time=5", "--wrap", "sleep 60")
