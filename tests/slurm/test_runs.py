@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 
 import pytest
 import yaml
 from lent_runs import CLUSTER, NODES, LentRun, await_true
+
+from harness.localcluster.processes import descendants, kill_all
 
 # How Slurm tracks processes matters to what ends, not to these.
 ONE_FLAVOUR = pytest.mark.parametrize("slurm_testbed", ["linuxproc"], indirect=True)
@@ -134,6 +137,19 @@ def test_a_killed_controller(lent):
     assert code == 0, printed
     assert "still running nodes=" in printed
     assert lent.manifest["outcome"] == "ok", lent.manifest["problems"]
+    await_true(lambda: not lent.testbed.slurm.jobs(), "release of the job")
+
+
+@ONE_FLAVOUR
+def test_a_terminal_that_ends(lent):
+    """SIGHUP is Ctrl-C where nodes are lent: the agents are stopped, all is collected, the job given back."""
+    lent.begin()
+    kill_all(descendants(lent.process.pid), signal.SIGHUP)
+    code, printed = lent.end()
+    assert code == 130, printed
+    assert lent.manifest["problems"][0] == "interrupted"
+    lent.demand_whole()
+    lent.demand_no_agents()
     await_true(lambda: not lent.testbed.slurm.jobs(), "release of the job")
 
 
