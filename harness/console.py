@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from harness.check.preflight import NodeCheck, Preflight
     from harness.run.monitor import NodeView
     from node_agent.clocks.kind import SourceKind
+    from node_agent.contract.facts import NodeFacts
 
 COUNTED: Final = ("sent", "received", "lost")
 PLAIN_WIDTH: Final = 160
@@ -85,12 +86,17 @@ class Console:
         nodes = preflight.nodes
         columns: tuple[str, ...] = ("node", "role", "ssh", "python", "free disk", "UDP", "clock", "fit")
         self.table(f"{cluster}: nodes", columns, [_node_row(node) for node in nodes])
+        facts = {node.node_id: facts_in_words(node.facts) for node in nodes}
+        told = [name for name in FACTS if any(words[name] for words in facts.values())]
+        if told:
+            rows = [(node_id, *(words[name] for name in told)) for node_id, words in facts.items()]
+            self.table(f"{cluster}: node facts", ("node", *told), rows)
         for kind in KINDS:
             answers = [(node.node_id, answer) for node in nodes for answer in node.sources.get(kind.name, ())]
-            rows = [(node_id, _source_row(answer)) for node_id, answer in answers if answer.outcome not in kind.absent]
-            if rows:
-                headings = {name: text for name in rows[0][1] if (text := getattr(kind.check, name))}
-                cells = [(node_id, *(row[name] for name in headings)) for node_id, row in rows]
+            seen = [(node_id, _source_row(answer)) for node_id, answer in answers if answer.outcome not in kind.absent]
+            if seen:
+                headings = {name: text for name in seen[0][1] if (text := getattr(kind.check, name))}
+                cells = [(node_id, *(row[name] for name in headings)) for node_id, row in seen]
                 self.table(f"{cluster}: {kind.check.title}", ("node", *headings.values()), cells)
         if preflight.directions:
             heard = "datagrams arrived on each" if not preflight.way_problems else "not on each did datagrams arrive"
@@ -359,3 +365,23 @@ def _source_row(answer: SourceCheck) -> dict[str, str]:
         "delay": "" if answer.delay_ms is None else f"{answer.delay_ms:.3f}",
         "stratum": "" if answer.stratum is None else str(answer.stratum),
     }
+
+
+FACTS: Final = ("interface", "Mbit/s", "driver", "time stamps", "PTP", "governor", "CPUs", "memory limit", "Slurm job")
+
+
+def facts_in_words(facts: NodeFacts) -> dict[str, str]:
+    """Return the cells of a node's facts by their heading (``FACTS``); what the node cannot tell is empty."""
+    memory = "" if facts.memory_limited is None else "none"
+    if facts.memory_limit_bytes is not None:
+        memory = f"{facts.memory_limit_bytes / 1e6:.0f} MB"
+    cpus = "" if facts.allowed_cpus is None else f"{facts.allowed_cpus} of {facts.cpus or '?'}"
+    names = ("time_stamps", "ptp_clocks", "governors")
+    stamps, ptp, governors = (_none_or_all(getattr(facts, name)) for name in names)
+    speed = "" if facts.speed_mbps is None else str(facts.speed_mbps)
+    cells = (facts.interface or "", speed, facts.driver or "", stamps, ptp, governors, cpus, memory)
+    return dict(zip(FACTS, (*cells, facts.slurm_job_id or ""), strict=True))
+
+
+def _none_or_all(names: tuple[str, ...] | None) -> str:
+    return "" if names is None else ", ".join(names) or "none"

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from harness.agent import Agent
+    from harness.check.preflight import Preflight
     from harness.cluster import Cluster
     from harness.console import Console
     from harness.results import RunFolder
@@ -83,6 +84,7 @@ def deploy(session: Session, configs: Configs, name: str | None, predecessor: st
     manifest.predecessor = predecessor
     for node_id, plan in session.plans(spec, checked).items():
         _keep_plan(manifest.nodes[node_id], plan)
+    _keep_facts(manifest, checked)
     launch.make_run_folders(session.cluster(), name)
     manifest.phase_seconds = {"check": round(session.check_s, 3), "deploy": round(time.monotonic() - begin, 3)}
     try:
@@ -180,6 +182,7 @@ def _prepare(session: Session, folder: RunFolder, configs: Configs) -> Run:
     folder.manifest.config["cluster"] = spec.cluster.model_dump()
     for node_id, node in folder.manifest.nodes.items():
         _keep_plan(node, plans[node_id])
+    _keep_facts(folder.manifest, checked)
     folder.save()
     return Run(spec, folder, session.cluster(), session.agent(), plans, session.console)
 
@@ -266,6 +269,11 @@ def _keep_plan(node: NodeManifest, plan: NodePlan) -> None:
     """Keep what a node is told to do; from it and the raw files every reading can be computed again."""
     node.plan = asdict(plan)
     node.virtual_clock = node.plan["virtual_clock"]
+
+
+def _keep_facts(manifest: Manifest, checked: Preflight) -> None:
+    for node in checked.nodes:
+        manifest.nodes[node.node_id].facts = asdict(node.facts)
 
 
 def _manifest(session: Session, spec: RunSpec) -> Manifest:

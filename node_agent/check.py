@@ -17,6 +17,7 @@ from node_agent.contract.records import Sample, SourceCheck
 from node_agent.exchange import asking
 from node_agent.exchange.asking import Asker, Health, Setting
 from node_agent.lifecycle import expand
+from node_agent.local import facts as local_facts
 from node_agent.local import machine
 from node_agent.local.instants import LocalClock
 
@@ -42,6 +43,7 @@ def check(plan: NodePlan) -> dict[str, Any]:
         "disk_free_bytes": shutil.disk_usage(folder).free,
         "listen": _free(plan.listen_host, 0 if plan.role == COORDINATOR else plan.listen_port),
         "probes": None if plan.probes is None else _free(plan.listen_host, plan.probes.port),
+        "facts": dataclasses.asdict(local_facts.collect(plan.listen_host)),
         "sources": _sources(plan, clock),
     }
     return {**facts, "wall_ns": clock.wall_ns(), "took_ns": time.monotonic_ns() - begun_ns}

@@ -14,6 +14,8 @@ from harness.errors import HarnessError, PreflightError, RemoteCommandError
 from harness.planning import RunSpec, new_run_id, node_plans
 from node_agent.clocks.kind import NOT_ANSWERED, SourceKind
 from node_agent.clocks.sources import KINDS
+from node_agent.contract import json_objects
+from node_agent.contract.facts import NodeFacts
 from node_agent.contract.records import NO_TLS, OK, UNTRUSTED_CERTIFICATE, SourceCheck
 from node_agent.contract.servers import join_address
 
@@ -44,6 +46,7 @@ class NodeCheck:
     port_free: bool | None = None
     probe_port: int | None = None
     probe_port_free: bool | None = None
+    facts: NodeFacts = field(default_factory=NodeFacts)
     sources: Mapping[str, tuple[SourceCheck, ...]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
@@ -169,10 +172,11 @@ def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worke
             port_free=listen["free"],
             probe_port=probes["port"] if probes else None,
             probe_port_free=probes["free"] if probes else None,
+            facts=json_objects.build(NodeFacts, facts["facts"], "facts"),
             sources=sources,
             problems=tuple(problems),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         told = f"agent check: expected the keys of this version, got {error}"
         raise RemoteCommandError(f"{row.node_id}: {told}") from None
 

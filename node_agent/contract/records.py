@@ -411,7 +411,10 @@ RUN_OK, RUN_DEGRADED, RUN_FAILED = "ok", "degraded", "failed"
 
 @dataclass
 class NodeManifest:
-    """What the manifest keeps of one node: the plan it was given and the last NodeStatus seen, as dicts, or None."""
+    """What the manifest keeps of one node: the plan it was given and the last NodeStatus seen, as dicts, or None.
+
+    ``facts`` are the NodeFacts that `check` saw, None in runs of earlier versions.
+    """
 
     node_id: str
     role: str
@@ -422,6 +425,7 @@ class NodeManifest:
     collected_by: Optional[str] = None
     checksums_verified: bool = False
     problems: list[str] = field(default_factory=list)
+    facts: Optional[dict[str, Any]] = None
 
 
 @dataclass

@@ -42,10 +42,10 @@ def describe() -> dict[str, str]:
     """Return the facts that a status tells of the machine, by name; an unreadable one is the empty string."""
     return {
         "hostname": socket.gethostname(),
-        "boot_id": _read(_BOOT_ID),
+        "boot_id": read(_BOOT_ID),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "clock_source": _read(_CLOCK_SOURCE),
+        "clock_source": read(_CLOCK_SOURCE),
     }
 
 
@@ -81,7 +81,8 @@ def own_start_ticks() -> int:
     return start_ticks(os.getpid()) or 0
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """Return what a file of the kernel's says, the empty string if it cannot be read."""
     try:
         return path.read_text(encoding="ascii").strip()
     except OSError:

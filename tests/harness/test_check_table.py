@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from harness.check.preflight import NodeCheck, Preflight
 from harness.console import Console
 from node_agent import check
 from node_agent.clocks import chronotick
+from node_agent.contract.facts import NodeFacts
 from node_agent.contract.records import CHRONOTICK, OK, Sample
 
 SERVER = "http://t:8124"
@@ -40,3 +42,17 @@ def test_the_asymmetry_that_an_answer_claims_stands_beside_its_sigma(monkeypatch
     told = dict(zip(heading, cells, strict=True))
     assert told["offset ± sigma ms"] == "+1.500 ± 0.250"
     assert told["asymmetry ms"] == shown
+
+
+def test_a_fact_that_no_node_can_tell_has_no_column():
+    """And one that a node cannot tell is an empty cell, not a number."""
+    told = NodeFacts(interface="eth0", speed_mbps=10_000, allowed_cpus=4, cpus=64, ptp_clocks=(), memory_limited=False)
+    limited = NodeFacts(memory_limited=True, memory_limit_bytes=512_000_000)
+    output = io.StringIO()
+    nodes = (NodeCheck("a", "worker", "h", facts=told), NodeCheck("b", "worker", "h", facts=limited))
+    Console(output).check_table("rack", Preflight(nodes))
+    lines = output.getvalue().split("rack: node facts")[1].splitlines()[1:]
+    heading, _rule, a, b = [[cell.strip() for cell in re.split("[│┃]", line)] for line in lines if line.strip()][:4]
+    assert heading == ["node", "interface", "Mbit/s", "PTP", "CPUs", "memory limit"]
+    assert a == ["a", "eth0", "10000", "none", "4 of 64", "none"]
+    assert b == ["b", "", "", "", "", "512 MB"]
