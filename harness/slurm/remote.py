@@ -6,6 +6,7 @@ commands sees them; where a node's ``remote_base`` is its own, they go by steps,
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import shlex
@@ -23,7 +24,7 @@ from node_agent.contract.plan import KEY_FILE, PLAN_FILE, to_json
 from node_agent.contract.records import STATUS_FILE, STATUS_MARK, STEP_LOG
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from harness.slurm.job import Job
@@ -97,7 +98,8 @@ class SlurmRemote(Remote):
         if self._is_shared():
             self._front.write(path, content, mode)
         else:
-            shell_files.write(self, f"{path}.{secrets.token_hex(4)}", path, content, mode)
+            with self._told(f"writing {path}"):
+                shell_files.write(self, f"{path}.{secrets.token_hex(4)}", path, content, mode)
 
     def read(self, path: str) -> bytes | None:
         """Return a small file's bytes, or None if there is none."""
@@ -106,24 +108,34 @@ class SlurmRemote(Remote):
         folder, _, name = path.rpartition("/")
         if name == STATUS_FILE and (said := self._said_status(folder)) is not None:
             return said
-        return shell_files.read(self, path)
+        with self._told(f"reading {path}"):
+            return shell_files.read(self, path)
 
     def list(self, folder: str) -> dict[str, int] | None:
         """Return the names and sizes (bytes) of a folder's plain files, or None if there is no such folder."""
-        return self._front.list(folder) if self._is_shared() else shell_files.listing(self, folder)
+        if self._is_shared():
+            return self._front.list(folder)
+        with self._told(f"listing {folder}"):
+            return shell_files.listing(self, folder)
 
     def fetch(self, folder: str, target: Path, without: Collection[str] = ()) -> str:
         """Copy a folder's files from the shared file system, else by steps."""
         if self._is_shared():
             return self._front.fetch(folder, target, without)
-        for name in self.list(folder) or {}:
+        names = self.list(folder)
+        if names is None:
+            raise RemoteCommandError(f"{self.id}: expected the folder {folder}, got none there")
+        for name in names:
             if not name.startswith(".") and name not in without:
-                shell_files.fetch(self, f"{folder}/{name}", target / name)
+                with self._told(f"fetching {folder}/{name}"):
+                    shell_files.fetch(self, f"{folder}/{name}", target / name)
         return "steps"
 
     def start_agent(self, program: str, plan: NodePlan, run_key: str) -> None:
         """Start the agent as a step that the front attends to, and no terminal or connection of this process."""
         folder, log = shell.path(plan.run_dir), self._log(plan.run_dir)
+        if (text := self._said(log)) and not _ENDED_LINE.search(text):
+            raise RemoteCommandError(f"{self.id}: {plan.run_dir}: an agent is running there already; stop it first")
         self.ask_of_files(f"umask 077; mkdir -p {folder}")
         self.write(f"{plan.run_dir}/{PLAN_FILE}", to_json(plan).encode(), 0o600)
         self.write(f"{plan.run_dir}/{KEY_FILE}", run_key.encode(), 0o600)
@@ -152,7 +164,7 @@ class SlurmRemote(Remote):
         step = shlex.join([*self._step(), "/bin/sh", "-c", inside])
         attended = f"{_BEATS} | {{ {step}; echo {shell.word(_ENDED)}$?; }}"
         begin = f"umask 077; mkdir -p {shell.path(log.rpartition('/')[0])}"
-        out = f"</dev/null >>{shell.path(log)} 2>&1 &"
+        out = f"</dev/null >{shell.path(log)} 2>&1 &"
         self._front.run(f"{begin}; setsid nohup /bin/sh -c {shell.word(attended)} {out}").demand("srun", f"{self.id}: ")
 
         def missing() -> str | None:
@@ -198,6 +210,14 @@ class SlurmRemote(Remote):
     def _is_over_now(self) -> bool:
         self._job.look()
         return self._job.over
+
+    @contextlib.contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        """Name the node, and what was being done, in what a command about a file says."""
+        try:
+            yield
+        except RemoteCommandError as error:
+            raise RemoteCommandError(f"{self.id}: {doing}: {error}") from None
 
     def _step(self) -> Sequence[str]:
         """Return the words that run what follows as a step on this node, beside whatever runs there."""

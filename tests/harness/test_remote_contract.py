@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import fake_slurm
 import pytest
 from unsteady_remote import Unsteady
 
@@ -34,6 +36,9 @@ KINDS = [
     "folder, lost after",
     "ssh, lost before",
     "ssh, lost after",
+    "slurm",
+    "slurm, own files",
+    "slurm, lost before",
 ]
 
 
@@ -45,6 +50,12 @@ def remote(request, hosts: ClusterConfig, tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "home").mkdir()
     with connect(hosts) as cluster:
         node = LocalRemote("comp11", tmp_path / "home") if kind == "folder" else cluster.plain["comp11"]
+        if kind.startswith("slurm"):
+            own = kind.endswith("own files")
+            (tmp_path / "front").mkdir()
+            fake_slurm.make(tmp_path / "bin", tmp_path / "home")
+            monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+            node = fake_slurm.remote("comp11", tmp_path / ("front" if own else "home"))
         if kind == "ssh by shell":
             node._no_sftp = True
             monkeypatch.setattr("harness.ssh.rsync.missing_here", lambda: "no rsync here")
@@ -101,7 +112,7 @@ def test_a_folder_is_fetched_without_what_is_hidden_or_not_wanted(remote: Remote
     remote.ask("cd here && mkdir -p inside && printf 123 > a && seq 100000 > 'a b' && : > .b && echo secret > key")
     target = tmp_path / "target"
     target.mkdir()
-    assert remote.fetch("~/here", target, ["key"]) in {"rsync", "sftp (no rsync here)", "copy"}
+    assert remote.fetch("~/here", target, ["key"]) in {"rsync", "sftp (no rsync here)", "copy", "steps"}
     assert sorted(path.name for path in target.iterdir()) == ["a", "a b"]
     assert (target / "a b").read_bytes().splitlines()[-1] == b"100000"
     with pytest.raises(RemoteCommandError, match=r"comp11: .*~/here/none"):
