@@ -203,11 +203,14 @@ class Session:
             self.close()
         self._recorded_job = recorded
 
-    def renew_job(self, lasting_s: float) -> None:
-        """Give back the job that we allocated, if any; the next one lasts so long. Nothing happens inside a job."""
-        if self.cluster_config().scheduler is not None and job_we_are_in() is None:
+    def renew_job(self, lasting_s: float) -> bool:
+        """Give back the job that we allocated, if any; the next one lasts so long. Return False inside a job."""
+        if self.cluster_config().scheduler is None:
+            return True
+        if job_we_are_in() is None:
             self.close()
             self.job_s = lasting_s
+        return job_we_are_in() is None
 
     def note_deployed(self, name: str) -> None:
         """Let later tasks of this chain mean this experiment."""

@@ -15,7 +15,7 @@ import yaml
 from harness import experiment
 from harness.configuration import sweep as configuration
 from harness.configuration.sweep import SimulatedBase
-from harness.errors import EXIT_RUN, ConfigError, HarnessError, PreflightError
+from harness.errors import EXIT_RUN, AllocationError, ConfigError, HarnessError, PreflightError
 from harness.planning import RunSpec
 from harness.slurm.submission import array_task
 from harness.sweep import state, view
@@ -165,6 +165,8 @@ def _told(session: Session) -> Iterator[None]:
     except HarnessError as error:
         session.console.say(f"problem: {error}")
         session.note(error.exit_code)
+        if isinstance(error, AllocationError) and not session.renew_job(session.job_s):  # we are in it: all is over
+            raise
 
 
 @contextlib.contextmanager
