@@ -81,3 +81,17 @@ def test_a_lack_of_memory(lent):
     lent.demand_whole()
     lent.demand_no_agents()
     lent.demand_healthy_next()
+
+
+@pytest.mark.parametrize("slurm_testbed", ["linuxproc"], indirect=True)
+def test_cancelled_where_agents_were_started_over_ssh(lent):
+    """Nothing of Slurm ends what was started over SSH there: over the connections that are open, it is stopped."""
+    path = f"configs/clusters/{CLUSTER}.yaml"
+    lent.project.edit(path, slurm={"launch": "ssh"}, host_key_policy="accept-new")
+    lent.begin()
+    lent.slurm("scancel", lent.job_id)
+    code, printed = lent.end()
+    assert code == 8, printed
+    assert lent.manifest["problems"][0] == f"job {lent.job_id} CANCELLED"
+    lent.demand_no_agents()
+    lent.demand_whole()
