@@ -46,10 +46,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Stopped:
-    """What became of a stop: the agent ``was_alive`` or not; a ``problem`` if it had to be killed or is not gone."""
+    """What became of a stop: the agent ``was_alive`` or not; a ``problem`` if it had to be killed or is not gone.
+
+    ``death``: what had killed one that was dead already, if its node can tell.
+    """
 
     was_alive: bool
     problem: str | None
+    death: str | None = None
 
 
 class Remote(ABC):

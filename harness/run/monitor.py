@@ -85,7 +85,8 @@ class Watch:
             view.changed_s = time.monotonic()
             view.status = seen.status or view.status
             if not seen.alive and not view.over:
-                view.dead, view.problem = True, "the agent died without a word; see its agent.log"
+                view.dead = True
+                view.problem = seen.death or "the agent died without a word; see its agent.log"
 
 
 GONE_AFTER_S: Final = 20.0  # a node that cannot be reached for so long is not waited for
