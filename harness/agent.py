@@ -124,7 +124,7 @@ def stop_detached(remote: Remote, program: str, folder: str) -> Stopped:
     """Stop exactly the run folder's agent, by its recorded pid, and destroy its key. Idempotent."""
     arguments = f"stop --run-dir {shell.path(folder)} --timeout-s {STOP_TIMEOUT_S:g}"
     report = _ask(remote, program, arguments, timeout_s=2 * STOP_TIMEOUT_S + 10)
-    return Stopped(report["was_alive"], report["problem"])
+    return Stopped(report["was_alive"], report["problem"], report["death"])
 
 
 def see_detached(remote: Remote, program: str, folder: str) -> AgentState:
@@ -132,7 +132,7 @@ def see_detached(remote: Remote, program: str, folder: str) -> AgentState:
     report = _ask(remote, program, f"status --run-dir {shell.path(folder)}")
     status = report["status"]
     status = None if status is None else NodeStatus.from_json(json.dumps(status))
-    return AgentState(report["alive"], status, report["problem"])
+    return AgentState(report["alive"], status, report["problem"], report["death"])
 
 
 def read_status(remote: Remote, folder: str) -> NodeStatus | None:

@@ -34,10 +34,11 @@ from node_agent.contract.records import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.agent import Agent
+    from harness.agent import Agent, AgentState
     from harness.check.preflight import Preflight
     from harness.cluster import Cluster
     from harness.console import Console
+    from harness.remote import Stopped
     from harness.results import RunFolder
     from harness.session import Configs, Session
     from node_agent.contract.plan import NodePlan
@@ -201,13 +202,12 @@ def _bring_home(session: Session, run: Run, watch: Watch, configs: Configs, fail
     manifest = run.folder.manifest
     for node_id, view in watch.views.items():  # all that is known of a node that cannot be collected
         manifest.nodes[node_id].status = asdict(view.status) if view.status else None
-        if view.cause:
-            manifest.nodes[node_id].problems.append(view.cause)
     with run.timed("stop"):
         stopped = launch.stop(run.cluster, run.agent, run.folder.name)
     for node_id, answer in stopped.ok.items():
         if answer.problem:
             manifest.nodes[node_id].problems.append(f"stop: {answer.problem}")
+    _keep_deaths(manifest, stopped.ok)
     for node_id, error in stopped.failed.items():
         manifest.nodes[node_id].problems.append(f"stop: {error}")
     manifest.phase = RUN_FINISHED
@@ -271,6 +271,14 @@ def _keep_plan(node: NodeManifest, plan: NodePlan) -> None:
     node.virtual_clock = node.plan["virtual_clock"]
 
 
+def _keep_deaths(manifest: Manifest, answers: Mapping[str, Stopped] | Mapping[str, AgentState]) -> None:
+    """Note what killed agents that died without a word, each once."""
+    for node_id, answer in answers.items():
+        problems = manifest.nodes[node_id].problems
+        if answer.death and answer.death not in problems:
+            problems.append(answer.death)
+
+
 def _keep_facts(manifest: Manifest, checked: Preflight) -> None:
     for node in checked.nodes:
         manifest.nodes[node.node_id].facts = asdict(node.facts)
@@ -314,6 +322,8 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
         for node_id, answer in launch.stop(cluster, agent, folder.name, list(left)).ok.items():
             problem = f"; {answer.problem}" if answer.problem else ""
             session.console.say(f"stopped node={node_id}: {left[node_id]}{problem}")
+        seen = launch.see(cluster, agent, folder.name, installed.ok)
+    _keep_deaths(manifest, seen.ok)
     failure = outcome.kept_failure(manifest)
     bring_files(session, folder, configs, failure)
     if cluster.allocation is not None and manifest.phase == COLLECTED:

@@ -41,7 +41,7 @@ def status(session: Session, folder: RunFolder) -> None:
         seen = answers.ok[node_id]
         state, now = "alive" if seen.alive else "ended", seen.status
         counts = " ".join(f"{name}={count}" for name, count in now.counts.items() if count) if now else ""
-        remark = seen.problem or (", ".join(now.waiting_for) or now.detail if now else "")
+        remark = seen.problem or seen.death or (", ".join(now.waiting_for) or now.detail if now else "")
         phase, outcome = (now.phase, now.outcome or "") if now else ("", "")
         rows.append([node_id, node.role, state, phase, outcome, counts, remark])
     session.console.table(f"{folder.name} on {manifest.cluster}", STATUS_COLUMNS, rows)

@@ -47,19 +47,24 @@ class Result:
 
 @dataclass(frozen=True)
 class Stopped:
-    """What became of a stop: the agent ``was_alive`` or not; a ``problem`` if it had to be killed or is not gone."""
+    """What became of a stop: the agent ``was_alive`` or not; a ``problem`` if it had to be killed or is not gone.
+
+    ``death``: what had killed one that was dead already, if its node can tell.
+    """
 
     was_alive: bool
     problem: str | None
+    death: str | None = None
 
 
 @dataclass(frozen=True)
 class AgentState:
-    """What a node says of its agent: whether that process lives, and its last status."""
+    """What a node says of its agent: whether that process lives, its last status, what killed it if that is known."""
 
     alive: bool
     status: NodeStatus | None
     problem: str | None
+    death: str | None = None
 
 
 class Remote(ABC):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from node_agent.contract import plan, records
 from node_agent.datagrams.wire import KEY_SIZE
-from node_agent.local import machine
+from node_agent.local import cgroup, machine
 from node_agent.local.journal import release_reserve, write_whole
 
 if TYPE_CHECKING:
@@ -144,7 +144,8 @@ def claim(run_dir: Path) -> None:
         raise AgentError(f"{run_dir}: an agent is running there already (pid {pid}); stop it first")
     if (run_dir / records.STATUS_FILE).exists():
         raise AgentError(f"{run_dir}: a run has been recorded there; expected an empty run folder, use another name")
-    text = json.dumps({"pid": os.getpid(), "start_ticks": machine.own_start_ticks()})
+    started = {"pid": os.getpid(), "start_ticks": machine.own_start_ticks(), "oom_watch": cgroup.oom_watch()}
+    text = json.dumps(started)
     temporary = run_dir / f".{PID_FILE}.{os.getpid()}"
     temporary.write_text(text, encoding="ascii")
     try:
@@ -213,8 +214,8 @@ def _living(file: Path) -> int | None:
 
 
 def status(run_dir: Path) -> dict[str, Any]:
-    """Return whether the run folder's agent lives, and its last status."""
-    said: dict[str, Any] = {"alive": False, "status": None, "problem": None}
+    """Return whether the run folder's agent lives, its last status, and what killed it, if the kernel tells."""
+    said: dict[str, Any] = {"alive": False, "status": None, "problem": None, "death": None}
     try:
         said["alive"] = alive_pid(run_dir) is not None
         text = (run_dir / records.STATUS_FILE).read_text(encoding="utf-8")
@@ -224,12 +225,28 @@ def status(run_dir: Path) -> dict[str, Any]:
         said["problem"] = "no status yet" if said["alive"] else f"no agent has worked in {run_dir}"
     except (AgentError, ValueError, TypeError) as error:
         said["problem"] = str(error)
+    if not said["alive"] and (said["status"] is None or said["status"]["outcome"] is None):
+        said["death"] = _death(run_dir)
     return said
 
 
+def _death(run_dir: Path) -> str | None:
+    """Return what killed an agent that died without a word; None where nobody can tell."""
+    try:
+        started = json.loads((run_dir / PID_FILE).read_text(encoding="ascii"))
+    except (OSError, ValueError):  # none has started, or a damaged record, which is told by whoever needs the pid
+        return None
+    watch = started.get("oom_watch") if isinstance(started, dict) else None
+    return cgroup.oom_death(watch) if isinstance(watch, dict) else None
+
+
 def stop(run_dir: Path, timeout_s: float) -> dict[str, Any]:
-    """Stop the run folder's agent, first by SIGTERM, after ``timeout_s`` by SIGKILL, and destroy the run key."""
+    """Stop the run folder's agent, first by SIGTERM, after ``timeout_s`` by SIGKILL, and destroy the run key.
+
+    Of one that was dead already, say what killed it, if the kernel tells.
+    """
     said: dict[str, Any] = {"stopped": True, "was_alive": False, "problem": None}
+    said["death"] = status(run_dir)["death"]
     try:
         pid = alive_pid(run_dir)
         if pid is not None:

@@ -33,7 +33,6 @@ class NodeView:
     status: NodeStatus | None = None
     changed_s: float = field(default_factory=time.monotonic)
     dead: bool = False
-    cause: str = ""  # of its death, where the node can tell
     problem: str = ""
     silent_s: float | None = None  # since when the node has not answered (``time.monotonic()``)
 
@@ -88,8 +87,8 @@ class Watch:
             view.changed_s = time.monotonic()
             view.status = seen.status or view.status
             if not seen.alive and not view.over:
-                view.dead, view.cause = True, seen.problem or ""
-                view.problem = seen.problem or "the agent died without a word; see its agent.log"
+                view.dead = True
+                view.problem = seen.death or "the agent died without a word; see its agent.log"
 
 
 GONE_AFTER_S: Final = 20.0  # a node that cannot be reached for so long is not waited for

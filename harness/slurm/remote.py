@@ -188,7 +188,7 @@ class SlurmRemote(Remote):
             self._await_still(folder)
         if self._is_shared() or not self._job.over:
             self.ask_of_files(f"rm -f {shell.path(f'{folder}/{KEY_FILE}')}")
-        return Stopped(alive, problem)
+        return Stopped(alive, problem, None if alive or not text else _death(text, read_status(self, folder)))
 
     def see_agent(self, program: str, folder: str) -> AgentState:  # noqa: ARG002 - the same
         """Tell whether the agent's step goes on, as the front heard it; nothing is started to find out."""
@@ -199,9 +199,8 @@ class SlurmRemote(Remote):
         alive = not _ENDED_LINE.search(text) and not self._job.over
         if not alive:
             self._job.doubt()
-        unfinished = not alive and (status is None or status.outcome is None)
         waiting = "no status yet" if alive and status is None else None
-        return AgentState(alive, status, _last_words(text) if unfinished else waiting)
+        return AgentState(alive, status, waiting, None if alive else _death(text, status))
 
     def close(self) -> None:
         """Close the way to the front."""
@@ -291,6 +290,11 @@ class SlurmRemote(Remote):
             return "it writes on"
 
         interrupts.until(f"{self.id}: end of the agent", missing, STILL_WITHIN_S, POLL_S)
+
+
+def _death(text: str, status: NodeStatus | None) -> str | None:
+    """Return how the step of an agent ended that did not end by itself, None if it did."""
+    return _last_words(text) if status is None or status.outcome is None else None
 
 
 def _last_words(text: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _PROC: Final = Path("/proc/self")
 _UNLIMITED_BYTES: Final = 1 << 62  # v1 writes the largest number of pages where there is no limit
@@ -84,3 +84,38 @@ def _mounted(version: int, path: str, root: str, top: Path) -> MemoryGroup:
     folder = top / below.strip("/")
     inside = ".." not in folder.parts and folder.is_dir()
     return MemoryGroup(version, folder if inside else top, top)
+
+
+def oom_watch() -> dict[str, Any] | None:
+    """Return what ``oom_death`` needs to know of this process's start; None where nobody counts."""
+    group = memory_group()
+    try:
+        kills = None if group is None else group.oom_kills()
+        if group is None or kills is None:
+            return None
+        inode = group.folder.stat().st_ino  # a later group of that name is another
+    except (OSError, ValueError):
+        return None
+    return {
+        "version": group.version, "folder": str(group.folder), "top": str(group.top), "inode": inode, "kills": kills,
+    }  # fmt: skip
+
+
+def oom_death(watch: dict[str, Any]) -> str | None:
+    """Return that the out-of-memory killer took a process that died, if it struck in its group since ``oom_watch``.
+
+    None if it did not, or the very group is no more: a job's goes with the job.
+    """
+    try:
+        group = MemoryGroup(watch["version"], Path(watch["folder"]), Path(watch["top"]))
+        if group.folder.stat().st_ino != watch["inode"] or (group.oom_kills() or 0) <= watch["kills"]:
+            return None
+        limit_bytes = group.limit_bytes()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    why = (
+        "no cgroup limit: the node itself ran out"
+        if limit_bytes is None
+        else f"cgroup limit {limit_bytes / 1e6:.0f} MB"
+    )
+    return f"killed by the out-of-memory killer ({why})"

@@ -128,7 +128,7 @@ def test_stop_ends_a_working_agent_and_keeps_its_rows(crew, sender):
     events_to(worker, sender, range(1, 51))
     until(lambda: received(worker) == 50, "fifty events")
     said = json.loads(run_agent("stop", "--run-dir", str(worker.run_dir)).stdout)
-    assert said == {"stopped": True, "was_alive": True, "problem": None}
+    assert said == {"stopped": True, "was_alive": True, "problem": None, "death": None}
     assert not worker.alive
     assert (worker.status.phase, worker.status.outcome) == (records.FINISHED, records.FINISHED_STOPPED)
     assert len(worker.rows()) == 50
@@ -163,7 +163,12 @@ def test_a_recycled_pid_is_not_killed(tmp_path):
             ticks = machine.start_ticks(bystander.pid)
             record = {"pid": bystander.pid, "start_ticks": ticks - 1}
             (tmp_path / lifecycle.PID_FILE).write_text(json.dumps(record))
-            assert lifecycle.stop(tmp_path, timeout_s=1.0) == {"stopped": True, "was_alive": False, "problem": None}
+            assert lifecycle.stop(tmp_path, timeout_s=1.0) == {
+                "stopped": True,
+                "was_alive": False,
+                "problem": None,
+                "death": None,
+            }
             assert bystander.poll() is None
         finally:
             bystander.communicate(b"\n")

@@ -272,7 +272,7 @@ def test_a_finished_agent_is_neither_alive_nor_stoppable_and_says_so(run):
     assert (said["alive"], said["problem"], said["status"]["outcome"]) == (False, None, "ok")
     for _ in range(2):
         stopped = json.loads(run_agent("stop", "--run-dir", str(run.coordinator.run_dir)).stdout)
-        assert stopped == {"stopped": True, "was_alive": False, "problem": None}
+        assert stopped == {"stopped": True, "was_alive": False, "problem": None, "death": None}
 
 
 def test_the_run_key_is_on_no_disk_after_the_start(run):
