@@ -34,11 +34,11 @@ from node_agent.contract.records import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from harness.agent import Agent, AgentState
+    from harness.agent import Agent
     from harness.check.preflight import Preflight
     from harness.cluster import Cluster
     from harness.console import Console
-    from harness.remote import Stopped
+    from harness.remote import AgentState, Stopped
     from harness.results import RunFolder
     from harness.session import Configs, Session
     from node_agent.contract.plan import NodePlan

@@ -109,7 +109,9 @@ class Starting(LocalRemote):
     def run(self, command: str, **_: object) -> Result:
         assert " status --run-dir " in command
         return Result(
-            0, f'{MARK}{{"alive": {str(self.lives.pop(0)).lower()}, "status": null, "problem": null}}'.encode(), ""
+            0,
+            f'{MARK}{{"alive": {str(self.lives.pop(0)).lower()}, "status": null, "problem": null, "death": null}}'.encode(),
+            "",
         )
 
 
