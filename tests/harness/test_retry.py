@@ -108,11 +108,9 @@ class Starting(LocalRemote):
 
     def run(self, command: str, **_: object) -> Result:
         assert " status --run-dir " in command
-        return Result(
-            0,
-            f'{MARK}{{"alive": {str(self.lives.pop(0)).lower()}, "status": null, "problem": null, "death": null}}'.encode(),
-            "",
-        )
+        alive = str(self.lives.pop(0)).lower()
+        answer = f'{MARK}{{"alive": {alive}, "status": null, "problem": null, "death": null}}'
+        return Result(0, answer.encode(), "")
 
 
 LOST, REFUSED = LostError("lost"), RemoteCommandError("comp11: an agent is running there already")
