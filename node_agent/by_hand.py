@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from node_agent import lifecycle, serve
 from node_agent.addresses import LOOK_UP_S, MAPPED
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from node_agent.contract.records import NodeStatus
     from node_agent.local.resolver import Address
 
+_SOON_S: Final = 1.0  # for a name that is asked again with each question
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 - started by hand, an agent is told by no one which of its addresses to use
 _OF_BOTH_FAMILIES = "::"
 _DELAYS_S = (30.0, 60.0)
@@ -139,7 +140,7 @@ def _look_up_names(plan: NodePlan, asked: Sequence[tuple[SourceKind[Any], Any]],
 def _addresses(option: str, host: str, port: int, *, asked_again: bool = False) -> list[Address]:
     """Return a host's addresses; an IPv4 one that is written as IPv6 (RFC 4291 section 2.5.5.2) is that IPv4 one."""
     try:
-        found = udp_addresses(host, port, LOOK_UP_S)
+        found = udp_addresses(host, port, _SOON_S if asked_again else LOOK_UP_S)
     except LookUpError as error:
         told = f"{option}: expected a host that can be looked up, got {host!r}: {error.strerror}"
         if error.known or not asked_again:

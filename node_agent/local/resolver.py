@@ -7,6 +7,7 @@ one name share one look-up, however many there are.
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 from collections import deque
@@ -65,6 +66,7 @@ class Resolver:
         return asked.result()
 
     def _work(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # it could do nothing about them
         while True:
             with self._lock:
                 if not self._queue:

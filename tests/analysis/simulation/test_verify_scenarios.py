@@ -60,7 +60,7 @@ def test_a_run_that_hangs_ends_the_command(tmp_path, monkeypatch):
         (("--seeds", "1000000"), "error: --seeds: expected a whole number from 1 to"),
         (("--events", "many"), "error: --events: expected a whole number from 1 to"),
         (("--first-seed", "-1"), "error: --first-seed: expected a whole number of 0 or more, got '-1'"),
-        (("--only", "bliss"), "error: scenario: expected one of biased, "),
+        (("--only", "bliss"), "error: scenario: expected one of lossy, biased, "),
     ],
 )
 def test_what_cannot_be_meant_is_one_line_and_exit_code_2(arguments, complaint):

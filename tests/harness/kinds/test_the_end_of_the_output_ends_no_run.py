@@ -127,7 +127,7 @@ def test_only_an_interrupt_is_an_interrupt(monkeypatch: pytest.MonkeyPatch, erro
     def carry_out(*_: object) -> None:
         raise error
 
-    run = SimpleNamespace(cluster=None, agent=None, console=Console())
+    run = SimpleNamespace(cluster=SimpleNamespace(allocation=None), agent=None, console=Console())
     monkeypatch.setattr(experiment, "_prepare", lambda *_: run)
     monkeypatch.setattr(experiment, "Watch", lambda *_: None)
     monkeypatch.setattr(experiment, "_carry_out", carry_out)
