@@ -295,7 +295,7 @@ def run_tests(_: Context, only: str = "", tier: str = "") -> None:
         return
     _prepare_testbed()
     failed = 0 if only else _oldest_python_tests()
-    how = [only] if only else ["-n", "3", "--dist", "loadfile"]  # most tests wait for processes, not for the processor
+    how = [only] if only else ["-n", "4", "--dist", "loadfile"]  # most tests wait for processes, not for the processor
     code = _run([sys.executable, "-m", "pytest", *how])
     if failed or code:
         raise Exit(code=1)

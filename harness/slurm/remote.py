@@ -63,7 +63,7 @@ class SlurmRemote(Remote):
             if not self._job.shared_files.get(self.id):
                 raise UnreachableError(f"{self.id}: its files are the node's own, and its job is over")
             return self._front.run(f"{prepared(self._setup)}{command}", stdin=stdin, timeout_s=timeout_s)
-        script = Script(f"cd; ({command}\n); status=$?; printf {_WHOLE}; exit $status", self._setup)
+        script = Script(f"cd; ({command}\n) && status=0 || status=$?; printf {_WHOLE}; exit $status", self._setup)
         try:
             done = self._front.run(shlex.join([*self._step(), *script.argv]), stdin=stdin, timeout_s=timeout_s)
         except DeadlineError:

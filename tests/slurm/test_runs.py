@@ -9,6 +9,7 @@ import signal
 import pytest
 import yaml
 from lent_runs import CLUSTER, NODES, LentRun, await_true
+from project_folder import Project
 
 from harness.localcluster.processes import descendants, kill_all
 
@@ -233,3 +234,24 @@ def test_over_ssh_in_the_job(lent):
     assert code == 0, printed
     assert "by=rsync" in printed
     assert lent.manifest["job"]["nodes"] == list(NODES)
+
+
+@ONE_FLAVOUR
+def test_from_a_laptop(slurm_testbed, tmp_path):
+    """Through the gateway by SSH alone: the job is asked for there, and its nodes need no login."""
+    project = Project(tmp_path / "a project", slurm_testbed.ssh_config)
+    try:
+        code, printed = project.fab(CLUSTER, "check")
+        assert code == 0, printed
+        assert "could start at" in printed
+        code, printed = project.fab(CLUSTER, "run", "--experiment", "laptop")
+        assert code == 0, printed
+        manifest = json.loads((project.path / "results/laptop/manifest.json").read_text())
+        assert manifest["outcome"] == "ok"
+        assert {node["collected_by"] for node in manifest["nodes"].values()} == {"rsync"}
+        await_true(lambda: not slurm_testbed.slurm.jobs(), "release of the job")
+        code, printed = project.fab(CLUSTER, "submit")
+        assert code == 2, printed
+        assert "submit: expected to be called where Slurm is, got the gateway ares" in printed
+    finally:
+        project.end()
