@@ -70,6 +70,7 @@ class Session:
         self._deployed_here: set[str] = set()
         self.fabric_settings: Any = None
         self.job_s = 0.0  # how long a job is to last that is asked for
+        self.least_s = 0.0  # how long a run in it takes at least
         self._recorded_job: dict[str, Any] | None = None
         self._selected: str | None = None
         self._direct = False
@@ -157,7 +158,7 @@ class Session:
         slurm, new, notes, shared = self.slurm()
         with ExitStack() as undo:
             undo.push(shared)
-            job = find_job(wanted, slurm, self.job_s, self._recorded_job, self.console.say)
+            job = find_job(wanted, slurm, self.job_s, self.least_s, self._recorded_job, self.console.say)
             undo.callback(job.release)
             interrupts.heed_hangup()
             wanted = on_nodes_of(wanted, job)
@@ -176,7 +177,8 @@ class Session:
         read = (experiment.load_coordinator(coordinator_path), experiment.load_worker(worker_path))
         require_services(self.cluster_config(), read[1])
         require_two_ports(*read)
-        self.job_s = max(self.job_s, RunSpec("", "", self.cluster_config(), *read).job_s)
+        spec = RunSpec("", "", self.cluster_config(), *read)
+        self.job_s, self.least_s = max(self.job_s, spec.job_s), max(self.least_s, spec.least_s)
         cluster_path = _short(self.root / experiment.CLUSTERS / f"{self.cluster_name}.yaml")
         return Configs(*read, (coordinator_path, worker_path, cluster_path))
 

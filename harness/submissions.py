@@ -27,7 +27,7 @@ def forecast(session: Session) -> None:
     slurm, _, notes, shared = session.slurm()
     with shared:
         version = slurm.version()
-        told = submission.forecast(slurm, config, session.job_s)
+        told = submission.forecast(slurm, config, session.job_s, session.least_s)
     for note in notes:
         session.console.say(f"note: {note}")
     session.console.table(f"{session.cluster_name}: Slurm {version}", PARTITION_COLUMNS, told.partitions)
@@ -88,6 +88,8 @@ def _queue(
     slurm, _, _, shared = session.slurm()
     with shared:
         config = session.cluster_config()
+        slurm.version()
+        submission.demand_fit(slurm, config, needed_s, session.least_s)
         job_id = submission.submit(slurm, config, needed_s, name, folder / log, words, root, tasks)
     session.console.say(f"submitted job={job_id} name={name} log={folder / log}")
     return job_id

@@ -10,7 +10,7 @@ from ClusterShell.NodeSet import (  # type: ignore[import-untyped]
     NodeSet,
     NodeSetException,
 )
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from harness.configuration.yaml_files import Positive, Strict, problem
 from node_agent.contract.plan import COORDINATOR, WORKER
@@ -59,10 +59,10 @@ def seconds(text: str) -> float:
     return (((days or 0) * 24 + hours) * 60 + minutes) * 60 + rest
 
 
-def _limit(value: str) -> str:
+def _limit(value: Any) -> Any:
     if value != AUTO:
         try:
-            wanted_s = seconds(value)
+            wanted_s = seconds(value) if isinstance(value, str) else 0.0  # without quotes YAML reads 1:30 as 90
         except ValueError:
             wanted_s = 0.0
         if wanted_s <= 0:
@@ -89,7 +89,7 @@ class SlurmConfig(Strict):
     """
 
     partition: str | None = None
-    time: Annotated[str, AfterValidator(_limit)] = AUTO
+    time: Annotated[str, BeforeValidator(_limit)] = AUTO
     margin_s: Positive = 120.0
     wait_s: Positive = 600.0
     exclusive: bool = False

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cluster import Cluster
 from harness.configuration.cluster import NodeConfig
-from harness.configuration.slurm import AUTO, nodes_of, seconds
+from harness.configuration.slurm import nodes_of
 from harness.errors import PreflightError, RunError
 from harness.planning import remote_base
 from harness.slurm.job import Job, finished
 from harness.slurm.remote import SlurmRemote
+from harness.slurm.submission import demand_fit, limit_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,9 +31,16 @@ def job_we_are_in() -> str | None:
 
 
 def find_job(
-    config: ClusterConfig, slurm: Slurm, needed_s: float, recorded: dict[str, Any] | None, say: Callable[[str], None]
+    config: ClusterConfig,
+    slurm: Slurm,
+    needed_s: float,
+    least_s: float,
+    recorded: dict[str, Any] | None,
+    say: Callable[[str], None],
 ) -> Job:
     """Return the job to work with: the ``recorded`` one, the one we are in, else a new one that lasts ``needed_s``.
+
+    A run in it takes ``least_s``.
 
     Raises PreflightError where there is no Slurm or it refuses, AllocationError where it gives no nodes in time.
     """
@@ -42,11 +50,13 @@ def find_job(
         given = {"ours": False, "margin_s": wanted.margin_s, "options": recorded["options"], "recorded": recorded}
         return Job(slurm, facts or finished(recorded), **given)
     ours = inside is None
-    limit_s = needed_s if wanted.time == AUTO else seconds(wanted.time)
     if inside is None:
+        slurm.version()
+        demand_fit(slurm, config, needed_s, least_s)
+        limit = limit_s(config, needed_s)
         nodes = config.node_count or [node.host for node in config.nodes]
-        say(f"slurm: asking for a job of {limit_s / 60:.0f} min; waiting up to {wanted.wait_s:g} s")
-        job_id = slurm.allocate(wanted, nodes, limit_s)
+        say(f"slurm: asking for a job of {limit / 60:.0f} min; waiting up to {wanted.wait_s:g} s")
+        job_id = slurm.allocate(wanted, nodes, limit)
     else:
         job_id = inside
     try:

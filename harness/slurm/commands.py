@@ -29,6 +29,7 @@ _FIELDS: Final = (
 )  # fmt: skip
 _WIDTH: Final = 2000  # of each, in letters
 _GRANTED: Final = re.compile(r"Granted job allocation (\d+)")
+_SAID_BY: Final = re.compile(r"^((salloc|sbatch|srun): (error: )?|allocation failure: )")
 _KEY_VALUE: Final = re.compile(r"(\w[\w/:]*)=(\S*)")
 
 
@@ -131,7 +132,7 @@ class Slurm:
         finally:
             if granted is None:  # pending, or granted to nobody
                 self._run(["scancel", f"--jobname={name}"])
-        why = last_line(result.stderr or result.stdout, "no message").removeprefix("salloc: ").removeprefix("error: ")
+        why = why_not(result)
         wanted = f"salloc: expected {_in_words(nodes)} for {limit_s / 60:.0f} min"
         if time.monotonic() - begin < config.wait_s:
             raise PreflightError(f"{wanted}, got: {why}; sinfo shows what there is, fab check asks Slurm when")
@@ -155,6 +156,13 @@ class Slurm:
 
     def _run(self, words: Sequence[str], timeout_s: float = ASK_TIMEOUT_S, stdin: bytes = b"") -> Result:
         return self.front.run(f"{_PLAIN} {shlex.join(words)}", stdin=stdin, timeout_s=timeout_s)
+
+
+def why_not(result: Result) -> str:
+    """Return why one of Slurm's commands refused, in its own last words about it."""
+    lines = [line for line in (result.stderr or result.stdout).splitlines() if not line.startswith('Try "')]
+    why = last_line("\n".join(lines), "no message")
+    return _SAID_BY.sub("", why)
 
 
 def request(config: SlurmConfig, nodes: Sequence[str] | int, limit_s: float) -> list[str]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.configuration.slurm import AUTO, seconds
-from harness.errors import PreflightError, RunError, last_line
-from harness.slurm.commands import request
+from harness.errors import PreflightError, RunError
+from harness.slurm.commands import request, why_not
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,10 +40,14 @@ def limit_s(config: ClusterConfig, needed_s: float) -> float:
     return needed_s if config.job.time == AUTO else seconds(config.job.time)
 
 
-def forecast(slurm: Slurm, config: ClusterConfig, needed_s: float) -> Forecast:
-    """Ask Slurm when a job for a run that needs so long could start; nothing is queued. Raises RunError."""
+def forecast(slurm: Slurm, config: ClusterConfig, needed_s: float, least_s: float) -> Forecast:
+    """Ask Slurm when a job for a run that needs so long, and ``least_s`` at least, could start; nothing is queued.
+
+    Raises RunError.
+    """
     job, wanted_s = config.job, limit_s(config, needed_s)
     nodes = config.node_count or [node.host for node in config.nodes]
+    count = nodes if isinstance(nodes, int) else len(nodes)
     told = slurm.run(["sinfo", "--noheader", "--format=%P|%a|%l|%D|%T|%N"]).demand("sinfo", f"{slurm.front.place}: ")
     rows = [line.split("|") for line in told.decode("utf-8", "replace").splitlines()]
     ours = [row for row in rows if row[0] == job.partition or (job.partition is None and row[0].endswith("*"))]
@@ -51,11 +55,9 @@ def forecast(slurm: Slurm, config: ClusterConfig, needed_s: float) -> Forecast:
     if job.partition is not None and not any(row[0].rstrip("*") == job.partition for row in rows):
         there = ", ".join(dict.fromkeys(row[0].rstrip("*") for row in rows))
         problems.append(f"slurm.partition: expected one of {there}, got {job.partition}")
-    if wanted_s < needed_s:
-        problems.append(
-            f"slurm.time: expected the {needed_s / 60:.0f} min that the run needs with its margin, "
-            f"got {wanted_s / 60:.0f} min"
-        )
+    if wanted_s < least_s + job.margin_s:
+        run = f"the {least_s:.0f} s of the run and {job.margin_s:.0f} s of margin"
+        problems.append(f"slurm.time: expected {run}, got {wanted_s:.0f} s")
     for row in ours:
         most_s = math.inf if row[2] == "infinite" else seconds(row[2])
         if wanted_s > most_s:
@@ -65,9 +67,21 @@ def forecast(slurm: Slurm, config: ClusterConfig, needed_s: float) -> Forecast:
     tested = slurm.run(["sbatch", "--test-only", *request(job, nodes, wanted_s), "--wrap", "true"])
     starts = _START.search(tested.stderr + tested.stdout)
     if starts is None:
-        why = last_line(tested.stderr or tested.stdout, "no message").removeprefix("allocation failure: ")
-        problems.append(f"sbatch --test-only: expected a time when the job could start, got: {why}")
+        refused = (
+            f"expected a time when {count} nodes of the kind that is asked for could be had, got: {why_not(tested)}"
+        )
+        problems.append(f"sbatch --test-only: {refused}")
     return Forecast(rows, starts[1] if starts else None, problems)
+
+
+def demand_fit(slurm: Slurm, config: ClusterConfig, needed_s: float, least_s: float) -> None:
+    """Raise PreflightError for a job that would wait without end, or be too short for its run."""
+    try:
+        problems = forecast(slurm, config, needed_s, least_s).problems
+    except RunError as error:
+        raise PreflightError(str(error)) from error
+    if problems:
+        raise PreflightError("\n".join(problems))
 
 
 def submit(
@@ -98,8 +112,9 @@ def submit(
     except RunError as error:
         raise PreflightError(f"sbatch: {error}") from error
     if result.exit_code != 0:
-        why = last_line(result.stderr or result.stdout, "no message").removeprefix("sbatch: error: ")
-        raise PreflightError(f"sbatch: expected a job for {name}, got: {why}; fab check says what would fit")
+        raise PreflightError(
+            f"sbatch: expected a job for {name}, got: {why_not(result)}; fab check says what would fit"
+        )
     return result.stdout.strip().partition(";")[0]
 
 

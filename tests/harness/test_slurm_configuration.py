@@ -68,7 +68,7 @@ def test_a_number_of_nodes_waits_for_a_job(tmp_path):
             {"scheduler": "slurm", "nodes": 3, "slurm": {"time": "soon"}},
             "slurm.time: expected auto, or a time of Slurm's",
         ),
-        ({"scheduler": "slurm", "nodes": 3, "slurm": {"time": 90}}, "slurm.time: expected"),
+        ({"scheduler": "slurm", "nodes": 3, "slurm": {"time": 90}}, "slurm.time: expected auto, or a time"),
         ({"scheduler": "slurm", "nodes": 3, "slurm": {"time": "0"}}, "slurm.time: expected auto, or a time of Slurm's"),
         ({"scheduler": "slurm", "nodes": 3, "slurm": {"margin_s": 0.0}}, "slurm.margin_s: expected a number > 0"),
         ({"scheduler": "slurm", "nodes": 3, "slurm": {"launch": "rsh"}}, "slurm.launch: expected one of"),

@@ -120,7 +120,10 @@ def test_a_plan_that_is_longer_than_the_job(lent):
     lent.project.edit(f"configs/clusters/{CLUSTER}.yaml", slurm={"margin_s": 20.0, "time": "2"})
     code, printed = lent.project.fab(CLUSTER, "--direct", "run", "--experiment", lent.name)
     assert code == 3, printed
-    assert "expected the 182 s of the run, got 9" in printed or "expected the 182 s of the run, got 8" in printed
+    assert "slurm.time: expected the 182 s of the run and 20 s of margin, got 120 s" in printed
+    code, printed = lent.project.in_allocation(CLUSTER, "run", "--experiment", lent.name, salloc=("-N3", "--time=2"))
+    assert code == 3, printed
+    assert re.search(r"job \d+ has 1\d\d s left, 20 s of it margin: expected the 182 s of the run, got \d+ s", printed)
     assert not lent.home.exists()
     await_true(lambda: not lent.testbed.slurm.jobs(), "release of the job")
 
