@@ -170,7 +170,10 @@ def _installer(requirements: Path, target: Path) -> list[str]:
         return [uv, "pip", "install", "--quiet", "--python", sys.executable, *options]
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip", "install", "--quiet", "--implementation", "py", *options]
-    raise PreflightError("agent bundle: expected uv on PATH, or pip in this environment, got neither")
+    raise PreflightError(
+        "agent bundle: expected uv on PATH, or pip in this environment, got neither; "
+        "or write it elsewhere (fab bundle) and name it in the cluster file (agent_bundle)"
+    )
 
 
 def _own_files(root: Path) -> dict[str, bytes]:

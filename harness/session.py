@@ -155,6 +155,8 @@ class Session:
 
     def _on_slurm(self, wanted: ClusterConfig, settings: Any) -> Cluster:
         """Return the nodes of a job: the one that the task's experiment had, the one we are in, or a new one."""
+        if self._recorded_job is None:
+            self.bundle()  # or nodes would be lent to nobody who could use them
         slurm, new, notes, shared = self.slurm()
         with ExitStack() as undo:
             undo.push(shared)

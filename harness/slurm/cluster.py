@@ -69,7 +69,8 @@ def find_job(
         raise PreflightError(
             f"job {job_id}: expected Slurm to know it, it does not; is SLURM_JOB_ID of another cluster?"
         )
-    return Job(slurm, facts, ours=ours, margin_s=wanted.margin_s, options=wanted.model_dump(mode="json"))
+    options = wanted.model_dump(mode="json")
+    return Job(slurm, facts, ours=ours, margin_s=wanted.margin_s, options=options, inside=inside is not None)
 
 
 def on_nodes_of(config: ClusterConfig, job: Job) -> ClusterConfig:

@@ -111,6 +111,12 @@ class Slurm:
         result = self._run(["scontrol", "--oneliner", "show", "job", job_id])
         return dict(_KEY_VALUE.findall(result.stdout)) if result.exit_code == 0 else {}
 
+    def down_among(self, hosts: Sequence[str]) -> list[str]:
+        """Return those of these hosts that are down, as sinfo sees it."""
+        result = self._run(["sinfo", "--noheader", "--Node", f"--nodes={','.join(hosts)}", "--format=%N %T"])
+        rows = [line.split() for line in result.stdout.splitlines()]
+        return sorted({name for name, *state in rows if state and state[0].startswith("down")})
+
     def allocate(self, config: SlurmConfig, nodes: Sequence[str] | int, limit_s: float) -> str:
         """Return the id of a job that ``salloc`` was granted.
 

@@ -36,9 +36,11 @@ class Job(Allocation):
         margin_s: float,
         options: dict[str, Any],
         recorded: dict[str, Any] | None = None,
+        inside: bool = False,
     ) -> None:
         """Take the job. ``recorded``: what a manifest keeps of it, where its run is looked at again."""
         self._recorded = recorded
+        self.inside = inside  # whether this process is part of it
         self.slurm, self.facts, self.ours, self.margin_s = slurm, facts, ours, margin_s
         self.version = slurm.version()
         # By node: whether the host with Slurm's commands sees its files.
@@ -103,11 +105,16 @@ class Job(Allocation):
                 self._note(facts)
 
     def ending(self) -> str:
-        """Return of what it ended, in words, once Slurm says so; "" while it lives."""
+        """Return of what it ended, in words, once Slurm says so; "" while it lives.
+
+        Until all that is part of it has ended Slurm says no more than COMPLETING; within it nobody can wait for that.
+        """
         deadline = time.monotonic() + NAMED_WITHIN_S
-        while self._over == COMPLETING and time.monotonic() < deadline:
+        while self._over == COMPLETING and not self.inside and time.monotonic() < deadline:
             time.sleep(0.5)
             self.look()
+        if self._over == COMPLETING and self.inside:
+            self._over = self._seen_from_inside()
         if self._over is None or self._released:
             return ""
         reason = self.facts.reason
@@ -129,9 +136,17 @@ class Job(Allocation):
         if details.get("PreemptTime", "None") not in NEVER:
             return f"{self.name} {PREEMPTED}"
         if self._over is not None:
-            return f"{self.name} {self._over}"
+            return self.ending()
         soon = self.left_s is not None and self.left_s <= self.margin_s + SIGNAL_EARLY_S
         return f"{self.name} {TIMEOUT}" if signalled and soon and details.get("BatchFlag") == "1" else None
+
+    def _seen_from_inside(self) -> str:
+        """Return what must have ended the job: whoever needs its nodes, its limit, a node that failed, else a user."""
+        if self._details().get("PreemptTime", "None") not in NEVER:
+            return PREEMPTED
+        if self.left_s is not None and self.left_s <= 0:
+            return TIMEOUT
+        return "NODE_FAIL" if self.slurm.down_among(self.facts.hosts) else "CANCELLED"
 
     def requeue(self) -> bool:
         """Put the job that we are in back into the queue if it was preempted and is to be; return whether it was.

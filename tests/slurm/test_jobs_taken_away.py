@@ -32,6 +32,22 @@ def test_cancelled(lent):
     demand_taken_away(lent, "CANCELLED")
 
 
+def test_a_submitted_run_is_cancelled(lent):
+    """The controller goes with the job, and has all at home before: Slurm gives it five seconds here (KillWait)."""
+    lent.long(1.0)
+    code, printed = lent.project.fab(CLUSTER, "--direct", "submit", "--experiment", lent.name)
+    assert code == 0, printed
+    lent.await_middle()
+    job_id = lent.job_id
+    lent.slurm("scancel", job_id)
+    lent.await_job_over()
+    lent.demand_no_agents()
+    await_true(lambda: not lent.testbed.slurm.jobs(), "end of the controller")
+    assert lent.manifest["outcome"] == "failed", (lent.home.parent / f"{lent.name}.job.log").read_text()
+    assert lent.manifest["problems"][0] == f"job {job_id} CANCELLED"
+    lent.demand_whole()
+
+
 def test_at_its_time_limit(lent):
     """The limit is shortened in mid-run, as an administrator may."""
     lent.begin(minutes=3.0)
