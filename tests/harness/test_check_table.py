@@ -44,8 +44,9 @@ def test_the_asymmetry_that_an_answer_claims_stands_beside_its_sigma(monkeypatch
     assert told["asymmetry ms"] == shown
 
 
-def test_a_fact_that_no_node_can_tell_has_no_column():
+def test_a_fact_that_no_node_can_tell_has_no_column(monkeypatch):
     """And one that a node cannot tell is an empty cell, not a number."""
+    monkeypatch.setenv("COLUMNS", "200")  # narrow tables have no lines between their columns
     told = NodeFacts(interface="eth0", speed_mbps=10_000, allowed_cpus=4, cpus=64, ptp_clocks=(), memory_limited=False)
     limited = NodeFacts(memory_limited=True, memory_limit_bytes=512_000_000)
     output = io.StringIO()
