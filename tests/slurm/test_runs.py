@@ -131,7 +131,7 @@ def test_a_plan_that_is_longer_than_the_job(lent):
 @ONE_FLAVOUR
 def test_a_killed_controller(lent):
     """Its agents go on; the next process waits for their end, collects, and gives the job back that nobody has now."""
-    lent.begin(minutes=0.2)
+    lent.begin(minutes=0.6)
     lent.kill_controller()
     code, printed = lent.project.fab("status", "--experiment", lent.name)
     assert code == 0, printed
