@@ -222,7 +222,8 @@ def bring_testbed_up(
     if slurm:
         inside = f"ssh -F {up.ssh_config} {topology.GATEWAY}"
         session.console.say(f"Slurm ({flavour}): partitions {', '.join(PARTITIONS)}; {inside} sinfo")
-        session.console.say(f"nodes let in who has a job there: {inside} salloc --nodes=3 --no-shell")
+        session.console.say(f"fab -S {up.ssh_config} ares_slurm check experiment; on the login node with --direct")
+        session.console.say(f"by SSH nodes let in who has a job there: {inside} salloc --nodes=3 --no-shell")
     fab = f"fab{'' if name == topology.DEFAULT_NAME else f' -S {up.ssh_config}'}"
     if ipv6:
         session.console.say(f"{fab} testbed-ipv6 check deploy run collect")

@@ -225,8 +225,9 @@ def _phases_line(seconds: Mapping[str, float], spec: RunSpec) -> str:
     each = " ".join(f"{phase}={took:.1f}s" for phase, took in seconds.items())
     wanted_s = spec.planned_s + spec.lead_s
     running_s = seconds.get("start_coordinator", 0.0) + seconds.get("broadcast", 0.0)
-    overhead_s = sum(seconds.values()) - min(running_s, wanted_s)
-    return f"phases {each} overhead={overhead_s:.1f}s (without {wanted_s:.1f}s of probes, events, drain and tail)"
+    own_s = min(running_s, wanted_s)  # less than wanted in a run that was cut short
+    overhead_s = sum(seconds.values()) - own_s
+    return f"phases {each} overhead={overhead_s:.1f}s (without {own_s:.1f}s of probes, events, drain and tail)"
 
 
 def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: str | None) -> None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from harness.localcluster import LocalCluster
     from harness.remote import Remote
     from harness.results import RunFolder
+    from harness.slurm.job import Job
     from node_agent.contract.plan import NodePlan
 
 DEFAULT_CLUSTER: Final = "ares"
@@ -161,13 +162,17 @@ class Session:
         with ExitStack() as undo:
             undo.push(shared)
             job = find_job(wanted, slurm, self.job_s, self.least_s, self._recorded_job, self.console.say)
-            undo.callback(job.release)
+            undo.callback(self._give_back, job)
             interrupts.heed_hangup()
             wanted = on_nodes_of(wanted, job)
             self.console.say(f"slurm: {job.name} nodes={','.join(node.host for node in wanted.nodes)}")
             if wanted.job.launch == SSH:
                 return connect(wanted, settings, job, undo.pop_all())
             return on_job(wanted, job, new, notes, undo.pop_all())
+
+    def _give_back(self, job: Job) -> None:
+        if job.release():
+            self.console.say(f"slurm: {job.name} given back")
 
     # --- the experiment
 

@@ -33,7 +33,9 @@ def forecast(session: Session) -> None:
     session.console.table(f"{session.cluster_name}: Slurm {version}", PARTITION_COLUMNS, told.partitions)
     minutes = submission.limit_s(config, session.job_s) / 60
     if told.starts is not None:
-        session.console.say(f"slurm: a job of {minutes:.0f} min could start at {told.starts} UTC; nothing was queued")
+        session.console.say(
+            f"slurm: a job of {minutes:.0f} min could start at {told.starts} UTC; this check asked for none"
+        )
     session.console.say("nodes and services are checked in the job, before the run starts")
     if told.problems:
         raise PreflightError("\n".join(told.problems))

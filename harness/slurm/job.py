@@ -160,11 +160,13 @@ class Job(Allocation):
         self.slurm.requeue(self.job_id)
         return True
 
-    def release(self) -> None:
-        """End the job if we allocated it."""
-        if self.ours and not self.over:
-            self._released = True
-            self.slurm.cancel(self.job_id)
+    def release(self) -> bool:
+        """End the job if we allocated it and it lives; return whether that was so."""
+        if not self.ours or self.over:
+            return False
+        self._released = True
+        self.slurm.cancel(self.job_id)
+        return True
 
     def give_back(self) -> None:
         """End a job that a controller allocated which is no more: its run is over and at home."""
