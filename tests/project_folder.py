@@ -50,7 +50,7 @@ class ProjectFolder(ABC):
         self._started.append(process)
         return process
 
-    def fab(self, *arguments: str, timeout_s: float = 100, **environment: str) -> tuple[int, str]:
+    def fab(self, *arguments: str, timeout_s: float = 250, **environment: str) -> tuple[int, str]:
         """Run ``fab`` to its end; return its exit code and everything it printed."""
         process = self.start(*arguments, **environment)
         printed, _ = process.communicate(timeout=timeout_s)

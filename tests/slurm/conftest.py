@@ -108,21 +108,21 @@ class SlurmProject(ProjectFolder):
         give(self.path)
         _give_libraries(testbed.gateway.home)
 
-    def on(self, host: NamespaceHost, *arguments: str, timeout_s: float = 100, **environment: str) -> tuple[int, str]:
+    def on(self, host: NamespaceHost, *arguments: str, timeout_s: float = 250, **environment: str) -> tuple[int, str]:
         """Run ``fab`` on another host, to its end; return its exit code and everything it printed."""
         process = self.start_command([FAB, *arguments], host=host, **environment)
         printed, _ = process.communicate(timeout=timeout_s)
         return process.returncode, printed
 
     def in_allocation(
-        self, *arguments: str, salloc: Sequence[str] = ("--nodes=3",), timeout_s: float = 100, **environment: str
+        self, *arguments: str, salloc: Sequence[str] = ("--nodes=3",), timeout_s: float = 250, **environment: str
     ) -> tuple[int, str]:
         """Run ``fab`` on the login node within ``salloc``, to its end; return as ``fab`` does."""
         process = self.start_command(["salloc", *salloc, "--", FAB, *arguments], **environment)
         printed, _ = process.communicate(timeout=timeout_s)
         return process.returncode, printed
 
-    def in_allocation_of(self, *argv: str, timeout_s: float = 100) -> tuple[int, str]:
+    def in_allocation_of(self, *argv: str, timeout_s: float = 250) -> tuple[int, str]:
         """Run any program on the login node within ``salloc`` of three nodes, to its end; ``fab`` is on its PATH."""
         path = f"PATH={Path(FAB).parent}:/usr/bin:/bin:/usr/sbin"
         process = self.start_command(["env", path, "salloc", "--nodes=3", "--", *argv])
