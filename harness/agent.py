@@ -106,33 +106,33 @@ class Agent:
         return version
 
 
-def start_detached(remote: Remote, program: str, plan: NodePlan, run_key: str) -> None:
-    """Push plan and key, start the agent detached, return once its socket is bound."""
-    folder = shell.path(plan.run_dir)
-    remote.ask(f"umask 077; mkdir -p {folder}")
-    remote.write(f"{plan.run_dir}/{PLAN_FILE}", to_json(plan).encode(), 0o600)
-    remote.write(f"{plan.run_dir}/{KEY_FILE}", run_key.encode(), 0o600)
-    _ask(remote, program, f"{plan.role} --plan {folder}/{PLAN_FILE} --detach", timeout_s=START_TIMEOUT_S)
+class Detaching(Remote):
+    """A remote whose agents run detached on the node, in a session of their own, and are known by their process."""
 
+    def start_agent(self, program: str, plan: NodePlan, run_key: str) -> None:
+        """Push plan and key, start the agent, return once its socket is bound; it outlives this connection."""
+        folder = shell.path(plan.run_dir)
+        self.ask(f"umask 077; mkdir -p {folder}")
+        self.write(f"{plan.run_dir}/{PLAN_FILE}", to_json(plan).encode(), 0o600)
+        self.write(f"{plan.run_dir}/{KEY_FILE}", run_key.encode(), 0o600)
+        _ask(self, program, f"{plan.role} --plan {folder}/{PLAN_FILE} --detach", timeout_s=START_TIMEOUT_S)
 
-def listen_detached(remote: Remote, program: str, order: bytes) -> None:
-    """Start a listener detached; return once it has bound its ports."""
-    _ask(remote, program, f"{LISTEN} --detach", order, START_TIMEOUT_S)
+    def start_listener(self, program: str, order: bytes) -> None:
+        """Start the listener; return once it has bound its ports."""
+        _ask(self, program, f"{LISTEN} --detach", order, START_TIMEOUT_S)
 
+    def stop_agent(self, program: str, folder: str) -> Stopped:
+        """Stop exactly the run folder's agent, by its recorded pid, and destroy its key."""
+        arguments = f"stop --run-dir {shell.path(folder)} --timeout-s {STOP_TIMEOUT_S:g}"
+        report = _ask(self, program, arguments, timeout_s=2 * STOP_TIMEOUT_S + 10)
+        return Stopped(report["was_alive"], report["problem"], report["death"])
 
-def stop_detached(remote: Remote, program: str, folder: str) -> Stopped:
-    """Stop exactly the run folder's agent, by its recorded pid, and destroy its key. Idempotent."""
-    arguments = f"stop --run-dir {shell.path(folder)} --timeout-s {STOP_TIMEOUT_S:g}"
-    report = _ask(remote, program, arguments, timeout_s=2 * STOP_TIMEOUT_S + 10)
-    return Stopped(report["was_alive"], report["problem"], report["death"])
-
-
-def see_detached(remote: Remote, program: str, folder: str) -> AgentState:
-    """Return whether the run folder's agent lives, and its last status."""
-    report = _ask(remote, program, f"status --run-dir {shell.path(folder)}")
-    status = report["status"]
-    status = None if status is None else NodeStatus.from_json(json.dumps(status))
-    return AgentState(report["alive"], status, report["problem"], report["death"])
+    def see_agent(self, program: str, folder: str) -> AgentState:
+        """Let the node look for the process that its run folder names."""
+        report = _ask(self, program, f"status --run-dir {shell.path(folder)}")
+        status = report["status"]
+        status = None if status is None else NodeStatus.from_json(json.dumps(status))
+        return AgentState(report["alive"], status, report["problem"], report["death"])
 
 
 def read_status(remote: Remote, folder: str) -> NodeStatus | None:

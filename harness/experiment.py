@@ -77,6 +77,7 @@ def deploy(session: Session, configs: Configs, name: str | None, predecessor: st
         told = f"expected a new name, got one that has {session.results / name}"
         raise ExperimentExistsError(f"experiment {name}: {told}")
     results.demand_writable(session.results)
+    session.attend_job(None)
     checked = session.check(configs)
     checked.demand()
     begin = time.monotonic()
@@ -172,6 +173,7 @@ def _prepare(session: Session, folder: RunFolder, configs: Configs) -> Run:
     if folder.manifest.phase != DEPLOYED:
         told = f"expected a deployment that has not run, got one that is {folder.manifest.phase}"
         raise ConfigError(f"experiment {folder.name}: {told}; deploy a new one")
+    session.attend_job(None)
     checked = session.check(configs)
     checked.demand()
     spec = session.spec(folder, configs)

@@ -8,20 +8,19 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import agent
+from harness.agent import Detaching
 from harness.errors import DeadlineError, RemoteCommandError, cause
-from harness.remote import COMMAND_TIMEOUT_S, AgentState, Remote, Result, Stopped
+from harness.remote import COMMAND_TIMEOUT_S, Result
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from node_agent.contract.plan import NodePlan
 
-
-class LocalRemote(Remote):
+class LocalRemote(Detaching):
     """A remote without a connection."""
 
     def __init__(self, node_id: str, home: Path | None = None) -> None:
@@ -34,7 +33,7 @@ class LocalRemote(Remote):
         process = subprocess.Popen(
             ["/bin/sh", "-c", command],
             cwd=self.home,
-            env=os.environ | {"HOME": str(self.home)},
+            env=os.environ | {"HOME": str(self.home), "PATH": _search_path()},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -90,24 +89,14 @@ class LocalRemote(Remote):
                 shutil.copy(self._path(folder) / name, target)
         return "copy"
 
-    def start_agent(self, program: str, plan: NodePlan, run_key: str) -> None:
-        """Start the agent detached."""
-        agent.start_detached(self, program, plan, run_key)
-
-    def start_listener(self, program: str, order: bytes) -> None:
-        """Start the listener detached."""
-        agent.listen_detached(self, program, order)
-
-    def stop_agent(self, program: str, folder: str) -> Stopped:
-        """Stop the run folder's agent by its recorded pid."""
-        return agent.stop_detached(self, program, folder)
-
-    def see_agent(self, program: str, folder: str) -> AgentState:
-        """Look for the process that the run folder names."""
-        return agent.see_detached(self, program, folder)
-
     def close(self) -> None:
         """Do nothing: there is no connection."""
 
     def _path(self, path: str) -> Path:
         return self.home / path.removeprefix("~/")
+
+
+def _search_path() -> str:
+    """Return where programs are looked for, without this process's own virtual environment, which others lack."""
+    own = str(Path(sys.prefix) / "bin") if sys.prefix != sys.base_prefix else None
+    return os.pathsep.join(place for place in os.get_exec_path() if place != own)

@@ -92,6 +92,7 @@ class Session:
         if (name, direct) != (self._selected, self._direct):
             self.close()
             self.deployed = None
+            self._recorded_job = None
         self._selected, self._direct = name, direct
         self.cluster_config()
 
@@ -202,7 +203,7 @@ class Session:
         """Return the experiment a task means: the named, else this chain's, else the latest. Selects its cluster."""
         folder = results.find(self.results, self.deployed if name is None else name)
         self.select_for(folder.manifest)
-        if folder.manifest.phase != DEPLOYED and folder.name not in self._deployed_here:
+        if folder.name not in self._deployed_here:
             self.attend_job(folder.manifest.job)
         return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -12,6 +13,7 @@ from harness import results
 from harness.errors import ConfigError, ExperimentExistsError, PreflightError
 from harness.planning import RunSpec
 from harness.slurm import submission
+from harness.slurm.commands import minutes
 from harness.slurm.submission import PARTITION_COLUMNS
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 def forecast(session: Session) -> None:
     """Show the partitions, and when a job for the run could start. Raises PreflightError if none can."""
     config = session.cluster_config()
+    session.bundle()
     slurm, _, notes, shared = session.slurm()
     with shared:
         version = slurm.version()
@@ -31,11 +34,9 @@ def forecast(session: Session) -> None:
     for note in notes:
         session.console.say(f"note: {note}")
     session.console.table(f"{session.cluster_name}: Slurm {version}", PARTITION_COLUMNS, told.partitions)
-    minutes = submission.limit_s(config, session.job_s) / 60
+    asked = minutes(submission.limit_s(config, session.job_s))
     if told.starts is not None:
-        session.console.say(
-            f"slurm: a job of {minutes:.0f} min could start at {told.starts} UTC; this check asked for none"
-        )
+        session.console.say(f"slurm: a job of {asked} min could start at {told.starts} UTC; this check asked for none")
     session.console.say("nodes and services are checked in the job, before the run starts")
     if told.problems:
         raise PreflightError("\n".join(told.problems))
@@ -51,8 +52,8 @@ def submit(session: Session, configs: Configs, name: str | None, options: Sequen
     needed_s = RunSpec(name, "", config, configs.coordinator, configs.worker).job_s
     argv = ["experiment", f"--experiment={name}", *map(_absolute, options)]
     job_id = _queue(session, needed_s, name, f"{name}.job.log", argv)
-    shown = shlex.quote(name)
-    session.console.say(f"squeue -j {job_id}; fab {session.cluster_name} --direct status --experiment {shown}")
+    once = f"fab {session.cluster_name} --direct status --experiment {shlex.quote(name)}"
+    session.console.say(f"squeue -j {job_id} says when it runs; from then on: {once}")
 
 
 def submit_sweep(session: Session, name: str, blocks: Mapping[int, float]) -> None:
@@ -88,13 +89,26 @@ def _queue(
     folder.mkdir(parents=True, exist_ok=True)
     words = [str(Path(sys.argv[0]).absolute()), session.cluster_name, "--direct", *argv]
     slurm, _, _, shared = session.slurm()
-    with shared:
+    with shared, contextlib.ExitStack() as undo:
         config = session.cluster_config()
         slurm.version()
         submission.demand_fit(slurm, config, needed_s, session.least_s)
+        if not tasks:  # two jobs of one name would write into each other's log
+            undo.callback(_reserved(folder / log, name).unlink)
         job_id = submission.submit(slurm, config, needed_s, name, folder / log, words, root, tasks)
+        undo.pop_all()
     session.console.say(f"submitted job={job_id} name={name} log={folder / log}")
     return job_id
+
+
+def _reserved(log: Path, name: str) -> Path:
+    """Return a job's log, made now. Raises ExperimentExistsError where there is one: the experiment was submitted."""
+    try:
+        log.touch(exist_ok=False)
+    except FileExistsError:
+        told = f"expected a new name, got one that was submitted already ({log}); squeue --name={name} says what became"
+        raise ExperimentExistsError(f"experiment {name}: {told} of it") from None
+    return log
 
 
 def _absolute(option: str) -> str:

@@ -186,6 +186,11 @@ class ClusterConfig(Strict):
         return self.slurm or SlurmConfig()
 
     @property
+    def asked_for(self) -> list[str] | int:
+        """Return the hosts that a job is asked for, or their number."""
+        return self.node_count or [node.host for node in self.nodes]
+
+    @property
     def coordinator(self) -> NodeConfig:
         """Return the one coordinator."""
         return next(node for node in self.nodes if node.role == COORDINATOR)
@@ -245,7 +250,8 @@ class ClusterConfig(Strict):
         if self.node_count is not None and not self.nodes:
             return self
         if len(self.nodes) < 2:
-            raise problem("nodes", "at least 2 item(s)", self.nodes)
+            got = ", ".join(node.host for node in self.nodes)
+            raise problem("nodes", "at least 2 item(s)", f"{len(self.nodes)}{f' ({got})' if got else ''}")
         coordinators = [node.id for node in self.nodes if node.role == COORDINATOR]
         if len(coordinators) != 1:
             raise problem("nodes", "exactly one node with role coordinator", coordinators)

@@ -20,28 +20,38 @@ STEP: Final = "step"
 SSH: Final = "ssh"
 MOST_HOSTS: Final = 10_000
 _TIME: Final = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+_PATTERN: Final = re.compile(r"(?:[^,\[\]]|\[[^\]]*\])+")
+_RANGES: Final = re.compile(r"\[([^\]]*)\]")
+_RANGE: Final = re.compile(r"(\d{1,18})-(\d{1,18})(?:/\d+)?")
 _OPTION: Final = re.compile(r"[a-z][a-z0-9-]*")
 # What the harness says itself: a second word about it would be one too many.
 _OURS: Final = (
     "nodes", "nodelist", "time", "partition", "exclusive", "requeue", "no-requeue", "signal", "job-name", "array",
-    "parsable", "wrap", "output", "error", "open-mode", "test-only", "no-shell", "immediate", "chdir", "ntasks",
+    "parsable", "wrap", "dependency", "output", "error", "open-mode", "test-only", "no-shell", "immediate", "chdir",
+    "ntasks",
 )  # fmt: skip
 
 
 def hosts_in(hostlist: str) -> list[str]:
     """Return the hosts of a hostlist as ``ares-comp-[11-12,18]``, sorted as Slurm sorts them. Raises ValueError."""
+    if (count := _count(hostlist)) > MOST_HOSTS:  # before they are written out, which takes time and memory
+        raise ValueError(f"{count} hosts, more than {MOST_HOSTS}")
     try:
-        nodes = NodeSet(hostlist, resolver=RESOLVER_NOGROUP)
+        return [str(host) for host in NodeSet(hostlist, resolver=RESOLVER_NOGROUP)]
     except NodeSetException as error:
-        raise ValueError(" ".join(str(error).split())) from error
-    if len(nodes) > MOST_HOSTS:
-        raise ValueError(f"it names {len(nodes)} hosts")
-    return [str(host) for host in nodes]
+        raise ValueError(" ".join(str(error).replace('"', "").split())) from error
 
 
-def hostlist_of(hosts: list[str]) -> str:
-    """Return hosts as one short hostlist."""
-    return str(NodeSet.fromlist(hosts, resolver=RESOLVER_NOGROUP))
+def _count(hostlist: str) -> int:
+    """Return how many hosts a hostlist names, as far as its ranges can be read; repeats count each time."""
+    count = 0
+    for pattern in _PATTERN.findall(hostlist):
+        hosts = 1
+        for ranges in _RANGES.findall(pattern):
+            sizes = [_RANGE.fullmatch(one.strip()) for one in ranges.split(",")]
+            hosts *= max(1, sum(int(size[2]) - int(size[1]) + 1 if size else 1 for size in sizes))
+        count += hosts
+    return count
 
 
 def seconds(text: str) -> float:
@@ -104,6 +114,8 @@ def with_nodes(data: dict[str, Any]) -> dict[str, Any]:
     A number of nodes, which only Slurm can name, becomes ``node_count``. Raises what pydantic makes lines of.
     """
     data = dict(data)
+    if "node_count" in data:
+        raise problem("node_count", "no such key (nodes: 3 says how many)", data["node_count"])
     nodes, roles, address = data.get("nodes"), data.pop("roles", None), data.get("address")
     if isinstance(nodes, int) and not isinstance(nodes, bool):
         if data.get("scheduler") is None:
@@ -114,11 +126,15 @@ def with_nodes(data: dict[str, Any]) -> dict[str, Any]:
             raise problem("roles", "none where nodes are a number: the job's first is the coordinator", roles)
         data |= {"nodes": [], "node_count": nodes}
     elif isinstance(nodes, str):
+        if nodes.strip().isdecimal():
+            raise problem("nodes", "a number without quotes, or a hostlist", nodes)
         try:
             hosts = hosts_in(nodes)
         except ValueError as error:
             raise problem("nodes", "a hostlist, as ares-comp-[11-12,18]", f"{nodes} ({error})") from None
         data["nodes"] = nodes_of(hosts, roles, address)
+    elif nodes is not None and not isinstance(nodes, list):
+        raise problem("nodes", "their list, a hostlist, or with Slurm how many", nodes)
     elif roles is not None:
         raise problem("roles", "none where every node has its role", roles)
     elif isinstance(nodes, list) and isinstance(address, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from harness.cluster import Cluster
@@ -10,13 +11,13 @@ from harness.configuration.cluster import NodeConfig
 from harness.configuration.slurm import nodes_of
 from harness.errors import PreflightError, RunError
 from harness.planning import remote_base
+from harness.slurm.commands import minutes
 from harness.slurm.job import Job, finished
 from harness.slurm.remote import SlurmRemote
 from harness.slurm.submission import demand_fit, limit_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from contextlib import ExitStack
 
     from harness.configuration.cluster import ClusterConfig
     from harness.remote import Remote
@@ -44,33 +45,30 @@ def find_job(
 
     Raises PreflightError where there is no Slurm or it refuses, AllocationError where it gives no nodes in time.
     """
-    wanted, inside = config.job, job_we_are_in()
+    wanted, inside, version = config.job, job_we_are_in(), slurm.version()
     if recorded is not None and recorded["id"] != inside:
-        facts = slurm.job(recorded["id"])
+        known = slurm.job(recorded["id"]) or finished(recorded)
         given = {"ours": False, "margin_s": wanted.margin_s, "options": recorded["options"], "recorded": recorded}
-        return Job(slurm, facts or finished(recorded), **given)
-    ours = inside is None
-    if inside is None:
-        slurm.version()
-        demand_fit(slurm, config, needed_s, least_s)
-        limit = limit_s(config, needed_s)
-        nodes = config.node_count or [node.host for node in config.nodes]
-        say(f"slurm: asking for a job of {limit / 60:.0f} min; waiting up to {wanted.wait_s:g} s")
-        job_id = slurm.allocate(wanted, nodes, limit)
-    else:
-        job_id = inside
-    try:
-        facts = slurm.job(job_id)
-    except RunError as error:
-        if ours:
-            slurm.cancel(job_id)
-        raise PreflightError(str(error)) from error
-    if facts is None:
-        raise PreflightError(
-            f"job {job_id}: expected Slurm to know it, it does not; is SLURM_JOB_ID of another cluster?"
-        )
-    options = wanted.model_dump(mode="json")
-    return Job(slurm, facts, ours=ours, margin_s=wanted.margin_s, options=options, inside=inside is not None)
+        return Job(slurm, known, version, **given)
+    with ExitStack() as undo:
+        if inside is None:
+            demand_fit(slurm, config, needed_s, least_s)
+            limit = limit_s(config, needed_s)
+            say(f"slurm: asking for a job of {minutes(limit)} min; waiting up to {wanted.wait_s:g} s")
+            job_id = slurm.allocate(wanted, config.asked_for, limit)
+            undo.callback(slurm.cancel, job_id)
+        else:
+            job_id = inside
+        try:
+            facts = slurm.job(job_id)
+        except RunError as error:
+            raise PreflightError(str(error)) from error
+        if facts is None:
+            told = "expected Slurm to know it, it does not; is SLURM_JOB_ID of another cluster?"
+            raise PreflightError(f"job {job_id}: {told}")
+        undo.pop_all()
+    given = {"ours": inside is None, "margin_s": wanted.margin_s, "options": wanted.model_dump(mode="json")}
+    return Job(slurm, facts, version, **given, inside=inside is not None)
 
 
 def on_nodes_of(config: ClusterConfig, job: Job) -> ClusterConfig:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.configuration.slurm import hosts_in, seconds
-from harness.errors import AllocationError, HarnessError, PreflightError, RemoteCommandError, last_line
+from harness.errors import AllocationError, HarnessError, PreflightError, RemoteCommandError, RunError, last_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,19 +58,22 @@ class Slurm:
         self.front = front
 
     def version(self) -> str:
-        """Return Slurm's version, as ``22.05.8``. Raises PreflightError where there is no Slurm."""
-        result = self._run(["srun", "--version"])
+        """Return Slurm's version, as ``22.05.8``. Raises PreflightError where there is no Slurm, or no way to it."""
+        try:
+            result = self.run(["srun", "--version"])
+        except RunError as error:
+            raise PreflightError(str(error)) from error
         if result.exit_code != 0:
             why = last_line(result.stderr or result.stdout, "no message")
             advice = "name the login node as `gateway:` in the cluster file, or run fab there"
-            raise PreflightError(f"{self.front.place}: expected Slurm's commands, got: {why}; {advice}")
+            raise PreflightError(f"slurm: expected its commands at {self.front.place}, got: {why}; {advice}")
         return result.stdout.split()[-1]
 
     def job(self, job_id: str) -> JobFacts | None:
         """Return what squeue says of a job, None if Slurm knows it no more. Raises RunError if it does not answer."""
         form = ",".join(f"{name}:{_WIDTH}|" for name in _FIELDS)
         words = ["squeue", "--noheader", "--states=all", f"--jobs={job_id}", f"--Format={form}"]
-        result = self._run(words)
+        result = self.run(words)
         if result.exit_code != 0 and "Invalid job id" in result.stderr:
             return None
         lines = result.demand("squeue", f"{self.front.place}: ").decode("utf-8", "replace").splitlines()
@@ -102,18 +105,18 @@ class Slurm:
     def accounted_state(self, job_id: str) -> str | None:
         """Return how a job that squeue has forgotten ended, where Slurm keeps accounts; else None."""
         words = ["sacct", "--noheader", "--allocations", f"--jobs={job_id}", "--format=State", "--parsable2"]
-        result = self._run(words)
+        result = self.run(words)
         said = result.stdout.split()  # "CANCELLED by 1000" is one state
         return said[0] if result.exit_code == 0 and said else None
 
     def details(self, job_id: str) -> dict[str, str]:
         """Return what ``scontrol show job`` says, by its own names; empty where it knows the job no more."""
-        result = self._run(["scontrol", "--oneliner", "show", "job", job_id])
+        result = self.run(["scontrol", "--oneliner", "show", "job", job_id])
         return dict(_KEY_VALUE.findall(result.stdout)) if result.exit_code == 0 else {}
 
     def down_among(self, hosts: Sequence[str]) -> list[str]:
         """Return those of these hosts that are down, as sinfo sees it."""
-        result = self._run(["sinfo", "--noheader", "--Node", f"--nodes={','.join(hosts)}", "--format=%N %T"])
+        result = self.run(["sinfo", "--noheader", "--Node", f"--nodes={','.join(hosts)}", "--format=%N %T"])
         rows = [line.split() for line in result.stdout.splitlines()]
         return sorted({name for name, *state in rows if state and state[0].startswith("down")})
 
@@ -128,7 +131,7 @@ class Slurm:
         begin = time.monotonic()
         granted = None
         try:
-            result = self._run(words, config.wait_s + GRANT_SLACK_S)
+            result = self.run(words, config.wait_s + GRANT_SLACK_S)
             granted = _GRANTED.search(result.stderr + result.stdout)
             if result.exit_code == 0 and granted:
                 return granted[1]
@@ -137,30 +140,27 @@ class Slurm:
             raise AllocationError(f"salloc: expected nodes within {config.wait_s:g} s, got: {error}") from error
         finally:
             if granted is None:  # pending, or granted to nobody
-                self._run(["scancel", f"--jobname={name}"])
+                self.run(["scancel", f"--jobname={name}"])
         why = why_not(result)
-        wanted = f"salloc: expected {_in_words(nodes)} for {limit_s / 60:.0f} min"
+        wanted = f"salloc: expected {_in_words(nodes)} for {minutes(limit_s)} min"
         if time.monotonic() - begin < config.wait_s:
             raise PreflightError(f"{wanted}, got: {why}; sinfo shows what there is, fab check asks Slurm when")
         raise AllocationError(f"{wanted} within {config.wait_s:g} s, got: {why}; raise slurm.wait_s, or fab submit")
 
     def signal(self, target: str, signal_name: str) -> None:
         """Send a signal to a job, or one of its steps (``12.3``)."""
-        self._run(["scancel", f"--signal={signal_name}", target])
+        self.run(["scancel", f"--signal={signal_name}", target])
 
     def cancel(self, job_id: str) -> None:
         """End a job."""
-        self._run(["scancel", job_id])
+        self.run(["scancel", job_id])
 
     def requeue(self, job_id: str) -> None:
         """Put a batch job back into the queue. Raises RemoteCommandError where Slurm refuses."""
-        self._run(["scontrol", "requeue", job_id]).demand("scontrol requeue", f"job {job_id}: ")
+        self.run(["scontrol", "requeue", job_id]).demand("scontrol requeue", f"job {job_id}: ")
 
-    def run(self, words: Sequence[str], stdin: bytes = b"") -> Result:
-        """Run one of Slurm's commands."""
-        return self._run(words, stdin=stdin)
-
-    def _run(self, words: Sequence[str], timeout_s: float = ASK_TIMEOUT_S, stdin: bytes = b"") -> Result:
+    def run(self, words: Sequence[str], timeout_s: float = ASK_TIMEOUT_S, stdin: bytes = b"") -> Result:
+        """Run one of Slurm's commands. Raises RunError."""
         return self.front.run(f"{_PLAIN} {shlex.join(words)}", stdin=stdin, timeout_s=timeout_s)
 
 
@@ -171,10 +171,15 @@ def why_not(result: Result) -> str:
     return _SAID_BY.sub("", why)
 
 
+def minutes(limit_s: float) -> int:
+    """Return a time as Slurm counts it: in whole minutes, begun ones included."""
+    return math.ceil(limit_s / 60)
+
+
 def request(config: SlurmConfig, nodes: Sequence[str] | int, limit_s: float) -> list[str]:
     """Return the options of salloc and sbatch that ask for these nodes (hosts, or their number) for so long."""
     count = nodes if isinstance(nodes, int) else len(nodes)
-    words = [f"--nodes={count}", f"--ntasks={count}", "--ntasks-per-node=1", f"--time={math.ceil(limit_s / 60)}"]
+    words = [f"--nodes={count}", f"--ntasks={count}", "--ntasks-per-node=1", f"--time={minutes(limit_s)}"]
     if not isinstance(nodes, int):
         words.append(f"--nodelist={','.join(nodes)}")
     if config.partition is not None:

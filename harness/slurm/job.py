@@ -31,6 +31,7 @@ class Job(Allocation):
         self,
         slurm: Slurm,
         facts: JobFacts,
+        version: str,
         *,
         ours: bool,
         margin_s: float,
@@ -42,7 +43,7 @@ class Job(Allocation):
         self._recorded = recorded
         self.inside = inside  # whether this process is part of it
         self.slurm, self.facts, self.ours, self.margin_s = slurm, facts, ours, margin_s
-        self.version = slurm.version()
+        self.version = version
         # By node: whether the host with Slurm's commands sees its files.
         self.shared_files: dict[str, bool] = recorded["shared_files"] if recorded else {}
         self._options = options

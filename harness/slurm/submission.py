@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.configuration.slurm import AUTO, seconds
 from harness.errors import PreflightError, RunError
-from harness.slurm.commands import request, why_not
+from harness.slurm.commands import minutes, request, why_not
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,24 +46,25 @@ def forecast(slurm: Slurm, config: ClusterConfig, needed_s: float, least_s: floa
     Raises RunError.
     """
     job, wanted_s = config.job, limit_s(config, needed_s)
-    nodes = config.node_count or [node.host for node in config.nodes]
+    nodes = config.asked_for
     count = nodes if isinstance(nodes, int) else len(nodes)
     told = slurm.run(["sinfo", "--noheader", "--format=%P|%a|%l|%D|%T|%N"]).demand("sinfo", f"{slurm.front.place}: ")
     rows = [line.split("|") for line in told.decode("utf-8", "replace").splitlines()]
-    ours = [row for row in rows if row[0] == job.partition or (job.partition is None and row[0].endswith("*"))]
+    limits_s = {row[0].rstrip("*"): math.inf if row[2] == "infinite" else seconds(row[2]) for row in rows}
+    default = [row[0].rstrip("*") for row in rows if row[0].endswith("*")]
+    ours = default if job.partition is None else job.partition.split(",")  # of several, Slurm takes what is free first
     problems = []
-    if job.partition is not None and not any(row[0].rstrip("*") == job.partition for row in rows):
-        there = ", ".join(dict.fromkeys(row[0].rstrip("*") for row in rows))
-        problems.append(f"slurm.partition: expected one of {there}, got {job.partition}")
+    if unknown := [name for name in ours if name not in limits_s]:
+        problems.append(f"slurm.partition: expected of {', '.join(limits_s)}, got {', '.join(unknown)}")
     if wanted_s < least_s + job.margin_s:
         run = f"the {least_s:.0f} s of the run and {job.margin_s:.0f} s of margin"
         problems.append(f"slurm.time: expected {run}, got {wanted_s:.0f} s")
-    for row in ours:
-        most_s = math.inf if row[2] == "infinite" else seconds(row[2])
-        if wanted_s > most_s:
-            name = row[0].rstrip("*")
-            problems.append(f"partition {name}: expected to get {wanted_s / 60:.0f} min, its limit is {row[2]}")
-            break
+    known = [name for name in ours if name in limits_s]
+    if known and all(wanted_s > limits_s[name] for name in known):
+        most = ", ".join(f"{name} gives {minutes(limits_s[name])}" for name in known)
+        problems.append(f"slurm.time: expected to get {minutes(wanted_s)} min, partition {most} min at most")
+    if problems:
+        return Forecast(rows, None, problems)
     tested = slurm.run(["sbatch", "--test-only", *request(job, nodes, wanted_s), "--wrap", "true"])
     starts = _START.search(tested.stderr + tested.stdout)
     if starts is None:
@@ -100,12 +101,12 @@ def submit(
     an array of them, one after the other: two at once would disturb each other at the time servers.
     """
     job = config.job
-    nodes = config.node_count or [node.host for node in config.nodes]
     words = ["sbatch", "--parsable", f"--job-name={name}", f"--chdir={root}", f"--output={log}", "--open-mode=append"]
     words += [f"--signal=B:TERM@{math.ceil(job.margin_s)}", "--requeue" if job.requeue else "--no-requeue"]
-    words += request(job, nodes, limit_s(config, needed_s))
+    words += request(job, config.asked_for, limit_s(config, needed_s))
     if tasks:
-        words.append(f"--array={','.join(map(str, tasks))}%1")
+        # Another array of this sweep is waited for, too: it may be about to make the same runs.
+        words += [f"--array={','.join(map(str, tasks))}%1", "--dependency=singleton"]
     script = f"#!/bin/sh\nexec {shlex.join(argv)}\n"
     try:
         result = slurm.run(words, stdin=script.encode())

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 import paramiko
 
-from harness import agent, shell, shell_files
+from harness import shell, shell_files
+from harness.agent import Detaching
 from harness.errors import DeadlineError, HarnessError, LostError, RemoteCommandError, UnreachableError
-from harness.remote import COMMAND_TIMEOUT_S, AgentState, Remote, Result, Stopped
+from harness.remote import COMMAND_TIMEOUT_S, Result
 from harness.ssh import channels, rsync
 from harness.ssh.channels import TRANSFER_STALL_S
 
@@ -26,12 +27,11 @@ if TYPE_CHECKING:
 
     from harness.ssh.cluster import Logins
     from harness.ssh.connection import Connection
-    from node_agent.contract.plan import NodePlan
 
 FILE_TIMEOUT_S: Final = 60.0  # for a small file
 
 
-class SshRemote(Remote):
+class SshRemote(Detaching):
     """One node as seen through SSH. One thread at a time; a lost connection is opened anew by the next action."""
 
     def __init__(
@@ -140,22 +140,6 @@ class SshRemote(Remote):
             if not name.startswith(".") and name not in without:
                 self._fetch_file(f"{folder}/{name}", target / name)
         return f"sftp ({remark})"
-
-    def start_agent(self, program: str, plan: NodePlan, run_key: str) -> None:
-        """Start the agent detached: a session of its own, in which it outlives this connection."""
-        agent.start_detached(self, program, plan, run_key)
-
-    def start_listener(self, program: str, order: bytes) -> None:
-        """Start the listener detached."""
-        agent.listen_detached(self, program, order)
-
-    def stop_agent(self, program: str, folder: str) -> Stopped:
-        """Stop the run folder's agent by its recorded pid."""
-        return agent.stop_detached(self, program, folder)
-
-    def see_agent(self, program: str, folder: str) -> AgentState:
-        """Let the node look for the process that its run folder names."""
-        return agent.see_detached(self, program, folder)
 
     def close(self) -> None:
         """Close the connection, if there is one."""

@@ -57,5 +57,5 @@ def remote(node_id: str, front_home: Path) -> SlurmRemote:
     slurm = Slurm(front)
     facts = slurm.job("7")
     assert facts is not None
-    job = Job(slurm, facts, ours=False, margin_s=1.0, options={})
+    job = Job(slurm, facts, slurm.version(), ours=False, margin_s=1.0, options={})
     return SlurmRemote(node_id, "n1", front, job, "~/base")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from harness.configuration.experiment import load_cluster
-from harness.configuration.slurm import hostlist_of, hosts_in, seconds
+from harness.configuration.slurm import hosts_in, seconds
 from harness.errors import ConfigError
 from harness.slurm.commands import request
 from harness.slurm.submission import attempt
@@ -57,7 +57,13 @@ def test_a_number_of_nodes_waits_for_a_job(tmp_path):
         ({"nodes": 3}, "nodes: expected their list or a hostlist; a number of nodes needs scheduler: slurm, got 3"),
         ({"scheduler": "slurm", "nodes": 1}, "nodes: expected 2 or more, got 1"),
         ({"nodes": "n[1-"}, "nodes: expected a hostlist, as ares-comp-[11-12,18]"),
-        ({"nodes": "n1"}, "nodes: expected at least 2 item(s)"),
+        ({"nodes": "n1"}, "nodes: expected at least 2 item(s), got '1 (n1)'"),
+        ({"nodes": "n[11,11]"}, "nodes: expected at least 2 item(s), got '1 (n11)'"),
+        ({"nodes": "3"}, "nodes: expected a number without quotes, or a hostlist, got '3'"),
+        ({"nodes": 2.5}, "nodes: expected their list, a hostlist, or with Slurm how many, got 2.5"),
+        ({"nodes": True}, "nodes: expected their list, a hostlist, or with Slurm how many, got True"),
+        ({"nodes": "n[1-99999999]"}, "99999999 hosts, more than 10000"),
+        ({"nodes": "n[1-2]", "node_count": 2}, "node_count: expected no such key"),
         ({"nodes": "n[1-2]", "roles": {"coordinator": "n3"}}, "roles.coordinator: expected one of n1, n2, got"),
         ({"nodes": "n[1-2]", "roles": {"worker": "n1"}}, "roles: expected {coordinator: HOST}"),
         ({"nodes": "n[1-2]", "address": "ib"}, "address: expected a name with {host} in it"),
@@ -93,8 +99,28 @@ def test_times_are_read_as_slurm_does(text, expected_s):
     assert seconds(text) == expected_s
 
 
-def test_hostlists_there_and_back():
-    assert hosts_in(hostlist_of(["n3", "n1", "n2"])) == ["n1", "n2", "n3"]
+@pytest.mark.parametrize(
+    ("hostlist", "hosts"),
+    [
+        ("n[1-3]", ["n1", "n2", "n3"]),
+        ("n[1-3!2],m1", None),
+        ("r[1-2]n[08-10]", [f"r{rack}n{node}" for rack in (1, 2) for node in ("08", "09", "10")]),
+        ("n[0-20/10]", ["n0", "n10", "n20"]),
+        ("n1,n1", ["n1"]),
+    ],
+)
+def test_hostlists(hostlist, hosts):
+    if hosts is None:
+        with pytest.raises(ValueError, match="range"):
+            hosts_in(hostlist)
+    else:
+        assert hosts_in(hostlist) == hosts
+
+
+@pytest.mark.parametrize("hostlist", ["n[1-99999999]", "r[1-999]n[1-999]", "a[1-9000],b[1-9000]", "n[1-5,6-999999]"])
+def test_a_hostlist_without_measure_is_refused_before_it_is_written_out(hostlist):
+    with pytest.raises(ValueError, match="hosts, more than 10000"):
+        hosts_in(hostlist)
 
 
 def test_what_is_asked_of_slurm(tmp_path):

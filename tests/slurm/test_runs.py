@@ -70,6 +70,9 @@ def test_submitted(lent):
     await_true(lambda: log.exists() and "report: " in log.read_text(), "report of the batch job", 60)
     assert lent.manifest["outcome"] == "ok"
     assert f"submitted job={lent.job_id}" in printed
+    code, again = lent.project.fab(CLUSTER, "--direct", "submit", "--experiment", lent.name)
+    assert code == 2, again
+    assert "expected a new name, got one that has results/" in again
     await_true(lambda: not lent.testbed.slurm.jobs(), "end of the job")
 
 
@@ -106,11 +109,38 @@ def test_check_without_a_job(slurm_project):
     slurm_project.edit("configs/coordinator_config.yaml", experiment={"num_events": 100, "duration_minutes": 600})
     code, printed = slurm_project.fab(CLUSTER, "--direct", "check")
     assert code == 3, printed
-    assert re.search(r"partition compute: expected to get \d+ min, its limit is 2:00:00", printed)
+    assert re.search(r"slurm.time: expected to get \d+ min, partition compute gives 120 min at most", printed)
+    slurm_project.edit("configs/coordinator_config.yaml", experiment={"num_events": 20, "duration_minutes": None})
     slurm_project.edit(f"configs/clusters/{CLUSTER}.yaml", nodes=4)
     code, printed = slurm_project.fab(CLUSTER, "--direct", "check")
     assert code == 3, printed
     assert "Requested node configuration is not available" in printed
+
+
+@ONE_FLAVOUR
+def test_a_name_that_is_queued_already(lent):
+    """Two jobs would write into one log; what Slurm refuses leaves no name behind."""
+    lent.project.edit(f"configs/clusters/{CLUSTER}.yaml", slurm={"options": {"account": "x", "hold": True}})
+    words = (CLUSTER, "--direct", "submit", "--experiment", lent.name)
+    assert lent.project.fab(*words)[0] == 0
+    code, printed = lent.project.fab(*words)
+    assert code == 2, printed
+    assert f"experiment {lent.name}: expected a new name, got one that was submitted already" in printed
+    assert list(lent.testbed.slurm.jobs().values()) == ["PENDING"]
+
+
+@ONE_FLAVOUR
+def test_one_chain_with_two_jobs(lent):
+    """After a look at an experiment whose job is over, a deployment has a job of its own."""
+    assert lent.project.fab(CLUSTER, "--direct", "run", "--experiment", lent.name)[0] == 0
+    second = f"{lent.name}.next"
+    words = ("collect", "--experiment", lent.name, "deploy", "--experiment", second, "run", "--experiment", second)
+    code, printed = lent.project.fab(CLUSTER, "--direct", *words)
+    assert code == 0, printed
+    next_run = LentRun(lent.project, second)
+    assert next_run.manifest["outcome"] == "ok"
+    assert next_run.job_id != lent.job_id
+    await_true(lambda: not lent.testbed.slurm.jobs(), "release of both")
 
 
 @ONE_FLAVOUR
