@@ -47,7 +47,7 @@ EXPERIMENT = "a name under results/, or a path (default: the latest run)"
 AGENT_TESTS = ROOT / "tests" / "node_agent"
 TIERS = {  # marks of tests that the suite leaves out, and what pytest is told to find them
     "falsetickers": ["-n", "3", "tests/harness/test_falsetickers.py"],
-    "slurm": ["-n", "4", "tests/slurm"],  # runs that wait for their events, not for the processor
+    "slurm": ["-n", "6", "tests/slurm"],  # runs that wait for their events, not for the processor
 }
 
 

@@ -105,6 +105,7 @@ class SlurmProject(ProjectFolder):
         self.testbed = testbed
         self.inside = f"{topology.HOME}/{name}"
         super().__init__(testbed.gateway.home / name)
+        self.edit("configs/coordinator_config.yaml", probes={"lead_s": 1.0, "trail_s": 1.0})
         give(self.path)
         _give_libraries(testbed.gateway.home)
 
