@@ -248,8 +248,7 @@ def test_run_folders_that_are_the_nodes_own(lent, base):
     lent.project.edit(f"configs/clusters/{CLUSTER}.yaml", remote_base=base)
     code, printed = lent.project.fab(CLUSTER, "--direct", "run", "--experiment", lent.name, TMPDIR="/var/tmp")  # noqa: S108
     assert code == 0, printed
-    for phase in ("starting", "broadcasting", "finished"):
-        assert f"ares-comp-11 phase={phase}" in printed
+    assert "ares-comp-11 phase=finished" in printed
     manifest = lent.manifest
     assert manifest["outcome"] == "ok"
     assert {node["collected_by"] for node in manifest["nodes"].values()} == {"steps"}
