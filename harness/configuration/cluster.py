@@ -249,6 +249,8 @@ class ClusterConfig(Strict):
     def _parts_fit_together(self) -> Self:
         if self.node_count is not None and not self.nodes:
             return self
+        if self.node_count not in {None, len(self.nodes)}:
+            raise problem("node_count", f"{len(self.nodes)}, as many as nodes, or none", self.node_count)
         if len(self.nodes) < 2:
             got = ", ".join(node.host for node in self.nodes)
             raise problem("nodes", "at least 2 item(s)", f"{len(self.nodes)}{f' ({got})' if got else ''}")

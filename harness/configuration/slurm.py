@@ -114,8 +114,6 @@ def with_nodes(data: dict[str, Any]) -> dict[str, Any]:
     A number of nodes, which only Slurm can name, becomes ``node_count``. Raises what pydantic makes lines of.
     """
     data = dict(data)
-    if "node_count" in data:
-        raise problem("node_count", "no such key (nodes: 3 says how many)", data["node_count"])
     nodes, roles, address = data.get("nodes"), data.pop("roles", None), data.get("address")
     if isinstance(nodes, int) and not isinstance(nodes, bool):
         if data.get("scheduler") is None:

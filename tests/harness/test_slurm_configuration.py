@@ -63,7 +63,7 @@ def test_a_number_of_nodes_waits_for_a_job(tmp_path):
         ({"nodes": 2.5}, "nodes: expected their list, a hostlist, or with Slurm how many, got 2.5"),
         ({"nodes": True}, "nodes: expected their list, a hostlist, or with Slurm how many, got True"),
         ({"nodes": "n[1-99999999]"}, "99999999 hosts, more than 10000"),
-        ({"nodes": "n[1-2]", "node_count": 2}, "node_count: expected no such key"),
+        ({"nodes": "n[1-2]", "node_count": 3}, "node_count: expected 2, as many as nodes, or none, got 3"),
         ({"nodes": "n[1-2]", "roles": {"coordinator": "n3"}}, "roles.coordinator: expected one of n1, n2, got"),
         ({"nodes": "n[1-2]", "roles": {"worker": "n1"}}, "roles: expected {coordinator: HOST}"),
         ({"nodes": "n[1-2]", "address": "ib"}, "address: expected a name with {host} in it"),
