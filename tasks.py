@@ -1,6 +1,7 @@
 """What you do at home: ``uv run invoke analyze | import | validate | replay | test | fuzz | lint | lock | bench``.
 
-``simulate`` makes runs of known truth, ``verify-scenarios`` judges many of them.
+``simulate`` makes runs of known truth, ``verify-scenarios`` judges many of them. ``archive`` makes a file of a run that
+can be cited, ``restore`` the run of that file.
 Exit codes: 0 ok, 1 tests or lint failed, 2 usage or configuration, 7 analysis or validation found errors, 130
 interrupted.
 What is slow to import is imported by the task that needs it, so that ``invoke --list`` is quick.
@@ -251,6 +252,42 @@ def verify_scenarios(_: Context, seeds: str = "20", first_seed: str = "", events
     _say(f"{sum(scenario.runs for scenario in verified)} runs, {_counted(unmet, 'expectation')} unmet")
     if unmet:
         raise Exit(code=FOUND_ERRORS)
+
+
+@task(
+    help={
+        "experiment": EXPERIMENT,
+        "sweep": "all runs of this sweep; without --experiment",
+        "output": "the file to write (default: NAME.tar.zst beside the run folder)",
+        "license": "for the description: an SPDX identifier like CC-BY-4.0, or an https URL (default: none)",
+    }
+)
+def archive(
+    _: Context,
+    experiment: str | None = None,
+    sweep: str = "",
+    output: str = "",
+    license: str = "",  # noqa: A002
+) -> None:
+    """Write one file to be cited: raw files, configuration, statistics, figures, report, checksums, RO-Crate."""
+    from analysis.archive import command  # noqa: PLC0415 - pandas takes a second
+
+    _exit(command.archive(experiment, sweep, output, license))
+
+
+@task(
+    help={
+        "file": "an archive that `invoke archive` wrote",
+        "results": "where the run folders go (default: results)",
+        "experiment": "another name for the run of an archive that holds one",
+    },
+)
+def restore(_: Context, file: str, results: str = "", experiment: str | None = None) -> None:
+    """Make the run folders of an archive again, every checksum verified; nothing appears before all of it is."""
+    from analysis.archive import command  # noqa: PLC0415 - pandas takes a second
+    from analysis.run.load import RESULTS_DIR  # noqa: PLC0415 - together with it
+
+    _exit(command.restore(file, experiment, Path(results) if results else RESULTS_DIR))
 
 
 @task(help={"experiment": EXPERIMENT})

@@ -1,6 +1,7 @@
 """What can go wrong between a run folder and a verdict.
 
 AnalysisError      the run folder cannot be judged: a file or column is missing or unreadable   exit code 7
+├─ ArchiveError    an archive is not what was archived, or is none                                exit code 7
 ├─ NoSuchRun       the experiment asked for is not there, or its name is none                    exit code 2
 └─ UsageError      something asked for that cannot be: a scenario, a size, a taken name          exit code 2
 
@@ -22,6 +23,10 @@ class AnalysisError(Exception):
     """A run folder that cannot be analysed."""
 
     exit_code = 7
+
+
+class ArchiveError(AnalysisError):
+    """An archive that is damaged, or none."""
 
 
 class NoSuchRun(AnalysisError):  # noqa: N818 - it says what is the matter; "NoSuchRunError" would not say more
