@@ -60,6 +60,8 @@ def restore(file: str, experiment: str | None, results_dir: Path) -> int:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     lines = [f"{restored.archived.files} files verified", f"sha256: {restored.archived.sha256}"]
+    if restored.renamed is not None:
+        lines.append(f"note: the manifest still says {restored.renamed}, so an analysis has one warning more")
     sys.stdout.write("\n".join([*lines, *map(str, restored.folders)]) + "\n")
     return 0
 

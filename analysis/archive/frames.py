@@ -28,6 +28,10 @@ SEAL_HEAD: Final = struct.pack("<II", 0x184D2A50, 64)  # skippable frame 0, of 6
 SEAL_BYTES: Final = len(SEAL_HEAD) + 64
 
 
+class FramesError(ArchiveError):
+    """Bytes that are no frames: they were changed, and cannot be decompressed."""
+
+
 class FrameWriter(io.RawIOBase):
     """Writes frames to a file; ``finish`` seals it."""
 
@@ -69,11 +73,13 @@ class FrameWriter(io.RawIOBase):
 class FrameReader(io.RawIOBase):
     """Reads what the frames of a file hold; ``demand_sealed`` says whether it was what was written.
 
-    ``name`` is what messages call the file. Raises ArchiveError at once for a file that has no frames, or no seal.
+    ``name`` is what messages call the file, ``content_bytes`` how much was read so far. Raises ArchiveError at once for
+    a file that has no frames, or no seal.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._name = name
+        self.content_bytes = 0
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
         if file.read(len(MAGIC)) != MAGIC:
@@ -93,15 +99,18 @@ class FrameReader(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return some bytes of the content, none at its end. Raises ArchiveError where they cannot be decompressed."""
+        """Return some bytes of the content, none at its end. Raises FramesError where they cannot be decompressed."""
         if size < 0:
             raise ValueError("expected a number of bytes, got none: an archive may be longer than the memory")
         try:
-            return bytes(self._stream.read(size))
+            piece = bytes(self._stream.read(size))
         except (pa.ArrowInvalid, OSError) as error:
             if self._source.failure is not None:
                 raise self._source.failure from error
-            raise ArchiveError(f"{self._name}: expected frames of Zstandard, got bytes that are none") from error
+            told = "expected frames of Zstandard, got bytes that cannot be decompressed"
+            raise FramesError(f"{self._name}: {told}") from error
+        self.content_bytes += len(piece)
+        return piece
 
     def demand_sealed(self) -> str:
         """Return the SHA-256 of the whole file. Raises ArchiveError if it was changed since it was sealed."""

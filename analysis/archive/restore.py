@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from analysis.archive import citation, names
 from analysis.archive.archive import PIECE, SHORT, Archived
 from analysis.archive.contents import LATEX_NAME, REPORT_DIR
-from analysis.archive.frames import FrameReader
+from analysis.archive.frames import FrameReader, FramesError
 from analysis.errors import ArchiveError, UsageError, cause
 from analysis.run import load
 from node_agent.contract import records
@@ -29,10 +29,14 @@ ANOTHER_COPY: Final = "take another copy of the archive"
 
 @dataclass(frozen=True)
 class Restored:
-    """The run folders that were made, and the archive they came from."""
+    """The run folders that were made, and the archive they came from.
+
+    ``renamed``: what the manifest calls a run that was given another name, None for one that was not.
+    """
 
     folders: tuple[Path, ...]
     archived: Archived
+    renamed: str | None = None
 
 
 def restore(file: Path, results_dir: Path, experiment: str | None = None) -> Restored:
@@ -60,7 +64,8 @@ class _Restoring:
 
     def __init__(self, file: Path, results_dir: Path, experiment: str | None, scratch: Path) -> None:
         self._file, self._results_dir, self._experiment, self._scratch = file, results_dir, experiment, scratch
-        self._bytes = 0
+        self._bytes = 0  # of the run folders' files
+        self._at = names.SUMS_FILE  # the file that is read, or was read last
 
     def restore(self, frames: FrameReader) -> Restored:
         try:
@@ -71,17 +76,23 @@ class _Restoring:
                 digests = self._digests(sums)
                 targets = self._targets(digests)
                 self._write_members(tar, members, top, digests)
-            while piece := frames.read(PIECE):
-                if piece.strip(b"\0"):
-                    raise self._wrong("expected the end of the archive, got more behind it")
-        except (tarfile.TarError, EOFError) as error:
-            raise self._wrong(f"expected members of a tar file, got: {cause(error)}") from error
+                end = tar.offset + 2 * tarfile.BLOCKSIZE  # two empty blocks, and the rest of a record
+            while frames.read(PIECE):
+                pass
+            if frames.content_bytes != -(-end // tarfile.RECORDSIZE) * tarfile.RECORDSIZE:
+                raise self._wrong(f"expected the archive's end behind {self._at}, got something else there")
+        except FramesError as error:
+            raise ArchiveError(f"{error}, in {self._at} or behind it; {ANOTHER_COPY}") from error
+        except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:  # tarfile's, of headers by strangers
+            told = f"expected members of a tar file, got: {cause(error)}, in {self._at} or behind it"
+            raise self._wrong(told) from error
         sha256 = frames.demand_sealed()
         size = self._file.stat().st_size
         content_sha256 = hashlib.sha256(sums).hexdigest()
         archived = Archived(self._file, sha256, content_sha256, size, self._bytes, len(digests) - 1)
         self._write_macros(targets, archived)
-        return Restored(self._move(targets), archived)
+        renamed = next((folder for folder, target in targets.items() if folder != target.name), None)
+        return Restored(self._move(targets), archived, renamed)
 
     def _sums(self, tar: tarfile.TarFile, member: tarfile.TarInfo | None) -> tuple[str, bytes]:
         """Return the name of the top folder, and the list of checksums, which is the first file."""
@@ -169,27 +180,21 @@ class _Restoring:
     def _write(self, tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> str:
         """Write one file and return its SHA-256."""
         path, digest = self._scratch / name, hashlib.sha256()
+        self._at = name
         self._folder(path.parent, name)
         content = tar.extractfile(member)
         if content is None:
             raise self._wrong(f"{name!a}: expected a file, got none")
         try:
             with path.open("xb") as file:
-                while piece := self._read(content, name):
+                while piece := content.read(PIECE):
                     digest.update(piece)
-                    self._bytes += file.write(piece)
+                    file.write(piece)
         except FileExistsError as error:
             raise self._wrong(f"{name!a}: expected a file, got a folder of that name as well") from error
+        if name != names.CRATE_FILE:
+            self._bytes += member.size
         return digest.hexdigest()
-
-    def _read(self, content: Any, name: str) -> bytes:
-        """Return the next piece of a file; what keeps it from being read names the file."""
-        try:
-            return bytes(content.read(PIECE))
-        except ArchiveError as error:
-            raise ArchiveError(f"{error}, in {name}; {ANOTHER_COPY}") from error
-        except (tarfile.TarError, EOFError) as error:
-            raise self._wrong(f"{name}: expected all of the file, got less") from error
 
     def _folder(self, path: Path, name: str) -> None:
         try:
