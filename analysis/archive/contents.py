@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from analysis.archive import names
 from analysis.archive.citation import MACROS_FILE
@@ -22,9 +21,6 @@ from analysis.report import latex
 from analysis.run import load
 from analysis.sweep import runs as sweep_runs
 from node_agent.contract import plan, records
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DATA_DIR: Final = Path(records.MERGED_FILE).parts[0]
 LATEX_NAME: Final = Path(latex.FILE).name  # in a sweep's folder as well
@@ -160,15 +156,17 @@ class _Found:
         run = ArchivedRun(folder.name, folder, load.read_manifest(folder))
         tables = {records.table_file(node_id, node.role) for node_id, node in run.manifest.nodes.items()}
         roles = {records.MANIFEST_FILE: MANIFEST_ROLE, **dict.fromkeys(sorted(tables), TABLE_ROLE), **FOLDERS}
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            path = Path(entry.path)
-            is_folder = entry.name in FOLDERS
-            if entry.name not in roles or is_folder != (entry.is_dir() and not entry.is_symlink()):
-                self._leave_out(path, folder, HIDDEN if entry.name.startswith(".") else NOT_OURS)
-            elif is_folder:
-                self._walk(path, folder, roles[entry.name])
+        for path in sorted(folder.iterdir(), key=lambda path: path.name):
+            if path.name not in roles:
+                self._leave_out(path, folder, HIDDEN if path.name.startswith(".") else NOT_OURS)
+            elif _is_folder(path) != (path.name in FOLDERS):
+                raise AnalysisError(
+                    f"{path}: expected a {'folder' if path.name in FOLDERS else 'file'}, got another kind"
+                )
+            elif path.name in FOLDERS:
+                self._walk(path, folder, roles[path.name])
             else:
-                self._take(path, folder, roles[entry.name])
+                self._take(path, folder, roles[path.name])
         self._runs.append(run)
         return run
 
@@ -177,16 +175,16 @@ class _Found:
         self._walk(folder, folder, SWEEP_ROLE)
 
     def _walk(self, place: Path, folder: Path, role: str) -> None:
-        for path, is_folder in _below(place):
+        for path in sorted(place.iterdir(), key=lambda path: path.name):
             if path.name.startswith("."):
                 self._leave_out(path, folder, HIDDEN)
-            elif any(fnmatch.fnmatchcase(path.name, pattern) for pattern in KEY_NAMES):
-                self._leave_out(path, folder, A_KEY)
-            elif is_folder:
+            elif _is_folder(path):
                 if any(path.iterdir()):
                     self._walk(path, folder, role)
                 else:
                     self._empty.append(_name(path, folder))
+            elif any(fnmatch.fnmatchcase(path.name, pattern) for pattern in KEY_NAMES):
+                self._leave_out(path, folder, A_KEY)
             elif path.name == MACROS_FILE and path.parent.name in {REPORT_DIR, folder.name}:
                 self._leave_out(path, folder, OWN_MACROS)
             else:
@@ -199,14 +197,13 @@ class _Found:
         self._left_out.append((f"{folder.name}/{path.relative_to(folder).as_posix()}", why))
 
 
-def _below(folder: Path) -> Iterator[tuple[Path, bool]]:
-    """Yield what is in a folder, and whether it is a folder itself. Raises AnalysisError for anything but files."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name):
-        mode = path.lstat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            kind = "a link" if stat.S_ISLNK(mode) else "something else"
-            raise AnalysisError(f"{path}: expected a file or a folder, got {kind}; put the file itself there")
-        yield path, stat.S_ISDIR(mode)
+def _is_folder(path: Path) -> bool:
+    """Tell whether it is a folder, or a file. Raises AnalysisError for anything else: a link may lead anywhere."""
+    mode = path.lstat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "a link" if stat.S_ISLNK(mode) else "something else"
+        raise AnalysisError(f"{path}: expected a file or a folder, got {kind}; put what it stands for there itself")
+    return stat.S_ISDIR(mode)
 
 
 def _name(path: Path, folder: Path) -> str:

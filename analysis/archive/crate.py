@@ -61,14 +61,15 @@ def describe(contents: Contents, sized: Mapping[str, tuple[str, int]], licence: 
             "sha256": sha256,
             "encodingFormat": MEDIA_TYPES.get(path.suffix, "text/plain"),
         }
-        crate.add(File(crate, None, item.name, properties=properties))
-        folders.setdefault(path.parts[1], []).append({"@id": quote(item.name)})
+        file = crate.add(File(crate, None, item.name, properties=properties))
+        folders.setdefault(path.parts[1], []).append({"@id": file.id})
     of_run = {run.name: run for run in contents.runs}
     for folder, files in sorted(folders.items()):
-        described = {"name": folder, "description": _folder_description(of_run.get(folder)), "hasPart": files}
-        crate.add(Dataset(crate, None, f"{names.RESULTS}/{folder}/", properties=described))
-    for run in contents.runs:
-        _add_action(crate, run)
+        run = of_run.get(folder)
+        described = {"name": folder, "description": _folder_description(run), "hasPart": files}
+        dataset = crate.add(Dataset(crate, None, f"{names.RESULTS}/{folder}/", properties=described))
+        if run is not None:
+            _add_action(crate, run, dataset.id)
     data = crate.metadata.generate()
     data["@graph"].sort(key=lambda entity: entity["@id"])
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -91,7 +92,7 @@ def _folder_description(run: ArchivedRun | None) -> str:
     )
 
 
-def _add_action(crate: ROCrate, run: ArchivedRun) -> None:
+def _add_action(crate: ROCrate, run: ArchivedRun, folder: str) -> None:
     """Say of a run when it was made, by which command and by which code."""
     from rocrate.model.contextentity import ContextEntity  # noqa: PLC0415 - it is there already
 
@@ -112,7 +113,7 @@ def _add_action(crate: ROCrate, run: ArchivedRun) -> None:
         "identifier": manifest.run_id,
         "startTime": manifest.created_utc,
         "instrument": {"@id": software},
-        "result": {"@id": f"{names.RESULTS}/{quote(run.name)}/"},
+        "result": {"@id": folder},
     }
     if manifest.outcome is not None:
         ended = "Failed" if manifest.outcome == records.RUN_FAILED else "Completed"

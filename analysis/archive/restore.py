@@ -47,6 +47,8 @@ def restore(file: Path, results_dir: Path, experiment: str | None = None) -> Res
     """
     if not file.is_file():
         raise UsageError(f"{file}: expected an archive, found {'a folder' if file.is_dir() else 'no such file'}")
+    if results_dir.exists() and not results_dir.is_dir():
+        raise UsageError(f"{results_dir}: expected a folder for results, got a file")
     made = not results_dir.exists()
     try:
         results_dir.mkdir(parents=True, exist_ok=True)

@@ -108,10 +108,13 @@ def test_a_private_key_under_another_name_is_refused_wherever_it_stands(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
-def test_a_link_is_refused_for_it_may_lead_anywhere(tmp_path):
+@pytest.mark.parametrize("name", ["raw/w1/extra.csv", "coordinator.csv", "raw"])
+def test_a_link_is_refused_for_it_may_lead_anywhere(tmp_path, name):
     folder = runs.run(tmp_path / "results")
-    (folder / "raw" / "w1" / "extra.csv").symlink_to("/etc/passwd")
-    with pytest.raises(AnalysisError, match=r"extra\.csv: expected a file or a folder, got a link"):
+    if (folder / name).exists():
+        (folder / name).rename(tmp_path / "moved")
+    (folder / name).symlink_to(tmp_path / "moved")
+    with pytest.raises(AnalysisError, match=rf"{name}: expected a file or a folder, got a link"):
         contents.of_run(folder)
 
 
@@ -226,6 +229,7 @@ def test_the_library_itself_reads_the_description(tmp_path):
     from rocrate.rocrate import ROCrate
 
     folder = runs.run(tmp_path / "results", "a run of ü")
+    (folder / "configs" / "50% #1.yaml").write_text("a: 1\n")
     chosen = contents.of_run(folder)
     sized = {item.name: contents.digest(item.path) for item in chosen.items}
     top = tmp_path / "top"
@@ -237,3 +241,5 @@ def test_the_library_itself_reads_the_description(tmp_path):
     assert crate.root_dataset.get("license") is None
     files = [entity for entity in crate.data_entities if entity.type == "File"]
     assert len(files) == len(sized) + 1
+    dataset = crate.get(f"{names.RESULTS}/a%20run%20of%20%C3%BC/")
+    assert {part["name"] for part in dataset["hasPart"]} == {item.path.name for item in chosen.items}

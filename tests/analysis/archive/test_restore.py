@@ -229,6 +229,9 @@ def test_what_is_no_file_is_usage(tmp_path):
         with pytest.raises(UsageError, match=f"expected an archive, found {told}") as caught:
             restore(path, tmp_path / "again")
         assert caught.value.exit_code == 2
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="file: expected a folder for results, got a file"):
+        restore(tmp_path / "file", tmp_path / "file")
     with pytest.raises(UsageError, match="experiment name: expected"):
         restore(runs.archived(runs.run(tmp_path / "results"), tmp_path / "x").path, tmp_path / "again", "../up")
 
