@@ -84,7 +84,7 @@ class Console:
     def check_table(self, cluster: str, preflight: Preflight) -> None:
         """Write what `check` found: every node, then each service as each node sees it."""
         nodes = preflight.nodes
-        columns: tuple[str, ...] = ("node", "role", "ssh", "python", "free disk", "UDP", "clock", "fit")
+        columns: tuple[str, ...] = ("node", "role", preflight.reached_by, "python", "free disk", "UDP", "clock", "fit")
         self.table(f"{cluster}: nodes", columns, [_node_row(node) for node in nodes])
         facts = {node.node_id: facts_in_words(node.facts) for node in nodes}
         told = [name for name in FACTS if any(words[name] for words in facts.values())]

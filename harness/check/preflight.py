@@ -10,6 +10,7 @@ from harness.check import rehearsal
 from harness.check.addresses import resolve
 from harness.check.wall_clocks import Heard, far_off
 from harness.check.ways import Ways, try_ways
+from harness.configuration.slurm import SSH
 from harness.errors import HarnessError, PreflightError, RemoteCommandError
 from harness.planning import RunSpec, new_run_id, node_plans
 from node_agent.clocks.kind import NOT_ANSWERED, SourceKind
@@ -61,7 +62,7 @@ class Preflight:
     """The table of all nodes, where each is reached by the others, and what is odd and forbids no run (``notes``).
 
     ``directions`` counts the ways between two nodes on which datagrams were sent, ``way_problems`` says on which none
-    arrived. Where a node cannot be reached or has no free port, none was tried.
+    arrived. Where a node cannot be reached or has no free port, none was tried. ``reached_by``: SSH, or steps of a job.
     """
 
     nodes: tuple[NodeCheck, ...]
@@ -69,6 +70,7 @@ class Preflight:
     notes: tuple[str, ...] = ()
     directions: int = 0
     way_problems: tuple[str, ...] = ()
+    reached_by: str = SSH
 
     @property
     def problems(self) -> list[str]:
@@ -143,7 +145,8 @@ def check(cluster: Cluster, agent: Agent, coordinator: CoordinatorConfig, worker
     advice = f"set it, or raise clocks.max_wall_offset_s ({limit_s:g} s)"
     ways = try_ways(cluster, agent, plans) if all(row.ports_free for row in rows) else Ways()
     notes = (*(f"{node_id}: {told}; {advice}" for node_id, told in off.items()), *ways.notes)
-    return Preflight(tuple(rows), addresses, notes, ways.directions, ways.problems)
+    reached_by = cluster.config.job.launch if cluster.config.scheduler is not None else SSH
+    return Preflight(tuple(rows), addresses, notes, ways.directions, ways.problems, reached_by)
 
 
 def _judged(row: NodeCheck, facts: dict[str, Any], cluster: ClusterConfig, worker: WorkerConfig, off: str) -> NodeCheck:

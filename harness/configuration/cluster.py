@@ -87,6 +87,13 @@ def _host_name(host: str) -> str:
     return host
 
 
+def _folder_of_its_own(path: str) -> str:
+    """Refuse what is no folder below another: everything of ours is kept, and cleaned, below it."""
+    if not any(part not in {"", ".", "~"} and not part.startswith("$") for part in path.split("/")):
+        raise problem("", "a folder of its own, as ~/chronotick-harness", path)
+    return path
+
+
 def _spelt(pattern: re.Pattern[str], expected: str) -> AfterValidator:
     """Return what refuses a text that does not fit a pattern."""
 
@@ -101,7 +108,9 @@ def _spelt(pattern: re.Pattern[str], expected: str) -> AfterValidator:
 HostName = Annotated[str, AfterValidator(_host_name)]
 RemotePath = Annotated[str, _spelt(_REMOTE_PATH, "a path of letters, digits, '_', '.', '-', '/', with no '..'")]
 RemoteBase = Annotated[
-    str, _spelt(_REMOTE_BASE, "a path of letters, digits, '_', '.', '-', '/', with no '..', or one below $NAME/")
+    str,
+    _spelt(_REMOTE_BASE, "a path of letters, digits, '_', '.', '-', '/', with no '..', or one below $NAME/"),
+    AfterValidator(_folder_of_its_own),
 ]
 ShellLine = Annotated[str, _spelt(re.compile(r"[^\n\x00]*\S[^\n\x00]*"), "a line of /bin/sh")]
 NotEmpty = Annotated[str, Field(min_length=1)]

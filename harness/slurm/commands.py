@@ -30,12 +30,13 @@ _FIELDS: Final = (
 _WIDTH: Final = 2000  # of each, in letters
 _GRANTED: Final = re.compile(r"Granted job allocation (\d+)")
 _SAID_BY: Final = re.compile(r"^((salloc|sbatch|srun): (error: )?|allocation failure: )")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _KEY_VALUE: Final = re.compile(r"(\w[\w/:]*)=(\S*)")
 
 
 @dataclass(frozen=True)
 class JobFacts:
-    """What Slurm says of a job now: its state, the time it has left (s, None: no limit), times as UTC texts."""
+    """What Slurm says of a job now: its state, the time left (s, None: no limit), times as the manifest tells them."""
 
     job_id: str
     state: str
@@ -49,6 +50,11 @@ class JobFacts:
     ends: str
     restarts: int
     array_task: str | None
+
+
+def _utc(text: str) -> str:
+    """Return a time that Slurm told in UTC as the manifest tells times; where there is none its word for that."""
+    return f"{text}Z" if _TIME.fullmatch(text) else text
 
 
 class Slurm:
@@ -92,9 +98,9 @@ class Slurm:
                 tuple(hosts_in(cells["NodeList"])) if cells["NodeList"] else (),
                 cells["Partition"],
                 "" if cells["Account"] == "(null)" else cells["Account"],
-                cells["SubmitTime"],
-                cells["StartTime"],
-                cells["EndTime"],
+                _utc(cells["SubmitTime"]),
+                _utc(cells["StartTime"]),
+                _utc(cells["EndTime"]),
                 int(cells["RestartCnt"] or 0),
                 None if array_task in NO_END else array_task,
             )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness.check.preflight import NodeCheck, Preflight
+from harness.configuration.slurm import SSH, STEP
 from harness.console import Console
 from node_agent import check
 from node_agent.clocks import chronotick
@@ -42,6 +43,15 @@ def test_the_asymmetry_that_an_answer_claims_stands_beside_its_sigma(monkeypatch
     told = dict(zip(heading, cells, strict=True))
     assert told["offset ± sigma ms"] == "+1.500 ± 0.250"
     assert told["asymmetry ms"] == shown
+
+
+@pytest.mark.parametrize("reached_by", [SSH, STEP])
+def test_the_column_of_hosts_says_how_they_are_reached(monkeypatch, reached_by):
+    monkeypatch.setenv("COLUMNS", "200")
+    output = io.StringIO()
+    Console(output).check_table("rack", Preflight((NodeCheck("a", "worker", "h"),), reached_by=reached_by))
+    heading = next(line for line in output.getvalue().splitlines() if "free disk" in line)
+    assert re.findall("[a-z]+", heading)[:3] == ["node", "role", reached_by]
 
 
 def test_a_fact_that_no_node_can_tell_has_no_column(monkeypatch):

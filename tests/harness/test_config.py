@@ -150,6 +150,10 @@ def test_a_burst_longer_than_its_slot_is_refused(tmp_path: Path) -> None:
         ),
         ({"remote_base": "~/x; rm -rf ~"}, "remote_base: expected a path of letters"),
         ({"remote_base": "~/../x"}, "remote_base: expected a path of letters"),
+        *[
+            ({"remote_base": base}, f"remote_base: expected a folder of its own, as ~/chronotick-harness, got '{base}'")
+            for base in ("/", "//", "/.", ".", "./.", "~/.", "~//")
+        ],
         ({"host_key_policy": "ignore"}, "host_key_policy: expected one of 'reject' or 'accept-new', got 'ignore'"),
         ({"name": "other"}, "name: expected no such key, got 'other'"),
     ],

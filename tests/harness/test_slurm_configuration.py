@@ -69,6 +69,7 @@ def test_a_number_of_nodes_waits_for_a_job(tmp_path):
         ({"nodes": "n[1-2]", "address": "ib"}, "address: expected a name with {host} in it"),
         ({"nodes": "n[1-2]", "slurm": {}}, "slurm: expected none without scheduler: slurm"),
         ({"nodes": "n[1-2]", "remote_base": "$TMPDIR/x"}, "remote_base: expected no variable"),
+        ({"nodes": 3, "scheduler": "slurm", "remote_base": "$TMPDIR/."}, "remote_base: expected a folder of its own"),
         ({"nodes": "n[1-2]", "scheduler": "pbs"}, "scheduler: expected"),
         (
             {"scheduler": "slurm", "nodes": 3, "slurm": {"time": "soon"}},

@@ -39,6 +39,16 @@ def test_a_job_that_is_over_is_named(node, folder, state):
     assert node._job.remarks(run_over=True) == []
 
 
+def test_the_manifest_tells_times_of_a_job_as_its_own_which_are_utc(node, folder):
+    described = node._job.described()
+    assert described["submitted_utc"] == described["started_utc"] == "2026-01-01T00:00:00Z"
+    assert described["ends_utc"] == "2026-01-01T01:00:00Z"
+    squeue = folder / "squeue"
+    squeue.write_text(squeue.read_text().replace("2026-01-01T01:00:00", "NONE"))
+    node._job.look()
+    assert node._job.described()["ends_utc"] == "NONE"
+
+
 @pytest.mark.parametrize("state", ["RUNNING", "CONFIGURING", "SIGNALING"])
 def test_a_job_that_goes_on(node, folder, state):
     fake_slurm.set_state(folder, state)
