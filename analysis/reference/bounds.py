@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from analysis.reference import drift
 from node_agent.contract import records
@@ -24,7 +25,6 @@ from node_agent.contract import records
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import pandas as pd
 
     from analysis.arrays import Bools, Ints, Places
 
@@ -122,17 +122,47 @@ def merged(parts: list[Bounds]) -> Bounds:
 
 def stamps(frame: pd.DataFrame) -> dict[tuple[str, str], Stamps]:
     """Return a node's probe stamps by peer and direction; of rows with one sequence number the first counts."""
-    by_direction = {}
-    usable = frame.dropna(subset=["peer", "sequence", "direction"])
-    for (peer, direction), rows in usable.groupby(["peer", "direction"], sort=True, observed=True):
-        unique = rows.drop_duplicates("sequence", keep="first")
-        known = (within(unique["raw_ns"], RAW_NS) & within(unique["raw_error_ns"], RAW_NS, 0)).to_numpy(dtype=np.bool_)
-        sequence, wall, raw, error = (
-            unique[name].fillna(0).to_numpy(dtype=np.int64)
-            for name in ("sequence", "wall_ns", "raw_ns", "raw_error_ns")
-        )
-        by_direction[str(peer), str(direction)] = Stamps(sequence, wall, raw, error, known)
-    return by_direction
+    named = frame[["peer", "sequence", "direction"]].notna().to_numpy(dtype=np.bool_).all(axis=1)
+    if not named.any():
+        return {}
+    usable = frame if named.all() else frame[named]
+    whole = Stamps(
+        *(_whole_numbers(usable[name]) for name in ("sequence", "wall_ns", "raw_ns", "raw_error_ns")),
+        (within(usable["raw_ns"], RAW_NS) & within(usable["raw_error_ns"], RAW_NS, 0)).to_numpy(dtype=np.bool_),
+    )
+    keys, rows_by_key = _grouped(usable)
+    return {key: whole.take(_first_of_each(whole.sequence, rows)) for key, rows in zip(keys, rows_by_key, strict=True)}
+
+
+def _whole_numbers(column: pd.Series[int]) -> Ints:
+    """Return a column as 64-bit integers, 0 where a cell is empty."""
+    numbers: Ints = column.array.to_numpy(dtype=np.int64, na_value=0)
+    return numbers
+
+
+def _grouped(frame: pd.DataFrame) -> tuple[list[tuple[str, str]], list[Places]]:
+    """Return the (peer, direction) there are, in order, and the rows of each, in theirs."""
+    codes = []
+    words = []
+    for name in ("peer", "direction"):
+        numbers, values = pd.factorize(frame[name], sort=True)
+        codes.append(numbers.astype(np.int64))
+        words.append([str(value) for value in values])
+    group = codes[0] * len(words[1]) + codes[1]
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    numbers = group[order][starts].tolist()
+    keys = [(words[0][number // len(words[1])], words[1][number % len(words[1])]) for number in numbers]
+    return keys, np.split(order, starts[1:])
+
+
+def _first_of_each(sequence: Ints, rows: Places) -> Places:
+    """Return those of some rows whose sequence number none before them has."""
+    numbers = sequence[rows]
+    if (numbers[1:] > numbers[:-1]).all():  # as the agent writes them
+        return rows
+    _, first = np.unique(numbers, return_index=True)
+    return rows[np.sort(first)]
 
 
 def within(column: pd.Series[int], most_ns: int, least_ns: int | None = None) -> pd.Series[bool]:

@@ -91,7 +91,9 @@ def _events(reference: Reference, run: Run) -> Check:
     coordinator = run.manifest.coordinator_id
     held = known = 0
     for worker, frame in run.workers.items():
-        ends = _same_events(_sends_to(run, worker), "send", frame, ("raw_ns", "raw_error_ns"))
+        names = ("raw_ns", "raw_error_ns")
+        sends, receipts = _by_event(_sends_to(run, worker), "send", names), _by_event(frame, "receive", names)
+        ends = _same_events(sends, receipts)
         if ends is None:
             continue
         (sent, sent_error), (received, received_error) = ends
@@ -180,35 +182,46 @@ def _both_ends(
             here, there = (_Stamped(end.wall, end.raw, end.error).thinned() for end in ends)
             yield first, second, here, there
     coordinator = run.manifest.coordinator_id
-    workers = {worker: frame for worker, frame in run.workers.items() if worker in nodes}
-    for worker, frame in workers.items() if coordinator in nodes else ():
-        if (stamps := _stamped(_sends_to(run, worker), "send", frame)) is not None:
-            yield coordinator, worker, *stamps
-    for first, second in combinations(workers, 2):
-        if (stamps := _stamped(workers[first], "receive", workers[second])) is not None:
-            yield first, second, *stamps
+    columns = ("time_ns", "raw_ns", "raw_error_ns")
+    received = {
+        worker: _by_event(frame, "receive", columns) for worker, frame in run.workers.items() if worker in nodes
+    }
+    for worker, receipts in received.items() if coordinator in nodes else ():
+        ends = _same_events(_by_event(_sends_to(run, worker), "send", columns), receipts)
+        if ends is not None:
+            yield coordinator, worker, *(_Stamped(*end).thinned() for end in ends)
+    for first, second in combinations(received, 2):
+        ends = _same_events(received[first], received[second])
+        if ends is not None:
+            yield first, second, *(_Stamped(*end).thinned() for end in ends)
 
 
 def _sends_to(run: Run, worker: str) -> pd.DataFrame:
     return run.sends[run.sends["worker_id"].eq(worker).fillna(value=False).to_numpy(dtype=np.bool_)]
 
 
-def _same_events(frame: pd.DataFrame, kind: str, other: pd.DataFrame, names: Sequence[str]) -> list[list[Ints]] | None:
-    """Return columns of two tables at the events that have all of them in both; None where a table lacks one."""
-    ends = []
-    for rows, prefix in ((frame, kind), (other, "receive")):
-        columns = [f"{prefix}_{name}" for name in names]
-        if not {*columns} <= {*rows.columns}:
-            return None
-        ends.append(rows.drop_duplicates("event_id").set_index("event_id")[columns].dropna())
-    both = ends[0].index.intersection(ends[1].index)
-    return [[end.loc[both, name].to_numpy(dtype=np.int64).astype(np.int64) for name in end.columns] for end in ends]
+class _ByEvent(NamedTuple):
+    """Stamps by event: the events that have all that was asked for, in file order, and one column for each of it."""
+
+    events: Ints
+    columns: tuple[Ints, ...]
 
 
-def _stamped(frame: pd.DataFrame, kind: str, other: pd.DataFrame) -> tuple[_Stamped, _Stamped] | None:
-    """Return both ends' stamps of the same events, thinned; None where a table has none."""
-    ends = _same_events(frame, kind, other, ("time_ns", "raw_ns", "raw_error_ns"))
-    if ends is None:
+def _by_event(frame: pd.DataFrame, kind: str, names: Sequence[str]) -> _ByEvent | None:
+    """Return columns of a table by event, of several rows of one the first; None where the table lacks a column."""
+    wanted = [f"{kind}_{name}" for name in names]
+    if not {*wanted} <= {*frame.columns}:
         return None
-    first, second = (_Stamped(*columns) for columns in ends)
-    return first.thinned(), second.thinned()
+    rows = frame[["event_id", *wanted]].drop_duplicates("event_id").dropna()
+    event_ids, *columns = (rows[name].to_numpy(dtype=np.int64).astype(np.int64) for name in ("event_id", *wanted))
+    return _ByEvent(event_ids, tuple(columns))
+
+
+def _same_events(first: _ByEvent | None, second: _ByEvent | None) -> tuple[Sequence[Ints], Sequence[Ints]] | None:
+    """Return both tables' columns at the events that are in both, in order of event; None where one has none."""
+    if first is None or second is None:
+        return None
+    if np.array_equal(first.events, second.events):
+        return first.columns, second.columns
+    _, here, there = np.intersect1d(first.events, second.events, assume_unique=True, return_indices=True)
+    return [column[here] for column in first.columns], [column[there] for column in second.columns]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import asyncssh
-
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import asyncssh
 
 ALGORITHM = "ssh-ed25519"
 PRIVATE = 0o600
@@ -16,6 +16,8 @@ PRIVATE = 0o600
 
 def make_key() -> asyncssh.SSHKey:
     """Make a key pair."""
+    import asyncssh  # noqa: PLC0415 - a fifth of the time that every fab takes to start, and few make a key
+
     return asyncssh.generate_private_key(ALGORITHM)
 
 
