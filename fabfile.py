@@ -1,4 +1,4 @@
-"""What you do to a cluster: ``fab [CLUSTER] check deploy run collect status logs stop clean experiment submit ...``.
+"""What you do to a cluster: ``fab [CLUSTER] check deploy run watch collect status logs stop clean experiment ...``.
 
 The name of a file in configs/clusters/ selects that cluster for the tasks that follow (default: ares). Tasks of one
 chain share connections and the experiment. Exit codes: docs/DEPLOYMENT.md.
@@ -36,12 +36,13 @@ from harness.errors import (
     cause,
 )
 from harness.invocation import command_line, fabric_settings
-from harness.invocation.command_line import whole_number
+from harness.invocation.command_line import positive_number, whole_number
 from harness.session import Configs, Session
 from harness.sweep import execution as sweeps
 from harness.testbed import keeper, topology
 from harness.testbed.slurm.files import CGROUP, LINUXPROC, PARTITIONS
 from node_agent import streams
+from node_agent.contract.plan import LEAST_EVERY_S, WatchPlan
 from node_agent.contract.records import STATISTICS_DIR
 
 if TYPE_CHECKING:
@@ -104,6 +105,29 @@ def run(
     folder = _deployed(experiment, given=bool(config_dir or coordinator_config or worker_config))
     if folder is None:
         folder = experiments.deploy(session, chosen, *session.attempt(experiment))
+    experiments.execute(session, folder, session.kept_configs(folder))
+
+
+@fabric.task(
+    help={
+        "hours": "how long, e.g. 8 or 0.5",
+        "every": "seconds from one reading of every clock to the next (default: 10)",
+    }
+    | NEW_NAME
+    | CONFIG_HELP
+)
+def watch(
+    _: Context,
+    hours: str = "",
+    every: str = "10",
+    experiment: str | None = None,
+    config_dir: str = "",
+    coordinator_config: str = "",
+    worker_config: str = "",
+) -> None:
+    """Read every clock on every node for some hours, without events; probes as configured. Collect it as `run` does."""
+    chosen = session.configs(config_dir, coordinator_config, worker_config, _watch_plan(hours, every))
+    folder = experiments.deploy(session, chosen, *session.attempt(experiment))
     experiments.execute(session, folder, session.kept_configs(folder))
 
 
@@ -300,6 +324,16 @@ def _analyze(folder: RunFolder) -> None:
         session.console.say(f"verdict: {result.verdict}")
 
 
+def _watch_plan(hours: str, every: str) -> WatchPlan:
+    """Return the watch that is asked for. Raises ConfigError."""
+    duration_s = positive_number("hours", hours, config.MOST_DAYS * 24) * 3600
+    every_s = positive_number("every", every)
+    if not LEAST_EVERY_S <= every_s <= duration_s:
+        limits = f"from {LEAST_EVERY_S:g} s to the length of the watch, {duration_s:g} s"
+        raise ConfigError(f"--every: expected {limits}, got {every_s:g} s")
+    return WatchPlan(duration_s, every_s)
+
+
 def _deployed(name: str | None, *, given: bool) -> RunFolder | None:
     """Return the deployment that `run` means, or None if it has to make one.
 
@@ -419,7 +453,7 @@ class _NamesAsTheyAre(Collection):
 
 def _collection() -> Collection:
     tasks = _NamesAsTheyAre()
-    steps = (check, deploy, run, collect, status, logs, stop, clean, experiment, submit, demo, sweep)
+    steps = (check, deploy, run, watch, collect, status, logs, stop, clean, experiment, submit, demo, sweep)
     for step in (*steps, write_bundle, bring_testbed_up, take_testbed_down):
         tasks.add_task(step)
     names = _cluster_names()

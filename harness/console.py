@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TextIO
 
 from rich import box
 from rich.console import Console as RichConsole
@@ -21,7 +21,7 @@ from rich.text import Text
 from node_agent import streams
 from node_agent.clocks.self_report import is_unfit
 from node_agent.clocks.sources import KINDS, in_rows
-from node_agent.contract.records import BROADCASTING, HELLO, OK, SourceCheck, SourceStatus
+from node_agent.contract.records import BROADCASTING, HELLO, NOT_CONFIGURED, OK, SourceCheck, SourceStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from node_agent.clocks.kind import SourceKind
     from node_agent.contract.facts import NodeFacts
 
-COUNTED: Final = ("sent", "received", "lost")
 PLAIN_WIDTH: Final = 160
 PLAIN_EVERY_S: Final = 5.0
 REFRESH_HZ: Final = 4
@@ -55,6 +54,11 @@ class Console:
     def width(self) -> int:
         """Return how many characters a line has."""
         return self._rich.width
+
+    @property
+    def height(self) -> int:
+        """Return how many lines the screen has."""
+        return self._rich.height
 
     @property
     def is_live(self) -> bool:
@@ -103,11 +107,14 @@ class Console:
             self.say(f"{cluster}: {preflight.directions} ways between the nodes tried: {heard}")
 
     @contextlib.contextmanager
-    def display(self, planned_s: float, paths: str = "", lead_s: float = 0.0) -> Iterator[RunDisplay]:
+    def display(
+        self, planned_s: float, paths: str = "", lead_s: float = 0.0, every_s: float | None = None
+    ) -> Iterator[RunDisplay]:
         """Show a run while it lasts: live on a terminal, else in lines; it takes ``planned_s`` from the first event.
 
         ``lead_s``: how long before that event the nodes probe each other.
         ``paths``: between which ends packets are made to take how long, in words.
+        ``every_s``: of a watch, the time from one reading to the next.
         """
         if self._sweep is not None:
             try:
@@ -117,7 +124,11 @@ class Console:
             return
         live = Live(console=self._rich, refresh_per_second=REFRESH_HZ) if self._rich.is_terminal else None
         with live or contextlib.nullcontext():
-            yield RunDisplay(planned_s, self, live.update if live else None, paths, lead_s)
+            draw = live.update if live else None
+            if every_s is None:
+                yield RunDisplay(planned_s, self, draw, paths, lead_s)
+            else:
+                yield WatchDisplay(planned_s, self, draw, paths, lead_s, every_s)
 
     @contextlib.contextmanager
     def sweep_display(self) -> Iterator[SweepDisplay]:
@@ -234,6 +245,9 @@ def _grid(width: int, **options: Any) -> Table:
 class RunDisplay:
     """The state of a run as seen on the screen."""
 
+    counted: ClassVar[tuple[str, ...]] = ("sent", "received", "lost")
+    line_every_s = PLAIN_EVERY_S
+
     def __init__(
         self,
         planned_s: float,
@@ -262,7 +276,7 @@ class RunDisplay:
         else:
             self._lines(views)
 
-    def left_s(self) -> float:
+    def left_s(self, _views: Mapping[str, NodeView]) -> float:
         """Return how long the run will still take, in s, as planned: what is left of the probes' lead, and the rest."""
         now_s = time.monotonic()
         if self._broadcast_since_s is not None:
@@ -270,51 +284,112 @@ class RunDisplay:
         led_s = 0.0 if self._lead_since_s is None else now_s - self._lead_since_s
         return self._planned_s + max(0.0, self._lead_s - led_s)
 
-    def _picture(self, views: Mapping[str, NodeView]) -> Group:
+    def _table(self, views: Mapping[str, NodeView]) -> Table:
+        """Return a row for each node."""
         table = _grid(self._console.width)
         kinds = in_rows({name for view in views.values() if view.status for name in view.status.sources})
         clocks = [f"{kind.label} offset\n± bound ms" for kind in kinds]
-        for name in ("node", "phase", *COUNTED, *clocks, "sample\nage"):
-            table.add_column(name, justify="right" if name in COUNTED else "left", overflow="fold")
+        for name in ("node", "phase", *self.counted, *clocks, "sample\nage"):
+            table.add_column(name, justify="right" if name in self.counted else "left", overflow="fold")
         for node_id, view in views.items():
-            table.add_row(*(Text(cell) for cell in _live_row(node_id, view, kinds)))
+            table.add_row(*(Text(cell) for cell in _live_row(node_id, view, self.counted, kinds)))
+        return table
+
+    def _picture(self, views: Mapping[str, NodeView]) -> Group:
         remarks = [Text(f"{node_id}: {remark}") for node_id, view in views.items() if (remark := _remark(view))]
         over = bool(views) and all(view.over for view in views.values())
         whole_s = self._lead_s + self._planned_s
-        share = max(0.0, 1 - self.left_s() / whole_s) if whole_s and not over else 1.0
-        words = "finished" if over else f"{self.left_s():.0f} s left"
+        left_s = 0.0 if over else self.left_s(views)
+        share = max(0.0, 1 - left_s / whole_s) if whole_s else 1.0
+        words = "finished" if over else f"{left_s:.0f} s left"
         bar = Table.grid(padding=(0, 1))
         bar.add_row(ProgressBar(total=1.0, completed=share, width=40), Text(f"{share:.0%}, {words}"))
         paths = [Text(f"paths: {self._paths}")] if self._paths else []
-        return Group(table, *remarks, *paths, bar)
+        return Group(self._table(views), *remarks, *paths, bar)
 
     def _lines(self, views: Mapping[str, NodeView]) -> None:
         for node_id, view in views.items():
             if self._phases.get(node_id, "-") != view.phase:
                 self._phases[node_id] = view.phase
                 self._console.say(f"{node_id} phase={view.phase}")
-        if time.monotonic() - self._last_line_s >= PLAIN_EVERY_S:
+        if time.monotonic() - self._last_line_s >= self.line_every_s:
             self._last_line_s = time.monotonic()
-            nodes = " ".join(f"{node_id}[{_counts(view)}]" for node_id, view in views.items())
-            self._console.say(f"progress {nodes} left={self.left_s():.0f}s")
+            nodes = " ".join(f"{node_id}[{_counts(view, self.counted)}]" for node_id, view in views.items())
+            self._console.say(f"progress {nodes} left={self.left_s(views):.0f}s")
 
 
-def _counts(view: NodeView) -> str:
+class WatchDisplay(RunDisplay):
+    """The state of a watch as seen on the screen: a row for each source of each node, as long as there is room."""
+
+    counted: ClassVar[tuple[str, ...]] = ("readings", "missed")
+
+    def __init__(
+        self,
+        planned_s: float,
+        console: Console,
+        draw: Callable[[RenderableType], None] | None,
+        paths: str,
+        lead_s: float,
+        every_s: float,
+    ) -> None:
+        """Show by ``draw`` if there is one, else in lines of ``console``, no more than one a reading."""
+        super().__init__(planned_s, console, draw, paths, lead_s)
+        self._every_s = every_s
+        self.line_every_s = max(PLAIN_EVERY_S, every_s)
+
+    def left_s(self, views: Mapping[str, NodeView]) -> float:
+        """Return how long the watch will still take, in s, by the readings that are still to be taken."""
+        due = [sum(view.status.counts.get(name, 0) for name in self.counted) for view in views.values() if view.status]
+        fewest = min(due, default=0)
+        return max(0.0, self._planned_s - (fewest - 1) * self._every_s) if fewest else self._lead_s + self._planned_s
+
+    def _table(self, views: Mapping[str, NodeView]) -> Table:
+        table = _grid(self._console.width)
+        for name in ("node", "phase", "readings", "missed", "source", "offset\n± bound ms", "age", "samples", "status"):
+            table.add_column(name, justify="right" if name in {*self.counted, "samples"} else "left", overflow="fold")
+        for node_id, view in views.items():
+            for row in _watched_rows(node_id, view):
+                table.add_row(*(Text(cell) for cell in row))
+        return table if len(views) + table.row_count < self._console.height else super()._table(views)
+
+
+def _watched_rows(node_id: str, view: NodeView) -> list[list[str]]:
+    """Return a row for each source that the node asks, the first of them with what is the node's."""
+    if view.status is None:
+        return [[node_id, view.phase]]
+    counts, sources = view.status.counts, view.status.sources
+    taken = f"{counts.get('readings', 0)}/{counts.get('planned', 0)}"
+    own = [node_id, view.phase, taken, f"{counts.get('missed', 0)}"]
+    asked = [kind for kind in KINDS if kind.name in sources and sources[kind.name].status != NOT_CONFIGURED]
+    rows = [[*[""] * len(own), kind.label, *_watched(sources[kind.name])] for kind in asked]
+    return [[*own, *rows[0][len(own) :]], *rows[1:]] if rows else [[*own, "none"]]
+
+
+def _watched(source: SourceStatus) -> list[str]:
+    """Return a source's reading, its age, how many samples there are of it, and what is wrong with it."""
+    last = f" (last: {source.last_outcome})" if source.last_outcome not in {"", OK} else ""
+    age = "" if source.age_ms is None else f"{source.age_ms / 1e3:.1f} s"
+    failed = f" ({source.failures} failed)" if source.failures else ""
+    reading = _reading(source) if source.status == OK else ""
+    return [reading, age, f"{source.samples}{failed}", f"{source.status}{last}"]
+
+
+def _counts(view: NodeView, counted: Sequence[str]) -> str:
     if view.status is None:
         return view.problem or "no status yet"
     counts = view.status.counts
-    words = [f"{name}={counts[name]}" for name in COUNTED if name in counts]
+    words = [f"{name}={counts[name]}" for name in counted if name in counts]
     sources = view.status.sources
     words += [f"{kind.prefix}={_reading(sources[kind.name], 'ms')}" for kind in KINDS if kind.name in sources]
     return " ".join([*words, *view.status.waiting_for])
 
 
-def _live_row(node_id: str, view: NodeView, kinds: Sequence[SourceKind[Any]]) -> list[str]:
+def _live_row(node_id: str, view: NodeView, counted: Sequence[str], kinds: Sequence[SourceKind[Any]]) -> list[str]:
     status = view.status
     if status is None:
-        return [node_id, view.phase, *[""] * (len(COUNTED) + len(kinds) + 1)]
+        return [node_id, view.phase, *[""] * (len(counted) + len(kinds) + 1)]
     sources = status.sources
-    numbers = [str(status.counts.get(name, "")) for name in COUNTED]
+    numbers = [str(status.counts.get(name, "")) for name in counted]
     readings = [_reading(sources[kind.name]) if kind.name in sources else "" for kind in kinds]
     ages = [source.age_ms for source in sources.values() if source.age_ms is not None]
     age = f"{min(ages) / 1e3:.1f} s" if ages else ""
