@@ -36,13 +36,13 @@ from harness.errors import (
     cause,
 )
 from harness.invocation import command_line, fabric_settings
-from harness.invocation.command_line import positive_number, whole_number
+from harness.invocation.command_line import whole_number
+from harness.planning import watch_plan
 from harness.session import Configs, Session
 from harness.sweep import execution as sweeps
 from harness.testbed import keeper, topology
 from harness.testbed.slurm.files import CGROUP, LINUXPROC, PARTITIONS
 from node_agent import streams
-from node_agent.contract.plan import LEAST_EVERY_S, WatchPlan
 from node_agent.contract.records import STATISTICS_DIR
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def watch(
     worker_config: str = "",
 ) -> None:
     """Read every clock on every node for some hours, without events; probes as configured. Collect it as `run` does."""
-    chosen = session.configs(config_dir, coordinator_config, worker_config, _watch_plan(hours, every))
+    chosen = session.configs(config_dir, coordinator_config, worker_config, watch_plan(hours, every))
     folder = experiments.deploy(session, chosen, *session.attempt(experiment))
     experiments.execute(session, folder, session.kept_configs(folder))
 
@@ -322,16 +322,6 @@ def _analyze(folder: RunFolder) -> None:
     session.console.say(f"report: {result.report}")
     if result.verdict:
         session.console.say(f"verdict: {result.verdict}")
-
-
-def _watch_plan(hours: str, every: str) -> WatchPlan:
-    """Return the watch that is asked for. Raises ConfigError."""
-    duration_s = positive_number("hours", hours, config.MOST_DAYS * 24) * 3600
-    every_s = positive_number("every", every)
-    if not LEAST_EVERY_S <= every_s <= duration_s:
-        limits = f"from {LEAST_EVERY_S:g} s to the length of the watch, {duration_s:g} s"
-        raise ConfigError(f"--every: expected {limits}, got {every_s:g} s")
-    return WatchPlan(duration_s, every_s)
 
 
 def _deployed(name: str | None, *, given: bool) -> RunFolder | None:

@@ -8,10 +8,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from harness.configuration.clocks import asked
+from harness.configuration.experiment import MOST_DAYS
 from harness.errors import ConfigError, PreflightError
+from harness.invocation.command_line import positive_number
 from node_agent.clocks.sources import BY_NAME, clocks_plan
 from node_agent.contract.json_objects import build
-from node_agent.contract.plan import COORDINATOR, BroadcastPlan, NodePlan, ProbePeer, ProbesPlan, WorkerAddress
+from node_agent.contract.plan import (
+    COORDINATOR,
+    LEAST_EVERY_S,
+    BroadcastPlan,
+    NodePlan,
+    ProbePeer,
+    ProbesPlan,
+    WatchPlan,
+    WorkerAddress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -19,7 +30,7 @@ if TYPE_CHECKING:
     from harness.allocation import Allocation
     from harness.configuration.cluster import ClusterConfig, NodeConfig
     from harness.configuration.experiment import CoordinatorConfig, WorkerConfig
-    from node_agent.contract.plan import ClocksPlan, VirtualClock, WatchPlan
+    from node_agent.contract.plan import ClocksPlan, VirtualClock
 
 # Until it is ready an agent waits for good samples: start-up, and ChronoTick's warm-up of a few NTP samples.
 READY_SLACK_S: Final = 30.0
@@ -90,6 +101,16 @@ class RunSpec:
     def lease_s(self) -> float:
         """Return how long an agent lives if nobody stops it, in s: getting ready twice, the run, the margin."""
         return 2 * self.ready_timeout_s + self.run_timeout_s + self.worker.agent.lease_margin_s
+
+
+def watch_plan(hours: str, every: str) -> WatchPlan:
+    """Return the watch that the options of a command line ask for. Raises ConfigError, which names the option."""
+    duration_s = positive_number("hours", hours, MOST_DAYS * 24) * 3600
+    every_s = positive_number("every", every)
+    if not LEAST_EVERY_S <= every_s <= duration_s:
+        limits = f"from {LEAST_EVERY_S:g} s to the length of the watch, {duration_s:g} s"
+        raise ConfigError(f"--every: expected {limits}, got {every_s:g} s")
+    return WatchPlan(duration_s, every_s)
 
 
 def new_run_id() -> str:
