@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from analysis.checks.replay import replay
+from harness.check.ways import Ways, try_ways
 from harness.configuration.experiment import load_cluster, load_coordinator, load_worker
 from harness.errors import ConfigError
 from harness.planning import RunSpec, node_plans, watch_plan
@@ -238,3 +239,9 @@ def test_a_watch_in_which_nothing_was_read_failed() -> None:
     told.outcome, told.problems = outcome.judge(told, SPEC.coordinator, SPEC.worker, None)
     assert (told.outcome, told.problems[0]) == ("failed", outcome.NOTHING_READ)
     assert outcome.kept_failure(told) is None
+
+
+def test_without_probes_a_watch_has_no_ways_to_try() -> None:
+    """So none is: neither nodes nor agent are asked for anything."""
+    bare = replace(SPEC, coordinator=SPEC.coordinator.model_copy(update={"probes": None}))
+    assert try_ways(None, None, node_plans(bare, {})) == Ways()  # type: ignore[arg-type]
