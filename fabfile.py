@@ -1,4 +1,4 @@
-"""What you do to a cluster: ``fab [CLUSTER] check deploy run collect status logs stop clean experiment submit ...``.
+"""What you do to a cluster: ``fab [CLUSTER] check deploy run watch collect status logs stop clean experiment ...``.
 
 The name of a file in configs/clusters/ selects that cluster for the tasks that follow (default: ares). Tasks of one
 chain share connections and the experiment. Exit codes: docs/DEPLOYMENT.md.
@@ -37,6 +37,7 @@ from harness.errors import (
 )
 from harness.invocation import command_line, fabric_settings
 from harness.invocation.command_line import whole_number
+from harness.planning import watch_plan
 from harness.session import Configs, Session
 from harness.sweep import execution as sweeps
 from harness.testbed import keeper, topology
@@ -104,6 +105,29 @@ def run(
     folder = _deployed(experiment, given=bool(config_dir or coordinator_config or worker_config))
     if folder is None:
         folder = experiments.deploy(session, chosen, *session.attempt(experiment))
+    experiments.execute(session, folder, session.kept_configs(folder))
+
+
+@fabric.task(
+    help={
+        "hours": "how long, e.g. 8 or 0.5",
+        "every": "seconds from one reading of every clock to the next (default: 10)",
+    }
+    | NEW_NAME
+    | CONFIG_HELP
+)
+def watch(
+    _: Context,
+    hours: str = "",
+    every: str = "10",
+    experiment: str | None = None,
+    config_dir: str = "",
+    coordinator_config: str = "",
+    worker_config: str = "",
+) -> None:
+    """Read every clock on every node for some hours, without events; probes as configured. Collect it as `run` does."""
+    chosen = session.configs(config_dir, coordinator_config, worker_config, watch_plan(hours, every))
+    folder = experiments.deploy(session, chosen, *session.attempt(experiment))
     experiments.execute(session, folder, session.kept_configs(folder))
 
 
@@ -419,7 +443,7 @@ class _NamesAsTheyAre(Collection):
 
 def _collection() -> Collection:
     tasks = _NamesAsTheyAre()
-    steps = (check, deploy, run, collect, status, logs, stop, clean, experiment, submit, demo, sweep)
+    steps = (check, deploy, run, watch, collect, status, logs, stop, clean, experiment, submit, demo, sweep)
     for step in (*steps, write_bundle, bring_testbed_up, take_testbed_down):
         tasks.add_task(step)
     names = _cluster_names()

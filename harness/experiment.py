@@ -20,30 +20,35 @@ from harness.errors import (
 )
 from harness.planning import RunSpec, new_run_id, new_run_key
 from harness.run import collect, launch, outcome
-from harness.run.monitor import Watch, await_end
+from harness.run.monitor import Monitor, await_end
 from node_agent.contract.records import (
     COLLECTED,
     DEPLOYED,
+    EXPERIMENT,
     FINISHED_OK,
     RUN_FINISHED,
     RUN_RUNNING,
+    WATCH,
     Manifest,
     NodeManifest,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from harness.agent import Agent
     from harness.check.preflight import Preflight
     from harness.cluster import Cluster
-    from harness.console import Console
+    from harness.console import Console, RunDisplay
     from harness.remote import AgentState, Stopped
     from harness.results import RunFolder
     from harness.session import Configs, Session
     from node_agent.contract.plan import NodePlan
 
 INTERRUPTED: Final = "interrupted"
+# Phases in which the nodes do what they are for.
+_RUNNING: Final = ("start_coordinator", "broadcast", "start_nodes", "watch")
 
 
 @dataclass
@@ -81,7 +86,8 @@ def deploy(session: Session, configs: Configs, name: str | None, predecessor: st
     checked = session.check(configs)
     checked.demand()
     begin = time.monotonic()
-    spec = RunSpec(name, new_run_id(), session.cluster().config, configs.coordinator, configs.worker)
+    cluster = session.cluster().config
+    spec = RunSpec(name, new_run_id(), cluster, configs.coordinator, configs.worker, configs.watch)
     manifest = _manifest(session, spec)
     manifest.predecessor = predecessor
     for node_id, plan in session.plans(spec, checked).items():
@@ -105,12 +111,12 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
     Raises RunError if it could not be carried out, after everything was stopped and collected.
     """
     run = _prepare(session, folder, configs)
-    watch = Watch(run.cluster, run.agent, folder.manifest)
+    monitor = Monitor(run.cluster, run.agent, folder.manifest)
     session.begun = True
     with interrupts.told_of_interrupt(run.console.say):
         failure: str | None = None
         try:
-            _carry_out(run, watch)
+            _carry_out(run, monitor)
         except KeyboardInterrupt:
             failure = _why_ending(run.cluster, signalled=True)
             if failure is not None:
@@ -125,7 +131,7 @@ def execute(session: Session, folder: RunFolder, configs: Configs) -> None:
             raise
         finally:
             with interrupts.uninterrupted(run.console.say):
-                _bring_home(session, run, watch, configs, failure)
+                _bring_home(session, run, monitor, configs, failure)
 
 
 def _why_ending(cluster: Cluster, *, signalled: bool) -> str | None:
@@ -133,17 +139,17 @@ def _why_ending(cluster: Cluster, *, signalled: bool) -> str | None:
     return None if cluster.allocation is None else cluster.allocation.why_ending(signalled=signalled)
 
 
-def _carry_out(run: Run, watch: Watch) -> None:
-    """Start the workers, then the coordinator, and watch until all of them are over.
+def _carry_out(run: Run, monitor: Monitor) -> None:
+    """Start the workers, then the coordinator, or all at once to watch, and attend to them until all are over.
 
     Raises AllocationError rather than what came of it where the nodes were taken away meanwhile.
     """
     try:
-        _start_and_watch(run, watch)
+        _start_and_attend(run, monitor)
     except HarnessError:
         _demand_nodes(run.cluster)
         raise
-    _demand_nodes(run.cluster, ended_well=not any(view.failed for view in watch.views.values()))
+    _demand_nodes(run.cluster, ended_well=not any(view.failed for view in monitor.views.values()))
 
 
 def _demand_nodes(cluster: Cluster, *, ended_well: bool = False) -> None:
@@ -155,17 +161,26 @@ def _demand_nodes(cluster: Cluster, *, ended_well: bool = False) -> None:
             raise AllocationError(reason)
 
 
-def _start_and_watch(run: Run, watch: Watch) -> None:
+def _start_and_attend(run: Run, monitor: Monitor) -> None:
     run_key, manifest = new_run_key(), run.folder.manifest
-    with run.console.display(run.spec.planned_s, run.spec.cluster.paths_in_words, run.spec.lead_s) as display:
-        for role, nodes in (("workers", manifest.worker_ids), ("coordinator", [manifest.coordinator_id])):
-            with run.timed(f"start_{role}"):
+    in_order = {"start_workers": manifest.worker_ids, "start_coordinator": [manifest.coordinator_id]}
+    if run.spec.watch is not None:
+        in_order = {"start_nodes": list(manifest.nodes)}
+    with _display(run.console, run.spec) as display:
+        for phase, nodes in in_order.items():
+            with run.timed(phase):
                 launch.start(run.cluster, run.agent, run.plans, nodes, run_key)
-                launch.await_ready(watch, nodes, run.spec.ready_timeout_s, lambda: display.show(watch.views))
-        with run.timed("broadcast"):
-            show = partial(display.show, watch.views)
-            for node_id, reason in await_end(watch, manifest.coordinator_id, run.spec, show).items():
+                launch.await_ready(monitor, nodes, run.spec.ready_timeout_s, lambda: display.show(monitor.views))
+        with run.timed("broadcast" if run.spec.watch is None else "watch"):
+            show = partial(display.show, monitor.views)
+            for node_id, reason in await_end(monitor, manifest.coordinator_id, run.spec, show).items():
                 manifest.nodes[node_id].problems.append(reason)
+
+
+def _display(console: Console, spec: RunSpec) -> AbstractContextManager[RunDisplay]:
+    """Return what shows a run while it lasts."""
+    every_s = None if spec.watch is None else spec.watch.every_s
+    return console.display(spec.planned_s, spec.cluster.paths_in_words, spec.lead_s, every_s)
 
 
 def _prepare(session: Session, folder: RunFolder, configs: Configs) -> Run:
@@ -198,11 +213,11 @@ def _demand_same_nodes(folder: RunFolder, spec: RunSpec) -> None:
         raise ConfigError(f"experiment {folder.name}: {told}; deploy and run in one call: fab CLUSTER deploy run")
 
 
-def _bring_home(session: Session, run: Run, watch: Watch, configs: Configs, failure: str | None) -> None:
+def _bring_home(session: Session, run: Run, monitor: Monitor, configs: Configs, failure: str | None) -> None:
     """Stop every agent, collect from every node, judge, and write it all down. Runs to its end after any failure."""
     run.cluster.settle()
     manifest = run.folder.manifest
-    for node_id, view in watch.views.items():  # all that is known of a node that cannot be collected
+    for node_id, view in monitor.views.items():  # all that is known of a node that cannot be collected
         manifest.nodes[node_id].status = asdict(view.status) if view.status else None
     with run.timed("stop"):
         stopped = launch.stop(run.cluster, run.agent, run.folder.name)
@@ -221,15 +236,16 @@ def _bring_home(session: Session, run: Run, watch: Watch, configs: Configs, fail
 def _phases_line(seconds: Mapping[str, float], spec: RunSpec) -> str:
     """Return one line of every phase's time and the overhead, in s.
 
-    That is what was neither events, drain and tail nor the probes before the first event; these begin as soon as the
-    coordinator is ready, while the harness still looks whether it is.
+    That is what was neither events (or a watch), drain and tail nor the probes before the first event; these begin as
+    soon as the coordinator (in a watch: each node) is ready, while the harness still looks whether it is.
     """
     each = " ".join(f"{phase}={took:.1f}s" for phase, took in seconds.items())
     wanted_s = spec.planned_s + spec.lead_s
-    running_s = seconds.get("start_coordinator", 0.0) + seconds.get("broadcast", 0.0)
+    running_s = sum(seconds.get(phase, 0.0) for phase in _RUNNING)
     own_s = min(running_s, wanted_s)  # less than wanted in a run that was cut short
     overhead_s = sum(seconds.values()) - own_s
-    return f"phases {each} overhead={overhead_s:.1f}s (without {own_s:.1f}s of probes, events, drain and tail)"
+    own = "probes, events, drain and tail" if spec.watch is None else "probes and readings"
+    return f"phases {each} overhead={overhead_s:.1f}s (without {own_s:.1f}s of {own})"
 
 
 def bring_files(session: Session, folder: RunFolder, configs: Configs, failure: str | None) -> None:
@@ -290,6 +306,9 @@ def _keep_facts(manifest: Manifest, checked: Preflight) -> None:
 def _manifest(session: Session, spec: RunSpec) -> Manifest:
     version = results.code_version(session.root) | {"agent_sha256": session.bundle().sha256}
     remotes, allocation = session.cluster().remotes, session.cluster().allocation
+    config = {name: getattr(spec, name).model_dump() for name in ("cluster", "coordinator", "worker")}
+    if spec.watch is not None:
+        config[WATCH] = asdict(spec.watch)
     return Manifest(
         run_id=spec.run_id,
         experiment=spec.name,
@@ -299,9 +318,10 @@ def _manifest(session: Session, spec: RunSpec) -> Manifest:
         created_utc=results.utc_now(),
         code_version=version,
         argv=sys.argv,
-        config={name: getattr(spec, name).model_dump() for name in ("cluster", "coordinator", "worker")},
+        config=config,
         nodes={node.id: NodeManifest(node.id, node.role, remotes[node.id].place) for node in spec.cluster.nodes},
         job=None if allocation is None else allocation.described(),
+        kind=EXPERIMENT if spec.watch is None else WATCH,
     )
 
 
@@ -312,16 +332,16 @@ def pick_up(session: Session, folder: RunFolder, configs: Configs) -> None:
         raise ConfigError(f"experiment {folder.name}: expected one that was run, got one that is only deployed")
     installed = cluster.each(agent.install)
     spec = session.spec(folder, configs)
-    watch = Watch(cluster, agent, manifest)
+    monitor = Monitor(cluster, agent, manifest)
     seen = launch.see(cluster, agent, folder.name, installed.ok)
     alive = [node_id for node_id, answer in seen.ok.items() if answer.alive]
     if alive:
         for error in installed.failed.values():
             session.console.say(f"problem: {error}")
         session.console.say(f"still running nodes={','.join(alive)}; waiting for their end")
-        with session.console.display(spec.planned_s, spec.cluster.paths_in_words, spec.lead_s) as display:
-            show = partial(display.show, watch.views)
-            left = await_end(watch, manifest.coordinator_id, spec, show, list(installed.ok))
+        with _display(session.console, spec) as display:
+            show = partial(display.show, monitor.views)
+            left = await_end(monitor, manifest.coordinator_id, spec, show, list(installed.ok))
         for node_id, answer in launch.stop(cluster, agent, folder.name, list(left)).ok.items():
             problem = f"; {answer.problem}" if answer.problem else ""
             session.console.say(f"stopped node={node_id}: {left[node_id]}{problem}")

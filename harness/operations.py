@@ -9,7 +9,7 @@ from harness import interrupts, shell
 from harness.errors import ConfigError, RunError
 from harness.planning import remote_base, run_dir
 from harness.run import launch
-from harness.run.monitor import Watch
+from harness.run.monitor import Monitor
 from node_agent.contract.records import COLLECTED, DEPLOYED, LOG_FILE, RUN_RUNNING
 
 if TYPE_CHECKING:
@@ -95,10 +95,10 @@ def _follow(session: Session, folder: RunFolder, logs: dict[str, _Log]) -> None:
     """Show what is added to the logs until every agent that has one is over; no longer than a run may take."""
     cluster = session.cluster()
     cluster.each(session.agent().install, logs)
-    watch = Watch(cluster, session.agent(), folder.manifest, logs)
+    monitor = Monitor(cluster, session.agent(), folder.manifest, logs)
 
     def still() -> str | None:
-        views = watch.look()  # before the last lines are fetched: what an agent that is over wrote is then complete
+        views = monitor.look()  # before the last lines are fetched: what an agent that is over wrote is then complete
         answers = cluster.each(lambda remote: _news(remote, logs[remote.id]), logs, plain=True)
         for node_id, text in answers.ok.items():
             for line in text.splitlines():

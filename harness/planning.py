@@ -8,10 +8,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from harness.configuration.clocks import asked
+from harness.configuration.experiment import MOST_DAYS
 from harness.errors import ConfigError, PreflightError
+from harness.invocation.command_line import positive_number
 from node_agent.clocks.sources import BY_NAME, clocks_plan
 from node_agent.contract.json_objects import build
-from node_agent.contract.plan import COORDINATOR, BroadcastPlan, NodePlan, ProbePeer, ProbesPlan, WorkerAddress
+from node_agent.contract.plan import (
+    COORDINATOR,
+    LEAST_EVERY_S,
+    BroadcastPlan,
+    NodePlan,
+    ProbePeer,
+    ProbesPlan,
+    WatchPlan,
+    WorkerAddress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -42,6 +53,7 @@ class RunSpec:
     cluster: ClusterConfig
     coordinator: CoordinatorConfig
     worker: WorkerConfig
+    watch: WatchPlan | None = None  # in place of the events
 
     @property
     def ready_timeout_s(self) -> float:
@@ -51,24 +63,28 @@ class RunSpec:
 
     @property
     def tail_s(self) -> float:
-        """Return how long agents go on after the last event to measure uncertainties again and to probe, in s."""
+        """Return how long agents go on after the last event or reading to measure again and to probe, in s."""
         probes = self.coordinator.probes
-        return max(0.0 if probes is None else probes.trail_s, *self.worker.timing.commit_wait_delays, 0.0)
+        delays_s = self.worker.timing.commit_wait_delays if self.watch is None else []
+        return max(0.0 if probes is None else probes.trail_s, *delays_s, 0.0)
 
     @property
     def planned_s(self) -> float:
-        """Return the time from the first event to the end of the tail, in s."""
+        """Return the time from the first event or reading to the end of the tail, in s."""
+        if self.watch is not None:
+            return self.watch.duration_s + self.tail_s
         anyone = (WorkerAddress("anyone", "anywhere", 0),)  # a schedule does not depend on whom it is for
         return _broadcast_to(anyone, self).planned_ns / 1e9 + self.coordinator.broadcast.drain_s + self.tail_s
 
     @property
     def run_timeout_s(self) -> float:
-        """Return how long a run may take once the coordinator is ready, in s."""
-        return self.coordinator.broadcast.hello_timeout_s + self.lead_s + self.planned_s + END_SLACK_S
+        """Return how long a run may take once the coordinator, or every node of a watch, is ready, in s."""
+        hello_s = self.coordinator.broadcast.hello_timeout_s if self.watch is None else 0.0
+        return hello_s + self.lead_s + self.planned_s + END_SLACK_S
 
     @property
     def lead_s(self) -> float:
-        """Return how long the nodes probe each other before the first event, in s."""
+        """Return how long the nodes probe each other before the first event or reading, in s."""
         return 0.0 if self.coordinator.probes is None else self.coordinator.probes.lead_s
 
     @property
@@ -85,6 +101,16 @@ class RunSpec:
     def lease_s(self) -> float:
         """Return how long an agent lives if nobody stops it, in s: getting ready twice, the run, the margin."""
         return 2 * self.ready_timeout_s + self.run_timeout_s + self.worker.agent.lease_margin_s
+
+
+def watch_plan(hours: str, every: str) -> WatchPlan:
+    """Return the watch that the options of a command line ask for. Raises ConfigError, which names the option."""
+    duration_s = positive_number("hours", hours, MOST_DAYS * 24) * 3600
+    every_s = positive_number("every", every)
+    if not LEAST_EVERY_S <= every_s <= duration_s:
+        limits = f"from {LEAST_EVERY_S:g} s to the length of the watch, {duration_s:g} s"
+        raise ConfigError(f"--every: expected {limits}, got {every_s:g} s")
+    return WatchPlan(duration_s, every_s)
 
 
 def new_run_id() -> str:
@@ -176,6 +202,7 @@ def _node_plan(
     spec: RunSpec, node: NodeConfig, addresses: Mapping[str, str], nodes_with: Mapping[str, Collection[str]]
 ) -> NodePlan:
     logging = spec.coordinator.logging if node.role == COORDINATOR else spec.worker.logging
+    sends = node.role == COORDINATOR and spec.watch is None
     return NodePlan(
         experiment=spec.name,
         run_id=spec.run_id,
@@ -191,8 +218,9 @@ def _node_plan(
         log_level=logging.level,
         log_console=logging.console,
         virtual_clock=virtual_clock(node),
-        broadcast=broadcast(spec, addresses) if node.role == COORDINATOR else None,
+        broadcast=broadcast(spec, addresses) if sends else None,
         probes=_probes(spec, node, addresses),
+        watch=spec.watch,
     )
 
 

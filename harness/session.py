@@ -29,7 +29,8 @@ from harness.slurm.submission import attempt
 from harness.ssh.cluster import connect, fronts, with_ssh_config
 from harness.ssh.route import given_by
 from harness.testbed import topology
-from node_agent.contract.records import DEPLOYED, LATEST, Manifest
+from node_agent.contract.plan import WatchPlan
+from node_agent.contract.records import DEPLOYED, LATEST, WATCH, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,11 +50,12 @@ DEFAULT_CLUSTER: Final = "ares"
 
 @dataclass(frozen=True)
 class Configs:
-    """The two configurations of an experiment and the files they came from."""
+    """The two configurations of an experiment and the files they came from, and what was asked for beside them."""
 
     coordinator: CoordinatorConfig
     worker: WorkerConfig
     files: tuple[Path, ...]
+    watch: WatchPlan | None = None  # in place of the coordinator's events
 
 
 class Session:
@@ -177,7 +179,13 @@ class Session:
 
     # --- the experiment
 
-    def configs(self, folder: str | None = None, coordinator: str | None = None, worker: str | None = None) -> Configs:
+    def configs(
+        self,
+        folder: str | None = None,
+        coordinator: str | None = None,
+        worker: str | None = None,
+        watch: WatchPlan | None = None,
+    ) -> Configs:
         """Read the experiment's configuration files, from ``configs/`` unless told. Raises ConfigError."""
         base = Path(folder) if folder else _short(self.root / experiment.CONFIGS)
         coordinator_path = Path(coordinator) if coordinator else base / experiment.COORDINATOR_CONFIG
@@ -185,18 +193,20 @@ class Session:
         read = (experiment.load_coordinator(coordinator_path), experiment.load_worker(worker_path))
         require_services(self.cluster_config(), read[1])
         require_two_ports(*read)
-        spec = RunSpec("", "", self.cluster_config(), *read)
+        spec = RunSpec("", "", self.cluster_config(), *read, watch)
         self.job_s, self.least_s = max(self.job_s, spec.job_s), max(self.least_s, spec.least_s)
         cluster_path = _short(self.root / experiment.CLUSTERS / f"{self.cluster_name}.yaml")
-        return Configs(*read, (coordinator_path, worker_path, cluster_path))
+        return Configs(*read, (coordinator_path, worker_path, cluster_path), watch)
 
     def kept_configs(self, folder: RunFolder) -> Configs:
         """Return the configuration an experiment was deployed with."""
         kept = folder.manifest.config
+        watch = WatchPlan(**kept[WATCH]) if folder.manifest.kind == WATCH else None
         return Configs(
             experiment.CoordinatorConfig.model_validate(kept["coordinator"]),
             experiment.WorkerConfig.model_validate(kept["worker"]),
             (),
+            watch,
         )
 
     def find(self, name: str | None) -> RunFolder:
@@ -242,7 +252,8 @@ class Session:
 
     def spec(self, folder: RunFolder, configs: Configs) -> RunSpec:
         """Return what defines a run on the cluster as it is now."""
-        return RunSpec(folder.name, folder.manifest.run_id, self.cluster().config, configs.coordinator, configs.worker)
+        cluster = self.cluster().config
+        return RunSpec(folder.name, folder.manifest.run_id, cluster, configs.coordinator, configs.worker, configs.watch)
 
     def plans(self, spec: RunSpec, checked: Preflight) -> dict[str, NodePlan]:
         """Return every node's plan, with the addresses that the paths of an embedded cluster give the others."""
@@ -293,9 +304,10 @@ class Session:
     def check(self, configs: Configs, *, show: bool = False) -> Preflight:
         """Return the preflight table for these configurations; a chain asks only once. Does not judge it."""
         known = self._checked
-        if known is None or (known[0].coordinator, known[0].worker) != (configs.coordinator, configs.worker):
+        wanted = (configs.coordinator, configs.worker, configs.watch)
+        if known is None or (known[0].coordinator, known[0].worker, known[0].watch) != wanted:
             begin = time.monotonic()
-            found = preflight.check(self.cluster(), self.agent(), configs.coordinator, configs.worker)
+            found = preflight.check(self.cluster(), self.agent(), *wanted)
             self.check_s = time.monotonic() - begin
             known = self._checked = (configs, found)
             show = True

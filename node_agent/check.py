@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 from node_agent import addresses
 from node_agent.clocks.base import good
 from node_agent.clocks.sources import KINDS
-from node_agent.contract.plan import COORDINATOR, NodePlan
 from node_agent.contract.records import Sample, SourceCheck
 from node_agent.exchange import asking
 from node_agent.exchange.asking import Asker, Health, Setting
@@ -23,6 +22,7 @@ from node_agent.local.instants import LocalClock
 
 if TYPE_CHECKING:
     from node_agent.clocks.kind import SourceKind
+    from node_agent.contract.plan import NodePlan
 
 _SILENT: Final = 2  # tries; a server that has not answered by then is not there
 
@@ -41,7 +41,7 @@ def check(plan: NodePlan) -> dict[str, Any]:
         "node_id": plan.node_id,
         **machine.describe(),
         "disk_free_bytes": shutil.disk_usage(folder).free,
-        "listen": _free(plan.listen_host, 0 if plan.role == COORDINATOR else plan.listen_port),
+        "listen": _free(plan.listen_host, plan.events_port),
         "probes": None if plan.probes is None else _free(plan.listen_host, plan.probes.port),
         "facts": dataclasses.asdict(local_facts.collect(plan.listen_host)),
         "sources": _sources(plan, clock),

@@ -18,10 +18,11 @@ from node_agent.datagrams import kernel_stamps, wire
 from node_agent.datagrams.transmit_stamps import TransmitStamps
 from node_agent.local import machine
 from node_agent.local.instants import ClockPair, anchor, anchored, user_stamp
+from node_agent.waits import Waits
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from node_agent.node import Node
 
@@ -92,7 +93,7 @@ class Coordinator:
         self._send_rows: list[str] = []
         self._due: list[tuple[int, int]] = []
         self._stopping = threading.Event()
-        self._paired_ns = 0
+        self._waits = Waits(node, self._stopping)
         self._counts = dict.fromkeys(("planned", "sent", "send_errors", "user_stamps"), 0)
         self._counts["planned"] = self._plan.num_events
         self._sender = threading.Thread(target=self._broadcast, name="broadcast", daemon=True)
@@ -115,7 +116,7 @@ class Coordinator:
         node = self._node
         try:
             if not self._by_hand:
-                self._wait_until(lambda: not node.waiting_for())
+                self._waits.until(lambda: not node.waiting_for())
             node.enter(records.READY)
             if self._stopping.is_set():
                 return
@@ -125,7 +126,7 @@ class Coordinator:
                 if silent:
                     self._fail(f"no answer to hello within {self._plan.hello_timeout_s:g} s from {', '.join(silent)}")
                     return
-                self._let_probes_lead()
+                self._waits.let_probes_lead("event")
             node.enter(records.BROADCASTING)
             self._send_all()
             node.enter(records.DRAINING)
@@ -133,7 +134,7 @@ class Coordinator:
             self._finish()
             node.enter(records.TAIL)
             if not self._by_hand:
-                self._wait_until(lambda: node.pending == 0)
+                self._waits.until(lambda: node.pending == 0)
             detail = f"; no answer to end from {', '.join(silent)}" if silent else ""
             node.end(records.FINISHED_OK, f"{self._counts['sent']} events sent{detail}")
         except OSError as error:
@@ -144,25 +145,6 @@ class Coordinator:
     def _fail(self, detail: str) -> None:
         log.error("failed detail=%r", detail)
         self._node.end(records.FINISHED_FAILED, detail)
-
-    def _let_probes_lead(self) -> None:
-        """Wait before the first event until the probes have been going for as long as the plan says."""
-        if self._node.plan.probes is not None:
-            lead_s = self._node.plan.probes.lead_s
-            begun_s = time.monotonic()
-            self._node.held_by = (f"probing for {lead_s:g} s before the first event",)
-            self._wait_until(lambda: time.monotonic() - begun_s >= lead_s)
-
-    def _wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait, keeping the clock pairs coming; the lease and the controller's stop are the deadline."""
-        while not self._stopping.is_set() and not condition():
-            self._keep_pairs(self._node.clock.pair())
-            self._stopping.wait(0.05)
-
-    def _keep_pairs(self, pair: ClockPair) -> None:
-        if pair.raw_ns - self._paired_ns >= _PAIR_EVERY_NS:
-            self._node.journal_pair(pair)
-            self._paired_ns = pair.raw_ns
 
     def _ask_all(self, kind: str, answer: str, timeout_s: float) -> list[str]:
         """Send a control datagram through the real data path until every worker answered; return who did not."""
@@ -180,7 +162,7 @@ class Coordinator:
                     opened = self._wire.open(datagram.data)
                     if isinstance(opened, wire.Control) and opened.kind == answer:
                         silent.pop(str(opened.fields.get("node_id")), None)
-            self._keep_pairs(self._node.clock.pair())
+            self._node.keep_pair(self._node.clock.pair())
         return sorted(silent)
 
     def _send_all(self) -> None:
@@ -253,7 +235,7 @@ class Coordinator:
             self._snapshot = self._node.sampler.snapshot()  # later than every stamp of theirs, so complete for them
         self._collected = now
         self._write_out()
-        self._keep_pairs(now)
+        self._node.keep_pair(now)
 
     def _is_complete(self, event: _Sent, raw_ns: int) -> bool:
         if all(send.settled for send in event.sends):
@@ -308,7 +290,7 @@ class Coordinator:
             rows, sends, due = self._rows, self._send_rows, self._due
             self._rows, self._send_rows, self._due = [], [], []
             self._sends.write(sends)
-            self._node.events.write(rows)
+            self._node.rows.write(rows)
             self._node.follow_up(due)
 
 

@@ -32,7 +32,7 @@ EXIT_UNFIT: Final = 3
 EXIT_FAILED: Final = 4
 CHECKSUMMED: Final = (
     records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE, records.CLOCK_PAIRS_FILE, records.PROBES_FILE,
-    records.SENDS_FILE, records.LOG_FILE, records.STATUS_FILE, records.STEP_LOG,
+    records.SENDS_FILE, records.READINGS_FILE, records.LOG_FILE, records.STATUS_FILE, records.STEP_LOG,
 )  # fmt: skip
 
 

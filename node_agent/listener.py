@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from node_agent import addresses
 from node_agent.contract.arrivals import ANSWERS, DATAGRAMS, END, EVENTS, PROBES, SEND, Arrivals, listener_name
-from node_agent.contract.plan import COORDINATOR, NodePlan
 from node_agent.datagrams import kernel_stamps, mmsg, wire
 from node_agent.datagrams.probe import PROBE_SIZE, ProbeWire
 from node_agent.lifecycle import EXIT_UNFIT, AgentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from node_agent.contract.plan import NodePlan
 
 LISTEN_S: Final = 15.0  # without a word a listener lives so long
 _APART_S: Final = 0.02  # between two datagrams to the same peer: a queue that is full once is not full thrice
@@ -52,13 +53,9 @@ class Listener:
         self._refused: Counter[str] = Counter()
         self._take: list[Callable[[], None]] = []
         self._sends: list[Callable[[int], None]] = []
-        events = self._bind(plan.listen_host, 0 if plan.role == COORDINATOR else plan.listen_port)
-        self._receive(events, plan.buffer_size, self._event_arrived)
-        self._awaited = 1  # ways on which all datagrams should come: a worker hears of one coordinator
-        if plan.broadcast is not None:
-            self._awaited = len(plan.broadcast.workers)
-            for worker in plan.broadcast.workers:
-                self._send_to(EVENTS, worker.node_id, events, addresses.look_up(worker, events), self._hello)
+        self._awaited = 0  # ways on which all datagrams should come
+        if plan.watch is None:
+            self._awaited = self._hear_events(plan)
         if plan.probes is not None:
             self._awaited += len(plan.probes.peers)
             probes = self._bind(plan.listen_host, plan.probes.port)
@@ -68,6 +65,16 @@ class Listener:
             for peer in plan.probes.peers:
                 seal = self._probe_sealer(peer.index)
                 self._send_to(PROBES, peer.node_id, probes, addresses.look_up(peer, probes), seal)
+
+    def _hear_events(self, plan: NodePlan) -> int:
+        """Bind the socket of events; return on how many ways they, or their answers, should come."""
+        events = self._bind(plan.listen_host, plan.events_port)
+        self._receive(events, plan.buffer_size, self._event_arrived)
+        if plan.broadcast is None:
+            return 1  # a worker hears of one coordinator
+        for worker in plan.broadcast.workers:
+            self._send_to(EVENTS, worker.node_id, events, addresses.look_up(worker, events), self._hello)
+        return len(plan.broadcast.workers)
 
     def serve(self, control: socket.socket) -> None:
         """Obey the words that come on ``control`` until one is `end`, or none comes for ``LISTEN_S``."""

@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STATUS_EVERY_S = 0.5
+_PAIR_EVERY_NS = 100_000_000
 _PER_EVENT_TAIL_S = 10.0
 
 
 class Part(Protocol):
-    """What a node runs beside its clocks: the worker's receiving, the coordinator's broadcasting, the probe mesh."""
+    """What a node runs beside its clocks: a worker's receiving, the coordinator's broadcasting, a watch, the probes."""
 
     def start(self) -> None:
         """Start its threads; the socket is bound already."""
@@ -68,33 +69,29 @@ class Node:
     """One agent at work. ``run`` returns when it is over, however it ended; everything journaled is then on disk."""
 
     def __init__(
-        self, plan: NodePlan, run_dir: Path, events_path: Path, event_columns: Sequence[str], key: bytes | None
+        self, plan: NodePlan, run_dir: Path, rows_path: Path, row_columns: Sequence[str], key: bytes | None
     ) -> None:
+        """Open its journals: ``rows_path``, with these columns, is that of its events, or of a watch's readings."""
         self.plan = plan
         self.run_dir = run_dir
         self.clock = LocalClock(plan.virtual_clock)
         self.sources = configured(plan.clocks)
         self.readings = Readings(self.sources)
-        self.events = Journal(events_path, event_columns)
+        self.rows = Journal(rows_path, row_columns)
+        self._journals = [self.rows]
         now = records.events_columns(plan.role, column_prefixes(plan.clocks))
-        self.row_end = "," * (len(event_columns) - len(now))  # the cells that are filled in later
-        samples = Journal(run_dir / records.SAMPLES_FILE, records.SAMPLES_COLUMNS)
-        commit_waits = Journal(run_dir / records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS)
+        self.row_end = "," * (len(row_columns) - len(now))  # the cells of an event that are filled in later
+        samples = self.add_journal(records.SAMPLES_FILE, records.SAMPLES_COLUMNS)
         keep_reserve(run_dir)
-        self._pairs = Journal(run_dir / records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
-        self._journals = [self.events, samples, commit_waits, self._pairs]
+        self._pairs = self.add_journal(records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
+        self._paired_ns = 0
         tag = "" if key is None else chronotick.tag(key, plan.run_id, plan.node_id)
         who = {"run_id": plan.run_id, "tag": tag}
         self.sampler = Sampler(plan.node_id, plan.clocks, self.sources, self.clock, samples, **who)
-        self.commit_wait = CommitWait(
-            plan.commit_wait_delays_s,
-            plan.commit_wait_share,
-            self.clock,
-            self.sampler,
-            Readings(self.sources),
-            commit_waits,
-        )
-        self._per_event = self._ask_per_event(commit_waits)
+        self._commit_wait: CommitWait | None = None
+        self._per_event: PerEvent | None = None
+        if plan.watch is None:
+            self._follow_events()
         self.mesh: Mesh | None = None
         self.listen = ""
         self.held_by: tuple[str, ...] = ()  # what keeps it from the next phase, once it has started
@@ -110,18 +107,27 @@ class Node:
         self._journals.append(journal)
         return journal
 
-    def _ask_per_event(self, journal: Journal) -> PerEvent | None:
-        plan = self.plan.clocks.chronotick
-        if plan is None or plan.mode != PER_EVENT:
-            return None
-        (asker,) = self.sampler.askers(chronotick.KIND, plan)
-        return PerEvent(asker, self.sampler, journal)
+    def _follow_events(self) -> None:
+        """Make what comes after events, and its journal."""
+        plan, tick = self.plan, self.plan.clocks.chronotick
+        journal = self.add_journal(records.COMMIT_WAIT_FILE, records.COMMIT_WAIT_COLUMNS)
+        readings = Readings(self.sources)
+        delays_s, share = plan.commit_wait_delays_s, plan.commit_wait_share
+        self._commit_wait = CommitWait(delays_s, share, self.clock, self.sampler, readings, journal)
+        if tick is not None and tick.mode == PER_EVENT:
+            (asker,) = self.sampler.askers(chronotick.KIND, tick)
+            self._per_event = PerEvent(asker, self.sampler, journal)
 
     def follow_up(self, events: list[tuple[int, int]]) -> None:
         """Take events, as (event_id, raw instant), for what is to come after them: re-measurement, holds, queries."""
-        self.commit_wait.add(events)
+        if self._commit_wait is not None:
+            self._commit_wait.add(events)
         if self._per_event is not None:
             self._per_event.add(events)
+
+    @property
+    def _followers(self) -> list[CommitWait | PerEvent]:
+        return [follower for follower in (self._commit_wait, self._per_event) if follower is not None]
 
     @property
     def pending(self) -> int:
@@ -131,11 +137,14 @@ class Node:
         """
         patient = self.phase != records.TAIL or time.monotonic() - self._entered_s < _PER_EVENT_TAIL_S
         queries = self._per_event.pending if self._per_event and patient else 0
-        return self.commit_wait.pending + queries + (self.mesh.pending if self.mesh else 0)
+        measured_again = self._commit_wait.pending if self._commit_wait else 0
+        return measured_again + queries + (self.mesh.pending if self.mesh else 0)
 
-    def journal_pair(self, pair: ClockPair) -> None:
-        """Keep a clock pair."""
-        self._pairs.write([f"{pair.raw_before_ns},{pair.wall_ns},{pair.raw_after_ns}"])
+    def keep_pair(self, pair: ClockPair) -> None:
+        """Journal a clock pair, if the last one is old enough; from one thread only."""
+        if pair.raw_ns - self._paired_ns >= _PAIR_EVERY_NS:
+            self._paired_ns = pair.raw_ns
+            self._pairs.write([f"{pair.raw_before_ns},{pair.wall_ns},{pair.raw_after_ns}"])
 
     def end(self, outcome: str, detail: str) -> None:
         """Ask the node to end; the first reason given counts. Safe from any thread and from a signal handler."""
@@ -168,9 +177,8 @@ class Node:
         """Work until the data path, a signal, the lease or a failure ends it; then close everything in order."""
         housekeeping = threading.Thread(target=self._keep_house, args=(part,), name="housekeeping", daemon=True)
         self.sampler.start()
-        self.commit_wait.start()
-        if self._per_event is not None:
-            self._per_event.start()
+        for follower in self._followers:
+            follower.start()
         housekeeping.start()
         part.start()
         if self.mesh is not None:
@@ -179,9 +187,8 @@ class Node:
         part.stop()
         if self.mesh is not None:
             self.mesh.stop()
-        self.commit_wait.stop()
-        if self._per_event is not None:
-            self._per_event.stop()
+        for follower in self._followers:
+            follower.stop()
         self.sampler.stop()
         housekeeping.join()
         release_reserve(self.run_dir)
@@ -202,7 +209,7 @@ class Node:
         counts = {
             **part.counts(),
             **{f"{prefix}_unavailable": count for prefix, count in self.readings.unavailable.items()},
-            "remeasured": self.commit_wait.done,
+            **({"remeasured": self._commit_wait.done} if self._commit_wait else {}),
             **({"per_event_skipped": self._per_event.skipped} if self._per_event else {}),
             **(self.mesh.counts() if self.mesh else {}),
         }

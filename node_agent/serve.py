@@ -24,6 +24,7 @@ from node_agent.lifecycle import EXIT_FAILED, EXIT_UNFIT, EXIT_USAGE, AgentError
 from node_agent.local import machine
 from node_agent.node import Node
 from node_agent.probes import PROBE_BUFFER_BYTES, ProbeMesh
+from node_agent.watcher import Watcher
 from node_agent.worker import Worker
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node_agent.contract.records import NodeStatus
+    from node_agent.node import Part
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +63,14 @@ def from_plan(
         told = "a start destroys it, also one that fails; deploy the run again"
         raise AgentError(f"{run_dir}: expected the run key beside the plan; {told}", EXIT_USAGE)
     set_up_log(plan, run_dir)
-    columns = records.events_columns(plan.role, column_prefixes(plan.clocks))
+    prefixes = column_prefixes(plan.clocks)
+    rows, columns = run_dir / records.EVENTS_FILE, records.events_columns(plan.role, prefixes)
+    if plan.watch is not None:
+        rows, columns = run_dir / records.READINGS_FILE, records.readings_columns(prefixes)
     ready = {"pid": os.getpid(), "start_ticks": machine.own_start_ticks()}
-    events = run_dir / records.EVENTS_FILE
     if say_status:
         threading.Thread(target=_say_statuses, args=(run_dir,), name="status", daemon=True).start()
-    code, status = serve(plan, run_dir, events, columns, key, lambda: report(ready), attended=attended)
+    code, status = serve(plan, run_dir, rows, columns, key, lambda: report(ready), attended=attended)
     if say_status:
         _say(status.to_json())
     return code
@@ -91,30 +95,36 @@ def _say(status: str) -> None:
 def serve(
     plan: NodePlan,
     run_dir: Path,
-    events: Path,
+    rows: Path,
     columns: Sequence[str],
     key: bytes | None,
     ready: Callable[[], None],
     *,
     attended: bool = False,
 ) -> tuple[int, NodeStatus]:
-    """Run a node until it ends; return its exit code and last status. Raises AgentError if it cannot start."""
+    """Run a node until it ends; return its exit code and last status. Raises AgentError if it cannot start.
+
+    ``rows`` is the file of its events, or of a watch's readings, with these ``columns``.
+    """
     with contextlib.ExitStack() as sockets:
-        sends = plan.role == COORDINATOR
-        port = 0 if sends else plan.listen_port
-        sock = sockets.enter_context(_bind(plan.listen_host, port, plan.receive_buffer_bytes, stamped=not sends))
-        probe_sock = None
+        sock = probe_sock = None
+        if plan.watch is None:
+            stamped = plan.role == WORKER
+            sock = sockets.enter_context(
+                _bind(plan.listen_host, plan.events_port, plan.receive_buffer_bytes, stamped=stamped)
+            )
         if probes := plan.probes:
             stamped = probes.stamps == KERNEL_STAMPS
             probe_sock = sockets.enter_context(
                 _bind(plan.listen_host, probes.port, PROBE_BUFFER_BYTES, stamped=stamped)
             )
         try:
-            node = Node(plan, run_dir, events, columns, key)
+            node = Node(plan, run_dir, rows, columns, key)
         except OSError as error:
             raise AgentError(f"{error.filename}: {error.strerror}; a run never writes into another's files") from error
-        node.listen = join_address(*mmsg.address(mmsg.name_of(sock.getsockname())))
-        part = Coordinator(node, sock, key) if plan.role == COORDINATOR else Worker(node, sock, key)
+        if listening := sock or probe_sock:
+            node.listen = join_address(*mmsg.address(mmsg.name_of(listening.getsockname())))
+        part = _part(node, sock, key)
         if probe_sock is not None and key is not None:
             node.mesh = ProbeMesh(node, probe_sock, key)
         _end_on_signals(node)
@@ -129,6 +139,13 @@ def serve(
         ready()
         ending = node.run(part)
         return _CODES.get(ending.outcome, EXIT_FAILED), node.status(part, ending)
+
+
+def _part(node: Node, sock: socket.socket | None, key: bytes | None) -> Part:
+    """Return what the node is to do beside its clocks: there is a socket of events unless it is to watch."""
+    if sock is None:
+        return Watcher(node)
+    return Coordinator(node, sock, key) if node.plan.role == COORDINATOR else Worker(node, sock, key)
 
 
 def _end_on_signals(node: Node) -> None:

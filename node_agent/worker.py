@@ -32,7 +32,6 @@ _BATCH: Final = 256
 _NAP_S: Final = 0.001  # costs 0.5 us of raw error (500 ppm), saves a wake-up per datagram
 _GATHER_S: Final = 0.005
 _QUIET_S: Final = 0.5  # after `end`, this long without an event and the network is taken to be empty
-_PAIR_EVERY_NS: Final = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,6 @@ class Worker:
 
     def _judge_all(self) -> None:
         """Judge what the receive path queued until it has stopped and its queue is empty."""
-        journaled_ns = 0
         while True:
             wake_ups = self._drain()
             if not wake_ups and not self._receiver.is_alive() and self._queue.empty():
@@ -124,14 +122,12 @@ class Worker:
             due: list[tuple[int, int]] = []
             self._snapshot = self._node.sampler.snapshot()  # later than every stamp of the batch, so complete for all
             for wake_up in wake_ups:
-                if wake_up.pair.raw_ns - journaled_ns >= _PAIR_EVERY_NS:
-                    self._node.journal_pair(wake_up.pair)
-                    journaled_ns = wake_up.pair.raw_ns
+                self._node.keep_pair(wake_up.pair)
                 by = anchor(wake_up.pair, wake_up.before)
                 for datagram in wake_up.datagrams:
                     self._judge_one(kernel_stamps.parse(datagram), wake_up.pair, by, lines, due)
             if lines:
-                self._node.events.write(lines)
+                self._node.rows.write(lines)
                 self._node.follow_up(due)
             self._advance()
 

@@ -38,13 +38,18 @@ if TYPE_CHECKING:
     from node_agent.clocks.base import ClockSource
 
 REPLAY_LIMIT: Final = 100_000  # rows; of a longer run so many are replayed, as all of them take minutes
-_FILES = (records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE, records.SENDS_FILE)
+_FILES = (
+    records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE, records.SENDS_FILE, records.READINGS_FILE,
+)  # fmt: skip
 _TEXT = {"sample_id", "source", "server", "address", "outcome", "scope", "payload"}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One cell that the node wrote otherwise than the journals say, of a row of an event or (``what``) of a sample."""
+    """One cell that the node wrote otherwise than the journals say, of the row of an event or of something else.
+
+    ``what`` says of what else, ``event_id`` is its number.
+    """
 
     node_id: str
     event_id: str
@@ -91,7 +96,7 @@ class Published:
 
 
 def replay(experiment_dir: Path, every: int = 1) -> Replay:
-    """Recompute every reading of every row of a run, or of each ``every``-th event's rows.
+    """Recompute every reading of every row of a run, or of each ``every``-th event's rows; of a watch all.
 
     Raises AnalysisError where the run has not what that takes.
     """
@@ -160,6 +165,11 @@ def _replay_node(node_id: str, plan: plans.NodePlan, raw: Path, every: int) -> t
         if column in kept
     ]
     samples = {name: Published(_published(journal, name), sources[name]) for name in sources}
+    if plan.watch is not None:
+        rows = list(_rows(raw / records.READINGS_FILE))
+        for row in rows:
+            differences.extend(_compare(node_id, row, _instant(row), sources, samples, "reading"))
+        return len(rows) * len(sources), differences
     kind = "send" if plan.role == plans.COORDINATOR else "receive"
     count = 0
     taken: dict[str, Stamp] = {}
@@ -233,13 +243,15 @@ def _compare(
     stamp: Stamp,
     sources: Mapping[str, ClockSource],
     samples: Mapping[str, Published],
+    what: str = "event",
 ) -> Iterator[Difference]:
+    number = row[f"{what}_id"]
     for name, source in sources.items():
         prefix, known = COLUMN_PREFIX[name], stamp
         if stamp.raw_ns is None and row[f"{prefix}_status"] == records.STAMP_GAP:
             known = stamp._replace(problem=records.STAMP_GAP)  # or a step: its cells do not say
         cells = reading_cells(evaluate(source, samples[name].before(stamp), known), stamp.wall_ns).split(",")
-        yield from _unlike(node_id, row["event_id"], row, zip(records.source_columns(prefix), cells, strict=True))
+        yield from _unlike(node_id, number, row, zip(records.source_columns(prefix), cells, strict=True), what)
 
 
 def _compare_query(
@@ -273,6 +285,11 @@ def _stamp(row: Mapping[str, str], kind: str) -> Stamp:
     raw_ns = _integer(row[f"{kind}_raw_ns"])
     problem = records.CLOCK_STEP if raw_ns is None else ""
     return Stamp(int(row[f"{kind}_time_ns"]), raw_ns, int(row[f"{kind}_raw_error_ns"]), row[f"{kind}_origin"], problem)
+
+
+def _instant(row: Mapping[str, str]) -> Stamp:
+    """Return the stamp of a row of readings.csv."""
+    return Stamp(int(row["wall_ns"]), int(row["raw_ns"]), int(row["raw_error_ns"]), records.USER)
 
 
 def _rows(path: Path, every: int = 1) -> Iterator[dict[str, str]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.configuration.cluster import ClusterConfig
     from harness.configuration.experiment import CoordinatorConfig, WorkerConfig
     from harness.remote import Remote
+    from node_agent.contract.plan import WatchPlan
 
 LEAST_FREE_BYTES: Final = 200_000_000
 _NO_HTTP: Final = {"ReadError", "RemoteProtocolError", "http_400"}
@@ -98,9 +99,15 @@ class Preflight:
             raise PreflightError("\n".join(self.problems))
 
 
-def check(cluster: Cluster, agent: Agent, coordinator: CoordinatorConfig, worker: WorkerConfig) -> Preflight:
+def check(
+    cluster: Cluster,
+    agent: Agent,
+    coordinator: CoordinatorConfig,
+    worker: WorkerConfig,
+    watch: WatchPlan | None = None,
+) -> Preflight:
     """Put the agent into every node's cache and let it check the node; change nothing else. Never raises for a node."""
-    spec = RunSpec("check", new_run_id(), cluster.config, coordinator, worker)
+    spec = RunSpec("check", new_run_id(), cluster.config, coordinator, worker, watch)
 
     def prepare(remote: Remote) -> None:
         rehearsal.hear(remote)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from harness import interrupts, shell
 from harness.errors import RunError
 from harness.planning import run_dir
-from harness.run.monitor import NodeView, Watch, last_words
+from harness.run.monitor import Monitor, NodeView, last_words
 from node_agent.contract.records import STARTING
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def start(cluster: Cluster, agent: Agent, plans: Mapping[str, NodePlan], nodes: 
     cluster.each(lambda remote: remote.start_agent(agent.program, plans[remote.id], run_key), nodes).demand()
 
 
-def await_ready(watch: Watch, nodes: Iterable[str], timeout_s: float, show: Callable[[], None]) -> None:
+def await_ready(monitor: Monitor, nodes: Iterable[str], timeout_s: float, show: Callable[[], None]) -> None:
     """Return once every agent of ``nodes`` is bound and every required source has a good sample.
 
     Raises DeadlineError naming what each waits for, RunError if one ends instead.
@@ -47,7 +47,7 @@ def await_ready(watch: Watch, nodes: Iterable[str], timeout_s: float, show: Call
     names = list(nodes)
 
     def missing() -> str | None:
-        views = watch.look(names)
+        views = monitor.look(names)
         show()
         if failed := [last_words(name, views[name]) for name in names if views[name].failed]:
             raise RunError("; ".join(failed))

@@ -56,11 +56,11 @@ class NodeView:
         return self.silent_s is not None and time.monotonic() - self.silent_s > after_s
 
 
-class Watch:
+class Monitor:
     """The agents of one run, looked at together."""
 
     def __init__(self, cluster: Cluster, agent: Agent, run: Manifest, nodes: Iterable[str] | None = None) -> None:
-        """Watch the agents of a run on all its nodes, or those named."""
+        """Look after the agents of a run on all its nodes, or those named."""
         self._cluster, self._agent, self._run = cluster, agent, run
         self.views = {node_id: NodeView() for node_id in (run.nodes if nodes is None else nodes)}
 
@@ -96,36 +96,41 @@ UNTOLD_S: Final = 10.0  # beyond drain and tail: so long after the coordinator's
 
 
 def await_end(
-    watch: Watch, coordinator_id: str, spec: RunSpec, show: Callable[[], None], nodes: Iterable[str] | None = None
+    monitor: Monitor, coordinator_id: str, spec: RunSpec, show: Callable[[], None], nodes: Iterable[str] | None = None
 ) -> dict[str, str]:
     """Return when there is nothing more to wait for: by node, why an agent that is not over was given up.
 
     A coordinator that ends badly ends the run, for it is the one that tells the others. Raises RunError if it had sent
-    nothing by then: there was no run.
+    nothing by then: there was no run. Nodes of a watch end by themselves, and one that cannot be reached meanwhile may
+    be reached again.
     """
-    names = list(watch.views if nodes is None else nodes)
+    names = list(monitor.views if nodes is None else nodes)
+    begun_s = time.monotonic()
     over_s: list[float] = []
 
-    def missing() -> str | None:
-        views = watch.look(names)
-        show()
-        coordinator = views[coordinator_id]
+    def ended_for_all(coordinator: NodeView) -> bool:
         if coordinator.over and not over_s:
             over_s.append(time.monotonic())
         if coordinator.failed and not _sent(coordinator):
             raise RunError(last_words(coordinator_id, coordinator))
         untold_s = spec.coordinator.broadcast.drain_s + spec.tail_s + UNTOLD_S
-        if coordinator.failed or (over_s and time.monotonic() - over_s[0] > untold_s):
+        return coordinator.failed or (bool(over_s) and time.monotonic() - over_s[0] > untold_s)
+
+    def missing() -> str | None:
+        views = monitor.look(names)
+        show()
+        if spec.watch is None and ended_for_all(views[coordinator_id]):
             return None
-        still = [name for name in names if not views[name].over and not views[name].gone(GONE_AFTER_S)]
+        patient = spec.watch is not None and time.monotonic() - begun_s < spec.least_s
+        still = [name for name in names if not views[name].over and (patient or not views[name].gone(GONE_AFTER_S))]
         return ", ".join(f"{name} ({views[name].problem or views[name].phase})" for name in still) or None
 
     try:
         interrupts.until("end of the run", missing, spec.run_timeout_s, poll_s=1.0)
     except DeadlineError:
-        if not _sent(watch.views[coordinator_id]):
+        if spec.watch is None and not _sent(monitor.views[coordinator_id]):
             raise
-    left = {name: watch.views[name] for name in names if not watch.views[name].over}
+    left = {name: monitor.views[name] for name in names if not monitor.views[name].over}
     return {name: f"not over when the run was, but {view.problem or view.phase}" for name, view in left.items()}
 
 

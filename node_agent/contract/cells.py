@@ -74,6 +74,11 @@ def stamp_cells(stamp: Stamp) -> str:
     return f"{wall_ns},{'' if raw_ns is None else raw_ns},{raw_error_ns},{origin}"
 
 
+def reading_row(reading_id: int, node_id: str, stamp: Stamp, source_cells: str) -> str:
+    """Return a line of a watch's readings.csv: the instant of a user stamp, and what the sources say of it."""
+    return f"{reading_id},{node_id},{stamp.wall_ns},{stamp.raw_ns},{stamp.raw_error_ns},{source_cells}"
+
+
 def _ms(value_ns: int | None) -> str:
     return "" if value_ns is None else f"{value_ns / 1e6:.6f}"
 

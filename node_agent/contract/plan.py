@@ -32,6 +32,7 @@ KERNEL_STAMPS: Final = "kernel"
 USER_STAMPS: Final = "user"
 
 _MAX_INDEX: Final = 65_535
+LEAST_EVERY_S: Final = 0.1  # between two readings of a watch
 MAX_STRATUM: Final = 15  # RFC 5905 figure 11: 16 is unsynchronised
 NODE_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -327,8 +328,37 @@ class ProbesPlan:
 
 
 @dataclass(frozen=True)
+class WatchPlan:
+    """A watch in place of events: every source is read ``every_s`` for ``duration_s``, at the begin for the first time.
+
+    The n-th reading is due n * ``every_s`` after the first.
+    """
+
+    duration_s: float
+    every_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        _demand(self.every_s >= LEAST_EVERY_S, "watch: every_s", f"{LEAST_EVERY_S:g} or more", self.every_s)
+        at_least = f"at least every_s, {self.every_s:g}"
+        _demand(self.duration_s >= self.every_s, "watch: duration_s", at_least, self.duration_s)
+
+    @property
+    def every_ns(self) -> int:
+        """Return the time from one reading to the next, in ns."""
+        return round(self.every_s * 1e9)
+
+    @property
+    def readings(self) -> int:
+        """Return how many readings there are to be on each node, the one at the begin and the last included."""
+        return round(self.duration_s * 1e9) // self.every_ns + 1
+
+
+@dataclass(frozen=True)
 class NodePlan:
-    """Everything one agent needs. ``run_dir`` is where it journals; paths may start with ``~``."""
+    """Everything one agent needs. ``run_dir`` is where it journals; paths may start with ``~``.
+
+    In a ``watch`` no node sends or receives events, whatever its role.
+    """
 
     experiment: str
     run_id: str
@@ -348,6 +378,7 @@ class NodePlan:
     virtual_clock: Optional[VirtualClock] = None
     broadcast: Optional[BroadcastPlan] = None
     probes: Optional[ProbesPlan] = None
+    watch: Optional[WatchPlan] = None
     schema: int = PLAN_SCHEMA
 
     def __post_init__(self) -> None:
@@ -362,10 +393,18 @@ class NodePlan:
             modes = f"'{INTERVAL}' or '{PER_EVENT}'"
             _demand(tick.mode in {INTERVAL, PER_EVENT}, "clocks.chronotick.mode", modes, tick.mode)
         sends = self.broadcast is not None
-        _demand(sends == (self.role == COORDINATOR), "broadcast", "for the coordinator and nobody else", self.broadcast)
-        if self.probes is not None and self.role == WORKER and self.listen_port != 0:
+        wanted = self.role == COORDINATOR and self.watch is None
+        _demand(
+            sends == wanted, "broadcast", "for the coordinator of a run with events and nobody else", self.broadcast
+        )
+        if self.probes is not None and self.events_port != 0:
             other = f"another than the events' {self.listen_port}"
             _demand(self.probes.port != self.listen_port, "probes: port", other, self.probes.port)
+
+    @property
+    def events_port(self) -> int:
+        """Return the UDP port that events come to; 0 where the kernel chooses one for their answers, or none come."""
+        return self.listen_port if self.role == WORKER and self.watch is None else 0
 
 
 def to_json(plan: NodePlan) -> str:

@@ -42,6 +42,7 @@ def last_line(printed: str) -> str:
         (["local", "deploy", "--experiment", "a b"], "experiment name: expected"),
         (["local", "check", "--config-dir", "none"], "none/coordinator_config.yaml: expected a configuration file"),
         (["status"], "experiment: expected one in results, got none"),
+        (["local", "watch", "--hours", "0"], "--hours: expected a number above 0 and at most 744, got '0'"),
         (["-S", "nosuch", "ares", "check"], "-S nosuch: expected an ssh_config, got no such file"),
         (["status", "--experiment", "nope"], "experiment nope: expected a results folder results/nope, got none there"),
     ],

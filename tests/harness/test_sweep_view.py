@@ -115,8 +115,8 @@ def test_the_end_names_the_day_if_it_is_another() -> None:
 
 def test_what_is_left_counts_the_probes_lead() -> None:
     with Console(io.StringIO()).display(10.0, lead_s=17.0) as run:
-        assert run.left_s() == 27.0
+        assert run.left_s({}) == 27.0
         run.show({"comp18": in_phase(HELLO)})
-        assert 10.0 < run.left_s() <= 27.0
+        assert 10.0 < run.left_s({}) <= 27.0
         run.show({"comp18": in_phase(BROADCASTING)})
-        assert run.left_s() <= 10.0
+        assert run.left_s({}) <= 10.0

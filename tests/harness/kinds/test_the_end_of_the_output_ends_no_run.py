@@ -129,7 +129,7 @@ def test_only_an_interrupt_is_an_interrupt(monkeypatch: pytest.MonkeyPatch, erro
 
     run = SimpleNamespace(cluster=SimpleNamespace(allocation=None), agent=None, console=Console())
     monkeypatch.setattr(experiment, "_prepare", lambda *_: run)
-    monkeypatch.setattr(experiment, "Watch", lambda *_: None)
+    monkeypatch.setattr(experiment, "Monitor", lambda *_: None)
     monkeypatch.setattr(experiment, "_carry_out", carry_out)
     monkeypatch.setattr(experiment, "_bring_home", lambda *arguments: judged.append(arguments[-1]))
     with pytest.raises(type(error)):
