@@ -38,7 +38,8 @@ PROBABILISTIC: Final = "probabilistic"
 # The laws of holdover, from a sample to a later stamp: by the run's drift limit, or by what the sample itself claims.
 DRIFT_LIMIT, AS_CLAIMED = "drift_limit", "as_claimed"
 
-# Agent phases, in order. `hello` and `broadcasting` are the coordinator's; a worker runs from its first hello on.
+# Agent phases, in order. `hello` and `broadcasting` are the coordinator's; a worker runs from its first hello on,
+# a node of a watch once it is ready.
 STARTING, READY, HELLO, BROADCASTING, RUNNING, DRAINING, TAIL, FINISHED = (
     "starting", "ready", "hello", "broadcasting", "running", "draining", "tail", "finished",
 )  # fmt: skip
@@ -63,6 +64,7 @@ COMMIT_WAIT_FILE: Final = "commit_wait.csv"
 CLOCK_PAIRS_FILE: Final = "clock_pairs.csv"
 PROBES_FILE: Final = "probes.csv"
 SENDS_FILE: Final = "sends.csv"
+READINGS_FILE: Final = "readings.csv"  # of a watch, which has no events
 LOG_FILE: Final = "agent.log"
 STATUS_FILE: Final = "status.json"
 STEP_LOG: Final = "step.log"  # of an agent that is a step of a Slurm job: what the step said, and how it ended
@@ -160,6 +162,7 @@ COMMIT_WAIT_COLUMNS: Final = (
 REMEASURE: Final = "remeasure"
 COMMIT: Final = "commit_wait"
 PER_EVENT: Final = "per_event"
+READINGS_COLUMNS: Final = ("reading_id", "node_id", "wall_ns", "raw_ns", "raw_error_ns")  # those of every source follow
 CLOCK_PAIRS_COLUMNS: Final = ("raw_before_ns", "wall_ns", "raw_after_ns")
 PROBES_COLUMNS: Final = ("peer", "sequence", "direction", "wall_ns", "raw_ns", "raw_error_ns", "origin")
 PROBE_TX, PROBE_RX = "tx", "rx"  # a's tx to b and b's rx from a of one sequence number are one probe
@@ -175,6 +178,11 @@ def events_columns(role: str, prefixes: Sequence[str] = SOURCE_PREFIXES) -> tupl
     if role == "coordinator":
         return (*SEND_COLUMNS, *_all_sources(prefixes), *SEND_TAIL_COLUMNS)
     return (*RECEIVE_COLUMNS, *_all_sources(prefixes))
+
+
+def readings_columns(prefixes: Sequence[str] = SOURCE_PREFIXES) -> tuple[str, ...]:
+    """Return the columns of a watch's ``raw/<node>/readings.csv``."""
+    return (*READINGS_COLUMNS, *_all_sources(prefixes))
 
 
 def worker_columns(delays_s: Sequence[float], prefixes: Sequence[str] = SOURCE_PREFIXES) -> tuple[str, ...]:
@@ -365,10 +373,11 @@ class NodeStatus:
 
     ``counts`` of a worker: received, duplicate, malformed, foreign, bad_tag, oversized, lost (known once `end` told
     the total), kernel_dropped, user_stamps, ntp_unavailable, ct_unavailable, remeasured; of a coordinator: planned,
-    sent, send_errors, user_stamps, ntp_unavailable, ct_unavailable; of a node of the probe mesh also those of
-    ``node_agent.probes``, which begin with probe_. A worker without a run key has no
-    lost, since anyone may have made up the numbers it got, but sequence_distinct, sequence_repeated, sequence_ranges
-    (without a gap), sequence_first, sequence_last and senders. Source names key ``sources``.
+    sent, send_errors, user_stamps, ntp_unavailable, ct_unavailable; of a node of a watch: planned, readings, missed,
+    ntp_unavailable, ct_unavailable; of a node of the probe mesh also those of ``node_agent.probes``, which begin with
+    probe_. A worker without a run key has no lost, since anyone may have made up the numbers it got, but
+    sequence_distinct, sequence_repeated, sequence_ranges (without a gap), sequence_first, sequence_last and senders.
+    Source names key ``sources``.
     ``waiting_for`` names what keeps it from the next phase. ``detail`` is a free sentence for people.
     """
 
@@ -405,6 +414,7 @@ class NodeStatus:
 # --- manifest ------------------------------------------------------------------------------------------------------
 
 # Run phases and outcomes, as the manifest tells them.
+EXPERIMENT, WATCH, SERIES = "experiment", "watch", "series"  # kinds of runs; a series was imported
 DEPLOYED, RUN_RUNNING, RUN_FINISHED, COLLECTED, IMPORTED = "deployed", "running", "finished", "collected", "imported"
 RUN_OK, RUN_DEGRADED, RUN_FAILED = "ok", "degraded", "failed"
 
@@ -430,7 +440,10 @@ class NodeManifest:
 
 @dataclass
 class Manifest:
-    """manifest.json: what was run, with what, how it ended. ``config`` has the keys cluster, coordinator, worker."""
+    """manifest.json: what was run, with what, how it ended.
+
+    ``config`` has the keys cluster, coordinator, worker, and watch in a run of that ``kind``.
+    """
 
     run_id: str
     experiment: str
@@ -449,6 +462,7 @@ class Manifest:
     job: Optional[dict[str, Any]] = None  # of Slurm, which lent the nodes: harness.slurm.job says what is in it
     predecessor: Optional[str] = None  # the experiment that this one repeats, since its job was taken away
     assembled: dict[str, str] = field(default_factory=dict)  # sha256 of the tables made at home, by file
+    kind: str = EXPERIMENT  # or WATCH, SERIES
     schema: int = 1
 
     @property
