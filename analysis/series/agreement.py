@@ -39,10 +39,10 @@ class Pair:
     """Two sources of one node. Shares are of ``count`` comparisons, or of those that have what it takes.
 
     ``apart_ms``: |difference of the two offsets|. ``meet``: their intervals have a point in common.
-    ``first_in_second``: the first one's estimate lies in the second's interval. ``claims_ms``: the sum of both half-widths,
-    ``of_claims`` apart over that; above 1 they do not meet (of symmetric intervals). ``within_stated``: apart is no
-    more than what a source states as uncertainty that has no interval. ``references_differ``: not all readings of both
-    refer to one reference.
+    ``first_in_second``: the first one's estimate lies in the second's interval. ``claims_ms``: the sum of both
+    half-widths, or the only one, ``of_claims`` apart over the sum; above 1 they do not meet (of symmetric intervals).
+    ``within_stated``: apart is no more than what a source states as uncertainty that has no interval.
+    ``references_differ``: not all readings of both refer to one reference.
     """
 
     node_id: str
@@ -59,6 +59,11 @@ class Pair:
     second_in_first: rates.Rate
     within_stated: rates.Rate
     references_differ: bool
+
+    @property
+    def inside(self) -> rates.Rate:
+        """Return how often the estimate of the source without an interval lies in the other's; of no use for two."""
+        return self.first_in_second if self.first_in_second.denominator else self.second_in_first
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-serialisable data."""
@@ -163,6 +168,8 @@ def _pair(first: Course, second: Course) -> Pair:
         first.low_ms[here], second.low_ms[there]
     )
     halves = ((first.high_ms - first.low_ms)[here] + (second.high_ms - second.low_ms)[there]) / 2
+    lone = np.where(bounded_here, (first.high_ms - first.low_ms)[here], 0.0) / 2
+    lone = lone + np.where(bounded_there, (second.high_ms - second.low_ms)[there], 0.0) / 2
     ratio = np.divide(apart, halves, out=np.full(len(apart), np.inf), where=halves > 0)
     stated = np.where(~bounded_here, first.claimed_ms[here], np.nan)
     stated = np.where(np.isnan(stated) & ~bounded_there, second.claimed_ms[there], stated)
@@ -181,12 +188,13 @@ def _pair(first: Course, second: Course) -> Pair:
         seconds_between=rates.spread(np.abs(first.at_ns[here] - second.at_ns[there]) / S),
         apart_ms=rates.spread(apart),
         meet=_rate(overlap >= 0, both, overlap),
-        claims_ms=rates.spread(halves[both]),
+        claims_ms=rates.spread((halves if both.any() else lone)[both if both.any() else bounded_here | bounded_there]),
         of_claims=ratio[both & np.isfinite(ratio)],
         first_in_second=_rate(inside_there, bounded_there, signed),
         second_in_first=_rate(inside_here, bounded_here, signed),
         within_stated=_rate(apart <= stated, np.isfinite(stated), signed),
-        references_differ=len({*first.references, *second.references}) > 1,
+        references_differ=bool(first.references and second.references)
+        and len({*first.references, *second.references}) > 1,
     )
 
 
@@ -196,7 +204,7 @@ def _inside(offset_ms: Floats, course: Course, places: Places) -> Bools:
 
 
 def _rate(hits: Bools, judged: Bools, behind: Floats) -> rates.Rate:
-    """Return a share with the interval that respects that the clocks remember; each comparison is of samples of its own."""
+    """Return a share with the interval that respects that clocks remember; each comparison is of its own samples."""
     own = np.arange(len(judged), dtype=np.int64)
     return rates.rate_of(hits, judged, dependence(own, Latent(behind, judged)))
 

@@ -10,7 +10,6 @@ from analysis.figures import style
 from analysis.figures.bars import legend
 from analysis.figures.plotting import Line2D
 from analysis.series import look
-from analysis.tables import NOT_EVALUABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +25,7 @@ FIGURE: Final = "series_agreement"
 MOST_ROWS: Final = 10  # of each panel: the widest claims, and the pairs that are farthest apart for their claims
 INK: Final = "#222222"
 CLAIMS: Final = "#888888"
+MOST_TICKS: Final = 5
 LEAST_MS: Final = 1e-6  # a logarithmic axis has no 0
 
 
@@ -100,8 +100,6 @@ def _pairs(axes: Axes, pairs: Sequence[Pair], *, several: bool, of: int) -> None
     named = (f"{style.label(pair.first)} / {style.label(pair.second)}" for pair in pairs)
     names = [_name(name, pair.node_id, several=several) for name, pair in zip(named, pairs, strict=True)]
     _rows(axes, names, "apart (ms): median, line to 95 %")
-    axes.annotate("intervals\nmeet", (1.0, 1.0), xycoords="axes fraction", xytext=(3, 2), textcoords="offset points",
-                  va="bottom", fontsize=7)  # fmt: skip
 
 
 def _rows(axes: Axes, names: Sequence[str], what: str) -> None:
@@ -109,6 +107,8 @@ def _rows(axes: Axes, names: Sequence[str], what: str) -> None:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.margins(x=0.08)
     style.readable_log(axes.xaxis)
+    ticks = axes.get_xticks()
+    axes.set_xticks(ticks[:: max(1, -(-len(ticks) // MOST_TICKS))])
     axes.set_xlabel(what)
     axes.grid(axis="x")
 
@@ -118,13 +118,16 @@ def _shown(spread: Spread) -> tuple[float, float]:
 
 
 def _claims(pair: Pair) -> float | None:
-    """Return the median of both half-widths together, in ms; None where one of the two has none."""
+    """Return the median of both half-widths together, or of the only one, in ms; None without any."""
     return pair.claims_ms.median or None
 
 
 def _meeting(pair: Pair) -> str:
-    value = pair.meet.value
-    return "no two" if value is None else f"{100 * value:.0f} %"
+    """Return how often both intervals meet; of a pair with one interval, how often the other's estimate is inside."""
+    if pair.meet.value is not None:
+        return f"{100 * pair.meet.value:.0f} % meet"
+    inside = pair.inside.value
+    return "no interval" if inside is None else f"{100 * inside:.0f} % inside"
 
 
 def _handles(courses: Sequence[Course], pairs: Sequence[Pair]) -> list[Line2D]:
@@ -134,7 +137,7 @@ def _handles(courses: Sequence[Course], pairs: Sequence[Pair]) -> list[Line2D]:
                               label="stated uncertainty, no interval"))  # fmt: skip
     if any(_claims(pair) is not None for pair in pairs):
         handles.append(Line2D([], [], color=CLAIMS, marker="|", markersize=9, markeredgewidth=2.4, linewidth=0,
-                              label="both half-widths together"))  # fmt: skip
-    if any(pair.meet.value is None for pair in pairs):
-        handles.append(Line2D([], [], linewidth=0, label=f"no two: {NOT_EVALUABLE}, one has no interval"))
+                              label="the half-widths together"))  # fmt: skip
+    if any(pair.meet.value is None and pair.inside.value is not None for pair in pairs):
+        handles.append(Line2D([], [], linewidth=0, label="inside: one's estimate in the other's interval"))
     return handles

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BINS: Final = 400  # of the time; of each at most six readings are drawn
 MOST_POINTS: Final = 6 * BINS
-MIDDLE: Final = (2.5, 97.5)  # percent: what an axis always shows
+MIDDLE: Final = (5.0, 95.0)  # percent: what an axis always shows
 FAR: Final = 3.0  # an axis leaves out what would make it so many times as long
 MARGIN: Final = 0.08
 _OTHERS: Final = ("#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0072B2", "#000000")
@@ -83,7 +83,7 @@ def drawn(course: Course) -> Places:
 
 
 def breaks(at_ns: Ints, course: Course, gap: int) -> Bools:
-    """Tell before which of some readings a line is broken: after a pause of ``gap`` usual spacings, or of drawn ones."""
+    """Tell before which readings a line is broken: after a pause of ``gap`` usual spacings, or of drawn ones."""
     spacing = np.diff(at_ns, prepend=at_ns[:1]) / 1e9
     usual = course.usual_spacing_s
     if course.count > len(at_ns):  # of drawn readings some are farther apart than they were
@@ -93,7 +93,7 @@ def breaks(at_ns: Ints, course: Course, gap: int) -> Bools:
 
 
 def limits(courses: Sequence[Course]) -> Limits:
-    """Return the limits (ms) of an axis for some courses: of all estimates, or of the middle 95 % and their intervals.
+    """Return the limits (ms) of an axis for some courses: of all estimates, or of the middle 90 % and their intervals.
 
     A few outliers of a second would make a wander of milliseconds a line; they are counted and marked at the edge.
     """
@@ -101,8 +101,8 @@ def limits(courses: Sequence[Course]) -> Limits:
     least, most = float(estimates.min()), float(estimates.max())
     ends = [np.percentile(course.offset_ms, MIDDLE) for course in courses]
     for course in courses:
-        if course.bounded.any():
-            ends.append(np.array([np.median(course.low_ms[course.bounded]), np.median(course.high_ms[course.bounded])]))
+        sides = (course.low_ms[course.bounded], course.high_ms[course.bounded])
+        ends += [np.array([np.median(side) for side in sides])] if course.bounded.any() else []
     low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
     span = max(high - low, 1e-6)
     if most - least > FAR * span or most > high + span or least < low - span:

@@ -1,6 +1,6 @@
 """The whole analysis of a run without events: statistics, figures, report, and a table of headlines.
 
-Like that of a run with events it replaces only what analysis wrote, each file atomically, with the same bytes each time.
+Like that of a run with events it replaces only what analysis wrote, each file atomically, with the same bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HEADLINES: Final = ("source", "node", "readings", "over", "offset, median (ms)",
 
 
 def run_all(experiment_dir: Path) -> Outcome:
-    """Analyse a run folder without events completely. Raises AnalysisError where it cannot be judged; prints nothing."""
+    """Analyse a run folder without events completely. Raises AnalysisError where it cannot; prints nothing."""
     results = analyses.compute(table(series.load(experiment_dir)))
     numbers = results.as_statistics()
     said = report.sentence(results)

@@ -78,12 +78,13 @@ def sentence(results: Results) -> str:
 def _one_sided(results: Results) -> Iterator[str]:
     """Yield what can be said of sources of which one alone has an interval."""
     for pair in worst(agreement_of(results))[:2]:
-        inside = next((rate for rate in (pair.first_in_second, pair.second_in_first) if rate.denominator), None)
+        inside = pair.inside if pair.inside.denominator else None
         names = (pair.first, pair.second) if pair.first_in_second.denominator else (pair.second, pair.first)
         apart = f"{pair.first} and {pair.second} were {number(pair.apart_ms.median, 3)} ms apart at the median"
-        held = "" if inside is None else (
-            f", and {names[0]}'s estimate lay in {names[1]}'s interval {inside.numerator:,} times of {inside.denominator:,}"
-        )  # fmt: skip
+        held = ""
+        if inside is not None:
+            times = f"{inside.numerator:,} times of {inside.denominator:,}"
+            held = f", and {names[0]}'s estimate lay in {names[1]}'s interval {times}"
         yield f"{apart}{held}"
 
 
@@ -127,7 +128,7 @@ def _facts(results: Results) -> str:
 
 
 def _section(results: Results, environment: jinja2.Environment, name: str) -> str:
-    """Return the section of one of the house's analyses as every report has it, without its head; "" if not computed."""
+    """Return the section of one of the house's analyses, without its head; "" if it was not computed."""
     analysis = next((analysis for analysis in results.analyses if analysis.name == name), None)
     if analysis is None:
         return ""

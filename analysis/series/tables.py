@@ -103,8 +103,7 @@ def agreement(found: Agreement) -> dict[str, str]:
         notes.append(f"{len(pairs) - len(shown)} more pairs are in `statistics/agreement_stats.json`.")
     if any(pair.references_differ for pair in shown):
         notes.append(
-            "*: the two refer to different servers, or one does not say to what; intervals that do not meet may be the "
-            "servers' difference."
+            "*: the two refer to different servers, and intervals that do not meet may be the servers' difference."
         )
     return {
         "pairs": markdown(

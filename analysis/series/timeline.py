@@ -25,7 +25,7 @@ FIGURE: Final = "series_timeline"
 MOST_PANELS: Final = 4
 MOST_SOURCES: Final = 7  # in a panel
 MARKED: Final = 400  # readings; more of them are a line without marks
-BAND: Final = 0.2
+BAND, BARS = 0.2, 0.35  # how opaque an interval is, of many readings and of few
 KNOWN: Final = "#222222"
 DASHES: Final = (0, (4, 2))
 
@@ -123,7 +123,10 @@ def _course(axes: Axes, course: Course, colour: str, time: look.Unit, unit: look
         look.with_breaks(np.where(bounded, side[chosen], np.nan) * unit.factor, broken)
         for side in (course.low_ms, course.high_ms)
     )
-    axes.fill_between(x, low, high, color=colour, alpha=BAND, linewidth=0)
+    if course.count <= MARKED:  # each interval holds at its own instant
+        axes.vlines(x, low, high, color=colour, alpha=BARS, linewidth=0.8)
+    else:
+        axes.fill_between(x, low, high, color=colour, alpha=BAND, linewidth=0)
     offsets = course.offset_ms[chosen] * unit.factor
     marks: dict[str, Any] = {"marker": "o", "markersize": 1.8} if course.count <= MARKED else {}
     axes.plot(x, look.with_breaks(offsets, broken), color=colour, linewidth=0.7, zorder=3, **marks)
