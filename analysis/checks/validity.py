@@ -119,6 +119,7 @@ CHECKS_WITHOUT_EVENTS: Final = (
     probes.find,
     samples.about,
     ties.find,
+    replay.check,
     _of_run(readings.find),
     _of_run(samples.find),
     _of_run(wall_clocks.find),

@@ -44,8 +44,8 @@ class Course:
     """One source on one node, its readings in order of time.
 
     ``at_ns`` is 0 at the node's first reading. ``low_ms`` to ``high_ms``: the interval of the offset, meaningful where
-    ``bounded``; ``claimed_ms``: what the source states as uncertainty, NaN where it states none. ``asked``: how many rows
-    are about the source, ``unavailable`` why there is no reading in the others. ``wall_ns``: the stamps.
+    ``bounded``; ``claimed_ms``: what the source states as uncertainty, NaN where it states none. ``asked``: how many
+    rows are about the source, ``unavailable`` why there is no reading in the others. ``wall_ns``: the stamps.
     """
 
     node_id: str
