@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import reference as reference_by_probes
@@ -15,6 +15,8 @@ from analysis.questions import judges
 from analysis.series import agreement, course, standards, tables
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from analysis.clocks.quality import ClockQuality
     from analysis.run.table import Table
     from analysis.series.agreement import Agreement
@@ -49,6 +51,18 @@ def _courses(context: Context) -> Courses:
     return Courses(courses, standards.truths(context.table), *standards.relative(context.table, courses, flights))
 
 
+def _quality(context: Context) -> ClockQuality:
+    """Judge every clock; nothing was sent, so that no reading can be before the one it answers."""
+    result = clock_quality.compute(context)
+    return replace(result, clocks=tuple(replace(clock, provable_misses=None) for clock in result.clocks))
+
+
+def _coverage(done: Mapping[str, Any]) -> dict[str, str]:
+    result: ClockQuality = done[clock_quality.ANALYSIS.name]
+    return {"clocks_in_words": clock_quality.judged_against(result), "coverage": tables.coverage(result)}
+
+
+QUALITY: Final = replace(clock_quality.ANALYSIS, compute=_quality, texts=_coverage)
 ANALYSES: Final[tuple[Analysis, ...]] = (
     reference_analysis.ANALYSIS,
     Analysis(
@@ -73,7 +87,7 @@ ANALYSES: Final[tuple[Analysis, ...]] = (
         ),
         needs=(COURSES,),
     ),
-    clock_quality.ANALYSIS,
+    QUALITY,
     clock_quality.AGAINST_TRUTH,
 )
 
@@ -86,7 +100,7 @@ def compute(table: Table) -> Results:
     for analysis in ANALYSES:
         done[analysis.name] = analysis.compute(context)
     kept = ANALYSES if judged(done[clock_quality.ANALYSIS.name]) else tuple(
-        analysis for analysis in ANALYSES if analysis not in {clock_quality.ANALYSIS, clock_quality.AGAINST_TRUTH}
+        analysis for analysis in ANALYSES if analysis not in (QUALITY, clock_quality.AGAINST_TRUTH)
     )  # fmt: skip
     if not built.evaluable:
         kept = tuple(analysis for analysis in kept if analysis is not reference_analysis.ANALYSIS)

@@ -56,11 +56,11 @@ def time_unit(span_s: float) -> Unit:
     return Unit("min", 1 / 60) if span_s > 300 else Unit("s", 1.0)
 
 
-def offset_unit(span_ms: float) -> Unit:
-    """Return the unit for offsets in ms that differ by so much."""
-    if span_ms < 1.0:
+def offset_unit(most_ms: float) -> Unit:
+    """Return the unit for offsets of up to so many ms."""
+    if most_ms < 1.0:
         return Unit("µs", 1_000.0)
-    return Unit("s", 0.001) if span_ms > 5_000.0 else Unit("ms", 1.0)
+    return Unit("s", 0.001) if most_ms > 5_000.0 else Unit("ms", 1.0)
 
 
 def drawn(course: Course) -> Places:
@@ -101,8 +101,7 @@ def limits(courses: Sequence[Course]) -> Limits:
     least, most = float(estimates.min()), float(estimates.max())
     ends = [np.percentile(course.offset_ms, MIDDLE) for course in courses]
     for course in courses:
-        sides = (course.low_ms[course.bounded], course.high_ms[course.bounded])
-        ends += [np.array([np.median(side) for side in sides])] if course.bounded.any() else []
+        ends += [_reach(course)] if course.bounded.any() else []
     low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
     span = max(high - low, 1e-6)
     if most - least > FAR * span or most > high + span or least < low - span:
@@ -112,6 +111,14 @@ def limits(courses: Sequence[Course]) -> Limits:
     margin = MARGIN * max(high - low, 1e-6)
     low, high = low - margin, high + margin
     return Limits(low, high, int(((estimates < low) | (estimates > high)).sum()))
+
+
+def _reach(course: Course) -> Floats:
+    """Return from where to where an axis shows a course's intervals: 90 % of them, half if far wider."""
+    low, high = course.low_ms[course.bounded], course.high_ms[course.bounded]
+    half = np.array([np.median(low), np.median(high)])
+    most = np.array([np.percentile(low, MIDDLE[0]), np.percentile(high, MIDDLE[1])])
+    return most if most[1] - most[0] <= FAR * (half[1] - half[0]) else half
 
 
 def with_breaks(values: Floats, broken: Bools) -> Floats:

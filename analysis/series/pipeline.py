@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import output
-from analysis.analyses import clock_quality
 from analysis.analyses import reference as reference_analysis
 from analysis.checks.files import integrity
 from analysis.figures import drawing
@@ -58,7 +57,7 @@ def _write_statistics(results: Results, numbers: dict[str, Any], said: str, dire
         "verdict": said,
         "findings": {kind: severities.count(kind) for kind in ("error", "warning", "note")},
         "nodes": {node: int(stamps.known.sum()) for node, stamps in results.table.stamps.items()},
-        "coverage": clock_quality.ANALYSIS in results.analyses,
+        "coverage": analyses.QUALITY in results.analyses,
         "found": findings,
     }
     for analysis in results.analyses:
@@ -79,7 +78,7 @@ def _drawings(results: Results) -> dict[str, Callable[[], Figure]]:
         drawings[agreement_figure.FIGURE] = partial(agreement_figure.draw, courses.courses, found)
     if courses.differences:
         drawings[standards.FIGURE] = partial(timeline.draw, courses.differences, courses.by_probes, RELATIVE)
-    for analysis in (clock_quality.ANALYSIS, reference_analysis.ANALYSIS):
+    for analysis in (analyses.QUALITY, reference_analysis.ANALYSIS):
         if analysis in results.analyses and analysis.draw is not None:
             drawings[analysis.figure] = partial(analysis.draw, results.done[analysis.name])
     return drawings

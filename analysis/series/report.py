@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 import numpy as np
 
-from analysis.analyses import clock_quality
 from analysis.analyses import reference as reference_analysis
 from analysis.report import markdown as report
 from analysis.report import run_tables
+from analysis.series import analyses
 from analysis.series.agreement import ALONE
 from analysis.series.agreement_figure import worst
 from analysis.series.analyses import agreement_of, courses_of
@@ -39,7 +39,7 @@ def render(results: Results, sentence: str) -> str:
         reasons=list(_reasons(run.manifest)),
         errors=[finding for finding in results.findings if finding.severity == "error"],
         facts=_facts(results),
-        quality=_section(results, environment, clock_quality.ANALYSIS.name),
+        judged=analyses.QUALITY in results.analyses,
         reference=_section(results, environment, reference_analysis.ANALYSIS.name),
         by_probes=bool(courses_of(results).differences),
         no_coverage=_no_coverage(results),
@@ -48,6 +48,7 @@ def render(results: Results, sentence: str) -> str:
         **{name: texts[name] for name in (
             "courses", "courses_more", "claims", "wander", "wander_not", "pairs", "together", "agreement_notes",
         )},
+        **{name: texts.get(name, "") for name in ("clocks_in_words", "coverage")},
     )  # fmt: skip
     return re.sub(r"\n{3,}", "\n\n", text) + "\n"
 
@@ -66,11 +67,14 @@ def sentence(results: Results) -> str:
     judged = sum(pair.meet.denominator for pair in pairs)
     apart = sum(pair.meet.denominator - pair.meet.numerator for pair in pairs)
     if judged:
-        also = " (or the two servers differ)" if any(pair.references_differ for pair in pairs) else ""
+        worst_pair = f"{pairs[0].first} and {pairs[0].second} at {pairs[0].node_id}, worst for what they claim, are"
+        far = f"{worst_pair} {number(pairs[0].apart_ms.median, 3)} ms apart at the median"
+        if not apart:
+            return f"{begin}: in all {judged:,} comparisons of two sources their intervals meet; {far}."
+        also = ", or a server is" if any(pair.references_differ for pair in pairs) else ""
         return (
-            f"{begin}: of {judged:,} comparisons of two intervals {apart:,} do not meet, so that one of the two is "
-            f"wrong{also}; the pair that is worst for its claims, {pairs[0].first} and {pairs[0].second}, is "
-            f"{number(pairs[0].apart_ms.median, 3)} ms apart at the median."
+            f"{begin}: in {apart:,} of {judged:,} comparisons of two sources their intervals do not meet, so that one "
+            f"of the two is wrong{also}; {far}."
         )
     return f"{begin}: {'; '.join(_one_sided(results))}."
 

@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from analysis.run.table import POINT
 from analysis.series.agreement_figure import worst
 from analysis.series.course import QUANTILES, SYSTEM_CLOCK, quantiles
-from analysis.tables import NONE, counted, markdown, number, share
+from analysis.tables import NONE, between, counted, markdown, number, share, share_between
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from analysis.clocks.quality import ClockQuality
     from analysis.series.agreement import Agreement, Pair
     from analysis.series.course import Course
+    from analysis.tables import Grid
 
 MOST_ROWS: Final = 20  # of a table in the report; all are in the statistics
-TAUS_SHOWN: Final = 5
+TAUS_SHOWN: Final = 3
 
 
 def courses(of_sources: Sequence[Course]) -> dict[str, str]:
@@ -49,8 +52,8 @@ def _course(course: Course) -> tuple[Any, ...]:
     least, p5, median, p95, most = (offset[name] for name in QUANTILES)
     return (
         course.source, course.node_id, f"{course.count:,} of {course.asked:,}", counted(course.unavailable),
-        _duration(span_s), _duration(course.usual_spacing_s),
-        f"{len(gaps)}, {_duration(float(gaps.max()))}" if len(gaps) else "none",
+        duration(span_s), duration(course.usual_spacing_s),
+        f"{len(gaps)}, {duration(float(gaps.max()))}" if len(gaps) else "none",
         _ms(median), f"{_ms(p5)} to {_ms(p95)}", f"{_ms(least)} to {_ms(most)}", *half,
     )  # fmt: skip
 
@@ -82,7 +85,7 @@ def _wander(of_sources: Sequence[Course]) -> str:
             tdev_ms = NONE if tdev is None else f"{1e3 * tdev[0]:.3g}"
             tau = f"{wander.tau_s[place]:,.6g}"
             rows.append((course.source, course.node_id, tau, f"{adev[0]:.2e}" if adev else NONE, tdev_ms, slots))
-    return markdown(("source", "node", "τ (s)", "ADEV", "TDEV (ms)", "slots used"), rows[: 2 * MOST_ROWS], "")
+    return markdown(("source", "node", "τ (s)", "ADEV", "TDEV (ms)", "slots used"), rows[:MOST_ROWS], "")
 
 
 def _not_stable(of_sources: Sequence[Course]) -> str:
@@ -103,7 +106,8 @@ def agreement(found: Agreement) -> dict[str, str]:
         notes.append(f"{len(pairs) - len(shown)} more pairs are in `statistics/agreement_stats.json`.")
     if any(pair.references_differ for pair in shown):
         notes.append(
-            "*: the two refer to different servers, and intervals that do not meet may be the servers' difference."
+            "*: the two do not refer to one reference (a server, another server, UTC): where their intervals do not "
+            "meet, a server may be to blame, and not the source."
         )
     return {
         "pairs": markdown(
@@ -145,13 +149,32 @@ def _ms(value: float | None) -> str:
     return number(float(value), digits)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a time in words: 9.3 h, 100 s."""
     if seconds >= 2 * 86_400:
         return f"{seconds / 86_400:.1f} days"
     if seconds >= 2 * 3_600:
         return f"{seconds / 3_600:.1f} h"
     return f"{seconds / 60:.1f} min" if seconds >= 300 else f"{seconds:.3g} s"
+
+
+def coverage(result: ClockQuality) -> Grid:
+    """Return how often every source's intervals hold the truth, how wide they are, and how wrong the estimates."""
+    rows = []
+    for clock in result.clocks[: 2 * MOST_ROWS]:
+        point = clock.kind == POINT
+        held = "point clock" if point else share_between(clock.coverage.contained, clock.coverage.not_missed)
+        half = clock.judged_width_us.median
+        kappa = clock.kappa
+        factor = NONE if kappa is None else between(kappa.least, kappa.value, 3)
+        errors = (
+            between(getattr(clock.least_error_us, name), getattr(clock.abs_error_us, name))
+            for name in ("median", "p95", "maximum")
+        )
+        width = number(None if half is None else half / 2)
+        rows.append((clock.source, clock.node_id, clock.kind, share(clock.availability), held, width, *errors, factor))
+    head = ("source", "node", "claims", "available", "contains the truth", "half-width judged, median (µs)")
+    return markdown((*head, "error, median (µs)", "p95", "max", "κ"), rows)
 
 
 def headlines(of_sources: Sequence[Course]) -> list[list[str]]:

@@ -84,7 +84,7 @@ def _panel(axes: Axes, panel: Panel, colours: Mapping[str, str], known: Known | 
     sources = sorted(panel.courses, key=lambda course: -course.count)[:MOST_SOURCES]
     span_s = max(float(course.at_ns[-1]) for course in sources) / 1e9
     time, limits = look.time_unit(span_s), look.limits(sources)
-    unit = look.offset_unit(limits.high - limits.low)
+    unit = look.offset_unit(max(abs(limits.low), abs(limits.high)))
     notes = (
         [f"the {MOST_SOURCES} of {len(panel.courses)} sources that were read most"]
         if len(sources) < len(panel.courses)
