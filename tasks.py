@@ -132,19 +132,31 @@ def compare(_: Context, a: str, b: str, metric: list[str], fail_if: list[str], j
 
 @task(
     name="import",
-    help={"source": "folder of coordinator.csv and worker_*.csv", "experiment": "name of the run folder to make"},
+    help={
+        "source": "folder of coordinator.csv and worker_*.csv; or a clock's log, or a folder of one machine's logs",
+        "experiment": "name of the run folder to make",
+        "node": "of logs: what to call the machine they are of (default: node)",
+    },
 )
-def import_(_: Context, source: str = "", experiment: str = "") -> None:
-    """Make a run folder of published files in the older column format; exit code 7 if it has rows that come twice."""
+def import_(_: Context, source: str = "", experiment: str = "", node: str = "") -> None:
+    """Make a run folder of published files, or of a clock's logs; exit code 7 if published rows come twice.
+
+    Which format a file is of is seen in it; ANALYSIS, "Logs of clocks", has the list.
+    """
     if not source or not experiment:  # checked here: invoke asks for required arguments even before it shows the help
         raise Exit("error: import: expected --source FOLDER and --experiment NAME", USAGE)
     from analysis.checks import events  # noqa: PLC0415 - pandas takes a second
     from analysis.checks.subject import of_folder  # noqa: PLC0415 - together with it
     from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
-    from analysis.imported import older_format  # noqa: PLC0415 - together with it
+    from analysis.imported import older_format, series  # noqa: PLC0415 - together with it
     from analysis.run.load import RESULTS_DIR  # noqa: PLC0415 - together with it
 
     try:
+        if series.takes(Path(source)):
+            _say(f"{series.import_series(Path(source), experiment, RESULTS_DIR, node or series.NODE)}")
+            return
+        if node:
+            raise Exit("error: --node: expected a log or a folder of logs as --source, got none", USAGE)
         folder = older_format.import_published(Path(source), experiment, RESULTS_DIR)
     except AnalysisError as error:
         raise Exit(f"error: {error}", error.exit_code) from error

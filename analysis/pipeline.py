@@ -5,20 +5,22 @@ It replaces only what analysis wrote before, each file atomically; repeated on t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import output, registry
 from analysis.analyses import causality, dashboard
 from analysis.checks.files import integrity
+from analysis.errors import UsageError
 from analysis.figures import drawing
 from analysis.imported import older_format
+from analysis.outcome import HeadlineTable, Outcome
 from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.report import hypotheses, latex, markdown, rates_table, run_counts, summary, verdict
-from analysis.run import load, merged
+from analysis.run import load, merged, series
 from analysis.run.readings import table
 from analysis.second_process import Beside
+from analysis.series import pipeline as series_pipeline
 from analysis.tables import NONE, NOT_EVALUABLE
 from node_agent.contract import records
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from analysis.report.hypotheses import Judged
     from analysis.stats import rates
 
+__all__ = ["HeadlineTable", "Outcome", "draw", "run_all"]
+
 VALIDITY_FILE: Final = "validity_findings.json"
 PUBLISHED_FILE: Final = "published_stats.json"
 HEADLINES: Final = (
@@ -42,38 +46,19 @@ HEADLINES: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class HeadlineTable:
-    """The results in one table for a terminal: one row per source and worker."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an analysis wrote, and its ``verdict`` in a sentence.
-
-    ``errors`` names what could not be done, though the rest was, and what is wrong with the run's files; findings about
-    what the data says are no errors.
-    """
-
-    report: Path
-    paths: tuple[Path, ...]
-    table: HeadlineTable
-    verdict: str
-    errors: list[str]
-    error_findings: int = 0
-
-
 def run_all(
     experiment_dir: Path, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, merged_form: str | None = None
 ) -> Outcome:
     """Analyse a run folder completely. Raises AnalysisError where it cannot be judged; prints nothing.
 
-    ``merged_form``: one of ``merged.FORMATS`` for the merged table, None for CSV or Parquet by its length.
+    ``merged_form``: one of ``merged.FORMATS`` for the merged table, None for CSV or Parquet by its length. A run
+    without events has neither windows nor a merged table; asking for either is an error.
     """
+    if not series.has_events(manifest := load.read_manifest(experiment_dir)):
+        if merged_form is not None or window_sizes_ms is not WINDOW_SIZES_MS:
+            wanted = "expected neither windows nor a merged table"
+            raise UsageError(f"{experiment_dir}: {wanted}, of a {manifest.kind} of clocks, which has no events")
+        return series_pipeline.run_all(experiment_dir)
     readings = table(load.load(experiment_dir))
     load.release_memory()
     with Beside("the merged table", partial(merged.write, readings, experiment_dir, merged_form)) as merging:

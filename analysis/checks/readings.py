@@ -11,7 +11,8 @@ import pandas as pd
 from analysis.checks.finding import ERROR, NOTE, SHOWN, WARNING, Finding, clock, reasons, some
 from analysis.clocks import offset_levels
 from analysis.run import drift_limits, load
-from analysis.run.table import NO_STATUS
+from analysis.run import series as runs
+from analysis.run.table import NO_STATUS, NOT_ASKED
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class Series:
 def find(run: Run) -> Iterator[Finding]:
     """Yield the findings about readings, check by check."""
     every = tuple(_series(run))  # made once: a long run has millions of rows
-    yield from _mixed_domains(run, every)
+    if runs.has_events(run.manifest):
+        yield from _mixed_domains(run, every)
     for check in CHECKS:
         for series in every:
             for code, severity, text, numbers in check(series):
@@ -171,7 +173,9 @@ def _one_sign(run: Run, every: Sequence[Series]) -> Iterator[Finding]:
 
 def _unavailable(series: Series) -> Wrong:
     rows, statuses = len(series.frame), series.statuses
-    why = {name: count for name, count in statuses.items() if name not in {records.OK, records.NOT_CONFIGURED}}
+    why = {
+        name: count for name, count in statuses.items() if name not in {records.OK, records.NOT_CONFIGURED, NOT_ASKED}
+    }
     if why and records.OK in statuses:
         text = f"{series.source} has no reading in {sum(why.values()):,} of {rows:,} rows: {reasons(why)}"
         yield "unavailable-readings", WARNING, text, {"statuses": statuses, "rows": sum(why.values()), "of": rows}

@@ -132,7 +132,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     raw, nodes = subject.path / records.RAW_DIR, subject.recorded
     if not (subject.whole and nodes and all(node.plan is not None for node in nodes.values())):
         return
-    needed = (records.EVENTS_FILE, records.SAMPLES_FILE)
+    needed = (records.EVENTS_FILE if subject.has_events else records.READINGS_FILE, records.SAMPLES_FILE)
     if not all((raw / node_id / name).is_file() for node_id in nodes for name in needed):
         return
     rows = sum(len(table) for node_id in nodes if (table := subject.of_node(node_id)) is not None)

@@ -10,7 +10,7 @@ from analysis import reference
 from analysis.checks.finding import one_line
 from analysis.errors import AnalysisError
 from analysis.questions.windows import WINDOW_SIZES_MS
-from analysis.run import load
+from analysis.run import load, series
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -81,8 +81,15 @@ class Subject:
         """Return a node's clock pairs."""
         return self.raw(node_id, records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
 
+    @property
+    def has_events(self) -> bool:
+        """Tell whether it is a run with events, as one without a readable manifest is taken for."""
+        return self.manifest is None or series.has_events(self.manifest)
+
     def file_of(self, node_id: str) -> str:
-        """Return the name of a node's assembled table."""
+        """Return the name of a node's assembled table; of a run without events, that of its readings."""
+        if not self.has_events:
+            return series.readings_file(node_id)
         return records.table_file(node_id, self.roles[node_id])
 
     def events(self) -> dict[str, pd.DataFrame]:
@@ -130,8 +137,11 @@ def of_run(
     readings: Table | None = None,
 ) -> Subject:
     """Return a loaded run as a subject; nothing more of it is read."""
-    tables = {records.COORDINATOR_FILE: run.coordinator}
-    tables |= {records.worker_file(node_id): frame for node_id, frame in run.workers.items()}
+    if series.has_events(run.manifest):
+        tables = {records.COORDINATOR_FILE: run.coordinator}
+        tables |= {records.worker_file(node_id): frame for node_id, frame in run.workers.items()}
+    else:
+        tables = {series.readings_file(node_id): frame for node_id, frame in series.readings_of(run).items()}
     for name, frames in (
         (records.SAMPLES_FILE, run.samples),
         (records.CLOCK_PAIRS_FILE, run.clock_pairs),
@@ -148,7 +158,7 @@ def of_run(
 def of_folder(path: Path) -> Subject:
     """Read a run folder as far as that is possible; why the rest is not is noted in ``unreadable``."""
     try:
-        run = load.load(path)
+        run = series.any_run(path)
     except AnalysisError as error:
         return _damaged(path, f"cannot be analysed: {error}")
     try:

@@ -46,7 +46,8 @@ ORDER: Final = {ERROR: 0, WARNING: 1, NOTE: 2}
 
 def of(subject: Subject) -> list[Finding]:
     """Return what is wrong, worst first. An empty list: no check found anything."""
-    findings = [finding for check in CHECKS for finding in _made(check, subject)]
+    checks = CHECKS if subject.has_events else CHECKS_WITHOUT_EVENTS
+    findings = [finding for check in checks for finding in _made(check, subject)]
     findings += [error("unreadable", file, why) for file, why in subject.unreadable.items()]
     return sorted(findings, key=lambda finding: ORDER[finding.severity])
 
@@ -107,6 +108,22 @@ CHECKS: Final = (
     _of_run(wall_offsets.find, "reference"),
     _of_run(independence.find),
     _of_run(windows.find, "window_sizes_ms"),
+    _of_run(drift.find, "reference"),
+    _of_run(truth_missed.find, "reference", "readings"),
+)
+CHECKS_WITHOUT_EVENTS: Final = (
+    manifest.find,
+    integrity.find,
+    tables.find,
+    manifest.agents,
+    probes.find,
+    samples.about,
+    ties.find,
+    replay.check,
+    _of_run(readings.find),
+    _of_run(samples.find),
+    _of_run(wall_clocks.find),
+    _of_run(wall_offsets.find, "reference"),
     _of_run(drift.find, "reference"),
     _of_run(truth_missed.find, "reference", "readings"),
 )

@@ -102,7 +102,7 @@ def import_published(source: Path, experiment: str, results_dir: Path) -> Path:
     except OSError as error:
         raise UnusableSource(f"{results_dir}: expected a folder to write results to, got: {cause(error)}") from error
     try:
-        digests = _copy(source, [coordinator.file, *(table.file for table in workers.values())], staging)
+        digests = copy_originals(source, [coordinator.file, *(table.file for table in workers.values())], staging)
         _write(staging / records.COORDINATOR_FILE, *_coordinator_rows(coordinator))
         for node_id, table in workers.items():
             _write(staging / records.worker_file(node_id), *_worker_rows(table))
@@ -126,7 +126,7 @@ def _find(source: Path) -> dict[str, Path]:
     _refuse_run_folder(source)
     coordinator = source / records.COORDINATOR_FILE
     if not coordinator.is_file():
-        got = f"found no such file but {_content(source)}"
+        got = f"found no such file but {content_of(source)}"
         raise UnusableSource(f"{source}: expected {records.COORDINATOR_FILE}, {got}; {FORMATS}")
     files = {COORDINATOR_ID: coordinator}
     for file in sorted(source.iterdir()):
@@ -136,7 +136,7 @@ def _find(source: Path) -> dict[str, Path]:
                 raise UnusableSource(f"{file}: expected worker_<node id>.csv, got the node id {match[1]!r}")
             files[match[1]] = file
     if len(files) == 1:
-        got = f"found none but {_content(source)}"
+        got = f"found none but {content_of(source)}"
         raise UnusableSource(f"{source}: expected at least one worker_*.csv, {got}; {FORMATS}")
     return files
 
@@ -151,7 +151,7 @@ def _refuse_run_folder(source: Path) -> None:
         raise UnusableSource(f"{source}: expected a folder to import, got one node's own files; {advice}; {FORMATS}")
 
 
-def _content(source: Path) -> str:
+def content_of(source: Path) -> str:
     """Return what a folder holds, in a few words. Raises UnusableSource if it may not be read."""
     try:
         names = sorted(entry.name + "/" * entry.is_dir() for entry in source.iterdir())
@@ -289,7 +289,7 @@ def _reading(prefix: str, row: Mapping[str, str], *, configured: bool) -> dict[s
     return cells
 
 
-def _copy(source: Path, tables: Sequence[Path], staging: Path) -> dict[str, str]:
+def copy_originals(source: Path, tables: Sequence[Path], staging: Path) -> dict[str, str]:
     """Copy the originals (and their README, if any) byte by byte; return the sha256 of each."""
     folder = staging / records.RAW_DIR / IMPORTED_DIR
     folder.mkdir(parents=True)
@@ -349,10 +349,10 @@ def _imported(
     for name, prefix in records.COLUMN_PREFIX.items():
         without = (table.file.name for table in tables if not table.has(f"{prefix}_timestamp_ns"))
         missing += [f"{name} readings in {file}" for file in without]
-    return {"source": _place(source), "sha256": dict(digests), "format": FORMAT, "missing": missing}
+    return {"source": place_of(source), "sha256": dict(digests), "format": FORMAT, "missing": missing}
 
 
-def _place(source: Path) -> str:
+def place_of(source: Path) -> str:
     """Return where the files came from, relative to here where that is possible, so that no machine's paths travel."""
     try:
         return os.path.relpath(source)

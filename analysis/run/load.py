@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 RESULTS_DIR: Final = Path("results")
 
 INTEGER_COLUMNS: Final = {
-    "event_id", "sequence_number", "stratum", "spins", "sequence", "drift_fs_per_s", "drift_sigma_fs_per_s",
-    "max_drift_ppb", "question_bytes",
+    "event_id", "reading_id", "sequence_number", "stratum", "spins", "sequence", "drift_fs_per_s",
+    "drift_sigma_fs_per_s", "max_drift_ppb", "question_bytes",
 }  # fmt: skip
 FLOAT_SUFFIXES: Final = ("_ms", "_s", "_level")
 
@@ -149,6 +149,9 @@ def load(path: Path) -> Run:
     memory than the run needs.
     """
     manifest = read_manifest(path)
+    if manifest.kind != records.EXPERIMENT:
+        got = f"got a {manifest.kind} of clocks, which has readings alone"
+        raise AnalysisError(f"{path}: expected a run with events, {got}; invoke analyze judges it")
     memory.require(path, manifest)
     coordinator_file = path / records.COORDINATOR_FILE
     if not coordinator_file.is_file():

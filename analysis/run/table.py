@@ -22,6 +22,7 @@ NO_DATA: Final = "no_data"
 NOT_SENT: Final = "not_in_coordinator_csv"
 NO_RAW_STAMP: Final = "no_raw_stamp"
 NO_STATUS: Final = "no_status"
+NOT_ASKED: Final = "not_asked"  # of a log that was imported: its line is about another source
 LOCAL: Final = "local"  # what a system clock refers to: itself
 
 POINT: Final = "point"

@@ -45,11 +45,15 @@ RESTS: Final = {
     records.CLOCK_PAIRS_FILE: ("steps of the wall clock, drift, early releases", "verdicts of the sources"),
     records.SENDS_FILE: ("when each worker's copy was sent, so causality", "order, windows and agreement of receipts"),
     records.STATUS_FILE: ("what the agent counted and how it ended: `validate`", "every verdict"),
+    records.READINGS_FILE: ("this node's readings, so every statement about its clocks", "the other nodes"),
     records.EVENTS_FILE: ("this node's stamps and readings, so every verdict about it", "the other nodes"),
 }
 NODE_FILES: Final = (
     records.EVENTS_FILE, records.SAMPLES_FILE, records.COMMIT_WAIT_FILE, records.CLOCK_PAIRS_FILE, records.STATUS_FILE,
     records.LOG_FILE,
+)  # fmt: skip
+WATCH_FILES: Final = (  # of a run without events
+    records.READINGS_FILE, records.SAMPLES_FILE, records.CLOCK_PAIRS_FILE, records.STATUS_FILE, records.LOG_FILE,
 )  # fmt: skip
 
 
@@ -67,7 +71,7 @@ def _lines(folder: Path) -> list[str]:
 
 def find(subject: Subject) -> Iterator[Finding]:
     """Yield the findings about files that are not there, or not what the nodes wrote."""
-    if not (subject.path / records.COORDINATOR_FILE).is_file():
+    if subject.has_events and not (subject.path / records.COORDINATOR_FILE).is_file():
         yield error("missing-file", records.COORDINATOR_FILE, "expected the file, found none")
     if subject.manifest is not None and subject.manifest.imported is not None:
         yield from _originals(subject, subject.manifest.imported.get("sha256"))
@@ -114,7 +118,8 @@ def altered(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, str, str]
 def _own_files(subject: Subject, node_id: str, sums: dict[str, str] | None) -> Iterator[Finding]:
     """Check that a node's files are there, and are what the sums say that it made of them."""
     folder = subject.path / records.RAW_DIR / node_id
-    wanted = (*NODE_FILES, records.SENDS_FILE) if subject.roles[node_id] == "coordinator" else NODE_FILES
+    of_role: tuple[str, ...] = (records.SENDS_FILE,) if subject.roles[node_id] == "coordinator" else ()
+    wanted = (*NODE_FILES, *of_role) if subject.has_events else WATCH_FILES
     if _had_plan(subject, node_id) and not (folder / PLAN_FILE).is_file() and PLAN_FILE not in (sums or {}):
         text = "expected the plan that this node was given, as the manifest has it, found no such file; collect again"
         yield error("missing-file", raw_file(node_id, PLAN_FILE), text, node_id)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MANIFEST: Final = records.MANIFEST_FILE
 PHASES: Final = {records.DEPLOYED, records.RUN_RUNNING, records.RUN_FINISHED, records.COLLECTED, records.IMPORTED}
 RUN_OUTCOMES: Final = {None, records.RUN_OK, records.RUN_DEGRADED, records.RUN_FAILED}
+KINDS: Final = (records.EXPERIMENT, records.WATCH, records.SERIES)
 RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 # By code: its severity, the workers' counters that tell, and what that means.
@@ -51,7 +52,8 @@ def find(subject: Subject) -> Iterator[Finding]:
         (phase not in PHASES, error, f"phase: expected one of {', '.join(sorted(PHASES))}, got {phase!r}"),
         (outcome not in RUN_OUTCOMES, error, f"outcome: expected ok, degraded, failed or null, got {outcome!r}"),
         (not coordinators, error, "expected one coordinator, got none"),
-        (not manifest.worker_ids, error, "expected at least one worker, got none"),
+        (not manifest.worker_ids and subject.has_events, error, "expected at least one worker, got none"),
+        (manifest.kind not in KINDS, error, f"kind: expected one of {', '.join(KINDS)}, got {manifest.kind!r}"),
         (phase == records.IMPORTED and imported is None, error,
          "imported: expected where the data comes from, got null"),
         (imported is None and phase not in {records.COLLECTED, records.IMPORTED}, warning,
@@ -88,7 +90,8 @@ def agents(subject: Subject) -> Iterator[Finding]:
         counts, table = status.get("counts") or {}, subject.of_node(node_id)
         if table is None:
             continue
-        rows_of = {("sent" if node.role == "coordinator" else "received"): len(table)}
+        word = "sent" if node.role == "coordinator" else "received"
+        rows_of = {word if subject.has_events else "readings": len(table)}
         for prefix in records.SOURCE_PREFIXES:
             if f"{prefix}_status" in table:
                 there = table[f"{prefix}_status"].isin([records.OK, records.NOT_CONFIGURED])

@@ -41,6 +41,9 @@ def find(subject: Subject) -> Iterator[Finding]:
         table, file = subject.of_node(node_id), subject.file_of(node_id)
         if table is None:
             continue
+        if not subject.has_events:
+            yield from _without_events(file, table, node_id, imported=imported)
+            continue
         yield from columns(file, table, _expected(role, table, subject.manifest), node_id)
         stamp = "send" if role == "coordinator" else "receive"
         if table.empty:
@@ -60,6 +63,28 @@ def find(subject: Subject) -> Iterator[Finding]:
                 yield of(code, file, text, node_id, source, rows=rows)
         for of, text in _order(table, stamp, subject.pairs(node_id)):
             yield of("order", file, text, node_id)
+
+
+def _without_events(file: str, table: pd.DataFrame, node_id: str, *, imported: bool) -> Iterator[Finding]:
+    """Yield what is off in a node's readings; those of an imported log have no raw stamps."""
+    prefixes = tuple(load.prefixes([table]))
+    if not imported:
+        yield from columns(file, table, records.readings_columns(prefixes), node_id)
+    if table.empty:
+        yield error("cells", file, "no rows", node_id)
+    needed = [(error, "reading_id"), (error, "wall_ns"), *([] if imported else [(warning, "raw_ns")])]
+    for of, column in needed:
+        if column in table and (empty := int(table[column].isna().sum())):
+            yield of("cells", file, f"{empty:,} rows without {column}", node_id, rows=empty)
+    if "reading_id" in table and (twice := int(table["reading_id"].dropna().duplicated().sum())):
+        yield error("cells", file, f"{twice:,} rows have a reading_id that another row has", node_id, rows=twice)
+    if "node_id" in table and (strangers := sorted(set(table["node_id"].dropna()) - {node_id})):
+        yield error("cells", file, f"expected node_id {node_id!r} in every row, got {strangers[0]!r}", node_id)
+    for of, code, source, hits, what in [rule for prefix in prefixes for rule in _readings(table, prefix)]:
+        if rows := int(np.count_nonzero(hits.astype("boolean").fillna(value=False).to_numpy(dtype=bool))):
+            yield of(code, file, f"{what} in {rows:,} of {len(table):,} rows", node_id, source, rows=rows)
+    if text := _backwards(table, "wall_ns" if imported else "raw_ns", "" if imported else "raw_error_ns"):
+        yield warning("order", file, f"rows go back {text}", node_id)
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------

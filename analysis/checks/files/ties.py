@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Columns = tuple[str | None, str, str, str | None]
 
+READING: Final[Columns] = ("wall_ns", "raw_ns", "raw_ns", "raw_error_ns")
 SLACK_NS: Final = 10_000_000_000  # an agent's threads neither start nor end at one instant
 
 # file: wall instant, the first and the last raw instant at which it may have been read, their error
@@ -44,7 +45,8 @@ def find(subject: Subject) -> Iterator[Finding]:
             continue
         stamp = "send" if node.role == "coordinator" else "receive"
         own = (f"{stamp}_time_ns", f"{stamp}_raw_ns", f"{stamp}_raw_ns", f"{stamp}_raw_error_ns")
-        for name, columns in {records.EVENTS_FILE: own, **STAMPS}.items():
+        rows_of = {records.EVENTS_FILE: own} if subject.has_events else {records.READINGS_FILE: READING}
+        for name, columns in {**rows_of, **STAMPS}.items():
             needed = tuple(dict.fromkeys(column for column in columns if column))
             rows = subject.raw(node_id, name, needed)
             if rows is None and name == records.EVENTS_FILE:  # its rows, with what came later
