@@ -25,7 +25,6 @@ from node_agent.contract import records
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
     from analysis.arrays import Bools, Ints, Places
 
     NodeStamps = Mapping[tuple[str, str], "Stamps"]
@@ -122,13 +121,15 @@ def merged(parts: list[Bounds]) -> Bounds:
 
 def stamps(frame: pd.DataFrame) -> dict[tuple[str, str], Stamps]:
     """Return a node's probe stamps by peer and direction; of rows with one sequence number the first counts."""
-    named = frame[["peer", "sequence", "direction"]].notna().to_numpy(dtype=np.bool_).all(axis=1)
-    if not named.any():
+    usable = frame.dropna(subset=["peer", "sequence", "direction"])
+    if not len(usable):
         return {}
-    usable = frame if named.all() else frame[named]
     whole = Stamps(
-        *(_whole_numbers(usable[name]) for name in ("sequence", "wall_ns", "raw_ns", "raw_error_ns")),
-        (within(usable["raw_ns"], RAW_NS) & within(usable["raw_error_ns"], RAW_NS, 0)).to_numpy(dtype=np.bool_),
+        sequence=_whole_numbers(usable["sequence"]),
+        wall=_whole_numbers(usable["wall_ns"]),
+        raw=_whole_numbers(usable["raw_ns"]),
+        error=_whole_numbers(usable["raw_error_ns"]),
+        known=(within(usable["raw_ns"], RAW_NS) & within(usable["raw_error_ns"], RAW_NS, 0)).to_numpy(dtype=np.bool_),
     )
     keys, rows_by_key = _grouped(usable)
     return {key: whole.take(_first_of_each(whole.sequence, rows)) for key, rows in zip(keys, rows_by_key, strict=True)}

@@ -187,13 +187,13 @@ def _both_ends(
         worker: _by_event(frame, "receive", columns) for worker, frame in run.workers.items() if worker in nodes
     }
     for worker, receipts in received.items() if coordinator in nodes else ():
-        ends = _same_events(_by_event(_sends_to(run, worker), "send", columns), receipts)
-        if ends is not None:
-            yield coordinator, worker, *(_Stamped(*end).thinned() for end in ends)
+        both = _same_events(_by_event(_sends_to(run, worker), "send", columns), receipts)
+        if both is not None:
+            yield coordinator, worker, _Stamped(*both[0]).thinned(), _Stamped(*both[1]).thinned()
     for first, second in combinations(received, 2):
-        ends = _same_events(received[first], received[second])
-        if ends is not None:
-            yield first, second, *(_Stamped(*end).thinned() for end in ends)
+        both = _same_events(received[first], received[second])
+        if both is not None:
+            yield first, second, _Stamped(*both[0]).thinned(), _Stamped(*both[1]).thinned()
 
 
 def _sends_to(run: Run, worker: str) -> pd.DataFrame:
@@ -218,7 +218,7 @@ def _by_event(frame: pd.DataFrame, kind: str, names: Sequence[str]) -> _ByEvent 
 
 
 def _same_events(first: _ByEvent | None, second: _ByEvent | None) -> tuple[Sequence[Ints], Sequence[Ints]] | None:
-    """Return both tables' columns at the events that are in both, in order of event; None where one has none."""
+    """Return both tables' columns at the events that are in both; None where one has none."""
     if first is None or second is None:
         return None
     if np.array_equal(first.events, second.events):
