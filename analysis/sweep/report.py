@@ -18,7 +18,7 @@ from analysis.report.summary import SUMMARY_FILE
 from analysis.sweep import runs as sweep_runs
 from analysis.sweep.means import CLIPPED, HEADS, as_csv, grid, of_hypotheses, of_share, repeats_needed
 from analysis.sweep.spread import pooled_deviation
-from analysis.tables import Grid, markdown, number
+from analysis.tables import Grid, number
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def write(results_dir: Path, sweep: str) -> Path:
     text = [
         f"# Sweep {sweep}",
         INTRODUCTION.format(runs=len(counted), cells=len(values)),
-        markdown(("cell", *counted[0].values), [(cell, *cells) for cell, cells in values.items()]),
+        Grid.of(("cell", *counted[0].values), [(cell, *cells) for cell, cells in values.items()]),
         "## Verdicts per cell",
         tables["cells"],
         drawn,
@@ -80,7 +80,7 @@ def write(results_dir: Path, sweep: str) -> Path:
         "Where a run has no such number, or too little evidence for it, *runs* says of how many the mean is.",
         tables["hypotheses"],
         "## Attempts that do not count",
-        markdown(("run", "phase, outcome"), left_out, "None."),
+        Grid.of(("run", "phase, outcome"), left_out, "None."),
     ]
     return output.write_text(folder / REPORT_FILE, "\n\n".join(text) + "\n")
 
@@ -111,7 +111,7 @@ def needed(results_dir: Path, sweep: str) -> Grid:
     for (source, metric), by_cell in shares([run for run in sweep_runs.find(results_dir, sweep) if run.counts]).items():
         if (deviation := pooled_deviation(list(by_cell.values()))) is not None:
             rows.append((source, metric, number(100 * deviation, 2), repeats_needed(100 * deviation)))
-    return markdown(("source", "metric", "sd, points", HEADS[-1]), rows)
+    return Grid.of(("source", "metric", "sd, points", HEADS[-1]), rows)
 
 
 def _cells(sweep: str, counted: Sequence[SweepRun]) -> str:

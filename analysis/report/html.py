@@ -1,0 +1,53 @@
+"""Tables and marked text as HTML: everything that comes from a run is escaped, whatever it looks like."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from markupsafe import Markup, escape
+
+from analysis.tables import CODE, EMPHASIS, STRONG, Grid, marked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ELEMENTS: Final[Mapping[str, str]] = {STRONG: "strong", EMPHASIS: "em", CODE: "code"}
+_NUMBER: Final = re.compile(r"[-−–+]?[\d.,]*( %)?( to [\d.,]+( %)?)?")  # noqa: RUF001 - signs and dashes
+
+
+def text(said: str) -> Markup:
+    """Return a text with what is marked in it as elements."""
+    return Markup("").join(
+        Markup("<{0}>{1}</{0}>").format(Markup(ELEMENTS[kind]), part) if kind else escape(part)  # noqa: S704 - a constant
+        for kind, part in marked(said)
+    )
+
+
+def table(grid: Grid, name: str) -> Markup:
+    """Return a table that scrolls by itself where it is too wide; what is said in its place if it has no row."""
+    if not grid.rows:
+        return Markup("<p>{}</p>").format(text(grid.empty)) if grid.empty else Markup("")
+    numeric = [all(_NUMBER.fullmatch(row[place]) for row in grid.rows) for place in range(len(grid.columns))]
+    heads = Markup("").join(Markup('<th scope="col">{}</th>').format(text(head)) for head in grid.columns)
+    rows = Markup("").join(Markup("<tr>{}</tr>").format(_row(row, numeric)) for row in grid.rows)
+    return Markup(
+        '<div class="scroll" role="region" tabindex="0" aria-label="{0}"><table><caption>{0}</caption>'
+        "<thead><tr>{1}</tr></thead><tbody>{2}</tbody></table></div>"
+    ).format(name, heads, rows)
+
+
+def folded(grid: Grid, name: str) -> Markup:
+    """Return a table behind its name, to be opened; nothing where it has no row and nothing to say."""
+    if not grid.rows:
+        return table(grid, name)
+    count = f"{len(grid.rows)} {'row' if len(grid.rows) == 1 else 'rows'}"
+    said = Markup('<details class="folded"><summary>{} <small>{}</small></summary>{}</details>')
+    return said.format(name[:1].upper() + name[1:], count, table(grid, name))
+
+
+def _row(row: tuple[str, ...], numeric: list[bool]) -> Markup:
+    plain, right = Markup("<td>{}</td>"), Markup('<td class="number">{}</td>')
+    return Markup("").join(
+        (right if is_number else plain).format(text(cell)) for cell, is_number in zip(row, numeric, strict=True)
+    )

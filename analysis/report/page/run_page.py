@@ -1,0 +1,68 @@
+"""The page of one run: what is said first, errors over time, one event at a time, and a section per question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import jinja2
+from markupsafe import Markup
+
+from analysis.report.markdown import in_lines
+from analysis.report.opening import CLOCKS_NOTE
+from analysis.report.page import shell
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from analysis.analyses.analysis import Analysis, Results
+    from analysis.report.opening import Opening
+
+SCRIPTS: Final = ("scales.js", "timeline.js", "event.js")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question on the page: its figure, its explanation and its tables."""
+
+    name: str
+    title: str
+    short: str
+    figure: Markup
+    body: Markup
+
+
+def render(opening: Opening, results: Results, figures: Mapping[str, str], data: Mapping[str, Any] | None) -> str:
+    """Return the page of a run; the same results give the same bytes.
+
+    ``figures`` are those drawn, as SVG, by name; ``data`` is what the interactive part shows, if there is any.
+    """
+    environment = shell.environment()
+    environment.filters["in_lines"] = in_lines
+    interactive = Markup("")
+    if data is not None:
+        interactive = Markup(environment.get_template("interactive.html.jinja").render(data=data))  # noqa: S704 - escaped
+    sections = [
+        _section(environment, analysis, results, figures.get(analysis.figure, ""))
+        for analysis in results.analyses
+        if analysis.title
+    ]
+    body = environment.get_template("run.html.jinja").render(
+        opening=opening, sections=sections, interactive=interactive, clocks_note=CLOCKS_NOTE
+    )
+    scripts = () if data is None else SCRIPTS
+    return shell.page(f"Experiment {opening.name}", Markup(body), results.table.sources, data, *scripts)  # noqa: S704
+
+
+def _section(environment: jinja2.Environment, analysis: Analysis, results: Results, svg: str) -> Section:
+    texts = dict(analysis.texts(results.done))
+    own = f"sections/{analysis.name}.html.jinja"
+    template = environment.select_template([own, "sections/default.html.jinja"])
+    body = template.render(texts=texts, title=analysis.title, **texts)
+    figure = Markup("")
+    if svg:
+        figure = shell.figure(svg, f"Figure: {analysis.title}. Its numbers are in the tables of this section.")
+    elif analysis.figure:
+        figure = Markup('<p class="note">No figure was drawn.</p>')
+    short = analysis.title.partition(":")[0]
+    return Section(analysis.name, analysis.title, short, figure, Markup(body))  # noqa: S704 - rendered with autoescape
