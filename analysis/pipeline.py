@@ -17,7 +17,7 @@ from analysis.imported import older_format
 from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.report import hypotheses, latex, markdown, rates_table, run_counts, summary, verdict
 from analysis.report import opening as openings
-from analysis.report.page import run_page
+from analysis.report.page import events, run_page
 from analysis.run import load, merged
 from analysis.run.readings import table
 from analysis.second_process import Beside
@@ -94,8 +94,8 @@ def run_all(
     text = latex.render(readings.run.name, _cited(results, numbers, judged), {**opening.tables, **results.texts()})
     paths.append(output.write_text(experiment_dir / latex.FILE, text))
     written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(opening))
-    drawn = figures_drawn.vectors
-    page = output.write_text(experiment_dir / records.PAGE_FILE, run_page.render(opening, results, drawn, None))
+    shown = run_page.render(opening, results, figures_drawn.vectors, events.of(results))
+    page = output.write_text(experiment_dir / records.PAGE_FILE, shown)
     errors += list(_breaches(results))
     sentence = verdict.of(results).sentence
     return Outcome(

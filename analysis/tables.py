@@ -67,7 +67,7 @@ def table(rows: Iterable[Any], columns: Mapping[str, Callable[[Any], Any]], empt
 
 
 def marked(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the parts of a text, each with how it is marked: ``STRONG``, ``EMPHASIS``, ``CODE``, or "" where it is not."""
+    """Yield the parts of a text, each with how it is marked: ``STRONG``, ``EMPHASIS``, ``CODE``, or ""."""
     end = 0
     for match in _MARKS.finditer(text):
         if match.start() > end:

@@ -143,9 +143,7 @@ def _rows(results: Results, question: str, words: str, answers: Sequence[Answer]
     yield _of_reference(results, question, words, answers)
 
 
-def _row(
-    results: Results, question: str, words: str, source: str, points: Answer, intervals: Answer | None
-) -> Row:
+def _row(results: Results, question: str, words: str, source: str, points: Answer, intervals: Answer | None) -> Row:
     due = 0 if points.rounds is None else points.rounds.decisions
     own = (words, source, due, _known_wrong(points))
     if source == SYSTEM:
@@ -224,9 +222,7 @@ def _coverage(results: Results, source: str) -> Share | None:
     """Return how many intervals of all nodes hold the truth: for certain, and at most."""
     clocks = [clock.coverage for clock in results.done["clock_quality"].clocks if clock.source == source]
     judged = sum(coverage.contained.denominator for coverage in clocks)
-    held, most = (
-        sum(getattr(coverage, name).numerator for coverage in clocks) for name in ("contained", "not_missed")
-    )
+    held, most = (sum(getattr(coverage, name).numerator for coverage in clocks) for name in ("contained", "not_missed"))
     return Share(held, most, judged) if judged else None
 
 

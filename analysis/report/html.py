@@ -29,12 +29,20 @@ def table(grid: Grid, name: str) -> Markup:
     if not grid.rows:
         return Markup("<p>{}</p>").format(text(grid.empty)) if grid.empty else Markup("")
     numeric = [all(_NUMBER.fullmatch(row[place]) for row in grid.rows) for place in range(len(grid.columns))]
-    heads = Markup("").join(Markup('<th scope="col">{}</th>').format(text(head)) for head in grid.columns)
     rows = Markup("").join(Markup("<tr>{}</tr>").format(_row(row, numeric)) for row in grid.rows)
-    return Markup(
-        '<div class="scroll" role="region" tabindex="0" aria-label="{0}"><table><caption>{0}</caption>'
-        "<thead><tr>{1}</tr></thead><tbody>{2}</tbody></table></div>"
-    ).format(name, heads, rows)
+    return _framed(name, grid.columns, rows)
+
+
+def grouped(grid: Grid, name: str) -> Markup:
+    """Return a table whose first column heads the rows that share it, and whose second stays in sight."""
+    rows: list[Markup] = []
+    for place, row in enumerate(grid.rows):
+        if not place or row[0] != grid.rows[place - 1][0]:
+            head = Markup('<tr class="group"><th scope="rowgroup" colspan="{}">{}</th></tr>')
+            rows.append(head.format(len(grid.columns) - 1, text(row[0])))
+        cells = Markup("").join(Markup("<td>{}</td>").format(text(cell)) for cell in row[2:])
+        rows.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(text(row[1]), cells))
+    return _framed(name, grid.columns[1:], Markup("").join(rows), "short")
 
 
 def folded(grid: Grid, name: str) -> Markup:
@@ -51,3 +59,11 @@ def _row(row: tuple[str, ...], numeric: list[bool]) -> Markup:
     return Markup("").join(
         (right if is_number else plain).format(text(cell)) for cell, is_number in zip(row, numeric, strict=True)
     )
+
+
+def _framed(name: str, columns: tuple[str, ...], rows: Markup, kind: str = "") -> Markup:
+    heads = Markup("").join(Markup('<th scope="col">{}</th>').format(text(head)) for head in columns)
+    return Markup(
+        '<div class="scroll" role="region" tabindex="0" aria-label="{0}"><table class="{1}"><caption>{0}</caption>'
+        "<thead><tr>{2}</tr></thead><tbody>{3}</tbody></table></div>"
+    ).format(name, kind, heads, rows)

@@ -1,4 +1,4 @@
-"""Write report/experiment_report.md: what the page says first, in at most ``MOST_LINES`` lines, and where the rest is."""
+"""Write report/experiment_report.md: what the page says first, in at most ``MOST_LINES`` lines, and what is where."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 import jinja2
 
 from analysis.report.opening import CLOCKS_NOTE
-from analysis.tables import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analysis.checks.finding import Finding
     from analysis.report.opening import Opening
+    from analysis.tables import Grid
 
 TEMPLATE: Final = Path(__file__).with_name("report.md.jinja")
 MOST_LINES: Final = 150
@@ -48,5 +48,7 @@ def _some(lines: list[str]) -> list[str]:
 def in_lines(findings: Sequence[Finding], *, marked: bool) -> list[str]:
     """Return each finding in a line: where, and what; ``marked``: its code first."""
     if marked:
-        return [f"`{finding.code}`{f' at {finding.where}' * bool(finding.where)}: {finding.message}" for finding in findings]
+        return [
+            f"`{finding.code}`{f' at {finding.where}' * bool(finding.where)}: {finding.message}" for finding in findings
+        ]
     return [f"{f'{finding.where}: ' * bool(finding.where)}{finding.message}" for finding in findings]

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 SIMULATED: Final = "simulated"  # the cluster of runs that never happened
 CLOCKS_NOTE: Final = (
-    "Shares are of the decisions that were due. *Proved*: certain by the clock's own intervals; *wrong*: decided, and a "
-    "judge knows better; *coverage*: intervals that hold the truth; *rounds saved*: decisions that need no message, for "
-    "they are decided and not known to be wrong. Two numbers are the least and the greatest that the judge's own width "
-    "allows. The last row of each question is what probes between the nodes prove without any clock under test: what can be known for sure by messages over this network."
+    "Shares are of the decisions that were due. *Proved*: certain by the clock's own intervals; *wrong*: decided, and "
+    "a judge knows better; *coverage*: intervals that hold the truth; *rounds saved*: decisions that need no message, "
+    "for they are decided and not known to be wrong. Two numbers are the least and the greatest that the judge's own "
+    "width allows. The last row of each question is what probes between the nodes prove without any clock under test: "
+    "what can be known for sure by messages over this network."
 )
 
 
@@ -114,7 +115,8 @@ def _known(results: Results, judged: Sequence[Judged], clocks: Sequence[Row]) ->
     if row.proved is None:
         could = f"There is no reference ({results.done['reference'].reason or 'it knows nothing of these events'})"
     else:
-        could = f"The reference, which no clock under test had a hand in, proves the order of {row.proved.least} of {row.decisions} messages"
+        proved = f"proves the order of {row.proved.least} of {row.decisions} messages"
+        could = f"The reference, which no clock under test had a hand in, {proved}"
     status = Counter(judgement.status for judgement in judged)
     ends = [
         f"{status[name]} {name}"

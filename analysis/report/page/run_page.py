@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import jinja2
 from markupsafe import Markup
 
 from analysis.report.markdown import in_lines
@@ -14,6 +13,8 @@ from analysis.report.page import shell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import jinja2
 
     from analysis.analyses.analysis import Analysis, Results
     from analysis.report.opening import Opening

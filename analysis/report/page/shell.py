@@ -6,8 +6,8 @@ numbers its models by a counter of the process); and runs under a content securi
 without ``unsafe-inline`` (Vega compiles expressions; Bokeh makes hundreds of inline styles). What it costs is 4.8 MB of
 each page that has a plot. The script is taken from the installed package when a page is written.
 
-The policy names every script and style by its hash, and allows no request at all. Plotly would add two styles by itself:
-one it leaves out where an element with its id has the class ``no-inline-styles``, the other, of maps, where there is an
+The policy names every script and style by its hash, and allows no request at all. Plotly would add two styles: one it
+leaves out where an element with its id has the class ``no-inline-styles``, the other, of maps, where there is an
 element with its id; the page has both elements.
 """
 
@@ -28,6 +28,7 @@ from markupsafe import Markup
 from analysis.errors import AnalysisError
 from analysis.figures import style
 from analysis.report import html
+from analysis.tables import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +38,9 @@ PAGE: Final = "page.html.jinja"
 STYLE: Final = "page.css"
 LIBRARY: Final = "plotly"
 PLOTLYS_OWN: Final = "plotly.js-style-global"  # the id of the style that Plotly makes for all its plots
-_OTHER_STYLES: Final = re.compile(r'if\(!document\.getElementById\("([0-9a-f]{64})"\)\)\{var e=document\.createElement\("style"\)')
+_OTHER_STYLES: Final = re.compile(
+    r'if\(!document\.getElementById\("([0-9a-f]{64})"\)\)\{var e=document\.createElement\("style"\)'
+)
 _LIGHTER: Final = 0.45  # by so much towards white in the dark scheme
 
 
@@ -46,11 +49,19 @@ def environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True
     )
-    made.filters |= {"marked": html.text, "table": html.table, "folded": html.folded, "shown": _shown}
+    made.filters |= {
+        "marked": html.text,
+        "table": html.table,
+        "folded": html.folded,
+        "grouped": html.grouped,
+        "shown": _shown,
+    }
     return made
 
 
-def page(title: str, body: Markup, sources: Sequence[str] = (), data: Mapping[str, Any] | None = None, *scripts: str) -> str:
+def page(
+    title: str, body: Markup, sources: Sequence[str] = (), data: Mapping[str, Any] | None = None, *scripts: str
+) -> str:
     """Return a page; ``data`` and our own ``scripts`` (files beside this one) for what is interactive, if anything is.
 
     ``sources`` are the clock sources whose colours are needed.
@@ -69,28 +80,34 @@ def page(title: str, body: Markup, sources: Sequence[str] = (), data: Mapping[st
             "form-action 'none'",
         )
     )
-    return environment().get_template(PAGE).render(
-        title=title,
-        policy=policy,
-        style=Markup(styled),  # noqa: S704 - our own file, and colours
-        body=body,
-        data=None if data is None else Markup(_json(data)),  # noqa: S704 - without any tag's beginning
-        library=Markup(library),  # noqa: S704 - of an installed package
-        own=Markup(own),  # noqa: S704 - our own files
-        others_styles=_OTHER_STYLES.findall(library),
-        plotlys_own=PLOTLYS_OWN,
+    return (
+        environment()
+        .get_template(PAGE)
+        .render(
+            title=title,
+            policy=policy,
+            style=Markup(styled),  # noqa: S704 - our own file, and colours
+            body=body,
+            data=None if data is None else Markup(_json(data)),  # noqa: S704 - without any tag's beginning
+            library=Markup(library),  # noqa: S704 - of an installed package
+            own=Markup(own),  # noqa: S704 - our own files
+            others_styles=_OTHER_STYLES.findall(library),
+            plotlys_own=PLOTLYS_OWN,
+        )
     )
 
 
 def figure(svg: str, name: str) -> Markup:
     """Return a drawn figure as an image within the page, apart from the page's own styles and names."""
     coded = base64.b64encode(svg.encode("utf-8")).decode("ascii")
-    return Markup('<figure class="paper"><img src="data:image/svg+xml;base64,{}" alt="{}"></figure>').format(coded, name)
+    return Markup('<figure class="paper"><img src="data:image/svg+xml;base64,{}" alt="{}"></figure>').format(
+        coded, name
+    )
 
 
 def _shown(said: Any, name: str) -> Markup:
     """Return a table folded, and words as a paragraph."""
-    return html.folded(said, name) if isinstance(said, html.Grid) else Markup("<p>{}</p>").format(html.text(said))
+    return html.folded(said, name) if isinstance(said, Grid) else Markup("<p>{}</p>").format(html.text(said))
 
 
 def _json(data: Mapping[str, Any]) -> str:
