@@ -56,7 +56,7 @@ def evenly(kinds: Iterable[Ints], most: int) -> list[Ints]:
 
 
 def _kinds(table: Table, workers: Sequence[str]) -> Iterator[Bools]:
-    """Yield, per clock, which events any of these workers' readings put in the wrong order; of intervals, leave open."""
+    """Yield, per clock, which events any of these workers' readings order wrongly and, of intervals, leave open."""
     for source, clock in table.clocks:
         labels = [
             verdicts.labels(clock, table.sends(worker, source), table.readings(worker, source)) for worker in workers
