@@ -94,7 +94,7 @@ def run_all(
     text = latex.render(readings.run.name, _cited(results, numbers, judged), {**opening.tables, **results.texts()})
     paths.append(output.write_text(experiment_dir / latex.FILE, text))
     written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(opening))
-    shown = run_page.render(opening, results, figures_drawn.vectors, events.of(results))
+    shown = run_page.render(opening, results, figures_drawn.within_page, events.of(results))
     page = output.write_text(experiment_dir / records.PAGE_FILE, shown)
     errors += list(_breaches(results))
     sentence = verdict.of(results).sentence

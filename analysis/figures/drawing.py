@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-_Drawn = tuple[list[Path], str, str]  # the files of a figure and the figure as SVG, or why there are none
+_Drawn = tuple[list[Path], str, str]  # the files of a figure and the figure within a page, or why there are none
 
 
 class Drawing(Beside[dict[str, _Drawn]]):
     """Figures being drawn into ``directory``; ``finish`` helps and waits until all are, leaving the block does not.
 
-    ``vectors``: when they are, each as SVG by its name.
+    ``within_page``: when they are, each as the address of an image by its name, where it is not too large.
     """
 
     def __init__(self, drawings: Mapping[str, Callable[[], Figure]], directory: Path) -> None:
         self._drawings = dict(drawings)
         self._directory = directory
         self._turn = multiprocessing.Value("i", 0)
-        self.vectors: dict[str, str] = {}
+        self.within_page: dict[str, str] = {}
         super().__init__("the figures", self._draw)
 
     def finish(self) -> tuple[list[Path], list[str]]:
@@ -45,9 +45,9 @@ class Drawing(Beside[dict[str, _Drawn]]):
         paths: list[Path] = []
         errors = []
         for name in self._drawings:
-            files, vector_, problem = drawn.get(name, ([], "", f"figure {name}: {missing}"))
+            files, image, problem = drawn.get(name, ([], "", f"figure {name}: {missing}"))
             paths += files
-            self.vectors |= {name: vector_} if vector_ else {}
+            self.within_page |= {name: image} if image else {}
             errors += [problem] if problem else []
         return paths, errors
 
@@ -59,7 +59,8 @@ class Drawing(Beside[dict[str, _Drawn]]):
                 continue
             try:
                 figure = drawing()
-                drawn[name] = style.save(figure, self._directory, name), vector.svg(figure), ""
+                files = style.save(figure, self._directory, name)
+                drawn[name] = files, vector.within_page(figure, files[0]), ""
             except Exception as error:  # noqa: BLE001 - one figure that cannot be drawn must not cost the report
                 drawn[name] = [], "", f"figure {name}: {type(error).__name__}: {error}"
         return drawn

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ELEMENTS: Final[Mapping[str, str]] = {STRONG: "strong", EMPHASIS: "em", CODE: "code"}
+MOST_ROWS: Final = 300  # of a table on a page
 _NUMBER: Final = re.compile(r"[-−–+]?[\d.,]*( %)?( to [\d.,]+( %)?)?")  # noqa: RUF001 - signs and dashes
 
 
@@ -46,12 +47,16 @@ def grouped(grid: Grid, name: str) -> Markup:
 
 
 def folded(grid: Grid, name: str) -> Markup:
-    """Return a table behind its name, to be opened; nothing where it has no row and nothing to say."""
+    """Return a table behind its name, to be opened; nothing where it has no row and nothing to say.
+
+    Of a long table its first rows: one that is quadratic in the nodes would be most of a page.
+    """
     if not grid.rows:
         return table(grid, name)
+    shown = grid.first(MOST_ROWS, "statistics/rates.csv")
     count = f"{len(grid.rows)} {'row' if len(grid.rows) == 1 else 'rows'}"
     said = Markup('<details class="folded"><summary>{} <small>{}</small></summary>{}</details>')
-    return said.format(name[:1].upper() + name[1:], count, table(grid, name))
+    return said.format(name[:1].upper() + name[1:], count, table(shown, name))
 
 
 def _row(row: tuple[str, ...], numeric: list[bool]) -> Markup:

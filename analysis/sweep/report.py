@@ -74,11 +74,11 @@ def write(results_dir: Path, sweep: str) -> Path:
     output.write_text(folder / MEANS_FILE, as_csv([*verdicts, *claimed]))
     tables = {"cells": grid(verdicts), "hypotheses": grid(claimed)}
     output.write_text(folder / LATEX_FILE, latex.render(sweep, {}, tables))
-    drawn, svg = f"![Verdicts per cell]({records.FIGURES_DIR}/{FIGURE}.png)", ""
+    drawn, shown = f"![Verdicts per cell]({records.FIGURES_DIR}/{FIGURE}.png)", ""
     if by_metric:
         figure = _figure(by_metric)
-        style.save(figure, folder / records.FIGURES_DIR, FIGURE)
-        svg = vector.svg(figure)
+        files = style.save(figure, folder / records.FIGURES_DIR, FIGURE)
+        shown = vector.within_page(figure, files[0])
     else:
         drawn = NO_FIGURE
     values = {run.cell: [str(value) for value in run.values.values()] for run in counted}
@@ -89,7 +89,7 @@ def write(results_dir: Path, sweep: str) -> Path:
     introduction = INTRODUCTION.format(runs=len(counted), cells=len(values))
     parts = [
         Part(CELLS, (), cells),
-        Part(VERDICTS, () if svg else (NO_FIGURE,), tables["cells"], folded=True, svg=svg),
+        Part(VERDICTS, () if by_metric else (NO_FIGURE,), tables["cells"], folded=True, figure=shown),
         Part(CLAIMS, (CLAIMS_NOTE,), tables["hypotheses"], folded=True),
         Part(LEFT_OUT, (), left_out),
         Part("The runs", (), links=tuple(_link(run) for run in counted)),

@@ -52,7 +52,7 @@ function nodesShown() {
   const bars = (worker, end) => sources.flatMap((source) => {
     const zero = zeroOf(source), said = reading(worker, source, end, event);
     if (zero === null || !said) return [{ source }];
-    return [{ source, est: said.est - zero, low: said.earliest - zero, high: said.latest - zero }];
+    return [{ source, bounded: said.bounded, est: said.est - zero, low: said.earliest - zero, high: said.latest - zero }];
   });
   const at = (worker) => {
     const when = known(DATA.pairs[worker].true_receive, event);
@@ -107,7 +107,7 @@ function drawBar(svg, bar, x, left, y) {
     return;
   }
   const group = drawn("g", { class: `bar source-${bar.source}` }, svg);
-  drawn("rect", { x: x(bar.low), y: y - BAR / 2, width: Math.max(1.5, x(bar.high) - x(bar.low)), height: BAR, rx: 2 }, group);
+  if (bar.bounded) drawn("rect", { x: x(bar.low), y: y - BAR / 2, width: Math.max(1.5, x(bar.high) - x(bar.low)), height: BAR, rx: 2 }, group);
   drawn("line", { x1: x(bar.est), x2: x(bar.est), y1: y - BAR / 2 - 2, y2: y + BAR / 2 + 2 }, group);
 }
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from analysis.run.table import Readings, Table
 
 MOST_WORKERS: Final = 6
-MOST_NUMBERS: Final = 180_000  # some 1.3 MB of JSON
+MOST_NUMBERS: Final = 100_000  # some 0.8 MB of JSON
 FEWEST_EVENTS: Final = 60
 
 

@@ -30,10 +30,10 @@ function known(numbers, event) {
 
 /** Return a time in ns as a text with its unit, rounded for reading. */
 function duration(ns) {
-  const size = Math.abs(ns);
-  if (size >= 1e9) return `${(ns / 1e9).toPrecision(4)} s`;
-  if (size >= 1e6) return `${(ns / 1e6).toPrecision(4)} ms`;
-  return `${(ns / 1e3).toFixed(1)} µs`;
+  const size = Math.abs(ns), sign = ns < 0 ? "−" : "";
+  if (size >= 1e9) return `${sign}${(size / 1e9).toPrecision(4)} s`;
+  if (size >= 1e6) return `${sign}${(size / 1e6).toPrecision(4)} ms`;
+  return `${sign}${(size / 1e3).toFixed(1)} µs`;
 }
 
 /** Return the unit in which a span of ns is written on an axis: its name, and how many ns it has. */

@@ -97,12 +97,9 @@ def page(
     )
 
 
-def figure(svg: str, name: str) -> Markup:
+def figure(address: str, name: str) -> Markup:
     """Return a drawn figure as an image within the page, apart from the page's own styles and names."""
-    coded = base64.b64encode(svg.encode("utf-8")).decode("ascii")
-    return Markup('<figure class="paper"><img src="data:image/svg+xml;base64,{}" alt="{}"></figure>').format(
-        coded, name
-    )
+    return Markup('<figure class="paper"><img src="{}" alt="{}"></figure>').format(address, name)
 
 
 def _shown(said: Any, name: str) -> Markup:

@@ -83,7 +83,9 @@ function plotted() {
   });
   const here = DATA.at_us[STATE.event] / 1e6;
   const axis = { gridcolor: line, zerolinecolor: ink, linecolor: line, tickfont: { color: ink }, automargin: true };
-  element("timeline-note").textContent = `${view.words} The vertical line is the event of the diagram below.`;
+  const silent = DATA.sources.filter((_, place) => series[place] && !series[place].some(Boolean)).map((source) => source.label);
+  const none = silent.length ? ` Nothing to show of ${silent.join(", ")}.` : "";
+  element("timeline-note").textContent = `${view.words}${none} The vertical line is the event of the diagram below.`;
   return {
     traces,
     layout: {
