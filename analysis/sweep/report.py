@@ -64,8 +64,7 @@ def write(results_dir: Path, sweep: str) -> Path:
             f"sweep {sweep}: expected a collected run that is ok, got none of {len(found)}; run it again"
         )
     for run in counted:
-        written = (records.PAGE_FILE, f"{records.STATISTICS_DIR}/{rates_table.RATES_FILE}")
-        if not all((run.path / name).is_file() for name in written):
+        if not (run.path / records.STATISTICS_DIR / rates_table.RATES_FILE).is_file():
             run_all(run.path)
     folder = results_dir / f"{sweep}.sweep"
     output.write_text(folder / CELLS_FILE, _cells(sweep, counted))
@@ -92,8 +91,9 @@ def write(results_dir: Path, sweep: str) -> Path:
         Part(VERDICTS, () if by_metric else (NO_FIGURE,), tables["cells"], folded=True, figure=shown),
         Part(CLAIMS, (CLAIMS_NOTE,), tables["hypotheses"], folded=True),
         Part(LEFT_OUT, (), left_out),
-        Part("The runs", (), links=tuple(_link(run) for run in counted)),
     ]
+    if pages := tuple(_link(run) for run in counted if (run.path / records.PAGE_FILE).is_file()):
+        parts.append(Part("The runs", (), links=pages))
     sentences = (introduction, *_ranges(verdicts), f"Attempts that do not count: {len(left_out.rows) or 'none'}.")
     output.write_text(folder / PAGE_FILE, document.render("Sweep", sweep, sentences, parts))
     text = [

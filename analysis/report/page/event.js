@@ -3,6 +3,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const DIAGRAM = element("diagram");
 const LANE = 16, BAR = 9, HEAD = 20, GAP = 22, AXIS = 40;
+const WORDS = { [PROVED]: "proved", [VIOLATED]: "violated", [AMBIGUOUS]: "ambiguous", [UNKNOWN]: "not evaluable" };
 const KINDS = {
   any: (worker, event) => DATA.pairs[worker].received[event] === "1",
   violated: (worker, event) => anySource((source) => Number(DATA.pairs[worker].clocks[source].intervals[event]) === VIOLATED),
@@ -142,7 +143,7 @@ function sayVerdict() {
   });
   const lag = limits(worker, event);
   const by = document.createElement("li");
-  by.textContent = lag ? `Reference: received ${duration(lag[1])} to ${duration(lag[2])} after it was sent: ${lag[1] > 0 ? "proved" : "ambiguous"}.` : `Reference: knows nothing of this event${DATA.reference ? ` (${DATA.reference})` : ""}.`;
+  by.textContent = lag ? `Reference: received ${duration(lag[1])} to ${duration(lag[2])} after it was sent: ${WORDS[pair.reference[event]]}.` : `Reference: knows nothing of this event${DATA.reference ? ` (${DATA.reference})` : ""}.`;
   list.append(by);
   const truths = [known(pair.true_send, event), known(pair.true_receive, event)];
   if (!truths.includes(null)) {
@@ -159,9 +160,8 @@ function sayVerdict() {
 }
 
 function verdictOf(source, clock, place, event) {
-  const words = { [PROVED]: "proved", [VIOLATED]: "violated", [AMBIGUOUS]: "ambiguous", [UNKNOWN]: "not evaluable" };
   const points = { [PROVED]: "right as points", [VIOLATED]: "wrong as points", [AMBIGUOUS]: "equal as points", [UNKNOWN]: "not evaluable as points" };
-  const interval = words[clock.intervals[event]], item = document.createElement("li"), name = document.createElement("strong");
+  const interval = WORDS[clock.intervals[event]], item = document.createElement("li"), name = document.createElement("strong");
   name.className = `source-${place}`;
   name.textContent = source.label;
   const verdict = document.createElement("span");

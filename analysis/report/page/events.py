@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analysis.analyses.analysis import Results
-    from analysis.arrays import Bools, Ints
+    from analysis.arrays import Bools, Ints, Labels
+    from analysis.questions.judges import Judge
     from analysis.run.table import Readings, Table
 
 MOST_WORKERS: Final = 6
@@ -82,7 +83,7 @@ def _workers(results: Results) -> tuple[str, ...]:
     return tuple(worker for worker in heard if worker == heard[0] or worker in worst)
 
 
-def _pair(table: Table, worker: str, judging: Sequence[Any]) -> dict[str, Any]:
+def _pair(table: Table, worker: str, judging: Sequence[Judge]) -> dict[str, Any]:
     """Return one worker's part: when it received each event for sure, and what every clock says of both ends."""
     probed, true = judging
     own = table.own_sends[worker]
@@ -91,6 +92,7 @@ def _pair(table: Table, worker: str, judging: Sequence[Any]) -> dict[str, Any]:
     if not probed.reason:
         lag = probed.flights(worker)
         pair |= {"least": _numbers(lag.low, lag.known), "most": _numbers(lag.high, lag.known)}
+        pair["reference"] = _digits(lag.order)
     sent, received = table.true_sends(worker), table.truth(worker)
     if not true.reason and sent is not None and received is not None:
         pair["true_send"] = _numbers(sent.ns - origin, sent.known)
@@ -122,5 +124,5 @@ def _numbers(values: Ints, known: Bools) -> list[int | None]:
     return [value if there else None for value, there in zip(values.tolist(), known.tolist(), strict=True)]
 
 
-def _digits(labels: Any) -> str:
+def _digits(labels: Labels) -> str:
     return "".join(map(str, labels.tolist()))
