@@ -87,7 +87,7 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
 def analyze(
     _: Context, experiment: str | None = None, window_sizes: str = "", merged: str = "", sweep: str = ""
 ) -> None:
-    """Analyse a run: statistics, merged table, figures and report."""
+    """Analyse a run: statistics, merged table, figures, report and page."""
     if sweep:
         if experiment is not None or window_sizes or merged:
             raise Exit("error: --sweep: expected no other option beside it; analyse the runs one by one first", USAGE)
@@ -107,7 +107,9 @@ def _analyze_sweep(name: str) -> None:
     from analysis.sweep import report  # noqa: PLC0415 - pandas and matplotlib take a second
 
     try:
-        _say(f"report: {report.write(RESULTS_DIR, name)}")
+        written = report.write(RESULTS_DIR, name)
+        _say(f"report: {written}")
+        _say(f"page: {written.with_name(report.PAGE_FILE)}")
     except AnalysisError as error:
         raise Exit(f"error: {error}", error.exit_code) from error
 
@@ -120,14 +122,16 @@ def _analyze_sweep(name: str) -> None:
         "metric": "a metric, or a pattern of some (default: all hypotheses and the summary's numbers)",
         "fail-if": "METRIC:LIMIT, as ntp-causality-violations:5pp: exit code 7 if it is shown to differ by more",
         "json": "where the numbers go as well",
+        "page": "where the comparison goes as a page as well, like difference.html",
     },
 )
-def compare(_: Context, a: str, b: str, metric: list[str], fail_if: list[str], json: str = "") -> None:
+def compare(_: Context, a: str, b: str, metric: list[str], fail_if: list[str], json: str = "", page: str = "") -> None:
     """Compare two conditions, a run or many of each: what differs, and how sure that is."""
     from analysis.comparison import command  # noqa: PLC0415 - scipy takes a second
     from analysis.run.load import RESULTS_DIR  # noqa: PLC0415 - together with it
 
-    _exit(command.main(a, b, metric, fail_if, RESULTS_DIR, Path(json) if json else None))
+    files = (Path(json) if json else None, Path(page) if page else None)
+    _exit(command.main(a, b, metric, fail_if, RESULTS_DIR, *files))
 
 
 @task(

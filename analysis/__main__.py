@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def tell(outcome: Outcome) -> int:
-    """Print the headlines, the report's path, how many findings are errors, what failed; return the exit code."""
+    """Print headlines, paths of report and page, how many findings are errors, what failed; return the exit code."""
     table = outcome.table
     widths = [max(len(row[place]) for row in [table.columns, *table.rows]) for place in range(len(table.columns))]
     lines = [table.title, ""]
@@ -56,6 +56,7 @@ def tell(outcome: Outcome) -> int:
     lines += ["", f"report: {outcome.report}"]
     if count := outcome.error_findings:
         lines.append(f"{count} error {'finding' if count == 1 else 'findings'}: see the report")
+    lines += [] if outcome.page is None else [f"page: {outcome.page}"]
     sys.stdout.write("\n".join(lines) + "\n")
     for error in outcome.errors:
         sys.stderr.write(f"error: {error}\n")

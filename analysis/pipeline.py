@@ -17,6 +17,8 @@ from analysis.imported import older_format
 from analysis.outcome import HeadlineTable, Outcome
 from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.report import hypotheses, latex, markdown, rates_table, run_counts, summary, verdict
+from analysis.report import opening as openings
+from analysis.report.page import events, run_page
 from analysis.run import load, merged, series
 from analysis.run.readings import table
 from analysis.second_process import Beside
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from analysis.clocks.coverage import Coverage
     from analysis.clocks.quality import Quality
     from analysis.report.hypotheses import Judged
+    from analysis.report.opening import Opening
     from analysis.stats import rates
 
 __all__ = ["HeadlineTable", "Outcome", "draw", "run_all"]
@@ -68,17 +71,21 @@ def run_all(
             claims = hypotheses.read()
             hypotheses.demand_topics(claims, numbers)
             judged = hypotheses.judge(claims, numbers, partial(rates_table.unit_of_rate, results.analyses))
-            paths = [*_write_statistics(results, numbers, judged, experiment_dir), merging.result()]
+            opening = openings.of(results, judged)
+            paths = [*_write_statistics(results, numbers, judged, opening, experiment_dir), merging.result()]
             figure_paths, errors = figures_drawn.finish()
     paths += figure_paths
-    text = latex.render(readings.run.name, _cited(results, numbers, judged), markdown.tables_of(results, judged))
+    text = latex.render(readings.run.name, _cited(results, numbers, judged), {**opening.tables, **results.texts()})
     paths.append(output.write_text(experiment_dir / latex.FILE, text))
-    written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(results, judged))
+    written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(opening))
+    shown = run_page.render(opening, results, figures_drawn.within_page, events.of(results))
+    page = output.write_text(experiment_dir / records.PAGE_FILE, shown)
     errors += list(_breaches(results))
     sentence = verdict.of(results).sentence
     return Outcome(
         written,
-        (*paths, written),
+        page,
+        (*paths, written, page),
         _headlines(results, judged),
         sentence,
         errors,
@@ -101,7 +108,11 @@ def draw(results: Results, directory: Path) -> tuple[list[Path], list[str]]:
 
 
 def _write_statistics(
-    results: Results, numbers: dict[str, dict[str, Any]], judged: Sequence[Judged], experiment_dir: Path
+    results: Results,
+    numbers: dict[str, dict[str, Any]],
+    judged: Sequence[Judged],
+    opening: Opening,
+    experiment_dir: Path,
 ) -> list[Path]:
     directory = experiment_dir / records.STATISTICS_DIR
     said = verdict.of(results)
@@ -110,7 +121,9 @@ def _write_statistics(
         hypotheses.RESULTS_FILE: {"hypotheses": [judgement.as_dict() for judgement in judged]},
         VALIDITY_FILE: {"findings": [finding.as_dict() for finding in results.findings]},
         verdict.FILE: said.as_dict(),
-        summary.SUMMARY_FILE: summary.summary(numbers, judged, results.findings, said, run_counts.of(results.table)),
+        summary.SUMMARY_FILE: summary.summary(
+            numbers, judged, results.findings, said, run_counts.of(results.table), opening.clocks
+        ),
     }
     topics: list[Analysis | rates_table.Topic] = list(results.analyses)
     in_topics = dict(numbers)

@@ -2,40 +2,81 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from analysis.stats.rates import Rate
 
 NONE: Final = "–"  # noqa: RUF001 - a dash in a table is an en dash
 NOT_EVALUABLE: Final = "not evaluable"
 POINT_CLOCK: Final = "point clock"
+NOTHING: Final = "Nothing to list."
+
+STRONG, EMPHASIS, CODE = "strong", "emphasis", "code"
+_MARKS: Final = re.compile(
+    r"\*\*(?P<strong>[^*]+?)\*\*|`(?P<code>[^`]+?)`|(?<![\w*])\*(?P<emphasis>[^\s*](?:[^*]*[^\s*])?)\*(?![\w*])"
+)
 
 
-class Grid(str):
-    """A Markdown table that remembers its cells, so that the same table can be set in LaTeX; ``rows`` may be empty."""
+@dataclass(frozen=True)
+class Grid:
+    """A table as a value: heads of columns, rows of cells, and what is said in its place where it has no row.
 
-    __slots__ = ("columns", "rows")
+    A cell is text in which ``**strong**``, ``*emphasis*`` and ```code``` mean what they mean in Markdown. It is set as
+    Markdown here, in HTML by ``report.html`` and in LaTeX by ``report.latex``.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    empty: str = NOTHING
+
+    @classmethod
+    def of(cls, columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = NOTHING) -> Grid:
+        """Return the table of some cells, which may be anything that can be said as text; a dash stands for None."""
+        return cls(tuple(columns), tuple(tuple(_cell(value) for value in row) for row in rows), empty)
+
+    def __bool__(self) -> bool:
+        """Tell whether there is any row."""
+        return bool(self.rows)
+
+    @property
+    def markdown(self) -> str:
+        """Return the table in Markdown, or what is said where it has no row."""
+        if not self.rows:
+            return self.empty
+        lines = ["| " + " | ".join(self.columns) + " |", "|" + "---|" * len(self.columns)]
+        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in self.rows]
+        return "\n".join(lines)
+
+    def first(self, most: int, where: str) -> Grid:
+        """Return the table's first rows; if that are not all, a last one says how many more there are, and where."""
+        left = len(self.rows) - most
+        if left <= 0:
+            return self
+        rest = (f"and {left} more: {where}", *("" for _ in self.columns[1:]))
+        return Grid(self.columns, (*self.rows[:most], rest), self.empty)
 
 
-def markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "Nothing to list.") -> Grid:
-    """Return a Markdown table; the text ``empty`` where there is no row."""
-    cells = tuple(tuple(_cell(value) for value in row) for row in rows)
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
-    grid = Grid("\n".join(lines) if cells else empty)
-    grid.columns, grid.rows = tuple(columns), cells
-    return grid
-
-
-def table(rows: Iterable[Any], columns: Mapping[str, Callable[[Any], Any]], empty: str = "Nothing to list.") -> Grid:
+def table(rows: Iterable[Any], columns: Mapping[str, Callable[[Any], Any]], empty: str = NOTHING) -> Grid:
     """Return the table of some rows whose columns are functions of a row, by their heads."""
-    return markdown(tuple(columns), [tuple(cell(row) for cell in columns.values()) for row in rows], empty)
+    return Grid.of(tuple(columns), [tuple(cell(row) for cell in columns.values()) for row in rows], empty)
+
+
+def marked(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the parts of a text, each with how it is marked: ``STRONG``, ``EMPHASIS``, ``CODE``, or ""."""
+    end = 0
+    for match in _MARKS.finditer(text):
+        if match.start() > end:
+            yield "", text[end : match.start()]
+        kind = match.lastgroup or ""
+        yield kind, match[kind]
+        end = match.end()
+    if end < len(text):
+        yield "", text[end:]
 
 
 def share(rate: Rate | None) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from analysis.questions.judges import Judge
     from analysis.reference import Reference
     from analysis.run.table import Table
+    from analysis.tables import Grid
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Analysis:
     """One analysis. ``name`` is its topic: what statistics, hypotheses and tables call it; ``title`` heads its section.
 
     ``compute`` makes its result of a context; ``statistics`` makes JSON-serialisable data of that, for the ``file``
-    below ``statistics/``. ``texts`` makes, of the results of all analyses, the tables of the report and the words
-    between them, by the names that its section knows them by: ``report/sections/<name>.md.jinja``, or where there is
+    below ``statistics/``. ``texts`` makes, of the results of all analyses, the tables of the page and the words between
+    them, by the names that its section knows them by: ``report/page/sections/<name>.html.jinja``, or where there is
     none all of them, one after another. ``draw`` draws the figure ``figure``, where there is one.
 
     ``rates``: where numbers stand in the statistics; the first place that fits counts. ``cited``: the numbers that a
@@ -68,7 +69,7 @@ class Analysis:
     compute: Callable[[Context], Any]
     statistics: Callable[[Any], dict[str, Any]]
     file: str
-    texts: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda _done: {}
+    texts: Callable[[Mapping[str, Any]], Mapping[str, Grid | str]] = lambda _done: {}
     figure: str = ""
     draw: Callable[[Any], Figure] | None = None
     rates: tuple[Place, ...] = EVERYWHERE
@@ -91,6 +92,6 @@ class Results:
         """Return the statistics by topic, as the hypotheses' metrics name them."""
         return {analysis.name: analysis.statistics(self.done[analysis.name]) for analysis in self.analyses}
 
-    def texts(self) -> dict[str, str]:
+    def texts(self) -> dict[str, Grid | str]:
         """Return the tables of all analyses, and the words between them, by name."""
         return {name: text for analysis in self.analyses for name, text in analysis.texts(self.done).items()}

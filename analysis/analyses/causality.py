@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from analysis.questions.answers import Answer
     from analysis.questions.causality import Causality
+    from analysis.tables import Grid
 
 Clocks = tuple["Answer", "Answer"]  # of one source at one worker, as points and as intervals
 VERDICTS: Final = ("proved", "ambiguous", "violated")
@@ -55,7 +56,7 @@ def _shown(result: Causality) -> list[Answer]:
     return [answer for answer in result.of(subject=ALL) if answer.clock == POINT or answer.evaluable]
 
 
-def texts(done: Mapping[str, Any]) -> dict[str, str]:
+def texts(done: Mapping[str, Any]) -> dict[str, Grid | str]:
     """Return the verdicts of every source on every worker, and what the judges say of all workers together."""
     result: Causality = done[ANALYSIS.name]
     rows = [((answer.source, answer.clock), answer.judgements) for answer in _shown(result)]

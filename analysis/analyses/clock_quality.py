@@ -12,7 +12,7 @@ from analysis.figures import clock_quality as figure
 from analysis.questions.judges import TRUTH
 from analysis.run import utc
 from analysis.run.table import POINT as POINT_CLOCK
-from analysis.tables import NONE, Grid, between, markdown, number, share, share_between
+from analysis.tables import NONE, Grid, between, number, share, share_between
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def compute(context: Context) -> ClockQuality:
     return quality.compute(context.table, flights)
 
 
-def texts(done: Mapping[str, Any]) -> dict[str, str]:
+def texts(done: Mapping[str, Any]) -> dict[str, Grid | str]:
     """Return what the clocks were judged against, coverage, width and error, calibration, and stability."""
     result: ClockQuality = done[ANALYSIS.name]
     return {
@@ -43,7 +43,8 @@ def texts(done: Mapping[str, Any]) -> dict[str, str]:
         "holdover": holdover(result),
         "parts": parts(result),
         "calibration": calibration(result),
-        "stability": stability(result),
+        "stability_note": stability_note(result),
+        "stability": deviations(result),
     }
 
 
@@ -92,7 +93,7 @@ def clocks(result: ClockQuality) -> Grid:
         rows.append((*who, *covered, *widths, *errors, misses))
     head = ("source", "node", "claims", "available", "contains the truth", "undecided")
     half_widths = ("half-width judged, median (µs)", "half-width of one reading, median (µs)", "p99")
-    return markdown((*head, *half_widths, "error median (µs)", "p95", "p99", "max", "cannot both be right"), rows)
+    return Grid.of((*head, *half_widths, "error median (µs)", "p95", "p99", "max", "cannot both be right"), rows)
 
 
 def holdover(result: ClockQuality) -> str:
@@ -120,7 +121,7 @@ def parts(result: ClockQuality) -> Grid:
     alone = "{} alone contains the truth"
     head = ("source", "node", "k·sigma, median (µs)", alone.format("k·sigma"), "κ of sigma")
     systematic = ("systematic, median (µs)", "of it asymmetry", alone.format("systematic"), "κ of systematic")
-    return markdown((*head, *systematic), rows, "")
+    return Grid.of((*head, *systematic), rows, "")
 
 
 def _part(part: Part) -> tuple[Any, ...]:
@@ -143,20 +144,18 @@ def calibration(result: ClockQuality) -> Grid:
         rows.append((clock.source, clock.node_id, *claim, *scores, worth, penalised, clock.kappa.count))
     head = ("source", "node", "claimed level", "κ (95 % interval)", "claims are", "interval score (µs)")
     beside = ("of the last sample held", "skill", "penalised as missed", "events")
-    return markdown((*head, *beside), rows, "No interval could be judged.")
+    return Grid.of((*head, *beside), rows, "No interval could be judged.")
 
 
-def stability(result: ClockQuality) -> str:
-    """Return how errors wander, in words and a table."""
-    table = deviations(result)
-    if not table:
+def stability_note(result: ClockQuality) -> str:
+    """Return, in words, what the table of deviations holds, or why there is none."""
+    if not deviations(result):
         return "Stability (ADEV, TDEV, MTIE) is not evaluable: no node has errors enough."
-    note = (
+    return (
         "How the errors wander. ADEV is overlapping; MTIE is the largest change of the error within τ. Events are not "
         "evenly spaced: each slot takes its first error, none is averaged or filled in, and only the longest run of "
         "filled slots is used. All τ are in `statistics/clock_quality_stats.json`."
     )
-    return f"{note}\n\n{table}"
 
 
 def deviations(result: ClockQuality) -> Grid:
@@ -173,7 +172,7 @@ def deviations(result: ClockQuality) -> Grid:
                 numbers = (_scientific(wander.adev[place]), _us(wander.tdev_s[place]), _us(wander.mtie_s[place]))
                 rows.append((clock.source, clock.node_id, f"{wander.tau_s[place]:g}", *numbers, slots))
     head = ("source", "node", "τ (s)", "ADEV", "TDEV (µs)", "MTIE (µs)", "slots used")
-    return markdown(head, rows, "")
+    return Grid.of(head, rows, "")
 
 
 def _judged_as(clock: Quality) -> str:

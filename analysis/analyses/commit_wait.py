@@ -14,7 +14,7 @@ from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.commit_wait import ambiguous, asked, not_remeasured
 from analysis.run.table import INTERVAL
 from analysis.stats import rates
-from analysis.tables import NOT_EVALUABLE, Grid, counted, markdown, number, share, table
+from analysis.tables import NOT_EVALUABLE, Grid, counted, number, share, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -86,10 +86,10 @@ def _waits(waits: Sequence[Waits]) -> Grid:
         rows.append((wait.source, counted(wait.outcomes), *waited, *ratios, _early(wait), _order(wait)))
     head = ("source", "outcomes", "waited, median (ms)", "p95", "waited / (2 · bound), median", "p95")
     wrong = ("released before its time", "began after a release elsewhere, timestamp not later")
-    return markdown((*head, *wrong), rows, "")
+    return Grid.of((*head, *wrong), rows, "")
 
 
-def texts(done: Mapping[str, Any]) -> dict[str, str]:
+def texts(done: Mapping[str, Any]) -> dict[str, Grid | str]:
     """Return how long real commit-waits took, and what re-measuring made certain."""
     result: CommitWait = done[ANALYSIS.name]
     widths = {(width.source, width.delay_s): width for width in result.widths}

@@ -12,7 +12,7 @@ from analysis.questions import coordination
 from analysis.questions.rounds import fewer_in_words
 from analysis.run.table import POINT
 from analysis.stats import rates
-from analysis.tables import NOT_EVALUABLE, Grid, count, markdown, number, share, table
+from analysis.tables import NOT_EVALUABLE, Grid, count, number, share, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +48,7 @@ COLUMNS: Final[Mapping[str, Callable[[Cost], Any]]] = {
 }
 
 
-def texts(done: Mapping[str, Any]) -> dict[str, str]:
+def texts(done: Mapping[str, Any]) -> dict[str, Grid | str]:
     """Return the rounds of every task with every clock, what they save, and what they send."""
     result: Coordination = done[ANALYSIS.name]
     return {
@@ -69,7 +69,7 @@ def _reductions(result: Coordination) -> Grid:
             words = fewer_in_words(less["at_least"], less["at_most"]) or NOT_EVALUABLE
             counts = (less["rounds_in_words"], less["rounds_against_in_words"])
             rows.append((source, pair.replace("_", " "), words, *counts, tasks))
-    return markdown(("source", "comparison", "rounds", "own", "against", "tasks added up (decisions)"), rows, "")
+    return Grid.of(("source", "comparison", "rounds", "own", "against", "tasks added up (decisions)"), rows, "")
 
 
 def _traffic(result: Coordination) -> Grid:
@@ -87,7 +87,7 @@ def _traffic(result: Coordination) -> Grid:
         ends = [[between(sent[part], unit) for unit in ("messages", "bytes")] for part in PARTS]
         rows.append((source, clock, sent["decisions"], *ends[0], *own, polled.rests_on, *ends[1]))
     head = ("source", "clock", "decisions", "messages of rounds", "bytes", "own questions: messages", "bytes")
-    return markdown((*head, "rests on", "all messages", "all bytes"), rows, "")
+    return Grid.of((*head, "rests on", "all messages", "all bytes"), rows, "")
 
 
 PARTS: Final = ("rounds_only", "with_what_it_rests_on")

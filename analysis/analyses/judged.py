@@ -9,7 +9,7 @@ from analysis.questions import ordering
 from analysis.questions.judges import ORDER_OF_SENDING, OSCILLATOR, REFERENCE, TRUTH
 from analysis.run.table import POINT
 from analysis.stats import rates
-from analysis.tables import Grid, markdown, share, share_between
+from analysis.tables import Grid, share, share_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ def grid(head: Sequence[str], rows: Iterable[tuple[tuple[Any, ...], Iterable[Jud
     One row per judge that can judge; whoever cannot is named once, in the report's words on the judges.
     """
     judging = ((place, judgement) for place, judgements in rows for judgement in judgements if not judgement.reason)
-    return markdown((*head, *HEAD), [(*place, *_cells(judgement)) for place, judgement in judging], "")
+    return Grid.of((*head, *HEAD), [(*place, *_cells(judgement)) for place, judgement in judging], "")
 
 
 def _cells(judgement: Judgement) -> tuple[str, ...]:

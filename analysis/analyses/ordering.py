@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from analysis.questions.answers import Answer
     from analysis.questions.ordering import Ordering
+    from analysis.tables import Grid
 
 
 def _not_evaluable(answer: Answer) -> int:
@@ -49,7 +50,7 @@ WHO_FIRST: Final[Mapping[str, Callable[[Answer], Any]]] = {
 }
 
 
-def texts(done: Mapping[str, Any]) -> dict[str, str]:
+def texts(done: Mapping[str, Any]) -> dict[str, Grid | str]:
     """Return agreement, who was first (all pairs together where they are many), and what the judges say."""
     result: Ordering = done[ANALYSIS.name]
     alone = [answer for answer in result.who_first if answer.subject != ALL]

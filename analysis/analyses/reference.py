@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from analysis.reference.model import Check, PairSummary
+    from analysis.tables import Grid
 
 NOTHING: Final = "nothing to check"
 CHECKS: Final[Mapping[str, Callable[[Check], Any]]] = {
@@ -36,7 +37,7 @@ PAIRS: Final[Mapping[str, Callable[[PairSummary], Any]]] = {
 }
 
 
-def texts(done: Mapping[str, Any]) -> dict[str, str]:
+def texts(done: Mapping[str, Any]) -> dict[str, Grid | str]:
     """Return the self-checks that gate every verdict against the reference, and what that of every pair rests on."""
     result: Reference = done[ANALYSIS.name]
     return {"reference_checks": table(result.checks, CHECKS, ""), "reference_pairs": table(result.pairs, PAIRS, "")}

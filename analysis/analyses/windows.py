@@ -12,7 +12,7 @@ from analysis.questions import ordering, windows
 from analysis.questions.judges import TRUTH
 from analysis.questions.windows import shared
 from analysis.run.table import INTERVAL, POINT
-from analysis.tables import NOT_EVALUABLE, POINT_CLOCK, markdown, share, table
+from analysis.tables import NOT_EVALUABLE, POINT_CLOCK, Grid, share, table
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ COLUMNS: Final[Mapping[str, Callable[[Clocks], Any]]] = {
 }
 
 
-def texts(done: Mapping[str, Any]) -> dict[str, str]:
+def texts(done: Mapping[str, Any]) -> dict[str, Grid | str]:
     """Return agreement by width, why workers disagree, and what the judges say of all but what is right throughout."""
     result: Windows = done[ANALYSIS.name]
     answers = _bounded(result)
     return {
         "windows": table(by_width(result), COLUMNS),
-        "disagreements": markdown(
+        "disagreements": Grid.of(
             ("about", "source", "clock", "by", "disagreements", "truly different", "caused by the clocks", "unknown"),
             [*disagreements(result), *judged.order_disagreements(done[ordering.QUESTION])],
             "",

@@ -6,26 +6,33 @@ import fnmatch
 import sys
 from typing import TYPE_CHECKING
 
-from analysis.comparison import conditions, guard, runs, text
+from analysis.comparison import conditions, guard, page, runs, text
 from analysis.comparison.comparison import compare, metrics_of, without_partner
 from analysis.errors import AnalysisError, UsageError, candidates
-from analysis.output import write_json
+from analysis.output import write_json, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 FOUND: int = AnalysisError.exit_code
 
 
 def main(
-    a: str, b: str, metrics: Sequence[str], fail_if: Sequence[str], results_dir: Path, json_file: Path | None = None
+    a: str,
+    b: str,
+    metrics: Sequence[str],
+    fail_if: Sequence[str],
+    results_dir: Path,
+    json_file: Path | None = None,
+    page_file: Path | None = None,
 ) -> int:
     """Compare and print; return the exit code: 0, 2 for what cannot be asked, 7 for a broken limit or a broken run."""
     try:
         limits = [guard.read(limit) for limit in fail_if]
-        if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
-            raise UsageError(f"--json: expected a file in a folder that is there, got {json_file}")
+        for option, file in (("--json", json_file), ("--page", page_file)):
+            if file is not None and (file.is_dir() or not file.parent.is_dir()):
+                raise UsageError(f"{option}: expected a file in a folder that is there, got {file}")
         (first, notes_a), (second, notes_b) = runs.read(a, results_dir), runs.read(b, results_dir)
         if both := sorted({run.name for run in first} & {run.name for run in second}):
             raise UsageError(f"expected different runs in A and B, got {', '.join(both)} in both")
@@ -44,14 +51,22 @@ def main(
         notes.append(f"not in pairs, for these have no partner of their cell and block: {', '.join(lone)}")
     told = [sides, *text.lines(compared, differing, notes)]
     sys.stdout.write("\n".join(told) + "\n")
-    if json_file is not None:
-        names = {"a": [run.name for run in first], "b": [run.name for run in second]}
-        numbers = names | {"conditions": differing, "metrics": [metric.as_dict() for metric in compared]}
+    names = {"a": [run.name for run in first], "b": [run.name for run in second]}
+    numbers = names | {"conditions": differing, "metrics": [metric.as_dict() for metric in compared]}
+    sides_named = (names["a"], names["b"])
+    outputs: tuple[tuple[str, Path | None, Callable[[Path], Path]], ...] = (
+        ("--json", json_file, lambda file: write_json(file, numbers)),
+        ("--page", page_file, lambda file: write_text(file, page.render(sides_named, compared, differing, notes))),
+    )
+    for option, file, write in outputs:
         try:
-            write_json(json_file, numbers)
-        except OSError as error:
-            sys.stderr.write(f"error: --json: {json_file}: {error.strerror}; the comparison above is all there is\n")
+            if file is not None:
+                write(file)
+        except OSError as error:  # noqa: PERF203 - two files
+            sys.stderr.write(f"error: {option}: {file}: {error.strerror}; the comparison above is all there is\n")
             return FOUND
+    if page_file is not None:
+        sys.stdout.write(f"page: {page_file}\n")
     for line in broken:
         sys.stderr.write(f"error: {line}\n")
     return FOUND if broken else 0

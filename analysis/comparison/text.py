@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from analysis.comparison.comparison import NOT_EVALUABLE, ONE_RUN, POINTS, SAME
-from analysis.tables import NONE
+from analysis.tables import NONE, Grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,8 @@ COLUMNS: Final = (
 )
 COLUMNS_OF_ONE: Final = ("metric", "unit", "A", "95 % of A", "B", "95 % of B", "B - A")
 MOST_NAMES: Final = 6  # of metrics that one reason keeps from being judged
+NO_CONDITION: Final = "no difference of code, nodes or configuration found"
+OWN_INTERVALS: Final = "the intervals are each run's own (block bootstrap)"
 LEGEND: Final = (
     "A, B: means over the runs. p: by permutation; p (Holm): adjusted for the number of metrics. "
     "repeats to show it: of each side (or pairs), for a difference as large as this one, with 80 % power. "
@@ -40,29 +42,56 @@ def lines(compared: Sequence[Compared], conditions: Sequence[str], notes: Sequen
     """Return what there is to say: what else differs, the table, and which metrics tell nothing, by reason."""
     told = [f"note: {note}" for note in notes]
     told += ["conditions that differ:", *(f"  {line}" for line in conditions)] if conditions else []
-    told += ["" if conditions else "no difference of code, nodes or configuration found", ""]
-    if single := [metric for metric in compared if metric.reason == ONE_RUN]:
-        told += [f"{ONE_RUN}: the intervals are each run's own (block bootstrap)", ""]
-        told += _columns([COLUMNS_OF_ONE, *(_single_row(metric) for metric in single)])
-    rows = [_row(metric, metric.difference) for metric in compared if metric.difference is not None]
-    if rows:
-        methods = dict.fromkeys(metric.difference.method for metric in compared if metric.difference)
-        told += [*_columns([COLUMNS, *rows]), "", f"95 %: {', '.join(methods)}. {LEGEND}"]
-    limits = dict.fromkeys(metric.reason for metric in compared if metric.difference and metric.reason)
-    told += [f"note: {limit}; name fewer with --metric, or make more runs" for limit in limits]
-    if same := [metric for metric in compared if metric.reason == SAME]:
-        told += [
-            "",
-            f"{SAME}: {', '.join(f'{metric.metric} ({_number(metric, metric.a[0].value)})' for metric in same)}",
-        ]
+    told += ["" if conditions else NO_CONDITION, ""]
+    if single := of_single_runs(compared):
+        told += [f"{ONE_RUN}: {OWN_INTERVALS}", ""]
+        told += _columns([single.columns, *single.rows])
+    if found := differences(compared):
+        told += [*_columns([found.columns, *found.rows]), "", legend(compared)]
+    told += [f"note: {limit}" for limit in limits(compared)]
+    if same := all_the_same(compared):
+        told += ["", f"{SAME}: {same}"]
+    if reasons := not_evaluable(compared):
+        told += ["", "not evaluable:"]
+        told += [f"  {reason}: {_few(metrics)}" for reason, metrics in reasons.items()]
+    return told
+
+
+def of_single_runs(compared: Sequence[Compared]) -> Grid:
+    """Return the table of what one run of each side says."""
+    return Grid.of(COLUMNS_OF_ONE, [_single_row(metric) for metric in compared if metric.reason == ONE_RUN])
+
+
+def differences(compared: Sequence[Compared]) -> Grid:
+    """Return the table of the metrics of which there is a difference to judge."""
+    return Grid.of(COLUMNS, [_row(metric, metric.difference) for metric in compared if metric.difference is not None])
+
+
+def legend(compared: Sequence[Compared]) -> str:
+    """Return how to read the table of differences."""
+    methods = dict.fromkeys(metric.difference.method for metric in compared if metric.difference)
+    return f"95 %: {', '.join(methods)}. {LEGEND}"
+
+
+def limits(compared: Sequence[Compared]) -> list[str]:
+    """Return what so many runs cannot show among so many metrics."""
+    reasons = dict.fromkeys(metric.reason for metric in compared if metric.difference and metric.reason)
+    return [f"{limit}; name fewer with --metric, or make more runs" for limit in reasons]
+
+
+def all_the_same(compared: Sequence[Compared]) -> str:
+    """Return the metrics that are one number in all runs, with it."""
+    same = [metric for metric in compared if metric.reason == SAME]
+    return ", ".join(f"{metric.metric} ({_number(metric, metric.a[0].value)})" for metric in same)
+
+
+def not_evaluable(compared: Sequence[Compared]) -> dict[str, list[str]]:
+    """Return the metrics that tell nothing, by reason."""
     reasons: dict[str, list[str]] = {}
     for metric in compared:
         if metric.verdict == NOT_EVALUABLE and metric.reason != ONE_RUN:
             reasons.setdefault(metric.reason, []).append(metric.metric)
-    if reasons:
-        told += ["", "not evaluable:"]
-        told += [f"  {reason}: {_few(metrics)}" for reason, metrics in reasons.items()]
-    return told
+    return reasons
 
 
 def _few(metrics: Sequence[str]) -> str:

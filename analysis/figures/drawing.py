@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.errors import AnalysisError
-from analysis.figures import style
+from analysis.figures import style, vector
 from analysis.second_process import Beside
 
 if TYPE_CHECKING:
@@ -18,16 +18,20 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-_Drawn = tuple[list[Path], str]  # the files of a figure, or why there are none
+_Drawn = tuple[list[Path], str, str]  # the files of a figure and the figure within a page, or why there are none
 
 
 class Drawing(Beside[dict[str, _Drawn]]):
-    """Figures being drawn into ``directory``; ``finish`` helps and waits until all are, leaving the block does not."""
+    """Figures being drawn into ``directory``; ``finish`` helps and waits until all are, leaving the block does not.
+
+    ``within_page``: when they are, each as the address of an image by its name, where it is not too large.
+    """
 
     def __init__(self, drawings: Mapping[str, Callable[[], Figure]], directory: Path) -> None:
         self._drawings = dict(drawings)
         self._directory = directory
         self._turn = multiprocessing.Value("i", 0)
+        self.within_page: dict[str, str] = {}
         super().__init__("the figures", self._draw)
 
     def finish(self) -> tuple[list[Path], list[str]]:
@@ -41,8 +45,9 @@ class Drawing(Beside[dict[str, _Drawn]]):
         paths: list[Path] = []
         errors = []
         for name in self._drawings:
-            files, problem = drawn.get(name, ([], f"figure {name}: {missing}"))
+            files, image, problem = drawn.get(name, ([], "", f"figure {name}: {missing}"))
             paths += files
+            self.within_page |= {name: image} if image else {}
             errors += [problem] if problem else []
         return paths, errors
 
@@ -53,9 +58,11 @@ class Drawing(Beside[dict[str, _Drawn]]):
             if not self._mine(place):
                 continue
             try:
-                drawn[name] = style.save(drawing(), self._directory, name), ""
+                figure = drawing()
+                files = style.save(figure, self._directory, name)
+                drawn[name] = files, vector.within_page(figure, files[0]), ""
             except Exception as error:  # noqa: BLE001 - one figure that cannot be drawn must not cost the report
-                drawn[name] = [], f"figure {name}: {type(error).__name__}: {error}"
+                drawn[name] = [], "", f"figure {name}: {type(error).__name__}: {error}"
         return drawn
 
     def _mine(self, place: int) -> bool:

@@ -39,6 +39,7 @@ with _known_state():
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.lines import Line2D
@@ -46,8 +47,8 @@ with _known_state():
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 __all__ = [
-    "ConstrainedLayoutEngine", "Figure", "FigureCanvasAgg", "FigureCanvasPdf", "FixedLocator", "FuncFormatter",
-    "Line2D", "MaxNLocator", "NullLocator", "Patch", "settings",
+    "ConstrainedLayoutEngine", "Figure", "FigureCanvasAgg", "FigureCanvasPdf", "FigureCanvasSVG",
+    "FixedLocator", "FuncFormatter", "Line2D", "MaxNLocator", "NullLocator", "Patch", "settings",
 ]  # fmt: skip
 
 

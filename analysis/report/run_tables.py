@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from analysis.checks.files import integrity
-from analysis.tables import counted, markdown, share
+from analysis.tables import Grid, counted, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ NODES: Final = (
 )  # fmt: skip
 
 
-def nodes(results: Results, counts: RunCounts) -> str:
+def nodes(results: Results, counts: RunCounts) -> Grid:
     """Return one row per node: who it is, what it sent or received, what went wrong."""
     manifest = results.table.run.manifest
     rows = []
@@ -32,7 +32,7 @@ def nodes(results: Results, counts: RunCounts) -> str:
         who = (node.node_id, entry.role, entry.host, status.get("python"), status.get("clock_source"))
         happened = (_events(node), node.lost, node.duplicates, counted(node.dropped), node.user_stamps)
         rows.append((*who, *happened, checked.get(node.node_id, "yes")))
-    return markdown(NODES, rows)
+    return Grid.of(NODES, rows)
 
 
 def _events(node: NodeCounts) -> str:
@@ -41,7 +41,7 @@ def _events(node: NodeCounts) -> str:
     return "no data" if node.received is None else f"{node.received} received"
 
 
-def unavailable(counts: RunCounts) -> str:
+def unavailable(counts: RunCounts) -> Grid:
     """Return how many readings each source owes on each node, by reason; lost packets are not readings.
 
     Sources that owe none on any node share one row.
@@ -59,17 +59,17 @@ def unavailable(counts: RunCounts) -> str:
             rows += [(source, missing.node_id, share(missing.rate), counted(missing.reasons)) for missing in nodes_of]
     if complete:
         rows.append((", ".join(complete), "all", "none is missing", ""))
-    return markdown(("source", "node", "unavailable", "reasons"), rows, "")
+    return Grid.of(("source", "node", "unavailable", "reasons"), rows, "")
 
 
-def hypotheses(judged: Sequence[Judged]) -> str:
+def hypotheses(judged: Sequence[Judged]) -> Grid:
     """Return what each hypothesis says, what was measured, and what follows; ``methods`` says how."""
     rows = []
     for judgement in judged:
         why = f": {judgement.reason}" if judgement.reason else ""
         claim = (judgement.hypothesis.statement, judgement.hypothesis.threshold)
         rows.append((*claim, judgement.measured, f"**{judgement.status}**{why}"))
-    return markdown(("hypothesis", "threshold", "measured", "status"), rows)
+    return Grid.of(("hypothesis", "threshold", "measured", "status"), rows)
 
 
 def methods(judged: Sequence[Judged]) -> str:
@@ -78,7 +78,7 @@ def methods(judged: Sequence[Judged]) -> str:
     return f"About the 95 % intervals: {'; '.join(used)}." if used else ""
 
 
-def findings(results: Results) -> str:
+def findings(results: Results) -> Grid:
     """Return what the detectors found in the data."""
     rows = [(finding.severity, finding.code, finding.where, finding.message) for finding in results.findings]
-    return markdown(("severity", "finding", "where", "what"), rows, "No detector found anything.")
+    return Grid.of(("severity", "finding", "where", "what"), rows, "No detector found anything.")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from analysis.checks.finding import Finding
+    from analysis.report.clock_table import Row
     from analysis.report.hypotheses import Judged
     from analysis.report.run_counts import RunCounts
     from analysis.report.verdict import Verdict
@@ -28,12 +29,14 @@ def summary(
     findings: Sequence[Finding],
     verdict: Verdict,
     counts: RunCounts,
+    clocks: Sequence[Row],
 ) -> dict[str, Any]:
     """Return what one reads first: per source its verdicts, agreement, rounds and claims; hypotheses; findings."""
     causality, reference = numbers["causality"]["sources"], numbers["reference"]
     return {
         "received": numbers["causality"]["received"],
         "sources": {source: _of_source(source, numbers) for source in causality},
+        "clocks_by_question": [row.as_dict() for row in clocks],
         "hypotheses": [_of_hypothesis(judgement) for judgement in judged],
         "findings": counted(findings),
         "verdict": verdict.as_dict() | {"wrong": verdict.wrong},

@@ -118,6 +118,11 @@ class Table:
         whole = {spec.name: getattr(self, spec.name) for spec in fields(self)}
         return replace(self, **{name: _part(value, slice(begin, end)) for name, value in whole.items()})
 
+    def take(self, positions: Ints) -> Table:
+        """Return the table of some events, in the order given; who was heard, and which clocks, stays the run's."""
+        whole = {spec.name: getattr(self, spec.name) for spec in fields(self)}
+        return replace(self, **{name: _part(value, positions) for name, value in whole.items()})
+
     def readings(self, node_id: str, source: str) -> Readings:
         """Return a node's readings: a worker's of its receipts, the coordinator's of its earliest transmit stamps."""
         return self._receive[node_id, source]
@@ -138,8 +143,8 @@ class Table:
         return self._true_sends[worker]
 
 
-def _part(value: Any, events: slice) -> Any:
-    """Return what is by event, of some consecutive ones; anything else as it is."""
+def _part(value: Any, events: slice | Ints) -> Any:
+    """Return what is by event, of some of them; anything else as it is."""
     if isinstance(value, (np.ndarray, pd.Categorical)):
         return value[events]
     if isinstance(value, (Instants, RawStamps, Readings)):

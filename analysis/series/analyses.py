@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from analysis.series.agreement import Agreement
     from analysis.series.course import Course
     from analysis.series.timeline import Known
+    from analysis.tables import Grid
 
 COURSES: Final = "series"
 AGREEMENT: Final = "agreement"
@@ -57,7 +58,7 @@ def _quality(context: Context) -> ClockQuality:
     return replace(result, clocks=tuple(replace(clock, provable_misses=None) for clock in result.clocks))
 
 
-def _coverage(done: Mapping[str, Any]) -> dict[str, str]:
+def _coverage(done: Mapping[str, Any]) -> dict[str, Grid | str]:
     result: ClockQuality = done[clock_quality.ANALYSIS.name]
     return {"clocks_in_words": clock_quality.judged_against(result), "coverage": tables.coverage(result)}
 

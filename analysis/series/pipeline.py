@@ -45,7 +45,7 @@ def run_all(experiment_dir: Path) -> Outcome:
     written = output.write_text(experiment_dir / records.REPORT_FILE, report.render(results, said))
     errors += _breaches(results)
     wrong = sum(finding.severity == "error" for finding in results.findings)
-    return Outcome(written, (*paths, *figure_paths, written), _headlines(results), said, errors, wrong)
+    return Outcome(written, None, (*paths, *figure_paths, written), _headlines(results), said, errors, wrong)
 
 
 def _write_statistics(results: Results, numbers: dict[str, Any], said: str, directory: Path) -> Iterator[Path]:

@@ -10,16 +10,15 @@ import jinja2
 import numpy as np
 
 from analysis.analyses import reference as reference_analysis
-from analysis.report import markdown as report
 from analysis.report import run_tables
 from analysis.series import analyses
 from analysis.series.agreement import ALONE
 from analysis.series.agreement_figure import worst
 from analysis.series.analyses import agreement_of, courses_of
-from analysis.tables import markdown, number
+from analysis.tables import Grid, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from analysis.analyses.analysis import Results
     from node_agent.contract.records import Manifest
@@ -31,7 +30,7 @@ def render(results: Results, sentence: str) -> str:
     """Return the report as Markdown; the same results give the same text."""
     run = results.table.run
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - Markdown
-    texts = results.texts()
+    texts = _in_markdown(results.texts())
     text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         name=run.name,
         sentence=sentence,
@@ -40,11 +39,11 @@ def render(results: Results, sentence: str) -> str:
         errors=[finding for finding in results.findings if finding.severity == "error"],
         facts=_facts(results),
         judged=analyses.QUALITY in results.analyses,
-        reference=_section(results, environment, reference_analysis.ANALYSIS.name),
+        reference=_section(results, reference_analysis.ANALYSIS.name),
         by_probes=bool(courses_of(results).differences),
         no_coverage=_no_coverage(results),
         missing=list(_missing(results)),
-        findings=run_tables.findings(results),
+        findings=run_tables.findings(results).markdown,
         **{name: texts[name] for name in (
             "courses", "courses_more", "claims", "wander", "wander_not", "pairs", "together", "agreement_notes",
         )},
@@ -128,17 +127,17 @@ def _facts(results: Results) -> str:
             rows.append(("instants", "; ".join(f"{form}: {text}" for form, text in stamps.items())))
     if manifest.notes:
         rows.append(("notes", "; ".join(manifest.notes)))
-    return markdown(("what", "value"), rows)
+    return Grid.of(("what", "value"), rows).markdown
 
 
-def _section(results: Results, environment: jinja2.Environment, name: str) -> str:
-    """Return the section of one of the house's analyses, without its head; "" if it was not computed."""
+def _section(results: Results, name: str) -> str:
+    """Return what one of the house's analyses says, in Markdown; "" if it was not computed."""
     analysis = next((analysis for analysis in results.analyses if analysis.name == name), None)
-    if analysis is None:
-        return ""
-    template = (report.TEMPLATES / "sections" / f"{name}.md.jinja").read_text(encoding="utf-8")
-    texts = dict(analysis.texts(results.done))
-    return environment.from_string(template).render(texts=texts, title=analysis.title, figure=analysis.figure, **texts)
+    return "" if analysis is None else "\n\n".join(_in_markdown(analysis.texts(results.done)).values())
+
+
+def _in_markdown(texts: Mapping[str, str | Grid]) -> dict[str, str]:
+    return {name: text if isinstance(text, str) else text.markdown for name, text in texts.items()}
 
 
 def _no_coverage(results: Results) -> str:

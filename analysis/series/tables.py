@@ -9,7 +9,7 @@ import numpy as np
 from analysis.run.table import POINT
 from analysis.series.agreement_figure import worst
 from analysis.series.course import QUANTILES, SYSTEM_CLOCK, quantiles
-from analysis.tables import NONE, between, counted, markdown, number, share, share_between
+from analysis.tables import NONE, Grid, between, counted, number, share, share_between
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,18 +17,17 @@ if TYPE_CHECKING:
     from analysis.clocks.quality import ClockQuality
     from analysis.series.agreement import Agreement, Pair
     from analysis.series.course import Course
-    from analysis.tables import Grid
 
 MOST_ROWS: Final = 20  # of a table in the report; all are in the statistics
 TAUS_SHOWN: Final = 3
 
 
-def courses(of_sources: Sequence[Course]) -> dict[str, str]:
+def courses(of_sources: Sequence[Course]) -> dict[str, Grid | str]:
     """Return what every source said and when, what its numbers are, and how its offset wanders."""
     shown = of_sources[:MOST_ROWS]
     more = len(of_sources) - len(shown)
     return {
-        "courses": markdown(
+        "courses": Grid.of(
             ("source", "node", "readings", "not there", "over", "every (median)", "gaps: number, longest",
              "offset, median (ms)", "5 to 95 %", "least to most", "half-width, median (ms)", "p95"),
             [_course(course) for course in shown],
@@ -72,7 +71,7 @@ def _claims(of_sources: Sequence[Course]) -> list[str]:
     ]
 
 
-def _wander(of_sources: Sequence[Course]) -> str:
+def _wander(of_sources: Sequence[Course]) -> Grid:
     rows = []
     for course in of_sources:
         wander = course.stability
@@ -85,7 +84,7 @@ def _wander(of_sources: Sequence[Course]) -> str:
             tdev_ms = NONE if tdev is None else f"{1e3 * tdev[0]:.3g}"
             tau = f"{wander.tau_s[place]:,.6g}"
             rows.append((course.source, course.node_id, tau, f"{adev[0]:.2e}" if adev else NONE, tdev_ms, slots))
-    return markdown(("source", "node", "τ (s)", "ADEV", "TDEV (ms)", "slots used"), rows[:MOST_ROWS], "")
+    return Grid.of(("source", "node", "τ (s)", "ADEV", "TDEV (ms)", "slots used"), rows[:MOST_ROWS], "")
 
 
 def _not_stable(of_sources: Sequence[Course]) -> str:
@@ -94,7 +93,7 @@ def _not_stable(of_sources: Sequence[Course]) -> str:
     return f"Not evaluable: {'; '.join(without)}." if without else ""
 
 
-def agreement(found: Agreement) -> dict[str, str]:
+def agreement(found: Agreement) -> dict[str, Grid | str]:
     """Return how far apart the sources are, the worst pairs first, and how many agree at one time."""
     pairs = worst(found)
     shown, never = pairs[:MOST_ROWS], [pair for pair in found.pairs if not pair.count]
@@ -110,14 +109,14 @@ def agreement(found: Agreement) -> dict[str, str]:
             "meet, a server may be to blame, and not the source."
         )
     return {
-        "pairs": markdown(
+        "pairs": Grid.of(
             ("sources", "node", "compared", "seconds between", "apart, median (ms)", "p95", "most",
              "apart / half-widths together", "intervals meet", "first in second's interval", "second in first's",
              "apart within the stated uncertainty"),
             [_pair(pair) for pair in shown],
             "",
         ),
-        "together": markdown(
+        "together": Grid.of(
             ("node", "sources", "all intervals meet", "so many meet at most: at how many instants"),
             [(group.node_id, len(group.sources), share(group.all_meet),
               "; ".join(f"{number_}: {count:,}" for number_, count in sorted(group.most_agreeing.items())))
@@ -174,7 +173,7 @@ def coverage(result: ClockQuality) -> Grid:
         width = number(None if half is None else half / 2)
         rows.append((clock.source, clock.node_id, clock.kind, share(clock.availability), held, width, *errors, factor))
     head = ("source", "node", "claims", "available", "contains the truth", "half-width judged, median (µs)")
-    return markdown((*head, "error, median (µs)", "p95", "max", "κ"), rows)
+    return Grid.of((*head, "error, median (µs)", "p95", "max", "κ"), rows)
 
 
 def headlines(of_sources: Sequence[Course]) -> list[list[str]]:

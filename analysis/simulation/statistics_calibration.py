@@ -19,7 +19,7 @@ from analysis.clocks import calibration, standards
 from analysis.errors import AnalysisError
 from analysis.stats.dependence import Latent, dependence, segments_of
 from analysis.stats.rates import Rate, rate_of
-from analysis.tables import markdown
+from analysis.tables import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -135,7 +135,7 @@ def markdown_of_intervals(cells: Sequence[IntervalCell]) -> str:
         without = [f"{100 * (1 - cell.given / cell.runs):.1f}" for cell in alike]
         rows.append((f"{correlation:g}", samples, f"{100 * loss:g} %", *shares, f"{' / '.join(without)} %"))
     rates = [f"holds {rate:g}" for rate in RATES]
-    return markdown(("correlation", "samples", "lost", *rates, "runs without an interval"), rows)
+    return Grid.of(("correlation", "samples", "lost", *rates, "runs without an interval"), rows).markdown
 
 
 def markdown_of_claims(cells: Sequence[ClaimCell]) -> str:
@@ -148,7 +148,7 @@ def markdown_of_claims(cells: Sequence[ClaimCell]) -> str:
         shares = [f"{100 * count / calibrated.runs:.1f} %" for count in counts]
         rows.append((f"{correlation:g}", samples, f"{100 * level:g} %", *shares))
     head = ("correlation", "samples", "level", "calibrated: too narrow", "calibrated: held")
-    return markdown((*head, "κ = 1.5: too narrow", "κ = 1.5: held"), rows)
+    return Grid.of((*head, "κ = 1.5: too narrow", "κ = 1.5: held"), rows).markdown
 
 
 def document(runs: int, interval_cells: Sequence[IntervalCell], claim_cells: Sequence[ClaimCell]) -> str:

@@ -14,7 +14,7 @@ from analysis.errors import AnalysisError, cause
 from analysis.report import hypotheses, rates_table
 from analysis.stats.rates import is_rate
 from analysis.sweep.spread import POINTS, spread
-from analysis.tables import Grid, markdown, number
+from analysis.tables import Grid, number
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ def _named(metric: str, of: str, names: Sequence[str]) -> str:
 def grid(means: Sequence[Mean]) -> Grid:
     """Return the table of some means; one that is too long has no rows, and says where they are."""
     if len(means) > MOST_ROWS:
-        return markdown(HEADS, [], f"{len(means)} rows, more than {MOST_ROWS}: they are in means.csv alone.")
-    return markdown(HEADS, [_row(one) for one in means])
+        return Grid.of(HEADS, [], f"{len(means)} rows, more than {MOST_ROWS}: they are in means.csv alone.")
+    return Grid.of(HEADS, [_row(one) for one in means])
 
 
 def _row(shown: Mean) -> tuple[str | int | None, ...]:

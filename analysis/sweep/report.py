@@ -1,4 +1,4 @@
-"""``results/NAME.sweep/``: ``cells.csv`` in long form, ``means.csv``, a report, ``results.tex`` and a figure."""
+"""``results/NAME.sweep/``: ``cells.csv`` in long form, ``means.csv``, a page, a report, ``results.tex``, a figure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import io
 import json
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from analysis import output
 from analysis.errors import AnalysisError, cause
-from analysis.figures import style
+from analysis.figures import style, vector
 from analysis.pipeline import run_all
 from analysis.report import latex, rates_table
 from analysis.report.entries import entries
+from analysis.report.page import document
+from analysis.report.page.document import Part
 from analysis.report.summary import SUMMARY_FILE
 from analysis.sweep import runs as sweep_runs
 from analysis.sweep.means import CLIPPED, HEADS, as_csv, grid, of_hypotheses, of_share, repeats_needed
 from analysis.sweep.spread import pooled_deviation
-from analysis.tables import Grid, markdown, number
+from analysis.tables import Grid, between, number
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 CELLS_FILE: Final = "cells.csv"
 MEANS_FILE: Final = "means.csv"
 REPORT_FILE: Final = "report.md"
+PAGE_FILE: Final = "index.html"
 LATEX_FILE: Final = "results.tex"
 FIGURE: Final = "cells"
 OWN_COLUMNS: Final = ("sweep", "cell", "repeat", "attempt")
@@ -40,6 +44,13 @@ INTRODUCTION: Final = (
     "{runs} runs of {cells} cells. The run is the unit: mean and Student's 95 % interval over runs. "
     f"*{CLIPPED}*: it would go on beyond what a share, or a difference of two, can be. All means: {MEANS_FILE}."
 )
+CELLS, VERDICTS, CLAIMS, LEFT_OUT = (
+    "Cells", "Verdicts per cell", "What the hypotheses judge, per cell", "Attempts that do not count",
+)  # fmt: skip
+CLAIMS_NOTE: Final = (
+    "Where a run has no such number, or too little evidence for it, *runs* says of how many the mean is."
+)
+NO_FIGURE: Final = "No figure: no run has a share that could be judged."
 HEADLINES: Final = ("violated_as_points", "violated_as_intervals", "proved")
 Shares = dict[tuple[str, str], dict[str, list[float]]]  # by source and metric, by cell: one share a run
 
@@ -62,27 +73,63 @@ def write(results_dir: Path, sweep: str) -> Path:
     output.write_text(folder / MEANS_FILE, as_csv([*verdicts, *claimed]))
     tables = {"cells": grid(verdicts), "hypotheses": grid(claimed)}
     output.write_text(folder / LATEX_FILE, latex.render(sweep, {}, tables))
-    drawn = f"![Verdicts per cell]({records.FIGURES_DIR}/{FIGURE}.png)"
+    drawn, shown = f"![Verdicts per cell]({records.FIGURES_DIR}/{FIGURE}.png)", ""
     if by_metric:
-        style.save(_figure(by_metric), folder / records.FIGURES_DIR, FIGURE)
+        figure = _figure(by_metric)
+        files = style.save(figure, folder / records.FIGURES_DIR, FIGURE)
+        shown = vector.within_page(figure, files[0])
     else:
-        drawn = "No figure: no run has a share that could be judged."
-    left_out = [(run.path.name, run.ending) for run in found if not run.counts]
+        drawn = NO_FIGURE
     values = {run.cell: [str(value) for value in run.values.values()] for run in counted}
+    cells = Grid.of(("cell", *counted[0].values), [(cell, *settings) for cell, settings in values.items()])
+    left_out = Grid.of(
+        ("run", "phase, outcome"), [(run.path.name, run.ending) for run in found if not run.counts], "None."
+    )
+    introduction = INTRODUCTION.format(runs=len(counted), cells=len(values))
+    parts = [
+        Part(CELLS, (), cells),
+        Part(VERDICTS, () if by_metric else (NO_FIGURE,), tables["cells"], folded=True, figure=shown),
+        Part(CLAIMS, (CLAIMS_NOTE,), tables["hypotheses"], folded=True),
+        Part(LEFT_OUT, (), left_out),
+    ]
+    if pages := tuple(_link(run) for run in counted if (run.path / records.PAGE_FILE).is_file()):
+        parts.append(Part("The runs", (), links=pages))
+    sentences = (introduction, *_ranges(verdicts), f"Attempts that do not count: {len(left_out.rows) or 'none'}.")
+    output.write_text(folder / PAGE_FILE, document.render("Sweep", sweep, sentences, parts))
     text = [
         f"# Sweep {sweep}",
-        INTRODUCTION.format(runs=len(counted), cells=len(values)),
-        markdown(("cell", *counted[0].values), [(cell, *cells) for cell, cells in values.items()]),
-        "## Verdicts per cell",
-        tables["cells"],
+        introduction,
+        cells.markdown,
+        f"## {VERDICTS}",
+        tables["cells"].markdown,
         drawn,
-        "## What the hypotheses judge, per cell",
-        "Where a run has no such number, or too little evidence for it, *runs* says of how many the mean is.",
-        tables["hypotheses"],
-        "## Attempts that do not count",
-        markdown(("run", "phase, outcome"), left_out, "None."),
+        f"## {CLAIMS}",
+        CLAIMS_NOTE,
+        tables["hypotheses"].markdown,
+        f"## {LEFT_OUT}",
+        left_out.markdown,
     ]
     return output.write_text(folder / REPORT_FILE, "\n\n".join(text) + "\n")
+
+
+def _ranges(means: Sequence[Mean]) -> list[str]:
+    """Return, in a sentence per headline share, between which means the cells lie, source by source."""
+    sentences = []
+    for metric in dict.fromkeys(mean.metric for mean in means):
+        parts = []
+        for source in dict.fromkeys(mean.source for mean in means if mean.metric == metric):
+            of_cells = [mean.over_runs.mean for mean in means if (mean.source, mean.metric) == (source, metric)]
+            known = [value for value in of_cells if value is not None]
+            if known:
+                parts.append(f"{style.label(source)} {between(min(known), max(known), 2)} %")
+        if parts:
+            sentences.append(f"Of all cells, the mean share that was {metric.replace('_', ' ')}: {', '.join(parts)}.")
+    return sentences
+
+
+def _link(run: SweepRun) -> tuple[str, str]:
+    """Return a run's name, and where its page is from the sweep's."""
+    return run.path.name, f"../{quote(run.path.name)}/{records.PAGE_FILE}"
 
 
 def shares(counted: Sequence[SweepRun]) -> Shares:
@@ -111,7 +158,7 @@ def needed(results_dir: Path, sweep: str) -> Grid:
     for (source, metric), by_cell in shares([run for run in sweep_runs.find(results_dir, sweep) if run.counts]).items():
         if (deviation := pooled_deviation(list(by_cell.values()))) is not None:
             rows.append((source, metric, number(100 * deviation, 2), repeats_needed(100 * deviation)))
-    return markdown(("source", "metric", "sd, points", HEADS[-1]), rows)
+    return Grid.of(("source", "metric", "sd, points", HEADS[-1]), rows)
 
 
 def _cells(sweep: str, counted: Sequence[SweepRun]) -> str:

@@ -56,6 +56,7 @@ MERGED_FILE: Final = "data/merged_analysis.csv"
 FIGURES_DIR: Final = "figures"
 STATISTICS_DIR: Final = "statistics"
 REPORT_FILE: Final = "report/experiment_report.md"
+PAGE_FILE: Final = "report/index.html"
 COORDINATOR_FILE: Final = "coordinator.csv"
 
 EVENTS_FILE: Final = "events.csv"

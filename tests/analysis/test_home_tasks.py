@@ -38,7 +38,7 @@ def test_analyze_ends_with_the_headlines_and_the_path_of_the_report(tmp_path):
     path = simulate("honest", 3, 100, rate_hz=20.0, results=tmp_path)
     done = invoke("analyze", "--experiment", str(path), "--window-sizes", "70")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"report: {path}/report/experiment_report.md"
+    assert done.stdout.splitlines()[-1] == f"page: {path}/report/index.html"
     assert "ntp         comp11" in done.stdout
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import page_text
 from segments import chronotick_now, clockbound_now, daemon
 
 from analysis.checks.replay import replay
@@ -52,7 +53,7 @@ def test_six_clocks_in_one_run(project, testbed):
     subprocess.run(
         [Path(sys.executable).parent / "analyze", "--experiment", folder], check=True, stdout=subprocess.DEVNULL
     )
-    report = (folder / records.REPORT_FILE).read_text()
+    report = page_text.of(folder)
     for name in NAMES:
         assert re.search(rf"^\| {name} \|", report, re.MULTILINE), name
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -14,6 +14,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import page_text
 import pytest
 import yaml
 
@@ -140,7 +141,7 @@ def test_every_row_has_its_reading_and_replay_recomputes_it(copy: Copy, screen: 
 
 def test_the_report_and_the_network_cost_have_it(copy: Copy, screen: str) -> None:
     copy.run("invoke", "analyze", "--experiment", "walk")
-    report = (copy.path / "results/walk" / records.REPORT_FILE).read_text()
+    report = page_text.of(copy.path / "results/walk")
     assert re.search(r"^\| file \|", report, re.MULTILINE)
     cost = yaml.safe_load((copy.path / "results/walk/statistics/coordination_stats.json").read_text())
     assert cost["polling"]["file"]["bytes"] == 0

@@ -10,6 +10,8 @@ import sys
 import tarfile
 from pathlib import Path
 
+import page_text
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -59,13 +61,14 @@ def test_an_analysis_is_one_module_and_one_line(tmp_path):
     run = copy / "results/demo"
     ages = json.loads((run / "statistics/reading_age_stats.json").read_text())
     assert ages["ntp"]["comp11"]["age_ms"]["count"] > 0
-    report = (run / "report/experiment_report.md").read_text()
+    report = page_text.of(run)
     assert "## Age of the readings" in report
     assert "| age, median (ms) |" in report
     (row,) = (line for line in report.splitlines() if "rest on samples of the last two seconds" in line)
     median = ages["ntp"]["comp11"]["age_ms"]["median"]
     assert f"| at most 2000 ms | age_ms/median = {median:.4g} ms | **supported**" in row
-    assert "(../figures/reading_age.png)" in report
+    page = (run / "report/index.html").read_text()
+    assert 'alt="Figure: Age of the readings.' in page
     assert (run / "figures/reading_age.png").stat().st_size > 5_000
     latex = (run / "report/results.tex").read_text()
     assert r"\newcommand{\resReadingAgeNtpCompOneOneAgeMsMedian}{" in latex

@@ -1,4 +1,4 @@
-"""Every number that a report prints is in rates.csv, overall_summary.json or, of what was configured, the manifest.
+"""Every number that a page prints is in rates.csv, overall_summary.json or, of what was configured, the manifest.
 
 Each cell of a table is looked for among the numbers of its own question, source, clock and subject; each number in a
 sentence among those of its section. What is printed must be what a number looks like in as many digits.
@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import golden_record as record
+import page_text
 import pytest
 
 from analysis import pipeline
 from analysis.checks.finding import SHOWN
-from analysis.report import hypotheses, markdown, rates_table, summary
+from analysis.report import hypotheses, rates_table, summary
+from analysis.report.page import shell
 from node_agent.contract import records
 
 RUNS = ("demo", "lossy", "overconfident", "published")
@@ -34,7 +36,7 @@ QUESTIONS = {
     "Commit-wait": {"commit_wait", "held_events"},
     "The published comparison": {"published"},
 }
-EVERYTHING = {"Verdict"}  # sections about all questions
+EVERYTHING = {"Verdict", "Hypotheses"}  # sections about all questions
 SCALES = {
     "µs": (1, 1e-3),
     "ms": (1, 1e3),
@@ -86,7 +88,7 @@ def read(folder):
     with (statistics / rates_table.RATES_FILE).open(newline="", encoding="utf-8") as file:
         rows = [(row, values(row)) for row in csv.DictReader(file)]
     return Run(
-        report=(folder / records.REPORT_FILE).read_text(encoding="utf-8"),
+        report=page_text.of(folder),
         rows=rows,
         said=json.loads((statistics / summary.SUMMARY_FILE).read_text(encoding="utf-8")),
         manifest=json.loads((folder / records.MANIFEST_FILE).read_text(encoding="utf-8")),
@@ -134,8 +136,8 @@ def looks_like(token, number, *, rounded=False):
 def literal():
     """Return the lines of the templates as patterns: what is not in a group is words of the method, and no number."""
     lines = set()
-    for template in sorted(markdown.TEMPLATES.rglob("*.jinja")):
-        for line in template.read_text(encoding="utf-8").splitlines():
+    for template in sorted(shell.HERE.rglob("*.jinja")):
+        for line in page_text.template_words(template.read_text(encoding="utf-8")).splitlines():
             if re.search(r"\d", line):
                 parts = re.split(r"(\{\{.*?\}\}|\{%.*?%\})", line)
                 lines.add("".join("(.*?)" if part.startswith("{") else re.escape(part) for part in parts))

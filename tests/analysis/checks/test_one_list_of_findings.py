@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import page_text
 import pytest
 
 from analysis import pipeline
@@ -46,14 +47,15 @@ def lose_a_file(run):
 def test_the_report_and_validate_say_the_same(tmp_path, scenario, damage):
     run = simulate(scenario, 3, 200, rate_hz=20.0, results=tmp_path)
     damage(run)
-    report = pipeline.run_all(run).report.read_text(encoding="utf-8")
+    pipeline.run_all(run)
+    report = page_text.of(run)
     findings = [finding for finding in validate(run) if finding.code != "replay"]
     reread = [finding for finding in findings if "expected the rows of" in finding.message]  # their sum is wrong, too
     assert len(findings) > 3
     for finding in findings:
         if finding not in reread:
             row = (finding.severity, finding.code, finding.where, finding.message)
-            assert cells.markdown(("severity", "finding", "where", "what"), [row]).splitlines()[-1] in report
+            assert cells.Grid.of(("severity", "finding", "where", "what"), [row]).markdown.splitlines()[-1] in report
     rows = report[report.index("| severity | finding |") :].split("\n\n")[0].splitlines()[2:]
     assert len(rows) == len(findings) - len(reread)
 

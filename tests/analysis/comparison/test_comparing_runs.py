@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 
+import page_text
 import pytest
 
 from analysis.comparison import command, runs
@@ -248,8 +250,13 @@ def test_the_command_says_first_what_else_differs(make, tmp_path, capsys):
         make(f"a{number}", 0.1 + 0.01 * number)
         make(f"b{number}", 0.5 + 0.01 * number, git="def", kernel="6.8", ntp_s=64)
     file = tmp_path / "out.json"
-    assert command.main("a*", "b*", [], [], tmp_path, file) == 0
+    page = tmp_path / "out.html"
+    assert command.main("a*", "b*", [], [], tmp_path, file, page) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == f"page: {page}"
+    said = page_text.words(page.read_text(encoding="utf-8"))
+    assert re.search(rf"^\| {NTP} \|.* \| \+40 pp \|.* \| {DIFFERS} \|", said, re.MULTILINE)
+    assert "comp18.kernel: 6.1 in A, 6.8 in B" in said
     assert lines[:2] == ["A: 4 runs, B: 4 runs", "conditions that differ:"]
     assert lines[2:5] == [
         "  code: abc in A, def in B",

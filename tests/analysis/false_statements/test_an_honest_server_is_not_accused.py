@@ -11,9 +11,9 @@ import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
 from analysis import command, commit_wait, registry, window_assignment
+from analysis.analyses import clock_quality
 from analysis.analyses import clock_quality as clock_quality_tables
 from analysis.clocks import quality
-from analysis.report import markdown
 from analysis.run import load, utc
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
@@ -72,8 +72,8 @@ def test_its_windows_are_not_wrong_and_its_releases_not_early(honest_run):
 
 def test_the_report_says_what_was_judged(honest_run):
     found, clocks = honest_run
-    text = markdown.render(found, [])
-    assert "Judged was ntp as reading, with the server's root distance" in text
+    said = clock_quality.texts(found.done)["clocks_in_words"]
+    assert "Judged was ntp as reading, with the server's root distance" in said
     assert clocks["ntp", "comp11"].as_dict()["judged"] == "reading, with the server's root distance"
     assert clocks["chronotick", "comp11"].as_dict()["judged"] == "reading"
 

@@ -9,9 +9,10 @@ import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
 from analysis import command, commit_wait, registry
+from analysis.analyses import clock_quality as shown
 from analysis.checks import validate
 from analysis.clocks import quality as clock_quality
-from analysis.report import markdown
+from analysis.report import markdown, opening
 from analysis.run import scopes
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
@@ -83,7 +84,7 @@ def test_a_finding_per_node_says_what_it_means_with_counts(plain_run):
         assert "predict the server's clock, not this node's" in one.message
         assert "releases too early are not evaluable" in one.message
         assert "\n" not in one.message
-        assert one.message in markdown.render(found, [])
+        assert one.message in markdown.render(opening.of(found, []))
 
 
 def test_labels_stay_and_releases_are_not_judged(plain_run):
@@ -124,7 +125,7 @@ def test_of_a_run_that_mixes_scopes_only_those_events_are_left_out(tmp_path):
             assert one.standard == "injected truth"
             assert one.as_dict()["not_judged"] == one.left_out
     assert len(findings(found)) == 3
-    assert "Not judged: chronotick at comp18" in markdown.render(found, [])
+    assert "Not judged: chronotick at comp18" in shown.texts(found.done)["clocks_in_words"]
 
 
 @pytest.mark.parametrize("scope", ["node", ""])

@@ -10,7 +10,7 @@ from run_folder import MS, US, Clock, Folder, write, write_csv
 
 from analysis import command, registry
 from analysis.errors import AnalysisError
-from analysis.report import hypotheses, markdown
+from analysis.report import hypotheses, markdown, opening
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
 
@@ -226,4 +226,5 @@ def test_the_report_says_why(tmp_path):
     )
     found = registry.compute(command.table_of(path))
     told = hypotheses.judge(hypotheses.read(), found.as_statistics())
-    assert "too little was received: 10 of 200 (the other 190 lost), needed are 90 %" in markdown.render(found, told)
+    text = markdown.render(opening.of(found, told))
+    assert "too little was received: 10 of 200 (the other 190 lost), needed are 90 %" in text

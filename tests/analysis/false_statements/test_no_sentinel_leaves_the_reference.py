@@ -9,7 +9,6 @@ import pytest
 
 from analysis import command, pipeline, reference, registry
 from analysis.figures import reference as reference_figure
-from analysis.report import markdown
 from analysis.run import load
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
@@ -78,7 +77,7 @@ def test_every_number_is_of_something_known(tmp_path, name, seed):
 def test_a_stepped_pair_says_of_which_share_of_the_time_its_width_is(tmp_path):
     folder = simulate(CLUSTERS["a step of one"], 3, 200, rate_hz=20.0, seed=503, results=tmp_path)
     found = registry.compute(command.table_of(folder))
-    grid = markdown.tables_of(found, [])["reference_pairs"]
+    grid = found.texts()["reference_pairs"]
     shares = [row[grid.columns.index("known of the probed time")] for row in grid.rows]
     assert any(share != "100.0 %" for share in shares)
     assert all(share.endswith(" %") for share in shares)

@@ -10,7 +10,7 @@ from run_folder import Clock, Folder, write, write_csv
 
 from analysis import command, registry
 from analysis.errors import AnalysisError
-from analysis.report import hypotheses, markdown, rates_table
+from analysis.report import hypotheses, markdown, opening, rates_table
 from analysis.stats.rates import Worth, rate
 
 TEMPLATE = """hypotheses:
@@ -121,10 +121,10 @@ def test_every_hypothesis_asks_for_nine_tenths_of_what_was_received():
 def test_the_report_names_the_method_of_the_intervals_once(tmp_path):
     found = registry.compute(command.table_of(write(Folder({"a": Clock(), "b": Clock()}), tmp_path / "r")))
     judged = hypotheses.judge(hypotheses.read(), found.as_statistics())
-    text = markdown.render(found, judged)
-    table = markdown.tables_of(found, judged)["hypotheses"]
-    assert "Wilson" not in table
-    assert "Clopper" not in table
+    said = opening.of(found, judged)
+    text, table = markdown.render(said), said.tables["hypotheses"]
+    assert "Wilson" not in table.markdown
+    assert "Clopper" not in table.markdown
     assert max(len(cell) for row in table.rows for cell in row) <= 200
     for method in {one.method for one in judged if one.method}:
         assert text.count(method) == 1

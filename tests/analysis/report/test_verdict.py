@@ -22,7 +22,7 @@ def statistics(request, tmp_path_factory):
         outcome = pipeline.run_all(folder)
     said = {path.name: json.loads(path.read_text()) for path in (folder / records.STATISTICS_DIR).glob("*.json")}
     assert outcome.verdict == said[verdict.FILE]["sentence"]
-    assert f"**In one sentence:** {outcome.verdict}." in outcome.report.read_text(encoding="utf-8")
+    assert f"2. {outcome.verdict[0].upper()}{outcome.verdict[1:]}." in outcome.report.read_text(encoding="utf-8")
     return said
 
 

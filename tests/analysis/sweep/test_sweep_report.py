@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from typing import TYPE_CHECKING
 
+import page_text
 import pytest
 
 from analysis.comparison import inference
@@ -14,7 +16,7 @@ from analysis.report import hypotheses, rates_table
 from analysis.stats import rates
 from analysis.sweep import means, report
 from analysis.sweep.spread import pooled_deviation, spread
-from node_agent.contract.records import COLLECTED, RUN_FAILED, RUN_OK, Manifest, NodeManifest
+from node_agent.contract.records import COLLECTED, PAGE_FILE, RUN_FAILED, RUN_OK, Manifest, NodeManifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +78,8 @@ def test_every_counted_run_is_in_the_table_with_its_place_and_its_cells_values(t
     keep(tmp_path, "night.c001.r02.a2", 2, 60)
     keep(tmp_path, "night.c002.r01", 10, 80)
     keep(tmp_path, "nights.c001.r01", 2, 0)  # another sweep's
+    (tmp_path / "night.c002.r01/report").mkdir()
+    (tmp_path / "night.c002.r01" / PAGE_FILE).write_text("a page")
     written = report.write(tmp_path, "night")
     rows = list(csv.DictReader((tmp_path / "night.sweep/cells.csv").read_text(encoding="utf-8").splitlines()))
     assert [(row["cell"], row["repeat"], row["attempt"], row[PATH], row["subject"]) for row in rows] == [
@@ -88,6 +92,11 @@ def test_every_counted_run_is_in_the_table_with_its_place_and_its_cells_values(t
     assert "| c002 | ntp | proved | % | 1 | 80.00 | – | – | – |" in text  # noqa: RUF001
     assert "| night.c001.r02 | collected, failed |" in text
     assert (tmp_path / "night.sweep/figures/cells.png").stat().st_size > 0
+    page = (tmp_path / "night.sweep" / report.PAGE_FILE).read_text(encoding="utf-8")
+    assert "| c001 | ntp | proved | % | 2 | 55.00 | 0.00 to 100.00 (clipped) | 7.07 | 33 |" in page_text.words(page)
+    assert re.findall(r'href="(\.\./[^"]*)"', page) == ["../night.c002.r01/report/index.html"]
+    assert page.count('<img src="data:image/') == 1
+    assert "Of all cells, the mean share that was proved: NTP 55.00 to 80.00 %." in page
     assert r"\begin{tabular}" in (tmp_path / "night.sweep/results.tex").read_text(encoding="utf-8")
 
 

@@ -1,0 +1,236 @@
+"""The table clock x question: what every clock got wrong, could prove and left open, and what nobody could have known.
+
+Per question and clock, of the decisions due (of all workers, or of all pairs of them):
+
+- *wrong as points*: decided wrongly by the best estimates, as far as a judge can tell;
+- *proved*, *ambiguous*, *wrong*: what the intervals decide, what they leave open, and which decisions a judge knows to
+  be wrong; where no judge can tell, nobody knows;
+- *rounds saved*: those that need no round of messages: decided, and not known to be wrong. Two numbers where no judge
+  can tell of all.
+
+Last comes the reference itself, to which no clock under test contributed: what the best clock could have known on this
+network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from analysis.figures import style
+from analysis.questions import judges
+from analysis.questions.causality import QUESTION as CAUSALITY
+from analysis.questions.coordination import WHO_FIRST, window_task
+from analysis.questions.decisions import ALL
+from analysis.questions.ordering import QUESTION as ORDERING
+from analysis.questions.windows import QUESTION as WINDOWS
+from analysis.run import verdicts
+from analysis.run.table import INTERVAL, POINT
+from analysis.tables import NONE, NOT_EVALUABLE, POINT_CLOCK, Grid, between
+from node_agent.contract.records import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from analysis.analyses.analysis import Results
+    from analysis.questions.answers import Answer
+
+HEADS: Final = (
+    "question", "clock", "decisions", "wrong as points", "proved", "ambiguous", "wrong", "half-width (µs)", "coverage",
+    "rounds saved",
+)  # fmt: skip
+THE_REFERENCE: Final = "the reference"
+ASKED: Final[Mapping[str, str]] = {CAUSALITY: "received after sent", WHO_FIRST: "who received first"}
+PROVING: Final[Mapping[str, Sequence[int]]] = {
+    CAUSALITY: (verdicts.BEFORE,),
+    WHO_FIRST: (verdicts.BEFORE, verdicts.AFTER),
+    WINDOWS: (verdicts.BEFORE,),  # all in one window
+}
+Range = tuple[float, float]  # from the least to the greatest
+
+
+@dataclass(frozen=True)
+class Share:
+    """Some of some decisions; what a judge cannot tell makes it two numbers, ``least`` and ``most``."""
+
+    least: int
+    most: int
+    of: int
+
+    @property
+    def words(self) -> str:
+        """Return it as "97.5 % (195)", or as "90.0 to 97.5 % (180 to 195)"."""
+        if not self.of:
+            return NOT_EVALUABLE
+        ends = [_percent(number / self.of) for number in (self.least, self.most)]
+        counts = between(self.least, self.most, 0, separator="")
+        return f"{ends[0] if ends[0] == ends[1] else ' to '.join(ends)} % ({counts})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON-serialisable data, the shares as numbers."""
+        shares = {} if not self.of else {"share_least": self.least / self.of, "share_most": self.most / self.of}
+        return asdict(self) | shares
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one clock could say of one question. None: nobody can tell, or the clock has no interval (``bounded``)."""
+
+    question: str
+    clock: str
+    decisions: int
+    points_wrong: Share | None
+    proved: Share | None
+    ambiguous: Share | None
+    wrong: Share | None
+    half_width_us: Range | None
+    coverage: Share | None
+    rounds_saved: Share | None
+    bounded: bool = True
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Return the cells below ``HEADS``."""
+        label = THE_REFERENCE if self.clock == judges.REFERENCE else style.label(self.clock)
+        intervals = [self.proved, self.ambiguous, self.wrong]
+        shares = [_words(share) if self.bounded else POINT_CLOCK for share in intervals]
+        width = NONE if self.half_width_us is None else between(*self.half_width_us)
+        last = [NONE if share is None else share.words for share in (self.coverage, self.rounds_saved)]
+        first = NONE if self.clock == judges.REFERENCE else _words(self.points_wrong)
+        return self.question, label, str(self.decisions), first, *shares, width, *last
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON-serialisable data."""
+        shares = ("points_wrong", "proved", "ambiguous", "wrong", "coverage", "rounds_saved")
+        own = {name: None if (share := getattr(self, name)) is None else share.as_dict() for name in shares}
+        width = None if self.half_width_us is None else list(self.half_width_us)
+        plain = {"question": self.question, "clock": self.clock, "decisions": self.decisions}
+        return plain | own | {"half_width_us": width}
+
+
+def of(results: Results) -> tuple[Row, ...]:
+    """Return the rows of every question, clock by clock, the reference last."""
+    return tuple(row for question in _questions(results) for row in _rows(results, *question))
+
+
+def grid(rows: Sequence[Row]) -> Grid:
+    """Return the table."""
+    return Grid.of(HEADS, [row.cells for row in rows])
+
+
+def _questions(results: Results) -> Iterator[tuple[str, str, list[Answer]]]:
+    """Yield every question that came up: its key, its words, and the answers of all clocks."""
+    yield CAUSALITY, ASKED[CAUSALITY], results.done[CAUSALITY].of(subject=ALL)
+    if pairs := results.done[ORDERING].who_first.of(subject=ALL):
+        yield WHO_FIRST, ASKED[WHO_FIRST], pairs
+    windows = results.done[WINDOWS]
+    tasks = results.done["coordination"].total_tasks
+    width = next((width for width in windows.subjects if window_task(width) in tasks), None)
+    if width is not None:
+        yield WINDOWS, f"one window of {width} ms", windows.of(subject=width)
+
+
+def _rows(results: Results, question: str, words: str, answers: Sequence[Answer]) -> Iterator[Row]:
+    for source in dict.fromkeys(answer.source for answer in answers):
+        points, intervals = (
+            next((answer for answer in answers if (answer.source, answer.clock) == (source, clock)), None)
+            for clock in (POINT, INTERVAL)
+        )
+        if points is not None:
+            yield _row(results, question, words, source, points, intervals)
+    yield _of_reference(results, question, words, answers)
+
+
+def _row(results: Results, question: str, words: str, source: str, points: Answer, intervals: Answer | None) -> Row:
+    due = 0 if points.rounds is None else points.rounds.decisions
+    own = (words, source, due, _known_wrong(points))
+    if source == SYSTEM:
+        return Row(*own, None, None, None, None, None, None, bounded=False)
+    width, coverage = _half_width(results, source), _coverage(results, source)
+    if intervals is None or intervals.rounds is None or not intervals.rounds.evaluable:
+        return Row(*own, None, None, None, width, coverage, None)
+    outcomes, rounds = intervals.counts.outcomes, intervals.rounds
+    proving = outcomes.due & np.isin(outcomes.label, PROVING[question])
+    violated = outcomes.label == verdicts.AFTER if question == CAUSALITY else np.zeros_like(proving)
+    open_ = outcomes.due & (outcomes.label != verdicts.NOT_EVALUABLE) & ~proving & ~violated
+    proved, ambiguous = (intervals.counts.number(part) for part in (proving, open_))
+    saved = Share(due - rounds.at_most.numerator, due - rounds.at_least.numerator, due)
+    shares = (Share(proved, proved, due), Share(ambiguous, ambiguous, due), _known_wrong(intervals))
+    return Row(*own, *shares, width, coverage, saved)
+
+
+def _known_wrong(answer: Answer) -> Share | None:
+    """Return the decisions due that a judge knows to be wrong; None where none knows."""
+    rounds = answer.rounds
+    if rounds is None or rounds.wrong is None or not rounds.evaluable:
+        return None
+    return Share(rounds.wrong, rounds.wrong, rounds.decisions)
+
+
+def _of_reference(results: Results, question: str, words: str, answers: Sequence[Answer]) -> Row:
+    """Return what the reference knows of the same decisions: of the clock whose decisions it can tell most of."""
+    reference = results.done["reference"]
+    best: Row | None = None
+    for answer in answers:
+        if not reference.evaluable or judges.REFERENCE not in answer.counts.truths:
+            continue
+        outcomes, number = answer.counts.outcomes, answer.counts.number
+        own, true = outcomes.by_truth[judges.REFERENCE], outcomes.by_truth.get(judges.TRUTH)
+        due = number(outcomes.due)
+        telling = np.isin(own, PROVING[question] if question == CAUSALITY else (verdicts.BEFORE, verdicts.AFTER))
+        proved, ambiguous = (
+            number(outcomes.due & part) for part in (telling, (own != verdicts.NOT_EVALUABLE) & ~telling)
+        )
+        wrong = None if true is None else number(outcomes.due & verdicts.wrong(own, true))
+        row = Row(
+            words,
+            judges.REFERENCE,
+            due,
+            None,
+            Share(proved, proved, due),
+            Share(ambiguous, ambiguous, due),
+            None if wrong is None else Share(wrong, wrong, due),
+            _reference_width(results),
+            None,
+            Share(proved, proved, due),
+        )
+        if best is None or best.proved is None or proved > best.proved.least:
+            best = row
+    if best is not None:
+        return best
+    due = next((answer.rounds.decisions for answer in answers if answer.rounds is not None), 0)
+    return Row(words, judges.REFERENCE, due, None, None, None, None, None, None, None)
+
+
+def _half_width(results: Results, source: str) -> Range | None:
+    """Return the median half-width of the readings at the best and at the worst node, in us."""
+    medians = [clock.width_us.median for clock in results.done["clock_quality"].clocks if clock.source == source]
+    halves = [median / 2 for median in medians if median is not None]
+    return (min(halves), max(halves)) if halves else None
+
+
+def _reference_width(results: Results) -> Range | None:
+    """Return the median half-width of the reference of the narrowest and of the widest pair of nodes, in us."""
+    medians = [pair.half_width_us.median for pair in results.done["reference"].pairs]
+    known = [median for median in medians if median is not None]
+    return (min(known), max(known)) if known else None
+
+
+def _coverage(results: Results, source: str) -> Share | None:
+    """Return how many intervals of all nodes hold the truth: for certain, and at most."""
+    clocks = [clock.coverage for clock in results.done["clock_quality"].clocks if clock.source == source]
+    judged = sum(coverage.contained.denominator for coverage in clocks)
+    held, most = (sum(getattr(coverage, name).numerator for coverage in clocks) for name in ("contained", "not_missed"))
+    return Share(held, most, judged) if judged else None
+
+
+def _words(share: Share | None) -> str:
+    return NOT_EVALUABLE if share is None else share.words
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent; one that is not 0 or 1 never reads as if it were."""
+    text = f"{100 * share:.1f}"
+    return text if (text not in {"0.0", "100.0"}) or share in {0.0, 1.0} else f"{100 * share:.6g}"

@@ -1,0 +1,1 @@
+"""``report/index.html``: one file for a browser, which needs no network and no server."""

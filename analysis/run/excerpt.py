@@ -1,0 +1,66 @@
+"""Which events of a long run are shown one by one: some of every kind of verdict, and some evenly spread.
+
+A run may have millions of events, a page or a figure shows some thousand at most. Nothing is counted or judged here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from analysis.run import verdicts
+from analysis.run.table import INTERVAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from analysis.arrays import Bools, Ints
+    from analysis.run.table import Table
+
+MOST: Final = 1500  # events
+OF_KINDS: Final = 0.6  # so much of them for the kinds of verdicts, in equal parts, the rest evenly spread
+
+
+def choose(table: Table, workers: Sequence[str], most: int = MOST) -> Ints:
+    """Return the positions of at most ``most`` events that some of these workers received, in their order.
+
+    Of every source's verdicts at these workers, some events that were violated, ambiguous, or wrong as points.
+    """
+    there = table.sent.known & np.any([table.received[worker] for worker in workers], axis=0)
+    possible = np.flatnonzero(there)
+    if len(possible) <= most:
+        return possible
+    kinds = [kind & there for kind in _kinds(table, workers)]
+    chosen = [thinned(possible, most - int(OF_KINDS * most))]
+    chosen += evenly([np.flatnonzero(kind) for kind in kinds], int(OF_KINDS * most))
+    return np.unique(np.concatenate(chosen))
+
+
+def thinned(positions: Ints, most: int) -> Ints:
+    """Return at most so many of some positions, evenly picked, the first and the last among them."""
+    if len(positions) <= most:
+        return positions
+    return positions[np.linspace(0, len(positions) - 1, most).round().astype(np.int64)]
+
+
+def evenly(kinds: Iterable[Ints], most: int) -> list[Ints]:
+    """Return so many positions of all kinds together: of each the same number, of rare ones all."""
+    some = sorted((kind for kind in kinds if len(kind)), key=len)
+    chosen = []
+    for place, kind in enumerate(some):
+        picked = thinned(kind, most // (len(some) - place))
+        most -= len(picked)
+        chosen.append(picked)
+    return chosen
+
+
+def _kinds(table: Table, workers: Sequence[str]) -> Iterator[Bools]:
+    """Yield, per clock, which events any of these workers' readings order wrongly and, of intervals, leave open."""
+    for source, clock in table.clocks:
+        labels = [
+            verdicts.labels(clock, table.sends(worker, source), table.readings(worker, source)) for worker in workers
+        ]
+        yield np.any([label == verdicts.AFTER for label in labels], axis=0)
+        if clock == INTERVAL:
+            yield np.any([label == verdicts.AMBIGUOUS for label in labels], axis=0)
