@@ -59,6 +59,8 @@ NOT_MEASURED = (  # words of the method that are no number of a run
     r"\((\d+, )*\d+ ms\)",
     r"within 2 us of",  # what the checks look for
     r"of 3 answers or more",
+    r"[\d,]+ of (?=[\d,]+ events are shown)",  # how much of the run the page has room for
+    r"at \d+ of (?=\d+ workers: the first)",
 )
 
 

@@ -153,7 +153,7 @@ def test_what_the_hypotheses_judge_is_told_per_cell_and_a_percentage_that_is_no_
 
 def test_a_table_that_is_too_long_for_a_report_says_where_it_is() -> None:
     many = [means.of_share(f"c{number:03d}", "ntp", "proved", 1, [50.0]) for number in range(means.MOST_ROWS + 1)]
-    assert means.grid(many) == "201 rows, more than 200: they are in means.csv alone."
+    assert means.grid(many).markdown == "201 rows, more than 200: they are in means.csv alone."
     assert len(means.grid(many[1:]).rows) == 200
     assert means.as_csv(many).count("\n") == 202
 
