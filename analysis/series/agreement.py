@@ -158,7 +158,7 @@ def near(sparse: Course, dense: Course) -> tuple[Places, Places]:
 
 
 def _pair(first: Course, second: Course) -> Pair:
-    swapped = first.count > second.count
+    swapped = (first.count, -first.usual_spacing_s) > (second.count, -second.usual_spacing_s)
     places = near(second, first)[::-1] if swapped else near(first, second)
     here, there = places
     apart = np.abs(first.offset_ms[here] - second.offset_ms[there])

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import socket
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from agents import Crew, free_port, run_agent, service
+from agents import Crew, run_agent, service
 from awaiting import until
+from chrony_daemon import chronyd, follow
 
 from node_agent.contract import records
 from node_agent.contract.plan import ChronyPlan, ClocksPlan, NtpPlan, to_json
@@ -22,36 +21,11 @@ from node_agent.exchange.asking import Setting
 from node_agent.local.instants import LocalClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-HOST = "127.0.66.90"
 
 pytestmark = pytest.mark.skipif(
     shutil.which("chronyd") is None or os.geteuid() != 0, reason="needs chronyd, and the right to run one"
 )
-
-
-@contextlib.contextmanager
-def chronyd(folder: Path, *directives: str, host: str = HOST) -> Iterator[tuple[str, str]]:
-    """Run a chronyd that sets no clock; yield where it serves time and its command socket."""
-    folder.mkdir(mode=0o700)
-    port = free_port(host)
-    lines = [*directives, f"bindaddress {host}", f"port {port}", "allow 127.0.0.0/8", "cmdport 0", "user root"]
-    lines += [f"bindcmdaddress {folder}/command", f"pidfile {folder}/pid"]
-    (folder / "conf").write_text("\n".join(lines) + "\n")
-    argv = ["chronyd", "-x", "-d", "-f", str(folder / "conf")]
-    with (folder / "log").open("w") as log, subprocess.Popen(argv, stdout=log, stderr=log) as process:
-        try:
-            until((folder / "command").exists, f"chronyd's socket; it says {(folder / 'log').read_text()}")
-            yield f"{host}:{port}", f"{folder}/command"
-        finally:
-            process.terminate()
-
-
-def follow(upstream: str) -> str:
-    host, port = upstream.split(":")
-    return f"server {host} port {port} iburst minpoll -2"
 
 
 def ask_chrony(socket_path: str) -> records.Sample:
