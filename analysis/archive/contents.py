@@ -35,6 +35,7 @@ FOLDERS: Final = {
 }
 RAW_ROLES: Final = {
     records.EVENTS_FILE: "journal of a node: its events, with its readings of every clock",
+    records.READINGS_FILE: "journal of a node in a watch: its readings of every clock",
     records.SAMPLES_FILE: "journal of a node: what its clock sources answered",
     records.COMMIT_WAIT_FILE: "journal of a node: re-measured uncertainties and commit-waits",
     records.CLOCK_PAIRS_FILE: "journal of a node: wall clock against raw oscillator",
