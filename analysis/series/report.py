@@ -16,6 +16,7 @@ from analysis.series.agreement import ALONE
 from analysis.series.agreement_figure import worst
 from analysis.series.analyses import agreement_of, courses_of
 from analysis.tables import Grid, number
+from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -133,7 +134,10 @@ def _facts(results: Results) -> str:
 def _section(results: Results, name: str) -> str:
     """Return what one of the house's analyses says, in Markdown; "" if it was not computed."""
     analysis = next((analysis for analysis in results.analyses if analysis.name == name), None)
-    return "" if analysis is None else "\n\n".join(_in_markdown(analysis.texts(results.done)).values())
+    if analysis is None:
+        return ""
+    image = f"![{analysis.title}](../{records.FIGURES_DIR}/{analysis.figure}.png)"
+    return "\n\n".join([image, *_in_markdown(analysis.texts(results.done)).values()])
 
 
 def _in_markdown(texts: Mapping[str, str | Grid]) -> dict[str, str]:
