@@ -44,13 +44,11 @@ with _known_state():
     from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
-    from matplotlib.patheffects import withStroke
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
-    from matplotlib.transforms import Bbox
 
 __all__ = [
-    "Bbox", "ConstrainedLayoutEngine", "Figure", "FigureCanvasAgg", "FigureCanvasPdf", "FigureCanvasSVG",
-    "FixedLocator", "FuncFormatter", "Line2D", "MaxNLocator", "NullLocator", "Patch", "settings", "withStroke",
+    "ConstrainedLayoutEngine", "Figure", "FigureCanvasAgg", "FigureCanvasPdf", "FigureCanvasSVG",
+    "FixedLocator", "FuncFormatter", "Line2D", "MaxNLocator", "NullLocator", "Patch", "settings",
 ]  # fmt: skip
 
 
