@@ -19,16 +19,15 @@ import hashlib
 import math
 import os
 import re
-import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.errors import AnalysisError, UsageError, cause
+from analysis.errors import cause
 from analysis.imported.comparison import comparison, comparison_lines
+from analysis.imported.staging import UnusableSource, staged
 from analysis.run.load import OTHER_SEPARATORS, new_folder
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
 from node_agent.contract import plan, records
@@ -63,12 +62,6 @@ FORMATS: Final = (
 )
 
 
-class UnusableSource(AnalysisError):  # noqa: N818 - it says what is the matter, like its siblings in analysis.errors
-    """The folder to import is missing or is not in the older format."""
-
-    exit_code = 2
-
-
 @dataclass(frozen=True)
 class _Table:
     """One older file as read: every cell is text, an absent one is empty."""
@@ -96,25 +89,13 @@ def import_published(source: Path, experiment: str, results_dir: Path) -> Path:
     coordinator = _read(files.pop(COORDINATOR_ID), plan.COORDINATOR)
     workers = {node_id: _read(file, plan.WORKER, node_id) for node_id, file in files.items()}
 
-    try:
-        results_dir.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".import-{experiment}-", dir=results_dir))
-    except OSError as error:
-        raise UnusableSource(f"{results_dir}: expected a folder to write results to, got: {cause(error)}") from error
-    try:
+    with staged(target) as staging:
         digests = copy_originals(source, [coordinator.file, *(table.file for table in workers.values())], staging)
         _write(staging / records.COORDINATOR_FILE, *_coordinator_rows(coordinator))
         for node_id, table in workers.items():
             _write(staging / records.worker_file(node_id), *_worker_rows(table))
         manifest = _manifest(source, experiment, coordinator, workers, digests)
         (staging / records.MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
-        staging.chmod(0o755)
-        try:
-            staging.rename(target)
-        except OSError as error:  # somebody else made it meanwhile; what they have stays
-            raise UsageError(f"experiment {experiment}: expected a new name, got: {cause(error)}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)  # gone already if it became the target
     return target
 
 

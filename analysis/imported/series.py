@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import shutil
 import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from analysis.errors import UsageError, cause
 from analysis.imported import chrony_logs, long_runs, ntpd_stats
 from analysis.imported.logged import LogFormat, NotOfThisFormatError, Row, unavailable
-from analysis.imported.older_format import IMPORTED_DIR, UnusableSource, content_of, copy_originals, place_of
+from analysis.imported.older_format import IMPORTED_DIR, content_of, copy_originals, place_of
+from analysis.imported.staging import UnusableSource, staged
 from analysis.run.load import new_folder
 from analysis.run.series import readings_file
 from analysis.run.table import NOT_ASKED
@@ -75,24 +74,12 @@ def import_series(source: Path, experiment: str, results_dir: Path, node: str = 
         raise UsageError(f"node: expected {wanted}, got {node!r}")
     logs = [_read(file, form) for file, form in _chosen(source)]
     _demand_distinct_sources(logs)
-    try:
-        results_dir.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".import-{experiment}-", dir=results_dir))
-    except OSError as error:
-        raise UnusableSource(f"{results_dir}: expected a folder to write results to, got: {cause(error)}") from error
-    try:
+    with staged(target) as staging:
         folder = source if source.is_dir() else source.parent
         digests = copy_originals(folder, [log.file for log in logs], staging)
         _write(staging / readings_file(node), node, logs)
         manifest = _manifest(source, experiment, node, logs, digests)
         (staging / records.MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
-        staging.chmod(0o755)
-        try:
-            staging.rename(target)
-        except OSError as error:  # somebody else made it meanwhile; what they have stays
-            raise UsageError(f"experiment {experiment}: expected a new name, got: {cause(error)}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)  # gone already if it became the target
     return target
 
 
