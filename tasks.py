@@ -81,33 +81,46 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
         "experiment": EXPERIMENT,
         "window-sizes": "in ms, like 50,100,500,1000",
         "merged": "csv or parquet (default: by its length)",
-        "sweep": "all runs of this sweep together, to results/NAME.sweep/; alone",
+        "sweep": "all runs of this sweep together, to results/NAME.sweep/; alone, but for the width of its figure",
+        "column": "figures as wide as a column of a paper, 3.3 in",
+        "wide": "figures as wide as its page, 7 in (the default)",
     }
 )
 def analyze(
-    _: Context, experiment: str | None = None, window_sizes: str = "", merged: str = "", sweep: str = ""
+    _: Context,
+    experiment: str | None = None,
+    window_sizes: str = "",
+    merged: str = "",
+    sweep: str = "",
+    *,
+    column: bool = False,
+    wide: bool = False,
 ) -> None:
     """Analyse a run: statistics, merged table, figures, report and page."""
+    if column and wide:
+        raise Exit("error: --column, --wide: expected one of them, got both; figures have one width", USAGE)
     if sweep:
         if experiment is not None or window_sizes or merged:
             raise Exit("error: --sweep: expected no other option beside it; analyse the runs one by one first", USAGE)
-        _analyze_sweep(sweep)
+        _analyze_sweep(sweep, column=column)
         return
     from analysis import __main__ as analysis  # noqa: PLC0415 - pandas and matplotlib take a second
 
     arguments = [] if experiment is None else ["--experiment", experiment]
     arguments += ["--window-sizes", window_sizes] if window_sizes else []
     arguments += ["--merged", merged] if merged else []
+    arguments += ["--column"] if column else ["--wide"] if wide else []
     _exit(analysis.main(arguments))
 
 
-def _analyze_sweep(name: str) -> None:
+def _analyze_sweep(name: str, *, column: bool) -> None:
     from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
+    from analysis.figures import style  # noqa: PLC0415 - together with it
     from analysis.run.load import RESULTS_DIR  # noqa: PLC0415 - together with it
     from analysis.sweep import report  # noqa: PLC0415 - pandas and matplotlib take a second
 
     try:
-        written = report.write(RESULTS_DIR, name)
+        written = report.write(RESULTS_DIR, name, style.COLUMN_IN if column else style.PAGE_IN)
         _say(f"report: {written}")
         _say(f"page: {written.with_name(report.PAGE_FILE)}")
     except AnalysisError as error:

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     gc.freeze()  # what the imports made stays: looking through it again and again takes a tenth of a short run's time
     try:
         path = load.resolve(arguments.experiment, arguments.results_dir)
-        outcome = run_all(path, arguments.window_sizes or WINDOW_SIZES_MS, arguments.merged)
+        outcome = run_all(path, arguments.window_sizes or WINDOW_SIZES_MS, arguments.merged, arguments.width_in)
     except AnalysisError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

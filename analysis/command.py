@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from analysis import registry
 from analysis.errors import AnalysisError, UsageError
-from analysis.figures import style
+from analysis.figures import drawing, style
 from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.run import load
 from analysis.run.readings import table
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from analysis.run.table import Table
 
 USAGE_ERROR = 2
+WIDTHS = (("column", style.COLUMN_IN, "a column of a paper"), ("wide", style.PAGE_IN, "its page (the default)"))
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -53,6 +54,11 @@ def parser(description: str | None, *, windows: bool) -> argparse.ArgumentParser
     options = _OneLineParser(description=description, formatter_class=as_written, allow_abbrev=False)
     options.add_argument("--experiment", help="a name under the results folder, or a path; default: the latest run")
     options.add_argument("--results-dir", type=Path, default=load.RESULTS_DIR, help="default: %(default)s")
+    width = options.add_mutually_exclusive_group()
+    for name, width_in, what in WIDTHS:
+        told = f"figures as wide as {what}, {width_in:g} in"
+        width.add_argument(f"--{name}", dest="width_in", action="store_const", const=width_in, help=told)
+    options.set_defaults(width_in=style.PAGE_IN)
     if windows:
         options.add_argument("--window-sizes", type=window_sizes, help="in ms, like 50,100,500,1000")
     return options
@@ -69,13 +75,17 @@ class Door:
         return self._analysis.statistics(self._result(experiment_dir, window_sizes_ms))
 
     def generate_figure(
-        self, experiment_dir: str | Path, output_dir: str | Path, window_sizes_ms: Sequence[int] | None = None
+        self,
+        experiment_dir: str | Path,
+        output_dir: str | Path,
+        window_sizes_ms: Sequence[int] | None = None,
+        width_in: float = style.PAGE_IN,
     ) -> list[Path]:
-        """Draw the figure of a run folder as PNG and PDF; return their paths."""
+        """Draw the figure of a run folder as PNG and PDF; return their paths, none where there is nothing to draw."""
         if self._analysis.draw is None:
             return []
-        figure = self._analysis.draw(self._result(experiment_dir, window_sizes_ms))
-        return style.save(figure, Path(output_dir), self._analysis.figure)
+        sheet = self._analysis.draw(self._result(experiment_dir, window_sizes_ms))
+        return drawing.write(sheet, Path(output_dir), self._analysis.figure, width_in)
 
     def main(self, argv: list[str] | None = None) -> int:
         """Print the statistics of one experiment as JSON and draw its figure.
@@ -88,7 +98,7 @@ class Door:
         try:
             path = load.resolve(arguments.experiment, arguments.results_dir)
             sys.stdout.write(json.dumps(self.analyze(path, sizes), indent=1, ensure_ascii=False) + "\n")
-            for figure in self.generate_figure(path, path / records.FIGURES_DIR, sizes):
+            for figure in self.generate_figure(path, path / records.FIGURES_DIR, sizes, arguments.width_in):
                 sys.stderr.write(f"{figure}\n")
         except AnalysisError as error:
             sys.stderr.write(f"error: {error}\n")

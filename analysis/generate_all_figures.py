@@ -7,6 +7,7 @@ from pathlib import Path
 
 from analysis import command, registry
 from analysis.errors import AnalysisError
+from analysis.figures import style
 from analysis.pipeline import draw
 from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.run import load
@@ -14,9 +15,9 @@ from node_agent import streams
 from node_agent.contract import records
 
 
-def generate_figure(experiment_dir: str | Path, output_dir: str | Path) -> list[Path]:
-    """Draw all figures of a run folder as PNG and PDF; return their paths."""
-    paths, errors = draw(registry.compute(command.table_of(experiment_dir)), Path(output_dir))
+def generate_figure(experiment_dir: str | Path, output_dir: str | Path, width_in: float = style.PAGE_IN) -> list[Path]:
+    """Draw all figures of a run folder as PNG and PDF, with their captions; return the paths."""
+    paths, errors = draw(registry.compute(command.table_of(experiment_dir)), Path(output_dir), width_in)
     if errors:
         raise AnalysisError("; ".join(errors))
     return paths
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     except AnalysisError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    paths, errors = draw(results, path / records.FIGURES_DIR)
+    paths, errors = draw(results, path / records.FIGURES_DIR, arguments.width_in)
     for figure in paths:
         sys.stdout.write(f"{figure}\n")
     for problem in errors:

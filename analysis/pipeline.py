@@ -12,7 +12,7 @@ from analysis import output, registry
 from analysis.analyses import causality, dashboard
 from analysis.checks.files import integrity
 from analysis.errors import UsageError
-from analysis.figures import drawing
+from analysis.figures import drawing, style
 from analysis.imported import older_format
 from analysis.outcome import HeadlineTable, Outcome
 from analysis.questions.windows import WINDOW_SIZES_MS
@@ -27,14 +27,13 @@ from analysis.tables import NONE, NOT_EVALUABLE
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from matplotlib.figure import Figure
 
     from analysis.analyses.analysis import Analysis, Results
     from analysis.clocks.coverage import Coverage
     from analysis.clocks.quality import Quality
+    from analysis.figures.sheet import Sheet
     from analysis.report.hypotheses import Judged
     from analysis.report.opening import Opening
     from analysis.stats import rates
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["HeadlineTable", "Outcome", "draw", "run_all"]
 
 VALIDITY_FILE: Final = "validity_findings.json"
+CAPTIONS_FILE: Final = "captions.md"  # beside the figures
 PUBLISHED_FILE: Final = "published_stats.json"
 HEADLINES: Final = (
     "source", "worker", "violated as points", "proved", "ambiguous", "violated", "half-width",
@@ -50,23 +50,27 @@ HEADLINES: Final = (
 
 
 def run_all(
-    experiment_dir: Path, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, merged_form: str | None = None
+    experiment_dir: Path,
+    window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS,
+    merged_form: str | None = None,
+    width_in: float = style.PAGE_IN,
 ) -> Outcome:
     """Analyse a run folder completely. Raises AnalysisError where it cannot be judged; prints nothing.
 
-    ``merged_form``: one of ``merged.FORMATS`` for the merged table, None for CSV or Parquet by its length. A run
-    without events has neither windows nor a merged table; asking for either is an error.
+    ``merged_form``: one of ``merged.FORMATS`` for the merged table, None for CSV or Parquet by its length. ``width_in``
+    is that of every figure. A run without events has neither windows nor a merged table; asking for either is an error.
     """
     if not series.has_events(manifest := load.read_manifest(experiment_dir)):
         if merged_form is not None or window_sizes_ms is not WINDOW_SIZES_MS:
             wanted = "expected neither windows nor a merged table"
             raise UsageError(f"{experiment_dir}: {wanted}, of a {manifest.kind} of clocks, which has no events")
-        return series_pipeline.run_all(experiment_dir)
+        return series_pipeline.run_all(experiment_dir, width_in)
     readings = table(load.load(experiment_dir))
     load.release_memory()
     with Beside("the merged table", partial(merged.write, readings, experiment_dir, merged_form)) as merging:
         results = registry.compute(readings, window_sizes_ms)
-        with drawing.Drawing(_drawings(results), experiment_dir / records.FIGURES_DIR) as figures_drawn:
+        drawings, figures_dir = _drawings(results), experiment_dir / records.FIGURES_DIR
+        with drawing.Drawing(drawings, figures_dir, width_in) as figures_drawn:
             numbers = results.as_statistics()
             claims = hypotheses.read()
             hypotheses.demand_topics(claims, numbers)
@@ -74,11 +78,12 @@ def run_all(
             opening = openings.of(results, judged)
             paths = [*_write_statistics(results, numbers, judged, opening, experiment_dir), merging.result()]
             figure_paths, errors = figures_drawn.finish()
-    paths += figure_paths
+    captions = _captions(drawings)
+    paths += [*figure_paths, _write_captions(captions, figures_dir)]
     text = latex.render(readings.run.name, _cited(results, numbers, judged), {**opening.tables, **results.texts()})
     paths.append(output.write_text(experiment_dir / latex.FILE, text))
     written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(opening))
-    shown = run_page.render(opening, results, figures_drawn.within_page, events.of(results))
+    shown = run_page.render(opening, results, figures_drawn.within_page, captions, events.of(results))
     page = output.write_text(experiment_dir / records.PAGE_FILE, shown)
     errors += list(_breaches(results))
     sentence = verdict.of(results).sentence
@@ -101,10 +106,22 @@ def _breaches(results: Results) -> Iterator[str]:
             yield f"{finding.where or 'the run'}{between}{finding.message}"
 
 
-def draw(results: Results, directory: Path) -> tuple[list[Path], list[str]]:
-    """Draw all figures as PNG and PDF; return their paths, and why those that failed did."""
-    with drawing.Drawing(_drawings(results), directory) as figures_drawn:
-        return figures_drawn.finish()
+def draw(results: Results, directory: Path, width_in: float = style.PAGE_IN) -> tuple[list[Path], list[str]]:
+    """Draw all figures as PNG and PDF, with their captions; return the paths, and why those that failed did."""
+    drawings = _drawings(results)
+    with drawing.Drawing(drawings, directory, width_in) as figures_drawn:
+        paths, errors = figures_drawn.finish()
+    return [*paths, _write_captions(_captions(drawings), directory)], errors
+
+
+def _captions(drawings: Mapping[str, Callable[[], Sheet]]) -> dict[str, str]:
+    """Return every figure's caption, or why there is no such figure, by its name."""
+    return {name: drawing.asked(sheet_of, name).caption for name, sheet_of in drawings.items()}
+
+
+def _write_captions(captions: Mapping[str, str], directory: Path) -> Path:
+    parts = [f"## {name}\n\n{caption}" for name, caption in captions.items()]
+    return output.write_text(directory / CAPTIONS_FILE, "\n\n".join(["# Captions", *parts]) + "\n")
 
 
 def _write_statistics(
@@ -143,8 +160,8 @@ def _cited(results: Results, numbers: dict[str, dict[str, Any]], judged: Sequenc
     return {**cited, "hypotheses": claims, "findings": summary.counted(results.findings)}
 
 
-def _drawings(results: Results) -> dict[str, Callable[[], Figure]]:
-    drawings: dict[str, Callable[[], Figure]] = {
+def _drawings(results: Results) -> dict[str, Callable[[], Sheet]]:
+    drawings: dict[str, Callable[[], Sheet]] = {
         analysis.figure: partial(analysis.draw, results.done[analysis.name])
         for analysis in results.analyses
         if analysis.draw is not None

@@ -9,7 +9,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import reference as reference_by_probes
-from analysis.analyses import causality, clock_quality, commit_wait, coordination, ordering, reference, windows
+from analysis.analyses import (
+    causality,
+    clock_quality,
+    commit_wait,
+    coordination,
+    ordering,
+    reference,
+    timeline,
+    windows,
+)
 from analysis.analyses.analysis import Analysis, Context, Results
 from analysis.checks import validity
 from analysis.questions import judges
@@ -27,6 +36,7 @@ ANALYSES: Final[tuple[Analysis, ...]] = (
     reference.ANALYSIS,
     clock_quality.ANALYSIS,
     clock_quality.AGAINST_TRUTH,
+    timeline.ANALYSIS,
     causality.ANALYSIS,
     ordering.ANALYSIS,
     windows.ANALYSIS,

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from matplotlib.figure import Figure
-
     from analysis.checks.finding import Finding
+    from analysis.figures.sheet import Sheet
     from analysis.questions.judges import Judge
     from analysis.reference import Reference
     from analysis.run.table import Table
@@ -56,7 +55,8 @@ class Analysis:
     ``compute`` makes its result of a context; ``statistics`` makes JSON-serialisable data of that, for the ``file``
     below ``statistics/``. ``texts`` makes, of the results of all analyses, the tables of the page and the words between
     them, by the names that its section knows them by: ``report/page/sections/<name>.html.jinja``, or where there is
-    none all of them, one after another. ``draw`` draws the figure ``figure``, where there is one.
+    none all of them, one after another. ``draw`` returns the figure ``figure``, where there is
+    one, before it is drawn: its panels and its caption.
 
     ``rates``: where numbers stand in the statistics; the first place that fits counts. ``cited``: the numbers that a
     paper would cite, as paths below the statistics in which ``*`` stands for any key; they become LaTeX macros.
@@ -71,7 +71,7 @@ class Analysis:
     file: str
     texts: Callable[[Mapping[str, Any]], Mapping[str, Grid | str]] = lambda _done: {}
     figure: str = ""
-    draw: Callable[[Any], Figure] | None = None
+    draw: Callable[[Any], Sheet] | None = None
     rates: tuple[Place, ...] = EVERYWHERE
     cited: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()

@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place
-from analysis.figures import shares, style
-from analysis.figures.bars import clock_handles, grouped, legend, percent_axis
+from analysis.figures import dots
+from analysis.figures.sheet import Panel, Sheet
 from analysis.questions import causality
 from analysis.questions.causality import ADVANCE
 from analysis.questions.decisions import ALL
-from analysis.run.table import POINT
+from analysis.run.table import INTERVAL, POINT
 from analysis.tables import POINT_CLOCK, counted, number, share, table
 from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from analysis.questions.answers import Answer
     from analysis.questions.causality import Causality
@@ -63,46 +60,53 @@ def texts(done: Mapping[str, Any]) -> dict[str, Grid | str]:
     return {"causality": table(by_worker(result), COLUMNS), "causality_judged": judged.grid(("source", "clock"), rows)}
 
 
-def intervals_panel(axes: Axes, result: Causality) -> None:
-    """Draw, per worker and source, the shares of proved, ambiguous, violated and not evaluable events."""
-    axes.set_title("As intervals: was it sent before it was received?")
-    answers = [intervals for _, intervals in by_worker(result) if intervals.source != records.SYSTEM]
-    gap = " " if len(answers) > 6 else "\n"
-    rows = []
-    for answer in answers:
-        proved, ambiguous, violated = (answer.rates[name].numerator for name in VERDICTS)
-        rest = int(answer.counts.total.sum()) - answer.evaluable
-        parts = ((proved, shares.FULL), (ambiguous, shares.PALE), (violated, shares.BLACK), (rest, shares.EMPTY))
-        rows.append(shares.Row(f"{answer.subject}{gap}{style.label(answer.source)}", answer.source, False, parts))
-    shares.draw(axes, rows, "(event, worker) pairs (%)", "no source with intervals in this run")
+def _proved(answer: Answer) -> tuple[dots.Mark, ...]:
+    proved, violated = answer.rates["proved"], answer.rates["violated"]
+    return dots.Mark("proved", proved), dots.Mark("violated", violated, dots.WRONG)
 
 
-def points_panel(axes: Axes, result: Causality) -> None:
-    """Draw, per worker and source, the share of events whose point estimates violate causality."""
-    axes.set_title("As points: received before sent")
-    series = [
-        (source, True, [points.rates["violated"] for points, _ in by_worker(result) if points.source == source])
-        for source in result.sources
-    ]
-    grouped(axes, result.workers, series)
-    percent_axis(axes, "events violated")
+def _violated(answer: Answer) -> tuple[dots.Mark, ...]:
+    return (dots.Mark("violated", answer.rates["violated"], dots.WRONG),)
 
 
-def draw(result: Causality) -> Figure:
-    """Draw the figure."""
-    with style.context():
-        bars = _shown(result)
-        top, below = max(2.0, 0.2 * len(by_worker(result))), 0.55 + 0.17 * len(bars)
-        figure = style.canvas(style.PAGE_IN, top + below + 0.9)
-        left, right, bottom = style.two_over_one(figure, [top, below])
-        intervals_panel(left, result)
-        points_panel(right, result)
-        judge = judged.most_decisive(answer for answer in bars if answer.clock == POINT)
-        bottom.set_title(judged.by(judge, "What was decided"))
-        shares.draw(bottom, judged.bars(bars, judge), "decided (event, worker) pairs (%)", judged.NO_JUDGE)
-        both = shares.handles("proved / right", "ambiguous / unknown", "violated / wrong", "not evaluable")
-        legend(figure, [*both, *clock_handles([(source, True) for source in result.sources])])
-    return figure
+def intervals_panel(result: Causality) -> Panel:
+    """Show which share of the events the intervals prove to be received after they were sent, and which before."""
+    nothing = "no source has an interval at both ends of any event"
+    return _by_worker(result, "As intervals: sent before received", INTERVAL, _proved, nothing, "ambiguous")
+
+
+def points_panel(result: Causality) -> Panel:
+    """Show which share of the events the point estimates have received before they were sent."""
+    title, nothing = "As points: received before sent", "no source has a reading at both ends of any event"
+    return _by_worker(result, title, POINT, _violated, nothing, "")
+
+
+def _by_worker(
+    result: Causality, title: str, clock: str, marks: Callable[[Answer], tuple[dots.Mark, ...]], nothing: str, rest: str
+) -> Panel:
+    rows, said = [], []
+    for source in result.sources:
+        own = [answer for worker in result.workers for answer in result.of(source=source, clock=clock, subject=worker)]
+        if clock == POINT or any(answer.evaluable for answer in own):
+            rows += judged.each_or_all(own, result.at(source, clock, ALL), marks)
+            said.append(judged.worst(own, lambda answer: marks(answer)[0], most=clock == POINT, of="workers"))
+    return dots.panel(
+        title, rows, "events at a worker", nothing, rest=rest, note="; ".join(part for part in said if part)
+    )
+
+
+def decided_panel(result: Causality) -> Panel:
+    """Show, per clock and of all workers together, what was decided, and what of it is right and wrong."""
+    return judged.panel("Decided, right, wrong", _shown(result), "(event, worker) pairs", decided=True)
+
+
+def draw(result: Causality) -> Sheet:
+    """Return the figure."""
+    return Sheet(
+        "Causality: is what was received after it was sent seen so?",
+        (points_panel(result), intervals_panel(result), decided_panel(result)),
+        "Hollow: as points; full and ±: as intervals; dark diamonds: wrong; strokes: 95 % intervals",
+    )
 
 
 ANALYSIS: Final = Analysis(

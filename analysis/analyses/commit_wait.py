@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place
 from analysis.clocks import standards
-from analysis.figures import spreads, style
-from analysis.figures.bars import PERCENT, bar_place, clock_handles, grouped, legend, percent_axis, task_label
+from analysis.figures import curves, dots, spreads, steps
+from analysis.figures.sheet import Panel, Sheet
 from analysis.questions import commit_wait
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.commit_wait import ambiguous, asked, not_remeasured
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from analysis.analyses.analysis import Context
     from analysis.questions.answers import Answer
@@ -135,99 +135,81 @@ def _clear(result: CommitWait) -> str:
     return f"Nothing was ambiguous at first, so waiting had nothing to add ((event, worker) pairs judged): {listed}."
 
 
-def certain_panel(axes: Axes, result: CommitWait, questions: Sequence[str]) -> None:
-    """Draw the share of what was ambiguous at first that is certain later; the violations among it in black."""
-    axes.set_title("Ambiguous at first, certain after")
-    by_group = {(answer.source, *asked(answer)): answer for answer in result}
-    if not by_group:
-        style.say(axes, "not evaluable: nothing was re-measured in this run")
-        return
-    delays = sorted({delay for _, _, delay in by_group})
-    groups = [(question, delay) for question in questions for delay in delays]
+def certain_panel(result: CommitWait, question: str) -> Panel:
+    """Show the share of what was ambiguous at first that is certain later, and the violations among it."""
+    title = f"{question.replace('_', ' ')}: certain after waiting".capitalize()
+    by_delay = {(answer.source, asked(answer)[1]): answer for answer in result if asked(answer)[0] == question}
+    delays = sorted({delay for _, delay in by_delay})
     series = []
-    for source in result.sources:
-        answers = [by_group.get((source, *group)) for group in groups]
-        certain_after = [None if answer is None else answer.rates["certain_after"] for answer in answers]
-        series.append((source, False, certain_after))
-    grouped(axes, [f"{task_label(question)}\n+{delay:g} s" for question, delay in groups], series)
-    certain = violations = 0
-    for number_, source in enumerate(result.sources):
-        for group, key in enumerate(groups):
-            answer = by_group.get((source, *key))
-            if answer is None:
-                continue
-            certain += answer.rates["certain_after"].numerator
-            violated = answer.rates.get("violated_after")
-            if violated is not None and violated.numerator:
-                violations += violated.numerator
-                width, place = bar_place(group, number_, len(result.sources))
-                axes.bar(place, PERCENT * (violated.value or 0.0), width, color="black")
-    words = f"black: certain, but violated ({violations} of {certain})"
-    axes.set_xlabel(words if certain else "nothing became certain")
-    percent_axis(axes, "re-measured pairs")
+    for source in dict.fromkeys(source for source, _ in by_delay):
+        answers = [by_delay.get((source, delay)) for delay in delays]
+        series.append(steps.Series(source, INTERVAL, tuple(_certain(answer) for answer in answers)))
+    nothing = f"nothing was ambiguous at first, or re-measured, of {question.replace('_', ' ')}"
+    places = [f"{delay:g}" for delay in delays]
+    return steps.panel(title, places, series, "delay (s)", "ambiguous pairs", nothing)
 
 
-def widths_panel(axes: Axes, result: CommitWait) -> None:
-    """Draw half-widths: of the readings at receipt (hollow), and what is claimed then and at each delay; bar to p95.
+def _certain(answer: Answer | None) -> tuple[dots.Mark, ...]:
+    if answer is None:
+        return ()
+    certain, violated = answer.rates["certain_after"], answer.rates.get("violated_after")
+    wrong = () if violated is None else (dots.Mark("violated", violated, dots.WRONG),)
+    return (dots.Mark("certain", certain), *wrong)
+
+
+def widths_panel(result: CommitWait) -> Panel:
+    """Show half-widths: of the readings at receipt, and what is claimed then and at each delay; bar to p95.
 
     Claims are not of one kind: a bound is aged, a sigma only where the law is the claim's. Readings can be compared.
     """
-    axes.set_title("Half-width: read, and claimed")
+    title = "Half-width: read, and claimed"
     widths = [width for width in result.widths if width.half_width_ms.median is not None]
     if not widths:
-        style.say(axes, "no uncertainty was re-measured in this run")
-        return
-    sources = list(dict.fromkeys(width.source for width in widths))
+        return Panel(title, "no uncertainty was re-measured in this run")
     delays = sorted({width.delay_s for width in widths})
-    for place, source in enumerate(sources):
-        own = [width for width in widths if width.source == source]
-        beside, colour = 0.12 * (place - (len(sources) - 1) / 2), style.colour(source)
-        places = [1 + delays.index(width.delay_s) + beside for width in own]
-        label = f"{style.label(source)}: {own[0].claim}"
-        spreads.points(axes, places, [width.half_width_ms for width in own], US_PER_MS, color=colour, label=label)
-        hollow = {"color": colour, "markerfacecolor": "white"}
-        spreads.points(axes, [beside], [own[0].read_half_width_ms], US_PER_MS, **hollow)
-    ticks = ["claim" if delay == 0 else f"+{delay:g} s" for delay in delays]
-    axes.set_xticks(range(1 + len(delays)), ["reading", *ticks])
-    axes.set_xlim(-0.4, len(delays) + 0.4)
-    spreads_ms = [spread for width in widths for spread in (width.half_width_ms, width.read_half_width_ms)]
-    highest_ms = max(spread.p95 or 0.0 for spread in spreads_ms)
-    axes.set_ylim(0, 1.5 * US_PER_MS * highest_ms or 1.0)
-    axes.set_ylabel("median, bar to p95 (µs)")
-    axes.grid(axis="y")
-    axes.legend(loc="upper right")
+    by_source: dict[str, list[rates.Spread]] = {}
+    said = []
+    for source in dict.fromkeys(width.source for width in widths):
+        own = {width.delay_s: width for width in widths if width.source == source}
+        none = rates.Spread(0, None, None, None)
+        first = next(iter(own.values()))
+        claimed = [own[delay].half_width_ms if delay in own else none for delay in delays]
+        by_source[source] = [first.read_half_width_ms, *claimed]
+        said.append(f"{dots.name(source, INTERVAL)} claims {first.claim}, {own[min(own)].half_width_ms.count:,} claims")
+    places = ["read", *("at once" if delay == 0 else f"+{delay:g} s" for delay in delays)]
+    says = f"median, bar to the 95th percentile (µs); {'; '.join(said)}"
+
+    def draw_widths(axes: Axes) -> None:
+        spreads.grouped(axes, places, by_source, US_PER_MS)
+        axes.set_ylabel("half-width (µs)")
+        axes.set_xlabel("of the reading, and claimed so much later")
+
+    return Panel(title, says, draw_widths)
 
 
-def ratios_panel(axes: Axes, result: CommitWait) -> None:
-    """Draw the distribution of the time real commit-waits took, over twice the bound."""
-    axes.set_title("Commit-wait: time held")
-    if not any(len(wait.ratios) for wait in result.waits):
-        style.say(axes, "no real commit-wait\nwas released in this run")
-        return
+def ratios_panel(result: CommitWait) -> Panel:
+    """Show the distribution of the time real commit-waits took, over twice the bound, and what was out of order."""
+    own = [curves.of_values(wait.source, dots.name(wait.source, INTERVAL), wait.ratios) for wait in result.waits]
+    nothing = "no real commit-wait was released in this run"
+    said = []
     for wait in result.waits:
-        shares = [PERCENT * (place + 1) / len(wait.ratios) for place in range(len(wait.ratios))]
-        axes.step(wait.ratios, shares, where="post", color=style.colour(wait.source), label=style.label(wait.source))
-    axes.axvline(1, color="black", linewidth=0.6, linestyle=":")
-    style.readable_log(axes.xaxis)
-    violated = [wait.consistency.violated for wait in result.waits if wait.consistency.violated is not None]
-    judged_waits = sum(rate.denominator for rate in violated)
-    order = f"\nout of order: {sum(rate.numerator for rate in violated)} of {judged_waits}" if judged_waits else ""
-    axes.set_xlabel(f"time waited / (2 · bound){order}")
-    axes.set_ylim(0, 100)
-    axes.set_ylabel("released waits (%)")
-    axes.grid(axis="y")
+        name, order = dots.name(wait.source, INTERVAL), wait.consistency.violated
+        early = "not evaluable" if wait.violations is None else dots.Mark("", wait.violations).counts
+        said.append(f"{name} released too early {early}, out of order {dots.Mark('', order).counts}")
+    what, of = "time held / (2 · bound)", "released waits"
+    panel = curves.panel("Commit-wait: time held", own, what, "", of, nothing)
+    return replace(panel, says=f"{panel.says}; {'; '.join(said)}") if panel.draw or panel.line else panel
 
 
-def draw(result: CommitWait) -> Figure:
-    """Draw the figure."""
-    with style.context():
-        figure = style.canvas(style.PAGE_IN, 2.9)
-        left, middle, right = style.panels(figure, 1, 3, width_ratios=[4, 3, 3])
-        certain_panel(left, result, _most_ambiguous(result))
-        widths_panel(middle, result)
-        ratios_panel(right, result)
-        legend(figure, clock_handles([(source, False) for source in result.sources]))
-    return figure
+def draw(result: CommitWait) -> Sheet:
+    """Return the figure."""
+    questions = _most_ambiguous(result) or [CAUSALITY]
+    certain = (certain_panel(result, question) for question in questions)
+    return Sheet(
+        "Commit-wait: does waiting make ambiguous events certain, and what does it cost?",
+        (*certain, widths_panel(result), ratios_panel(result)),
+        "Dark diamonds: certain, but violated; strokes: 95 % intervals",
+    )
 
 
 def _most_ambiguous(result: CommitWait) -> list[str]:

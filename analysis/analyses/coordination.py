@@ -5,26 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses.analysis import Analysis, Place
-from analysis.figures import bars, style
-from analysis.figures.bars import HIGH, NO_TRIALS, PERCENT, clock_handles, grouped, legend, look, task_label
-from analysis.figures.plotting import Patch
+from analysis.figures import dots, steps, style
+from analysis.figures.sheet import Panel, Sheet
 from analysis.questions import coordination
 from analysis.questions.rounds import fewer_in_words
 from analysis.run.table import POINT
-from analysis.stats import rates
 from analysis.tables import NOT_EVALUABLE, Grid, count, number, share, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from analysis.questions.coordination import Coordination, Cost
-    from analysis.stats.rates import Rate
 
 TASKS: Final = ("causality", "ordering", "windows")
-MAY_NEED: Final[dict[str, Any]] = {"facecolor": "none", "edgecolor": "#444444", "linewidth": 0.8}
+SHAPES: Final = ("o", "s", "^", "v", "P", "X")  # of tasks, in turn
+WINDOW: Final = "window_"
+LOG_ROOM: Final = 1.6  # beyond the least and the most messages
 
 
 def _rounds(cost: Cost) -> str:
@@ -93,94 +91,105 @@ def _traffic(result: Coordination) -> Grid:
 PARTS: Final = ("rounds_only", "with_what_it_rests_on")
 
 
-def rounds_panel(axes: Axes, result: Coordination, tasks: Sequence[str] | None = None) -> None:
-    """Draw the rounds per decision of every task, point clocks hatched; dotted what no judge can tell."""
-    axes.set_title("Rounds of coordination per decision")
-    shown = list(tasks or dict.fromkeys(cost.task for cost in result.costs))
+def rounds_panel(result: Coordination, tasks: Sequence[str]) -> Panel:
+    """Show the rounds per decision of some tasks, a shape each; dotted between two ends what no judge can tell."""
     costs = {(cost.source, cost.clock, cost.task): cost for cost in result.costs}
-    clocks = result.clocks
-    series = [
-        (source, clock == POINT, [_exact_rounds(costs.get((source, clock, task))) for task in shown])
-        for source, clock in clocks
-    ]
-    grouped(axes, [task_label(task) for task in shown], series)
-    for place, clock in enumerate(clocks):
-        for group, task in enumerate(shown):
-            cost = costs.get((*clock, task))
-            if cost is not None and cost.unknown:
-                _between(axes, bars.bar_place(group, place, len(clocks)), cost)
-    bars.percent_axis(axes, "needing a round")
+    rows = []
+    for source, clock in result.clocks:
+        marks = [_mark(costs.get((source, clock, task)), _words(task), shape) for task, shape in _shapes(tasks)]
+        rows.append(dots.Row(source, clock, tuple(marks)))
+    nothing = "not evaluable: no clock has readings to decide any task by"
+    return dots.panel("Rounds per decision", rows, "decisions that need a round", nothing, note=_by_whom(result, tasks))
 
 
-def _exact_rounds(cost: Cost | None) -> Rate | None:
-    """Return the bar of a task, an empty one where it is not evaluable, none where it is between two numbers."""
-    return None if cost is None or cost.unknown else cost.per_decision or rates.rate(0, 0)
+def _mark(cost: Cost | None, word: str, shape: str) -> dots.Mark:
+    if cost is None or cost.counted is None:
+        return dots.Mark(word, None, shape)
+    return dots.Mark(word, cost.counted.at_least, shape, cost.counted.at_most)
 
 
-def _between(axes: Axes, at: tuple[float, float], cost: Cost) -> None:
-    """Draw rounds between two numbers: full up to the least, dotted from there to the most."""
-    if cost.counted is None:
-        return
-    (width, place), colour, point = at, style.colour(cost.source), cost.clock == POINT
-    least, most = (PERCENT * (rate.value or 0.0) for rate in (cost.counted.at_least, cost.counted.at_most))
-    axes.bar(place, least, width, **look(colour, hatched=point), linewidth=0.8)
-    axes.bar(place, most - least, width, bottom=least, linestyle=":", **MAY_NEED | {"edgecolor": colour})
-    text = f"{cost.counted.at_least.numerator} to {cost.counted.at_most.numerator}/{cost.decisions}"
-    inside = most > HIGH
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6} if inside else None
-    axes.text(
-        place, most - 4 if inside else most + 2, text, ha="center", va="top" if inside else "bottom", rotation=90,
-        fontsize=7, color="#333333", bbox=box,
-    )  # fmt: skip
+def _words(task: str) -> str:
+    """Return how a task is written: ``window_100ms`` -> ``window 100 ms``."""
+    return task.replace("_", " ").removesuffix("ms").rstrip() + (" ms" if task.startswith(WINDOW) else "")
 
 
-def handles(result: Coordination) -> list[Patch]:
-    """Return the legend of the rounds: the clocks, and what dotted means where anything is."""
-    clocks = clock_handles([(cost.source, cost.clock == POINT) for cost in result.costs])
-    dotted = Patch(linestyle=":", label="dotted: no judge can tell", **MAY_NEED)
-    return [*clocks, *([dotted] if any(cost.unknown for cost in result.costs) else [])]
+def _shapes(tasks: Sequence[str]) -> list[tuple[str, str]]:
+    return [(task, SHAPES[place % len(SHAPES)]) for place, task in enumerate(tasks)]
 
 
-def messages_panel(axes: Axes, result: Coordination) -> None:
-    """Draw the messages of all rounds of the common tasks, and, paler, the questions of the clock and its feeder.
+def _by_whom(result: Coordination, tasks: Sequence[str]) -> str:
+    judges = dict.fromkeys(cost.wrong_by.replace("_", " ") for cost in result.costs if cost.task in tasks)
+    named = ", ".join(judge for judge in judges if judge)
+    return f"wrong decisions need a round, too, by {named}" if named else ""
 
-    Dotted are those that no judge can tell to be needed.
-    """
-    names = [task_label(task).replace("\n", " ") for task in result.common_tasks]
-    axes.set_title(f"Messages of {', '.join(names) or 'no task'}; pale: the clock's own")
-    labels, tallest = [], 1
-    for place, (source, clock) in enumerate(result.clocks):
-        sent, colour = result.traffic(source, clock), style.colour(source)
-        labels.append(f"{style.label(source)}\n{clock}")
-        least, most = (sent["rounds_only"][f"messages_at_{end}"] for end in ("least", "most"))
-        if least is None:
-            axes.text(place, 0, NO_TRIALS, ha="center", va="bottom", rotation=90, color=colour, fontsize=7)
+
+def windows_panel(result: Coordination) -> Panel:
+    """Show the rounds per decision of windows, by their width."""
+    tasks = [task for task in dict.fromkeys(cost.task for cost in result.costs) if task.startswith(WINDOW)]
+    costs = {(cost.source, cost.clock, cost.task): cost for cost in result.costs}
+    series = []
+    for source, clock in result.clocks:
+        marks = ((_mark(costs.get((source, clock, task)), "", dots.RIGHT),) for task in tasks)
+        series.append(steps.Series(source, clock, tuple(marks)))
+    widths = [task.removeprefix(WINDOW).removesuffix("ms") for task in tasks]
+    nothing = "not evaluable: no event was received by two workers and read by any clock"
+    return steps.panel("Rounds per window", widths, series, "window width (ms)", "need a round", nothing)
+
+
+def messages_panel(result: Coordination) -> Panel:
+    """Show the messages of all rounds of the common tasks, and with the clock's own questions and its feeder's."""
+    title = "Messages, rounds only and with own questions"
+    names = ", ".join(_words(task) for task in result.common_tasks)
+    rows, said = [], []
+    for source, clock in result.clocks:
+        sent = result.traffic(source, clock)
+        ends = [sent[part][f"messages_at_{end}"] for part in PARTS for end in ("least", "most")]
+        if ends[0] is None:
+            said.append(f"{dots.name(source, clock)} not evaluable")
             continue
-        axes.bar(place, least, 0.7, **look(colour, hatched=clock == POINT))
-        own = (sent["with_what_it_rests_on"]["messages_at_least"] or least) - least
-        axes.bar(place, own, 0.7, bottom=least, facecolor=colour, edgecolor=colour, alpha=0.35)
-        text = f"{least + own:,}"
-        if most > least:
-            axes.bar(place, most - least, 0.7, bottom=least + own, linestyle=":", **MAY_NEED | {"edgecolor": colour})
-            text += f" to {most + own:,}"
-        axes.annotate(text, (place, most + own), (0, 2), textcoords="offset points", ha="center", fontsize=7)
-        tallest = max(tallest, most + own)
-    axes.set_xticks(range(len(labels)), labels, fontsize=6.5)
-    axes.set_xlim(-0.6, len(labels) - 0.4)  # a clock without a bar has its place, too
-    axes.set_ylim(0, 1.15 * tallest)
-    axes.set_ylabel("messages of the run")
-    axes.grid(axis="y")
+        rows.append((source, clock, ends))
+        own = "unknown" if ends[2] is None else _span(ends[2], ends[3])
+        said.append(f"{dots.name(source, clock)} rounds {_span(ends[0], ends[1])}, all {own}")
+    if not rows:
+        return Panel(title, "not evaluable: no task was decided by any clock")
+    says = f"{names}: {'; '.join(said)}"
+    return Panel(title, says, lambda axes: _messages(axes, rows), height_in=0.12 + dots.ROW_IN * len(rows))
 
 
-def draw(result: Coordination) -> Figure:
-    """Draw the figure."""
-    with style.context():
-        figure = style.canvas(style.PAGE_IN, 5.0)
-        top, bottom = style.panels(figure, 2, 1)
-        rounds_panel(top, result)
-        messages_panel(bottom, result)
-        legend(figure, handles(result))
-    return figure
+def _span(least: int, most: int) -> str:
+    return count(least) if least == most else f"{count(least)} to {count(most)}"
+
+
+def _messages(axes: Axes, rows: Sequence[tuple[str, str, Sequence[int | None]]]) -> None:
+    """Draw, per clock, the messages of its rounds and all of them, on a logarithmic axis from 1 on."""
+    for place, (source, clock, ends) in enumerate(rows):
+        looks: dict[str, Any] = {"color": style.colour(source), "markersize": dots.SIZE, "clip_on": False}
+        face = "white" if clock == POINT else style.colour(source)
+        for part, aside, shape in ((ends[:2], -0.15, dots.RIGHT), (ends[2:], 0.15, dots.THIRD)):
+            known = [max(1, number) for number in part if number is not None]
+            if known:
+                axes.plot(
+                    known, [place + aside] * 2, marker=shape, markerfacecolor=face, linestyle=(0, (1, 1)), **looks
+                )
+    numbers = [max(1, number) for _, _, ends in rows for number in ends if number is not None]
+    axes.set_yticks(range(len(rows)), [dots.name(source, clock) for source, clock, _ in rows])
+    axes.set_ylim(len(rows) - 0.45, -0.55)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlim(min(numbers) / LOG_ROOM, max(numbers) * LOG_ROOM)
+    style.readable_log(axes.xaxis)
+    axes.set_xlabel("messages of the run (none: at 1)" if min(numbers) == 1 else "messages of the run")
+    axes.grid(axis="x")
+    dots.key(axes, {"rounds": dots.RIGHT, "and own questions": dots.THIRD})
+
+
+def draw(result: Coordination) -> Sheet:
+    """Return the figure."""
+    tasks = [task for task in dict.fromkeys(cost.task for cost in result.costs) if not task.startswith(WINDOW)]
+    return Sheet(
+        "Coordination: the rounds that are left to do, and what they send",
+        (rounds_panel(result, tasks), windows_panel(result), messages_panel(result)),
+        "Hollow: as points; full and ±: as intervals; strokes: 95 % intervals; dotted: no judge can tell",
+    )
 
 
 ANALYSIS: Final = Analysis(

@@ -1,33 +1,32 @@
-"""The run on one page: the panels that answer the questions, side by side."""
+"""The run in one figure: errors over time and how they are distributed, what was decided, and what is left to do."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.analyses import causality, commit_wait, coordination, ordering, windows
-from analysis.figures import shares, style
-from analysis.figures.bars import legend
+from analysis.analyses import causality, coordination, timeline
+from analysis.analyses import clock_quality as clocks
+from analysis.figures import clock_quality
+from analysis.figures.sheet import Sheet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from matplotlib.figure import Figure
-
 FIGURE: Final = "summary_dashboard"
 
 
-def draw(done: Mapping[str, Any]) -> Figure:
-    """Draw the figure, of the results of all analyses."""
-    rounds = done[coordination.ANALYSIS.name]
-    with style.context():
-        figure = style.canvas(style.PAGE_IN, 7.2)
-        panels = style.panels(figure, 3, 2)
-        causality.intervals_panel(next(panels), done[causality.ANALYSIS.name])
-        causality.points_panel(next(panels), done[causality.ANALYSIS.name])
-        ordering.who_first_panel(next(panels), done[ordering.ANALYSIS.name])
-        windows.provable_panel(next(panels), done[windows.ANALYSIS.name])
-        coordination.rounds_panel(next(panels), rounds, rounds.total_tasks)
-        commit_wait.widths_panel(next(panels), done[commit_wait.ANALYSIS.name])
-        verdicts = shares.handles("proved", "ambiguous", "violated", "not evaluable")
-        legend(figure, [*verdicts, *coordination.handles(rounds)])
-    return figure
+def draw(done: Mapping[str, Any]) -> Sheet:
+    """Return the figure, of the results of all analyses."""
+    flights, rounds = done[causality.ANALYSIS.name], done[coordination.ANALYSIS.name]
+    over_time = timeline.panels(done[timeline.ANALYSIS.name])[:1]
+    decided = causality.decided_panel(flights)
+    if decided.draw is None and not decided.line:  # nobody judges: what the intervals say for themselves
+        decided = causality.intervals_panel(flights)
+    panels = (
+        *over_time,
+        clock_quality.errors_panel(done[clocks.ANALYSIS.name].clocks),
+        replace(decided, title=f"Causality: {decided.title[0].lower()}{decided.title[1:]}"),
+        coordination.rounds_panel(rounds, rounds.total_tasks),
+    )
+    return Sheet("The run in short", panels, "Hollow: as points; full and ±: as intervals; dark: wrong")

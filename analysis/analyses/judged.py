@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.figures import shares, style
+from analysis.figures import dots
 from analysis.questions import ordering
 from analysis.questions.judges import ORDER_OF_SENDING, OSCILLATOR, REFERENCE, TRUTH
-from analysis.run.table import POINT
 from analysis.stats import rates
 from analysis.tables import Grid, share, share_between
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from analysis.figures.sheet import Panel
     from analysis.questions.answers import Answer, Judgement
     from analysis.questions.ordering import Ordering
 
@@ -24,10 +24,11 @@ WORDS: Final = {
     ORDER_OF_SENDING: "order of sending",
 }
 NAMES: Final = {REFERENCE: "the reference", TRUTH: "the injected truth", OSCILLATOR: "own oscillators"}  # in titles
+MOST_ALONE: Final = 5  # workers, or pairs, that have a row each; of more, one row shows how they lie
+WORST: Final = 5  # of many are named
 NO_JUDGE: Final = "not evaluable: no reference, and no truth was injected"
 HEAD: Final = ("by", "the judge can tell", "right", "wrong", "unknown", "left open, but the judge can tell (at least)")
 RATES: Final = ("decided_by_judge", "right", "wrong", "unknown", "left_open_but_decided_by_judge")
-SHADES: Final = ("right", "unknown", "wrong")
 
 
 def grid(head: Sequence[str], rows: Iterable[tuple[tuple[Any, ...], Iterable[Judgement]]]) -> Grid:
@@ -54,22 +55,52 @@ def most_decisive(answers: Iterable[Answer]) -> str:
     return min(unknown, key=lambda judge: (unknown[judge], judge != REFERENCE), default="")
 
 
-def bars(answers: Iterable[Answer], judge: str) -> list[shares.Row]:
-    """Return the bars of what a judge says of decisions: right, unknown, wrong."""
-    rows = []
+def rows(answers: Iterable[Answer], judge: str, *, decided: bool = False) -> list[dots.Row]:
+    """Return a row per clock of what a judge says of its decisions: right and wrong; also how many it ``decided``."""
+    made = []
     for answer in answers:
         judgement = answer.judged_by(judge)
         if judgement is not None and not judgement.reason:
-            right, unknown, wrong = (judgement.rates[name].numerator for name in SHADES)
-            parts = ((right, shares.FULL), (unknown, shares.PALE), (wrong, shares.BLACK))
-            label = f"{style.label(answer.source)} {answer.clock}"
-            rows.append(shares.Row(label, answer.source, answer.clock == POINT, parts))
-    return rows
+            right, wrong = judgement.rates["right"], judgement.rates["wrong"]
+            marks = [dots.Mark("right", right), dots.Mark("wrong", wrong, dots.WRONG)]
+            if decided:
+                share_decided = answer.rates.get("decided", rates.rate(right.denominator, answer.evaluable))
+                marks.insert(0, dots.Mark("decided", share_decided, dots.THIRD))
+            made.append(dots.Row(answer.source, answer.clock, tuple(marks)))
+    return made
 
 
-def by(judge: str, what: str) -> str:
-    """Return a title that says who judges, if anybody."""
-    return f"{what}, by {NAMES[judge]}" if judge else what
+def panel(title: str, answers: Sequence[Answer], of: str, *, decided: bool = False) -> Panel:
+    """Return the panel of what the most decisive judge says of the clocks' decisions, each about one ``of``."""
+    judge = most_decisive(answers)
+    whole = f"{title}, by {NAMES[judge]}" if judge else title
+    what = f"share of decided {of}" if not decided else f"share of {of}"
+    note = "decided: of all with readings; right and wrong: of the decided" if decided else ""
+    made = rows(answers, judge, decided=decided) if judge else []
+    return dots.panel(whole, made, what, NO_JUDGE, note=note)
+
+
+def each_or_all(
+    answers: Sequence[Answer], everything: Answer | None, marks: Callable[[Answer], tuple[dots.Mark, ...]]
+) -> list[dots.Row]:
+    """Return a row per answer of one clock or, of many, one row of ``everything`` with a stroke for each answer."""
+    if everything is None or len(answers) <= MOST_ALONE:
+        several = len(answers) > 1
+        return [dots.Row(a.source, a.clock, marks(a), a.subject if several else "") for a in answers]
+    values = [marks(answer)[0].value for answer in answers]
+    each = tuple(value for value in values if value is not None)
+    return [dots.Row(everything.source, everything.clock, marks(everything), each=each)]
+
+
+def worst(answers: Sequence[Answer], mark: Callable[[Answer], dots.Mark], *, most: bool, of: str) -> str:
+    """Return, in words, of which of many answers a share is worst: where it is greatest (``most``), or least."""
+    known = [answer for answer in answers if mark(answer).value is not None]
+    if len(answers) <= MOST_ALONE or not known:
+        return ""
+    ordered = sorted(known, key=lambda answer: (mark(answer).value or 0.0) * (-1 if most else 1))[:WORST]
+    said = ", ".join(f"{answer.subject} {mark(answer).counts}" for answer in ordered)
+    clock = dots.name(answers[0].source, answers[0].clock)
+    return f"{clock}: {'most' if most else 'least'} {mark(known[0]).word} of {len(known)} {of}: {said}"
 
 
 def causes(total: int, differ: int, by_clocks: int) -> tuple[int, str, str, int]:

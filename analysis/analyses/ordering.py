@@ -6,19 +6,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place
-from analysis.figures import shares, style
-from analysis.figures.bars import clock_handles, grouped, legend, percent_axis
+from analysis.figures import dots
+from analysis.figures.sheet import Panel, Sheet
 from analysis.questions import ordering, who_first
 from analysis.questions.decisions import ALL
 from analysis.run import verdicts
-from analysis.run.table import POINT
 from analysis.tables import share, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from analysis.questions.answers import Answer
     from analysis.questions.ordering import Ordering
@@ -72,56 +68,51 @@ def texts(done: Mapping[str, Any]) -> dict[str, Grid | str]:
     }
 
 
-def agreement_panel(axes: Axes, result: Ordering) -> None:
-    """Draw the share of nearby pairs on which all workers agree, and the share they decide alike."""
-    axes.set_title("Do all workers order nearby events alike?")
-    if not result.agreement.answers:
-        style.say(axes, f"not evaluable: agreement needs two workers with data, this run has {len(result.workers)}")
-        return
-    names = ("agreement", "agreement_decided")
-    series = [
-        (answer.source, answer.clock == POINT, [answer.rates[name] for name in names]) for answer in result.agreement
-    ]
-    grouped(axes, ["same label", "same label, decided"], series)
-    percent_axis(axes, "pairs within 1 s")
-    if result.pairs_judged < result.pairs_total:
-        axes.set_xlabel(f"stratified sample: {result.pairs_judged:,} of {result.pairs_total:,} pairs")
+def agreement_panel(result: Ordering) -> Panel:
+    """Show the share of nearby pairs of events that all workers label alike, and the share they decide alike."""
+    rows = []
+    for answer in result.agreement:
+        alike, decided = answer.rates["agreement"], answer.rates["agreement_decided"]
+        marks = (dots.Mark("same label", alike, dots.THIRD), dots.Mark("same and decided", decided))
+        rows.append(dots.Row(answer.source, answer.clock, marks))
+    return dots.panel("Nearby events, ordered alike by all workers", rows, "pairs within 1 s", _too_few(result))
 
 
-def who_first_panel(axes: Axes, result: Ordering) -> None:
-    """Draw how often the receipts of two workers are decided, and how often wrongly as far as the judge can tell."""
-    axes.set_title("Which worker received first?")
+def _too_few(result: Ordering) -> str:
+    return f"not evaluable: it needs two workers with data, this run has {len(result.workers)}"
+
+
+def _decided(answer: Answer) -> tuple[dots.Mark, ...]:
+    return (dots.Mark("decided", answer.rates["decided"]),)
+
+
+def who_first_panel(result: Ordering) -> Panel:
+    """Show, per clock, in which share of the cases it decides who received first, and of many pairs how they lie."""
+    rows, said = [], []
+    for total in result.who_first.of(subject=ALL):
+        of_clock = result.who_first.of(source=total.source, clock=total.clock)
+        pairs = [answer for answer in of_clock if answer.subject != ALL]
+        rows += judged.each_or_all([total] if len(pairs) <= judged.MOST_ALONE else pairs, total, _decided)
+        said.append(judged.worst(pairs, lambda answer: _decided(answer)[0], most=False, of="pairs"))
+    title, note = "Who received first: decided", "; ".join(part for part in said if part)
+    return dots.panel(title, rows, "(event, pair of workers)", _too_few(result), note=note)
+
+
+def right_panel(result: Ordering) -> Panel:
+    """Show what of these decisions is right, and what is wrong, by the most decisive judge."""
     totals = result.who_first.of(subject=ALL)
     if not totals:
-        style.say(axes, f"not evaluable: needs two workers with data, this run has {len(result.workers)}")
-        return
-    judge = judged.most_decisive(totals)
-    series = []
-    for answer in totals:
-        judgement = answer.judged_by(judge)
-        wrong = [judgement.rates.get("wrong") if judgement else None] if judge else []
-        series.append((answer.source, answer.clock == POINT, [answer.rates["decided"], *wrong]))
-    by_judge = [f"of these provably wrong\n(by {judged.NAMES[judge]})"] if judge else []
-    grouped(axes, ["decided", *by_judge] if judge else ["decided (nobody judges)"], series)
-    percent_axis(axes, "(event, pair of workers)")
+        return Panel("Who received first: right, wrong", _too_few(result))
+    return judged.panel("Who received first: right, wrong", totals, "(event, pair of workers)")
 
 
-def draw(result: Ordering) -> Figure:
-    """Draw the figure."""
-    totals = result.who_first.of(subject=ALL)
-    with style.context():
-        below = 0.55 + 0.17 * max(3, len(totals))
-        figure = style.canvas(style.PAGE_IN, 2.0 + below + 0.9)
-        left, right, bottom = style.two_over_one(figure, [2.0, below])
-        agreement_panel(left, result)
-        who_first_panel(right, result)
-        judge = judged.most_decisive(totals)
-        title = judged.by(judge, "Who received first: what was decided") if judge else "Who received first"
-        bottom.set_title(title)
-        shares.draw(bottom, judged.bars(totals, judge), "decided (event, pair of workers) (%)", judged.NO_JUDGE)
-        clocks = clock_handles([(answer.source, answer.clock == POINT) for answer in totals])
-        legend(figure, [*clocks, *shares.handles(*judged.SHADES)])
-    return figure
+def draw(result: Ordering) -> Sheet:
+    """Return the figure."""
+    return Sheet(
+        "Ordering: who received first, and do all workers order events alike?",
+        (agreement_panel(result), who_first_panel(result), right_panel(result)),
+        "Hollow: as points; full and ±: as intervals; dark diamonds: wrong; strokes: 95 % intervals",
+    )
 
 
 ANALYSIS: Final = Analysis(

@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place
-from analysis.figures import shares, style
-from analysis.figures.bars import clock_handles, grouped, legend, percent_axis
+from analysis.figures import dots, steps
+from analysis.figures.sheet import Panel, Sheet
 from analysis.questions import ordering, windows
 from analysis.questions.judges import TRUTH
 from analysis.questions.windows import shared
 from analysis.run.table import INTERVAL, POINT
+from analysis.stats import rates
 from analysis.tables import NOT_EVALUABLE, POINT_CLOCK, Grid, share, table
 from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from analysis.questions.answers import Answer, Judgement
     from analysis.questions.windows import Windows
@@ -116,72 +114,60 @@ def _all_right(answers: Iterable[Answer]) -> str:
     return f"Every event decided, and every decision right: {'; '.join(parts)}." if parts else ""
 
 
-def points_panel(axes: Axes, result: Windows) -> None:
-    """Draw the share of events whose receipts all workers put into the same window."""
-    _panel(axes, result, "Same window (point estimates)", POINT, "agreement")
+def points_panel(result: Windows) -> Panel:
+    """Show the share of events whose receipts all workers put into the same window."""
+    title = "Same window, by point estimates"
+    return _panel(result, title, POINT, lambda answer: (dots.Mark("same", answer.rates["agreement"]),))
 
 
-def provable_panel(axes: Axes, result: Windows) -> None:
-    """Draw the share of events whose window all workers can prove to be the same."""
-    _panel(axes, result, "Provably the same window", INTERVAL, "provable_agreement")
-    rates = [answer.rates["contradictions"] for answer in result.of(clock=INTERVAL)]
-    if bounded := sum(rate.denominator for rate in rates):
-        contradictions = sum(rate.numerator for rate in rates)
-        axes.set_xlabel(f"window width (ms)\ncontradictions: {contradictions} of {bounded}")
+def provable_panel(result: Windows) -> Panel:
+    """Show the share of events whose window all workers can prove to be the same, and contradictions."""
+
+    def marks(answer: Answer) -> tuple[dots.Mark, ...]:
+        proved, contradictions = answer.rates["provable_agreement"], answer.rates["contradictions"]
+        return dots.Mark("provable", proved), dots.Mark("contradictions", contradictions, dots.WRONG)
+
+    return _panel(result, "Provably the same window", INTERVAL, marks)
 
 
-def _panel(axes: Axes, result: Windows, title: str, clock: str, rate: str) -> None:
-    axes.set_title(title)
+def _panel(result: Windows, title: str, clock: str, marks: Callable[[Answer], tuple[dots.Mark, ...]]) -> Panel:
     if len(result.workers) < 2:
-        style.say(axes, f"not evaluable: needs two workers with data, this run has {len(result.workers)}")
-        return
-    series = []
-    for source in result.sources:
-        answers = result.of(source=source, clock=clock)
-        if clock == POINT or any(answer.evaluable for answer in answers):
-            series.append((source, clock == POINT, [answer.rates[rate] for answer in answers]))
-    if not series:
-        style.say(axes, "not evaluable: no event has an interval at every worker that received it")
-        return
-    grouped(axes, result.subjects, series)
-    percent_axis(axes, "events")
-    axes.set_xlabel("window width (ms)")
+        return Panel(title, f"not evaluable: it needs two workers with data, this run has {len(result.workers)}")
+    series = [
+        steps.Series(source, clock, tuple(marks(answer) for answer in result.of(source=source, clock=clock)))
+        for source in result.sources
+    ]
+    nothing = "not evaluable: no event has such a reading at every worker that received it"
+    return steps.panel(title, result.subjects, series, "window width (ms)", "events", nothing)
 
 
-def causes_panel(axes: Axes, result: Windows) -> None:
-    """Draw why point indices differ, by the judge: the windows really do, nobody knows, or the clocks caused it."""
+def causes_panel(result: Windows) -> Panel:
+    """Show why point indices differ, by the judge: because windows really do, or the clocks caused it."""
     answers = result.of(clock=POINT)
     judge = judged.most_decisive(answers)
-    axes.set_title(judged.by(judge, "Why windows differ"))
+    title = f"Unequal windows: why, by {judged.NAMES[judge]}" if judge else "Unequal windows: why"
     rows = []
     for answer in answers:
         if judge in answer.counts.truths:
             total, differ, by_clocks = windows.disagreements(answer, judge)
-            rest = total - differ - by_clocks
-            parts = ((differ, shares.FULL), (rest, shares.PALE), (by_clocks, shares.BLACK))
-            rows.append(shares.Row(f"{style.label(answer.source)}, {answer.subject} ms", answer.source, True, parts))
-    some = [row for row in rows if any(number for number, _ in row.parts)]
-    left_out = f"; {len(rows) - len(some)} of {len(rows)} clocks and widths have none" if len(some) < len(rows) else ""
+            shares = (
+                dots.Mark("truly different", rates.rate(differ, total)),
+                dots.Mark("caused by clocks", rates.rate(by_clocks, total), dots.WRONG),
+            )
+            rows.append(dots.Row(answer.source, POINT, shares, f"{answer.subject} ms"))
+    some = [row for row in rows if row.evaluable]
     nothing = "no disagreement to explain" if rows else judged.NO_JUDGE
-    shares.draw(axes, some, f"events with unequal windows (%){left_out}", nothing)
+    left = f"{len(rows) - len(some)} of {len(rows)} clocks and widths have none" if len(some) < len(rows) else ""
+    return dots.panel(title, some, "events with unequal windows", nothing, note=left)
 
 
-def draw(result: Windows) -> Figure:
-    """Draw the figure."""
-    with style.context():
-        agreement = [answer.rates["agreement"] for answer in result.of(clock=POINT)]
-        unequal = sum(rate.denominator > rate.numerator for rate in agreement)
-        below = 0.55 + 0.17 * max(3, unequal)
-        figure = style.canvas(style.PAGE_IN, 2.0 + below + 0.9)
-        left, right, bottom = style.two_over_one(figure, [2.0, below])
-        points_panel(left, result)
-        provable_panel(right, result)
-        causes_panel(bottom, result)
-        bounded = dict.fromkeys(answer.source for answer in result.of(clock=INTERVAL) if answer.evaluable)
-        points = [(source, True) for source in result.sources]
-        clocks = clock_handles([*points, *((source, False) for source in bounded)])
-        legend(figure, [*clocks, *shares.handles("truly different", "unknown", "caused by the clocks")])
-    return figure
+def draw(result: Windows) -> Sheet:
+    """Return the figure."""
+    return Sheet(
+        "Windows: do all workers put an event into the same one?",
+        (points_panel(result), provable_panel(result), causes_panel(result)),
+        "Hollow: as points; full and ±: as intervals; dark diamonds: wrong; strokes: 95 % intervals",
+    )
 
 
 ANALYSIS: Final = Analysis(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.clocks import baseline, calibration, standards
+from analysis.clocks import baseline, calibration, standards, traces
 from analysis.clocks import claims as row_data
 from analysis.clocks import coverage as coverages
 from analysis.clocks import parts as interval_parts
@@ -20,14 +20,14 @@ from analysis.clocks import stability as stabilities
 from analysis.run import scopes, utc, verdicts
 from analysis.run.scopes import ABOUT_THE_SERVER
 from analysis.run.table import INTERVAL
-from analysis.stats import rates
+from analysis.stats import histogram, rates
 from analysis.stats.dependence import Dependence, dependence, segments_of
 from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from analysis.arrays import Bools, Floats, Ints
+    from analysis.arrays import Floats, Ints
     from analysis.clocks.standards import Errors
     from analysis.run.event_rows import Rows
     from analysis.run.table import Readings, Table
@@ -36,19 +36,28 @@ STATISTICS_FILE = "clock_quality_stats.json"
 TRUTH_FILE = "clock_truth_stats.json"
 FIGURE = "clock_quality"
 US = 1_000.0
-TRACE_POINTS = 800
 
 
 @dataclass(frozen=True)
-class Trace:
-    """Evenly picked events for a figure: seconds since the run's first event, errors and interval arms in us."""
+class Steps:
+    """How errors and half-widths are distributed, in us, and so that those of several nodes can be added.
 
-    at_s: Floats
-    low_us: Floats
-    high_us: Floats
-    below_us: Floats
-    above_us: Floats
-    bounded: Bools
+    ``errors``: the greatest |error| the standard allows, ``least_errors`` the smallest. ``judged_halves``: the
+    half-width of what was judged, ``halves`` that of one reading.
+    """
+
+    errors: histogram.Histogram
+    least_errors: histogram.Histogram
+    judged_halves: histogram.Histogram
+    halves: histogram.Histogram
+
+    def __add__(self, other: Steps) -> Steps:
+        return Steps(
+            self.errors + other.errors,
+            self.least_errors + other.least_errors,
+            self.judged_halves + other.judged_halves,
+            self.halves + other.halves,
+        )
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ class Quality:
     greatest error the standard allows, ``least_error_us`` the smallest. ``provable_misses``: events whose readings
     here and at the coordinator cannot both be right. ``judged_as``: what was judged, where not the reading as it is.
     ``left_out``: what could not be judged for what it is about, by reason. ``laws``: how many readings were held over
-    by which law. ``parts``: of intervals that are made of sigmas.
+    by which law. ``parts``: of intervals that are made of sigmas. ``trace``, ``steps``: what figures are drawn from.
     """
 
     source: str
@@ -85,7 +94,8 @@ class Quality:
     stability: stabilities.Deviations | None
     provable_misses: rates.Rate | None
     less_error_than: dict[str, rates.Mean]
-    trace: Trace
+    trace: traces.Trace
+    steps: Steps
     judged_as: str
     left_out: Mapping[str, int]
     laws: Mapping[str, int]
@@ -271,7 +281,13 @@ def _quality(table: Table, data: _Data, beside: dict[str, _Data]) -> Quality:
             for other, other_data in beside.items()
             if other != readings.source and (judged & other_data.errors.judged).any()
         },
-        trace=_trace(table, errors),
+        trace=traces.of_errors(table, errors),
+        steps=Steps(
+            histogram.histogram(greatest[judged], US),
+            histogram.histogram(least[judged], US),
+            histogram.histogram((errors.below + errors.above)[errors.bounded], 2 * US),
+            histogram.histogram((readings.latest - readings.earliest)[readings.bounded], 2 * US),
+        ),
         judged_as=errors.judged_as,
         left_out=errors.left_out,
         laws=data.rows.laws(readings.bounded),
@@ -302,11 +318,3 @@ def _provable_misses(table: Table, receive: Readings) -> rates.Rate | None:
     evaluable = (labels != verdicts.NOT_EVALUABLE) & ~np.logical_or(*about_server)
     shared = dependence(segments_of(send.sample, receive.sample), *verdicts.latents(INTERVAL, send, receive))
     return rates.rate_of(labels == verdicts.AFTER, evaluable, shared)
-
-
-def _trace(table: Table, errors: Errors) -> Trace:
-    chosen = np.flatnonzero(errors.judged & table.sent.known)
-    chosen = chosen[:: max(1, -(-len(chosen) // TRACE_POINTS))]
-    start = int(table.sent.ns[table.sent.known].min()) if table.sent.known.any() else 0
-    low, high, below, above = (getattr(errors, name)[chosen] / US for name in ("low", "high", "below", "above"))
-    return Trace((table.sent.ns[chosen] - start) / 1e9, low, high, below, above, errors.bounded[chosen])

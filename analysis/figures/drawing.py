@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from analysis.errors import AnalysisError
 from analysis.figures import style, vector
+from analysis.figures.sheet import Panel, Sheet
 from analysis.second_process import Beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from matplotlib.figure import Figure
 
 _Drawn = tuple[list[Path], str, str]  # the files of a figure and the figure within a page, or why there are none
 
@@ -25,11 +24,14 @@ class Drawing(Beside[dict[str, _Drawn]]):
     """Figures being drawn into ``directory``; ``finish`` helps and waits until all are, leaving the block does not.
 
     ``within_page``: when they are, each as the address of an image by its name, where it is not too large.
+
+    A figure with nothing to draw has no files, not even an earlier analysis's; its caption says why.
     """
 
-    def __init__(self, drawings: Mapping[str, Callable[[], Figure]], directory: Path) -> None:
+    def __init__(self, drawings: Mapping[str, Callable[[], Sheet]], directory: Path, width_in: float) -> None:
         self._drawings = dict(drawings)
         self._directory = directory
+        self._width_in = width_in
         self._turn = multiprocessing.Value("i", 0)
         self.within_page: dict[str, str] = {}
         super().__init__("the figures", self._draw)
@@ -58,9 +60,8 @@ class Drawing(Beside[dict[str, _Drawn]]):
             if not self._mine(place):
                 continue
             try:
-                figure = drawing()
-                files = style.save(figure, self._directory, name)
-                drawn[name] = files, vector.within_page(figure, files[0]), ""
+                files, image = write(drawing(), self._directory, name, self._width_in)
+                drawn[name] = files, image, ""
             except Exception as error:  # noqa: BLE001 - one figure that cannot be drawn must not cost the report
                 drawn[name] = [], "", f"figure {name}: {type(error).__name__}: {error}"
         return drawn
@@ -72,3 +73,25 @@ class Drawing(Beside[dict[str, _Drawn]]):
                 return False
             self._turn.value += 1
             return True
+
+
+def write(sheet: Sheet, directory: Path, name: str, width_in: float) -> tuple[list[Path], str]:
+    """Write a figure with its caption; return its paths, and the address of its image within a page.
+
+    Of one with nothing to draw remove what is there; it has neither.
+    """
+    if sheet.drawn:
+        figure = sheet.figure(width_in)
+        files = style.save(figure, directory, name, sheet.caption)
+        return files, vector.within_page(figure, files[0])
+    for kind in style.KINDS:
+        (directory / f"{name}.{kind}").unlink(missing_ok=True)
+    return [], ""
+
+
+def asked(sheet_of: Callable[[], Sheet], title: str) -> Sheet:
+    """Return a figure before it is drawn; of one that fails a sheet without any panel, whose caption says how."""
+    try:
+        return sheet_of()
+    except Exception as error:  # noqa: BLE001 - drawing it fails alike, and is counted as an error there
+        return Sheet(title, (Panel("Failed", f"{type(error).__name__}: {error}"),))

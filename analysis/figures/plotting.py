@@ -44,11 +44,13 @@ with _known_state():
     from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
+    from matplotlib.patheffects import withStroke
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+    from matplotlib.transforms import Bbox
 
 __all__ = [
-    "ConstrainedLayoutEngine", "Figure", "FigureCanvasAgg", "FigureCanvasPdf", "FigureCanvasSVG",
-    "FixedLocator", "FuncFormatter", "Line2D", "MaxNLocator", "NullLocator", "Patch", "settings",
+    "Bbox", "ConstrainedLayoutEngine", "Figure", "FigureCanvasAgg", "FigureCanvasPdf", "FigureCanvasSVG",
+    "FixedLocator", "FuncFormatter", "Line2D", "MaxNLocator", "NullLocator", "Patch", "settings", "withStroke",
 ]  # fmt: skip
 
 

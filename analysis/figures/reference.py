@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.figures import style
-from analysis.figures.bars import PERCENT, legend
-from analysis.figures.plotting import Line2D, Patch
+from analysis.figures import curves
+from analysis.figures.dots import PERCENT, percent_axis
+from analysis.figures.sheet import Panel, Sheet
 from analysis.reference import even_instants
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from analysis.arrays import Floats, Ints
     from analysis.reference import Reference
     from analysis.reference.envelope import Envelope
 
 FIGURE: Final = "reference_width"
-MOST_PAIRS: Final = 3  # panels above each other; all pairs are in the right panel and in the statistics
+MOST_PAIRS: Final = 3  # panels above each other; all pairs are in the last panel and in the statistics
+MOST_CURVES: Final = 15  # pairs with a curve each; of more, one shows how their medians lie
+NAMED: Final = 5  # of the widest pairs in the caption
 
 _INSTANTS: Final = 4_000
 _BINS: Final = 160
@@ -34,15 +37,20 @@ _SECOND_NS: Final = 1e9
 _US: Final = 1e3
 
 
-def width_over_time(axes: Axes, reference: Reference, pair: tuple[str, str]) -> None:
-    """Draw one known pair's half-width: median over each 160th of the time, least and most; grey where none is valid.
-
-    Beside the pair's name stands in which share of the probed time it is known.
-    """
-    envelope = reference.envelopes[pair]
+def over_time_panel(reference: Reference, pair: tuple[str, str]) -> Panel:
+    """Show one known pair's half-width over time; its caption says in which share of the probed time it is known."""
     share = {(known.first, known.second): known.known_share for known in reference.pairs}.get(pair)
-    note = "" if share is None else f", known in {PERCENT * share:.1f} % of the time"
-    axes.set_title(f"{pair[0]} and {pair[1]}{note}", loc="left")
+    part = "" if share is None else f"; known in {PERCENT * share:.1f} % of the probed time"
+    says = f"median and, shaded, least to most; hatched: around a step, not known{part}"
+    title = f"{pair[0]} and {pair[1]}: half-width"
+    return Panel(
+        title, says, lambda axes: width_over_time(axes, reference, pair), height_in=1.0, whole=True, group=FIGURE
+    )
+
+
+def width_over_time(axes: Axes, reference: Reference, pair: tuple[str, str]) -> None:
+    """Draw a known pair's half-width: median over each 160th of the time, least and most; grey where none is valid."""
+    envelope = reference.envelopes[pair]
     at, half = known_half_widths(envelope)
     segments = envelope.segment_at(at)
     start, stop = int(envelope.begins[0]), int(envelope.ends[-1])
@@ -62,6 +70,7 @@ def width_over_time(axes: Axes, reference: Reference, pair: tuple[str, str]) -> 
         axes.axvspan(*edges, facecolor=_NOBODYS, edgecolor="#888888", hatch="////", linewidth=0.4)
     axes.set_ylim(0, 1.08 * float(half.max()))
     axes.set_ylabel("half-width (µs)")
+    axes.set_xlabel("time since the pair's first probes (s)")
 
 
 def known_half_widths(envelope: Envelope) -> tuple[Ints, Floats]:
@@ -72,45 +81,47 @@ def known_half_widths(envelope: Envelope) -> tuple[Ints, Floats]:
     return at[known], (theta.high - theta.low)[known] / (2 * _US)
 
 
-def widths(axes: Axes, reference: Reference) -> None:
-    """Draw, pair by pair, in which share of the time the half-width is at most that."""
-    axes.set_title("All pairs", loc="left")
-    for envelope in reference.envelopes.values():
-        _, half = known_half_widths(envelope)
-        if len(half):
-            share = PERCENT * np.arange(1, len(half) + 1) / len(half)
-            axes.plot(np.sort(half), share, color=_INK, alpha=0.6, linewidth=0.8)
+def widths_panel(reference: Reference, known: Mapping[tuple[str, str], float]) -> Panel:
+    """Show in which share of the time a half-width is at most that, pair by pair; of many pairs, how they lie."""
+    title = "Half-width of all pairs"
+    if len(known) <= MOST_CURVES:
+        says = f"share of the time in which it is known; a line for each of {len(known)} pairs"
+
+        def draw_pairs(axes: Axes) -> None:
+            halves = [known_half_widths(reference.envelopes[pair])[1] for pair in known]
+            _all_pairs(axes, halves, "time in which it is known")
+
+        return Panel(title, says, draw_pairs, height_in=1.6)
+    summaries = [pair.half_width_us for pair in reference.pairs if (pair.first, pair.second) in known]
+    ends = [np.array([getattr(width, name) for width in summaries]) for name in ("median", "p95")]
+    worst = sorted(known, key=lambda pair: -known[pair])[:NAMED]
+    named = ", ".join(f"{first}/{second} {known[first, second]:,.2f}" for first, second in worst)
+    says = f"share of the {len(known)} pairs; full: a pair's median, dotted: its 95th percentile; widest: {named} µs"
+    return Panel(title, says, lambda axes: _all_pairs(axes, ends, "pairs"), height_in=1.6)
+
+
+def _all_pairs(axes: Axes, halves: Sequence[Floats], of: str) -> None:
+    """Draw, of each list of half-widths, which share is at most that."""
+    for place, half in enumerate(halves):
+        curve = curves.of_values("", "", half)
+        dotted = of == "pairs" and place == 1
+        line = ":" if dotted else "-"
+        axes.step(curve.values, PERCENT * curve.shares, where="post", color=_INK, linewidth=0.8, linestyle=line)
     axes.set_xlabel("half-width at most (µs)")
-    axes.set_ylabel("time in which it is known (%)")
     axes.set_xlim(left=0)
-    axes.set_ylim(0, 100)
-    axes.grid()
+    percent_axis(axes, f"{of} (%)", upright=True)
 
 
-def draw(reference: Reference) -> Figure:
-    """Draw the figure ``reference_width``: the widest pairs over time, and all pairs' widths."""
-    median = {(known_pair.first, known_pair.second): known_pair.half_width_us.median for known_pair in reference.pairs}
-    known = {pair: width for pair, width in median.items() if width is not None}
+def draw(reference: Reference) -> Sheet:
+    """Return the figure ``reference_width``: the widest pairs over time, and all pairs' widths."""
+    title = "The reference: how well it knows two nodes' clocks to each other"
+    median = {(pair.first, pair.second): pair.half_width_us.median for pair in reference.pairs}
+    known = {pair: width for pair, width in median.items() if width is not None and pair in reference.envelopes}
+    if not known:
+        why = f"no reference: {reference.reason or 'no two nodes are bounded by probes'}"
+        return Sheet(title, (Panel("Half-width", why),))
     shown = [pair for pair in reference.envelopes if pair in known]
-    with style.context():
-        if not shown:
-            figure = style.canvas(style.PAGE_IN, 1.6)
-            (axes,) = style.panels(figure, 1, 1)
-            style.say(axes, f"no reference: {reference.reason or 'no two nodes are bounded by probes'}")
-            return figure
-        widest = sorted(shown, key=lambda pair: -known[pair])[:MOST_PAIRS]
-        figure = style.canvas(style.PAGE_IN, max(2.4, 0.9 + 1.25 * len(widest)))
-        grid = figure.add_gridspec(len(widest), 2, width_ratios=(2.2, 1))
-        panels = [figure.add_subplot(grid[row, 0]) for row in range(len(widest))]
-        for axes, pair in zip(panels, sorted(widest, key=shown.index), strict=True):
-            width_over_time(axes, reference, pair)
-        panels[-1].set_xlabel("time since the pair's first probes (s)")
-        widths(figure.add_subplot(grid[:, 1]), reference)
-        if len(shown) > len(widest):
-            some = f" (the widest {len(widest)} of {len(shown)} pairs)"
-            panels[0].set_title(panels[0].get_title(loc="left") + some, loc="left")
-        line = Line2D([], [], color=_INK, linewidth=0.8, label="median")
-        band = Patch(facecolor=_BAND, label="least to most")
-        unknown = Patch(facecolor=_NOBODYS, edgecolor="#888888", hatch="////", label="around a step: not known")
-        legend(figure, [line, band, unknown])
-    return figure
+    widest = sorted(shown, key=lambda pair: -known[pair])[:MOST_PAIRS]
+    panels = [over_time_panel(reference, pair) for pair in sorted(widest, key=shown.index)]
+    some = f"Shown are the widest {len(widest)} of {len(shown)} pairs" if len(shown) > len(widest) else ""
+    return Sheet(title, (*panels, widths_panel(reference, known)), some)

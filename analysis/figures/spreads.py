@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from analysis.figures import style
+from analysis.figures import labels, style
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,18 +28,20 @@ def points(axes: Axes, places: Sequence[float], spreads: Sequence[Spread], scale
     axes.errorbar(at, medians, yerr=[[0.0] * len(above), above], marker="o", markersize=3, capsize=2, **looks)
 
 
-def grouped(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[Spread]]) -> None:
-    """Draw one spread per group of every source, side by side; a source that has none at all is left out."""
+def grouped(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[Spread]], scale: float = 1.0) -> None:
+    """Draw one spread per group of every source, side by side, each source named at the right edge.
+
+    A source that has none at all is left out.
+    """
     shown = [source for source, spreads in series.items() if any(spread.count for spread in spreads)]
-    if not shown:
-        style.say(axes, "nothing to show in this run")
-        return
     for number, source in enumerate(shown):
         beside = 0.12 * (number - (len(shown) - 1) / 2)
         places = [group + beside for group in range(len(groups))]
-        points(axes, places, series[source], color=style.colour(source), label=style.label(source), linestyle="none")
+        colour = style.colour(source)
+        points(axes, places, series[source], scale, color=colour, linestyle="none")
+        last = [spread.median for spread in series[source] if spread.median is not None][-1]
+        labels.at_end(axes, style.label(source), scale * last, colour)
     axes.set_xticks(range(len(groups)), groups)
     axes.set_xlim(-0.5, len(groups) - 0.5)
     axes.set_ylim(bottom=0)
     axes.grid(axis="y")
-    axes.legend()

@@ -33,29 +33,37 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-COLUMN_IN: Final = 3.4  # one column of a two-column paper
+COLUMN_IN: Final = 3.3  # one column of a two-column paper
 PAGE_IN: Final = 7.0  # both
+TEXT_PT: Final = 8.0  # of all text, as printed
 DPI: Final = 300
+KINDS: Final = ("png", "pdf")  # files of a figure
 FASTER: Final[dict[str, Any]] = {"compress_level": 3}
 
 LITTLE: Final = 2.0  # a logarithmic axis that spans less is labelled like a linear one
+MOST_POWERS: Final = 5  # of ten, that have a label on one axis
 LOG_STEPS: Final = (
     (7.0, (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)),
     (300.0, (1.0, 2.0, 5.0)),
     (math.inf, (1.0,)),
 )  # up to so many times the least, these ticks in each power of ten
 
+INK: Final = "#333333"  # of marks that are no source's
 _GREY: Final = "#666666"
+_DARKER: Final = 0.45  # what is left of a colour's brightness where it stands for something wrong
+_DASHES: Final[tuple[Any, ...]] = (
+    "solid", (0, (4, 1.3)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (2, 1)), (0, (7, 2)), (0, (3, 1, 1, 1, 1, 1)),
+)  # fmt: skip
 _PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 
 RC: Final[dict[str, Any]] = {
     "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "legend.fontsize": 7,
+    "font.size": TEXT_PT,
+    "axes.titlesize": TEXT_PT,
+    "axes.labelsize": TEXT_PT,
+    "xtick.labelsize": TEXT_PT,
+    "ytick.labelsize": TEXT_PT,
+    "legend.fontsize": TEXT_PT,
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -82,6 +90,21 @@ def colour(source: str) -> str:
     colours = {SYSTEM: _GREY, **dict(zip(BY_NAME, cycle(_PALETTE), strict=False))}
     others = _PALETTE[len(BY_NAME) :] or _PALETTE
     return colours.get(source) or others[sum(source.encode()) % len(others)]
+
+
+def dark(source: str) -> str:
+    """Return a source's colour for what it got wrong: the same hue, dark, so that it stands out in grey as well."""
+    wanted = colour(source).lstrip("#")
+    parts = (round(_DARKER * int(wanted[place : place + 2], 16)) for place in (0, 2, 4))
+    return "#" + "".join(f"{part:02x}" for part in parts)
+
+
+def dashes(source: str) -> Any:
+    """Return the dashes of a source's lines, which tell sources apart where there is no colour."""
+    if source == SYSTEM:
+        return (0, (1, 2))
+    names = list(BY_NAME)
+    return _DASHES[(names.index(source) if source in names else sum(source.encode())) % len(_DASHES)]
 
 
 def label(source: str) -> str:
@@ -114,26 +137,32 @@ def readable_log(axis: Axis) -> None:
         ticks = [float(tick) for tick in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)]
     else:
         steps = next(steps for most, steps in LOG_STEPS if high / low <= most)
-        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+        apart = max(1, -(-(last - first + 1) // MOST_POWERS))
+        powers = range(first, last + 1, apart) if len(steps) == 1 else range(first - 1, last + 1)
         ticks = [step * 10.0**power for power in powers for step in steps]
     axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,.10g}"))
     axis.set_minor_locator(NullLocator())
 
 
-def save(figure: Figure, directory: Path, name: str) -> list[Path]:
-    """Write ``name``.png (300 dpi) and ``name``.pdf atomically, without dates, so that equal data gives equal bytes."""
+def save(figure: Figure, directory: Path, name: str, caption: str = "") -> list[Path]:
+    """Write ``name``.png (300 dpi) and ``name``.pdf atomically, without dates, so that equal data gives equal bytes.
+
+    The ``caption`` goes with them: as *Description* of the one, as *Subject* of the other.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     png, pdf = io.BytesIO(), io.BytesIO()
     with context():
         # Not by savefig, which draws a figure that lays itself out twice per file: once to lay it out, once to keep it.
         agg: Any = FigureCanvasAgg(figure)  # Any: matplotlib publishes no type of printing
-        agg.print_png(png, metadata={"Software": None}, pil_kwargs=FASTER)
+        agg.print_png(png, metadata={"Software": None, "Description": caption}, pil_kwargs=FASTER)
         figure.set_layout_engine("none")  # the panels stay where they are now
         pages: Any = FigureCanvasPdf(figure)
-        pages.print_pdf(pdf, metadata={"Creator": None, "Producer": None, "CreationDate": None})
+        nameless = {"Creator": None, "Producer": None, "CreationDate": None}
+        pages.print_pdf(pdf, metadata={**nameless, "Subject": caption})
     paths = []
-    for kind, drawn in (("png", png), ("pdf", pdf)):
+    for kind, drawn in zip(KINDS, (png, pdf), strict=True):
         path = directory / f"{name}.{kind}"
         output.write_bytes(path, drawn.getvalue())
         paths.append(path)
@@ -143,9 +172,3 @@ def save(figure: Figure, directory: Path, name: str) -> list[Path]:
 def panels(figure: Figure, rows: int, columns: int, **options: Any) -> Iterator[Axes]:
     """Yield the figure's panels, row by row."""
     yield from figure.subplots(rows, columns, squeeze=False, **options).flat
-
-
-def two_over_one(figure: Figure, heights: list[float]) -> tuple[Axes, Axes, Axes]:
-    """Return two panels side by side and one under both, with heights in proportion."""
-    axes = figure.subplot_mosaic([["left", "right"], ["bottom", "bottom"]], height_ratios=heights)
-    return axes["left"], axes["right"], axes["bottom"]

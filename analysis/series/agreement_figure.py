@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from analysis.figures import style
-from analysis.figures.bars import legend
-from analysis.figures.plotting import Line2D
+from analysis.figures.sheet import Panel, Sheet
 from analysis.series import look
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from analysis.series.agreement import Agreement, Pair
     from analysis.series.course import Course
@@ -26,24 +25,36 @@ MOST_ROWS: Final = 10  # of each panel: the widest claims, and the pairs that ar
 INK: Final = "#222222"
 CLAIMS: Final = "#888888"
 MOST_TICKS: Final = 5
+ROW_IN: Final = 0.24
 LEAST_MS: Final = 1e-6  # a logarithmic axis has no 0
 
 
-def draw(courses: Sequence[Course], agreement: Agreement) -> Figure:
-    """Draw the figure."""
+def draw(courses: Sequence[Course], agreement: Agreement) -> Sheet:
+    """Return the figure."""
     claiming = [course for course in courses if len(course.half_width_ms) or len(course.stated_ms)]
     widest = sorted(claiming, key=lambda course: -_claim(course))[:MOST_ROWS]
-    farthest = worst(agreement)[:MOST_ROWS]
+    compared = worst(agreement)
+    farthest = compared[:MOST_ROWS]
     several = len({course.node_id for course in courses}) > 1
     colours = look.colours(course.source for course in courses)
-    with style.context():
-        rows = max(len(widest), len(farthest), 2)
-        figure = style.canvas(style.PAGE_IN, 1.35 + 0.24 * rows)
-        left, right = style.panels(figure, 1, 2, width_ratios=(1, 1.25))
-        _widths(left, widest, colours, several=several, of=len(claiming))
-        _pairs(right, farthest, several=several, of=sum(bool(pair.count) for pair in agreement.pairs))
-        legend(figure, _handles(widest, farthest))
-    return figure
+    widths = Panel("What each source claims", "no source states an interval or an uncertainty")
+    if widest:
+        widths = Panel(
+            widths.title,
+            f"the widest {len(widest)} of {len(claiming)}; dot: median, line to 95 %; hollow: a stated uncertainty, no interval",
+            partial(_widths, courses=widest, colours=colours, several=several),
+            height_in=ROW_IN * max(2, len(widest)),
+        )
+    pairs = Panel("How far two are apart", "no two sources to compare")
+    if farthest:
+        pairs = Panel(
+            pairs.title,
+            f"the worst {len(farthest)} of {len(compared)} pairs; grey: their half-widths together; "
+            "beside it how often both intervals meet, or one's estimate is inside the other's interval",
+            partial(_pairs, pairs=farthest, several=several),
+            height_in=ROW_IN * max(2, len(farthest)),
+        )
+    return Sheet("Agreement of the sources", (widths, pairs))
 
 
 def worst(agreement: Agreement) -> list[Pair]:
@@ -64,12 +75,7 @@ def _name(name: str, node_id: str, *, several: bool) -> str:
     return f"{name} ({node_id})" if several else name
 
 
-def _widths(axes: Axes, courses: Sequence[Course], colours: dict[str, str], *, several: bool, of: int) -> None:
-    axes.set_title("What each source claims" + (f" (the widest {len(courses)} of {of})" if len(courses) < of else ""),
-                   loc="left")  # fmt: skip
-    if not courses:
-        style.say(axes, "no source states an interval or an uncertainty")
-        return
+def _widths(axes: Axes, *, courses: Sequence[Course], colours: dict[str, str], several: bool) -> None:
     for place, course in enumerate(courses):
         stated = not len(course.half_width_ms)
         values = course.stated_ms if stated else course.half_width_ms
@@ -81,13 +87,7 @@ def _widths(axes: Axes, courses: Sequence[Course], colours: dict[str, str], *, s
     _rows(axes, names, "half-width (ms): median, line to 95 %")
 
 
-def _pairs(axes: Axes, pairs: Sequence[Pair], *, several: bool, of: int) -> None:
-    axes.set_title(
-        "How far two are apart" + (f" (the worst {len(pairs)} of {of})" if len(pairs) < of else ""), loc="left"
-    )
-    if not pairs:
-        style.say(axes, "no two sources to compare")
-        return
+def _pairs(axes: Axes, *, pairs: Sequence[Pair], several: bool) -> None:
     for place, pair in enumerate(pairs):
         median, p95 = _shown(pair.apart_ms)
         claims = _claims(pair)
@@ -128,16 +128,3 @@ def _meeting(pair: Pair) -> str:
         return f"{100 * pair.meet.value:.0f} % meet"
     inside = pair.inside.value
     return "no interval" if inside is None else f"{100 * inside:.0f} % inside"
-
-
-def _handles(courses: Sequence[Course], pairs: Sequence[Pair]) -> list[Line2D]:
-    handles = []
-    if any(not len(course.half_width_ms) for course in courses):
-        handles.append(Line2D([], [], color=INK, marker="o", markerfacecolor="white", linewidth=1.2,
-                              label="stated uncertainty, no interval"))  # fmt: skip
-    if any(_claims(pair) is not None for pair in pairs):
-        handles.append(Line2D([], [], color=CLAIMS, marker="|", markersize=9, markeredgewidth=2.4, linewidth=0,
-                              label="the half-widths together"))  # fmt: skip
-    if any(pair.meet.value is None and pair.inside.value is not None for pair in pairs):
-        handles.append(Line2D([], [], linewidth=0, label="inside: one's estimate in the other's interval"))
-    return handles

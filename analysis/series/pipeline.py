@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from analysis import output
 from analysis.analyses import reference as reference_analysis
 from analysis.checks.files import integrity
-from analysis.figures import drawing
+from analysis.figures import drawing, style
 from analysis.outcome import HeadlineTable, Outcome
 from analysis.report import rates_table
 from analysis.run import series
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from matplotlib.figure import Figure
-
     from analysis.analyses.analysis import Results
+    from analysis.figures.sheet import Sheet
 
 VALIDITY_FILE: Final = "validity_findings.json"
 SUMMARY_FILE: Final = "overall_summary.json"
 VERDICT_FILE: Final = "verdict.json"
+BESIDE_REFERENCE: Final = "Offsets beside the reference by probes"
 RELATIVE: Final = "offset − that of the first"  # noqa: RUF001 - a minus sign
 HEADLINES: Final = ("source", "node", "readings", "over", "offset, median (ms)", "half-width, median (ms)")
 
 
-def run_all(experiment_dir: Path) -> Outcome:
+def run_all(experiment_dir: Path, width_in: float = style.PAGE_IN) -> Outcome:
     """Analyse a run folder without events completely. Raises AnalysisError where it cannot; prints nothing."""
     results = analyses.compute(table(series.load(experiment_dir)))
     numbers = results.as_statistics()
     said = report.sentence(results)
-    with drawing.Drawing(_drawings(results), experiment_dir / records.FIGURES_DIR) as figures:
+    with drawing.Drawing(_drawings(results), experiment_dir / records.FIGURES_DIR, width_in) as figures:
         paths = list(_write_statistics(results, numbers, said, experiment_dir / records.STATISTICS_DIR))
         figure_paths, errors = figures.finish()
     written = output.write_text(experiment_dir / records.REPORT_FILE, report.render(results, said))
@@ -68,16 +68,16 @@ def _write_statistics(results: Results, numbers: dict[str, Any], said: str, dire
     yield output.write_text(directory / rates_table.RATES_FILE, rates_table.as_csv(results.analyses, numbers))
 
 
-def _drawings(results: Results) -> dict[str, Callable[[], Figure]]:
+def _drawings(results: Results) -> dict[str, Callable[[], Sheet]]:
     """Return what is drawn; of a figure that has nothing to show the report says why."""
     courses, found = analyses.courses_of(results), analyses.agreement_of(results)
-    drawings: dict[str, Callable[[], Figure]] = {
+    drawings: dict[str, Callable[[], Sheet]] = {
         timeline.FIGURE: partial(timeline.draw, courses.courses, courses.truths)
     }
     if any(pair.count for pair in found.pairs):
         drawings[agreement_figure.FIGURE] = partial(agreement_figure.draw, courses.courses, found)
     if courses.differences:
-        drawings[standards.FIGURE] = partial(timeline.draw, courses.differences, courses.by_probes, RELATIVE)
+        drawings[standards.FIGURE] = partial(timeline.draw, courses.differences, courses.by_probes, BESIDE_REFERENCE, RELATIVE)
     for analysis in (analyses.QUALITY, reference_analysis.ANALYSIS):
         if analysis in results.analyses and analysis.draw is not None:
             drawings[analysis.figure] = partial(analysis.draw, results.done[analysis.name])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from analysis.figures import style
-from analysis.figures.bars import legend
-from analysis.figures.plotting import Line2D, Patch
+from analysis.figures import labels, style
+from analysis.figures.sheet import Panel, Sheet
 from analysis.series import look
 from analysis.series.course import GAP, SYSTEM_CLOCK
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from analysis.arrays import Floats, Ints
     from analysis.series.course import Course
 
 FIGURE: Final = "series_timeline"
+TITLE: Final = "Offsets over time"
 MOST_PANELS: Final = 4
 MOST_SOURCES: Final = 7  # in a panel
 MARKED: Final = 400  # readings; more of them are a line without marks
@@ -39,66 +39,69 @@ class Known(NamedTuple):
     label: str
 
 
-class Panel(NamedTuple):
-    """One panel: a node, which of its clocks the offsets are of, and the sources."""
+class Clock(NamedTuple):
+    """What one panel is about: a node, which of its clocks the offsets are of, and the sources."""
 
     node_id: str
     clock: str
     courses: tuple[Course, ...]
 
 
-def panels_of(courses: Sequence[Course]) -> list[Panel]:
-    """Return the panels that there are readings for."""
+def clocks_of(courses: Sequence[Course]) -> list[Clock]:
+    """Return the clocks that there are readings of."""
     groups: dict[tuple[str, str], list[Course]] = {}
     for course in courses:
         if course.count:
             groups.setdefault((course.node_id, course.claims.clock), []).append(course)
-    return [Panel(*key, tuple(of_panel)) for key, of_panel in groups.items()]
+    return [Clock(*key, tuple(of_clock)) for key, of_clock in groups.items()]
 
 
-def draw(courses: Sequence[Course], known: Mapping[str, Known], what: str = "reference − local") -> Figure:  # noqa: RUF001
-    """Draw offsets over time; ``known``: what is known of each node's without the sources, where anything is.
+def draw(
+    courses: Sequence[Course], known: Mapping[str, Known], title: str = TITLE, what: str = "reference − local"  # noqa: RUF001
+) -> Sheet:
+    """Return the figure; ``known``: what is known of each node's offsets without the sources, where anything is.
 
     ``what`` names the axis.
     """
-    panels = panels_of(courses)
-    shown = panels[:MOST_PANELS]
+    clocks = clocks_of(courses)
+    if not clocks:
+        return Sheet(title, (Panel("Offsets", "no source has a reading"),))
     colours = look.colours(course.source for course in courses)
-    with style.context():
-        if not shown:
-            figure = style.canvas(style.PAGE_IN, 1.2)
-            (axes,) = style.panels(figure, 1, 1)
-            style.say(axes, "no source has a reading")
-            return figure
-        figure = style.canvas(style.PAGE_IN, 0.7 + (2.6 if len(shown) == 1 else 1.75 * len(shown)))
-        for place, (axes, panel) in enumerate(zip(style.panels(figure, len(shown), 1), shown, strict=True)):
-            _panel(axes, panel, colours, known.get(panel.node_id), what, last=place == len(shown) - 1)
-        if len(panels) > len(shown):
-            first = figure.axes[0]
-            first.set_title(f"{first.get_title(loc='left')} (the first {len(shown)} of {len(panels)})", loc="left")
-        legend(figure, _handles(shown, colours, known))
-    return figure
+    shown = clocks[:MOST_PANELS]
+    panels = tuple(_panel(clock, colours, known.get(clock.node_id), what) for clock in shown)
+    rest = f"; the first {len(shown)} of {len(clocks)} clocks" if len(shown) < len(clocks) else ""
+    return Sheet(title, panels, f"Lines: offsets, broken at gaps; shades or bars: their intervals{rest}")
 
 
-def _panel(axes: Axes, panel: Panel, colours: Mapping[str, str], known: Known | None, what: str, *, last: bool) -> None:
-    sources = sorted(panel.courses, key=lambda course: -course.count)[:MOST_SOURCES]
+def _panel(clock: Clock, colours: Mapping[str, str], known: Known | None, what: str) -> Panel:
+    """Return the panel of one clock, with what its part of the caption says."""
+    sources = sorted(clock.courses, key=lambda course: -course.count)[:MOST_SOURCES]
+    beyond = look.limits(sources).beyond
+    says = ", ".join(f"{style.label(course.source)} {course.count:,} readings" for course in sources)
+    if len(sources) < len(clock.courses):
+        says += f" (the {MOST_SOURCES} of {len(clock.courses)} sources that were read most)"
+    if beyond:
+        says += f"; {beyond} {'reading lies' if beyond == 1 else 'readings lie'} beyond the axis (triangles)"
+    if known is not None:
+        says += f"; dashed: {known.label}"
+    name = clock.node_id if clock.clock == SYSTEM_CLOCK else f"{clock.node_id}, {clock.clock.partition(',')[0]}"
+    drawn = partial(_draw, sources=sources, colours=colours, known=known, what=what)
+    return Panel(name, says, drawn, whole=True, group=FIGURE)
+
+
+def _draw(
+    axes: Axes, *, sources: Sequence[Course], colours: Mapping[str, str], known: Known | None, what: str
+) -> None:
     span_s = max(float(course.at_ns[-1]) for course in sources) / 1e9
     time, limits = look.time_unit(span_s), look.limits(sources)
     unit = look.offset_unit(max(abs(limits.low), abs(limits.high)))
-    notes = (
-        [f"the {MOST_SOURCES} of {len(panel.courses)} sources that were read most"]
-        if len(sources) < len(panel.courses)
-        else []
-    )
-    if limits.beyond:
-        notes.append(f"{limits.beyond} {'reading lies' if limits.beyond == 1 else 'readings lie'} beyond the axis")
-    clock = "" if panel.clock == SYSTEM_CLOCK else f", {panel.clock.partition(',')[0]}"
-    axes.set_title(f"{panel.node_id}{clock}{''.join(f'; {note}' for note in notes)}", loc="left")
     widest_first = sorted(
         sources, key=lambda course: -float(np.median(course.half_width_ms)) if course.bounded.any() else 0.0
     )
     for course in widest_first:
         _course(axes, course, colours[course.source], time, unit, limits)
+        last = min(max(float(course.offset_ms[-1]), limits.low), limits.high)
+        labels.at_end(axes, style.label(course.source), last * unit.factor, colours[course.source])
     if known is not None:
         every = max(1, -(-len(known.at_ns) // look.MOST_POINTS))
         at = known.at_ns[::every] / 1e9 * time.factor
@@ -109,8 +112,7 @@ def _panel(axes: Axes, panel: Panel, colours: Mapping[str, str], known: Known | 
     axes.set_ylim(limits.low * unit.factor, limits.high * unit.factor)
     axes.set_xlim(-0.01 * span_s * time.factor, 1.01 * span_s * time.factor)
     axes.set_ylabel(f"{what} ({unit.name})")
-    if last:
-        axes.set_xlabel(f"time since the first reading ({time.name})")
+    axes.set_xlabel(f"time since the first reading ({time.name})")
 
 
 def _course(axes: Axes, course: Course, colour: str, time: look.Unit, unit: look.Unit, limits: look.Limits) -> None:
@@ -138,16 +140,3 @@ def _course(axes: Axes, course: Course, colour: str, time: look.Unit, unit: look
         axes.plot(
             at[beyond], np.full(int(beyond.sum()), inside * unit.factor), mark, color=colour, markersize=4, zorder=5
         )
-
-
-def _handles(shown: Sequence[Panel], colours: Mapping[str, str], known: Mapping[str, Known]) -> list[Line2D | Patch]:
-    drawn = dict.fromkeys(course.source for panel in shown for course in panel.courses)
-    bounded = any(course.bounded.any() for panel in shown for course in panel.courses)
-    handles: list[Line2D | Patch] = [
-        Line2D([], [], color=colours[source], linewidth=1.4, label=style.label(source)) for source in drawn
-    ]
-    if bounded:
-        handles.append(Patch(facecolor="#666666", alpha=BAND, label="its interval"))
-    labels = dict.fromkeys(known[panel.node_id].label for panel in shown if panel.node_id in known)
-    handles += [Line2D([], [], color=KNOWN, linewidth=0.8, linestyle=DASHES, label=label) for label in labels]
-    return handles

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import statistics
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from analysis import output
 from analysis.errors import AnalysisError, cause
-from analysis.figures import style, vector
+from analysis.figures import dots, drawing, labels, style
+from analysis.figures.sheet import Panel, Sheet
 from analysis.pipeline import run_all
 from analysis.report import latex, rates_table
 from analysis.report.entries import entries
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
     from analysis.sweep.means import Mean
     from analysis.sweep.runs import SweepRun
@@ -50,13 +52,15 @@ CELLS, VERDICTS, CLAIMS, LEFT_OUT = (
 CLAIMS_NOTE: Final = (
     "Where a run has no such number, or too little evidence for it, *runs* says of how many the mean is."
 )
-NO_FIGURE: Final = "No figure: no run has a share that could be judged."
 HEADLINES: Final = ("violated_as_points", "violated_as_intervals", "proved")
 Shares = dict[tuple[str, str], dict[str, list[float]]]  # by source and metric, by cell: one share a run
 
 
-def write(results_dir: Path, sweep: str) -> Path:
-    """Analyse what is not analysed, write the sweep's folder and return its report. Raises AnalysisError."""
+def write(results_dir: Path, sweep: str, width_in: float = style.PAGE_IN) -> Path:
+    """Analyse what is not analysed, write the sweep's folder and return its report. Raises AnalysisError.
+
+    ``width_in`` is that of the figures.
+    """
     found = sweep_runs.find(results_dir, sweep)
     counted = [run for run in found if run.counts]
     if not counted:
@@ -65,7 +69,7 @@ def write(results_dir: Path, sweep: str) -> Path:
         )
     for run in counted:
         if not (run.path / records.STATISTICS_DIR / rates_table.RATES_FILE).is_file():
-            run_all(run.path)
+            run_all(run.path, width_in=width_in)
     folder = results_dir / f"{sweep}.sweep"
     output.write_text(folder / CELLS_FILE, _cells(sweep, counted))
     by_metric = shares(counted)
@@ -73,13 +77,9 @@ def write(results_dir: Path, sweep: str) -> Path:
     output.write_text(folder / MEANS_FILE, as_csv([*verdicts, *claimed]))
     tables = {"cells": grid(verdicts), "hypotheses": grid(claimed)}
     output.write_text(folder / LATEX_FILE, latex.render(sweep, {}, tables))
-    drawn, shown = f"![Verdicts per cell]({records.FIGURES_DIR}/{FIGURE}.png)", ""
-    if by_metric:
-        figure = _figure(by_metric)
-        files = style.save(figure, folder / records.FIGURES_DIR, FIGURE)
-        shown = vector.within_page(figure, files[0])
-    else:
-        drawn = NO_FIGURE
+    sheet = figure(by_metric)
+    _files, shown = drawing.write(sheet, folder / records.FIGURES_DIR, FIGURE, width_in)
+    image = f"![Verdicts per cell]({records.FIGURES_DIR}/{FIGURE}.png)\n\n" if sheet.drawn else ""
     values = {run.cell: [str(value) for value in run.values.values()] for run in counted}
     cells = Grid.of(("cell", *counted[0].values), [(cell, *settings) for cell, settings in values.items()])
     left_out = Grid.of(
@@ -88,7 +88,7 @@ def write(results_dir: Path, sweep: str) -> Path:
     introduction = INTRODUCTION.format(runs=len(counted), cells=len(values))
     parts = [
         Part(CELLS, (), cells),
-        Part(VERDICTS, () if by_metric else (NO_FIGURE,), tables["cells"], folded=True, figure=shown),
+        Part(VERDICTS, (sheet.caption,), tables["cells"], folded=True, figure=shown),
         Part(CLAIMS, (CLAIMS_NOTE,), tables["hypotheses"], folded=True),
         Part(LEFT_OUT, (), left_out),
     ]
@@ -102,7 +102,7 @@ def write(results_dir: Path, sweep: str) -> Path:
         cells.markdown,
         f"## {VERDICTS}",
         tables["cells"].markdown,
-        drawn,
+        f"{image}{sheet.caption}",
         f"## {CLAIMS}",
         CLAIMS_NOTE,
         tables["hypotheses"].markdown,
@@ -189,22 +189,38 @@ def _means(by_metric: Shares, counted: Sequence[SweepRun]) -> list[Mean]:
     ]
 
 
-def _figure(by_metric: Shares) -> Figure:
-    """Draw each run's headline shares by cell, a panel per metric that any run has, a dot per run."""
-    metrics = [name for name in HEADLINES if any(metric == name for _, metric in by_metric)]
-    with style.context():
-        figure = style.canvas(7.0, 2.2 * len(metrics))
-        cells = sorted({cell for by_cell in by_metric.values() for cell in by_cell})
-        sources = list(dict.fromkeys(source for source, _ in by_metric))
-        for axes, metric in zip(style.panels(figure, len(metrics), 1, sharex=True), metrics, strict=True):
-            for place, source in enumerate(sources):
-                by_cell = by_metric.get((source, metric), {})
-                aside = 0.6 * (place + 0.5) / len(sources) - 0.3
-                dots = [(cells.index(cell) + aside, 100 * value) for cell in by_cell for value in by_cell[cell]]
-                left, up = [dot[0] for dot in dots], [dot[1] for dot in dots]
-                axes.plot(left, up, ".", color=style.colour(source), label=style.label(source))
-            axes.set_ylabel(f"{metric.replace('_', ' ')}, %")
-            axes.set_ylim(-4, 104)
-            axes.set_xticks(range(len(cells)), cells)
-        figure.axes[0].legend(loc="best")
-    return figure
+def figure(by_metric: Shares) -> Sheet:
+    """Return the figure of each run's headline shares by cell: a panel per metric that any run has, a dot per run."""
+    panels = [_panel(name, by_metric) for name in HEADLINES if any(metric == name for _, metric in by_metric)]
+    nothing = Panel("Shares", "no run has a share that could be judged")
+    return Sheet("Verdicts per cell", tuple(panels) or (nothing,), "A dot per run; lines: means of the cells")
+
+
+def _panel(metric: str, by_metric: Shares) -> Panel:
+    title = metric.replace("_", " ").capitalize()
+    sources = {source: by_cell for (source, name), by_cell in by_metric.items() if name == metric}
+    cells = sorted({cell for by_cell in by_metric.values() for cell in by_cell})
+    runs = {source: sum(map(len, by_cell.values())) for source, by_cell in sources.items()}
+    says = f"share per run; {', '.join(f'{style.label(source)} {count} runs' for source, count in runs.items())}"
+    values = {value for by_cell in sources.values() for shares_of in by_cell.values() for value in shares_of}
+    if len(values) == 1:
+        of = ", ".join(style.label(source) for source in sources)
+        return Panel(title, says, line=f"{100 * values.pop():g} % in every run for {of}")
+
+    def draw(axes: Axes) -> None:
+        for place, (source, by_cell) in enumerate(sources.items()):
+            aside = 0.6 * (place + 0.5) / len(sources) - 0.3
+            runs_at = [(cells.index(cell) + aside, 100 * value) for cell in cells for value in by_cell.get(cell, ())]
+            means = [
+                (cells.index(cell) + aside, 100 * statistics.fmean(by_cell[cell])) for cell in cells if cell in by_cell
+            ]
+            looks: dict[str, Any] = {"color": style.colour(source), "clip_on": False}
+            axes.plot(*zip(*runs_at, strict=True), ".", markersize=4, **looks)
+            axes.plot(*zip(*means, strict=True), linestyle=style.dashes(source), linewidth=0.8, **looks)
+            labels.at_end(axes, style.label(source), means[-1][1], style.colour(source))
+        axes.set_xticks(range(len(cells)), cells)
+        axes.set_xlim(-0.5, len(cells) - 0.5)
+        axes.set_xlabel("cell")
+        dots.percent_axis(axes, "share (%)", upright=True)
+
+    return Panel(title, says, draw, whole=True, group=FIGURE)

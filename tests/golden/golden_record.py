@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from analysis import pipeline
+from analysis.figures import style
 from analysis.imported import older_format
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.simulate import simulate
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from analysis.analyses.analysis import Results
+    from analysis.figures.sheet import Sheet
 
 HERE: Final = Path(__file__).parent
 EXPECTED: Final = HERE / "expected.json"
@@ -97,11 +99,18 @@ def digests(folder: Path) -> dict[str, str]:
         pipeline._drawings = drawings_of
     texts = sorted(path for pattern in TEXTS for path in folder.glob(pattern))
     said = {str(path.relative_to(folder)): _digest(path.read_text(encoding="utf-8")) for path in texts}
-    return said | {f"figure {name}": _digest("\n".join(_drawn(draw()))) for name, draw in drawings.items()}
+    return said | {f"figure {name}": _digest("\n".join(_shown(draw()))) for name, draw in drawings.items()}
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(_FRACTION.sub(lambda match: f"{float(match[0]):.12g}", text).encode()).hexdigest()
+
+
+def _shown(sheet: Sheet) -> Iterator[str]:
+    """Yield a figure's caption and, where there is anything to draw, what it draws."""
+    yield sheet.caption
+    if sheet.drawn:
+        yield from _drawn(sheet.figure(style.PAGE_IN))
 
 
 def _drawn(figure: Figure) -> Iterator[str]:

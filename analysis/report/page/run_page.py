@@ -10,7 +10,6 @@ from markupsafe import Markup
 from analysis.report.markdown import in_lines
 from analysis.report.opening import CLOCKS_NOTE
 from analysis.report.page import shell
-from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,11 +34,17 @@ class Section:
     body: Markup
 
 
-def render(opening: Opening, results: Results, figures: Mapping[str, str], data: Mapping[str, Any] | None) -> str:
+def render(
+    opening: Opening,
+    results: Results,
+    figures: Mapping[str, str],
+    captions: Mapping[str, str],
+    data: Mapping[str, Any] | None,
+) -> str:
     """Return the page of a run; the same results give the same bytes.
 
-    ``figures`` are those drawn, each as the address of an image, by name; ``data`` is what the interactive part shows,
-    if there is any.
+    ``figures`` are those drawn, each as the address of an image, by name; ``captions`` say what is on each, or why
+    there is none; ``data`` is what the interactive part shows, if there is any.
     """
     environment = shell.environment()
     environment.filters["in_lines"] = in_lines
@@ -47,7 +52,9 @@ def render(opening: Opening, results: Results, figures: Mapping[str, str], data:
     if data is not None:
         interactive = Markup(environment.get_template("interactive.html.jinja").render(data=data))  # noqa: S704 - escaped
     shown = _within(figures)
-    sections = [_section(environment, analysis, results, shown) for analysis in results.analyses if analysis.title]
+    sections = [
+        _section(environment, analysis, results, shown, captions) for analysis in results.analyses if analysis.title
+    ]
     body = environment.get_template("run.html.jinja").render(
         opening=opening, sections=sections, interactive=interactive, clocks_note=CLOCKS_NOTE
     )
@@ -66,18 +73,21 @@ def _within(figures: Mapping[str, str]) -> dict[str, str]:
 
 
 def _section(
-    environment: jinja2.Environment, analysis: Analysis, results: Results, figures: Mapping[str, str]
+    environment: jinja2.Environment,
+    analysis: Analysis,
+    results: Results,
+    figures: Mapping[str, str],
+    captions: Mapping[str, str],
 ) -> Section:
     texts = dict(analysis.texts(results.done))
     own = f"sections/{analysis.name}.html.jinja"
     template = environment.select_template([own, "sections/default.html.jinja"])
     body = template.render(texts=texts, title=analysis.title, **texts)
     figure = Markup("")
+    caption = captions.get(analysis.figure, "")
     if address := figures.get(analysis.figure):
-        figure = shell.figure(address, f"Figure: {analysis.title}. Its numbers are in the tables of this section.")
-    elif analysis.figure:
-        figure = Markup('<p class="note">The figure, if it was drawn, is <code>{}</code>.</p>').format(
-            f"../{records.FIGURES_DIR}/{analysis.figure}.png"
-        )
+        figure = shell.figure(address, f"Figure: {analysis.title}", caption)
+    elif caption:
+        figure = Markup('<p class="note">{}</p>').format(caption)
     short = analysis.title.partition(":")[0]
     return Section(analysis.name, analysis.title, short, figure, Markup(body))  # noqa: S704 - rendered with autoescape

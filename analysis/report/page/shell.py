@@ -97,9 +97,10 @@ def page(
     )
 
 
-def figure(address: str, name: str) -> Markup:
-    """Return a drawn figure as an image within the page, apart from the page's own styles and names."""
-    return Markup('<figure class="paper"><img src="{}" alt="{}"></figure>').format(address, name)
+def figure(address: str, name: str, caption: str = "") -> Markup:
+    """Return a drawn figure as an image within the page, apart from the page's styles and names, with its caption."""
+    below = Markup("<figcaption>{}</figcaption>").format(caption) if caption else Markup("")
+    return Markup('<figure class="paper"><img src="{}" alt="{}">{}</figure>').format(address, name, below)
 
 
 def _shown(said: Any, name: str) -> Markup:

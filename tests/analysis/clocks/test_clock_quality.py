@@ -274,8 +274,8 @@ def test_an_honest_clock_judged_by_a_wide_reference_is_shown_undecided_and_not_o
 def test_the_reliability_of_undecided_intervals_is_a_band_up_to_what_was_not_missed(tmp_path):
     folder = Folder({"w": Clock()}, truth=False)
     found = quality.compute(table_of(folder, tmp_path / "r"), lambda _worker: Lag([100 * US] * 10, 120 * US))
-    figure = clock_quality_figure.draw(found)
-    axes = next(axes for axes in figure.axes if axes.get_title() == "Reliability")
+    figure = clock_quality_figure.draw(found).figure(7.0)
+    axes = next(axes for axes in figure.axes if axes.get_title(loc="left").endswith("Reliability"))
     low, high = (line.lines[0].get_ydata() for line in axes.containers)
     assert (list(low), list(high)) == ([0.0] * len(low), [100.0] * len(high))
     assert len(axes.collections) >= 1
@@ -288,8 +288,8 @@ def test_the_ages_of_a_fast_and_a_slow_source_are_apart_on_the_axis(tmp_path):
     bins = [coverages.AgeBin(1000.0 * step, 1000.0 * (step + 1), slow.coverage) for step in range(0, 60, 10)]
     quick = [coverages.AgeBin(150.0 * step, 150.0 * (step + 1), fast.coverage) for step in range(6)]
     clocks = (replace(fast, by_age=tuple(quick)), replace(slow, by_age=tuple(bins)))
-    figure = clock_quality_figure.draw(quality.ClockQuality(clocks))
-    axes = next(axes for axes in figure.axes if axes.get_title() == "Coverage by age of sample")
+    figure = clock_quality_figure.draw(quality.ClockQuality(clocks)).figure(7.0)
+    axes = next(axes for axes in figure.axes if axes.get_title(loc="left").endswith("Coverage by age of sample"))
     assert axes.get_xscale() == "log"
     places = axes.transAxes.inverted().transform(
         axes.transData.transform([(x, 100.0) for x in axes.containers[0].lines[0].get_xdata()])
