@@ -85,7 +85,7 @@ class Door:
         if self._analysis.draw is None:
             return []
         sheet = self._analysis.draw(self._result(experiment_dir, window_sizes_ms))
-        return drawing.write(sheet, Path(output_dir), self._analysis.figure, width_in)
+        return drawing.write(sheet, Path(output_dir), self._analysis.figure, width_in)[0]
 
     def main(self, argv: list[str] | None = None) -> int:
         """Print the statistics of one experiment as JSON and draw its figure.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from analysis.clocks.quality import ClockQuality
     from analysis.clocks.traces import Trace
     from analysis.run.table import Table
+    from analysis.tables import Grid
 
 ERROR, FLIGHT, APART = "misses", "received_before_sent", "apart_from"
 WHAT: Final = {  # title, and what a cross is
@@ -98,7 +99,7 @@ COLUMNS: Final[Mapping[str, Callable[[Course], Any]]] = {
 }
 
 
-def texts(done: Mapping[str, Any]) -> dict[str, str]:
+def texts(done: Mapping[str, Any]) -> dict[str, Grid | str]:
     """Return how often every source contradicts what it is held against."""
     return {"timeline": table([c for c in done[ANALYSIS.name] if not c.point_clock or c.kind == FLIGHT], COLUMNS)}
 

@@ -41,7 +41,8 @@ def draw(courses: Sequence[Course], agreement: Agreement) -> Sheet:
     if widest:
         widths = Panel(
             widths.title,
-            f"the widest {len(widest)} of {len(claiming)}; dot: median, line to 95 %; hollow: a stated uncertainty, no interval",
+            f"the widest {len(widest)} of {len(claiming)}; dot: median, line to 95 %; "
+            "hollow: a stated uncertainty, no interval",
             partial(_widths, courses=widest, colours=colours, several=several),
             height_in=ROW_IN * max(2, len(widest)),
         )

@@ -77,7 +77,9 @@ def _drawings(results: Results) -> dict[str, Callable[[], Sheet]]:
     if any(pair.count for pair in found.pairs):
         drawings[agreement_figure.FIGURE] = partial(agreement_figure.draw, courses.courses, found)
     if courses.differences:
-        drawings[standards.FIGURE] = partial(timeline.draw, courses.differences, courses.by_probes, BESIDE_REFERENCE, RELATIVE)
+        drawings[standards.FIGURE] = partial(
+            timeline.draw, courses.differences, courses.by_probes, BESIDE_REFERENCE, RELATIVE
+        )
     for analysis in (analyses.QUALITY, reference_analysis.ANALYSIS):
         if analysis in results.analyses and analysis.draw is not None:
             drawings[analysis.figure] = partial(analysis.draw, results.done[analysis.name])

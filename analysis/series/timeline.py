@@ -57,7 +57,10 @@ def clocks_of(courses: Sequence[Course]) -> list[Clock]:
 
 
 def draw(
-    courses: Sequence[Course], known: Mapping[str, Known], title: str = TITLE, what: str = "reference − local"  # noqa: RUF001
+    courses: Sequence[Course],
+    known: Mapping[str, Known],
+    title: str = TITLE,
+    what: str = "reference − local",  # noqa: RUF001
 ) -> Sheet:
     """Return the figure; ``known``: what is known of each node's offsets without the sources, where anything is.
 
@@ -89,9 +92,7 @@ def _panel(clock: Clock, colours: Mapping[str, str], known: Known | None, what: 
     return Panel(name, says, drawn, whole=True, group=FIGURE)
 
 
-def _draw(
-    axes: Axes, *, sources: Sequence[Course], colours: Mapping[str, str], known: Known | None, what: str
-) -> None:
+def _draw(axes: Axes, *, sources: Sequence[Course], colours: Mapping[str, str], known: Known | None, what: str) -> None:
     span_s = max(float(course.at_ns[-1]) for course in sources) / 1e9
     time, limits = look.time_unit(span_s), look.limits(sources)
     unit = look.offset_unit(max(abs(limits.low), abs(limits.high)))
