@@ -110,8 +110,8 @@ def ages_panel(clocks: Sequence[Quality]) -> Panel:
             bins = [bin_ for bin_ in clock.by_age if bin_.coverage.contained.denominator]
             ages = [max((bin_.from_ms + bin_.to_ms) / 2e3, YOUNGEST_S) for bin_ in bins]
             _shares(axes, ages, [bin_.coverage for bin_ in bins], clock)
-        dots.percent_axis(axes, "holds the truth (%)", upright=True)
-        axes.set_ylim(_floor([bin_.coverage for clock in drawn for bin_ in clock.by_age]), 102)
+        least = _floor([bin_.coverage for clock in drawn for bin_ in clock.by_age])
+        dots.percent_axis(axes, "holds the truth (%)", upright=True, least=least)
         low, high = axes.get_xlim()
         axes.set_xlim(max(low, min(_ages(drawn)) / 1.2), high)
         style.readable_log(axes.xaxis)
@@ -189,10 +189,10 @@ def _shares(axes: Axes, places: list[float], coverages: list[Coverage], clock: Q
 
 
 def _floor(coverages: Sequence[Coverage]) -> float:
-    """Return a limit in percent that shows every interval."""
+    """Return tens of percent, below 100, above which every interval is."""
     certain = [coverage.contained for coverage in coverages if coverage.contained.value is not None]
     lowest = min((PERCENT * ((rate.value or 0.0) if rate.low is None else rate.low) for rate in certain), default=0.0)
-    return float(np.floor(max(0.0, lowest - 3.0) / 10.0) * 10.0) - 2.0
+    return float(np.floor(max(0.0, lowest - 3.0) / 10.0) * 10.0)
 
 
 def draw(result: ClockQuality) -> Sheet:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from analysis.figures import style
-from analysis.figures.plotting import Line2D
+from analysis.figures.plotting import FuncFormatter, Line2D, MaxNLocator
 from analysis.figures.sheet import Panel
 from analysis.run.table import POINT
 
@@ -28,6 +28,7 @@ MOST_RUGS: Final = 200  # of more shares than that, as many quantiles are drawn
 ROW_IN, MARK_IN = 0.19, 0.055  # height of a row with one mark, and for every further one
 ASIDE: Final = 0.4  # of a row, up and down, over which its marks are spread
 SIZE: Final = 4.0
+ROOM: Final = 0.02  # of an axis, beyond its ends
 KEY_IN: Final = 0.16  # height of the line that says what shapes mean
 
 
@@ -170,12 +171,15 @@ def share(axes: Axes, place: float, mark: Mark, source: str, *, hollow: bool, up
     drawn(values, linestyle="none", marker=mark.shape, markersize=SIZE, markerfacecolor=face, markeredgewidth=0.9)
 
 
-def percent_axis(axes: Axes, what: str, *, upright: bool = False) -> None:
-    """Make an axis run from 0 to 100 percent, with room for whole marks at its ends."""
+def percent_axis(axes: Axes, what: str, *, upright: bool = False, least: float = 0.0) -> None:
+    """Make an axis run from ``least`` (0) to 100 percent, with room for whole marks at its ends."""
     axis, limits = (axes.yaxis, axes.set_ylim) if upright else (axes.xaxis, axes.set_xlim)
-    limits(-2, 102)
-    axis.set_ticks([0, 25, 50, 75, 100])
-    axes.spines["left" if upright else "bottom"].set_bounds(0, 100)
+    room = ROOM * (100.0 - least)
+    limits(least - room, 100.0 + room)
+    ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(least, 100.0)
+    axis.set_ticks([float(tick) for tick in ticks if least <= tick <= 100.0])
+    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+    axes.spines["left" if upright else "bottom"].set_bounds(least, 100.0)
     axis.set_label_text(what)
     axes.grid(axis="y" if upright else "x")
 

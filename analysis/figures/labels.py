@@ -29,6 +29,7 @@ NEAR_PX: Final = 13.0
 RINGS: Final = (0.0, 16.0, 34.0, 60.0, 95.0, 140.0)  # pixels farther away from a curve, tried in turn
 RISING: Final = 0.15  # of the height: where a curve is nearer to the lower or upper edge it is like all others
 CROSSED: Final = 40.0  # pixels of distance that a label goes rather than cover a point of another curve
+DIGITS: Final = 6  # of a place, as a share of the figure
 HALO_PT: Final = 2.0  # of white around letters
 
 
@@ -51,6 +52,7 @@ def place(figure: Figure) -> None:
     if engine is not None:
         engine.execute(figure)
         figure.set_layout_engine("none")
+        _settle(figure)
     renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]  # Agg's
     for axes in figure.axes:
         _spread(axes, renderer)
@@ -58,6 +60,15 @@ def place(figure: Figure) -> None:
         _to_the_left(axes, renderer)
         _statement(axes)
         _within_figure(axes, renderer)
+
+
+def _settle(figure: Figure) -> None:
+    """Round all places: what lays the figure out gives other last digits each time, and so other bytes."""
+    for part in figure.subfigs:
+        part.bbox_relative.p0 = np.round(part.bbox_relative.p0, DIGITS)
+        part.bbox_relative.p1 = np.round(part.bbox_relative.p1, DIGITS)
+    for axes in figure.axes:
+        axes.set_position(Bbox(np.round(axes.get_position(original=True).get_points(), DIGITS)))
 
 
 def _within_figure(axes: Axes, renderer: Any) -> None:

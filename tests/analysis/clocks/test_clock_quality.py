@@ -19,6 +19,7 @@ from analysis.clocks import coverage as coverages
 from analysis.errors import AnalysisError
 from analysis.figures import clock_quality as clock_quality_figure
 from analysis.run import load, readings
+from analysis.stats import rates
 from analysis.stats.dependence import Dependence
 from node_agent.contract import records
 
@@ -285,7 +286,8 @@ def test_the_ages_of_a_fast_and_a_slow_source_are_apart_on_the_axis(tmp_path):
     """One source is asked every second, the other every 64 s: on a linear axis the first would be one blob."""
     found = quality.compute(table_of(Folder({"w": Clock()}), tmp_path / "r"))
     fast, slow = (one for one in found.clocks if one.node_id == "w" and one.source != "system")
-    bins = [coverages.AgeBin(1000.0 * step, 1000.0 * (step + 1), slow.coverage) for step in range(0, 60, 10)]
+    held = replace(slow.coverage, contained=rates.rate(8, 9), missed=rates.rate(1, 9))
+    bins = [coverages.AgeBin(1000.0 * step, 1000.0 * (step + 1), held) for step in range(0, 60, 10)]
     quick = [coverages.AgeBin(150.0 * step, 150.0 * (step + 1), fast.coverage) for step in range(6)]
     clocks = (replace(fast, by_age=tuple(quick)), replace(slow, by_age=tuple(bins)))
     figure = clock_quality_figure.draw(quality.ClockQuality(clocks)).figure(7.0)
