@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 EVENTS = 20
+PATIENCE_S = 60  # how long a sample is valid: a busy machine that asks nobody for some seconds costs no reading
 FAB = str(Path(sys.executable).parent / "fab")
 WARNINGS = {"PYTHONWARNINGS": "default"}
 
@@ -33,7 +34,8 @@ class ProjectFolder(ABC):
         shutil.copytree(ROOT / "configs", path / "configs")
         (path / "node_agent").symlink_to(ROOT / "node_agent")
         timing = {"ntp_query_interval": 0.2, "chronotick_query_interval": 0.2, "commit_wait_delays": [0.3]}
-        self.edit("configs/worker_config.yaml", timing=timing)
+        sources = {source: {"timeout_s": 1, "valid_for_s": PATIENCE_S} for source in ("ntp", "chronotick")}
+        self.edit("configs/worker_config.yaml", timing=timing, clocks={**sources, "min_available_share": 0.5})
         self.edit("configs/coordinator_config.yaml", experiment={"num_events": EVENTS, "duration_minutes": None})
 
     def edit(self, name: str, **sections: Any) -> None:

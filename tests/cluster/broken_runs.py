@@ -44,10 +44,11 @@ def until(holds: Callable[[], object], what: str, deadline_s: float = 60.0) -> N
 class BrokenRun:
     """One experiment of a few seconds, an event every 50 ms, on the shipped ares cluster file.
 
-    ``lasting_s`` is how long its broadcast takes; every other number is made as small as the house allows.
+    ``lasting_s`` is how long its broadcast takes; every other number is made as small as the house allows, but for how
+    long a sample is valid. With ``goes_stale`` that is short as well, and few readings without one degrade the run.
     """
 
-    def __init__(self, project: Project, testbed: Testbed, lasting_s: float = 3.0) -> None:
+    def __init__(self, project: Project, testbed: Testbed, lasting_s: float = 3.0, *, goes_stale: bool = False) -> None:
         self.project, self.testbed = project, testbed
         self.name = f"broken-{secrets.token_hex(3)}"  # the hosts remember every run of this session
         self.events = round(lasting_s / APART_S)
@@ -61,6 +62,9 @@ class BrokenRun:
         )
         timing = {"ntp_query_interval": 0.2, "chronotick_query_interval": 0.2, "commit_wait_delays": [0.3]}
         project.edit("configs/worker_config.yaml", timing=timing, agent={"lease_margin_s": 60})
+        if goes_stale:
+            soon = {source: {"timeout_s": 1, "valid_for_s": None} for source in ("ntp", "chronotick")}
+            project.edit("configs/worker_config.yaml", clocks={**soon, "min_available_share": 0.98})
         self.process: subprocess.Popen[str] | None = None
         self.kept: dict[str, dict[str, bytes]] = {}
 

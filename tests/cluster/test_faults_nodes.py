@@ -46,7 +46,7 @@ def test_a_killed_coordinator_leaves_what_was_sent(project, testbed):
 
 def test_a_worker_stopped_for_five_seconds_misses_no_event(project, testbed):
     """The kernel keeps and stamps what arrives meanwhile; readings that have grown stale say so and have no number."""
-    run = BrokenRun(project, testbed, lasting_s=7).start().await_rows()
+    run = BrokenRun(project, testbed, lasting_s=7, goes_stale=True).start().await_rows()
     run.keep()
     pid = run.agent("comp11")
     os.kill(pid, signal.SIGSTOP)

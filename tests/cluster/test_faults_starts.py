@@ -100,7 +100,7 @@ def test_a_wall_clock_that_is_stepped_or_slewed(project, testbed, how):
     (node,) = (node for node in content["nodes"] if node["id"] == "comp11")
     node["virtual_clock"] |= CLOCKS[how]((time.time_ns() - testbed.started_ns) / 1e9 + 5)
     path.write_text(yaml.safe_dump(content))
-    run = BrokenRun(project, testbed, lasting_s=6).start("testbed", "run").await_rows()
+    run = BrokenRun(project, testbed, lasting_s=6, goes_stale=how == "stepped").start("testbed", "run").await_rows()
     run.keep()
     code, printed = run.end()
     rows = run.collected("comp11")

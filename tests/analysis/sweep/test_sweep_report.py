@@ -115,7 +115,8 @@ def test_a_sweep_whose_runs_judged_nothing_says_so_instead_of_a_figure(tmp_path:
     keep(tmp_path, "night.c001.r01", 2, 50)
     file = tmp_path / "night.c001.r01/statistics/overall_summary.json"
     file.write_text(json.dumps({"sources": {"ntp": {"proved": rates.rate(0, 0).as_dict()}}}))
-    assert "Verdicts per cell: no figure. Shares: no run has a share" in report.write(tmp_path, "night").read_text(encoding="utf-8")
+    text = report.write(tmp_path, "night").read_text(encoding="utf-8")
+    assert "Verdicts per cell: no figure. Shares: no run has a share that could be judged." in text
     assert not (tmp_path / "night.sweep/figures").exists()
 
 
