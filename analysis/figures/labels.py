@@ -57,9 +57,9 @@ def place(figure: Figure) -> None:
     for axes in figure.axes:
         _spread(axes, renderer)
         _beside(axes, renderer)
-        _to_the_left(axes, renderer)
         _statement(axes)
         _within_figure(axes, renderer)
+    _to_the_left(figure.axes, renderer)
 
 
 def _settle(figure: Figure) -> None:
@@ -95,13 +95,23 @@ def _statement(axes: Axes) -> None:
             text.set_x(float(axes.transAxes.inverted().transform((left_px, 0))[0]))
 
 
-def _to_the_left(axes: Axes, renderer: Any) -> None:
-    """Let a panel's title begin where the panel does, not where its axes do."""
-    title = axes._left_title  # type: ignore[attr-defined]  # noqa: SLF001 - set_title returns it, and no one keeps it
-    if title.get_text():
+def _to_the_left(panels: Sequence[Axes], renderer: Any) -> None:
+    """Let the titles of panels above each other begin together, where the widest of them does, not where axes do."""
+    lefts: dict[tuple[int, int], float] = {}
+    for axes in panels:
         panel: Any = axes.get_tightbbox(renderer, for_layout_only=True)
-        left = axes.transAxes.inverted().transform((panel.x0, 0.0))[0]
-        title.set_x(min(0.0, float(left)))
+        lefts[_column(axes)] = min(float(panel.x0), lefts.get(_column(axes), np.inf))
+    for axes in panels:
+        title = axes._left_title  # type: ignore[attr-defined]  # noqa: SLF001 - set_title returns it, and no one keeps it
+        if title.get_text():
+            left = axes.transAxes.inverted().transform((lefts[_column(axes)], 0.0))[0]
+            title.set_x(min(0.0, float(left)))
+
+
+def _column(axes: Axes) -> tuple[int, int]:
+    """Return which block of rows and which column of it the axes are in."""
+    place = axes.get_subplotspec()
+    return id(axes.figure), 0 if place is None else place.colspan.start
 
 
 def _spread(axes: Axes, renderer: Any) -> None:
