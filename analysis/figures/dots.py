@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.figures import style
-from analysis.figures.plotting import Line2D
+from analysis.figures import plotting, style
 from analysis.figures.sheet import Panel
 from analysis.run.table import POINT
 
@@ -185,7 +184,7 @@ def key(axes: Axes, shapes: Mapping[str, str]) -> None:
     if len(shapes) < 2:
         return
     handles = [
-        Line2D([], [], color=style.INK, linestyle="none", marker=shape, markersize=SIZE, label=word)
+        plotting.Line2D([], [], color=style.INK, linestyle="none", marker=shape, markersize=SIZE, label=word)
         for word, shape in shapes.items()
     ]
     axes.legend(
