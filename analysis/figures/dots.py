@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.figures import style
-from analysis.figures.plotting import FuncFormatter, Line2D, MaxNLocator
+from analysis.figures import plotting, style
 from analysis.figures.sheet import Panel
 from analysis.run.table import POINT
 
@@ -176,9 +175,9 @@ def percent_axis(axes: Axes, what: str, *, upright: bool = False, least: float =
     axis, limits = (axes.yaxis, axes.set_ylim) if upright else (axes.xaxis, axes.set_xlim)
     room = ROOM * (100.0 - least)
     limits(least - room, 100.0 + room)
-    ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(least, 100.0)
+    ticks = plotting.MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(least, 100.0)
     axis.set_ticks([float(tick) for tick in ticks if least <= tick <= 100.0])
-    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+    axis.set_major_formatter(plotting.FuncFormatter(lambda value, _place: f"{value:g}"))
     axes.spines["left" if upright else "bottom"].set_bounds(least, 100.0)
     axis.set_label_text(what)
     axes.grid(axis="y" if upright else "x")
@@ -189,7 +188,7 @@ def key(axes: Axes, shapes: Mapping[str, str]) -> None:
     if len(shapes) < 2:
         return
     handles = [
-        Line2D([], [], color=style.INK, linestyle="none", marker=shape, markersize=SIZE, label=word)
+        plotting.Line2D([], [], color=style.INK, linestyle="none", marker=shape, markersize=SIZE, label=word)
         for word, shape in shapes.items()
     ]
     axes.legend(

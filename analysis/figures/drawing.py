@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.errors import AnalysisError
-from analysis.figures import style, vector
+from analysis.figures import plotting, style, vector
 from analysis.figures.sheet import Panel, Sheet
 from analysis.second_process import Beside
 
@@ -34,6 +34,7 @@ class Drawing(Beside[dict[str, _Drawn]]):
         self._width_in = width_in
         self._turn = multiprocessing.Value("i", 0)
         self.within_page: dict[str, str] = {}
+        plotting.load()  # once for both processes
         super().__init__("the figures", self._draw)
 
     def finish(self) -> tuple[list[Path], list[str]]:

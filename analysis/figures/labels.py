@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.figures.plotting import Bbox, Line2D, withStroke
+from analysis.figures import plotting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
     from analysis.arrays import Floats
+    from analysis.figures.plotting import Bbox, Line2D
 
 AT_END, ALONG, STATEMENT = "label at the end of", "label along", "statement"
 EDGE_IN: Final = 0.06  # from the figure's edge to a text
@@ -68,7 +69,7 @@ def _settle(figure: Figure) -> None:
         part.bbox_relative.p0 = np.round(part.bbox_relative.p0, DIGITS)
         part.bbox_relative.p1 = np.round(part.bbox_relative.p1, DIGITS)
     for axes in figure.axes:
-        axes.set_position(Bbox(np.round(axes.get_position(original=True).get_points(), DIGITS)))
+        axes.set_position(plotting.Bbox(np.round(axes.get_position(original=True).get_points(), DIGITS)))
 
 
 def _within_figure(axes: Axes, renderer: Any) -> None:
@@ -131,7 +132,9 @@ def _spread(axes: Axes, renderer: Any) -> None:
         text: Any = texts[place]
         text.xy = (1.0, float(inverse.transform((box.x0, y))[1]))
         ends = inverse.transform([(box.x1, at[place]), (box.x1 + 0.8 * right_px, y)])
-        leader = Line2D(*ends.T, transform=axes.transAxes, color=text.get_color(), linewidth=0.5, clip_on=False)
+        leader = plotting.Line2D(
+            *ends.T, transform=axes.transAxes, color=text.get_color(), linewidth=0.5, clip_on=False
+        )
         leader.set_in_layout(False)
         axes.add_line(leader)
 
@@ -164,7 +167,7 @@ def _beside(axes: Axes, renderer: Any) -> None:
     for number, line in enumerate(curves):
         text = axes.text(
             0, 0, str(line.get_gid())[len(ALONG) + 1 :], color=line.get_color(), va="center", clip_on=False,
-            path_effects=[withStroke(linewidth=HALO_PT, foreground="white")],
+            path_effects=[plotting.withStroke(linewidth=HALO_PT, foreground="white")],
         )  # fmt: skip
         text.set_in_layout(False)
         size = text.get_window_extent(renderer)
@@ -182,7 +185,7 @@ def _lead(axes: Axes, text: Text, spot: Bbox, anchor: tuple[float, float]) -> No
     middle = (spot.y0 + spot.y1) / 2
     if np.hypot(edge - anchor[0], middle - anchor[1]) > 2.5 * NEAR_PX:
         ends = axes.transData.inverted().transform([anchor, (edge, middle)])
-        leader = Line2D(*ends.T, color=str(text.get_color()), linewidth=0.5)
+        leader = plotting.Line2D(*ends.T, color=str(text.get_color()), linewidth=0.5)
         leader.set_in_layout(False)
         axes.add_line(leader)
 
@@ -221,7 +224,7 @@ def _spot(
         for ring in RINGS:
             for left in (x + NEAR_PX + ring, x - NEAR_PX - ring - width):
                 for bottom in (y - height / 2, y + ring, y - height - ring):
-                    spot = Bbox.from_bounds(left, bottom, width, height)
+                    spot = plotting.Bbox.from_bounds(left, bottom, width, height)
                     inside = spot.x0 >= box.x0 and spot.x1 <= box.x1 and spot.y0 >= box.y0 and spot.y1 <= box.y1
                     if not inside or any(spot.overlaps(other) for other in taken):
                         continue
@@ -229,7 +232,7 @@ def _spot(
                     if best is None or cost < best[0]:
                         best = cost, spot, (x, y)
     if best is None:  # no room at all within the axes: above them, where only the title is
-        return Bbox.from_bounds(box.x0, box.y1, width, height), (box.x0, box.y1)
+        return plotting.Bbox.from_bounds(box.x0, box.y1, width, height), (box.x0, box.y1)
     return best[1], best[2]
 
 

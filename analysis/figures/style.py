@@ -12,16 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis import output
 from analysis.figures import plotting
-from analysis.figures.plotting import (
-    ConstrainedLayoutEngine,
-    Figure,
-    FigureCanvasAgg,
-    FigureCanvasPdf,
-    FixedLocator,
-    FuncFormatter,
-    MaxNLocator,
-    NullLocator,
-)
 from node_agent.clocks.sources import BY_NAME
 from node_agent.contract.records import SYSTEM
 
@@ -32,6 +22,8 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+
+    from analysis.figures.plotting import Figure
 
 COLUMN_IN: Final = 3.3  # one column of a two-column paper
 PAGE_IN: Final = 7.0  # both
@@ -114,8 +106,10 @@ def label(source: str) -> str:
 
 def canvas(width_in: float, height_in: float) -> Figure:
     """Return an empty figure that lays itself out."""
-    figure = Figure(figsize=(width_in, height_in), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.06))
-    FigureCanvasAgg(figure)
+    figure = plotting.Figure(
+        figsize=(width_in, height_in), dpi=DPI, layout=plotting.ConstrainedLayoutEngine(w_pad=0.06)
+    )
+    plotting.FigureCanvasAgg(figure)
     return figure
 
 
@@ -134,16 +128,16 @@ def readable_log(axis: Axis) -> None:
     (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
     low, high = sorted(float(end) for end in axis.get_view_interval())
     if high / low < LITTLE:
-        ticks = [float(tick) for tick in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)]
+        ticks = [float(tick) for tick in plotting.MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)]
     else:
         steps = next(steps for most, steps in LOG_STEPS if high / low <= most)
         first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
         apart = max(1, -(-(last - first + 1) // MOST_POWERS))
         powers = range(first, last + 1, apart) if len(steps) == 1 else range(first - 1, last + 1)
         ticks = [step * 10.0**power for power in powers for step in steps]
-    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,.10g}"))
-    axis.set_minor_locator(NullLocator())
+    axis.set_major_locator(plotting.FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axis.set_major_formatter(plotting.FuncFormatter(lambda value, _place: f"{value:,.10g}"))
+    axis.set_minor_locator(plotting.NullLocator())
 
 
 def save(figure: Figure, directory: Path, name: str, caption: str = "") -> list[Path]:
@@ -155,12 +149,13 @@ def save(figure: Figure, directory: Path, name: str, caption: str = "") -> list[
     png, pdf = io.BytesIO(), io.BytesIO()
     with context():
         # Not by savefig, which draws a figure that lays itself out twice per file: once to lay it out, once to keep it.
-        agg: Any = FigureCanvasAgg(figure)  # Any: matplotlib publishes no type of printing
+        agg: Any = plotting.FigureCanvasAgg(figure)  # Any: matplotlib publishes no type of printing
         agg.print_png(png, metadata={"Software": None, "Description": caption}, pil_kwargs=FASTER)
         figure.set_layout_engine("none")  # the panels stay where they are now
-        pages: Any = FigureCanvasPdf(figure)
+        pages: Any = plotting.FigureCanvasPdf(figure)
         nameless = {"Creator": None, "Producer": None, "CreationDate": None}
-        pages.print_pdf(pdf, metadata={**nameless, "Subject": caption})
+        with plotting.fonts_of_outlines():
+            pages.print_pdf(pdf, metadata={**nameless, "Subject": caption})
     paths = []
     for kind, drawn in zip(KINDS, (png, pdf), strict=True):
         path = directory / f"{name}.{kind}"

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.figures import labels, style
-from analysis.figures.plotting import FuncFormatter, NullLocator
+from analysis.figures import labels, plotting, style
 from analysis.figures.sheet import Panel
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def _draw(axes: Axes, lines: Sequence[Line], what: str) -> None:
     _limits(axes, lines)
     axes.set_xlabel("time (s)")
     scale, unit = _unit(max(abs(limit) for limit in axes.get_ylim()))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: _plain(value / scale)))
+    axes.yaxis.set_major_formatter(plotting.FuncFormatter(lambda value, _place: _plain(value / scale)))
     axes.set_ylabel(f"{what} ({unit})")
     for line in lines:
         labels.at_end(axes, line.name, float(np.median(line.trace.y_us[-20:])), style.colour(line.source))
@@ -134,7 +133,7 @@ def _ticks(axes: Axes, linear: float, low: float, high: float) -> None:
     bottom_px, top_px = axes.get_ylim()
     ticks = [sign * power for sign in (-1, 1) for power in powers if bottom_px <= sign * power <= top_px]
     axes.set_yticks(sorted([0.0, *ticks]))
-    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_locator(plotting.NullLocator())
 
 
 def _unit(most_us: float) -> tuple[float, str]:

@@ -11,7 +11,6 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.figures import plotting, style
-from analysis.figures.plotting import FigureCanvasSVG
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +39,7 @@ def svg(figure: Figure) -> str:
     """Return a figure that is laid out already as SVG. Places are rounded to a hundredth of a point."""
     text = io.StringIO()
     with plotting.settings(style.RC | RC):
-        canvas: Any = FigureCanvasSVG(figure)  # Any: matplotlib publishes no type of printing
+        canvas: Any = plotting.FigureCanvasSVG(figure)  # Any: matplotlib publishes no type of printing
         canvas.print_svg(text, metadata=NO_METADATA)
     return _PATH.sub(lambda path: _LONG.sub(_rounded, path[0]), text.getvalue())
 

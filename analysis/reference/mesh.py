@@ -18,8 +18,6 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import NegativeCycleError, floyd_warshall
 
 from analysis.reference import drift
 from analysis.reference.bounds import Bounds
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
 
 MAX_INSTANTS: Final = 4096
 MIN_SPACING_NS: Final = 10_000_000
+_AT_ONCE: Final = 1 << 18  # paths whose lengths fit a processor's cache
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,8 @@ def shortest(
     Weights are relative to the positions' middles: small integers, which floats add without rounding (below 2^53).
     """
     instants = len(next(iter(positions.values())).middle)
-    weights = np.full((instants, len(nodes), len(nodes)), np.inf)
+    weights = np.full((len(nodes), len(nodes), instants), np.inf)
+    weights[np.arange(len(nodes)), np.arange(len(nodes))] = 0.0
     for (first, second), pair_envelope in there.items():
         if first not in positions or second not in positions:
             continue
@@ -159,19 +159,32 @@ def shortest(
         known = (theta.segment >= 0) & (here.key >= 0) & (far.key >= 0)
         apart, grown = far.middle - here.middle, drift.up(here.half, ppb)
         i, j = nodes.index(first), nodes.index(second)
-        weights[known, i, j] = (theta.high + grown - apart)[known]
-        weights[known, j, i] = (apart - theta.low + grown)[known]
-    paths = np.full_like(weights, np.inf)
+        weights[i, j, known] = (theta.high + grown - apart)[known]
+        weights[j, i, known] = (apart - theta.low + grown)[known]
     consistent = np.ones(instants, dtype=np.bool_)
-    for place in range(instants):
-        rows, columns = np.nonzero(np.isfinite(weights[place]))
-        # sparse, because a dense zero would be no edge rather than one without length
-        edges = csr_array((weights[place][rows, columns], (rows, columns)), shape=weights.shape[1:])
-        try:
-            paths[place] = floyd_warshall(edges, directed=True)
-        except NegativeCycleError:
-            consistent[place] = False
-    return paths, consistent
+    at_once = max(1, _AT_ONCE // len(nodes) ** 2)
+    for start in range(0, instants, at_once):
+        part = slice(start, start + at_once)
+        paths = weights[:, :, part].copy()
+        consistent[part] = _shorten(paths)
+        weights[:, :, part] = np.where(consistent[part], paths, np.inf)
+    return weights.transpose(2, 0, 1), consistent
+
+
+def _shorten(paths: Floats) -> Bools:
+    """Make weights (node, node, instant) the shortest paths; tell at which instants there is no negative cycle.
+
+    By R. W. Floyd, Commun. ACM 5 (1962) 345, at many instants at a time.
+    """
+    consistent = np.ones(paths.shape[2], dtype=np.bool_)
+    for through in range(len(paths)):
+        way_there, way_on = paths[:, through], paths[through]
+        for row, first_half in zip(paths, way_there.copy(), strict=True):
+            np.minimum(row, first_half + way_on, out=row)
+        cycle = np.diagonal(paths).min(axis=1) < 0
+        consistent &= ~cycle
+        paths[:, :, cycle] = np.inf  # or its length would double with every node on it
+    return consistent
 
 
 def _bounds(here: Position, high: Floats, low: Floats, usable: Bools, apart: Ints, ppb: int) -> Bounds:
