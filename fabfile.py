@@ -322,8 +322,7 @@ def _analyze(folder: RunFolder) -> None:
     session.console.say(f"report: {result.report}")
     if result.verdict:
         session.console.say(f"verdict: {result.verdict}")
-    if result.page is not None:
-        session.console.say(f"page: {result.page}")
+    session.console.say(f"page: {result.page}")
 
 
 def _deployed(name: str | None, *, given: bool) -> RunFolder | None:

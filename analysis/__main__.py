@@ -56,7 +56,7 @@ def tell(outcome: Outcome) -> int:
     lines += ["", f"report: {outcome.report}"]
     if count := outcome.error_findings:
         lines.append(f"{count} error {'finding' if count == 1 else 'findings'}: see the report")
-    lines += [] if outcome.page is None else [f"page: {outcome.page}"]
+    lines.append(f"page: {outcome.page}")
     sys.stdout.write("\n".join(lines) + "\n")
     for error in outcome.errors:
         sys.stderr.write(f"error: {error}\n")

@@ -23,11 +23,11 @@ class Outcome:
     """What an analysis wrote, and its ``verdict`` in a sentence.
 
     ``errors`` names what could not be done, though the rest was, and what is wrong with the run's files; findings about
-    what the data says are no errors. ``page``: the report as HTML, None where there is none.
+    what the data says are no errors. ``page``: the report as HTML.
     """
 
     report: Path
-    page: Path | None
+    page: Path
     paths: tuple[Path, ...]
     table: HeadlineTable
     verdict: str

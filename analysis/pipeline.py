@@ -27,7 +27,7 @@ from analysis.tables import NONE, NOT_EVALUABLE
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from analysis.analyses.analysis import Analysis, Results
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["HeadlineTable", "Outcome", "draw", "run_all"]
 
 VALIDITY_FILE: Final = "validity_findings.json"
-CAPTIONS_FILE: Final = "captions.md"  # beside the figures
 PUBLISHED_FILE: Final = "published_stats.json"
 HEADLINES: Final = (
     "source", "worker", "violated as points", "proved", "ambiguous", "violated", "half-width",
@@ -78,8 +77,8 @@ def run_all(
             opening = openings.of(results, judged)
             paths = [*_write_statistics(results, numbers, judged, opening, experiment_dir), merging.result()]
             figure_paths, errors = figures_drawn.finish()
-    captions = _captions(drawings)
-    paths += [*figure_paths, _write_captions(captions, figures_dir)]
+    captions = drawing.captions(drawings)
+    paths += [*figure_paths, drawing.write_captions(captions, figures_dir)]
     text = latex.render(readings.run.name, _cited(results, numbers, judged), {**opening.tables, **results.texts()})
     paths.append(output.write_text(experiment_dir / latex.FILE, text))
     written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(opening))
@@ -111,17 +110,7 @@ def draw(results: Results, directory: Path, width_in: float = style.PAGE_IN) -> 
     drawings = _drawings(results)
     with drawing.Drawing(drawings, directory, width_in) as figures_drawn:
         paths, errors = figures_drawn.finish()
-    return [*paths, _write_captions(_captions(drawings), directory)], errors
-
-
-def _captions(drawings: Mapping[str, Callable[[], Sheet]]) -> dict[str, str]:
-    """Return every figure's caption, or why there is no such figure, by its name."""
-    return {name: drawing.asked(sheet_of, name).caption for name, sheet_of in drawings.items()}
-
-
-def _write_captions(captions: Mapping[str, str], directory: Path) -> Path:
-    parts = [f"## {name}\n\n{caption}" for name, caption in captions.items()]
-    return output.write_text(directory / CAPTIONS_FILE, "\n\n".join(["# Captions", *parts]) + "\n")
+    return [*paths, drawing.write_captions(drawing.captions(drawings), directory)], errors
 
 
 def _write_statistics(

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import multiprocessing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from analysis import output
 from analysis.errors import AnalysisError
 from analysis.figures import plotting, style, vector
 from analysis.figures.sheet import Panel, Sheet
@@ -17,6 +18,7 @@ from analysis.second_process import Beside
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+CAPTIONS_FILE: Final = "captions.md"  # beside the figures
 _Drawn = tuple[list[Path], str, str]  # the files of a figure and the figure within a page, or why there are none
 
 
@@ -96,3 +98,14 @@ def asked(sheet_of: Callable[[], Sheet], title: str) -> Sheet:
         return sheet_of()
     except Exception as error:  # noqa: BLE001 - drawing it fails alike, and is counted as an error there
         return Sheet(title, (Panel("Failed", f"{type(error).__name__}: {error}"),))
+
+
+def captions(drawings: Mapping[str, Callable[[], Sheet]]) -> dict[str, str]:
+    """Return every figure's caption, or why there is no such figure, by its name."""
+    return {name: asked(sheet_of, name).caption for name, sheet_of in drawings.items()}
+
+
+def write_captions(by_name: Mapping[str, str], directory: Path) -> Path:
+    """Write the captions of all figures into one file beside them; return its path."""
+    parts = [f"## {name}\n\n{caption}" for name, caption in by_name.items()]
+    return output.write_text(directory / CAPTIONS_FILE, "\n\n".join(["# Captions", *parts]) + "\n")

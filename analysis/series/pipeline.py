@@ -16,7 +16,7 @@ from analysis.outcome import HeadlineTable, Outcome
 from analysis.report import rates_table
 from analysis.run import series
 from analysis.run.readings import table
-from analysis.series import agreement_figure, analyses, report, standards, tables, timeline
+from analysis.series import agreement_figure, analyses, page, report, standards, tables, timeline
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -39,13 +39,18 @@ def run_all(experiment_dir: Path, width_in: float = style.PAGE_IN) -> Outcome:
     results = analyses.compute(table(series.load(experiment_dir)))
     numbers = results.as_statistics()
     said = report.sentence(results)
-    with drawing.Drawing(_drawings(results), experiment_dir / records.FIGURES_DIR, width_in) as figures:
+    drawings, figures_dir = _drawings(results), experiment_dir / records.FIGURES_DIR
+    with drawing.Drawing(drawings, figures_dir, width_in) as figures:
         paths = list(_write_statistics(results, numbers, said, experiment_dir / records.STATISTICS_DIR))
         figure_paths, errors = figures.finish()
+    captions = drawing.captions(drawings)
+    paths += [*figure_paths, drawing.write_captions(captions, figures_dir)]
     written = output.write_text(experiment_dir / records.REPORT_FILE, report.render(results, said))
+    shown = page.render(results, said, figures.within_page, captions)
+    on_page = output.write_text(experiment_dir / records.PAGE_FILE, shown)
     errors += _breaches(results)
     wrong = sum(finding.severity == "error" for finding in results.findings)
-    return Outcome(written, None, (*paths, *figure_paths, written), _headlines(results), said, errors, wrong)
+    return Outcome(written, on_page, (*paths, written, on_page), _headlines(results), said, errors, wrong)
 
 
 def _write_statistics(results: Results, numbers: dict[str, Any], said: str, directory: Path) -> Iterator[Path]:

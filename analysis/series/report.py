@@ -36,14 +36,14 @@ def render(results: Results, sentence: str) -> str:
         name=run.name,
         sentence=sentence,
         outcome=run.manifest.outcome if run.manifest.imported is None else "ok",
-        reasons=list(_reasons(run.manifest)),
+        reasons=list(reasons(run.manifest)),
         errors=[finding for finding in results.findings if finding.severity == "error"],
-        facts=_facts(results),
+        facts=facts(results).markdown,
         judged=analyses.QUALITY in results.analyses,
         reference=_section(results, reference_analysis.ANALYSIS.name),
         by_probes=bool(courses_of(results).differences),
-        no_coverage=_no_coverage(results),
-        missing=list(_missing(results)),
+        no_coverage=no_coverage(results),
+        missing=list(missing(results)),
         findings=run_tables.findings(results).markdown,
         **{name: texts[name] for name in (
             "courses", "courses_more", "claims", "wander", "wander_not", "pairs", "together", "agreement_notes",
@@ -92,7 +92,8 @@ def _one_sided(results: Results) -> Iterator[str]:
         yield f"{apart}{held}"
 
 
-def _reasons(manifest: Manifest) -> Iterator[str]:
+def reasons(manifest: Manifest) -> Iterator[str]:
+    """Yield why the run is not what it was meant to be."""
     yield from manifest.problems
     for node_id, node in manifest.nodes.items():
         for problem in node.problems:
@@ -100,7 +101,8 @@ def _reasons(manifest: Manifest) -> Iterator[str]:
                 yield f"{node_id}: {problem}"
 
 
-def _facts(results: Results) -> str:
+def facts(results: Results) -> Grid:
+    """Return what the run is: where its readings are from, how many, and how it ended."""
     run = results.table.run
     manifest, imported = run.manifest, run.manifest.imported
     first = min((int(stamps.ns[stamps.known].min()) for stamps in results.table.stamps.values() if stamps.known.any()),
@@ -128,7 +130,7 @@ def _facts(results: Results) -> str:
             rows.append(("instants", "; ".join(f"{form}: {text}" for form, text in stamps.items())))
     if manifest.notes:
         rows.append(("notes", "; ".join(manifest.notes)))
-    return Grid.of(("what", "value"), rows).markdown
+    return Grid.of(("what", "value"), rows)
 
 
 def _section(results: Results, name: str) -> str:
@@ -144,22 +146,23 @@ def _in_markdown(texts: Mapping[str, str | Grid]) -> dict[str, str]:
     return {name: text if isinstance(text, str) else text.markdown for name, text in texts.items()}
 
 
-def _no_coverage(results: Results) -> str:
+def no_coverage(results: Results) -> str:
+    """Return why nobody can say how often an interval holds the truth."""
     if results.table.run.manifest.imported is not None:
         return "a log has no such standard, and a source judged by another one is judged by that one's errors"
     reference = results.done[reference_analysis.ANALYSIS.name]
     return f"no node has a virtual clock, and there is no reference ({reference.reason or 'no two nodes'})"
 
 
-def _missing(results: Results) -> Iterator[str]:
+def missing(results: Results) -> Iterator[str]:
     """Yield what an import lacks, as it was written down then, and which sources have no interval."""
     run = results.table.run
     imported = run.manifest.imported or {}
     for course in courses_of(results).courses:
         if course.count and not course.bounded.any():
             yield f"an interval of {course.source} at {course.node_id}: {course.claims.interval}"
-    missing = imported.get("missing")
-    yield from (str(text) for text in missing) if isinstance(missing, list) else ()
+    left_out = imported.get("missing")
+    yield from (str(text) for text in left_out) if isinstance(left_out, list) else ()
     yield from (f"{file}: not there" for file in run.absent)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
+import page_text
 import pytest
 import watch_folder
 
 from analysis import causality_analysis, pipeline
 from analysis.checks.validate import validate
 from analysis.errors import AnalysisError, UsageError
+from analysis.figures import drawing
 from analysis.run import series
 from analysis.run.readings import table
 from analysis.run.series import readings_file
@@ -47,6 +50,20 @@ def test_everything_is_written_and_the_report_ends(watched):
     assert outcome.verdict in report
     for name in figures:
         assert f"../figures/{name}" in report
+
+
+def test_the_page_says_what_the_report_says_with_every_figure_in_it(watched):
+    path, outcome = watched
+    page = (path / records.PAGE_FILE).read_text(encoding="utf-8")
+    assert outcome.page == path / records.PAGE_FILE
+    assert page.count('<img src="data:image/svg+xml;base64,') == len(list((path / records.FIGURES_DIR).glob("*.png")))
+    words = page_text.of(path)
+    assert outcome.verdict in words
+    captions = (path / records.FIGURES_DIR / drawing.CAPTIONS_FILE).read_text(encoding="utf-8")
+    for caption in re.findall(r"## \w+\n\n(.+)\n", captions):
+        assert caption in words
+    for node in ("comp18", "comp11", "comp12"):
+        assert f"| ntp | {node} |" in words
 
 
 def test_coverage_is_that_of_the_injected_truth(watched):
