@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ import numpy as np
 from analysis.checks.files import tables
 from analysis.checks.finding import error, warning
 from analysis.checks.subject import raw_file
+from analysis.reference import bounds
 from analysis.run import wall_clock
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
 from node_agent.clocks.holdover import drift_per_ns
@@ -18,12 +20,13 @@ from node_agent.contract import plan as plans
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import pandas as pd
 
     from analysis.checks.finding import Finding
     from analysis.checks.subject import Subject
+    from analysis.reference.bounds import Directed, NodeStamps
 
 KEY: Final = ["peer", "sequence", "direction"]
 ORIGINS: Final = {
@@ -54,8 +57,10 @@ def find(subject: Subject) -> Iterator[Finding]:
             frames[node_id] = frame
             yield from _rows(file, frame, node, {peer["node_id"] for peer in plan["peers"]})
             yield from _instants(file, frame, subject.pairs(node_id), node_id)
-    for first, second in combinations(frames, 2):
-        yield from _mesh(subject, first, second, frames)
+    given = {node_id: _plan_of(subject.recorded[node_id]) for node_id in frames}
+    stamps_of = cache(lambda node_id: bounds.stamps(frames[node_id]))
+    for pair in combinations(frames, 2):
+        yield from _mesh(subject, given, pair, stamps_of)
 
 
 def _rows(file: str, frame: pd.DataFrame, node: records.NodeManifest, peers: set[str]) -> Iterator[Finding]:
@@ -109,20 +114,26 @@ def _instants(file: str, frame: pd.DataFrame, pairs: pd.DataFrame | None, node_i
 # --- two nodes --------------------------------------------------------------------------------------------------------
 
 
-def _mesh(subject: Subject, first: str, second: str, frames: dict[str, pd.DataFrame]) -> Iterator[Finding]:
+def _mesh(
+    subject: Subject,
+    plan_of: Mapping[str, plans.NodePlan | None],
+    pair: tuple[str, str],
+    stamps_of: Callable[[str], NodeStamps],
+) -> Iterator[Finding]:
     """Check that what two nodes noted of the probes between them is of the same probes."""
-    there, back = (_joined(frames[a], frames[b], a, b) for a, b in ((first, second), (second, first)))
-    for sender, receiver, joined in ((first, second, there), (second, first, back)):
-        unsent = int((joined["side"] == "right_only").sum())
+    first, second = pair
+    joined = subject.reference.joined.get(pair) if subject.reference is not None else None
+    if joined is None:  # none was built, or the two share a clock
+        joined = bounds.join(first, stamps_of(first), second, stamps_of(second), 0)
+    there, back = joined.forward, joined.backward
+    for sender, receiver, directed in ((first, second, there), (second, first, back)):
         status = subject.recorded[sender].status or {}
-        if status.get("outcome") == records.FINISHED_OK and unsent > status.get("counts", {}).get(
-            "probe_send_errors", 0
-        ):
-            text = f"{unsent:,} probes of {sender} that {sender} did not send"
-            yield error("other-run", raw_file(receiver, records.PROBES_FILE), text, receiver, rows=unsent)
-    try:
-        given = [plans.from_json(json.dumps(subject.recorded[node_id].plan)) for node_id in (first, second)]
-    except (ValueError, TypeError, KeyError):
+        errors = status.get("counts", {}).get("probe_send_errors", 0)
+        if status.get("outcome") == records.FINISHED_OK and directed.unsent > errors:
+            text = f"{directed.unsent:,} probes of {sender} that {sender} did not send"
+            yield error("other-run", raw_file(receiver, records.PROBES_FILE), text, receiver, rows=directed.unsent)
+    given = [plan for node_id in pair if (plan := plan_of[node_id]) is not None]
+    if len(given) < len(pair):
         return  # a plan that no agent had: its replay says so
     if any(plan.virtual_clock and (plan.virtual_clock.raw_steps or plan.virtual_clock.freezes) for plan in given):
         return  # an oscillator that leaps contradicts itself
@@ -134,19 +145,18 @@ def _mesh(subject: Subject, first: str, second: str, frames: dict[str, pd.DataFr
         yield error("other-run", file, f"{text}: they are of two runs", "", rows=impossible, of=of)
 
 
-def _joined(sender: pd.DataFrame, receiver: pd.DataFrame, sender_id: str, receiver_id: str) -> pd.DataFrame:
-    columns = ["sequence", "raw_ns", "raw_error_ns"]
-    sent = sender[(sender["peer"] == receiver_id) & (sender["direction"] == records.PROBE_TX)][columns]
-    got = receiver[(receiver["peer"] == sender_id) & (receiver["direction"] == records.PROBE_RX)][columns]
-    return sent.merge(got, how="outer", on="sequence", suffixes=("_tx", "_rx"), indicator="side")
+def _plan_of(node: records.NodeManifest) -> plans.NodePlan | None:
+    """Return a node's plan; None of one that no agent had."""
+    try:
+        return plans.from_json(json.dumps(node.plan))
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
-def _ends(joined: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _ends(directed: Directed) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return when each probe was sent and received and how unsure these are, as three rows in order of receipt."""
-    known = joined[["raw_ns_tx", "raw_ns_rx", "raw_error_ns_tx", "raw_error_ns_rx"]].dropna().astype("int64")
-    known = known.sort_values("raw_ns_rx")
-    slack = known["raw_error_ns_tx"] + known["raw_error_ns_rx"]
-    return np.array([known["raw_ns_tx"], known["raw_ns_rx"], slack], dtype=np.int64)
+    sent, received = directed.sent, directed.received
+    return np.array([sent.raw, received.raw, sent.error + received.error])[:, np.argsort(received.raw, kind="stable")]
 
 
 def _impossible(

@@ -74,13 +74,15 @@ class Bounds:
 class Directed:
     """The joined probes of one direction: both ends' stamps, row by row; what could not be joined is counted.
 
-    ``lost`` probes were sent and have no receipt; ``skipped`` ones lack a raw stamp, or their transmit stamp.
+    ``lost`` probes were sent and have no receipt; ``skipped`` ones lack a raw stamp, or their transmit stamp, as the
+    ``unsent`` ones do.
     """
 
     sent: Stamps
     received: Stamps
     lost: int
     skipped: int
+    unsent: int
 
 
 @dataclass(frozen=True)
@@ -190,11 +192,13 @@ def join(first: str, first_stamps: NodeStamps, second: str, second_stamps: NodeS
 def _directed(sent: Stamps, received: Stamps) -> Directed:
     sequence, in_t, in_r = np.intersect1d(sent.sequence, received.sequence, assume_unique=True, return_indices=True)
     usable = sent.known[in_t] & received.known[in_r]
+    unsent = len(received.sequence) - len(sequence)
     return Directed(
         sent=sent.take(in_t[usable]),
         received=received.take(in_r[usable]),
         lost=len(sent.sequence) - len(sequence),
-        skipped=int((~usable).sum()) + len(received.sequence) - len(sequence),
+        skipped=int((~usable).sum()) + unsent,
+        unsent=unsent,
     )
 
 
