@@ -16,11 +16,9 @@ from node_agent.clocks.sources import BY_NAME
 from node_agent.contract.records import SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
     from analysis.figures.plotting import Figure
@@ -113,12 +111,6 @@ def canvas(width_in: float, height_in: float) -> Figure:
     return figure
 
 
-def say(axes: Axes, text: str) -> None:
-    """Write, in place of a plot, why there is none: never an empty frame, never an invented zero."""
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, text, ha="center", va="center", wrap=True, transform=axes.transAxes, color="#444444")
-
-
 def readable_log(axis: Axis) -> None:
     """Make an axis logarithmic whose labels are plain numbers, at least two of them however little it spans.
 
@@ -162,8 +154,3 @@ def save(figure: Figure, directory: Path, name: str, caption: str = "") -> list[
         output.write_bytes(path, drawn.getvalue())
         paths.append(path)
     return paths
-
-
-def panels(figure: Figure, rows: int, columns: int, **options: Any) -> Iterator[Axes]:
-    """Yield the figure's panels, row by row."""
-    yield from figure.subplots(rows, columns, squeeze=False, **options).flat

@@ -58,8 +58,3 @@ def histogram(values: NDArray[Any], unit: float = 1.0) -> Histogram:
     steps[above] = np.ceil(PER_DECADE * (np.log10(scaled[above]) - LOWEST)).astype(np.int64)
     counted: Ints = np.bincount(np.minimum(steps, _STEPS), minlength=_STEPS + 1).astype(np.int64)
     return Histogram(counted)
-
-
-def nothing() -> Histogram:
-    """Return the histogram of no values."""
-    return Histogram(np.zeros(_STEPS + 1, dtype=np.int64))

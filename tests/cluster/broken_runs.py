@@ -130,7 +130,7 @@ class BrokenRun:
 
     # --- afterwards
 
-    def end(self, timeout_s: float = 90.0) -> tuple[int, str]:
+    def end(self, timeout_s: float = 250) -> tuple[int, str]:
         """Wait for ``fab``; return its exit code and everything it printed."""
         assert self.process is not None
         printed, _ = self.process.communicate(timeout=timeout_s)

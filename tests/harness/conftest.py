@@ -94,7 +94,7 @@ class Project:
     def fab(self, *arguments: str, **environment: str) -> tuple[int, str]:
         """Run ``fab`` to its end; return its exit code and everything it printed."""
         process = self.start(*arguments, **environment)
-        printed, _ = process.communicate(timeout=90)
+        printed, _ = process.communicate(timeout=250)
         return process.returncode, printed
 
 

@@ -33,7 +33,7 @@ class Account:
         path.chmod(0o600)
         return path
 
-    def run(self, *argv: str, cwd: Path, timeout_s: float = 90, **environment: str) -> tuple[int, str]:
+    def run(self, *argv: str, cwd: Path, timeout_s: float = 250, **environment: str) -> tuple[int, str]:
         """Run a command as this account; return its exit code and everything it printed."""
         mounts = [f"mount --bind {shlex.quote(str(self._passwd))} /etc/passwd"]
         mounts.append(f"mount --bind {shlex.quote(str(self.drop_ins))} /etc/ssh/ssh_config.d")

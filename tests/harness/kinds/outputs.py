@@ -43,7 +43,7 @@ def redirected(how: str) -> Callable[..., Ended]:
 
     def run(argv: Sequence[str | Path], **options: object) -> Ended:
         command = ["/bin/sh", "-c", f'exec "$@" {how}', "sh", *argv]
-        done = subprocess.run(command, capture_output=True, timeout=110, check=False, **options)
+        done = subprocess.run(command, capture_output=True, timeout=250, check=False, **options)
         return Ended(done.returncode, done.stderr.decode())
 
     return run
@@ -60,7 +60,7 @@ def closed_terminal(argv: Sequence[str | Path], *, until: Callable[[], bool] | N
         while b"\n" not in said or (until is not None and not until()):
             said += os.read(ours, 65536)
         os.close(ours)
-        code = process.wait(timeout=110)
+        code = process.wait(timeout=250)
     return Ended(code, said.decode())
 
 

@@ -104,7 +104,7 @@ def begun_early(project: Project, *arguments: str, cwd: Path | None = None) -> s
     """Run fab as it is begun where the project is installed (begin.pth): before it reads anything."""
     words = "from harness.invocation import fabric_settings as f; f.begin(); import fabric.main as m; m.program.run()"
     return subprocess.run(
-        [sys.executable, "-c", words, *arguments], cwd=cwd or project.path, capture_output=True, text=True, timeout=90,
+        [sys.executable, "-c", words, *arguments], cwd=cwd or project.path, capture_output=True, text=True, timeout=250,
         check=False,
     )  # fmt: skip
 
@@ -366,7 +366,7 @@ def test_a_limit_of_the_size_of_files_is_one_line(project: Project, tmp_path: Pa
     words = f"ulimit -f {blocks}; exec {Path(sys.executable).parent / 'fab'} local check"
     cache = {"XDG_CACHE_HOME": str(tmp_path)} if blocks == 8 else {}
     done = subprocess.run(
-        ["bash", "-c", words], cwd=project.path, env=os.environ | cache, capture_output=True, text=True, timeout=90,
+        ["bash", "-c", words], cwd=project.path, env=os.environ | cache, capture_output=True, text=True, timeout=250,
         check=False,
     )  # fmt: skip
     line = refused((done.returncode, done.stdout + done.stderr), 3)
@@ -396,7 +396,7 @@ def test_without_an_account_a_home_must_be_named(project: Project, given: str | 
     fab = [Path(sys.executable).parent / "fab", *command.split()]
     done = subprocess.run(
         ["unshare", "--user", "--map-user=54321", *fab], cwd=project.path, env=environment, capture_output=True,
-        text=True, timeout=90, check=False,
+        text=True, timeout=250, check=False,
     )  # fmt: skip
     line = refused((done.returncode, done.stdout + done.stderr), 2)
     assert line == (
