@@ -10,7 +10,6 @@ from analysis.checks.validate import validate
 from analysis.errors import NoSuchRun
 from analysis.imported import older_format
 
-
 DAMAGES = {
     "gone": lambda _content: None,
     "emptied": lambda _content: b"",
