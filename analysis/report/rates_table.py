@@ -131,7 +131,7 @@ def _row(topic: Analysis | Topic, places: Sequence[tuple[Place, Sequence[_Part]]
 
 
 class _Part(NamedTuple):
-    """A part of a place: a key as it must be (``key``), or the column that a key goes into, if it is one of ``only``."""
+    """A part of a place: a ``key`` as it must be; where that is empty, the column of a key, one of ``only`` if any."""
 
     key: str
     column: str
