@@ -86,6 +86,11 @@ class Envelope:
     support: Ints
     doubtful: Doubtful = NOTHING
 
+    def bare(self) -> Envelope:
+        """Return the same without what it rests on: for who only asks it what theta is."""
+        nothing = np.zeros(0, dtype=np.int64)
+        return replace(self, groups=(), support=nothing, hidden=nothing)
+
     def segment_at(self, at_ns: Ints) -> Ints:
         """Return the number of the segment each instant lies in, -1 where none is valid."""
         if not len(self.begins):
@@ -255,12 +260,19 @@ def envelope(groups: Sequence[Group], ppb: int, support: Ints, pause: int = 0) -
         low=joined([knot.low for knot in knots]),
         high=joined([knot.high for knot in knots]),
         hidden=joined([knot.hidden for knot in knots]),
-        segment=np.repeat(np.arange(len(kept)), [len(knots[place].at) for place in kept]).astype(np.int64),
+        segment=_numbered([len(knots[place].at) for place in kept]),
         begins=begins[kept],
         ends=ends[kept],
         groups=tuple(parts[place] for place in kept),
         support=support,
     )
+
+
+def _numbered(lengths: list[int]) -> Ints:
+    """Return the number of each segment, once for each of its knots; of a single one, as most are, in no memory."""
+    if len(lengths) == 1:
+        return np.broadcast_to(np.int64(0), (lengths[0],))
+    return np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
 
 
 class _Knots(NamedTuple):

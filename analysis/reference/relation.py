@@ -46,6 +46,7 @@ class Reference:
     ``rho_ppm`` is the greatest of the pairs' limits on the relative drift, ``rho_from`` says where they come from;
     ``rates`` are the pairs' own, in ppb.
     ``checks`` are those that gate every verdict; one that failed makes the reference not evaluable.
+    After these checks nobody needs ``direct`` and the wall instants of ``joined``, and ``build`` does not keep them.
     """
 
     evaluable: bool
