@@ -133,10 +133,12 @@ def _released_before(reference: Probed, node: str, held: _Held, other: str, bega
         latest = latest + reference.lag_from(node, _exact(latest), other, shown).low
     place = np.searchsorted(releases, latest) - 1
     proved = np.full(len(place), -1, dtype=np.int64)
-    for back in (1, 0):  # the last candidate is looked at last, and counts if it is proved
-        candidate = place - back
+    for candidate in (place, place - 1):
+        unproved = (proved < 0) & (candidate >= 0)
+        if not unproved.any():
+            break
         lag = reference.lag_from(node, _exact(releases[np.maximum(candidate, 0)]), other, shown)
-        proved = np.where((candidate >= 0) & lag.known & (lag.low > 0), candidate, proved)
+        proved = np.where(unproved & lag.known & (lag.low > 0), candidate, proved)
     return proved
 
 
