@@ -6,7 +6,7 @@ can tell whether a confident decision is right, nobody knows whether it needs on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -161,6 +161,13 @@ def counted(parts: Sequence[Decisions], all_together: str) -> Iterator[tuple[Key
     """Yield the counts of every decisions, by what they are about; and of all together under this subject."""
     for part in parts:
         yield part.key, count([part])
+    yield (*parts[0].key[:-1], all_together), count(parts)
+
+
+def counted_together(parts: Sequence[Decisions], all_together: str) -> Iterator[tuple[Key, Counts]]:
+    """Yield what ``counted`` does, but of each alone mere counts: only all together can be asked for intervals."""
+    for part in parts:
+        yield part.key, count([replace(part, samples=(), latents=())])
     yield (*parts[0].key[:-1], all_together), count(parts)
 
 

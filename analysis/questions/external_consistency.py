@@ -126,16 +126,19 @@ def _released_before(reference: Probed, node: str, held: _Held, other: str, bega
     twice from the release of the same rank, then proved. What is not proved is not judged. Releases of one node are
     in order, so that with one of them all earlier ones are proved too.
     """
-    starts, releases = _exact(began.begun_raw), len(held.released_raw)
-    latest = held.released_raw[np.minimum(np.arange(len(began.begun_raw)), releases - 1)]
+    shown = reference.shown(node, other, _exact(began.begun_raw))
+    releases = held.released_raw
+    latest = releases[np.minimum(np.arange(len(began.begun_raw)), len(releases) - 1)]
     for _ in range(2):
-        latest = latest + reference.lag(node, _exact(latest), other, starts).low
-    place = np.searchsorted(held.released_raw, latest) - 1
+        latest = latest + reference.lag_from(node, _exact(latest), other, shown).low
+    place = np.searchsorted(releases, latest) - 1
     proved = np.full(len(place), -1, dtype=np.int64)
-    for back in (1, 0):  # the last candidate is looked at last, and counts if it is proved
-        candidate = place - back
-        lag = reference.lag(node, _exact(held.released_raw[np.maximum(candidate, 0)]), other, starts)
-        proved = np.where((candidate >= 0) & lag.known & (lag.low > 0), candidate, proved)
+    for candidate in (place, place - 1):
+        unproved = (proved < 0) & (candidate >= 0)
+        if not unproved.any():
+            break
+        lag = reference.lag_from(node, _exact(releases[np.maximum(candidate, 0)]), other, shown)
+        proved = np.where(unproved & lag.known & (lag.low > 0), candidate, proved)
     return proved
 
 

@@ -19,6 +19,7 @@ from analysis.run.verdicts import Lag
 if TYPE_CHECKING:
     from analysis.arrays import Bools, Ints, Labels
     from analysis.reference import Reference
+    from analysis.reference.relation import Shown
     from analysis.run.event_rows import Instants, RawStamps
     from analysis.run.table import Table
 
@@ -69,9 +70,17 @@ class Probed:
 
     def lag(self, first: str, first_stamps: RawStamps, second: str, second_stamps: RawStamps) -> Lag:
         """Return how much later raw stamps of one node are than those of another, one by one."""
-        errors_ns = (first_stamps.error_ns, second_stamps.error_ns)
-        lags = self._reference.lag(first, first_stamps.ns, second, second_stamps.ns, *errors_ns)
-        known = lags.known & first_stamps.known & second_stamps.known
+        return self.lag_from(first, first_stamps, second, self.shown(first, second, second_stamps))
+
+    def shown(self, first: str, second: str, second_stamps: RawStamps) -> Shown:
+        """Return what the first node's oscillator showed at raw stamps of the second one."""
+        shown = self._reference.shown(first, second, second_stamps.ns, second_stamps.error_ns)
+        return shown._replace(segment=np.where(second_stamps.known, shown.segment, -1))
+
+    def lag_from(self, first: str, first_stamps: RawStamps, second: str, shown: Shown) -> Lag:
+        """Return how much later raw stamps of one node are than those of another that its oscillator has ``shown``."""
+        lags = self._reference.lag_from(first, first_stamps.ns, second, shown, first_stamps.error_ns)
+        known = lags.known & first_stamps.known
         return Lag(np.where(known, lags.low_ns, 0), np.where(known, lags.high_ns, 0), known)
 
 

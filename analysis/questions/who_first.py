@@ -29,8 +29,13 @@ MOST_PAIRS_ALONE: Final = 45  # ten workers'; of more pairs, only all together g
 
 def count(table: Table, known: Sequence[Judge]) -> Iterator[tuple[Key, Counts]]:
     """Yield the counts of every pair of workers, and of all pairs together."""
+    alone = _few(table)
     for parts in decide(table, known):
-        yield from answers.counted(parts, ALL)
+        if alone:
+            yield from answers.counted(parts, ALL)
+        else:
+            yield from answers.counted_together(parts, ALL)
+        del parts  # before the next source's are made
 
 
 def decide(table: Table, known: Sequence[Judge]) -> Iterator[list[Decisions]]:
@@ -62,8 +67,13 @@ def decide(table: Table, known: Sequence[Judge]) -> Iterator[list[Decisions]]:
 
 def answer(table: Table, counts: Iterable[tuple[Key, Counts]], known: Sequence[Judge]) -> list[Answer]:
     """Return the answers that are in the counts."""
-    few = len(table.heard) * (len(table.heard) - 1) // 2 <= MOST_PAIRS_ALONE
+    few = _few(table)
     return [_answer(key, part, known, interval=few or key[3] == ALL) for key, part in counts]
+
+
+def _few(table: Table) -> bool:
+    """Tell whether there are so few pairs of workers that each gets intervals of its own."""
+    return len(table.heard) * (len(table.heard) - 1) // 2 <= MOST_PAIRS_ALONE
 
 
 def _answer(key: Key, counts: Counts, known: Sequence[Judge], *, interval: bool) -> Answer:

@@ -109,16 +109,17 @@ def windows_of(table: Table, judge: Judge, window_sizes_ms: Sequence[int]) -> di
     for anchor, worker in enumerate(table.heard):
         all_same = {key: np.ones(len(table.event_ids), dtype=np.bool_) for key in keys}
         any_differ = {key: np.zeros(len(table.event_ids), dtype=np.bool_) for key in keys}
+        since = {(source, width): table.readings(worker, source).est % (width * MS_NS) for source, width in keys}
         for place, other in enumerate(table.heard):
             if place == anchor:
                 continue
             lag, there = judge.receipts(worker, other), received[place]
             known |= received[anchor] & there & lag.known
-            for source, width_ms in keys:
-                width, est = width_ms * MS_NS, table.readings(worker, source).est
-                index, low, high = est // width, (est + lag.low) // width, (est + lag.high) // width
-                all_same[source, width_ms] &= ~there | (lag.known & (low == index) & (high == index))
-                any_differ[source, width_ms] |= there & lag.known & ((low > index) | (high < index))
+            known_there, not_there = there & lag.known, ~there
+            for key in keys:  # within its window an instant is ``begun`` after its start, and ``left`` before its end
+                begun, left = since[key], key[1] * MS_NS - since[key]
+                all_same[key] &= not_there | (lag.known & (lag.low >= -begun) & (lag.high < left))
+                any_differ[key] |= known_there & ((lag.low >= left) | (lag.high < -begun))
         for key in keys:
             same[key] &= ~received[anchor] | all_same[key]
             differ[key] &= ~received[anchor] | any_differ[key]

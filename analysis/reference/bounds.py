@@ -13,7 +13,7 @@ x to tx_a at the drift rho it is largest at x = tx_a - e_a. So
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -70,6 +70,14 @@ class Bounds:
         return Bounds(self.at[chosen], self.value[chosen], self.upper[chosen], self.even[chosen])
 
 
+class Ends(NamedTuple):
+    """One node's stamps of joined probes: wall instant, raw instant and its error, in ns; without ``wall`` if empty."""
+
+    wall: Ints
+    raw: Ints
+    error: Ints
+
+
 @dataclass(frozen=True)
 class Directed:
     """The joined probes of one direction: both ends' stamps, row by row; what could not be joined is counted.
@@ -78,11 +86,16 @@ class Directed:
     ``unsent`` ones do.
     """
 
-    sent: Stamps
-    received: Stamps
+    sent: Ends
+    received: Ends
     lost: int
     skipped: int
     unsent: int
+
+    def without_walls(self) -> Directed:
+        """Return the same without the wall instants."""
+        sent, received = (end._replace(wall=_EMPTY) for end in (self.sent, self.received))
+        return replace(self, sent=sent, received=received)
 
 
 @dataclass(frozen=True)
@@ -176,30 +189,36 @@ def within(column: pd.Series[int], most_ns: int, least_ns: int | None = None) ->
 def join(first: str, first_stamps: NodeStamps, second: str, second_stamps: NodeStamps, ppb: int) -> Joined:
     """Join the probes between two nodes, each end's own stamps, by sequence number."""
     sent, received = (second, records.PROBE_TX), (first, records.PROBE_RX)
-    forward = _directed(first_stamps.get(sent, _NONE), second_stamps.get(received, _NONE))
+    forward, even_f = _directed(first_stamps.get(sent, _NONE), second_stamps.get(received, _NONE))
     sent, received = (first, records.PROBE_TX), (second, records.PROBE_RX)
-    backward = _directed(second_stamps.get(sent, _NONE), first_stamps.get(received, _NONE))
+    backward, even_b = _directed(second_stamps.get(sent, _NONE), first_stamps.get(received, _NONE))
     tx_a, rx_b = forward.sent, forward.received
     tx_b, rx_a = backward.sent, backward.received
     wide_f = tx_a.error + rx_b.error + drift.up(tx_a.error, ppb)
     wide_b = rx_a.error + tx_b.error + drift.up(rx_a.error, ppb)
     are, are_not = np.ones(len(tx_a.raw), dtype=np.bool_), np.zeros(len(rx_a.raw), dtype=np.bool_)
-    uppers = Bounds(tx_a.raw, rx_b.raw - tx_a.raw + wide_f, are, tx_a.sequence % 2 == 0)
-    lowers = Bounds(rx_a.raw, tx_b.raw - rx_a.raw - wide_b, are_not, tx_b.sequence % 2 == 0)
+    uppers = Bounds(tx_a.raw, rx_b.raw - tx_a.raw + wide_f, are, even_f)
+    lowers = Bounds(rx_a.raw, tx_b.raw - rx_a.raw - wide_b, are_not, even_b)
     return Joined(merged([uppers, lowers]), forward, backward)
 
 
-def _directed(sent: Stamps, received: Stamps) -> Directed:
+def _directed(sent: Stamps, received: Stamps) -> tuple[Directed, Bools]:
+    """Join one direction; tell also which of the joined probes have an even sequence number."""
     sequence, in_t, in_r = np.intersect1d(sent.sequence, received.sequence, assume_unique=True, return_indices=True)
     usable = sent.known[in_t] & received.known[in_r]
     unsent = len(received.sequence) - len(sequence)
-    return Directed(
-        sent=sent.take(in_t[usable]),
-        received=received.take(in_r[usable]),
+    directed = Directed(
+        sent=_ends(sent, in_t[usable]),
+        received=_ends(received, in_r[usable]),
         lost=len(sent.sequence) - len(sequence),
         skipped=int((~usable).sum()) + unsent,
         unsent=unsent,
     )
+    return directed, sequence[usable] % 2 == 0
+
+
+def _ends(node: Stamps, chosen: Places) -> Ends:
+    return Ends(node.wall[chosen], node.raw[chosen], node.error[chosen])
 
 
 def set_backs(own: NodeStamps, pairs: pd.DataFrame | None) -> list[tuple[int, int]]:

@@ -41,7 +41,18 @@ def build(run: Run, *, rho_ppm: float | None = None) -> Reference:
 
     ``rho_ppm`` bounds how much faster any of the oscillators runs than any other; None: what the nodes' own drift
     limits leave possible, pair by pair (``rates``). Raises AnalysisError where a drift limit is none.
+    What only the checks of it needed is not kept: ``direct``, and the probes' wall instants.
     """
+    built = with_evidence(run, rho_ppm=rho_ppm)
+    joined = {
+        pair: replace(of_pair, forward=of_pair.forward.without_walls(), backward=of_pair.backward.without_walls())
+        for pair, of_pair in built.joined.items()
+    }
+    return replace(built, direct={}, joined=joined)
+
+
+def with_evidence(run: Run, *, rho_ppm: float | None = None) -> Reference:
+    """Build the reference of a run and check it, as ``build`` does, and keep all that it rests on."""
     nodes = tuple(run.manifest.nodes)
     shared = frozenset(pair for pair in combinations(nodes, 2) if _shared_clock(*(run.manifest.nodes[n] for n in pair)))
     own = {node: stamps(frame) for node, frame in run.probes.items()}
@@ -57,12 +68,19 @@ def build(run: Run, *, rho_ppm: float | None = None) -> Reference:
         why = model.SHARED_CLOCK if shared and not joined and len(nodes) > 1 else model.NO_PROBES
         return Reference(False, why, greatest / _PPB, nodes, shared=shared, joined=joined, rho_from=rho_from, rates=ppb)
     twice = {node: _shown_twice(own[node], run.clock_pairs.get(node)) for node in own}
+    own.clear()  # all of them are in ``joined``
     direct = {
         (first, second): pair_envelope(pair.bounds, (twice[first], twice[second]), ppb[first, second])
         for (first, second), pair in joined.items()
     }
     tight = mesh.tighten(nodes, direct, greatest, twice, ppb)
-    envelopes = {pair: envelope for pair, envelope in tight.envelopes.items() if pair not in shared}
+    pairs = []
+    envelopes = {}
+    for key in list(tight.envelopes):
+        envelope = tight.envelopes.pop(key)  # each is let go of when its summary is made
+        if key not in shared:
+            pairs.append(_summary(key, envelope, joined.get(key)))
+            envelopes[key] = envelope.bare()
     built = Reference(
         evaluable=True,
         reason="",
@@ -70,7 +88,7 @@ def build(run: Run, *, rho_ppm: float | None = None) -> Reference:
         rho_from=rho_from,
         rates=ppb,
         nodes=nodes,
-        pairs=tuple(_summary(pair, envelope, joined.get(pair)) for pair, envelope in envelopes.items()),
+        pairs=tuple(pairs),
         envelopes=envelopes,
         direct=direct,
         joined=joined,
@@ -177,7 +195,7 @@ def _wall_clocks(run: Run, twice: Mapping[str, Doubtful]) -> Mapping[str, Envelo
             parts += _wall_bounds(_int64(rows["raw_ns"]), _int64(rows["wall_ns"]), _int64(rows["raw_error_ns"]))
         if parts:
             clock = envelope_of(merged(parts), twice.get(node, NOTHING).pairs(), SLEW_PPB)
-            clocks[node] = replace(clock, groups=(), support=clock.support[:0].copy(), hidden=clock.hidden[:0].copy())
+            clocks[node] = clock.bare()
     return clocks
 
 

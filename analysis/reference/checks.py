@@ -6,7 +6,8 @@ reference says can be relied on.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -21,14 +22,14 @@ from analysis.stats import rates
 from node_agent.clocks.base import SLEW_PPM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
-    from analysis.arrays import Ints
+    from analysis.arrays import Bools, Ints
     from analysis.reference.relation import Reference
     from analysis.run.load import Run
+    from node_agent.contract.plan import VirtualClock
 
 ORDERED: Final = "low_not_above_high"
 HALVES: Final = "even_probes_not_contradicted_by_odd"
@@ -140,14 +141,13 @@ def _truth(reference: Reference, run: Run) -> TruthCheck:
     widths = [np.zeros(0, dtype=np.float64)]
     given = {node: truth.clock_of(manifest.virtual_clock) for node, manifest in run.manifest.nodes.items()}
     clocks = {node: clock for node, clock in given.items() if clock is not None}
-    for first, second, one, other in _both_ends(reference, run, clocks.keys()):
-        clock_a, clock_b = clocks[first], clocks[second]
-        apart = truth.told_apart(clock_a, one.wall) & truth.told_apart(clock_b, other.wall)
-        true_a, true_b = truth.true_from_wall(clock_a, one.wall), truth.true_from_wall(clock_b, other.wall)
+    for first, second, one, other in _both_ends(reference, run, clocks):
+        clock_a = clocks[first]
+        true_a, true_b = one.true, other.true
         true_lag = true_b - true_a + truth.raw_error(clock_a, true_b) - truth.raw_error(clock_a, true_a)
         loose = drift.up(np.abs(true_b - true_a), _SLEW_PPB) + _ROUNDING_NS
         lag = reference.lag(first, one.raw, second, other.raw, one.error, other.error)
-        judged = lag.known & apart
+        judged = lag.known & one.told_apart & other.told_apart
         inside = (lag.low_ns - loose <= true_lag) & (true_lag <= lag.high_ns + loose)
         held += int((inside & judged).sum())
         known += int(judged.sum())
@@ -157,43 +157,66 @@ def _truth(reference: Reference, run: Run) -> TruthCheck:
     return TruthCheck(TRUTH, meaning, held, known, "" if known else NO_TRUTH, half_width)
 
 
-class _Stamped(NamedTuple):
-    """One node's stamps: wall clock, raw oscillator and its error, in ns."""
+@dataclass(frozen=True)
+class _Stamped:
+    """One node's stamps: its virtual clock; wall clock, raw oscillator and its error, in ns; at most 20,000, evenly."""
 
+    clock: VirtualClock
     wall: Ints
     raw: Ints
     error: Ints
 
-    def thinned(self) -> _Stamped:
-        """Return at most 20,000 of them, evenly."""
-        some = slice(None, None, max(1, -(-len(self.raw) // _STAMPS)))
-        return _Stamped(self.wall[some], self.raw[some], self.error[some])
+    @classmethod
+    def thinned(cls, clock: VirtualClock, *columns: Ints) -> _Stamped:
+        some = slice(None, None, max(1, -(-len(columns[0]) // _STAMPS)))
+        return cls(clock, *(column[some] for column in columns))
+
+    @cached_property
+    def true(self) -> Ints:
+        """Return the first true instant of each, in ns."""
+        return truth.true_from_wall(self.clock, self.wall)
+
+    @cached_property
+    def told_apart(self) -> Bools:
+        """Tell which mean one true instant."""
+        return truth.told_apart(self.clock, self.wall)
 
 
 def _both_ends(
-    reference: Reference, run: Run, nodes: AbstractSet[str]
+    reference: Reference, run: Run, clocks: Mapping[str, VirtualClock]
 ) -> Iterator[tuple[str, str, _Stamped, _Stamped]]:
-    """Yield what two of ``nodes`` stamped of the same probes or events, each evenly thinned to at most 20,000."""
+    """Yield what two nodes with virtual clocks stamped of the same probes or events."""
     for (first, second), joined in reference.joined.items():
-        if not {first, second} <= nodes:
+        if not {first, second} <= clocks.keys():
             continue
         forward, backward = joined.forward, joined.backward
-        for ends in ((forward.sent, forward.received), (backward.received, backward.sent)):
-            here, there = (_Stamped(end.wall, end.raw, end.error).thinned() for end in ends)
-            yield first, second, here, there
+        for one, other in ((forward.sent, forward.received), (backward.received, backward.sent)):
+            yield first, second, _Stamped.thinned(clocks[first], *one), _Stamped.thinned(clocks[second], *other)
     coordinator = run.manifest.coordinator_id
     columns = ("time_ns", "raw_ns", "raw_error_ns")
     received = {
-        worker: _by_event(frame, "receive", columns) for worker, frame in run.workers.items() if worker in nodes
+        worker: _by_event(frame, "receive", columns) for worker, frame in run.workers.items() if worker in clocks
     }
-    for worker, receipts in received.items() if coordinator in nodes else ():
+    whole = {
+        worker: _Stamped.thinned(clocks[worker], *receipts.columns)
+        for worker, receipts in received.items()
+        if receipts is not None
+    }
+
+    def stamped(node: str, columns_of_same: Sequence[Ints]) -> _Stamped:
+        """Return a node's stamps, once for all nodes that stamped the same events as it did."""
+        receipts = received.get(node)
+        all_of_them = receipts is not None and columns_of_same is receipts.columns
+        return whole[node] if all_of_them else _Stamped.thinned(clocks[node], *columns_of_same)
+
+    for worker, receipts in received.items() if coordinator in clocks else ():
         both = _same_events(_by_event(_sends_to(run, worker), "send", columns), receipts)
         if both is not None:
-            yield coordinator, worker, _Stamped(*both[0]).thinned(), _Stamped(*both[1]).thinned()
+            yield coordinator, worker, stamped(coordinator, both[0]), stamped(worker, both[1])
     for first, second in combinations(received, 2):
         both = _same_events(received[first], received[second])
         if both is not None:
-            yield first, second, _Stamped(*both[0]).thinned(), _Stamped(*both[1]).thinned()
+            yield first, second, stamped(first, both[0]), stamped(second, both[1])
 
 
 def _sends_to(run: Run, worker: str) -> pd.DataFrame:

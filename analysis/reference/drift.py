@@ -6,8 +6,6 @@ import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 if TYPE_CHECKING:
     from analysis.arrays import Ints
 
@@ -33,8 +31,8 @@ def relative(first_ppb: int, second_ppb: int) -> int:
 def down(elapsed_ns: Ints, ppb: int) -> Ints:
     """Return ``elapsed_ns * ppb / 10^9`` rounded down, in ns; grows with ``elapsed_ns``."""
     # the product itself would leave 64 bits after half a day; multiples of a second divide exactly
-    seconds, rest = np.divmod(elapsed_ns, _SECOND_NS)
-    drift: Ints = seconds * ppb + rest * ppb // _SECOND_NS
+    seconds = elapsed_ns // _SECOND_NS  # by a constant, which numpy does ten times faster than divmod
+    drift: Ints = seconds * ppb + (elapsed_ns - seconds * _SECOND_NS) * ppb // _SECOND_NS
     return drift
 
 

@@ -55,6 +55,8 @@ class At(NamedTuple):
 
     def where(self, known: Bools) -> At:
         """Return the same at some of the instants, nothing elsewhere."""
+        if known.all():
+            return self
         return At(np.where(known, self.low, 0), np.where(known, self.high, 0), np.where(known, self.segment, -1))
 
     @classmethod
@@ -86,10 +88,17 @@ class Envelope:
     support: Ints
     doubtful: Doubtful = NOTHING
 
+    def bare(self) -> Envelope:
+        """Return the same without what it rests on: for who only asks it what theta is."""
+        nothing = np.zeros(0, dtype=np.int64)
+        return replace(self, groups=(), support=nothing, hidden=nothing)
+
     def segment_at(self, at_ns: Ints) -> Ints:
         """Return the number of the segment each instant lies in, -1 where none is valid."""
         if not len(self.begins):
             return np.full(len(at_ns), -1, dtype=np.int64)
+        if len(self.begins) == 1:  # as of most pairs
+            return np.where((at_ns >= self.begins[0]) & (at_ns <= self.ends[0]), 0, -1)
         place = np.searchsorted(self.begins, at_ns, side="right") - 1
         inside = (place >= 0) & (at_ns <= self.ends[place])
         return np.where(inside, place, -1).astype(np.int64)
@@ -97,6 +106,8 @@ class Envelope:
     def theta(self, at_ns: Ints) -> At:
         """Return theta at instants of the first node's oscillator."""
         theta = self.bounded(at_ns)
+        if not len(self.doubtful.begins):
+            return theta
         return theta.where((theta.segment >= 0) & ~self.doubtful.touched(at_ns + theta.low, at_ns + theta.high))
 
     def bounded(self, at_ns: Ints) -> At:
@@ -108,13 +119,16 @@ class Envelope:
         before = np.searchsorted(self.at, at_ns, side="right") - 1
         after = np.minimum(before + 1, len(self.at) - 1)
         before = np.maximum(before, 0)
-        low = np.full(len(at_ns), -_FAR)
-        high = np.full(len(at_ns), _FAR)
+        lows, highs = [], []
         for knot in (before, after):
-            same = known & (self.segment[knot] == segment)
-            widened = drift.up(np.abs(np.where(same, at_ns - self.at[knot], 0)), self.ppb)
-            low = np.where(same, np.maximum(low, self.low[knot] - widened), low)
-            high = np.where(same, np.minimum(high, self.high[knot] + widened), high)
+            widened = drift.up(np.abs(at_ns - self.at[knot]), self.ppb)
+            low, high = self.low[knot] - widened, self.high[knot] + widened
+            if len(self.begins) > 1:
+                same = known & (self.segment[knot] == segment)
+                low, high = np.where(same, low, -_FAR), np.where(same, high, _FAR)
+            lows.append(low)
+            highs.append(high)
+        low, high = np.maximum(*lows), np.minimum(*highs)
         return At(low, high, segment).where(known & (low > -_FAR) & (high < _FAR))
 
     def ahead(self, at_ns: Ints, error_ns: Ints) -> At:
@@ -255,12 +269,19 @@ def envelope(groups: Sequence[Group], ppb: int, support: Ints, pause: int = 0) -
         low=joined([knot.low for knot in knots]),
         high=joined([knot.high for knot in knots]),
         hidden=joined([knot.hidden for knot in knots]),
-        segment=np.repeat(np.arange(len(kept)), [len(knots[place].at) for place in kept]).astype(np.int64),
+        segment=_numbered([len(knots[place].at) for place in kept]),
         begins=begins[kept],
         ends=ends[kept],
         groups=tuple(parts[place] for place in kept),
         support=support,
     )
+
+
+def _numbered(lengths: list[int]) -> Ints:
+    """Return the number of each segment, once for each of its knots; of a single one, as most are, in no memory."""
+    if len(lengths) == 1:
+        return np.broadcast_to(np.int64(0), (lengths[0],))
+    return np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
 
 
 class _Knots(NamedTuple):

@@ -51,9 +51,12 @@ class Position:
 
 @dataclass(frozen=True)
 class Mesh:
-    """All pairs' envelopes, tightened; those of pairs without probes of their own follow from the others'."""
+    """All pairs' envelopes, tightened; those of pairs without probes of their own follow from the others'.
 
-    envelopes: Mapping[Pair, Envelope]
+    The bounds that they rest on, some thousand from the grid for each, are not kept with them.
+    """
+
+    envelopes: dict[Pair, Envelope]
     instants: int
     contradictions: int
 
@@ -88,11 +91,11 @@ def tighten(
         bounds = _bounds(here, high, low, usable, positions[second].middle - here.middle, ppb)
         dead = _stretches(here, ~consistent & (here.key >= 0))
         if (first, second) in direct:
-            tight[first, second] = tightened(direct[first, second], bounds, dead)
+            tight[first, second] = replace(tightened(direct[first, second], bounds, dead), groups=())
         elif usable.any():
             own = (rates or {}).get((first, second), ppb)
             alone = _derived(bounds, usable, here, positions[second], shown_twice.get(first, NOTHING), own)
-            tight[first, second] = replace(alone, doubtful=shown_twice.get(second, NOTHING))
+            tight[first, second] = replace(alone, groups=(), doubtful=shown_twice.get(second, NOTHING))
     return Mesh(tight, len(grid), int((~consistent).sum()))
 
 

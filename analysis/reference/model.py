@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.stats import rates
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from analysis.arrays import Bools, Ints, Texts
 
 
@@ -37,13 +40,19 @@ class Lags:
     """How much later b's instants are than a's, on a's raw oscillator, in ns: low <= truth <= high.
 
     Where ``known`` is false the numbers are 0, ``segment`` is -1 and ``reason`` says why; it is empty elsewhere.
+    ``why`` finds the reasons: only when somebody asks for them, as that takes as long as the numbers.
     """
 
     low_ns: Ints
     high_ns: Ints
     known: Bools
     segment: Ints
-    reason: Texts
+    why: Callable[[], Texts] = field(repr=False, compare=False)
+
+    @cached_property
+    def reason(self) -> Texts:
+        """Return why each instant has no reference, empty where it has one."""
+        return self.why()
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,12 @@ class Walls:
     low_ns: Ints
     high_ns: Ints
     known: Bools
-    reason: Texts
+    why: Callable[[], Texts] = field(repr=False, compare=False)
+
+    @cached_property
+    def reason(self) -> Texts:
+        """Return why each instant has no reference, empty where it has one."""
+        return self.why()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from analysis.reference.doubtful import NOTHING
 from analysis.reference.envelope import At, Envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from analysis.arrays import Bools, Ints, Texts
     from analysis.reference.bounds import Joined
@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 NO_WALL: Final = "no_clock_pairs"
 
 
-class _Interval(NamedTuple):
-    """An interval per instant, and the segment it was found in: -1 where it was not, for the reason beside it."""
+class Shown(NamedTuple):
+    """What one node's oscillator showed at instants of another's, and in which segment: -1 where nobody knows, and why.
+
+    ``low`` and ``high`` enclose it, in ns of the one's oscillator.
+    """
 
     low: Ints
     high: Ints
     segment: Ints
-    reason: Texts
+    why: Callable[[], Texts]
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Reference:
     ``rho_ppm`` is the greatest of the pairs' limits on the relative drift, ``rho_from`` says where they come from;
     ``rates`` are the pairs' own, in ppb.
     ``checks`` are those that gate every verdict; one that failed makes the reference not evaluable.
+    After these checks nobody needs ``direct`` and the wall instants of ``joined``, and ``build`` does not keep them.
     """
 
     evaluable: bool
@@ -70,32 +74,46 @@ class Reference:
 
         The errors are those of the stamps, +- ns. Of one node with itself it is the difference of the stamps.
         """
-        error_a, error_b = _errors(error_a_ns, raw_a_ns), _errors(error_b_ns, raw_b_ns)
-        shown = self._shown(a, b, raw_b_ns, error_b)
-        at_a = self._shown(b, a, raw_a_ns, error_a)
+        return self.lag_from(a, raw_a_ns, b, self.shown(a, b, raw_b_ns, error_b_ns), error_a_ns)
+
+    def lag_from(self, a: str, raw_a_ns: Ints, b: str, shown: Shown, error_a_ns: Errors = 0) -> model.Lags:
+        """Return how much later b's instants are than a's, given what a's oscillator has ``shown`` at these of b's.
+
+        That takes as long as all the rest of it, and is the same for whatever instants of a.
+        """
+        error_a = _errors(error_a_ns, raw_a_ns)
+        at_a = self.shown(b, a, raw_a_ns, error_a)
         known = (shown.segment >= 0) & (shown.segment == at_a.segment)
-        reason = np.where(shown.reason == "", at_a.reason, shown.reason)
-        reason = np.where((reason == "") & ~known, model.ACROSS_SEGMENTS, reason)
+
+        def why() -> Texts:
+            of_b = shown.why()
+            reason = np.where(of_b == "", at_a.why(), of_b)
+            return np.where((reason == "") & ~known, model.ACROSS_SEGMENTS, reason)
+
         low, high = shown.low - raw_a_ns - error_a, shown.high - raw_a_ns + error_a
-        return _lags(low, high, known, shown.segment, reason)
+        return _lags(low, high, known, shown.segment, why)
 
     def offsets(self, a: str, b: str, raw_a_ns: Ints) -> model.Lags:
         """Return theta = raw_b - raw_a at instants of a's raw oscillator, masked as lags are."""
-        shown = self._shown(b, a, raw_a_ns, np.zeros_like(raw_a_ns))
-        return _lags(shown.low - raw_a_ns, shown.high - raw_a_ns, shown.segment >= 0, shown.segment, shown.reason)
+        shown = self.shown(b, a, raw_a_ns)
+        return _lags(shown.low - raw_a_ns, shown.high - raw_a_ns, shown.segment >= 0, shown.segment, shown.why)
 
     def walls(self, scale: str, node: str, raw_ns: Ints, error_ns: Errors = 0) -> model.Walls:
         """Return what the wall clock of ``scale`` showed at instants of another node's (or its own) raw oscillator.
 
         Known where ``scale`` has pairs of both its clocks on either side that agree within what a clock is slewed by.
         """
-        shown = self._shown(scale, node, raw_ns, _errors(error_ns, raw_ns))
+        shown = self.shown(scale, node, raw_ns, error_ns)
         clock = self.wall.get(scale)
         half = -(-(shown.high - shown.low) // 2)
         carried = At.nowhere(len(raw_ns)) if clock is None else clock.ahead(shown.low + half, half)
         known = (shown.segment >= 0) & (carried.segment >= 0)
-        reason = np.where((shown.reason == "") & ~known, NO_WALL, shown.reason)
-        return model.Walls(np.where(known, carried.low, 0), np.where(known, carried.high, 0), known, reason)
+
+        def why() -> Texts:
+            reason = shown.why()
+            return np.where((reason == "") & ~known, NO_WALL, reason)
+
+        return model.Walls(np.where(known, carried.low, 0), np.where(known, carried.high, 0), known, why)
 
     def as_statistics(self) -> dict[str, Any]:
         """Return everything about the reference as JSON-serialisable data."""
@@ -110,21 +128,21 @@ class Reference:
             "checks": {check.name: check.as_dict() for check in self.checks},
         }
 
-    def _shown(self, target: str, node: str, raw_ns: Ints, error_ns: Ints) -> _Interval:
-        """Return what ``target``'s oscillator showed at instants of ``node``'s."""
+    def shown(self, target: str, node: str, raw_ns: Ints, error_ns: Errors = 0) -> Shown:
+        """Return what ``target``'s oscillator showed at instants of ``node``'s, these +- ``error_ns``."""
+        error = _errors(error_ns, raw_ns)
         if target == node:
-            low, high = raw_ns - error_ns, raw_ns + error_ns
+            low, high = raw_ns - error, raw_ns + error
             unclear = self.doubtful.get(node, NOTHING).touched(low, high)
-            why = np.where(unclear, model.AT_A_STEP, "").astype(object)
-            return _Interval(low, high, np.where(unclear, -1, 0).astype(np.int64), why)
+            segment = np.where(unclear, -1, 0).astype(np.int64)
+            return Shown(low, high, segment, lambda: np.where(unclear, model.AT_A_STEP, "").astype(object))
         pair, forward = self._pair(node, target)
         envelope = self.envelopes.get(pair)
         if not self.evaluable or envelope is None or not len(envelope.begins):
             reason = self.reason if not self.evaluable else model.SHARED_CLOCK if pair in self.shared else model.NO_PATH
-            return _Interval(*At.nowhere(len(raw_ns)), np.full(len(raw_ns), reason, dtype=object))
-        carried = (envelope.ahead if forward else envelope.back)(raw_ns, error_ns)
-        on_first = raw_ns if forward else np.where(carried.segment >= 0, carried.low, _roughly(envelope, raw_ns))
-        return _Interval(*carried, _why(envelope, carried, on_first))
+            return Shown(*At.nowhere(len(raw_ns)), lambda: np.full(len(raw_ns), reason, dtype=object))
+        carried = (envelope.ahead if forward else envelope.back)(raw_ns, error)
+        return Shown(*carried, lambda: _why(envelope, carried, raw_ns, forward=forward))
 
     def _pair(self, node: str, other: str) -> tuple[Pair, bool]:
         """Return the key of a pair, and whether ``node`` is its first."""
@@ -142,13 +160,14 @@ def _roughly(envelope: Envelope, shown_ns: Ints) -> Ints:
     return shown_ns - envelope.low[nearest]
 
 
-def _why(envelope: Envelope, carried: At, on_first: Ints) -> Texts:
+def _why(envelope: Envelope, carried: At, raw_ns: Ints, *, forward: bool) -> Texts:
+    on_first = raw_ns if forward else np.where(carried.segment >= 0, carried.low, _roughly(envelope, raw_ns))
     within = (on_first >= envelope.begins[0]) & (on_first <= envelope.ends[-1])
     why = np.where(within, model.AT_A_STEP, model.OUTSIDE).astype(object)
     why[carried.segment >= 0] = ""
     return why
 
 
-def _lags(low: Ints, high: Ints, known: Bools, segment: Ints, reason: Texts) -> model.Lags:
+def _lags(low: Ints, high: Ints, known: Bools, segment: Ints, why: Callable[[], Texts]) -> model.Lags:
     there = At(low, high, segment).where(known)
-    return model.Lags(there.low, there.high, known, there.segment, reason)
+    return model.Lags(there.low, there.high, known, there.segment, why)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from analysis.stats import rates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 BOUNDS: Final = ("_bounds",)
 INTERVALS: Final = ("_interval", "_ci")
@@ -54,58 +54,65 @@ class Entry:
         return self.denominator is not None
 
 
-def entries(data: Any, path: tuple[str, ...] = ()) -> Iterator[Entry]:
-    """Yield every number of JSON data, in its order; the place in a list counts as a key."""
+def entries(data: Any) -> list[Entry]:
+    """Return every number of JSON data, in its order; the place in a list counts as a key."""
+    found: list[Entry] = []
+    _add(found, data, ())
+    return found
+
+
+def _add(found: list[Entry], data: Any, path: tuple[str, ...]) -> None:
+    """Add every number of JSON data that these keys lead to."""
     if isinstance(data, list):
         for place, item in enumerate(data):
-            yield from _entry_or_more(item, (*path, str(place)))
+            _add_item(found, item, (*path, str(place)))
     elif isinstance(data, dict):
         counted = next((pair for pair in COUNTED_OF if all(_is_number(data.get(key)) for key in pair)), None)
         names = dict.fromkeys(_is_about(key, value) for key, value in data.items())
         for name in names:
             if counted is None or name not in counted:
-                yield from _named(name, data, path)
+                _add_named(found, name, data, path)
             elif name == counted[0]:
-                yield _share(rates.rate(data[name], data[counted[1]]).as_dict(), (*path, name))
+                found.append(_share(rates.rate(data[name], data[counted[1]]).as_dict(), (*path, name)))
 
 
-def _named(name: str, data: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[Entry]:
-    """Yield what a name stands for in a mapping, with what is beside it about the same number."""
-    found: Any = data.get(name)
+def _add_named(found: list[Entry], name: str, data: Mapping[str, Any], path: tuple[str, ...]) -> None:
+    """Add what a name stands for in a mapping, with what is beside it about the same number."""
+    named: Any = data.get(name)
     where = (*path, name)
     bounds, interval = _beside(name, data, BOUNDS), _beside(name, data, INTERVALS)
     if name in CAUSES and _is_number(data.get(UNKNOWN)):
-        bounds = [found, found + data[UNKNOWN]]
-    if rates.is_rate(found):
+        bounds = [named, named + data[UNKNOWN]]
+    if rates.is_rate(named):
         opposite = data.get(OPPOSITES.get(name, "")) or {}
-        yield _widened(_share(found, where), bounds, opposite.get("interval"))
-    elif isinstance(found, list) and bounds and not _is_pair(bounds):
-        for place, (value, ends) in enumerate(zip(found, bounds, strict=True)):
-            yield from _quantity(value, ends, None, (*where, str(place)))
-    elif found is None or _is_number(found):
+        found.append(_widened(_share(named, where), bounds, opposite.get("interval")))
+    elif isinstance(named, list) and bounds and not _is_pair(bounds):
+        for place, (value, ends) in enumerate(zip(named, bounds, strict=True)):
+            _add_quantity(found, value, ends, None, (*where, str(place)))
+    elif named is None or _is_number(named):
         method = str(data.get("method") or "") if name == VALUE else ""
-        yield from _quantity(found, bounds, interval, where, method)
+        _add_quantity(found, named, bounds, interval, where, method)
     else:
-        yield from entries(found, where)
+        _add(found, named, where)
 
 
-def _entry_or_more(item: Any, path: tuple[str, ...]) -> Iterator[Entry]:
+def _add_item(found: list[Entry], item: Any, path: tuple[str, ...]) -> None:
     if rates.is_rate(item):
-        yield _share(item, path)
+        found.append(_share(item, path))
     elif _is_number(item):
-        yield Entry(path, item)
+        found.append(Entry(path, item))
     else:
-        yield from entries(item, path)
+        _add(found, item, path)
 
 
-def _quantity(
-    value: float | None, bounds: Any, interval: Any, path: tuple[str, ...], method: str = ""
-) -> Iterator[Entry]:
-    """Yield an entry, none where there is no number at all."""
+def _add_quantity(
+    found: list[Entry], value: float | None, bounds: Any, interval: Any, path: tuple[str, ...], method: str = ""
+) -> None:
+    """Add an entry, none where there is no number at all."""
     least, most = bounds or (None, None)
     low, high = interval or (None, None)
     if any(number is not None for number in (value, least, most, low, high)):
-        yield Entry(path, value, least, most, low, high, method)
+        found.append(Entry(path, value, least, most, low, high, method))
 
 
 def _share(rate: Mapping[str, Any], path: tuple[str, ...]) -> Entry:
@@ -144,10 +151,11 @@ def _is_about(key: str, value: Any) -> str:
 
 def _beside(name: str, data: Mapping[str, Any], endings: Sequence[str]) -> Any:
     """Return what stands beside a number with one of these endings, None for nothing."""
-    keys = [name + ending for ending in endings]
-    if name == VALUE:
-        keys += [ending.removeprefix("_") for ending in endings]
-    return next((data[key] for key in keys if data.get(key) is not None and _is_about(key, data[key]) == name), None)
+    for ending in endings:
+        for key in (name + ending, ending.removeprefix("_")) if name == VALUE else (name + ending,):
+            if data.get(key) is not None and _is_about(key, data[key]) == name:
+                return data[key]
+    return None
 
 
 def _is_pair(value: Any) -> bool:

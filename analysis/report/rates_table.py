@@ -14,7 +14,8 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from analysis.analyses.analysis import Place
 from analysis.errors import AnalysisError
@@ -22,7 +23,7 @@ from analysis.report.entries import entries
 from analysis.run.table import INTERVAL, POINT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from analysis.analyses.analysis import Analysis
     from analysis.report.entries import Entry
@@ -35,6 +36,7 @@ COLUMNS: Final = (
 OF_ENTRY: Final = (
     "numerator", "denominator", "low", "high", "method", "effective_trials", "value", "least", "most",
 )  # fmt: skip
+GIVEN: Final = ("subject", "clock", "ground_truth")  # columns that a place may say itself
 SHARE: Final = "share"
 COUNT: Final = "count"
 NO_UNIT: Final = "1"
@@ -67,27 +69,39 @@ def rows(topics: Iterable[Analysis | Topic], numbers: Mapping[str, Any]) -> list
 
     Raises AnalysisError for a number whose place its topic does not know.
     """
-    return [_row(topic, entry) for topic in topics for entry in entries(numbers[topic.name])]
+    return list(_rows(topics, numbers))
+
+
+def _rows(topics: Iterable[Analysis | Topic], numbers: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for topic in topics:
+        places = [(place, _parts(place.path)) for place in topic.rates]
+        for entry in entries(numbers[topic.name]):
+            yield _row(topic, places, entry)
 
 
 def unit_of_rate(topics: Iterable[Analysis | Topic], metric: str) -> str:
     """Return what the rate at ``topic/path`` of the statistics is counted in, "" if it is a share, or no rate."""
     name, *path = metric.split("/")
     places = (place for topic in topics if topic.name == name for place in topic.rates)
-    return next((place.unit for place in places if _columns(place.path.split("/"), tuple(path)) is not None), "")
+    return next((place.unit for place in places if _columns(_parts(place.path), tuple(path)) is not None), "")
 
 
 def as_csv(topics: Iterable[Analysis | Topic], numbers: Mapping[str, Any]) -> str:
     """Return ``rates.csv``."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows(topics, numbers))
+    writer.writerows(_rows(topics, numbers))
     return text.getvalue()
 
 
 def unit_of(metric: str, value: float | None) -> str:
     """Return the unit of a quantity: the names in a metric tell it, the last one first."""
+    return _unit(metric, whole=isinstance(value, int))
+
+
+@cache
+def _unit(metric: str, *, whole: bool) -> str:
     *above, last = metric.split("/")
     if last == COUNT:  # of the values that a spread is of, which has the unit
         return COUNT
@@ -97,36 +111,56 @@ def unit_of(metric: str, value: float | None) -> str:
             return UNITS[words[-1]]
         if found := next((WORDS[word] for word in words if word in WORDS), ""):
             return found
-    return COUNT if isinstance(value, int) else NO_UNIT
+    return COUNT if whole else NO_UNIT
 
 
-def _row(topic: Analysis | Topic, entry: Entry) -> dict[str, Any]:
-    for place in topic.rates:
-        columns = _columns(place.path.split("/"), entry.path)
+def _row(topic: Analysis | Topic, places: Sequence[tuple[Place, Sequence[_Part]]], entry: Entry) -> dict[str, Any]:
+    for place, parts in places:
+        columns = _columns(parts, entry.path)
         if columns is not None:
-            given = {"question": place.question or topic.name}
-            given |= {
-                name: getattr(place, name) for name in ("subject", "clock", "ground_truth") if getattr(place, name)
-            }
-            unit = (place.unit or SHARE) if entry.is_share else unit_of(columns["metric"], entry.value)
-            return columns | given | {name: getattr(entry, name) for name in OF_ENTRY} | {"unit": unit}
+            row: dict[str, Any] = columns
+            row["question"] = place.question or topic.name
+            for name in GIVEN:
+                if given := getattr(place, name):
+                    row[name] = given
+            row["unit"] = (place.unit or SHARE) if entry.is_share else unit_of(columns["metric"], entry.value)
+            for name in OF_ENTRY:
+                row[name] = getattr(entry, name)
+            return row
     raise AnalysisError(f"{RATES_FILE}: expected a place of the number {'/'.join((topic.name, *entry.path))}, got none")
 
 
-def _columns(place: Sequence[str], path: tuple[str, ...]) -> dict[str, str] | None:
+class _Part(NamedTuple):
+    """A part of a place: a ``key`` as it must be; where that is empty, the column of a key, one of ``only`` if any."""
+
+    key: str
+    column: str
+    only: frozenset[str]
+
+
+@cache
+def _parts(place: str) -> tuple[_Part, ...]:
+    parts = []
+    for part in place.split("/"):
+        column, _, only = part.strip("{}").partition("=")
+        in_column = part.startswith("{")
+        parts.append(_Part("" if in_column else part, column, frozenset(only.split("|") if only else ())))
+    return tuple(parts)
+
+
+def _columns(place: Sequence[_Part], path: tuple[str, ...]) -> dict[str, str] | None:
     """Return which key goes into which column, None if the path is not one of this place."""
     if len(path) < len(place):
         return None
     columns: dict[str, str] = {}
-    keys = (*path[: len(place) - 1], "/".join(path[len(place) - 1 :]))
-    for part, key in zip(place, keys, strict=True):
-        column, _, only = part.strip("{}").partition("=")
-        if not part.startswith("{"):
-            if key != part:
+    last = len(place) - 1
+    for part, key in zip(place, (*path[:last], "/".join(path[last:])), strict=True):
+        if part.key:
+            if key != part.key:
                 return None
-        elif only and key not in only.split("|"):
+        elif part.only and key not in part.only:
             return None
-        elif column == "clock":
+        elif (column := part.column) == "clock":
             if key not in _CLOCKS:
                 return None
             columns[column] = _CLOCKS[key]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from analysis.arrays import Bools
     from analysis.run.event_rows import Rows
 
+ASKED: Final = ("sample_id", "scope", "root_delay_ns", "root_dispersion_ns")
+
 
 def sample_ids(rows: Rows | None, source: str, count: int) -> Text:
     """Return the id of the sample that served each of ``count`` events; without rows, or without the column, none."""
@@ -26,10 +28,14 @@ def sample_ids(rows: Rows | None, source: str, count: int) -> Text:
 
 
 def named(samples: pd.DataFrame | None, source: str, ids: Sequence[str]) -> pd.DataFrame:
-    """Return the rows of ``samples.csv`` of some sample ids, in their order; a sample that is not there has no cell."""
+    """Return the rows of ``samples.csv`` of some sample ids, in their order; a sample that is not there has no cell.
+
+    Of the columns those of ``ASKED`` are in it, as far as the file has them.
+    """
     if samples is None:
         return pd.DataFrame(index=list(ids))
-    own = samples[samples["source"] == source].drop_duplicates("sample_id")
+    columns = [name for name in ASKED if name in samples]
+    own = samples.loc[samples["source"] == source, columns].drop_duplicates("sample_id")
     return own.set_index(own["sample_id"].astype("object")).reindex(list(ids))
 
 

@@ -130,7 +130,8 @@ def _stated(samples: pd.DataFrame | None, source: str, ids: Sequence[str]) -> In
     own = of_samples(rows)
     if samples is None:
         return own
-    every = of_samples(samples[(samples["source"] == source) & (samples["outcome"] == records.OK)])
+    good = (samples["source"] == source) & (samples["outcome"] == records.OK)
+    every = of_samples(samples.loc[good, [name for name in serving_samples.ASKED if name in samples]])
     most, all_say = int(every.ns.max(initial=0)), bool(len(every.ns)) and bool(every.known.all())
     unnamed = np.asarray(rows["sample_id"].isna().to_numpy(dtype=np.bool_))
     return Instants(np.where(unnamed, most if all_say else 0, own.ns), np.where(unnamed, all_say, own.known))

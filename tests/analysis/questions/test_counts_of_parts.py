@@ -18,6 +18,7 @@ from analysis.questions.pairs import Pairs
 from analysis.questions.remeasurement import Remeasured
 from analysis.run import load, readings
 from analysis.simulation import scenario as scenarios
+from analysis.simulation.simulate import simulate
 from analysis.stats.counts import Outcomes, counts, first_served
 
 sys.path.append(str(Path(__file__).parents[2] / "golden"))
@@ -131,3 +132,18 @@ def test_a_part_without_events_adds_nothing():
     )
     some = counted([(1, True, True, 2, 0, 5), (2, True, False, 0, 1, -7)], [0, 1])
     assert said(empty + some) == said(some + empty) == said(some)
+
+
+def test_pairs_of_many_workers_are_counted_alike_without_intervals_of_their_own(monkeypatch, tmp_path):
+    table = readings.table(load.load(simulate("lossy", 3, 60, seed=5, results=tmp_path)))
+    known = judges.of(table)
+    few = who_first.answer(table, who_first.count(table, known), known)
+    monkeypatch.setattr(who_first, "MOST_PAIRS_ALONE", 0)
+    parts = [table.part(begin, end) for begin, end in edges(len(table.event_ids), 3)]
+    counted = [dict(who_first.count(part, judges.of(part, reference.build(table.run)))) for part in parts]
+    many = who_first.answer(table, reduce(answers.added, counted).items(), known)
+    assert [answer.subject for answer in many] == [answer.subject for answer in few]
+    for alone, mere in zip(few, many, strict=True):
+        for name, rate in alone.rates.items():
+            assert (mere.rates[name].numerator, mere.rates[name].denominator) == (rate.numerator, rate.denominator)
+        assert (mere.rates == alone.rates) == (mere.subject == who_first.ALL)

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis import reference
+from analysis.reference import building
 
 QUESTIONS = 400
 
@@ -123,7 +124,7 @@ def test_a_set_back_leaves_all_instants_unknown_that_either_node_of_a_pair_showe
 
 
 def test_a_run_without_steps_leaves_nothing_out_between_its_first_and_last_bounds():
-    built = reference.build(random_cluster(6, count=3).run())
+    built = building.with_evidence(random_cluster(6, count=3).run())
     for pair, one in built.direct.items():
         bounds = built.joined[pair].bounds
         uppers, lowers = bounds.at[bounds.upper], bounds.at[~bounds.upper]

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from test_fuzz import outside
 
 from analysis import reference
-from analysis.reference import drift, mesh
+from analysis.reference import building, drift, mesh
 from analysis.reference.envelope import envelope_of
 
 
 def direct_of(cluster):
-    built = reference.build(cluster.run())
-    return built.direct
+    return building.with_evidence(cluster.run()).direct
 
 
 @settings(max_examples=20, deadline=None)
