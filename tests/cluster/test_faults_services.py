@@ -109,7 +109,7 @@ def outcomes(run, node, source, since_ns):
 @pytest.mark.parametrize("ntp_fault", NTP_FAULTS)
 def test_without_good_answers_there_are_no_numbers(project, testbed, ntp_fault):
     """Both services go bad at once: readings end with the last good answers' age, each query says what it got."""
-    run = BrokenRun(project, testbed, lasting_s=5, goes_stale=True).start().await_rows()
+    run = BrokenRun(project, testbed, lasting_s=12, goes_stale=True).start().await_rows()
     run.keep()
     make_ntp, ntp_said = NTP_FAULTS[ntp_fault]
     make_chronotick, chronotick_said = CHRONOTICK_FAULTS[PAIRS[ntp_fault]]

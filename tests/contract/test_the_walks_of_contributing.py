@@ -41,7 +41,7 @@ def test_an_analysis_is_one_module_and_one_line(tmp_path):
     (copy / "analysis/analyses/reading_age.py").write_text(module, encoding="utf-8")
     registry = copy / "analysis/registry.py"
     text = registry.read_text(encoding="utf-8")
-    text = text.replace("import causality,", "import reading_age, causality,")
+    text = text.replace("    ordering,\n", "    ordering,\n    reading_age,\n")
     text = text.replace("    commit_wait.ANALYSIS,\n", f"    commit_wait.ANALYSIS,\n    {line}\n")
     registry.write_text(text, encoding="utf-8")
     (copy / "configs").unlink()
@@ -68,7 +68,7 @@ def test_an_analysis_is_one_module_and_one_line(tmp_path):
     median = ages["ntp"]["comp11"]["age_ms"]["median"]
     assert f"| at most 2000 ms | age_ms/median = {median:.4g} ms | **supported**" in row
     page = (run / "report/index.html").read_text()
-    assert 'alt="Figure: Age of the readings.' in page
+    assert 'alt="Figure: Age of the readings"' in page
     assert (run / "figures/reading_age.png").stat().st_size > 5_000
     latex = (run / "report/results.tex").read_text()
     assert r"\newcommand{\resReadingAgeNtpCompOneOneAgeMsMedian}{" in latex

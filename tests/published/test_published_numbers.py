@@ -1,9 +1,13 @@
 """The numbers of the published run, as its README states them, come out of its files exactly."""
 
+import re
+
 import pytest
 
 from analysis import pipeline
+from analysis.analyses import dashboard
 from analysis.checks import validity
+from analysis.figures import drawing
 from analysis.imported import older_format
 from analysis.imported.comparison import compare
 from analysis.registry import ANALYSES
@@ -141,6 +145,8 @@ def test_import_and_the_whole_analysis_tell_it_all(published_data, tmp_path):
         "clamped",
     ):
         assert words in text
-    assert len([path for path in outcome.paths if path.suffix == ".png" and path.stat().st_size]) == 1 + sum(
-        analysis.draw is not None for analysis in ANALYSES
-    )  # and the dashboard
+    drawn = {path.stem for path in outcome.paths if path.suffix == ".png" and path.stat().st_size}
+    figures = {analysis.figure for analysis in ANALYSES if analysis.draw is not None} | {dashboard.FIGURE}
+    (captions,) = (path.read_text(encoding="utf-8") for path in outcome.paths if path.name == drawing.CAPTIONS_FILE)
+    assert set(re.findall(r"^## (\w+)\n\n[^\n]*: no figure\. ", captions, re.MULTILINE)) == figures - drawn
+    assert figures - drawn == {"reference_width", "commit_wait"}  # nobody probed, and nothing was read again
