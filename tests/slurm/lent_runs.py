@@ -21,7 +21,7 @@ NODES = ("ares-comp-11", "ares-comp-12", "ares-comp-18")
 GONE_WITHIN_S = 10
 
 
-def await_true(reached: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+def await_true(reached: Callable[[], bool], what: str, timeout_s: float = 250) -> None:
     """Return once it is so."""
     deadline = time.monotonic() + timeout_s
     while not reached():
@@ -92,7 +92,7 @@ class LentRun:
         """Run one of Slurm's commands as root."""
         return self.testbed.gateway.run(list(words)).stdout
 
-    def end(self, timeout_s: float = 60) -> tuple[int, str]:
+    def end(self, timeout_s: float = 250) -> tuple[int, str]:
         """Wait for the controller."""
         printed, _ = self.process.communicate(timeout=timeout_s)
         sys.stdout.write(printed)
