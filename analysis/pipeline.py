@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis import output, registry
 from analysis.analyses import causality, dashboard
-from analysis.checks.files import integrity
+from analysis.checks.validate import breaches
 from analysis.errors import UsageError
 from analysis.figures import drawing, style
 from analysis.imported import older_format
@@ -27,7 +27,7 @@ from analysis.tables import NONE, NOT_EVALUABLE
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from analysis.analyses.analysis import Analysis, Results
@@ -84,7 +84,7 @@ def run_all(
     written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(opening))
     shown = run_page.render(opening, results, figures_drawn.within_page, captions, events.of(results))
     page = output.write_text(experiment_dir / records.PAGE_FILE, shown)
-    errors += list(_breaches(results))
+    errors += breaches(results.findings)
     sentence = verdict.of(results).sentence
     return Outcome(
         written,
@@ -95,14 +95,6 @@ def run_all(
         errors,
         summary.counted(results.findings)["error"],
     )
-
-
-def _breaches(results: Results) -> Iterator[str]:
-    """Yield, in a line each, the errors of the run's files, which end ``validate`` with an exit code of their own."""
-    for finding in results.findings:
-        if finding.breaks_contract:
-            between = " is " if finding.code == integrity.CODE else ": "
-            yield f"{finding.where or 'the run'}{between}{finding.message}"
 
 
 def draw(results: Results, directory: Path, width_in: float = style.PAGE_IN) -> tuple[list[Path], list[str]]:

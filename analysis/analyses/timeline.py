@@ -172,7 +172,7 @@ def draw(courses: Courses) -> Sheet:
 
 ANALYSIS: Final = Analysis(
     name="timeline",
-    title="Over time",
+    title="Every clock over time",
     compute=compute,
     statistics=statistics,
     file="timeline_stats.json",

@@ -44,7 +44,8 @@ def _parts(results: Results, drawn: Mapping[str, tuple[str, str]]) -> Iterator[P
     texts = results.texts()
     none = ("", "")
     caption, figure = drawn.get(timeline.FIGURE, none)
-    words = (caption, *str(texts["claims"]).replace("- ", "").splitlines(), str(texts["courses_more"]))
+    claims = [line.removeprefix("- ") for line in str(texts["claims"]).splitlines()]
+    words = (caption, *claims, str(texts["courses_more"]))
     yield _part("Offsets over time", words, _grid(texts["courses"]), figure)
     caption, figure = drawn.get(agreement_figure.FIGURE, none)
     yield _part("Agreement", (caption, str(texts["agreement_notes"])), _grid(texts["pairs"]), figure)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis import output
 from analysis.analyses import reference as reference_analysis
-from analysis.checks.files import integrity
+from analysis.checks.validate import breaches
 from analysis.figures import drawing, style
 from analysis.outcome import HeadlineTable, Outcome
 from analysis.report import rates_table
@@ -48,7 +48,7 @@ def run_all(experiment_dir: Path, width_in: float = style.PAGE_IN) -> Outcome:
     written = output.write_text(experiment_dir / records.REPORT_FILE, report.render(results, said))
     shown = page.render(results, said, figures.within_page, captions)
     on_page = output.write_text(experiment_dir / records.PAGE_FILE, shown)
-    errors += _breaches(results)
+    errors += breaches(results.findings)
     wrong = sum(finding.severity == "error" for finding in results.findings)
     return Outcome(written, on_page, (*paths, written, on_page), _headlines(results), said, errors, wrong)
 
@@ -89,15 +89,6 @@ def _drawings(results: Results) -> dict[str, Callable[[], Sheet]]:
         if analysis in results.analyses and analysis.draw is not None:
             drawings[analysis.figure] = partial(analysis.draw, results.done[analysis.name])
     return drawings
-
-
-def _breaches(results: Results) -> list[str]:
-    """Return, in a line each, the errors of the run's files, which end ``validate`` with an exit code of their own."""
-    return [
-        f"{finding.where or 'the run'}{' is ' if finding.code == integrity.CODE else ': '}{finding.message}"
-        for finding in results.findings
-        if finding.breaks_contract
-    ]
 
 
 def _headlines(results: Results) -> HeadlineTable:

@@ -29,7 +29,7 @@ FIELDS = ("value", "least", "most", "low", "high", "numerator", "denominator")
 QUESTIONS = {
     "Reference": {"reference", "reference_self_check"},
     "Clock quality": {"clock_quality"},
-    "Over time": {"timeline"},
+    "Every clock over time": {"timeline"},
     "Causality: received after sent": {"causality"},
     "Ordering": {"ordering", "who_first"},
     "Windows": {"windows", "window_disagreements", "ordering"},

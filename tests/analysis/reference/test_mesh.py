@@ -8,6 +8,8 @@ import numpy as np
 from clusters import APART, BACK, CLOSE, ENDS, MS, US, Cluster, Oscillator, random_cluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import NegativeCycleError, floyd_warshall
 from test_fuzz import outside
 
 from analysis import reference
@@ -17,6 +19,29 @@ from analysis.reference.envelope import envelope_of
 
 def direct_of(cluster):
     return building.with_evidence(cluster.run()).direct
+
+
+@settings(max_examples=50)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 9), missing=st.sampled_from([0.0, 0.4, 0.9]))
+def test_shortest_paths_at_all_instants_are_those_of_scipy_at_each(seed, count, missing):
+    """Also through edges that are not there, and where a cycle is negative: of these there are none."""
+    generator = np.random.default_rng(seed)
+    instants = 20
+    weights = generator.integers(-50, 1_000, (count, count, instants)).astype(np.float64)
+    weights[generator.random(weights.shape) < missing] = np.inf
+    weights[np.arange(count), np.arange(count)] = 0.0
+    paths = weights.copy()
+    consistent = mesh._shorten(paths)
+    for instant in range(instants):
+        rows, columns = np.nonzero(np.isfinite(weights[..., instant]))
+        edges = csr_array((weights[rows, columns, instant], (rows, columns)), shape=(count, count))
+        try:
+            expected = floyd_warshall(edges, directed=True)
+        except NegativeCycleError:
+            assert not consistent[instant]
+        else:
+            assert consistent[instant]
+            assert np.array_equal(paths[..., instant], expected)
 
 
 @settings(max_examples=20, deadline=None)
