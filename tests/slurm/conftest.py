@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.slurm)
-            item.add_marker(pytest.mark.timeout(300))  # Slurm counts in minutes
+            item.add_marker(pytest.mark.timeout(600))  # Slurm counts in minutes
 
 
 class Testbeds(contextlib.AbstractContextManager["Testbeds"]):

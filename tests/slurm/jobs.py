@@ -17,7 +17,7 @@ NODE = "ares-comp-11"
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], timeout_s: float = 40.0) -> T:
+def until(condition: Callable[[], T], timeout_s: float = 250) -> T:
     """Return what a condition gives as soon as it gives anything."""
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):

@@ -86,7 +86,7 @@ class LentRun:
     def kill_controller(self) -> None:
         """Kill the controller that we started, without warning."""
         kill_all(descendants(self.process.pid), signal.SIGKILL)
-        self.process.wait(20)
+        self.process.wait(100)
 
     def slurm(self, *words: str) -> str:
         """Run one of Slurm's commands as root."""
@@ -111,7 +111,7 @@ class LentRun:
     def await_job_over(self) -> None:
         """Return once Slurm has begun to end the job; it looks at time limits twice a minute."""
         alive = {"RUNNING", "SUSPENDED"}
-        await_true(lambda: self.testbed.slurm.jobs().get(self.job_id) not in alive, "end of the job", 100)
+        await_true(lambda: self.testbed.slurm.jobs().get(self.job_id) not in alive, "end of the job")
 
     def demand_no_agents(self) -> None:
         """Demand that no node has an agent, ten seconds after the job at the latest."""

@@ -67,7 +67,7 @@ def test_submitted(lent):
     code, printed = lent.project.fab(CLUSTER, "--direct", "submit", "--experiment", lent.name)
     assert code == 0, printed
     log = lent.project.path / f"results/{lent.name}.job.log"
-    await_true(lambda: log.exists() and "report: " in log.read_text(), "report of the batch job", 60)
+    await_true(lambda: log.exists() and "report: " in log.read_text(), "report of the batch job")
     assert lent.manifest["outcome"] == "ok"
     assert f"submitted job={lent.job_id}" in printed
     code, again = lent.project.fab(CLUSTER, "--direct", "submit", "--experiment", lent.name)
@@ -218,7 +218,7 @@ def runs_of(project, name):
 def test_a_sweep_has_a_job_for_each_block(slurm_project):
     """All cells of a block have the same job, so the same nodes; interrupted, the same call goes on."""
     sweep_of(slurm_project, "blocks", 2)
-    code, printed = slurm_project.fab(CLUSTER, "--direct", "sweep", "blocks", timeout_s=200)
+    code, printed = slurm_project.fab(CLUSTER, "--direct", "sweep", "blocks")
     assert code == 0, printed
     runs = runs_of(slurm_project, "blocks")
     assert len(runs) == 4
@@ -234,7 +234,7 @@ def test_a_sweep_as_an_array_of_jobs(slurm_project):
     sweep_of(slurm_project, "array", 2)
     code, printed = slurm_project.fab(CLUSTER, "--direct", "sweep", "array", "--submit")
     assert code == 0, printed
-    await_true(lambda: not slurm_project.testbed.slurm.jobs(), "end of the array", 200)
+    await_true(lambda: not slurm_project.testbed.slurm.jobs(), "end of the array")
     runs = runs_of(slurm_project, "array")
     assert len(runs) == 4, (slurm_project.path / "results/array.1.job.log").read_text()
     assert {manifest["outcome"] for manifest in runs.values()} == {"ok"}

@@ -69,7 +69,7 @@ def test_fab_in_the_shared_home(slurm_project, slurm_testbed):
     assert "testbed-up" in printed
     script = f"exec {Path(sys.executable).parent}/fab local check"
     process = slurm_project.start_command(["sbatch", "--wait", "--output=out", "--mem=900", f"--wrap={script}"])
-    process.communicate(timeout=100)
+    process.communicate(timeout=250)
     assert process.returncode == 0, (slurm_project.path / "out").read_text()
 
 
