@@ -63,7 +63,7 @@ class ProjectFolder(ABC):
         for process in self._started:
             if process.poll() is None:
                 self._interrupt(process)
-            process.communicate(timeout=60)
+            process.communicate(timeout=250)
 
     @abstractmethod
     def _start(self, arguments: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[str]:

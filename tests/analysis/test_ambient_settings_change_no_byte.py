@@ -91,7 +91,7 @@ def analysed(run: Path, cwd: Path, environment: dict[str, str]) -> dict[str, str
     copy = cwd / "results/same"
     shutil.copytree(run, copy)
     done = subprocess.run(
-        [ANALYZE, "--experiment", copy], cwd=cwd, env=environment, capture_output=True, check=False, timeout=100
+        [ANALYZE, "--experiment", copy], cwd=cwd, env=environment, capture_output=True, check=False, timeout=250
     )
     said = (done.stdout + done.stderr).decode("latin-1")
     assert done.returncode == 0, said

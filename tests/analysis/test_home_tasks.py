@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def invoke(*arguments):
     command = [sys.executable, "-m", "invoke", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=250)
 
 
 def test_listing_the_tasks_imports_nothing_heavy():
@@ -136,13 +136,13 @@ def test_a_terminated_task_takes_its_processes_along(tmp_path):
     command = [sys.executable, "-m", "invoke", "verify-scenarios", "--seeds", "100"]
     own = {"env": os.environ | {"TMPDIR": str(tmp_path)}, "stdout": subprocess.DEVNULL, "start_new_session": True}
     with subprocess.Popen(command, cwd=ROOT, **own) as task:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 250
         while not list(tmp_path.glob("verify-scenarios-*/*")):  # a run of a process of the pool
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert len(alive(task.pid)) > 1
         task.terminate()
-        assert task.wait(120) == 130
+        assert task.wait(250) == 130
     while alive(task.pid):
         assert time.monotonic() < deadline + 120
         time.sleep(0.05)

@@ -37,7 +37,7 @@ def sshd_with(testbed: Testbed, host: str, *options: str) -> Iterator[None]:
         for pid, argv in testbed.hosts[host].processes().items():
             if OTHER_PORT in argv or f"-p {OTHER_PORT}" in argv[0]:
                 os.kill(pid, signal.SIGKILL)
-        process.communicate(timeout=10)
+        process.communicate(timeout=250)
 
 
 @pytest.fixture

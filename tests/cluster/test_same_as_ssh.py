@@ -96,7 +96,7 @@ def lab(shared_testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> It
         for pid, command in host.processes().items():
             if str(PORT) in command or f"-p {PORT}" in command[0]:
                 os.kill(pid, signal.SIGKILL)
-        process.communicate(timeout=10)
+        process.communicate(timeout=250)
 
 
 def _listener(host) -> int:
@@ -107,7 +107,7 @@ def with_ssh(config: Path, *options: str) -> bool:
     """Return whether ssh lets us in."""
     words = ["ssh", "-F", str(config), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", *options]
     done = subprocess.run(
-        [*words, "lab", "true"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+        [*words, "lab", "true"], stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False
     )
     return done.returncode == 0
 

@@ -48,7 +48,7 @@ def test_a_run_whose_controller_was_killed_is_collected_and_counted_by_the_next_
     process = project.start("ares", "sweep", "night")
     read_until(process, "comp18 phase=broadcasting")
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=250)
     assert manifest_of(project, first)["phase"] == RUN_RUNNING
     code, printed = project.fab("ares", "sweep", "night")
     assert code == 0, printed

@@ -83,7 +83,7 @@ class Copy:
             while chunk := os.read(master, 65_536):
                 written += chunk
         os.close(master)
-        assert process.wait(60) == code, written.decode()
+        assert process.wait(250) == code, written.decode()
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.decode())
 
 

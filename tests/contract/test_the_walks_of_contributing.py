@@ -54,7 +54,7 @@ def test_an_analysis_is_one_module_and_one_line(tmp_path):
         cwd=copy,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stderr

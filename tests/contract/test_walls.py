@@ -56,7 +56,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for number, (folder, line, _) in enumerate(NEW_FILES):
         (tree / folder / f"new_{number}_file.py").write_text(f'"""New."""\n\n{line}\n')
     command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     parts = re.split(r"\n-{5,}\n", done.stdout.partition("Broken contracts")[2])
     names = [part.strip().rsplit("\n\n", 1)[-1] for part in parts]

@@ -89,7 +89,7 @@ class Project:
         for process in self._started:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
+            process.communicate(timeout=250)
 
     def fab(self, *arguments: str, **environment: str) -> tuple[int, str]:
         """Run ``fab`` to its end; return its exit code and everything it printed."""

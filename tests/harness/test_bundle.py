@@ -37,7 +37,7 @@ def pythons() -> list[Path]:
 
 
 def call(argv: list[str | Path]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=250, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -254,7 +254,7 @@ def test_an_interrupt_stops_every_agent_and_collects_what_there_is(
     process = project.start("lab", "run", "--experiment", "cut")
     await_line(process, "comp18 phase=broadcasting")
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=250)
     assert process.returncode == 130
     assert printed.count("interrupt received: stopping the agents and collecting first") == 1
     assert "run experiment=cut outcome=failed (interrupted)" in printed
@@ -292,7 +292,7 @@ def test_a_worker_that_dies_is_data_and_exit_5(
     await_line(process, "comp12 phase=running")
     said = (local.homes["comp12"] / "chronotick-harness/runs/dies/comp12/agent.pid").read_text()
     os.kill(json.loads(said)["pid"], signal.SIGKILL)
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=250)
     assert process.returncode == 5, printed
     assert "dies on lab" in printed  # the chain went on
     manifest = json.loads((project.path / "results/dies/manifest.json").read_text())

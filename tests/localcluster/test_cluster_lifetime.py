@@ -75,7 +75,7 @@ def test_nothing_survives_the_parent(cluster_file, tmp_path, until, lives, way):
             assert all(lives(pid) for pid in said["pids"])
             assert Path(said["root"]).is_dir()
             process.send_signal(number)
-        process.communicate(timeout=30)
+        process.communicate(timeout=250)
         until(lambda: not any(lives(pid) for pid in said["pids"]), f"the processes {said['pids']} end")
         until(lambda: not Path(said["root"]).exists(), f"{said['root']} is removed")
 
@@ -164,7 +164,7 @@ def test_a_supervisor_without_orders_ends():
     ) as supervisor:
         supervisor.stdin.close()
         assert select.select([supervisor.stdout], [], [], 30)[0]
-        assert supervisor.wait(30) == 0
+        assert supervisor.wait(250) == 0
 
 
 def test_a_parent_that_dies_during_the_start_leaves_nothing(tmp_path):

@@ -19,7 +19,7 @@ BIG = 8 * 1024 * 1024
 
 
 def run(client: paramiko.SSHClient, command: str, data: bytes = b"") -> tuple[int, bytes, bytes]:
-    stdin, stdout, stderr = client.exec_command(command, timeout=60)
+    stdin, stdout, stderr = client.exec_command(command, timeout=250)
     with contextlib.suppress(OSError):  # a command may end without reading it
         stdin.write(data)
         stdin.channel.shutdown_write()
@@ -92,7 +92,7 @@ def test_a_command_that_does_not_listen_ends_as_it_likes(connect):
     """Unread input harms nothing, and a death by signal is reported as one."""
     client = connect()
     assert run(client, "exec <&-; echo done; exit 3", b"x" * 10_000)[:2] == (3, b"done\n")
-    _, stdout, _ = client.exec_command("kill -KILL $$", timeout=60)
+    _, stdout, _ = client.exec_command("kill -KILL $$", timeout=250)
     assert stdout.channel.recv_exit_status() == -1  # paramiko's word for "no exit status"
 
 
@@ -135,7 +135,7 @@ def test_rsync_copies_both_ways(local, tmp_path):
     remote = f"{node.user}@{node.host}:tree/"
     for source, target in ((f"{tmp_path}/there/", remote), (remote, f"{tmp_path}/back/")):
         rsync = ["rsync", "-a", "-e", shlex.join(ssh), source, target]
-        done = subprocess.run(rsync, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(rsync, capture_output=True, text=True, timeout=250, check=False)
         assert (done.returncode, done.stderr) == (0, "")
     for name in ("big", "deep/small"):
         assert (tmp_path / "back" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
@@ -150,7 +150,7 @@ def test_a_lost_connection_ends_its_processes_but_not_detached_ones(connect, unt
         "trap '' HUP TERM; echo $$; while :; do sleep 0.1; done",
         "setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $!; exec sleep 1000",
     ):
-        outputs.append(client.exec_command(command, timeout=60)[1])
+        outputs.append(client.exec_command(command, timeout=250)[1])
         pids.append(int(outputs[-1].readline()))
     assert all(lives(pid) for pid in pids)
     until(lambda: os.getsid(pids[2]) == pids[2], "the third has a session of its own")
@@ -164,7 +164,7 @@ def test_a_lost_connection_ends_its_processes_but_not_detached_ones(connect, unt
 def test_a_closed_channel_ends_its_process_only(connect, until, lives):
     """Closing one command's channel ends that command; the connection and the other command go on."""
     client = connect()
-    (_, first, _), (_, second, _) = (client.exec_command("echo $$; exec sleep 1000", timeout=60) for _ in range(2))
+    (_, first, _), (_, second, _) = (client.exec_command("echo $$; exec sleep 1000", timeout=250) for _ in range(2))
     pids = int(first.readline()), int(second.readline())
     first.channel.close()
     until(lambda: not lives(pids[0]), f"the process {pids[0]} ends")

@@ -45,7 +45,7 @@ def run_agent(*arguments: str, stdin: str | None = None) -> subprocess.Completed
     """Run one short agent command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "node_agent", *arguments],
-        input=stdin, capture_output=True, text=True, timeout=60, check=False,
+        input=stdin, capture_output=True, text=True, timeout=250, check=False,
     )  # fmt: skip
 
 

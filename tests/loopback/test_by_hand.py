@@ -55,7 +55,7 @@ class ByHand:
     def stop(self, number: int) -> tuple[int, str]:
         """Send a signal; return the exit code and what it said."""
         self.process.send_signal(number)
-        _out, said = self.process.communicate(timeout=30)
+        _out, said = self.process.communicate(timeout=250)
         return self.process.returncode, said
 
     def rows(self) -> list[dict[str, str]]:
@@ -79,7 +79,7 @@ def worker_by_hand(folder: Path, *options: str, host: str | None = HOST) -> Iter
 
 
 def send_ten(host: str, port: int) -> None:
-    subprocess.run([sys.executable, "-c", SENDER.format(host=host, port=port)], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", SENDER.format(host=host, port=port)], check=True, timeout=250)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -111,7 +111,7 @@ def test_a_machine_without_ipv6_says_so(tmp_path):
     )
     arguments = ["worker", "--listen-host", "::1", "--output", str(tmp_path / "w.csv")]
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=250, check=False
     )
     assert done.returncode == 3
     assert "::1 is an IPv6 address and this node has no IPv6" in done.stderr

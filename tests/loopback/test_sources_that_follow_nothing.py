@@ -127,7 +127,7 @@ def test_ctrl_c_ends_an_agent_by_hand_whose_name_service_is_silent(tmp_path: Pat
             "--chronotick-server http://tick.example:8124"
         )
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, timeout=60, check=False
+            ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, timeout=250, check=False
         )
         asked = silent.recvfrom(512)[0]
     if "mount" in done.stderr:

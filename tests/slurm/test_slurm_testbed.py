@@ -10,7 +10,7 @@ from jobs import NODE, allocate, inside, sleepers, until
 def log_in(testbed, command):
     """Go to the node from the controller's side, as ``fab -S`` does."""
     argv = ["ssh", "-F", str(testbed.ssh_config), NODE, command]
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=100, stdin=subprocess.DEVNULL)
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=250, stdin=subprocess.DEVNULL)
 
 
 def test_three_nodes_are_idle_and_run_a_step(slurm_testbed):

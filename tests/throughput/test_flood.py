@@ -31,7 +31,7 @@ def flooded(tmp_path_factory):
         try:
             outcome = crew.run()
             flood.terminate()
-            sent, seconds = flood.communicate(timeout=60)[0].split()
+            sent, seconds = flood.communicate(timeout=250)[0].split()
         finally:
             flood.kill()
     assert not outcome.problem

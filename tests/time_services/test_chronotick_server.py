@@ -182,7 +182,7 @@ def test_a_client_that_asks_too_often_is_told_so_and_the_others_are_served(stric
         refused = next(answer for answer in answers if answer.status_code == 429)
         assert (refused.json()["status"], refused.headers["Retry-After"]) == ("refused", "1")
         assert other_client(strict) == 200
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 250
         while client.get("/health").status_code == 429:
             assert time.monotonic() < deadline, "the bucket never filled again"
             time.sleep(0.05)
@@ -205,7 +205,7 @@ def test_a_client_with_too_many_connections_is_refused_and_the_others_are_served
     finally:
         for connection in held:
             connection.close()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 250
     while True:
         with socket.create_connection(strict, timeout=10) as again:
             again.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -288,7 +288,7 @@ def test_a_real_client_and_server_agree_through_it(run_service):
             said = ntplib.NTPClient().request(host, port=port, version=4, timeout=10)
             assert (said.mode, said.stratum) == (4, 1)
             assert abs(said.offset) <= said.delay / 2 + 1e-6
-        told, deadline = "", time.monotonic() + 10
+        told, deadline = "", time.monotonic() + 250
         while "answered=5" not in told:  # an answer is counted after it has left, so the asker may be quicker
             assert time.monotonic() < deadline, told
             program.send_signal(signal.SIGUSR1)
@@ -296,7 +296,7 @@ def test_a_real_client_and_server_agree_through_it(run_service):
         assert "forwarded=5 answered=5 expired=0" in told
         program.terminate()
         assert "forwarded=5 answered=5" in program.stderr.read()
-        assert program.wait(10) == 0
+        assert program.wait(250) == 0
 
 
 def test_signals_while_its_log_is_stuck_neither_end_it_nor_cost_a_count(run_service):
@@ -304,7 +304,7 @@ def test_signals_while_its_log_is_stuck_neither_end_it_nor_cost_a_count(run_serv
     with run_service("time_services.ntp_server") as (_, upstream), proxy_of(upstream) as (program, address):
         log = program.stderr.fileno()
         size = fcntl.fcntl(log, fcntl.F_SETPIPE_SZ, 4096)
-        unread, deadline = 0, time.monotonic() + 10
+        unread, deadline = 0, time.monotonic() + 250
         while unread < size - 256:  # no room for another line
             assert time.monotonic() < deadline, unread
             program.send_signal(signal.SIGUSR1)
@@ -321,7 +321,7 @@ def test_signals_while_its_log_is_stuck_neither_end_it_nor_cost_a_count(run_serv
         finally:
             program.terminate()
             reader.join(10)
-        assert program.wait(10) == 0
+        assert program.wait(250) == 0
         assert " forwarded=1 answered=1 " in lines[-1]
         assert {line.partition(" ")[0] for line in lines} == {"ntp_proxy:"}  # whole lines and nothing else
 
@@ -351,7 +351,7 @@ def test_a_request_is_given_up_in_time(run_service):
         with proxy_of(name, "--deadline-s", "0.1") as (program, address), udp() as client:
             client.sendto(request(bytes(8)), address)
             upstream.recv(2048)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 250
             told = ""
             while "expired=1" not in told:
                 assert time.monotonic() < deadline, told
@@ -381,7 +381,7 @@ def test_maps_that_cannot_work_together_are_one_line(maps, words, tmp_path):
         (tmp_path / "maps.yaml").write_text("\n".join(lines) + "\n")
         done = subprocess.run(
             [sys.executable, "-m", "time_services.ntp_proxy", *argv],
-            capture_output=True, text=True, timeout=30, check=False,
+            capture_output=True, text=True, timeout=250, check=False,
         )  # fmt: skip
         assert done.returncode == 2
         assert words in done.stderr.splitlines()[-1]
@@ -406,7 +406,7 @@ def test_a_file_that_is_no_map_names_its_line(text, words, tmp_path):
 def test_a_map_that_makes_no_sense_is_one_line(what):
     """A map must name two addresses: exit 2 and one line that says so."""
     argv = [sys.executable, "-m", "time_services.ntp_proxy", "--map", what]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 2
     assert "expected" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

@@ -86,7 +86,7 @@ def test_waiting_in_the_server_is_not_path_delay(run_service):
             exchange(client, request())  # the kernel begins to stamp with the first packet
             server.send_signal(signal.SIGSTOP)
             stat = Path(f"/proc/{server.pid}/stat")
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 250
             while stat.read_text().rpartition(")")[2].split()[0] != "T":
                 assert time.monotonic() < deadline, "the server does not stop"
             client.send(request())
@@ -116,7 +116,7 @@ def test_what_is_no_request_is_ignored_and_counted(run_service):
         assert server.stderr.read().strip() == (
             f"ntp_server: ended answered=2 ignored={len(junk)} send_errors=0 user_stamps=0"
         )
-        assert server.wait(10) == 0
+        assert server.wait(250) == 0
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,11 @@ def test_an_address_that_cannot_be_served_is_one_line(module, kind, listen):
         if kind == "tcp":
             taken.listen()
         done = subprocess.run(
-            [sys.executable, "-m", module, "--listen", address], capture_output=True, text=True, timeout=30, check=False
+            [sys.executable, "-m", module, "--listen", address],
+            capture_output=True,
+            text=True,
+            timeout=250,
+            check=False,
         )
     assert done.returncode == 2
     assert address in done.stderr.splitlines()[-1]
@@ -148,10 +152,10 @@ def test_a_service_dies_with_its_parent():
         "print(service.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == -signal.SIGKILL
     stat = Path(f"/proc/{int(done.stdout)}/stat")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 250
     while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < deadline, "the service outlives its parent"
         time.sleep(0.01)

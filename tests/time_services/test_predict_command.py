@@ -20,7 +20,7 @@ ROWS = "".join(f"{1000 + 10 * n},{0.5 + 0.01 * (n % 3)},20.5,pool\n{1005 + 10 * 
 
 def invoke_predict(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).parent / "invoke"), "predict", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
 
 
 def test_the_json_has_every_figure_of_every_model_and_baseline(tmp_path: Path):

@@ -35,7 +35,7 @@ def test_the_same_run_is_the_same_bytes_at_another_time_by_another_user_in_anoth
     target = tmp_path / "two.tar.zst"
     environment = {**os.environ, "TZ": "Asia/Kolkata", "LC_ALL": "C", "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", WRITE, str(there), str(target)]
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=60)
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=250)
     assert target.read_bytes() == first.path.read_bytes()
     assert first.sha256 == hashlib.sha256(target.read_bytes()).hexdigest()
 
@@ -65,9 +65,9 @@ def test_the_programs_of_others_read_it(tmp_path):
         pytest.skip("zstd is not installed")
     folder = runs.run(tmp_path / "results")
     made = runs.archived(folder, tmp_path / "one.tar.zst")
-    subprocess.run(["tar", "--zstd", "-xf", made.path], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    subprocess.run(["tar", "--zstd", "-xf", made.path], cwd=tmp_path, check=True, capture_output=True, timeout=250)
     top = tmp_path / "by-hand"
-    checked = subprocess.run(["sha256sum", "--strict", "-c", names.SUMS_FILE], cwd=top, check=False, timeout=60)
+    checked = subprocess.run(["sha256sum", "--strict", "-c", names.SUMS_FILE], cwd=top, check=False, timeout=250)
     assert checked.returncode == 0
     assert runs.files_of(top / "results" / "by-hand") == runs.files_of(folder)
 

@@ -23,7 +23,7 @@ def test_both_tasks_from_a_run_to_a_run(tmp_path):
     invoke = [sys.executable, "-m", "invoke"]
     done = subprocess.run(
         [*invoke, "archive", "--experiment", str(folder), "--license", "CC-BY-4.0"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=250,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     target = tmp_path / "results" / "by-hand.tar.zst"
@@ -34,7 +34,7 @@ def test_both_tasks_from_a_run_to_a_run(tmp_path):
     again = tmp_path / "again"
     done = subprocess.run(
         [*invoke, "restore", str(target), "--results", str(again)],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=250,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["12 files verified", sha256, f"{again}/by-hand"]

@@ -266,7 +266,7 @@ def test_a_run_without_any_reading_is_no_run_without_a_difference(tmp_path):
     )
     assert replay.replay(path).readings == 0
     command = [sys.executable, "-m", "invoke", "replay", "--experiment", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=250)
     assert (done.returncode, done.stdout) == (7, "")
     assert done.stderr.startswith("error: expected readings to recompute, got none")
     assert done.stderr.count("\n") == 1

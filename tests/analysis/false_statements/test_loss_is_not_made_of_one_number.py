@@ -41,14 +41,14 @@ def run_worker(folder, datagrams, senders=1):
             names = ("received", "duplicate", "malformed")
             await_counts(status, lambda counts: sum(counts[name] for name in names) == len(datagrams))
             process.send_signal(signal.SIGTERM)
-            said = process.communicate(timeout=30)[1]
+            said = process.communicate(timeout=250)[1]
         finally:
             process.kill()
     return json.loads(status.read_text())["counts"], said[said.index("worker test: ") :]
 
 
 def await_counts(status, condition):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 250
     while not (status.is_file() and condition(json.loads(status.read_text())["counts"])):
         assert time.monotonic() < deadline, status.read_text() if status.is_file() else "no status"
         select.select([], [], [], 0.02)

@@ -139,7 +139,7 @@ def test_a_small_document_compiles_and_prints_the_numbers_of_the_statistics(anal
     (tmp_path / "paper.tex").write_text("\n".join(lines), encoding="utf-8")
     done = subprocess.run(
         [str(PDFLATEX), "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"],
-        cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=100, check=False,
+        cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=250, check=False,
         env={**os.environ, "max_print_line": "10000"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]

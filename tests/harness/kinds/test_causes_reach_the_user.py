@@ -152,7 +152,7 @@ def test_the_project_is_found_from_elsewhere(project: Project, tmp_path: Path) -
 )
 def test_invoke_refuses_what_it_does_not_obey(arguments: list[str], said: str) -> None:
     program = Path(sys.executable).parent / "invoke"
-    done = subprocess.run([program, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([program, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
     assert said in one_line((done.returncode, done.stdout + done.stderr))
 
 
