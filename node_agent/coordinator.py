@@ -17,7 +17,7 @@ from node_agent.contract.records import KERNEL_TX, USER, Stamp
 from node_agent.datagrams import kernel_stamps, wire
 from node_agent.datagrams.transmit_stamps import TransmitStamps
 from node_agent.local import machine
-from node_agent.local.instants import ClockPair, anchor, anchored, user_stamp
+from node_agent.local.instants import ClockPair, anchor, anchored, late_pair, user_stamp
 from node_agent.waits import Waits
 
 if TYPE_CHECKING:
@@ -197,8 +197,8 @@ class Coordinator:
 
     def _send_one(self, sequence: int, due_ns: int, delay_ms: float) -> None:
         clock = self._node.clock
-        before = first = clock.pair()
-        late_ns = time.monotonic_ns() - due_ns
+        first, late_ns = late_pair(clock.pair, due_ns)
+        before = first
         event = _Sent(sequence, before.wall_ns - late_ns, delay_ms, before.raw_before_ns)
         datagram = self._wire.event(event.event_id, before.wall_ns, sequence)
         for worker_id, target in self._targets.items():

@@ -13,11 +13,14 @@ from node_agent.clocks.virtual import error_at, raw_segments, wall_segments
 from node_agent.contract.records import CLOCK_STEP, STAMP_GAP, USER, Stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from node_agent.contract.plan import VirtualClock
 
 MAX_GAP_NS: Final = 50_000_000  # a kernel stamp further from its clock pair has no defensible raw instant
 _ROUNDING_NS: Final = 1_000
 _TRIES: Final = 8
+_UNDISTURBED_NS: Final = 100_000  # reading both clocks takes no longer, if nothing comes in between
 
 
 class ClockPair(NamedTuple):
@@ -98,6 +101,24 @@ def _host_pair() -> ClockPair:
             break
     assert best is not None, "at least one try was made"  # noqa: S101 - for the type checker
     return best
+
+
+def late_pair(read: Callable[[], ClockPair], due_ns: int) -> tuple[ClockPair, int]:
+    """Return a clock pair, and by how much later it was read than ``due_ns`` on the monotonic clock, in ns.
+
+    Where something came in between, all is read again: what was due would be taken for as much earlier on the wall.
+    """
+    best: tuple[int, ClockPair, int] | None = None
+    for _ in range(_TRIES):
+        before_ns = time.monotonic_ns()
+        pair = read()
+        took_ns = time.monotonic_ns() - before_ns
+        if best is None or took_ns < best[0]:
+            best = (took_ns, pair, before_ns + took_ns // 2 - due_ns)
+        if took_ns <= _UNDISTURBED_NS:
+            break
+    assert best is not None, "at least one try was made"  # noqa: S101 - for the type checker
+    return best[1], best[2]
 
 
 def user_stamp(pair: ClockPair) -> Stamp:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from exchanges import EPOCH_NS, Exchange, Oscillator, S
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from node_agent.clocks.base import evaluate
 from node_agent.clocks.ntp import NtpSource
 from node_agent.contract.records import CLOCK_STEP, KERNEL_RX, STAMP_GAP, USER, Available, Stamp, Unavailable
-from node_agent.local.instants import MAX_GAP_NS, ClockPair, kernel_stamp, stepped, user_stamp
+from node_agent.local.instants import MAX_GAP_NS, ClockPair, LocalClock, kernel_stamp, late_pair, stepped, user_stamp
 
 MS = 1_000_000
 SOURCE = NtpSource(("s:1",), 100, 1 << 62)
@@ -107,3 +109,23 @@ def test_a_user_stamp_is_wrong_by_half_its_bracket_at_most():
 def test_the_fastest_slew_the_kernel_allows_is_no_step(slew_ppb, elapsed_ns, bracket_ns):
     wall = Wall(S, slew_ppb, 0)
     assert not stepped(wall.pair(20 * S, bracket_ns), wall.pair(20 * S + elapsed_ns, bracket_ns))
+
+
+def test_what_came_between_two_clocks_does_not_move_what_was_due():
+    """The first readings are interrupted before or after; the pair and the lateness are then of another reading."""
+    clock, naps = LocalClock(), [(0.0, 0.02), (0.02, 0.0), (0.0, 0.02)]
+
+    def interrupted():
+        before_s, after_s = naps.pop() if naps else (0.0, 0.0)
+        time.sleep(before_s)
+        pair = clock.pair()
+        time.sleep(after_s)
+        return pair
+
+    earliest_ns = time.time_ns()
+    due_ns = time.monotonic_ns()
+    latest_ns = time.time_ns()
+    pair, late_ns = late_pair(interrupted, due_ns)
+    assert not naps
+    assert late_ns >= 60_000_000
+    assert earliest_ns - 15_000_000 < pair.wall_ns - late_ns < latest_ns + 15_000_000
