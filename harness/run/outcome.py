@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from harness.errors import EXIT_COLLECTION, EXIT_DEGRADED, EXIT_OK, EXIT_RUN
 from node_agent.contract.plan import COORDINATOR
-from node_agent.contract.records import COLUMN_PREFIX, FINISHED_OK, RUN_DEGRADED, RUN_FAILED, RUN_OK, WATCH
+from node_agent.contract.records import (
+    COLUMN_PREFIX,
+    FINISHED_OK,
+    FINISHED_STOPPED,
+    RUN_DEGRADED,
+    RUN_FAILED,
+    RUN_OK,
+    WATCH,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -29,12 +37,15 @@ def judge(
 ) -> tuple[str, list[str]]:
     """Return the outcome and why it is not ok.
 
-    ``failure`` is what kept the run itself from being carried out, ``lent`` what happened to nodes that were lent.
+    ``failure`` is what kept the run itself from being carried out, ``lent`` what happened to nodes that were lent. Agents
+    are stopped after a failure; that they were is then no problem of its own.
     """
     problems: list[str] = [problem for problem in lent if problem != failure]
     for node_id, node in manifest.nodes.items():
         rows = _count(node, _rows_of(manifest.kind, node.role))
-        problems += [f"{node_id}: {problem}" for problem in _node_problems(node, worker, rows)]
+        problems += [
+            f"{node_id}: {problem}" for problem in _node_problems(node, worker, rows, stopped=failure is not None)
+        ]
     if failure is None:
         failure = _nothing_done(manifest)
     if failure is not None:
@@ -98,7 +109,8 @@ def exit_code(manifest: Manifest, besides: Collection[str] = ()) -> int:
     return max(code, EXIT_COLLECTION) if unverified else code
 
 
-def _node_problems(node: NodeManifest, worker: WorkerConfig, rows: int | None) -> list[str]:
+def _node_problems(node: NodeManifest, worker: WorkerConfig, rows: int | None, *, stopped: bool) -> list[str]:
+    """Return what is wrong with a node's part; ``stopped``: that its agent was stopped is not."""
     problems = list(node.problems)
     status = node.status
     if status is None:
@@ -106,7 +118,7 @@ def _node_problems(node: NodeManifest, worker: WorkerConfig, rows: int | None) -
     if status["outcome"] is None:
         seen = "died" if node.checksums_verified else "was last seen"
         problems.append(f"{seen} in phase {status['phase']}")
-    elif status["outcome"] != FINISHED_OK:
+    elif status["outcome"] not in ({FINISHED_OK, FINISHED_STOPPED} if stopped else {FINISHED_OK}):
         problems.append(f"ended as {status['outcome']}: {status['detail']}")
     probes = (node.plan or {}).get("probes")
     if probes and _count(node, "probe_received") == 0:

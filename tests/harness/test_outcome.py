@@ -96,3 +96,12 @@ def test_the_exit_code_is_the_worst_that_happened(ended: str, verified: bool, co
     told.outcome = ended
     told.nodes["b"].checksums_verified = verified
     assert outcome.exit_code(told) == code
+
+
+def test_that_agents_were_stopped_after_a_failure_is_no_problem_of_its_own() -> None:
+    told = finished()
+    for node_id in ("a", "b"):
+        told.nodes[node_id].status = status(node_id, "stopped", sent=40, received=40)
+    assert outcome.judge(told, COORDINATOR, WORKER, "interrupted") == ("failed", ["interrupted"])
+    ended = ["a: ended as stopped: ", "b: ended as stopped: "]
+    assert outcome.judge(told, COORDINATOR, WORKER, None) == ("degraded", ended)
