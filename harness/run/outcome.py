@@ -37,8 +37,8 @@ def judge(
 ) -> tuple[str, list[str]]:
     """Return the outcome and why it is not ok.
 
-    ``failure`` is what kept the run itself from being carried out, ``lent`` what happened to nodes that were lent. Agents
-    are stopped after a failure; that they were is then no problem of its own.
+    ``failure`` is what kept the run itself from being carried out, ``lent`` what happened to nodes that were lent.
+    Agents are stopped after a failure; that they were is then no problem of its own.
     """
     problems: list[str] = [problem for problem in lent if problem != failure]
     for node_id, node in manifest.nodes.items():
