@@ -11,6 +11,8 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 from broken_runs import HOSTS, WORKERS, BrokenRun, healthy
 
+from tests.stamped_rows import stamped
+
 # Answers each request with the answer to the one before it: late, and mostly somebody else's.
 SOMEBODY_ELSES = """
 import socket
@@ -123,7 +125,7 @@ def test_without_good_answers_there_are_no_numbers(project, testbed, ntp_fault):
         late_ns = broken_ns + 1_500_000_000
         assert outcomes(run, node, "ntp", late_ns) <= ntp_said
         assert "ok" not in outcomes(run, node, "chronotick", late_ns), chronotick_said
-        last = run.collected(node)[-1]
+        last = stamped(run.collected(node))[-1]
         assert (last["ntp_status"], last["ct_status"]) == ("stale", "stale")
         assert (last["ntp_offset_ms"], last["ct_offset_ms"], last["ct_lower_bound_ns"]) == ("", "", "")
     run.check_kept()
@@ -143,10 +145,11 @@ def test_a_chronotick_that_hangs_for_five_seconds_costs_readings_and_no_event(pr
     run.check_degraded(*(f"{node}: chronotick: " for node in HOSTS))
     assert [run.lost(worker) for worker in WORKERS] == [[], []]
     for worker in WORKERS:
-        statuses = [row["ct_status"] for row in run.collected(worker)]
+        rows = stamped(run.collected(worker))
+        statuses = [row["ct_status"] for row in rows]
         assert {"ok", "stale"} == set(statuses)
         assert statuses[-1] == "ok"
-        assert {row["ntp_status"] for row in run.collected(worker)} == {"ok"}
+        assert {row["ntp_status"] for row in rows} == {"ok"}
     run.check_kept()
     run.check_nothing_invented()
     run.check_nothing_left()

@@ -17,6 +17,7 @@ from agents import free_port, run_agent, service
 from awaiting import until
 
 from node_agent.contract import records
+from tests.stamped_rows import stamped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,7 +126,7 @@ def test_with_a_server_its_readings_are_in_the_rows(tmp_path):
         send_ten(HOST, worker.port)
         worker.await_count("received", 10)
         _code, said = worker.stop(signal.SIGTERM)
-        rows = worker.rows()
+        rows = stamped(worker.rows())
     assert {row["ntp_status"] for row in rows} == {"ok"}
     assert {row["ntp_reference"] for row in rows} == {f"server:{ntp}"}
     for row in rows:  # the server's clock is this host's own: the truth is the stamp itself
