@@ -2,7 +2,8 @@
 
 With two or more runs on both sides the unit is the run. Holm's adjustment is over the hypotheses, which were there
 before the runs, and over the numbers of the summary apart from them; those that are the same in all runs do not count,
-for of them a permutation says nothing, whichever runs are whose. "No difference shown" is not "equal": what 80 % of
+for of them a permutation says nothing, whichever runs are whose. A metric "differs" where the test says so and its
+interval excludes 0 as well, so that no row contradicts itself. "No difference shown" is not "equal": what 80 % of
 such comparisons would have shown stands beside it. With one run each there is the difference and how sure each run is
 of its own number, which says nothing of runs to come.
 """
@@ -97,12 +98,13 @@ def compare(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun], metrics: Sequenc
     least = inference.least_p(len(first), len(second), paired=ordered is not None)
     for of_summary in (False, True):
         family = {
-            place: metric.difference.p
+            place: metric.difference
             for place, metric in enumerate(compared)
             if metric.difference is not None and metric.metric.startswith(SUMMARY) == of_summary
         }
-        for place, p_holm in zip(family, inference.holm(list(family.values())), strict=True):
-            verdict = DIFFERS if p_holm <= inference.LEVEL else NOT_SHOWN
+        adjusted = inference.holm([difference.p for difference in family.values()])
+        for (place, difference), p_holm in zip(family.items(), adjusted, strict=True):
+            verdict = DIFFERS if p_holm <= inference.LEVEL and difference.interval_agrees else NOT_SHOWN
             reason = ""
             if least * len(family) > inference.LEVEL:
                 reason = f"so many runs reach p (Holm) = {least * len(family):.2g} at best among {len(family)} metrics"

@@ -52,6 +52,11 @@ class Difference:
     method: str
     needed: int | None
 
+    @property
+    def interval_agrees(self) -> bool:
+        """Tell whether the interval excludes 0 as well; true where there is none, which only p speaks of."""
+        return self.low is None or self.high is None or not self.low <= 0 <= self.high
+
 
 def independent(a: Sequence[float], b: Sequence[float]) -> Difference:
     """Compare two samples of at least two runs each."""

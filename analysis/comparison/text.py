@@ -33,6 +33,7 @@ NO_CONDITION: Final = "no difference of code, nodes or configuration found"
 OWN_INTERVALS: Final = "the intervals are each run's own (block bootstrap)"
 LEGEND: Final = (
     "A, B: means over the runs. p: by permutation; p (Holm): adjusted for the number of metrics. "
+    "differs: p (Holm) is at most 0.05 and the 95 % interval has no 0. "
     "repeats to show it: of each side (or pairs), for a difference as large as this one, with 80 % power. "
     "would show: the difference that as many runs as these show with 80 % power."
 )

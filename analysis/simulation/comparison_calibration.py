@@ -98,7 +98,8 @@ def _calibrated(metric: str, first: NDArray[np.float64], second: NDArray[np.floa
 
 
 def _differs(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
-    return inference.independent(a.tolist(), b.tolist()).p <= inference.LEVEL
+    difference = inference.independent(a.tolist(), b.tolist())
+    return difference.p <= inference.LEVEL and difference.interval_agrees
 
 
 def document(rows: Sequence[Calibrated]) -> str:

@@ -163,6 +163,14 @@ def test_runs_that_are_far_apart_differ_and_equal_ones_show_no_difference(make, 
     assert (told[WIDTH].verdict, told[WIDTH].reason, told[WIDTH].unit) == (NOT_SHOWN, SAME, "µs")
 
 
+def test_a_difference_whose_interval_has_0_is_not_shown(make, tmp_path):
+    """One of six runs is far off: the permutation finds what Welch's interval does not, and a row has one verdict."""
+    told = compared(make, tmp_path, [0.9, 0.7, 1.2, 0.4, 0.9, 0.3], [0.2, 3.3, 0.9, 3.2, 10.3, 5.3])[NTP]
+    assert told.p_holm <= 0.05
+    assert told.difference.low < 0 < told.difference.high
+    assert told.verdict == NOT_SHOWN
+
+
 def test_what_one_run_does_not_tell_is_not_evaluable(make, tmp_path):
     told = compared(make, tmp_path, [0.1, 0.12, None, 0.13], [0.5, 0.52, 0.55, 0.51])
     assert told[NTP].verdict == NOT_EVALUABLE
