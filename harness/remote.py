@@ -133,4 +133,8 @@ class Remote(ABC):
     def make_folder(self, path: str) -> None:
         """Make a folder, readable to its owner alone, and those above. Raises RemoteCommandError if it is there."""
         parent, own = shell.path(path.rpartition("/")[0]), shell.path(path)
-        self.ask_of_files(f"umask 077; mkdir -p {parent} && mkdir {own}")
+        if self.ask_of_files(f"umask 077; mkdir -p {parent}; if test -e {own}; then echo there; else mkdir {own}; fi"):
+            raise RemoteCommandError(
+                f"{self.id}: {path}: expected no such folder yet, got one that an earlier run of this name left; "
+                "choose another name, or remove it"
+            )

@@ -91,7 +91,7 @@ def test_what_may_not_be_done_twice_looks_first(tmp_path: Path) -> None:
     node = Broken(tmp_path, used=False)
     Retrying(node).make_folder("~/runs/one")
     assert node.made == 2
-    with pytest.raises(RemoteCommandError, match="File exists"):
+    with pytest.raises(RemoteCommandError, match="got one that an earlier run"):
         Retrying(Broken(tmp_path, used=True)).make_folder("~/runs/two")
 
 
