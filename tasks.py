@@ -120,7 +120,7 @@ def _analyze_sweep(name: str, *, column: bool) -> None:
     from analysis.sweep import report  # noqa: PLC0415 - pandas and matplotlib take a second
 
     try:
-        written = report.write(RESULTS_DIR, name, style.COLUMN_IN if column else style.PAGE_IN)
+        written = report.write(RESULTS_DIR, name, style.COLUMN_IN if column else style.PAGE_IN, _say)
         _say(f"report: {written}")
         _say(f"page: {written.with_name(report.PAGE_FILE)}")
     except AnalysisError as error:

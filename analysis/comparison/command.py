@@ -38,7 +38,8 @@ def main(
             raise UsageError(f"expected different runs in A and B, got {', '.join(both)} in both")
         chosen = _chosen(metrics, metrics_of(first, second))
         compared = compare(first, second, chosen)
-        broken = guard.breaches(limits, compared)
+        gated = compare(first, second, list(dict.fromkeys(limit.metric for limit in limits)))
+        held, broken = guard.judged(limits, compared, gated)
     except AnalysisError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
@@ -65,8 +66,11 @@ def main(
         except OSError as error:  # noqa: PERF203 - two files
             sys.stderr.write(f"error: {option}: {file}: {error.strerror}; the comparison above is all there is\n")
             return FOUND
+    if json_file is not None:
+        sys.stdout.write(f"numbers: {json_file}\n")
     if page_file is not None:
         sys.stdout.write(f"page: {page_file}\n")
+    sys.stdout.writelines(f"{line}\n" for line in held)
     for line in broken:
         sys.stderr.write(f"error: {line}\n")
     return FOUND if broken else 0

@@ -100,14 +100,16 @@ def compare(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun], metrics: Sequenc
         family = {
             place: metric.difference
             for place, metric in enumerate(compared)
-            if metric.difference is not None and metric.metric.startswith(SUMMARY) == of_summary
+            if metric.difference is not None
+            and metric.verdict != NOT_EVALUABLE
+            and metric.metric.startswith(SUMMARY) == of_summary
         }
         adjusted = inference.holm([difference.p for difference in family.values()])
         for (place, difference), p_holm in zip(family.items(), adjusted, strict=True):
             verdict = DIFFERS if p_holm <= inference.LEVEL and difference.interval_agrees else NOT_SHOWN
             reason = ""
-            if least * len(family) > inference.LEVEL:
-                reason = f"so many runs reach p (Holm) = {least * len(family):.2g} at best among {len(family)} metrics"
+            if (best := min(1.0, least * len(family))) > inference.LEVEL:
+                reason = f"so many runs reach p (Holm) = {best:.2g} at best among {len(family)} metrics"
             compared[place] = replace(compared[place], p_holm=p_holm, verdict=verdict, reason=reason)
     return compared
 
@@ -174,14 +176,15 @@ def _compared(metric: str, a: Sequence[MeasuredRun], b: Sequence[MeasuredRun], *
     if min(len(a), len(b)) < 2:
         return replace(result, reason=f"expected 2 runs or more on both sides, got {len(a)} and {len(b)}")
     values = [[number.value for number in side if number.value is not None] for side in numbers]
-    least = inference.least_p(len(a), len(b), paired=paired)
+    least, same = inference.least_p(len(a), len(b), paired=paired), len({*values[0], *values[1]}) == 1
+    difference = None if same else (inference.pairs if paired else inference.independent)(*values)
     if least > inference.LEVEL:
         told = f"{len(a)} and {len(b)} runs{' in pairs' * paired} reach p = {least:.2g} at best; "
-        return replace(result, reason=f"{told}{6 if paired else 4} of each can show a difference")
-    if len({value for side in values for value in side}) == 1:
+        reason = f"{told}{6 if paired else 4} of each can show a difference"
+        return replace(result, reason=reason, difference=difference)
+    if same:
         return replace(result, verdict=NOT_SHOWN, reason=SAME)
-    difference = (inference.pairs if paired else inference.independent)(*values)
-    return replace(result, difference=difference, resolvable=_resolvable(values, paired=paired))
+    return replace(result, verdict=NOT_SHOWN, difference=difference, resolvable=_resolvable(values, paired=paired))
 
 
 def _resolvable(values: Sequence[Sequence[float]], *, paired: bool) -> float:

@@ -43,7 +43,11 @@ def _values(runs: Sequence[MeasuredRun]) -> dict[str, set[str]]:
 
 def _told(manifest: Manifest) -> Iterator[tuple[str, str]]:
     code = manifest.code_version
-    yield "code", str(code.get("git") or code.get("source_sha256"))[:12] + (" (changed)" if code.get("dirty") else "")
+    if code.get("source_sha256"):  # which tells whether code differs; other files change a commit, or make it "changed"
+        yield "code (sha256 of the sources)", str(code["source_sha256"])[:12]
+        yield "commit", str(code.get("git"))[:12]
+    else:
+        yield "code", str(code.get("git"))[:12] + (" (changed)" if code.get("dirty") else "")
     yield "agent", str(code.get("agent_sha256"))[:12]
     yield "cluster", manifest.cluster
     for node_id, node in manifest.nodes.items():

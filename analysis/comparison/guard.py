@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from analysis.comparison.comparison import DIFFERS, NOT_EVALUABLE, POINTS
+from analysis.comparison.comparison import DIFFERS, NOT_EVALUABLE, NOT_SHOWN, POINTS, SAME
 from analysis.errors import UsageError, candidates
 
 if TYPE_CHECKING:
@@ -34,31 +34,42 @@ def read(text: str) -> Limit:
     return Limit(found["metric"], float(found["limit"]), found["unit"].strip().replace("us", "µs"))
 
 
-def breaches(limits: Sequence[Limit], compared: Sequence[Compared]) -> list[str]:
-    """Return a line for each limit that is broken, or that nothing can be said of. Raises UsageError for a wrong one.
+def judged(
+    limits: Sequence[Limit], compared: Sequence[Compared], by_themselves: Sequence[Compared]
+) -> tuple[list[str], list[str]]:
+    """Return a line for each limit that holds, and for each that is broken or that nothing can be said of.
 
-    A limit is broken by a difference that is shown and larger; one that is not shown is no breach, however large.
+    A limit is broken by a difference that is shown and larger; one that is not shown is no breach, however large,
+    unless so few runs could not show any. ``by_themselves``: the metrics with a limit, with p adjusted for these alone.
+    Raises UsageError for a wrong limit, and for a metric that is not among the ``compared``.
     """
-    by_name = {metric.metric: metric for metric in compared}
-    lines = []
+    names, of_limits = {metric.metric for metric in compared}, {metric.metric: metric for metric in by_themselves}
+    held, broken = [], []
     for limit in limits:
-        metric = by_name.get(limit.metric)
-        if metric is None:
-            known = candidates(limit.metric, by_name)
+        if limit.metric not in names:
+            known = candidates(limit.metric, names)
             raise UsageError(f"--fail-if: expected a metric that is compared, got {limit.metric!r}; there are {known}")
-        unknown = metric.verdict == NOT_EVALUABLE and not metric.unit  # no run has a number, so none has a unit
-        bare = not limit.unit and metric.unit_of_difference != POINTS  # 5 of a share could be 5 or 500 points
-        if not (bare or unknown or limit.unit == metric.unit_of_difference):
-            unit = metric.unit_of_difference
-            expected = f"a limit in {unit}, in which" if unit else "a limit without a unit, as"
-            raise UsageError(f"--fail-if: expected {expected} {limit.metric} differs, got {limit.unit!r}")
+        metric = of_limits[limit.metric]
+        _demand_unit(limit, metric)
+        unit = f" {metric.unit_of_difference}".rstrip()
+        apart = "" if metric.value is None else f"{abs(metric.scale * metric.value):.4g}{unit}"
+        most = f"{limit.most:g}{unit}"
         if metric.verdict == NOT_EVALUABLE:
-            lines.append(f"{limit.metric}: expected a number to hold against {limit.most:g}, got none: {metric.reason}")
-        elif metric.verdict == DIFFERS and metric.value is not None:
-            apart = abs(metric.scale * metric.value)
-            if apart > limit.most:
-                unit = f" {metric.unit_of_difference}".rstrip()
-                lines.append(
-                    f"{limit.metric}: expected a difference of at most {limit.most:g}{unit}, got {apart:.4g}{unit}"
-                )
-    return lines
+            broken.append(f"{limit.metric}: expected a number to hold against {most}, got none: {metric.reason}")
+        elif metric.verdict == NOT_SHOWN and metric.reason not in {"", SAME}:
+            advice = "give fewer limits, or make more runs"
+            broken.append(f"{limit.metric}: expected enough runs to show a difference, got {metric.reason}; {advice}")
+        elif metric.verdict == DIFFERS and metric.value is not None and abs(metric.scale * metric.value) > limit.most:
+            broken.append(f"{limit.metric}: expected a difference of at most {most}, got {apart}")
+        else:
+            held.append(f"limit {limit.metric}: at most {most}, holds: {metric.verdict}{apart and f' ({apart})'}")
+    return held, broken
+
+
+def _demand_unit(limit: Limit, metric: Compared) -> None:
+    unknown = metric.verdict == NOT_EVALUABLE and not metric.unit  # no run has a number, so none has a unit
+    bare = not limit.unit and metric.unit_of_difference != POINTS  # 5 of a share could be 5 or 500 points
+    if not (bare or unknown or limit.unit == metric.unit_of_difference):
+        unit, got = metric.unit_of_difference, repr(limit.unit) if limit.unit else "one without"
+        expected = f"a limit in {unit}, in which" if unit else "a limit without a unit, as"
+        raise UsageError(f"--fail-if: expected {expected} {limit.metric} differs, got {got}")

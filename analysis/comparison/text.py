@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analysis.comparison.comparison import NOT_EVALUABLE, ONE_RUN, POINTS, SAME
+from analysis.comparison.comparison import NOT_EVALUABLE, NOT_SHOWN, ONE_RUN, POINTS, SAME
 from analysis.tables import NONE, Grid
 
 if TYPE_CHECKING:
@@ -33,9 +33,10 @@ NO_CONDITION: Final = "no difference of code, nodes or configuration found"
 OWN_INTERVALS: Final = "the intervals are each run's own (block bootstrap)"
 LEGEND: Final = (
     "A, B: means over the runs. p: by permutation; p (Holm): adjusted for the number of metrics. "
-    "differs: p (Holm) is at most 0.05 and the 95 % interval has no 0. "
+    "differs: p (Holm) is at most 0.05 and the 95 % interval, where there is one, has no 0. "
     "repeats to show it: of each side (or pairs), for a difference as large as this one, with 80 % power. "
-    "would show: the difference that as many runs as these show with 80 % power."
+    "would show: the difference that as many runs as these show with 80 % power. Both for this metric alone, without "
+    "Holm's adjustment."
 )
 
 
@@ -76,7 +77,10 @@ def legend(compared: Sequence[Compared]) -> str:
 
 def limits(compared: Sequence[Compared]) -> list[str]:
     """Return what so many runs cannot show among so many metrics."""
-    reasons = dict.fromkeys(metric.reason for metric in compared if metric.difference and metric.reason)
+    reasons = dict.fromkeys(
+        metric.reason for metric in compared if metric.verdict == NOT_SHOWN and metric.reason != SAME
+    )
+    reasons.pop("", None)
     return [f"{limit}; name fewer with --metric, or make more runs" for limit in reasons]
 
 

@@ -108,6 +108,17 @@ def of_hypotheses(counted: Sequence[SweepRun]) -> list[Mean]:
     ]
 
 
+def without_number(counted: Sequence[SweepRun]) -> list[str]:
+    """Return the hypotheses of which no run has a number. Raises AnalysisError for a run that is damaged."""
+    claims = {claim.name: claim for claim in hypotheses.read()}
+    known: dict[str, bool] = {}
+    for run in counted:
+        for metric, told in numbers_of(run.path, claims).items():
+            if not metric.startswith(SUMMARY):
+                known[metric] = known.get(metric, False) or told.value is not None
+    return [metric for metric, there in known.items() if not there]
+
+
 def _limits(run: SweepRun, told: Number) -> tuple[float, float] | None:
     """Return what a number cannot leave: a percentage need not be a share ("40 % fewer rounds")."""
     if told.unit == PERCENTAGE_POINTS:

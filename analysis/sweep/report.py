@@ -21,13 +21,13 @@ from analysis.report.page import document
 from analysis.report.page.document import Part
 from analysis.report.summary import SUMMARY_FILE
 from analysis.sweep import runs as sweep_runs
-from analysis.sweep.means import CLIPPED, HEADS, as_csv, grid, of_hypotheses, of_share, repeats_needed
+from analysis.sweep.means import CLIPPED, HEADS, as_csv, grid, of_hypotheses, of_share, repeats_needed, without_number
 from analysis.sweep.spread import pooled_deviation
 from analysis.tables import Grid, between, number
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -56,10 +56,15 @@ HEADLINES: Final = ("violated_as_points", "violated_as_intervals", "proved")
 Shares = dict[tuple[str, str], dict[str, list[float]]]  # by source and metric, by cell: one share a run
 
 
-def write(results_dir: Path, sweep: str, width_in: float = style.PAGE_IN) -> Path:
+def write(
+    results_dir: Path,
+    sweep: str,
+    width_in: float = style.PAGE_IN,
+    say: Callable[[str], None] = lambda _line: None,
+) -> Path:
     """Analyse what is not analysed, write the sweep's folder and return its report. Raises AnalysisError.
 
-    ``width_in`` is that of the figures.
+    ``width_in`` is that of the figures. ``say`` is told of each run that was analysed.
     """
     found = sweep_runs.find(results_dir, sweep)
     counted = [run for run in found if run.counts]
@@ -67,13 +72,17 @@ def write(results_dir: Path, sweep: str, width_in: float = style.PAGE_IN) -> Pat
         raise AnalysisError(
             f"sweep {sweep}: expected a collected run that is ok, got none of {len(found)}; run it again"
         )
-    for run in counted:
-        if not (run.path / records.STATISTICS_DIR / rates_table.RATES_FILE).is_file():
-            run_all(run.path, width_in=width_in)
+    left = [run for run in counted if not (run.path / records.STATISTICS_DIR / rates_table.RATES_FILE).is_file()]
+    for place, run in enumerate(left, 1):
+        run_all(run.path, width_in=width_in)
+        say(f"analysed {run.path.name}, {place} of {len(left)}")
     folder = results_dir / f"{sweep}.sweep"
     output.write_text(folder / CELLS_FILE, _cells(sweep, counted))
     by_metric = shares(counted)
     verdicts, claimed = _means(by_metric, counted), of_hypotheses(counted)
+    claims_note = CLAIMS_NOTE
+    if silent := without_number(counted):
+        claims_note += f" No run has one for {', '.join(silent)}."
     output.write_text(folder / MEANS_FILE, as_csv([*verdicts, *claimed]))
     tables = {"cells": grid(verdicts), "hypotheses": grid(claimed)}
     output.write_text(folder / LATEX_FILE, latex.render(sweep, {}, tables))
@@ -89,7 +98,7 @@ def write(results_dir: Path, sweep: str, width_in: float = style.PAGE_IN) -> Pat
     parts = [
         Part(CELLS, (), cells),
         Part(VERDICTS, (sheet.caption,), tables["cells"], folded=True, figure=shown),
-        Part(CLAIMS, (CLAIMS_NOTE,), tables["hypotheses"], folded=True),
+        Part(CLAIMS, (claims_note,), tables["hypotheses"], folded=True),
         Part(LEFT_OUT, (), left_out),
     ]
     if pages := tuple(_link(run) for run in counted if (run.path / records.PAGE_FILE).is_file()):
@@ -104,7 +113,7 @@ def write(results_dir: Path, sweep: str, width_in: float = style.PAGE_IN) -> Pat
         tables["cells"].markdown,
         f"{image}{sheet.caption}",
         f"## {CLAIMS}",
-        CLAIMS_NOTE,
+        claims_note,
         tables["hypotheses"].markdown,
         f"## {LEFT_OUT}",
         left_out.markdown,
@@ -193,7 +202,7 @@ def figure(by_metric: Shares) -> Sheet:
     """Return the figure of each run's headline shares by cell: a panel per metric that any run has, a dot per run."""
     panels = [_panel(name, by_metric) for name in HEADLINES if any(metric == name for _, metric in by_metric)]
     nothing = Panel("Shares", "no run has a share that could be judged")
-    return Sheet("Verdicts per cell", tuple(panels) or (nothing,), "A dot per run; lines: means of the cells")
+    return Sheet("Verdicts per cell", tuple(panels) or (nothing,), "A dot per run; strokes: means of the cells")
 
 
 def _panel(metric: str, by_metric: Shares) -> Panel:
@@ -216,7 +225,7 @@ def _panel(metric: str, by_metric: Shares) -> Panel:
             ]
             looks: dict[str, Any] = {"color": style.colour(source), "clip_on": False}
             axes.plot(*zip(*runs_at, strict=True), ".", markersize=4, **looks)
-            axes.plot(*zip(*means, strict=True), linestyle=style.dashes(source), linewidth=0.8, **looks)
+            axes.plot(*zip(*means, strict=True), "_", markersize=9, **looks)  # cells have no order: no line joins them
             labels.at_end(axes, style.label(source), means[-1][1], style.colour(source))
         axes.set_xticks(range(len(cells)), cells)
         axes.set_xlim(-0.5, len(cells) - 0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.allocation import Allocation
@@ -102,7 +103,9 @@ class Job(Allocation):
             if facts is None:
                 self._over = forgotten if self._over in {None, COMPLETING} else self._over
             else:
-                self.facts = facts
+                # while it ends Slurm names no node but those that have something of it left
+                hosts = self.facts.hosts if set(facts.hosts) < set(self.facts.hosts) else facts.hosts
+                self.facts = replace(facts, hosts=hosts)
                 self._note(facts)
 
     def ending(self) -> str:

@@ -55,7 +55,10 @@ def forecast(slurm: Slurm, config: ClusterConfig, needed_s: float, least_s: floa
     ours = default if job.partition is None else job.partition.split(",")  # of several, Slurm takes what is free first
     problems = []
     if unknown := [name for name in ours if name not in limits_s]:
-        problems.append(f"slurm.partition: expected of {', '.join(limits_s)}, got {', '.join(unknown)}")
+        problems.append(f"slurm.partition: expected one of {', '.join(limits_s)}, got {', '.join(unknown)}")
+    if strange := [] if isinstance(nodes, int) else _unknown(slurm, nodes):
+        there = ", ".join(dict.fromkeys(row[5] for row in rows if row[5]))
+        problems.append(f"nodes: expected hosts among {there}, got {', '.join(strange)}")
     if wanted_s < least_s + job.margin_s:
         run = f"the {least_s:.0f} s of the run and {job.margin_s:.0f} s of margin"
         problems.append(f"slurm.time: expected {run}, got {wanted_s:.0f} s")
@@ -73,6 +76,13 @@ def forecast(slurm: Slurm, config: ClusterConfig, needed_s: float, least_s: floa
         )
         problems.append(f"sbatch --test-only: {refused}")
     return Forecast(rows, starts[1] if starts else None, problems)
+
+
+def _unknown(slurm: Slurm, hosts: Sequence[str]) -> list[str]:
+    """Return which of some hosts Slurm does not know. Raises RunError."""
+    asked = ["sinfo", "--noheader", "--Node", f"--nodes={','.join(hosts)}", "--format=%N"]
+    known = slurm.run(asked).demand("sinfo", f"{slurm.front.place}: ").decode("utf-8", "replace").split()
+    return [host for host in hosts if host not in known]
 
 
 def demand_fit(slurm: Slurm, config: ClusterConfig, needed_s: float, least_s: float) -> None:

@@ -178,6 +178,9 @@ def _read(session: Session, name: str) -> Iterator[Sweep]:
         got = f"got the scenario {config.base.scenario}; carry it out with invoke simulate --sweep {name}"
         raise ConfigError(f"{where}: expected a configuration folder, {got}")
     base = Path(config.base) if Path(config.base).is_absolute() else session.root / config.base
+    if not base.is_dir():
+        where = f"{configuration.sweep_path(session.root, name)}: base"
+        raise ConfigError(f"{where}: expected a configuration folder, got {config.base}, which is none")
     with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
         told = Path(scratch) / SWEEP_CONFIG
         shutil.copyfile(configuration.sweep_path(session.root, name), told)

@@ -20,13 +20,14 @@ from harness.errors import ConfigError, HarnessError, PreflightError, RunError, 
 from harness.localcluster.processes import ZOMBIE, Process, piped, read_process, send, start_ours
 from harness.testbed import topology
 from harness.testbed.slurm import control_groups
-from harness.testbed.testbed import CLOSE_DEADLINE_S, start
+from harness.testbed.testbed import start
 
 if TYPE_CHECKING:
     from harness.testbed.topology import State
 
 LOG: Final = "keeper.log"
 POLL_S: Final = 0.05
+ENDING_S: Final = 250.0  # it removes all that was put on its hosts
 
 
 def up(folder: Path, family: str = topology.IPV4, slurm: str | None = None) -> State:
@@ -65,10 +66,13 @@ def down(folder: Path) -> bool:
         keeper = _keeper(known)
         if keeper is not None:
             send(keeper, signal.SIGTERM)
-        deadline = time.monotonic() + CLOSE_DEADLINE_S
+        deadline = time.monotonic() + ENDING_S
         while _keeper(known) is not None:
             if time.monotonic() > deadline:
-                raise RunError(f"testbed: expected its end within {CLOSE_DEADLINE_S:g} s; pid {known.owner_pid} lives")
+                raise RunError(
+                    f"testbed: expected its end within {ENDING_S:g} s; pid {known.owner_pid} is still at it; wait, and "
+                    "say testbed-down again"
+                )
             time.sleep(POLL_S)
     shutil.rmtree(folder, ignore_errors=True)
     control_groups.sweep()

@@ -285,9 +285,9 @@ def test_the_command_says_first_what_else_differs(make, tmp_path, capsys):
         ([f"{NTP}:50pp"], 0, ""),
         ([f"{NTP}:5pp"], 7, "expected a difference of at most 5 pp, got 40 pp"),
         ([f"{WIDTH}:1us"], 0, ""),
-        (["summary/sources/ntp/clocks/comp11/missed:1pp"], 7, "expected a number to hold against 1, got none"),
+        (["summary/sources/ntp/clocks/comp11/missed:1pp"], 7, "expected a number to hold against 1 pp, got none"),
         ([f"{NTP}:5ms"], 2, "expected a limit in pp"),
-        ([f"{NTP}:5"], 2, "expected a limit in pp"),
+        ([f"{NTP}:5"], 2, "expected a limit in pp, in which ntp-causality-violations differs, got one without"),
         ([f"{NTP}"], 2, "expected METRIC:LIMIT"),
         (["nonsense:5pp"], 2, "expected a metric that is compared"),
     ],
@@ -297,9 +297,41 @@ def test_a_limit_is_held_against_what_is_shown(make, tmp_path, capsys, limits, c
         make(f"a{number}", 0.1 + 0.01 * number)
         make(f"b{number}", 0.5 + 0.01 * number)
     assert command.main("a*", "b*", [], limits, tmp_path) == code
-    errors = capsys.readouterr().err
-    assert words in errors
-    assert errors.count("\n") == (code != 0)
+    told = capsys.readouterr()
+    assert words in told.err
+    assert told.err.count("\n") == (code != 0)
+    assert (f"limit {limits[0].rpartition(':')[0]}: at most " in told.out) is (code == 0)
+
+
+def test_a_limit_is_not_adjusted_for_metrics_without_one(make, tmp_path, capsys):
+    """Among all that vary so few runs may show nothing; what a limit asks, they may. Where not, it does not hold."""
+    for number in range(4):
+        make(f"a{number}", 0.1 + 0.01 * number, 70.0 + number)
+        make(f"b{number}", 0.5 + 0.01 * number, 90.0 + number)
+        for name, share in ((f"a{number}", 100 - number), (f"b{number}", 50 - number)):
+            file = tmp_path / name / records.STATISTICS_DIR / "overall_summary.json"
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"received": rate(share)}))
+    assert command.main("a*", "b*", [], [f"{WIDTH}:5us"], tmp_path) == 7
+    told = capsys.readouterr()
+    row = next(line for line in told.out.splitlines() if line.startswith(WIDTH))
+    assert NOT_SHOWN in row
+    assert f"error: {WIDTH}: expected a difference of at most 5 µs, got 20 µs\n" == told.err
+    assert command.main("a*", "b*", [], [f"{WIDTH}:50us", f"{RECEIVED}:90pp"], tmp_path) == 7
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {metric}: expected enough runs to show a difference, got so many runs reach p (Holm) = 0.057 at best "
+        "among 2 metrics; give fewer limits, or make more runs"
+        for metric in (WIDTH, RECEIVED)
+    ]
+
+
+def test_so_few_runs_that_nothing_can_be_shown_have_means_all_the_same(make, tmp_path, capsys):
+    for number in range(2):
+        make(f"a{number}", 0.1 + 0.01 * number)
+        make(f"b{number}", 0.5 + 0.01 * number)
+    assert command.main("a*", "b*", [NTP], [], tmp_path) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(NTP))
+    assert row.split()[:5] == [NTP, "%", "10.5", "50.5", "+40"]
+    assert NOT_EVALUABLE in row
 
 
 @pytest.mark.parametrize(
