@@ -22,6 +22,7 @@ from analysis.analyses import (
 from analysis.analyses.analysis import Analysis, Context, Results
 from analysis.checks import validity
 from analysis.questions import judges
+from analysis.questions.answers import added
 from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.run import load
 from analysis.second_process import Beside
@@ -50,6 +51,7 @@ def compute(readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -
     done: dict[str, Any] = {}
     given = _context(readings, window_sizes_ms, done)
     with Beside("commit-wait and the checks", partial(_beside, given)) as beside:
+        _count(given, ANALYSES)
         for analysis in ANALYSES:
             if not analysis.takes_long:
                 done[analysis.name] = analysis.compute(given)
@@ -70,10 +72,20 @@ def only(analysis: Analysis, readings: Table, window_sizes_ms: Sequence[int] = W
     """Return the result of one analysis, and compute no others than it needs."""
     done: dict[str, Any] = {}
     given = _context(readings, window_sizes_ms, done)
-    for needed in ANALYSES:
-        if needed.name in analysis.needs:
-            done[needed.name] = needed.compute(given)
+    needed = [other for other in ANALYSES if other.name in analysis.needs]
+    _count(given, [*needed, analysis])
+    for other in needed:
+        done[other.name] = other.compute(given)
     return analysis.compute(given)
+
+
+def _count(given: Context, analyses: Sequence[Analysis]) -> None:
+    """Count the decisions of all parts of a run, for some analyses."""
+    counting = {analysis.name: analysis.count for analysis in analyses if analysis.count is not None}
+    for part in given.parts() if counting else ():
+        for name, count in counting.items():
+            counted = count(part)
+            given.counted[name] = added(given.counted[name], counted) if name in given.counted else counted
 
 
 def _context(readings: Table, window_sizes_ms: Sequence[int], done: Mapping[str, Any]) -> Context:

@@ -2,29 +2,78 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis.questions import pairs
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from analysis.checks.finding import Finding
     from analysis.figures.sheet import Sheet
+    from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
+    from analysis.questions.pairs import Pairs
     from analysis.reference import Reference
     from analysis.run.table import Table
+    from analysis.stats.counts import Counts
     from analysis.tables import Grid
 
 
 @dataclass(frozen=True)
+class Part:
+    """Some consecutive events of a run, of which decisions are counted, and the judges of them.
+
+    ``nearby``: some of the run's pairs of events, as many as are this part's share, by their places in ``around``, the
+    events that they are of.
+    """
+
+    table: Table
+    judges: Sequence[Judge]
+    window_sizes_ms: Sequence[int]
+    around: Table
+    nearby: Pairs
+
+
+Counted = Mapping["Key", "Counts"]
+
+
+@dataclass(frozen=True)
 class Context:
-    """What an analysis is computed from. ``done``: the results of the analyses it needs, by name."""
+    """What an analysis is computed from. ``done``: the results of the analyses it needs, by name.
+
+    ``counted``: what every analysis counted of the run, by name. ``nearby``: the run's pairs of events.
+    """
 
     table: Table
     reference: Reference
     judges: Sequence[Judge]
     window_sizes_ms: Sequence[int]
     done: Mapping[str, Any]
+    counted: dict[str, Counted] = field(default_factory=dict)
+
+    @cached_property
+    def nearby(self) -> Pairs:
+        """Return the pairs of events near each other in time, of which workers are asked for the order."""
+        return pairs.nearby(self.table.sent.ns, self.table.sent.known)
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the run in parts, the pairs of events shared out alike."""
+        number = self.table.number_of_parts
+        for place, table in enumerate(self.table.parts()):
+            share = self.nearby.part(len(self.nearby) * place // number, len(self.nearby) * (place + 1) // number)
+            judges = [judge.of_part(table) for judge in self.judges]
+            yield Part(table, judges, self.window_sizes_ms, *self._around(table, share))
+
+    def _around(self, part: Table, share: Pairs) -> tuple[Table, Pairs]:
+        """Return the events that some pairs are of, and the pairs by their places among these."""
+        if part is self.table or not len(share):
+            return part, share
+        begin, end = share.span
+        return self.table.part(begin, end), share.moved(-begin)
 
 
 @dataclass(frozen=True)
@@ -52,6 +101,7 @@ EVERYWHERE: Final = (Place("{source}/{subject}/{metric}"), Place("{metric}"))
 class Analysis:
     """One analysis. ``name`` is its topic: what statistics, hypotheses and tables call it; ``title`` heads its section.
 
+    ``count`` counts decisions of a part of a run; those of all parts add up to what the context has ``counted``.
     ``compute`` makes its result of a context; ``statistics`` makes JSON-serialisable data of that, for the ``file``
     below ``statistics/``. ``texts`` makes, of the results of all analyses, the tables of the page and the words between
     them, by the names that its section knows them by: ``report/page/sections/<name>.html.jinja``, or where there is
@@ -69,6 +119,7 @@ class Analysis:
     compute: Callable[[Context], Any]
     statistics: Callable[[Any], dict[str, Any]]
     file: str
+    count: Callable[[Part], Counted] | None = None
     texts: Callable[[Mapping[str, Any]], Mapping[str, Grid | str]] = lambda _done: {}
     figure: str = ""
     draw: Callable[[Any], Sheet] | None = None

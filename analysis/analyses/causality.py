@@ -112,7 +112,10 @@ def draw(result: Causality) -> Sheet:
 ANALYSIS: Final = Analysis(
     name=causality.QUESTION,
     title="Causality: received after sent",
-    compute=lambda context: causality.compute(context.table, context.judges),
+    count=lambda part: dict(causality.count(part.table, part.judges)),
+    compute=lambda context: causality.answer(
+        context.table, context.counted[causality.QUESTION].items(), context.judges
+    ),
     statistics=causality.Causality.as_statistics,
     file=causality.STATISTICS_FILE,
     texts=texts,

@@ -30,8 +30,9 @@ TAUS_SHOWN: Final = (0.1, 1.0, 10.0, 100.0)
 
 def compute(context: Context) -> ClockQuality:
     """Judge every source on every node."""
-    flights = context.judges[0].flights if context.reference.evaluable else None
-    return quality.compute(context.table, flights)
+    probed = context.judges[0]
+    flights_of = (lambda part: probed.of_part(part).flights) if context.reference.evaluable else None
+    return quality.compute(context.table, flights_of)
 
 
 def texts(done: Mapping[str, Any]) -> dict[str, Grid | str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses import judged
@@ -10,7 +11,7 @@ from analysis.analyses.analysis import Analysis, Place
 from analysis.clocks import standards
 from analysis.figures import curves, dots, spreads, steps
 from analysis.figures.sheet import Panel, Sheet
-from analysis.questions import commit_wait
+from analysis.questions import answers, commit_wait, remeasurement
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.commit_wait import ambiguous, asked, not_remeasured
 from analysis.run.table import INTERVAL
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from analysis.analyses.analysis import Context
+    from analysis.analyses.analysis import Context, Counted, Part
     from analysis.questions.answers import Answer
     from analysis.questions.commit_wait import CommitWait
     from analysis.questions.held_events import Waits
@@ -34,7 +35,15 @@ US_PER_MS: Final = 1000.0
 
 def compute(context: Context) -> CommitWait:
     """Judge again with every re-measured uncertainty, and all real commit-waits."""
-    return commit_wait.compute(context.table, context.window_sizes_ms, context.judges)
+    measured = remeasurement.Remeasured(context.table)
+
+    def count(part: Part) -> Counted:
+        begin = part.table.begins_at
+        again = measured.part(part.table, begin, begin + len(part.table.event_ids))
+        return dict(commit_wait.count(part.table, part.judges, again, part.window_sizes_ms))
+
+    counted = reduce(answers.added, map(count, context.parts()))
+    return commit_wait.result(context.table, measured, counted.items(), context.judges)
 
 
 def _certainly(name: str) -> Callable[[Remeasured], Any]:

@@ -16,9 +16,26 @@ from analysis.tables import share, table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from analysis.analyses.analysis import Context, Counted, Part
     from analysis.questions.answers import Answer
     from analysis.questions.ordering import Ordering
     from analysis.tables import Grid
+
+
+def count(part: Part) -> Counted:
+    """Count who received first, and the orders of nearby events."""
+    return {
+        **dict(who_first.count(part.table, part.judges)),
+        **dict(ordering.count_pairs(part.around, part.nearby)),
+    }
+
+
+def compute(context: Context) -> Ordering:
+    """Answer both questions."""
+    counted = context.counted[ordering.QUESTION].items()
+    first = [(key, counts) for key, counts in counted if key[0] == who_first.QUESTION]
+    agreed = [(key, counts) for key, counts in counted if key[0] != who_first.QUESTION]
+    return ordering.answer(context.table, context.nearby, agreed, first, context.judges)
 
 
 def _not_evaluable(answer: Answer) -> int:
@@ -118,7 +135,8 @@ def draw(result: Ordering) -> Sheet:
 ANALYSIS: Final = Analysis(
     name=ordering.QUESTION,
     title="Ordering",
-    compute=lambda context: ordering.compute(context.table, context.judges),
+    count=count,
+    compute=compute,
     statistics=ordering.Ordering.as_statistics,
     file=ordering.STATISTICS_FILE,
     texts=texts,

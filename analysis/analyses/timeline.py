@@ -68,18 +68,16 @@ def compute(context: Context) -> Courses:
 
 
 def _without_a_judge(readings: Table) -> Iterator[Course]:
-    """Yield, per worker, every source's time under way, and the sources' readings against the first that is bounded."""
+    """Yield, per worker, every source's time under way, and the sources' readings against the first that has any."""
     for worker in readings.present:
         for source in readings.sources:
-            point = not readings.readings(worker, source).bounded.any()
+            point = (worker, source) not in readings.bounded
             yield Course(source, worker, FLIGHT, "", traces.of_flights(readings, worker, source), point)
     for node in readings.nodes:
-        blocks = {source: readings.readings(node, source) for source in readings.sources if source != records.SYSTEM}
-        known = [source for source, block in blocks.items() if block.known.any()]
+        known = [source for source in readings.sources if source != records.SYSTEM and (node, source) in readings.known]
         for source in known[1:]:
-            first, other = blocks[known[0]], blocks[source]
-            point = not other.bounded.any()
-            yield Course(source, node, APART, "", traces.between(readings, other, first), point, other=known[0])
+            apart = traces.between(readings, node, source, known[0])
+            yield Course(source, node, APART, "", apart, (node, source) not in readings.bounded, other=known[0])
 
 
 def statistics(courses: Courses) -> dict[str, Any]:

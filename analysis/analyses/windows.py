@@ -173,7 +173,8 @@ def draw(result: Windows) -> Sheet:
 ANALYSIS: Final = Analysis(
     name=windows.QUESTION,
     title="Windows",
-    compute=lambda context: windows.compute(context.table, context.window_sizes_ms, context.judges),
+    count=lambda part: dict(windows.count(part.table, part.judges, part.window_sizes_ms)),
+    compute=lambda context: windows.answer(context.table, context.counted[windows.QUESTION].items(), context.judges),
     statistics=windows.Windows.as_statistics,
     file=windows.STATISTICS_FILE,
     texts=texts,

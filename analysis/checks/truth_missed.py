@@ -35,10 +35,11 @@ def find(run: Run, reference: Reference | None = None, table: Table | None = Non
     ``table``: the run's readings, where they were made already.
     """
     table = readings.table(run) if table is None else table
-    flights = judges.of(table, reference)[0].flights if reference is not None and reference.evaluable else None
+    probed = None if reference is None or not reference.evaluable else judges.of(table, reference)[0]
+    flights_of = None if probed is None else (lambda part: probed.of_part(part).flights)
     for node_id in table.nodes:
         for source in table.sources:
-            judged, errors, segments = quality.errors_of(table, node_id, source, flights)
+            judged, errors, segments = quality.errors_of(table, node_id, source, flights_of)
             outside = coverage.misses(errors)
             missed, of = int(outside.sum()), int(errors.bounded.sum())
             if not missed or judged.kind not in {records.GUARANTEED, records.PROBABILISTIC}:

@@ -34,18 +34,22 @@ def held(
     rows: SourceRows,
     stamps: Instants,
     samples: pd.DataFrame | None,
+    *,
+    utc_wanted: bool,
 ) -> Readings | None:
-    """Return the readings of the last sample held, or None where the run has no samples of the source."""
+    """Return the readings of the last sample held, or None where the run has no samples of the source.
+
+    ``utc_wanted``: some readings of this source on this node, anywhere in the run, refer to UTC.
+    """
     if samples is None or not rows.sample.words or "offset_ns" not in samples:
         return None
     chosen = samples[(samples["source"] == readings.source) & samples["offset_ns"].notna()]
     place = chosen.drop_duplicates("sample_id").set_index("sample_id").reindex(list(rows.sample.words))
     offset = _int64(place["offset_ns"])
     lacks_root = readings.source == records.NTP  # its bound is to the server; a clock that bounds itself does so to UTC
-    to_utc = lacks_root and bool((readings.reference == utc.UTC_LABEL).any())
     level = readings.level
     sigmas = calibration.multiplier(level) if level is not None and 0.0 < level < 1.0 else 0.0
-    half = _half_ns(place, sigmas, to_utc=to_utc)
+    half = _half_ns(place, sigmas, to_utc=lacks_root and utc_wanted)
     there = np.append(np.asarray(place["offset_ns"].notna()), values=False)[rows.sample.codes]
     known = readings.known & there & stamps.known
     est = np.where(known, stamps.ns + np.append(offset, 0)[rows.sample.codes], 0)

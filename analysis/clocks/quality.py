@@ -7,8 +7,9 @@ was sent to this node and received by it), else there are none, and what needs t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from analysis.clocks import coverage as coverages
 from analysis.clocks import parts as interval_parts
 from analysis.clocks import stability as stabilities
 from analysis.run import scopes, utc, verdicts
+from analysis.run.joining import joined
 from analysis.run.scopes import ABOUT_THE_SERVER
 from analysis.run.table import INTERVAL
 from analysis.stats import histogram, rates
@@ -25,12 +27,13 @@ from analysis.stats.dependence import Dependence, dependence, segments_of
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from analysis.arrays import Floats, Ints
+    from analysis.arrays import Bools, Floats, Ints
     from analysis.clocks.standards import Errors
-    from analysis.run.event_rows import Rows
+    from analysis.run.event_rows import Instants
     from analysis.run.table import Readings, Table
+    from analysis.stats.dependence import Latent
 
 STATISTICS_FILE = "clock_quality_stats.json"
 TRUTH_FILE = "clock_truth_stats.json"
@@ -177,68 +180,107 @@ def half(width: rates.Spread) -> rates.Spread:
     return rates.Spread(width.count, *values)
 
 
-def compute(table: Table, flights: standards.Flights | None = None) -> ClockQuality:
-    """Judge every source on every node of a run; ``flights``: how long each worker's events were under way for sure."""
+def compute(table: Table, flights_of: standards.FlightsOf | None = None) -> ClockQuality:
+    """Judge every source on every node of a run; ``flights_of``: how long events were under way for sure, by part."""
     judged: dict[tuple[str, str], Quality] = {}
     for node_id in table.nodes:
-        rows = table.rows[node_id]
-        data = {source: _Data.of(table, node_id, source, rows, flights) for source in table.sources}
+        data = _of_node(table, node_id, table.sources, flights_of)
         for source, data_of in data.items():
             judged[source, node_id] = _quality(table, data_of, data)
     return ClockQuality(tuple(judged[source, node_id] for source in table.sources for node_id in table.nodes))
 
 
 def errors_of(
-    table: Table, node_id: str, source: str, flights: standards.Flights | None
+    table: Table, node_id: str, source: str, flights_of: standards.FlightsOf | None
 ) -> tuple[Readings, Errors, Ints]:
     """Return one source's readings on one node, their errors, and the runs of events that share their samples."""
-    data = _Data.of(table, node_id, source, table.rows[node_id], flights)
+    data = _of_node(table, node_id, (source,), flights_of)[source]
     return data.readings, data.errors, data.segments
 
 
 @dataclass(frozen=True)
 class _Data:
-    """One source on one node: its readings, what its rows say, its errors, and those of the last sample held."""
+    """One source on one node: its readings, what its rows say, its errors, and those of the last sample held.
+
+    ``served``: the sample of every event at each clock that has a part in its error. ``instants``: when it happened.
+    ``about_the_server``: readings that are not about the node. ``lags``: how many events the standard knows of.
+    """
 
     readings: Readings
     rows: row_data.SourceRows
     errors: Errors
     held: Errors | None
     sigma_ns: Floats
-    segments: Ints
+    served: tuple[Ints, ...]
+    instants: Instants
+    about_the_server: Bools
+    lags: Mapping[str, int]
 
-    @classmethod
-    def of(cls, table: Table, node_id: str, source: str, rows: Rows, flights: standards.Flights | None) -> _Data:
-        readings = table.readings(node_id, source)
-        own = row_data.source_rows(rows, source)
-        served = row_data.served(readings, own, table.stamps[node_id])
-        runs = segments_of(served)
-        samples = table.run.samples.get(node_id)
-        held = baseline.held(readings, own, table.stamps[node_id], samples)
-        true = table.truth(node_id)
-        if true is not None:
-            root = utc.of(table, node_id, source)
-            errors = standards.against_true_time(readings, true, root)
-            held_errors = None if held is None else standards.against_true_time(held, true, root)
-            judged = standards.without(errors, scopes.about_the_server(table, node_id, source), ABOUT_THE_SERVER)
-            return cls(readings, own, judged, held_errors, own.claimed_ns, runs)
-        if node_id == table.coordinator_id:
-            standard = standards.NOTHING if flights is None else standards.ORIGIN
-            return cls(readings, own, standards.unjudged(readings, standard), None, own.claimed_ns, runs)
-        lag = None if flights is None else flights(node_id)
-        if lag is None or not lag.known.any():
-            nothing = standards.unjudged(readings, standards.NOTHING)
-            return cls(readings, own, nothing, None, own.claimed_ns, runs)
-        here = table.sends(node_id, source)
-        about_server = (scopes.about_the_server(table, node, source) for node in (node_id, table.coordinator_id))
-        errors = standards.against_lag(readings, here, lag)
-        errors = standards.without(errors, np.logical_or(*about_server), ABOUT_THE_SERVER)
-        coordinator_rows = row_data.source_rows(table.rows[table.coordinator_id], source)
-        samples_here = table.run.samples.get(table.coordinator_id)
-        here_held = baseline.held(here, coordinator_rows, table.own_sends[node_id], samples_here)
-        both_held = None if held is None or here_held is None else standards.against_lag(held, here_held, lag)
-        sigma = own.claimed_ns + coordinator_rows.claimed_ns
-        return cls(readings, own, errors, both_held, sigma, segments_of(served, here.sample))
+    @cached_property
+    def segments(self) -> Ints:
+        """Return the number of every event's segment (see ``dependence``)."""
+        return segments_of(*self.served)
+
+    @property
+    def whole(self) -> _Data:
+        """Return the same of a whole run, of which is said what no part can know."""
+        errors = standards.without(self.errors, self.about_the_server, ABOUT_THE_SERVER)
+        if not errors.relative or self.lags[_LAGS]:
+            return replace(self, errors=errors)
+        nothing = standards.unjudged(self.readings, standards.NOTHING)
+        return replace(self, errors=nothing, held=None, sigma_ns=self.rows.claimed_ns, served=self.served[:1])
+
+
+_LAGS: Final = "known"
+
+
+def _of_node(
+    table: Table, node_id: str, sources: Sequence[str], flights_of: standards.FlightsOf | None
+) -> dict[str, _Data]:
+    """Return the data of some sources on one node of a run."""
+    by_source: dict[str, list[_Data]] = {source: [] for source in sources}
+    for part in table.parts():
+        flights = None if flights_of is None else flights_of(part)
+        for source in sources:
+            by_source[source].append(_of_part(part, node_id, source, flights))
+    return {source: joined(parts).whole for source, parts in by_source.items()}
+
+
+def _of_part(table: Table, node_id: str, source: str, flights: standards.Flights | None) -> _Data:
+    """Return the data of some consecutive events."""
+    readings, stamps, samples = table.readings(node_id, source), table.stamps[node_id], table.run.samples.get(node_id)
+    own = row_data.source_rows(table.rows[node_id], source)
+    held = baseline.held(readings, own, stamps, samples, utc_wanted=(node_id, source) in table.to_utc)
+    data = _Data(
+        readings=readings,
+        rows=own,
+        errors=standards.unjudged(readings, standards.NOTHING if flights is None else standards.ORIGIN),
+        held=None,
+        sigma_ns=own.claimed_ns,
+        served=(row_data.served(readings, own, stamps),),
+        instants=table.instants(node_id),
+        about_the_server=scopes.about_the_server(table, node_id, source),
+        lags={},
+    )
+    if (true := table.truth(node_id)) is not None:
+        root = utc.of(table, node_id, source)
+        of_held = None if held is None else standards.against_true_time(held, true, root)
+        return replace(data, errors=standards.against_true_time(readings, true, root), held=of_held)
+    if flights is None or node_id == (origin := table.coordinator_id):
+        return data
+    lag, here = flights(node_id), table.sends(node_id, source)
+    rows_here, samples_here = row_data.source_rows(table.rows[origin], source), table.run.samples.get(origin)
+    utc_here = (origin, source) in table.to_utc
+    held_here = baseline.held(here, rows_here, table.own_sends[node_id], samples_here, utc_wanted=utc_here)
+    return replace(
+        data,
+        errors=standards.against_lag(readings, here, lag),
+        held=None if held is None or held_here is None else standards.against_lag(held, held_here, lag),
+        sigma_ns=own.claimed_ns + rows_here.claimed_ns,
+        served=(*data.served, here.sample),
+        about_the_server=data.about_the_server | scopes.about_the_server(table, origin, source),
+        lags={_LAGS: int(lag.known.sum())},
+    )
 
 
 def _quality(table: Table, data: _Data, beside: dict[str, _Data]) -> Quality:
@@ -248,8 +290,7 @@ def _quality(table: Table, data: _Data, beside: dict[str, _Data]) -> Quality:
     greatest = np.maximum(np.abs(errors.low), np.abs(errors.high))
     least = np.where((errors.low <= 0) & (errors.high >= 0), 0, np.minimum(np.abs(errors.low), np.abs(errors.high)))
     level = readings.level if readings.kind == records.PROBABILISTIC else None
-    raw = table.raw_stamps[readings.node_id]
-    instants = raw if raw.known.any() else table.stamps[readings.node_id]
+    instants = data.instants
     timed = judged & instants.known
     worst = rates.spread(greatest[judged], US)
     return Quality(
@@ -275,7 +316,7 @@ def _quality(table: Table, data: _Data, beside: dict[str, _Data]) -> Quality:
         stability=stabilities.stability(
             instants.ns[timed], errors.low[timed].astype(np.float64), errors.high[timed].astype(np.float64)
         ),
-        provable_misses=_provable_misses(table, readings),
+        provable_misses=_provable_misses(table, readings.node_id, readings.source),
         less_error_than={
             other: _less_error(errors, other_data.errors, segments_of(data.segments, other_data.segments))
             for other, other_data in beside.items()
@@ -307,14 +348,28 @@ def _less_error(own: Errors, others: Errors, segments: Ints) -> rates.Mean:
     return rates.mean_of(least, most, own.judged & others.judged, Dependence(segments, None))
 
 
-def _provable_misses(table: Table, receive: Readings) -> rates.Rate | None:
+class _Contradictions(NamedTuple):
+    """Which receipts are read as over before their sending began, of which that can be told, and what they share."""
+
+    after: Bools
+    evaluable: Bools
+    latents: tuple[Latent, ...]
+    served: tuple[Ints, ...]
+
+
+def _provable_misses(table: Table, node_id: str, source: str) -> rates.Rate | None:
     """Return how often a receipt's reading ends before its sending's begins; None at the coordinator, and of points."""
-    if receive.node_id == table.coordinator_id or receive.source == records.SYSTEM:
+    if node_id == table.coordinator_id or source == records.SYSTEM:
         return None
-    send = table.sends(receive.node_id, receive.source)
+    parts = [_contradictions(part, node_id, source) for part in table.parts()]
+    after, evaluable, latents, served = joined(parts)
+    return rates.rate_of(after, evaluable, dependence(segments_of(*served), *latents))
+
+
+def _contradictions(table: Table, node_id: str, source: str) -> _Contradictions:
+    send, receive = table.sends(node_id, source), table.readings(node_id, source)
     labels = verdicts.intervals(send, receive)
-    nodes = (receive.node_id, table.coordinator_id)
-    about_server = (scopes.about_the_server(table, node, receive.source) for node in nodes)
+    about_server = (scopes.about_the_server(table, node, source) for node in (node_id, table.coordinator_id))
     evaluable = (labels != verdicts.NOT_EVALUABLE) & ~np.logical_or(*about_server)
-    shared = dependence(segments_of(send.sample, receive.sample), *verdicts.latents(INTERVAL, send, receive))
-    return rates.rate_of(labels == verdicts.AFTER, evaluable, shared)
+    latents = verdicts.latents(INTERVAL, send, receive)
+    return _Contradictions(labels == verdicts.AFTER, evaluable, latents, (send.sample, receive.sample))

@@ -23,7 +23,7 @@ from node_agent.contract import records
 if TYPE_CHECKING:
     from analysis.arrays import Bools, Floats, Ints
     from analysis.run.event_rows import Instants
-    from analysis.run.table import Readings
+    from analysis.run.table import Readings, Table
 
 IN_WORDS: Final = {utc.NO_ROOT_DISTANCE: utc.IN_WORDS, scopes.ABOUT_THE_SERVER: scopes.IN_WORDS}  # why left out
 FED_BY: Final[Mapping[str, frozenset[str]]] = {kind.name: frozenset({kind.fed_by}) for kind in KINDS if kind.fed_by}
@@ -44,6 +44,7 @@ ORIGIN: Final = Standard("none: errors of the other nodes are relative to this o
 
 
 Flights = Callable[[str], Lag]  # how much later a worker received each event than it was sent to it
+FlightsOf = Callable[["Table"], Flights]  # of the events of a part of a run
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Errors:
     estimate and ``above`` over it. ``level``: what the interval claims, None for a point clock. Unused numbers are 0.
     ``independent``: the half-width of as sure an interval if the errors of the readings that it is made of are
     independent: of one reading its own, of a difference the root of the sum of both squares.
-    ``judged_as``: what was judged, where that is not the reading as it is; ``left_out``: readings, or intervals, that
-    could not be judged for what they are about, by reason.
+    ``widened``: how many intervals were judged as wider than the reading is, by what was added; ``left_out``: readings,
+    or intervals, that could not be judged for what they are about, by reason.
     """
 
     standard: Standard
@@ -67,8 +68,13 @@ class Errors:
     below: Ints
     above: Ints
     independent: Floats
-    judged_as: str = ""
+    widened: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def judged_as(self) -> str:
+        """Return what was judged, where that is not the reading as it is."""
+        return "".join(f"reading, {by}" for by, count in self.widened.items() if count)
 
     @property
     def latent(self) -> Latent:
@@ -134,7 +140,7 @@ def against_true_time(readings: Readings, true: Instants, root: utc.RootDistance
     silent = int((readings.bounded & true.known & ~root.known).sum())
     return replace(
         errors,
-        judged_as=f"reading, {utc.WITH_ROOT_DISTANCE}" if (errors.bounded & root.added).any() else "",
+        widened={utc.WITH_ROOT_DISTANCE: int((errors.bounded & root.added).sum())},
         left_out={utc.NO_ROOT_DISTANCE: silent} if silent else {},
     )
 

@@ -86,14 +86,20 @@ def compute(
     """Judge causality and windows again with every re-measured uncertainty, beside the judges (None: all there are)."""
     judging = judges.of(table) if known is None else known
     measured = Remeasured(table)
+    return result(table, measured, count(table, judging, measured, window_sizes_ms), judging)
+
+
+def result(
+    table: Table, measured: Remeasured, counts: Iterable[tuple[Key, Counts]], judging: Sequence[Judge]
+) -> CommitWait:
+    """Return the answers that are in the counts, what was claimed again, and all real commit-waits."""
     widths = [width for source in table.sources for width in measured.widths(source)]
     probed = next((judge for judge in judging if isinstance(judge, judges.Probed)), None)
     waits = held_events.judge(table.run, probed, measured.looks)
     load.release_memory()
     worker = table.run.manifest.config.get("worker") or {}
     planned = (worker.get("timing") or {}).get("commit_wait_share")
-    answered = answer(count(table, judging, measured, window_sizes_ms), judging)
-    return CommitWait(answered, tuple(widths), waits, None if planned is None else float(planned))
+    return CommitWait(answer(counts, judging), tuple(widths), waits, None if planned is None else float(planned))
 
 
 def count(

@@ -43,6 +43,9 @@ class Judge(Protocol):
     def flights(self, worker: str) -> Lag:
         """Return how much later a worker received each event than it was sent to it."""
 
+    def of_part(self, table: Table) -> Judge:
+        """Return the judge of some events of the same run."""
+
 
 class Probed:
     """The reference of the probe mesh. It is silent where there were no probes, or where a self-check of it failed."""
@@ -68,6 +71,10 @@ class Probed:
             self._flights[worker] = self.lag(table.coordinator_id, sent, worker, received)
         return self._flights[worker]
 
+    def of_part(self, table: Table) -> Probed:
+        """Return the judge of some events of the same run."""
+        return self if table is self._table else Probed(table, self._reference)
+
     def lag(self, first: str, first_stamps: RawStamps, second: str, second_stamps: RawStamps) -> Lag:
         """Return how much later raw stamps of one node are than those of another, one by one."""
         return self.lag_from(first, first_stamps, second, self.shown(first, second, second_stamps))
@@ -90,6 +97,7 @@ class TrueTime:
     name = TRUTH
 
     def __init__(self, table: Table) -> None:
+        self._table = table
         self._receipts = {worker: table.truth(worker) for worker in table.present}
         self._sends = {worker: table.true_sends(worker) for worker in table.present}
         self._count = len(table.event_ids)
@@ -102,6 +110,10 @@ class TrueTime:
     def flights(self, worker: str) -> Lag:
         """Return how much later a worker received each event than it was sent to it."""
         return self._lag(self._sends[worker], self._receipts[worker])
+
+    def of_part(self, table: Table) -> TrueTime:
+        """Return the judge of some events of the same run."""
+        return self if table is self._table else TrueTime(table)
 
     def _lag(self, first: Instants | None, second: Instants | None) -> Lag:
         if first is None or second is None:  # one of the nodes has no virtual clock

@@ -13,6 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from analysis.arrays import Bools, Ints
+
 SPAN_NS: Final = 1_000_000_000
 MOST_PAIRS: Final = 1_000_000  # beyond it a stratified sample is judged, and the report says how many of how many
 SAMPLE_SEED: Final = 20251025
@@ -33,6 +34,16 @@ class Pairs:
     def part(self, begin: int, end: int) -> Pairs:
         """Return some consecutive pairs."""
         return Pairs(self.first[begin:end], self.second[begin:end], self.total)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Return the first place of an event of theirs, and the one after the last."""
+        low = min(self.first.min(), self.second.min())
+        return int(low), int(max(self.first.max(), self.second.max())) + 1
+
+    def moved(self, by: int) -> Pairs:
+        """Return the pairs of events whose places are moved."""
+        return Pairs(self.first + by, self.second + by, self.total)
 
 
 def nearby(sent_ns: Ints, known: Bools, span_ns: int = SPAN_NS, most: int = MOST_PAIRS) -> Pairs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -116,7 +117,10 @@ def _node(table: Table, node_id: str) -> NodeCounts:
 
 
 def _missing(table: Table, source: str, node_id: str) -> Missing:
-    block = table.readings(node_id, source)
-    missing = block.stamped & ~block.known
-    rate = rates.rate(int(missing.sum()), int(block.stamped.sum()))
-    return Missing(source, node_id, rate, block.statuses(missing) if rate.numerator else {})
+    reasons: Counter[str] = Counter()
+    stamped = 0
+    for part in table.parts():
+        block = part.readings(node_id, source)
+        stamped += int(block.stamped.sum())
+        reasons.update(block.statuses(block.stamped & ~block.known))
+    return Missing(source, node_id, rates.rate(reasons.total(), stamped), dict(sorted(reasons.items())))

@@ -58,9 +58,16 @@ def evenly(kinds: Iterable[Ints], most: int) -> list[Ints]:
 def _kinds(table: Table, workers: Sequence[str]) -> Iterator[Bools]:
     """Yield, per clock, which events any of these workers' readings order wrongly and, of intervals, leave open."""
     for source, clock in table.clocks:
-        labels = [
-            verdicts.labels(clock, table.sends(worker, source), table.readings(worker, source)) for worker in workers
-        ]
-        yield np.any([label == verdicts.AFTER for label in labels], axis=0)
+        labels = [_worst(part, workers, source, clock) for part in table.parts()]
+        wrong, ambiguous = (np.concatenate(of_parts) for of_parts in zip(*labels, strict=True))
+        yield wrong
         if clock == INTERVAL:
-            yield np.any([label == verdicts.AMBIGUOUS for label in labels], axis=0)
+            yield ambiguous
+
+
+def _worst(table: Table, workers: Sequence[str], source: str, clock: str) -> tuple[Bools, Bools]:
+    """Tell of which events some worker's readings are in the wrong order, and of which the order is left open."""
+    labels = [verdicts.labels(clock, table.sends(worker, source), table.readings(worker, source)) for worker in workers]
+    return tuple(
+        np.any([label == wanted for label in labels], axis=0) for wanted in (verdicts.AFTER, verdicts.AMBIGUOUS)
+    )

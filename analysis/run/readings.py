@@ -16,6 +16,7 @@ from analysis.errors import AnalysisError
 from analysis.run import drift_limits, event_rows, load, truth
 from analysis.run.event_rows import Instants, RawStamps, Rows, Text
 from analysis.run.table import (
+    AT_ONCE,
     INTERVAL,
     LOCAL,
     LOST,
@@ -28,6 +29,7 @@ from analysis.run.table import (
     Readings,
     Table,
 )
+from analysis.run.utc import UTC_LABEL
 from node_agent.clocks.holdover import drift_per_ns
 from node_agent.contract import records
 
@@ -51,8 +53,11 @@ class _Words:
         return Text(np.full(count, -1), ()).within(self.reference, word)
 
 
-def table(run: load.Run) -> Table:
-    """Align all nodes of a run on the union of their events, sorted by event id. The first of duplicates counts."""
+def table(run: load.Run, at_once: int = AT_ONCE) -> Table:
+    """Align all nodes of a run on the union of their events, sorted by event id. The first of duplicates counts.
+
+    ``at_once``: of a longer run, so many events are judged at a time; it makes no difference to any number.
+    """
     frames = {run.manifest.coordinator_id: run.coordinator, **run.workers}
     named = {node_id: event_rows.event_ids(node_id, frame) for node_id, frame in frames.items()}
     events = event_rows.different(np.concatenate(list(named.values())))
@@ -81,10 +86,11 @@ def table(run: load.Run) -> Table:
         for source in sources:
             receive[node_id, source] = _readings(node_id, source, rows, stamps[node_id], missing, words, texts)
     received = {node_id: aligned[node_id].there for node_id in run.workers}
+    bounded = frozenset(key for key, block in receive.items() if block.bounded.any())
     clocks = []
     for source in sources:
-        bounded = any(receive[node_id, source].bounded.any() for node_id in (coordinator, *run.workers))
-        clocks += [(source, POINT), (source, INTERVAL)] if bounded else [(source, POINT)]
+        intervals = any((node_id, source) in bounded for node_id in (coordinator, *run.workers))
+        clocks += [(source, POINT), (source, INTERVAL)] if intervals else [(source, POINT)]
     sent = aligned[coordinator]
     own_rows = event_rows.sends_of(run.sends, run.worker_ids, events, stamped=True)
     send, own = _send_readings(run, sources, sent, own_rows, stamps[coordinator], receive)
@@ -105,6 +111,13 @@ def table(run: load.Run) -> Table:
         rows=aligned,
         heard=tuple(worker for worker in run.workers if received[worker].any()),
         clocks=tuple(clocks),
+        with_raw=frozenset(node_id for node_id, raw in raw_stamps.items() if raw.known.any()),
+        known=frozenset(key for key, block in receive.items() if block.known.any()),
+        bounded=bounded,
+        to_utc=frozenset(key for key, block in receive.items() if (block.reference == UTC_LABEL).any()),
+        first_sent_ns=int(stamps[coordinator].ns[stamps[coordinator].known].min(initial=2**63 - 1)),
+        begins_at=0,
+        at_once=at_once,
         _true={node_id: _true(run, node_id, of) for node_id, of in stamps.items()},
         _true_sends={worker: _true(run, coordinator, of) for worker, of in own.items()},
         _receive=receive,

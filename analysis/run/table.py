@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.run.event_rows import Instants, RawStamps, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from analysis.arrays import Bools, Ints
     from analysis.run.load import Run
@@ -28,6 +28,8 @@ LOCAL: Final = "local"  # what a system clock refers to: itself
 POINT: Final = "point"
 INTERVAL: Final = "interval"
 UNSTATED: Final = "unstated"
+
+AT_ONCE: Final = 250_000  # events of a longer run are judged at a time: as many cost some 100 MB
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,13 @@ class Table:
     rows: Mapping[str, Rows]  # by node that left data
     heard: tuple[str, ...]
     clocks: tuple[tuple[str, str], ...]
+    with_raw: frozenset[str]  # nodes with raw stamps of any event of the run
+    known: frozenset[tuple[str, str]]  # (node, source) with any reading, anywhere in the run
+    bounded: frozenset[tuple[str, str]]  # with any that is an interval
+    to_utc: frozenset[tuple[str, str]]  # with any that refers to UTC
+    first_sent_ns: int
+    begins_at: int  # the place of the first event of this part among those of the run
+    at_once: int  # so many events are judged at a time
     _true: Mapping[str, Instants | None]
     _true_sends: Mapping[str, Instants | None]
     _receive: Mapping[tuple[str, str], Readings]
@@ -113,10 +122,24 @@ class Table:
         """Return the configured workers without any row."""
         return tuple(worker for worker in self.workers if worker not in self.heard)
 
+    @property
+    def number_of_parts(self) -> int:
+        """Return how many parts there are, at least one."""
+        return max(1, -(-len(self.event_ids) // self.at_once))
+
+    def parts(self) -> Iterator[Table]:
+        """Yield the table, ``at_once`` events at a time; of a run without events, itself."""
+        if self.number_of_parts == 1:
+            yield self
+            return
+        for begin in range(0, len(self.event_ids), self.at_once):
+            yield self.part(begin, begin + self.at_once)
+
     def part(self, begin: int, end: int) -> Table:
-        """Return the table of some consecutive events; who was heard, and which clocks there are, stays the run's."""
+        """Return the table of some consecutive events; what is said of the run (who was heard, say) stays the run's."""
         whole = {spec.name: getattr(self, spec.name) for spec in fields(self)}
-        return replace(self, **{name: _part(value, slice(begin, end)) for name, value in whole.items()})
+        chosen = {name: _part(value, slice(begin, end)) for name, value in whole.items()}
+        return replace(self, **chosen | {"begins_at": self.begins_at + begin})
 
     def take(self, positions: Ints) -> Table:
         """Return the table of some events, in the order given; who was heard, and which clocks, stays the run's."""
@@ -130,6 +153,11 @@ class Table:
     def sends(self, worker: str, source: str) -> Readings:
         """Return the coordinator's readings of the sends to one worker (its own transmit stamp where there is one)."""
         return self._send[worker, source]
+
+    def instants(self, node_id: str) -> Instants:
+        """Return when a node stamped every event: by its raw oscillator, or its wall clock if it has no raw stamps."""
+        raw = self.raw_stamps[node_id]
+        return Instants(raw.ns, raw.known) if node_id in self.with_raw else self.stamps[node_id]
 
     def truth(self, node_id: str) -> Instants | None:
         """Return the true instants of a node's stamps, or None where no truth was injected.

@@ -40,7 +40,7 @@ def table_of(folder, path):
 
 
 def judged(folder, path, flights=None):
-    found = quality.compute(table_of(folder, path), flights)
+    found = quality.compute(table_of(folder, path), flights and (lambda _part: flights))
     return {(one.source, one.node_id): one for one in found.clocks}
 
 
@@ -255,7 +255,8 @@ def test_what_the_standard_cannot_tell_makes_no_clock_too_narrow():
 def test_an_honest_clock_judged_by_a_wide_reference_is_shown_undecided_and_not_overconfident(tmp_path):
     """Both clocks are right to the ns; the reference knows the lag to 120 us, and the two half-widths add to 60 us."""
     folder = Folder({"w": Clock()}, truth=False)
-    found = quality.compute(table_of(folder, tmp_path / "r"), lambda _worker: Lag([100 * US] * 10, 120 * US))
+    lag = Lag([100 * US] * 10, 120 * US)
+    found = quality.compute(table_of(folder, tmp_path / "r"), lambda _part: lambda _worker: lag)
     tick = next(one for one in found.clocks if (one.source, one.node_id) == ("chronotick", "w"))
     assert (tick.width_us.median, tick.judged_width_us.median) == (60.0, 120.0)
     said = tick.as_dict()
@@ -274,7 +275,8 @@ def test_an_honest_clock_judged_by_a_wide_reference_is_shown_undecided_and_not_o
 
 def test_the_reliability_of_undecided_intervals_is_a_band_up_to_what_was_not_missed(tmp_path):
     folder = Folder({"w": Clock()}, truth=False)
-    found = quality.compute(table_of(folder, tmp_path / "r"), lambda _worker: Lag([100 * US] * 10, 120 * US))
+    lag = Lag([100 * US] * 10, 120 * US)
+    found = quality.compute(table_of(folder, tmp_path / "r"), lambda _part: lambda _worker: lag)
     figure = clock_quality_figure.draw(found).figure(7.0)
     axes = next(axes for axes in figure.axes if axes.get_title(loc="left").endswith("Reliability"))
     low, high = (line.lines[0].get_ydata() for line in axes.containers)

@@ -130,7 +130,7 @@ def test_between_nodes_of_one_server_nothing_is_added(tmp_path):
     table = command.table_of(path)
     lag.low = lag.high = np.full(10, 100 * US)
     lag.known = np.ones(10, dtype=bool)
-    found = {(one.source, one.node_id): one for one in quality.compute(table, lambda _worker: lag).clocks}
+    found = {(one.source, one.node_id): one for one in quality.compute(table, lambda _part: lambda _worker: lag).clocks}
     ntp = found["ntp", "w"]
     assert (ntp.coverage.contained.value, ntp.judged_width_us.median, ntp.judged_as) == (1.0, 200.0, "")
 

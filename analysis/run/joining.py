@@ -1,0 +1,57 @@
+"""Put together again what was made of consecutive parts of a run, field by field.
+
+What is by event is strung together; counts add up; what is said of the run, or of nothing, is the same in every part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_Whole = TypeVar("_Whole")
+
+
+def joined(parts: Sequence[_Whole]) -> _Whole:
+    """Return the whole that consecutive parts are of. Parts are dataclasses; of one alone it is that.
+
+    Arrays that are one object in every part are one in the whole. Raises ValueError where parts disagree about
+    something that is not by event.
+    """
+    return parts[0] if len(parts) == 1 else _joined(parts, {})
+
+
+def _joined(parts: Sequence[Any], made: dict[tuple[int, ...], Any]) -> Any:
+    first = parts[0]
+    if isinstance(first, np.ndarray):
+        ids = tuple(map(id, parts))
+        if ids not in made:
+            made[ids] = np.concatenate(parts)
+        return made[ids]
+    if isinstance(first, pd.Categorical):
+        return pd.Categorical.from_codes(np.concatenate([part.codes for part in parts]), dtype=first.dtype)
+    if is_dataclass(first) and not isinstance(first, type):
+        names = [spec.name for spec in fields(first)]
+        return replace(first, **{name: _joined([getattr(part, name) for part in parts], made) for name in names})
+    if isinstance(first, Mapping):
+        return _added(parts)
+    if isinstance(first, tuple) and any(isinstance(entry, (np.ndarray, tuple)) for entry in first):
+        entries = [_joined(column, made) for column in zip(*parts, strict=True)]
+        return type(first)(*entries) if hasattr(first, "_fields") else tuple(entries)
+    if any(part != first for part in parts):
+        raise ValueError(f"parts of a run: expected all of them to say {first!r}, got {set(map(repr, parts))}")
+    return first
+
+
+def _added(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for name, count in part.items():
+            total[name] = total.get(name, 0) + count
+    return total

@@ -1,0 +1,67 @@
+"""A run that is judged some events at a time gives what it gives when judged whole, to the last digit."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis import registry
+from analysis.report import run_counts
+from analysis.report.page import events
+from analysis.run import load
+from analysis.run.joining import joined
+from analysis.run.readings import table
+from analysis.run.verdicts import Lag
+from analysis.simulation import scenario as scenarios
+
+sys.path.append(str(Path(__file__).parents[1] / "golden"))
+
+import golden_record as record
+
+
+@pytest.fixture(scope="module", params=[*scenarios.names(), "demo", "published"])
+def run(request, tmp_path_factory):
+    if request.param == "published" and record.published_data() is None:
+        pytest.skip("the published measurements are not here: set CHRONOTICK_SHARED_DATA")
+    return load.load(record.make(request.param, tmp_path_factory.mktemp(request.param)))
+
+
+def said(readings):
+    """Return everything that is said of a run."""
+    results = registry.compute(readings, (50, 1000))
+    return json.dumps(
+        {
+            "statistics": results.as_statistics(),
+            "findings": [finding.as_dict() for finding in results.findings],
+            "counts": run_counts.of(readings).as_dict(),
+            "texts": {name: str(text) for name, text in results.texts().items()},
+            "events": events.of(results),
+            "traces": [
+                [clock.trace.at_s.tolist(), clock.trace.y_us.tolist()] for clock in results.done["clock_quality"].clocks
+            ],
+        },
+        default=str,
+    )
+
+
+def test_however_many_events_at_a_time(run):
+    whole = table(run)
+    assert whole.number_of_parts == 1
+    expected = said(whole)
+    for parts in (2, 7):
+        cut = table(run, at_once=-(-len(whole.event_ids) // parts))
+        assert cut.number_of_parts == parts
+        assert said(cut) == expected
+
+
+def test_what_parts_disagree_about_is_not_joined():
+    one, none = np.ones(2, dtype=np.int64), np.zeros(2, dtype=bool)
+    assert joined([Lag(one, one, none)] * 3).low.tolist() == [1] * 6
+    whole = joined([Lag(one, one, none)] * 2)
+    assert whole.low is whole.high
+    with pytest.raises(ValueError, match=r"expected all of them to say 'a', got \{.*'b'"):
+        joined([(one, "a"), (one, "b")])
