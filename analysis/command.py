@@ -12,8 +12,7 @@ from analysis import registry
 from analysis.errors import AnalysisError, UsageError
 from analysis.figures import drawing, style
 from analysis.questions.windows import WINDOW_SIZES_MS
-from analysis.run import load
-from analysis.run.readings import table
+from analysis.run import load, open_run
 from node_agent import streams
 from node_agent.contract import records
 
@@ -37,7 +36,7 @@ class _OneLineParser(argparse.ArgumentParser):
 
 def table_of(experiment: str | Path) -> Table:
     """Return the readings of a run given by name or path. Raises AnalysisError where it cannot be judged."""
-    return table(load.load(load.resolve(experiment)))
+    return open_run.table_of(load.resolve(experiment))
 
 
 def window_sizes(text: str) -> tuple[int, ...]:

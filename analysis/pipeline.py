@@ -19,8 +19,7 @@ from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.report import hypotheses, latex, markdown, rates_table, run_counts, summary, verdict
 from analysis.report import opening as openings
 from analysis.report.page import events, run_page
-from analysis.run import load, merged, series
-from analysis.run.readings import table
+from analysis.run import csv_tables, load, merged, open_run, series
 from analysis.second_process import Beside
 from analysis.series import pipeline as series_pipeline
 from analysis.tables import NONE, NOT_EVALUABLE
@@ -64,8 +63,8 @@ def run_all(
             wanted = "expected neither windows nor a merged table"
             raise UsageError(f"{experiment_dir}: {wanted}, of a {manifest.kind} of clocks, which has no events")
         return series_pipeline.run_all(experiment_dir, width_in)
-    readings = table(load.load(experiment_dir))
-    load.release_memory()
+    readings = open_run.table_of(experiment_dir)
+    csv_tables.release_memory()
     with Beside("the merged table", partial(merged.write, readings, experiment_dir, merged_form)) as merging:
         results = registry.compute(readings, window_sizes_ms)
         drawings, figures_dir = _drawings(results), experiment_dir / records.FIGURES_DIR

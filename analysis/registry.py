@@ -24,7 +24,7 @@ from analysis.checks import validity
 from analysis.questions import judges
 from analysis.questions.answers import added
 from analysis.questions.windows import WINDOW_SIZES_MS
-from analysis.run import load
+from analysis.run import csv_tables
 from analysis.second_process import Beside
 
 if TYPE_CHECKING:
@@ -90,5 +90,5 @@ def _count(given: Context, analyses: Sequence[Analysis]) -> None:
 
 def _context(readings: Table, window_sizes_ms: Sequence[int], done: Mapping[str, Any]) -> Context:
     built = reference_by_probes.build(readings.run)
-    load.release_memory()
+    csv_tables.release_memory()
     return Context(readings, built, judges.of(readings, built), window_sizes_ms, done)

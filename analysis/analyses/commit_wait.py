@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
 
 from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place
@@ -14,6 +15,7 @@ from analysis.figures.sheet import Panel, Sheet
 from analysis.questions import answers, commit_wait, remeasurement
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.commit_wait import ambiguous, asked, not_remeasured
+from analysis.run.joining import joined
 from analysis.run.table import INTERVAL
 from analysis.stats import rates
 from analysis.tables import NOT_EVALUABLE, Grid, counted, number, share, table
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from analysis.analyses.analysis import Context, Counted, Part
+    from analysis.analyses.analysis import Context, Counted
     from analysis.questions.answers import Answer
     from analysis.questions.commit_wait import CommitWait
     from analysis.questions.held_events import Waits
@@ -35,15 +37,18 @@ US_PER_MS: Final = 1000.0
 
 def compute(context: Context) -> CommitWait:
     """Judge again with every re-measured uncertainty, and all real commit-waits."""
-    measured = remeasurement.Remeasured(context.table)
-
-    def count(part: Part) -> Counted:
-        begin = part.table.begins_at
-        again = measured.part(part.table, begin, begin + len(part.table.event_ids))
-        return dict(commit_wait.count(part.table, part.judges, again, part.window_sizes_ms))
-
-    counted = reduce(answers.added, map(count, context.parts()))
-    return commit_wait.result(context.table, measured, counted.items(), context.judges)
+    counted: Counted = {}
+    again = []
+    looks: dict[str, list[pd.DataFrame]] = {}
+    for part in context.parts():
+        measured = remeasurement.Remeasured(part.table)
+        counts = dict(commit_wait.count(part.table, part.judges, measured, part.window_sizes_ms))
+        counted = answers.added(counted, counts) if counted else counts
+        again.append(measured.claimed)
+        for node_id, frame in measured.looks.items():
+            looks.setdefault(node_id, []).append(frame)
+    by_node = {node_id: pd.concat(frames) for node_id, frames in looks.items()}
+    return commit_wait.result(context.table, counted.items(), context.judges, joined(again), by_node)
 
 
 def _certainly(name: str) -> Callable[[Remeasured], Any]:

@@ -71,13 +71,15 @@ def _without_a_judge(readings: Table) -> Iterator[Course]:
     """Yield, per worker, every source's time under way, and the sources' readings against the first that has any."""
     for worker in readings.present:
         for source in readings.sources:
-            point = (worker, source) not in readings.bounded
+            point = (worker, source) not in readings.facts.bounded
             yield Course(source, worker, FLIGHT, "", traces.of_flights(readings, worker, source), point)
     for node in readings.nodes:
-        known = [source for source in readings.sources if source != records.SYSTEM and (node, source) in readings.known]
+        known = [
+            source for source in readings.sources if source != records.SYSTEM and (node, source) in readings.facts.known
+        ]
         for source in known[1:]:
             apart = traces.between(readings, node, source, known[0])
-            yield Course(source, node, APART, "", apart, (node, source) not in readings.bounded, other=known[0])
+            yield Course(source, node, APART, "", apart, (node, source) not in readings.facts.bounded, other=known[0])
 
 
 def statistics(courses: Courses) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.checks.subject import Subject
-    from analysis.run.load import Run
+    from analysis.run.load import Frame, Run
 
     Ids = NDArray[np.int64]
+
+LOGGED: Final = ("event_id", "worker_id", "send_time_ns", "error")  # of the send log, what is looked at
 
 
 def find(subject: Subject) -> Iterator[Finding]:
@@ -41,13 +43,15 @@ def find(subject: Subject) -> Iterator[Finding]:
         return
     broadcast = _events(sent)
     log, log_file = subject.raw(coordinator, records.SENDS_FILE), raw_file(coordinator, records.SENDS_FILE)
-    if log is not None and not {"event_id", "worker_id", "send_time_ns", "error"} <= set(log.columns):
+    if log is not None and not set(LOGGED) <= set(log.columns):
         yield error("columns", log_file, f"expected the columns {', '.join(records.SENDS_COLUMNS)}")
         log = None
     if log is not None:
+        log = log[list(LOGGED)]
         yield from _logged(log_file, log, sent, broadcast, subject.roles)
     pairs = subject.pairs(coordinator)
-    logged = payload_stamps.of(sent, pairs) if "send_time_ns" in sent else None
+    stamps = [name for name in ("event_id", "send_time_ns", "send_raw_ns", "send_raw_error_ns") if name in sent]
+    logged = payload_stamps.of(sent[stamps], pairs) if "send_time_ns" in sent else None
     least = None if subject.manifest is None else load.min_received_share(subject.manifest)
     for node_id in subject.workers:
         if node_id not in tables:
@@ -72,20 +76,20 @@ def duplicates(subject: Subject) -> Iterator[Finding]:
         yield from _duplicates(subject.file_of(node_id), table, node_id)
 
 
-def _duplicates(file: str, table: pd.DataFrame, node_id: str) -> Iterator[Finding]:
+def _duplicates(file: str, table: Frame, node_id: str) -> Iterator[Finding]:
     again = table["event_id"].duplicated() & table["event_id"].notna()
     if rows := int(again.sum()):
-        which = ids(set(table.loc[again, "event_id"]))
+        which = ids(set(table["event_id"][again]))
         text = f"duplicate event_id: {rows:,} come more than once, of which the first copy counts (event {which})"
         yield error("duplicate-events", file, text, node_id, rows=rows, of=len(table))
     if "sequence_number" in table:
-        known = table.loc[~again, "sequence_number"].dropna()
+        known = table["sequence_number"][~again].dropna()
         if len(copies := set(known[known.duplicated()])):
             text = f"duplicate sequence_number: {len(copies):,} come more than once ({ids(copies)})"
             yield error("duplicate-sequence-numbers", file, text, node_id, numbers=len(copies))
 
 
-def _several_payloads(workers: Sequence[pd.DataFrame]) -> Iterator[Finding]:
+def _several_payloads(workers: Sequence[Frame]) -> Iterator[Finding]:
     """Check that an event's payload says the same in all its copies: one broadcast has one."""
     columns = ["event_id", "coordinator_send_time_ns"]
     stamps = [frame[columns].dropna().drop_duplicates() for frame in workers if set(columns) <= set(frame.columns)]
@@ -129,9 +133,7 @@ def _payload_stamps(file: str, node_id: str, payloads: payload_stamps.Payloads) 
 # --- the send log -----------------------------------------------------------------------------------------------------
 
 
-def _logged(
-    file: str, log: pd.DataFrame, sent: pd.DataFrame, broadcast: Ids, roles: Mapping[str, str]
-) -> Iterator[Finding]:
+def _logged(file: str, log: pd.DataFrame, sent: Frame, broadcast: Ids, roles: Mapping[str, str]) -> Iterator[Finding]:
     """Compare the send log with itself, the manifest and the coordinator's table."""
     workers = {node_id for node_id, role in roles.items() if role == "worker"}
     strangers = ", ".join(sorted(set(log["worker_id"].dropna().unique()) - workers))
@@ -155,7 +157,7 @@ def _logged(
             yield of("send-log", file, f"{count:,} {text}", rows=count)
 
 
-def _not_theirs(log: pd.DataFrame, sent: pd.DataFrame) -> int:
+def _not_theirs(log: pd.DataFrame, sent: Frame) -> int:
     """Count the events whose send stamp in the coordinator's table is none of their stamps in the send log."""
     if "send_time_ns" not in sent:
         return 0
@@ -172,10 +174,11 @@ def _not_theirs(log: pd.DataFrame, sent: pd.DataFrame) -> int:
 def delays(run: Run) -> Iterator[Finding]:
     """Yield which workers received events before they were sent, by the two wall clocks."""
     for node, frame in run.workers.items():
-        own = run.sends[run.sends["worker_id"] == node] if len(run.sends) else run.sends
-        first = own if len(own) else run.coordinator
+        columns = ["event_id", "send_time_ns"]
+        own = run.sends[[*columns, "worker_id"]]
+        own = own[own["worker_id"] == node]
         took = (
-            payload_stamps.of(first[["event_id", "send_time_ns"]], None)
+            payload_stamps.of(own if len(own) else run.coordinator[columns], None)
             .judge(frame["event_id"], frame["receive_time_ns"])
             .late_ns
         )
@@ -202,7 +205,7 @@ def origins(run: Run) -> Iterator[Finding]:
                 yield Finding("mixed-stamps", NOTE, node, records.SYSTEM, text, {"origins": counts})
 
 
-def _events(frame: pd.DataFrame) -> Ids:
+def _events(frame: Frame) -> Ids:
     """Return the different events of a table's rows, in order."""
     return different(frame["event_id"].dropna().to_numpy(dtype=np.int64))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.checks.finding import Severity
-    from analysis.run.load import Run
+    from analysis.run.load import Frame, Run
 
     Floats = NDArray[np.float64]
     Wrong = Iterator[tuple[str, Severity, str, dict[str, Any]]]  # code, severity, message, numbers
@@ -44,7 +44,7 @@ class Series:
 
     node: str
     prefix: str
-    frame: pd.DataFrame
+    frame: Frame
     stamp: pd.Series[Any]
     statuses: dict[str, int]
     samples: NDArray[np.intp]  # a number for each row's sample, -1 where it names none

@@ -21,7 +21,7 @@ from analysis.checks.files import identity, integrity
 from analysis.checks.finding import error, one_line, warning
 from analysis.checks.subject import UNFIT
 from analysis.errors import AnalysisError
-from analysis.run import load, wall_clock
+from analysis.run import csv_tables, load, wall_clock
 from node_agent.clocks.base import KEEP, counts, evaluate
 from node_agent.clocks.sources import configured
 from node_agent.contract import plan as plans
@@ -193,7 +193,7 @@ def _replay_node(node_id: str, plan: plans.NodePlan, raw: Path, every: int) -> t
 
 def _clock(raw: Path) -> wall_clock.WallClock:
     file = raw / records.CLOCK_PAIRS_FILE
-    return wall_clock.of_pairs(load.read_table(file, records.CLOCK_PAIRS_COLUMNS) if file.is_file() else None)
+    return wall_clock.of_pairs(csv_tables.read_table(file, records.CLOCK_PAIRS_COLUMNS) if file.is_file() else None)
 
 
 def _not_assembled_of(path: Path, node_id: str, plan: plans.NodePlan, raw: Path, every: int) -> list[Difference]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.checks.finding import CONTRACT, ERROR, WARNING, Finding, error
 from analysis.checks.subject import raw_file
-from analysis.run import drift_limits, load, scopes
+from analysis.run import csv_tables, drift_limits, load, scopes
 from node_agent.clocks.holdover import drift_per_ns
 from node_agent.clocks.ntp import falsetickers
 from node_agent.clocks.self_report import KISS_ENDS, KISS_RATE, describe, is_unfit
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.checks.subject import Subject
-    from analysis.run.load import Run
+    from analysis.run.load import Frame, Run
 
 MIN_ANSWERS: Final = 5  # so many answers with one number, to the ns, are no coincidence
 MIN_SIGMAS: Final = 10
@@ -175,9 +175,10 @@ def about(subject: Subject) -> Iterator[Finding]:
     misleads. A word that is no scope is an error.
     """
     for node in subject.roles:
-        file, samples = raw_file(node, records.SAMPLES_FILE), subject.raw(node, records.SAMPLES_FILE)
-        if samples is None or not {"source", "outcome", "scope", "sample_id"} <= set(samples.columns):
+        file, frame = raw_file(node, records.SAMPLES_FILE), subject.raw(node, records.SAMPLES_FILE)
+        if frame is None or not {"source", "outcome", "scope", "sample_id"} <= set(frame.columns):
             continue
+        samples = load.in_memory(frame)
         if strange := sorted(set(samples["scope"].dropna()) - {scopes.NODE, scopes.SERVER}):
             text = f"scope: expected {scopes.NODE}, {scopes.SERVER} or nothing, got {strange[0]!r}"
             yield error("scope", file, text, node)
@@ -193,11 +194,11 @@ def about(subject: Subject) -> Iterator[Finding]:
             yield Finding("server-scope", WARNING, node, source, text, numbers, CONTRACT, file)
 
 
-def _readings(frame: pd.DataFrame | None, samples: pd.DataFrame, source: str) -> tuple[int, int]:
+def _readings(frame: Frame | None, samples: pd.DataFrame, source: str) -> tuple[int, int]:
     """Return how many of a node's readings of a source rest on answers about the server's clock, and of how many."""
     prefix = records.COLUMN_PREFIX.get(source, source)
     if frame is None or prefix not in load.prefixes([frame]) or f"{prefix}_sample_id" not in frame:
         return 0, 0
-    ids = load.plain(frame[[f"{prefix}_status", f"{prefix}_sample_id"]])
+    ids = csv_tables.plain(frame[[f"{prefix}_status", f"{prefix}_sample_id"]])
     there: NDArray[np.bool_] = (ids[f"{prefix}_status"] == OK).fillna(value=False).to_numpy(dtype=bool)
     return int(scopes.of_samples(samples, source, ids[f"{prefix}_sample_id"])[there].sum()), int(there.sum())

@@ -10,7 +10,7 @@ from analysis import reference
 from analysis.checks.finding import one_line
 from analysis.errors import AnalysisError
 from analysis.questions.windows import WINDOW_SIZES_MS
-from analysis.run import load, series
+from analysis.run import csv_tables, load, series
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from analysis.run.load import Run
+    from analysis.run.load import Frame, Run
     from analysis.run.table import Table
 
 
@@ -46,9 +46,9 @@ class Subject:
     readings: Table | None = None
     whole: bool = False
     unreadable: dict[str, str] = field(default_factory=dict)
-    _tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    _tables: dict[str, Frame] = field(default_factory=dict)
 
-    def table(self, name: str, needed: Sequence[str] = ()) -> pd.DataFrame | None:
+    def table(self, name: str, needed: Sequence[str] = ()) -> Frame | None:
         """Return a table by its path in the folder, None if it is not there, or not to be read.
 
         ``needed``: columns it must have; of a file that the analysis has not loaded only these are read.
@@ -61,7 +61,7 @@ class Subject:
         if not self.whole or name in self.unreadable or not file.is_file():
             return None
         try:
-            table = load.read_table(file, needed, only=bool(needed))
+            table = csv_tables.read_table(file, needed, only=bool(needed))
         except AnalysisError as error:
             self.unreadable[name] = str(error).removeprefix(f"{file}: ")
             return None
@@ -69,17 +69,18 @@ class Subject:
             self._tables[name] = table
         return table
 
-    def of_node(self, node_id: str) -> pd.DataFrame | None:
+    def of_node(self, node_id: str) -> Frame | None:
         """Return a node's table as it was assembled."""
         return self.table(self.file_of(node_id))
 
-    def raw(self, node_id: str, name: str, needed: Sequence[str] = ()) -> pd.DataFrame | None:
+    def raw(self, node_id: str, name: str, needed: Sequence[str] = ()) -> Frame | None:
         """Return one of the tables a node wrote."""
         return self.table(raw_file(node_id, name), needed)
 
     def pairs(self, node_id: str) -> pd.DataFrame | None:
         """Return a node's clock pairs."""
-        return self.raw(node_id, records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
+        pairs = self.raw(node_id, records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
+        return None if pairs is None else load.in_memory(pairs)
 
     @property
     def has_events(self) -> bool:
@@ -92,7 +93,7 @@ class Subject:
             return series.readings_file(node_id)
         return records.table_file(node_id, self.roles[node_id])
 
-    def events(self) -> dict[str, pd.DataFrame]:
+    def events(self) -> dict[str, Frame]:
         """Return the assembled tables that can be read and name their events, by node."""
         tables = {node_id: self.of_node(node_id) for node_id in self.roles}
         return {node_id: table for node_id, table in tables.items() if table is not None and "event_id" in table}

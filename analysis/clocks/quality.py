@@ -250,7 +250,7 @@ def _of_part(table: Table, node_id: str, source: str, flights: standards.Flights
     """Return the data of some consecutive events."""
     readings, stamps, samples = table.readings(node_id, source), table.stamps[node_id], table.run.samples.get(node_id)
     own = row_data.source_rows(table.rows[node_id], source)
-    held = baseline.held(readings, own, stamps, samples, utc_wanted=(node_id, source) in table.to_utc)
+    held = baseline.held(readings, own, stamps, samples, utc_wanted=(node_id, source) in table.facts.to_utc)
     data = _Data(
         readings=readings,
         rows=own,
@@ -270,7 +270,7 @@ def _of_part(table: Table, node_id: str, source: str, flights: standards.Flights
         return data
     lag, here = flights(node_id), table.sends(node_id, source)
     rows_here, samples_here = row_data.source_rows(table.rows[origin], source), table.run.samples.get(origin)
-    utc_here = (origin, source) in table.to_utc
+    utc_here = (origin, source) in table.facts.to_utc
     held_here = baseline.held(here, rows_here, table.own_sends[node_id], samples_here, utc_wanted=utc_here)
     return replace(
         data,

@@ -125,7 +125,7 @@ def _trace(table: Table, line: _Line) -> Trace:
         np.asarray(numbers[picked], dtype=np.float64) / US for numbers in (line.y, line.below, line.above, line.half)
     )
     return Trace(
-        (table.sent.ns[picked] - table.first_sent_ns) / 1e9,
+        (table.sent.ns[picked] - table.facts.first_sent_ns) / 1e9,
         y_us,
         below_us,
         above_us,

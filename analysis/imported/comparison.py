@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.clocks import offset_levels
+from analysis.run.load import in_memory
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -148,8 +149,9 @@ NOTE: Final = (
 
 def compare(run: Run) -> PublishedComparison:
     """Return the published comparison of a run; every event of a worker is matched by ``event_id``."""
-    sends = run.coordinator.drop_duplicates("event_id")
-    return PublishedComparison(tuple(_worker(node_id, frame, sends) for node_id, frame in run.workers.items()))
+    sends = in_memory(run.coordinator).drop_duplicates("event_id")
+    workers = (_worker(node_id, in_memory(frame), sends) for node_id, frame in run.workers.items())
+    return PublishedComparison(tuple(workers))
 
 
 def comparison(run: Run) -> dict[str, Any] | None:

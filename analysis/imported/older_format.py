@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any, Final
 from analysis.errors import cause
 from analysis.imported.comparison import comparison, comparison_lines
 from analysis.imported.staging import UnusableSource, staged
-from analysis.run.load import OTHER_SEPARATORS, new_folder
+from analysis.run.csv_tables import OTHER_SEPARATORS
+from analysis.run.load import new_folder
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
 from node_agent.contract import plan, records
 

@@ -184,9 +184,9 @@ def _claims(table: Table) -> dict[tuple[str, str], tuple[str, float | None]]:
     """Return the kind and the level of every source's intervals at every worker, and at all where it is the same."""
     claims: dict[tuple[str, str], tuple[str, float | None]] = {}
     for source in table.sources:
-        blocks = {worker: table.readings(worker, source) for worker in table.workers}
-        claims |= {(source, worker): (block.kind, block.level) for worker, block in blocks.items()}
-        kinds, levels = {block.kind for block in blocks.values()}, {block.level for block in blocks.values()}
+        of_workers = {worker: table.facts.claim(worker, source) for worker in table.workers}
+        claims |= {(source, worker): claim for worker, claim in of_workers.items()}
+        kinds, levels = {claim.kind for claim in of_workers.values()}, {claim.level for claim in of_workers.values()}
         kind = kinds.pop() if len(kinds) == 1 else "mixed"
         claims[source, ALL] = kind, levels.pop() if len(levels) == 1 else None
     return claims

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.questions import answers, decisions, held_events, judges
+from analysis.questions import answers, decisions, held_events, judges, remeasurement
 from analysis.questions.answers import Answer, Answers, Judgement
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.decisions import Decisions
 from analysis.questions.remeasurement import Remeasured, Width, again_as_wide
 from analysis.questions.true_windows import DIFFER, SAME
 from analysis.questions.windows import MS_NS, WINDOW_SIZES_MS
-from analysis.run import load, scopes, utc, verdicts
+from analysis.run import csv_tables, scopes, utc, verdicts
 from analysis.run.table import INTERVAL
 from analysis.stats import rates
 from analysis.stats.counts import first_served
@@ -29,9 +29,12 @@ from analysis.stats.dependence import Latent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    import pandas as pd
+
     from analysis.arrays import Bools, Floats, Labels
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
+    from analysis.questions.remeasurement import Claimed
     from analysis.run.event_rows import Instants
     from analysis.run.table import Readings, Table
     from analysis.stats.counts import Counts, Outcomes
@@ -86,17 +89,22 @@ def compute(
     """Judge causality and windows again with every re-measured uncertainty, beside the judges (None: all there are)."""
     judging = judges.of(table) if known is None else known
     measured = Remeasured(table)
-    return result(table, measured, count(table, judging, measured, window_sizes_ms), judging)
+    counts = count(table, judging, measured, window_sizes_ms)
+    return result(table, counts, judging, measured.claimed, measured.looks)
 
 
 def result(
-    table: Table, measured: Remeasured, counts: Iterable[tuple[Key, Counts]], judging: Sequence[Judge]
+    table: Table,
+    counts: Iterable[tuple[Key, Counts]],
+    judging: Sequence[Judge],
+    claimed: Mapping[tuple[str, float], Claimed],
+    looks: Mapping[str, pd.DataFrame],
 ) -> CommitWait:
-    """Return the answers that are in the counts, what was claimed again, and all real commit-waits."""
-    widths = [width for source in table.sources for width in measured.widths(source)]
+    """Return the answers that are in the counts, what was claimed again, and all real commit-waits by their looks."""
+    widths = [width for source in table.sources for width in remeasurement.widths(table.run, claimed, source)]
     probed = next((judge for judge in judging if isinstance(judge, judges.Probed)), None)
-    waits = held_events.judge(table.run, probed, measured.looks)
-    load.release_memory()
+    waits = held_events.judge(table.run, probed, looks)
+    csv_tables.release_memory()
     worker = table.run.manifest.config.get("worker") or {}
     planned = (worker.get("timing") or {}).get("commit_wait_share")
     return CommitWait(answer(counts, judging), tuple(widths), waits, None if planned is None else float(planned))

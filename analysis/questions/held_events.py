@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.questions import external_consistency
-from analysis.run import drift_limits, load, scopes, truth, utc
+from analysis.run import csv_tables, drift_limits, load, scopes, truth, utc
 from analysis.stats import rates
 from node_agent.contract import records
 from node_agent.contract.hold_rule import WAITING
@@ -103,7 +103,7 @@ def looks(frame: pd.DataFrame) -> pd.DataFrame:
     A row that does not say whose it is, or when, belongs to no wait.
     """
     rows = frame[(frame["kind"] == records.COMMIT).fillna(value=False)]
-    return load.plain(rows.dropna(subset=["event_id", "source", "done_raw_ns"]))
+    return csv_tables.plain(rows.dropna(subset=["event_id", "source", "done_raw_ns"]))
 
 
 def judge(
@@ -111,7 +111,7 @@ def judge(
 ) -> tuple[Waits, ...]:
     """Judge all real commit-waits of a run, by source; empty where there was none. Without their rows, read them."""
     if looks_by_node is None:
-        looks_by_node = {node_id: looks(frame) for node_id, frame in run.commit_wait.items()}
+        looks_by_node = {node_id: looks(load.in_memory(frame)) for node_id, frame in run.commit_wait.items()}
     waited = {node_id: frame for node_id, frame in looks_by_node.items() if len(frame)}
     if not waited:
         return ()

@@ -98,18 +98,15 @@ class TrueTime:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._receipts = {worker: table.truth(worker) for worker in table.present}
-        self._sends = {worker: table.true_sends(worker) for worker in table.present}
-        self._count = len(table.event_ids)
-        self.reason = "" if any(receipt is not None for receipt in self._receipts.values()) else NO_TRUTH
+        self.reason = "" if any(map(table.has_truth, table.present)) else NO_TRUTH
 
     def receipts(self, first: str, second: str) -> Lag:
         """Return how much later the second worker received each event than the first."""
-        return self._lag(self._receipts[first], self._receipts[second])
+        return self._lag(self._table.truth(first), self._table.truth(second))
 
     def flights(self, worker: str) -> Lag:
         """Return how much later a worker received each event than it was sent to it."""
-        return self._lag(self._sends[worker], self._receipts[worker])
+        return self._lag(self._table.true_sends(worker), self._table.truth(worker))
 
     def of_part(self, table: Table) -> TrueTime:
         """Return the judge of some events of the same run."""
@@ -117,7 +114,7 @@ class TrueTime:
 
     def _lag(self, first: Instants | None, second: Instants | None) -> Lag:
         if first is None or second is None:  # one of the nodes has no virtual clock
-            nothing = np.zeros(self._count, dtype=np.int64)
+            nothing = np.zeros(len(self._table.event_ids), dtype=np.int64)
             return Lag(nothing, nothing, nothing.astype(np.bool_))
         known = first.known & second.known
         lag = np.where(known, second.ns - first.ns, 0)

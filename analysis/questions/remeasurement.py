@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from copy import copy
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 
 from analysis.questions import held_events
-from analysis.run import load
+from analysis.run import csv_tables, load
+from analysis.run.joining import joined
 from analysis.run.table import NO_STATUS
 from analysis.stats import rates
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from analysis.arrays import Bools, Floats, Ints
     from analysis.run.event_rows import Rows
+    from analysis.run.load import Run
     from analysis.run.table import Readings, Table
 
 MS_NS: Final = 1_000_000
@@ -69,8 +71,17 @@ class _Claims:
         return factor * self.uncertainty_ms + self.asymmetry_ms
 
 
-def _joined(claims: Sequence[_Claims]) -> _Claims:
-    return _Claims(*(np.concatenate([getattr(part, spec.name) for part in claims]) for spec in fields(_Claims)))
+@dataclass(frozen=True)
+class Claimed:
+    """What a source claimed of some events: the statuses of all rows, and the claims of those that are ok.
+
+    ``late_ns``: by how much later than due it was asked; ``read_half_width_ms``: of the readings at the events.
+    """
+
+    statuses: Mapping[str, int]
+    claims: _Claims
+    late_ns: Ints
+    read_half_width_ms: Floats = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,7 @@ class _Rows:
     @property
     def good(self) -> _Claims:
         """Return the claims of the rows whose status is ok."""
-        return _joined([self.claimed.take(self.ok).known(), self.elsewhere])
+        return joined([self.claimed.take(self.ok).known(), self.elsewhere])
 
     def part(self, events: slice) -> _Rows:
         """Return what is by event, of some of them."""
@@ -111,10 +122,10 @@ class Remeasured:
         self.looks: dict[str, pd.DataFrame] = {}
         for node_id in table.run.commit_wait:
             self._read(node_id)
-            load.release_memory()
+            csv_tables.release_memory()
 
     def _read(self, node_id: str) -> None:
-        frame = self._table.run.commit_wait[node_id]
+        frame = load.in_memory(self._table.run.commit_wait[node_id])
         if len(looks := held_events.looks(frame)):
             self.looks[node_id] = looks
         for (source, delay), rows in _groups(frame, self._table.event_ids):
@@ -138,10 +149,27 @@ class Remeasured:
         wider_ms = (again.uncertainty_ms - first.uncertainty_ms) * factor + (again.asymmetry_ms - first.asymmetry_ms)
         return np.asarray(np.ceil(wider_ms * 1e6))
 
-    def widths(self, source: str) -> list[Width]:
-        """Return what the workers' source claimed at the events and at every delay; none if it never measured again."""
-        delays = self.delays(source)
-        return [self._first_width(source), *(self._width_at(source, delay) for delay in delays)] if delays else []
+    @property
+    def claimed(self) -> Mapping[tuple[str, float], Claimed]:
+        """Return what the workers' sources claimed, by source and delay; 0 is at the events themselves."""
+        claimed: dict[tuple[str, float], Claimed] = {}
+        for source in self._table.sources:
+            for delay in self.delays(source):
+                groups = [self._groups.get((worker, source, delay)) for worker in self._table.present]
+                parts = [Claimed(group.statuses, group.good, group.late_ns) for group in groups if group is not None]
+                claimed[source, delay] = joined(parts)
+            column = f"{records.COLUMN_PREFIX.get(source, source)}_uncertainty_ms"
+            claiming = [worker for worker in self._table.present if column in self._table.rows[worker]]
+            if claiming:
+                claimed[source, 0.0] = joined([self._at_events(worker, source) for worker in claiming])
+        return claimed
+
+    def _at_events(self, worker: str, source: str) -> Claimed:
+        """Return what a worker's source claimed at the events themselves, and how wide it read."""
+        readings, rows = self._table.readings(worker, source), self._table.rows[worker]
+        claims = _claims_at_events(rows, source).take(rows.there & (readings.status == records.OK)).known()
+        half_widths_ms = (readings.latest - readings.earliest)[rows.there & readings.bounded] / (2 * MS_NS)
+        return Claimed(readings.statuses(rows.there), claims, np.zeros(0, dtype=np.int64), half_widths_ms)
 
     def part(self, table: Table, begin: int, end: int) -> Remeasured:
         """Return the claims about some consecutive events, whose ``table`` is given; without looks."""
@@ -152,57 +180,29 @@ class Remeasured:
         }
         return some
 
-    def _width_at(self, source: str, delay: float) -> Width:
-        """Return what the workers' source claimed at one delay."""
-        all_groups = [self._groups.get((worker, source, delay)) for worker in self._table.present]
-        groups = [group for group in all_groups if group is not None]
-        return self._width(
-            source,
-            delay,
-            [group.statuses for group in groups],
-            _joined([group.good for group in groups]),
-            np.concatenate([group.late_ns for group in groups]),
-        )
 
-    def _first_width(self, source: str) -> Width:
-        """Return what the workers' source claimed at the events themselves (delay 0), and how wide it read."""
-        statuses, claims, half_widths_ms = [], [], []
-        for worker in self._table.present:
-            readings, rows = self._table.readings(worker, source), self._table.rows[worker]
-            statuses.append(readings.statuses(rows.there))
-            claims.append(_claims_at_events(rows, source).take(rows.there & (readings.status == records.OK)).known())
-            half_widths_ms.append((readings.latest - readings.earliest)[rows.there & readings.bounded] / (2 * MS_NS))
-        claimed = self._width(source, 0.0, statuses, _joined(claims), np.zeros(0, dtype=np.int64))
-        return replace(claimed, read_half_width_ms=rates.spread(np.concatenate(half_widths_ms)))
+def widths(run: Run, claimed: Mapping[tuple[str, float], Claimed], source: str) -> list[Width]:
+    """Return what the workers' source claimed at the events and at every delay; none if it never measured again."""
+    delays = sorted(delay for name, delay in claimed if name == source)
+    return [_width(run, source, delay, claimed[source, delay]) for delay in delays] if any(delays) else []
 
-    def _width(
-        self,
-        source: str,
-        delay: float,
-        statuses: Sequence[Mapping[str, int]],
-        claimed: _Claims,
-        late_ns: Ints,
-    ) -> Width:
-        counts: Counter[str] = Counter()
-        for status in statuses:
-            counts.update(status)
-        return Width(
-            source=source,
-            delay_s=delay,
-            due=counts.total(),
-            available=counts[records.OK],
-            reasons={reason: counts[reason] for reason in sorted(counts) if reason != records.OK},
-            uncertainty_ms=rates.spread(claimed.uncertainty_ms),
-            half_width_ms=self._half_width(source, claimed),
-            read_half_width_ms=rates.spread(claimed.uncertainty_ms[:0]),
-            claim=held_events.claim(self._table.run, source),
-            late_ms=rates.spread(late_ns, MS_NS),
-        )
 
-    def _half_width(self, source: str, claimed: _Claims) -> rates.Spread:
-        """Return the claims as half-widths; of none, where nobody says how many sigmas they are."""
-        factor = held_events.half_width_per_uncertainty(self._table.run, source)
-        return rates.spread(claimed.uncertainty_ms[:0] if factor is None else claimed.half_ms(factor))
+def _width(run: Run, source: str, delay_s: float, claimed: Claimed) -> Width:
+    counts, factor = Counter(claimed.statuses), held_events.half_width_per_uncertainty(run, source)
+    claims = claimed.claims
+    return Width(
+        source=source,
+        delay_s=delay_s,
+        due=counts.total(),
+        available=counts[records.OK],
+        reasons={reason: counts[reason] for reason in sorted(counts) if reason != records.OK},
+        uncertainty_ms=rates.spread(claims.uncertainty_ms),
+        # of none, where nobody says how many sigmas they are
+        half_width_ms=rates.spread(claims.uncertainty_ms[:0] if factor is None else claims.half_ms(factor)),
+        read_half_width_ms=rates.spread(claimed.read_half_width_ms),
+        claim=held_events.claim(run, source),
+        late_ms=rates.spread(claimed.late_ns, MS_NS),
+    )
 
 
 def _claims_at_events(rows: Rows, source: str) -> _Claims:

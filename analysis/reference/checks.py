@@ -24,11 +24,9 @@ from node_agent.clocks.base import SLEW_PPM
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import pandas as pd
-
     from analysis.arrays import Bools, Ints
     from analysis.reference.relation import Reference
-    from analysis.run.load import Run
+    from analysis.run.load import Frame, Run
     from node_agent.contract.plan import VirtualClock
 
 ORDERED: Final = "low_not_above_high"
@@ -93,7 +91,7 @@ def _events(reference: Reference, run: Run) -> Check:
     held = known = 0
     for worker, frame in run.workers.items():
         names = ("raw_ns", "raw_error_ns")
-        sends, receipts = _by_event(_sends_to(run, worker), "send", names), _by_event(frame, "receive", names)
+        sends, receipts = _by_event(run.sends, "send", names, worker), _by_event(frame, "receive", names)
         ends = _same_events(sends, receipts)
         if ends is None:
             continue
@@ -210,17 +208,13 @@ def _both_ends(
         return whole[node] if all_of_them else _Stamped.thinned(clocks[node], *columns_of_same)
 
     for worker, receipts in received.items() if coordinator in clocks else ():
-        both = _same_events(_by_event(_sends_to(run, worker), "send", columns), receipts)
+        both = _same_events(_by_event(run.sends, "send", columns, worker), receipts)
         if both is not None:
             yield coordinator, worker, stamped(coordinator, both[0]), stamped(worker, both[1])
     for first, second in combinations(received, 2):
         both = _same_events(received[first], received[second])
         if both is not None:
             yield first, second, stamped(first, both[0]), stamped(second, both[1])
-
-
-def _sends_to(run: Run, worker: str) -> pd.DataFrame:
-    return run.sends[run.sends["worker_id"].eq(worker).fillna(value=False).to_numpy(dtype=np.bool_)]
 
 
 class _ByEvent(NamedTuple):
@@ -230,13 +224,19 @@ class _ByEvent(NamedTuple):
     columns: tuple[Ints, ...]
 
 
-def _by_event(frame: pd.DataFrame, kind: str, names: Sequence[str]) -> _ByEvent | None:
-    """Return columns of a table by event, of several rows of one the first; None where the table lacks a column."""
-    wanted = [f"{kind}_{name}" for name in names]
+def _by_event(frame: Frame, kind: str, names: Sequence[str], worker: str = "") -> _ByEvent | None:
+    """Return columns of a table by event, of several rows of one the first; None where the table lacks a column.
+
+    ``worker``: of the sends to this one alone.
+    """
+    wanted = ["event_id", *(f"{kind}_{name}" for name in names)]
     if not {*wanted} <= {*frame.columns}:
         return None
-    rows = frame[["event_id", *wanted]].drop_duplicates("event_id").dropna()
-    event_ids, *columns = (rows[name].to_numpy(dtype=np.int64).astype(np.int64) for name in ("event_id", *wanted))
+    rows = frame[wanted]
+    if worker:
+        rows = rows[(frame["worker_id"] == worker).fillna(value=False).to_numpy(dtype=np.bool_)]
+    rows = rows.drop_duplicates("event_id").dropna()
+    event_ids, *columns = (rows[name].to_numpy(dtype=np.int64).astype(np.int64) for name in wanted)
     return _ByEvent(event_ids, tuple(columns))
 
 

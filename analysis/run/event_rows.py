@@ -105,7 +105,11 @@ class Rows:
 
     def text(self, column: str) -> Text:
         """Return a column of text, event by event."""
-        codes, words = pd.factorize(self.frame[column])
+        cells = self.frame[column]
+        if isinstance(cells.dtype, pd.CategoricalDtype):  # of a part of a file the words are those of all of it
+            codes, words = cells.cat.codes.to_numpy().astype(np.int64), cells.cat.categories
+        else:
+            codes, words = pd.factorize(cells)
         aligned = codes
         if self.place is not None:
             aligned = np.where(self.there, codes[self.place] if len(codes) else -1, -1)

@@ -15,8 +15,9 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from analysis import output
+from analysis.run.csv_tables import plain
 from analysis.run.event_rows import Rows, sends_of
-from analysis.run.load import plain, prefixes
+from analysis.run.load import in_memory, prefixes
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -60,11 +61,16 @@ def write(table: Table, folder: Path, form: str | None = None) -> Path:
 
 def pieces(table: Table, events: int = PIECE_EVENTS) -> Iterator[pd.DataFrame]:
     """Yield the wide table so many events at a time, in order of event and worker."""
+    for part in table.parts():
+        yield from _pieces(part, events)
+
+
+def _pieces(table: Table, events: int) -> Iterator[pd.DataFrame]:
     run = table.run
     known = prefixes([run.coordinator, *run.workers.values()])
     sources = {column for prefix in known for column in records.source_columns(prefix)}
     workers = sorted(table.workers)
-    own = sends_of(run.sends, workers, table.event_ids)
+    own = sends_of(in_memory(run.sends), workers, table.event_ids)
     copies = {worker: _copies(table, worker) for worker in workers}
     for start in range(0, max(len(table.event_ids), 1), events):
         part = slice(start, start + events)

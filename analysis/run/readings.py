@@ -15,9 +15,8 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.run import drift_limits, event_rows, load, truth
 from analysis.run.event_rows import Instants, RawStamps, Rows, Text
+from analysis.run.facts import NEVER, Facts
 from analysis.run.table import (
-    AT_ONCE,
-    INTERVAL,
     LOCAL,
     LOST,
     NO_DATA,
@@ -34,7 +33,7 @@ from node_agent.clocks.holdover import drift_per_ns
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from analysis.arrays import Ints
 
@@ -53,12 +52,12 @@ class _Words:
         return Text(np.full(count, -1), ()).within(self.reference, word)
 
 
-def table(run: load.Run, at_once: int = AT_ONCE) -> Table:
+def table(run: load.Run, facts: Facts | None = None, begins_at: int = 0) -> Table:
     """Align all nodes of a run on the union of their events, sorted by event id. The first of duplicates counts.
 
-    ``at_once``: of a longer run, so many events are judged at a time; it makes no difference to any number.
+    ``facts``: those of the run that this is a part of, ``begins_at``: the place of its first event among the run's.
     """
-    frames = {run.manifest.coordinator_id: run.coordinator, **run.workers}
+    frames = {node_id: load.in_memory(frame) for node_id, frame in run.rows_by_node().items()}
     named = {node_id: event_rows.event_ids(node_id, frame) for node_id, frame in frames.items()}
     events = event_rows.different(np.concatenate(list(named.values())))
     aligned = {node_id: event_rows.align(frame, named[node_id], events) for node_id, frame in frames.items()}
@@ -74,6 +73,7 @@ def table(run: load.Run, at_once: int = AT_ONCE) -> Table:
     words = _words(texts)
     sources = (records.SYSTEM, *(load.source_name(prefix) for prefix in prefixes))
 
+    kinds, levels = _said((coordinator, *run.worker_ids), aligned, prefixes)
     receive: dict[tuple[str, str], Readings] = {}
     stamps: dict[str, Instants] = {}
     raw_stamps: dict[str, RawStamps] = {}
@@ -84,15 +84,24 @@ def table(run: load.Run, at_once: int = AT_ONCE) -> Table:
         raw_stamps[node_id] = event_rows.no_raw(count) if rows is None else rows.raw(kind)
         missing = NO_DATA if rows is None else NOT_SENT if node_id == coordinator else LOST
         for source in sources:
-            receive[node_id, source] = _readings(node_id, source, rows, stamps[node_id], missing, words, texts)
+            block = _readings(node_id, source, rows, stamps[node_id], missing, words, texts, begins_at)
+            receive[node_id, source] = block
     received = {node_id: aligned[node_id].there for node_id in run.workers}
-    bounded = frozenset(key for key, block in receive.items() if block.bounded.any())
-    clocks = []
-    for source in sources:
-        intervals = any((node_id, source) in bounded for node_id in (coordinator, *run.workers))
-        clocks += [(source, POINT), (source, INTERVAL)] if intervals else [(source, POINT)]
+    sent_at = stamps[coordinator]
+    own_facts = Facts(
+        heard=frozenset(worker for worker in run.workers if received[worker].any()),
+        with_raw=frozenset(node_id for node_id, raw in raw_stamps.items() if raw.known.any()),
+        known=frozenset(key for key, block in receive.items() if block.known.any()),
+        bounded=frozenset(key for key, block in receive.items() if block.bounded.any()),
+        to_utc=frozenset(key for key, block in receive.items() if (block.reference == UTC_LABEL).any()),
+        kinds=kinds,
+        levels=levels,
+        first_sent_ns=int(sent_at.ns[sent_at.known].min(initial=NEVER)),
+    )
     sent = aligned[coordinator]
-    own_rows = event_rows.sends_of(run.sends, run.worker_ids, events, stamped=True)
+    own_rows = event_rows.sends_of(load.in_memory(run.sends), run.worker_ids, events, stamped=True)
+    holding = own_facts if facts is None else facts
+    receive = {key: replace(block, **holding.claim(*key)._asdict()) for key, block in receive.items()}
     send, own = _send_readings(run, sources, sent, own_rows, stamps[coordinator], receive)
     return Table(
         run=run,
@@ -109,20 +118,28 @@ def table(run: load.Run, at_once: int = AT_ONCE) -> Table:
         raw_stamps=raw_stamps,
         raw_sends={worker: _raw_sends(rows, raw_stamps[coordinator]) for worker, rows in own_rows.items()},
         rows=aligned,
-        heard=tuple(worker for worker in run.workers if received[worker].any()),
-        clocks=tuple(clocks),
-        with_raw=frozenset(node_id for node_id, raw in raw_stamps.items() if raw.known.any()),
-        known=frozenset(key for key, block in receive.items() if block.known.any()),
-        bounded=bounded,
-        to_utc=frozenset(key for key, block in receive.items() if (block.reference == UTC_LABEL).any()),
-        first_sent_ns=int(stamps[coordinator].ns[stamps[coordinator].known].min(initial=2**63 - 1)),
-        begins_at=0,
-        at_once=at_once,
+        facts=holding,
+        begins_at=begins_at,
         _true={node_id: _true(run, node_id, of) for node_id, of in stamps.items()},
         _true_sends={worker: _true(run, coordinator, of) for worker, of in own.items()},
         _receive=receive,
         _send=send,
     )
+
+
+def _said(
+    nodes: Sequence[str], rows: Mapping[str, Rows], prefixes: Sequence[str]
+) -> tuple[dict[tuple[str, str], frozenset[str]], dict[tuple[str, str], frozenset[float]]]:
+    """Return every kind and every level that sources claim of their intervals, by (node, source)."""
+    kinds = {(node_id, records.SYSTEM): frozenset({POINT}) for node_id in nodes}
+    levels: dict[tuple[str, str], frozenset[float]] = {key: frozenset() for key in kinds}
+    for node_id, of_node in rows.items():
+        for prefix in prefixes:
+            if f"{prefix}_status" in of_node:
+                key = node_id, load.source_name(prefix)
+                kinds[key] = frozenset(map(str, of_node.distinct(f"{prefix}_kind")))
+                levels[key] = frozenset(map(float, of_node.distinct(f"{prefix}_level")))
+    return kinds, levels
 
 
 def tidy(data: Table) -> pd.DataFrame:
@@ -184,16 +201,20 @@ def _readings(
     missing: str,
     words: _Words,
     texts: Mapping[tuple[str, str], Text],
+    begins_at: int,
 ) -> Readings:
-    """Return one node's block of one source; ``missing`` is the status of events the node has no row of."""
+    """Return one node's block of one source, whose claim is not known yet.
+
+    ``missing`` is the status of events the node has no row of; ``begins_at``: the place of the first event in the run.
+    """
     count = len(stamps.ns)
     none, unserved = np.zeros(count, dtype=np.bool_), np.full(count, -1)
     there = none if rows is None else rows.there
     if source == records.SYSTEM:
         status = Text(np.where(stamps.known, 0, -1), (records.OK,)).within(words.status, missing)
         numbers = (stamps.known, stamps.known, none, stamps.ns, stamps.ns, stamps.ns)
-        served = np.where(stamps.known, np.arange(count), -1)
-        return Readings(node_id, source, POINT, None, *numbers, status, words.all_of(LOCAL, count), served)
+        served = np.where(stamps.known, begins_at + np.arange(count), -1)
+        return Readings(node_id, source, UNSTATED, None, *numbers, status, words.all_of(LOCAL, count), served)
     prefix = records.COLUMN_PREFIX.get(source, source)
     if rows is None or f"{prefix}_status" not in rows:
         status = Text(np.where(there, 0, -1), (records.NOT_CONFIGURED,)).within(words.status, missing)
@@ -204,12 +225,11 @@ def _readings(
     low, high = rows.instants(f"{prefix}_lower_bound_ns"), rows.instants(f"{prefix}_upper_bound_ns")
     status = texts[node_id, f"{prefix}_status"].within(words.status, NO_STATUS)
     status[~there] = missing
-    kinds, levels = rows.distinct(f"{prefix}_kind"), rows.distinct(f"{prefix}_level")
     return Readings(
         node_id=node_id,
         source=source,
-        kind=str(kinds[0]) if len(kinds) == 1 else UNSTATED if len(kinds) == 0 else "mixed",
-        level=float(levels[0]) if len(levels) == 1 else None,
+        kind=UNSTATED,
+        level=None,
         stamped=stamps.known,
         known=est.known,
         bounded=est.known & low.known & high.known,

@@ -15,8 +15,9 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.run import load as folders
+from analysis.run.csv_tables import column_type, read_table
 from analysis.run.hashing import Seen
-from analysis.run.load import Run, column_type, prefixes, read_manifest, read_table
+from analysis.run.load import Run, in_memory, prefixes, read_manifest
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _as_events(readings: pd.DataFrame, role: str) -> pd.DataFrame:
 def readings_of(run: Run) -> dict[str, pd.DataFrame]:
     """Return every node's readings in their own columns again, by node; a node without the file has none."""
     own = {
-        node_id: frame.rename(columns={here: name for name, here in _names(role).items()})
+        node_id: in_memory(frame).rename(columns={here: name for name, here in _names(role).items()})
         for role, frames in (("send", {run.manifest.coordinator_id: run.coordinator}), ("receive", run.workers))
         for node_id, frame in frames.items()
     }

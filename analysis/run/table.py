@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from analysis.arrays import Bools, Ints
+    from analysis.run.facts import Facts
     from analysis.run.load import Run
 
 # Statuses the analysis adds to the agents' own; each says why there is no reading.
@@ -28,8 +29,6 @@ LOCAL: Final = "local"  # what a system clock refers to: itself
 POINT: Final = "point"
 INTERVAL: Final = "interval"
 UNSTATED: Final = "unstated"
-
-AT_ONCE: Final = 250_000  # events of a longer run are judged at a time: as many cost some 100 MB
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,7 @@ class Readings:
 
 @dataclass(frozen=True)
 class Table:
-    """All readings of a run. ``workers`` are all configured workers; ``present`` those that left data.
-
-    ``heard``: those that left at least one row; whoever is silent can neither agree nor disagree. ``clocks``: every
-    (source, clock) to judge, each source as a point, and as an interval where it has any.
-    """
+    """All readings of a run, or of some of its events. ``workers`` are all configured ones; ``present`` left data."""
 
     run: Run
     event_ids: Ints
@@ -93,15 +88,8 @@ class Table:
     raw_stamps: Mapping[str, RawStamps]  # by node: of the receipts, at the coordinator of the first transmits
     raw_sends: Mapping[str, RawStamps]  # by worker: of the transmits to it, like own_sends
     rows: Mapping[str, Rows]  # by node that left data
-    heard: tuple[str, ...]
-    clocks: tuple[tuple[str, str], ...]
-    with_raw: frozenset[str]  # nodes with raw stamps of any event of the run
-    known: frozenset[tuple[str, str]]  # (node, source) with any reading, anywhere in the run
-    bounded: frozenset[tuple[str, str]]  # with any that is an interval
-    to_utc: frozenset[tuple[str, str]]  # with any that refers to UTC
-    first_sent_ns: int
+    facts: Facts
     begins_at: int  # the place of the first event of this part among those of the run
-    at_once: int  # so many events are judged at a time
     _true: Mapping[str, Instants | None]
     _true_sends: Mapping[str, Instants | None]
     _receive: Mapping[tuple[str, str], Readings]
@@ -118,22 +106,34 @@ class Table:
         return (self.coordinator_id, *self.present)
 
     @property
+    def heard(self) -> tuple[str, ...]:
+        """Return the workers that left at least one row."""
+        return tuple(worker for worker in self.present if worker in self.facts.heard)
+
+    @property
+    def clocks(self) -> tuple[tuple[str, str], ...]:
+        """Return every (source, clock) to judge: each source as a point, and as an interval where it has any."""
+        bounded = {source for _, source in self.facts.bounded}
+        return tuple(
+            (source, clock)
+            for source in self.sources
+            for clock in (POINT, INTERVAL)
+            if clock == POINT or source in bounded
+        )
+
+    @property
     def silent(self) -> tuple[str, ...]:
         """Return the configured workers without any row."""
         return tuple(worker for worker in self.workers if worker not in self.heard)
 
     @property
     def number_of_parts(self) -> int:
-        """Return how many parts there are, at least one."""
-        return max(1, -(-len(self.event_ids) // self.at_once))
+        """Return how many parts there are: one, of a run that is in memory as a whole."""
+        return 1
 
     def parts(self) -> Iterator[Table]:
-        """Yield the table, ``at_once`` events at a time; of a run without events, itself."""
-        if self.number_of_parts == 1:
-            yield self
-            return
-        for begin in range(0, len(self.event_ids), self.at_once):
-            yield self.part(begin, begin + self.at_once)
+        """Yield the table part by part; every part knows what holds for the whole run."""
+        yield self
 
     def part(self, begin: int, end: int) -> Table:
         """Return the table of some consecutive events; what is said of the run (who was heard, say) stays the run's."""
@@ -157,7 +157,11 @@ class Table:
     def instants(self, node_id: str) -> Instants:
         """Return when a node stamped every event: by its raw oscillator, or its wall clock if it has no raw stamps."""
         raw = self.raw_stamps[node_id]
-        return Instants(raw.ns, raw.known) if node_id in self.with_raw else self.stamps[node_id]
+        return Instants(raw.ns, raw.known) if node_id in self.facts.with_raw else self.stamps[node_id]
+
+    def has_truth(self, node_id: str) -> bool:
+        """Tell whether truth was injected into a node's clock."""
+        return self.run.manifest.nodes[node_id].virtual_clock is not None
 
     def truth(self, node_id: str) -> Instants | None:
         """Return the true instants of a node's stamps, or None where no truth was injected.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from analysis.arrays import Bools, Ints
     from analysis.run.event_rows import Rows
+    from analysis.run.load import Frame
     from analysis.run.table import Readings, Table
 
 SERVER_LABEL: Final = "server:"
@@ -67,7 +68,7 @@ def of(table: Table, node_id: str, source: str) -> RootDistance:
 
 
 def of_waits(
-    rows: pd.DataFrame | None, prefix: str, samples: pd.DataFrame | None, source: str, ids: pd.Series[str]
+    rows: Frame | None, prefix: str, samples: pd.DataFrame | None, source: str, ids: pd.Series[str]
 ) -> RootDistance:
     """Return the root distance of looks at a clock during a commit-wait, each by the id of the sample that served it.
 

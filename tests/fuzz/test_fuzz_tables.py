@@ -15,7 +15,7 @@ from run_folder import MS, Clock, Folder, write
 
 from analysis.checks import validate
 from analysis.errors import AnalysisError
-from analysis.run import load
+from analysis.run import csv_tables, load
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_a_table_is_what_is_in_the_file_or_one_error(count, whole, draws) -> Non
     file.write_bytes(data)
     refused = None
     try:
-        table = load.read_table(file, ("event_id",))
+        table = csv_tables.read_table(file, ("event_id",))
     except AnalysisError as error:
         refused = str(error)
     if refused is not None:

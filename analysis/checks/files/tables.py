@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from analysis.arrays import Bools
     from analysis.checks.finding import Finding
     from analysis.checks.subject import Subject
+    from analysis.run.load import Frame
 
     Make = Callable[..., Finding]
     Rule = tuple[Make, str, str, pd.Series[Any], str]
@@ -59,13 +61,13 @@ def find(subject: Subject) -> Iterator[Finding]:
         for of, code, source, hits, what in rules:
             wrong = hits.astype("boolean").fillna(value=False).to_numpy(dtype=bool)
             if rows := int(np.count_nonzero(wrong)):
-                text = f"{what} in {rows:,} of {len(table):,} rows{_which(table[wrong])}"
+                text = f"{what} in {rows:,} of {len(table):,} rows{_which(table, wrong)}"
                 yield of(code, file, text, node_id, source, rows=rows)
         for of, text in _order(table, stamp, subject.pairs(node_id)):
             yield of("order", file, text, node_id)
 
 
-def _without_events(file: str, table: pd.DataFrame, node_id: str, *, imported: bool) -> Iterator[Finding]:
+def _without_events(file: str, table: Frame, node_id: str, *, imported: bool) -> Iterator[Finding]:
     """Yield what is off in a node's readings; those of an imported log have no raw stamps."""
     prefixes = tuple(load.prefixes([table]))
     if not imported:
@@ -90,7 +92,7 @@ def _without_events(file: str, table: pd.DataFrame, node_id: str, *, imported: b
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
-def columns(file: str, table: pd.DataFrame, expected: Sequence[str], node_id: str) -> Iterator[Finding]:
+def columns(file: str, table: Frame, expected: Sequence[str], node_id: str) -> Iterator[Finding]:
     """Compare a table's columns with the contract's, in order."""
     got = [str(column) for column in table.columns]
     missing = [column for column in expected if column not in got]
@@ -105,7 +107,7 @@ def columns(file: str, table: pd.DataFrame, expected: Sequence[str], node_id: st
         yield warning("columns", file, text, node_id)
 
 
-def _expected(role: str, table: pd.DataFrame, manifest: records.Manifest | None) -> tuple[str, ...]:
+def _expected(role: str, table: Frame, manifest: records.Manifest | None) -> tuple[str, ...]:
     prefixes = tuple(dict.fromkeys((*records.SOURCE_PREFIXES, *load.prefixes([table]))))
     names = (
         records.events_columns(role, prefixes)
@@ -116,7 +118,7 @@ def _expected(role: str, table: pd.DataFrame, manifest: records.Manifest | None)
     return tuple(name for name in names if not (earlier and records.is_later(name)))
 
 
-def _delays_s(table: pd.DataFrame, manifest: records.Manifest | None) -> list[float]:
+def _delays_s(table: Frame, manifest: records.Manifest | None) -> list[float]:
     if manifest is not None and manifest.imported is None:
         try:
             return [float(delay) for delay in manifest.config["worker"]["timing"]["commit_wait_delays"]]
@@ -135,7 +137,7 @@ def _required(stamp: str, *, imported: bool) -> list[tuple[Make, str]]:
     return always if imported else [*always, (warning, f"{stamp}_raw_ns"), (warning, f"{stamp}_origin")]
 
 
-def _stamps(table: pd.DataFrame, stamp: str, *, imported: bool) -> Iterator[Rule]:
+def _stamps(table: Frame, stamp: str, *, imported: bool) -> Iterator[Rule]:
     """Yield the rules for stamps: how bad, of which kind and source, the rows that break it, and what is wrong."""
     for name in (f"{stamp}_time_ns", "planned_send_time_ns", "coordinator_send_time_ns"):
         if name in table:
@@ -150,7 +152,7 @@ def _stamps(table: pd.DataFrame, stamp: str, *, imported: bool) -> Iterator[Rule
             yield error, "cells", "", table[name] < 0, f"{name} is negative"
 
 
-def _readings(table: pd.DataFrame, prefix: str) -> Iterator[Rule]:
+def _readings(table: Frame, prefix: str) -> Iterator[Rule]:
     """Yield the rules for one source's cells, likewise."""
     source, cells = load.source_name(prefix), {name: table[f"{prefix}_{name}"] for name in records.SOURCE_FIELDS
                                                if f"{prefix}_{name}" in table}  # fmt: skip
@@ -180,15 +182,15 @@ def _none_of(cells: pd.Series[Any], words: Sequence[str]) -> pd.Series[Any]:
     return cells.notna() & ~cells.isin(words)
 
 
-def _which(rows: pd.DataFrame) -> str:
-    events = rows["event_id"].dropna() if "event_id" in rows else ()
+def _which(table: Frame, rows: Bools) -> str:
+    events = table["event_id"][rows].dropna() if "event_id" in table else ()
     return f" (event {ids(set(events))})" if len(events) else ""
 
 
 # --- order ------------------------------------------------------------------------------------------------------------
 
 
-def _order(table: pd.DataFrame, stamp: str, pairs: pd.DataFrame | None) -> Iterator[tuple[Make, str]]:
+def _order(table: Frame, stamp: str, pairs: pd.DataFrame | None) -> Iterator[tuple[Make, str]]:
     """Check the rows' order, which is the raw oscillator's: a wall clock may have been set back."""
     if stamp == "send":
         if "sequence_number" in table:
@@ -204,10 +206,14 @@ def _order(table: pd.DataFrame, stamp: str, pairs: pd.DataFrame | None) -> Itera
             yield warning, f"{column} goes back {text}"
 
 
-def _planned(table: pd.DataFrame, pairs: pd.DataFrame | None) -> str:
+def _planned(table: Frame, pairs: pd.DataFrame | None) -> str:
     """Say how planned instants go back. They are wall instants, each of which is a range on the raw oscillator."""
     needed = ["planned_send_time_ns", "send_time_ns", "send_raw_ns"]
-    if not set(needed) <= set(table.columns) or not len(known := table.dropna(subset=needed)):
+    if not set(needed) <= set(table.columns):
+        return ""
+    optional = [name for name in ("send_raw_error_ns",) if name in table]
+    known = table[[*needed, *optional]].dropna(subset=needed)
+    if known.empty:
         return ""
     planned, wall, raw = (known[name].to_numpy(dtype=np.int64) for name in needed)
     set_back, set_forward = payload_stamps.around_sends(known, wall_clock.of_sends(pairs, known))
@@ -217,13 +223,15 @@ def _planned(table: pd.DataFrame, pairs: pd.DataFrame | None) -> str:
     return _times(latest[1:] - earliest[:-1])
 
 
-def _backwards(table: pd.DataFrame, column: str, error_column: str) -> str:
+def _backwards(table: Frame, column: str, error_column: str) -> str:
     """Say how stamps are earlier than the row before by more than what the two stamps are unsure about."""
     if column not in table:
         return ""
-    known = table[table[column].notna()] if table[column].isna().any() else table
-    stamps = known[column].to_numpy(dtype=np.int64)
-    slack = known[error_column].to_numpy(dtype=np.int64, na_value=0) if error_column in known else 0 * stamps
+    known = table[column].notna().to_numpy(dtype=np.bool_)
+    stamps = table[column].to_numpy(dtype=np.int64, na_value=0)[known]
+    slack = 0 * stamps
+    if error_column in table:
+        slack = table[error_column].to_numpy(dtype=np.int64, na_value=0)[known]
     return _times(np.diff(stamps) + slack[1:] + slack[:-1])
 
 

@@ -49,7 +49,7 @@ def of(results: Results) -> dict[str, Any] | None:
         "all_workers": len(table.heard),
         "all_events": int(table.sent.known.sum()),
         "events": [str(event) for event in some.event_ids.tolist()],
-        "at_us": ((some.sent.ns - table.first_sent_ns) // 1000).tolist(),
+        "at_us": ((some.sent.ns - table.facts.first_sent_ns) // 1000).tolist(),
         "sources": [
             {"name": source, "label": style.label(source), "bounded": (source, INTERVAL) in table.clocks, "on": on}
             for source, on in _shown(table)

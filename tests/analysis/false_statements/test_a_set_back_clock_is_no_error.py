@@ -9,7 +9,7 @@ import json
 import pytest
 
 from analysis.checks import validate, validity
-from analysis.run import load
+from analysis.run import csv_tables, load
 from analysis.simulation import scenario
 from analysis.simulation.scenario import Jump
 from analysis.simulation.simulate import simulate
@@ -55,7 +55,7 @@ def caught_by_step(run, by_ns, *, kept_raw=True):
 
     So it is when the clock is set between the payload's stamp and the kernel's. Returns the event's id.
     """
-    sent = load.read_table(run / records.COORDINATOR_FILE)
+    sent = csv_tables.read_table(run / records.COORDINATOR_FILE)
     offset = sent["send_time_ns"] - sent["send_raw_ns"]
     event = str(sent["event_id"][(offset.diff().abs() > abs(by_ns) // 2)].iloc[0])
 

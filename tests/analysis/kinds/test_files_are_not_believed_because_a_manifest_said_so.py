@@ -19,7 +19,7 @@ from analysis import pipeline
 from analysis.checks.files import integrity
 from analysis.checks.validate import validate
 from analysis.figures import drawing
-from analysis.run import load
+from analysis.run import csv_tables
 from analysis.run.hashing import Seen, sha256
 from analysis.simulation.simulate import simulate
 from node_agent.contract import records
@@ -205,7 +205,7 @@ def test_the_digest_of_a_file_that_is_read_is_its_digest(tmp_path, content):
     file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv"))
     file.write_bytes(content)
     seen = Seen()
-    load.read_table(file, ("a",), seen=seen)
+    csv_tables.read_table(file, ("a",), seen=seen)
     assert seen.digests == {file: hashlib.sha256(content).hexdigest()}
 
 

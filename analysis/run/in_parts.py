@@ -1,0 +1,144 @@
+"""All readings of a run whose tables are on disk: what is by event is read when a part of it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from itertools import accumulate
+from operator import or_
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from analysis.run import csv_tables, readings
+from analysis.run.joining import joined
+from analysis.run.stored.frame import StoredFrame
+from analysis.run.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from analysis.arrays import Bools, Ints
+    from analysis.run.event_rows import Instants
+    from analysis.run.load import Frame, Run
+
+
+@dataclass(frozen=True)
+class TableInParts(Table):
+    """All readings of a run in parts. Of the whole run there is who received, and when each event was sent.
+
+    ``begins``: the place of the first event of every part, and how many events there are in all. Readings and stamps
+    are those of a part; that asked for last is kept.
+    """
+
+    begins: tuple[int, ...] = ()
+    _kept: dict[int, Table] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def number_of_parts(self) -> int:
+        """Return how many parts there are, at least one."""
+        return len(self.begins) - 1
+
+    def parts(self) -> Iterator[Table]:
+        """Yield the table part by part."""
+        return map(self.numbered, range(self.number_of_parts))
+
+    def numbered(self, number: int) -> Table:
+        """Return one part."""
+        if number not in self._kept:
+            self._kept.clear()  # one at a time
+            csv_tables.release_memory()
+            self._kept[number] = self._read(number, number + 1)
+        return self._kept[number]
+
+    def part(self, begin: int, end: int) -> Table:
+        """Return the table of some consecutive events."""
+        first = int(np.searchsorted(self.begins, begin, side="right")) - 1
+        last = int(np.searchsorted(self.begins, max(end, begin + 1), side="left"))
+        within = self.numbered(first) if last == first + 1 else self._read(first, last)
+        return within.part(begin - self.begins[first], end - self.begins[first])
+
+    def take(self, positions: Ints) -> Table:
+        """Return the table of some events, which are given in the run's order; without the files' rows."""
+        some = []
+        for part in self.parts():
+            own = positions - part.begins_at
+            chosen = part.take(own[(own >= 0) & (own < len(part.event_ids))])
+            some.append(replace(chosen, run=self.run, rows={}, duplicates={}, begins_at=0))
+        return joined(some)
+
+    def _read(self, first: int, end: int) -> Table:
+        return readings.table(rows_of(self.run, first, end), self.facts, self.begins[first])
+
+
+class _Seen(NamedTuple):
+    """What is kept of every part."""
+
+    event_ids: Ints
+    sequence: Instants
+    sent: Instants
+    received: Mapping[str, Bools]
+    duplicates: Mapping[str, int]
+
+
+def table(run: Run, number_of_parts: int) -> TableInParts:
+    """Return the readings of a run in parts. Every part is looked at once, for what holds for all of them."""
+    facts, kept = [], []
+    for number in range(number_of_parts):
+        part = readings.table(rows_of(run, number, number + 1))
+        facts.append(part.facts)
+        kept.append(_Seen(part.event_ids, part.sequence, part.sent, part.received, part.duplicates))
+        csv_tables.release_memory()
+    whole = joined(kept)
+    nothing: dict[str, Instants | None] = dict.fromkeys(run.manifest.nodes)
+    return TableInParts(
+        run=run,
+        **whole._asdict(),
+        sources=part.sources,
+        workers=part.workers,
+        present=part.present,
+        stamps={},
+        own_sends={},
+        raw_stamps={},
+        raw_sends={},
+        rows={},
+        facts=reduce(or_, facts),
+        begins_at=0,
+        _true=nothing,
+        _true_sends=nothing,
+        _receive={},
+        _send={},
+        begins=tuple(accumulate((len(seen.event_ids) for seen in kept), initial=0)),
+    )
+
+
+class _Parts(Mapping[str, "Frame"]):
+    """Some rows of one file of every node, by node id, read when asked for."""
+
+    def __init__(self, tables: Mapping[str, Frame], part: Callable[[Frame], Frame]) -> None:
+        self._tables, self._part = tables, part
+
+    def __getitem__(self, node_id: str) -> Frame:
+        return self._part(self._tables[node_id])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+
+def rows_of(run: Run, first: int, end: int) -> Run:
+    """Return the rows of some consecutive parts of a run, as a run of its own."""
+
+    def part(frame: Frame) -> Frame:
+        return frame.part(first, end) if isinstance(frame, StoredFrame) else frame
+
+    return replace(
+        run,
+        coordinator=part(run.coordinator),
+        workers={node_id: part(frame) for node_id, frame in run.workers.items()},
+        sends=part(run.sends),
+        commit_wait=_Parts(run.commit_wait, part),
+    )

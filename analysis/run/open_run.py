@@ -1,0 +1,64 @@
+"""Open a run to be judged: in memory as a whole where it is short, else in parts that are on disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from analysis.run import in_parts, load, memory, readings
+from analysis.run.stored import StoredFrame, opened
+from node_agent.contract import records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from analysis.run.hashing import Seen
+    from analysis.run.load import Frame
+    from analysis.run.table import Table
+
+WHOLE_BYTES: Final = 200 << 20  # tables of no more are read as a whole
+PART_BYTES: Final = 96 << 20  # of tables, in a part
+SHARE_OF_FREE: Final = 32  # a part takes some ten times its tables' bytes while it is judged
+FEWEST_AT_ONCE: Final = 1_000
+
+
+def table_of(path: Path, at_once: int | None = None) -> Table:
+    """Return the readings of the run folder at ``path``; ``at_once``: cut into parts of so many events.
+
+    A log that was imported is always read as a whole. Raises AnalysisError where nothing can be judged.
+    """
+    manifest = load.read_manifest(path)
+    names = long_tables(path, manifest)
+    size = sum((path / name).stat().st_size for name in names)
+    if manifest.imported is not None or not names or (at_once is None and size <= WHOLE_BYTES):
+        return readings.table(load.load(path))
+    if at_once is None:
+        at_once = _events_at_once(size, path / names[0])
+    cut, parts = at_once, list[int]()
+
+    def keep(path: Path, _manifest: records.Manifest, seen: Seen) -> Mapping[str, Frame]:
+        store = opened(path, names, cut, seen)
+        parts.append(store.number_of_parts)
+        return {name: StoredFrame(store, name) for name in names}
+
+    run = load.load(path, keep)
+    return in_parts.table(run, parts[0])
+
+
+def long_tables(path: Path, manifest: records.Manifest) -> list[str]:
+    """Return the paths, in its folder, of the tables of a run that have a row or more per event, the sends' first."""
+    raw = f"{records.RAW_DIR}/{{}}/{{}}"
+    names = [records.COORDINATOR_FILE, *map(records.worker_file, manifest.worker_ids)]
+    names.append(raw.format(manifest.coordinator_id, records.SENDS_FILE))
+    names += [raw.format(node_id, records.COMMIT_WAIT_FILE) for node_id in manifest.nodes]
+    there = [name for name in names if (path / name).is_file()]
+    return there if records.COORDINATOR_FILE in there else []
+
+
+def _events_at_once(size: int, sent: Path) -> int:
+    """Return how many events make a part, by how long the tables are in all, and how much memory is free."""
+    with sent.open("rb") as file:
+        events = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    free = memory.available_bytes()
+    part = PART_BYTES if free is None else min(PART_BYTES, free // SHARE_OF_FREE)
+    return max(FEWEST_AT_ONCE, part * max(1, events) // max(1, size))

@@ -1,0 +1,249 @@
+"""Cut the long tables of a run by event id and keep the pieces as Parquet, below ``parts/`` in the run folder.
+
+``parts/<table>/<number>.parquet`` holds the rows of some consecutive events, in the file's own order, all columns as
+they are read here, and beside them ``row``, the row's number in the file. Every table is cut at the same event ids.
+``parts/index.json`` says where, and what the parts were made of: a table that changed since is partitioned anew, and a
+partition that was interrupted goes on with the next table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
+from pyarrow import parquet
+
+from analysis import output
+from analysis.errors import AnalysisError
+from analysis.run import csv_tables
+from analysis.run.event_rows import different
+from analysis.run.hashing import sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from analysis.arrays import Ints
+    from analysis.run.hashing import Seen
+
+FOLDER: Final = "parts"
+INDEX_FILE: Final = "index.json"
+VERSION: Final = 1
+ROW: Final = "row"
+BLOCK_BYTES: Final = 16 << 20  # of a table, read at a time
+
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True)
+class StoredTable:
+    """One table in parts. ``types``: of its columns (see ``csv_tables.column_type``); ``words``: of columns of text.
+
+    ``rows``: how many each part has. ``in_order``: the parts' rows, one part after another, are in the file's order.
+    ``size`` and ``changed_ns`` are the file's when it was partitioned, ``sha256`` its digest.
+    """
+
+    rows: tuple[int, ...]
+    types: dict[str, str]
+    words: dict[str, tuple[str, ...]]
+    in_order: bool
+    size: int
+    changed_ns: int
+    sha256: str
+    odd_cells: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Store:
+    """The parts of a run's long tables. ``borders``: the first event id of every part but the first, growing."""
+
+    folder: Path
+    at_once: int
+    borders: tuple[int, ...]
+    tables: dict[str, StoredTable]
+
+    @property
+    def number_of_parts(self) -> int:
+        """Return how many parts there are."""
+        return len(self.borders) + 1
+
+    def file(self, table: str, part: int) -> Path:
+        """Return where a part of a table is kept."""
+        return self.folder / table.removesuffix(".csv").replace("/", ".") / f"{part:05}.parquet"
+
+
+def opened(run_folder: Path, tables: Sequence[str], at_once: int, seen: Seen) -> Store:
+    """Return the parts of some tables of a run, named by their paths in its folder; make those that are not there.
+
+    The first table is that of the events sent. ``at_once``: about so many events to a part. Raises AnalysisError where
+    a table cannot be read.
+    """
+    folder, sent = run_folder / FOLDER, tables[0]
+    known = _read_index(folder, at_once)
+    if known is None or not _unchanged(run_folder / sent, known.tables.get(sent)):
+        shutil.rmtree(folder, ignore_errors=True)
+        known = Store(folder, at_once, _borders(run_folder / sent, at_once, seen), {})
+    for name in tables:
+        path = run_folder / name
+        if not _unchanged(path, known.tables.get(name)):
+            known.tables[name] = _partitioned(path, known, name, seen)
+            output.write_json(folder / INDEX_FILE, {"version": VERSION} | _as_json(known))
+        seen.digests[path] = known.tables[name].sha256
+        if odd := known.tables[name].odd_cells:
+            seen.odd_cells[path] = dict(odd)
+    return known
+
+
+def _as_json(store: Store) -> dict[str, Any]:
+    return {
+        "at_once": store.at_once,
+        "borders": list(store.borders),
+        "tables": {name: asdict(table) for name, table in store.tables.items()},
+    }
+
+
+def _read_index(folder: Path, at_once: int) -> Store | None:
+    """Return the parts that an earlier analysis made, None where there are none of use."""
+    try:
+        index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if index.get("version") != VERSION or index.get("at_once") != at_once:
+        return None
+    tables = {}
+    for name, table in index["tables"].items():
+        words = {column: tuple(of_column) for column, of_column in table["words"].items()}
+        tables[name] = StoredTable(**table | {"rows": tuple(table["rows"]), "words": words})
+    return Store(folder, at_once, tuple(index["borders"]), tables)
+
+
+def _unchanged(path: Path, table: StoredTable | None) -> bool:
+    state = path.stat()
+    return table is not None and (table.size, table.changed_ns) == (state.st_size, state.st_mtime_ns)
+
+
+def _borders(path: Path, at_once: int, seen: Seen) -> tuple[int, ...]:
+    """Return the event ids at which the run is cut: those of the events sent, every so many."""
+
+    def events(batches: Iterator[pa.RecordBatch]) -> Ints:
+        ids = [batch.column("event_id").drop_null().to_numpy() for batch in batches]
+        return different(np.concatenate([np.zeros(0, dtype=np.int64), *ids]))
+
+    ids = _read(path, ("event_id",), seen, events)
+    return tuple(int(event) for event in ids[::at_once][1:])
+
+
+def _read(path: Path, needed: Sequence[str], seen: Seen, use: Callable[[Iterator[pa.RecordBatch]], _Made]) -> _Made:
+    """Return what is made of a table's rows, some megabytes of its file at a time; of columns those needed, or all.
+
+    Where it cannot be read so, pandas reads it whole: it bears with more, and says more clearly what is wrong.
+    """
+    columns = csv_tables.header(path, needed)
+    try:
+        with arrow_csv.open_csv(
+            path,
+            read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES),
+            parse_options=csv_tables.PARSING,
+            convert_options=csv_tables.conversion(csv_tables.types_of(columns, needed, only=bool(needed))),
+        ) as reader:
+            return use(iter(reader))
+    except (pa.ArrowInvalid, pa.ArrowKeyError):
+        frame = csv_tables.read_table(path, needed, only=bool(needed), seen=seen)
+        return use(iter(pa.Table.from_pandas(frame, preserve_index=False).to_batches()))
+
+
+class _Parts:
+    """The parts of one table while they are written."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store, self._name = store, name
+        self._writers: dict[int, parquet.ParquetWriter] = {}
+        self._borders = np.array(store.borders, dtype=np.int64)
+        self._last = 0
+        self._rows = 0
+        self.rows = [0] * store.number_of_parts
+        self.in_order = True
+        self.words: dict[str, dict[str, None]] = {}
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Write the next rows of the table, each to its part."""
+        table = pa.Table.from_batches([batch])
+        for name in table.column_names:
+            column = table.column(name)
+            if pa.types.is_dictionary(column.type):
+                self.words.setdefault(name, {}).update(dict.fromkeys(column.unique().drop_null().to_pylist()))
+        numbers = np.arange(self._rows, self._rows + len(table), dtype=np.int64)
+        table = table.append_column(ROW, pa.array(numbers))
+        self._rows += len(table)
+        parts = self._parts_of(table)
+        if len(parts):
+            self.in_order &= bool(self._last <= parts[0]) and bool((np.diff(parts) >= 0).all())
+            self._last = int(parts[-1])
+        for part in different(parts):
+            rows = table if (parts == part).all() else table.filter(pa.array(parts == part))
+            self._write(int(part), rows)
+
+    def _parts_of(self, table: pa.Table) -> NDArray[np.intp]:
+        """Return the part of every row; one without an event is in the first."""
+        ids: Ints = table.column("event_id").fill_null(np.iinfo(np.int64).min).to_numpy()
+        return np.searchsorted(self._borders, ids, side="right")
+
+    def _write(self, part: int, rows: pa.Table) -> None:
+        if part not in self._writers:
+            path = self._store.file(self._name, part)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writers[part] = parquet.ParquetWriter(path, rows.schema, compression="zstd", compression_level=1)
+        self._writers[part].write_table(rows)
+        self.rows[part] += len(rows)
+
+    def fill(self, schema: pa.Schema) -> None:
+        """Write parts for those without a row: they have the columns all the same."""
+        for part in range(self._store.number_of_parts):
+            if part not in self._writers:
+                self._write(part, schema.append(pa.field(ROW, pa.int64())).empty_table())
+
+    def close(self) -> None:
+        """Close the files, of a table that is written to its end or not."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+def _partitioned(path: Path, store: Store, name: str, seen: Seen) -> StoredTable:
+    """Write the parts of one table."""
+    state = path.stat()
+    types = csv_tables.types_of(csv_tables.header(path, ()), ())
+    if ROW in types:
+        raise AnalysisError(f"{path}: expected no column {ROW!r}, which parts of a table have; rename it")
+
+    def written(batches: Iterator[pa.RecordBatch]) -> _Parts:
+        shutil.rmtree(store.file(name, 0).parent, ignore_errors=True)
+        parts = _Parts(store, name)
+        with contextlib.closing(parts):
+            for batch in batches:
+                parts.add(batch)
+            parts.fill(csv_tables.arrow_schema(types))
+        return parts
+
+    with ThreadPoolExecutor(1) as beside:
+        digest = beside.submit(sha256, path)
+        parts = _read(path, (), seen, written)
+    words = {column: tuple(words) for column, words in parts.words.items()}
+    return StoredTable(
+        rows=tuple(parts.rows),
+        types=types,
+        words={column: words.get(column, ()) for column, kind in types.items() if kind == csv_tables.TEXT},
+        in_order=parts.in_order,
+        size=state.st_size,
+        changed_ns=state.st_mtime_ns,
+        sha256=digest.result(),
+        odd_cells=seen.odd_cells.get(path, {}),
+    )
