@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.checks.subject import Subject
-    from analysis.run.load import Frame, Run
+    from analysis.run.load import Run
+    from analysis.run.stored import Frame
 
     Ids = NDArray[np.int64]
 

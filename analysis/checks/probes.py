@@ -13,7 +13,8 @@ from analysis.checks.files import tables
 from analysis.checks.finding import error, warning
 from analysis.checks.subject import raw_file
 from analysis.reference import bounds
-from analysis.run import load, wall_clock
+from analysis.run import wall_clock
+from analysis.run.stored import in_memory
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
 from node_agent.clocks.holdover import drift_per_ns
 from node_agent.contract import plan as plans
@@ -52,7 +53,7 @@ def find(subject: Subject) -> Iterator[Finding]:
             if not (subject.path / file).is_file():
                 yield error("missing-file", file, "expected the file, found none", node_id)
             continue
-        frame = load.in_memory(table)
+        frame = in_memory(table)
         yield from tables.columns(file, frame, records.PROBES_COLUMNS, node_id)
         if set(records.PROBES_COLUMNS) <= set(frame.columns):
             frames[node_id] = frame

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.checks.finding import Severity
-    from analysis.run.load import Frame, Run
+    from analysis.run.load import Run
+    from analysis.run.stored import Frame
 
     Floats = NDArray[np.float64]
     Wrong = Iterator[tuple[str, Severity, str, dict[str, Any]]]  # code, severity, message, numbers

@@ -12,6 +12,7 @@ import numpy as np
 from analysis.checks.finding import CONTRACT, ERROR, WARNING, Finding, error
 from analysis.checks.subject import raw_file
 from analysis.run import csv_tables, drift_limits, load, scopes
+from analysis.run.stored import in_memory
 from node_agent.clocks.holdover import drift_per_ns
 from node_agent.clocks.ntp import falsetickers
 from node_agent.clocks.self_report import KISS_ENDS, KISS_RATE, describe, is_unfit
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.checks.subject import Subject
-    from analysis.run.load import Frame, Run
+    from analysis.run.load import Run
+    from analysis.run.stored import Frame
 
 MIN_ANSWERS: Final = 5  # so many answers with one number, to the ns, are no coincidence
 MIN_SIGMAS: Final = 10
@@ -178,7 +180,7 @@ def about(subject: Subject) -> Iterator[Finding]:
         file, frame = raw_file(node, records.SAMPLES_FILE), subject.raw(node, records.SAMPLES_FILE)
         if frame is None or not {"source", "outcome", "scope", "sample_id"} <= set(frame.columns):
             continue
-        samples = load.in_memory(frame)
+        samples = in_memory(frame)
         if strange := sorted(set(samples["scope"].dropna()) - {scopes.NODE, scopes.SERVER}):
             text = f"scope: expected {scopes.NODE}, {scopes.SERVER} or nothing, got {strange[0]!r}"
             yield error("scope", file, text, node)

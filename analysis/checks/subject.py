@@ -10,7 +10,8 @@ from analysis import reference
 from analysis.checks.finding import one_line
 from analysis.errors import AnalysisError
 from analysis.questions.windows import WINDOW_SIZES_MS
-from analysis.run import csv_tables, load, series
+from analysis.run import csv_tables, series
+from analysis.run.stored import in_memory
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from analysis.run.load import Frame, Run
+    from analysis.run.load import Run
+    from analysis.run.stored import Frame
     from analysis.run.table import Table
 
 
@@ -80,7 +82,7 @@ class Subject:
     def pairs(self, node_id: str) -> pd.DataFrame | None:
         """Return a node's clock pairs."""
         pairs = self.raw(node_id, records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS)
-        return None if pairs is None else load.in_memory(pairs)
+        return None if pairs is None else in_memory(pairs)
 
     @property
     def has_events(self) -> bool:

@@ -38,8 +38,8 @@ def find(run: Run, reference: Reference | None = None, table: Table | None = Non
     probed = None if reference is None or not reference.evaluable else judges.of(table, reference)[0]
     flights_of = None if probed is None else (lambda part: probed.of_part(part).flights)
     for node_id in table.nodes:
-        for source in table.sources:
-            judged, errors, segments = quality.errors_of(table, node_id, source, flights_of)
+        for judged, errors, segments in quality.errors_of(table, node_id, flights_of):
+            source = judged.source
             outside = coverage.misses(errors)
             missed, of = int(outside.sum()), int(errors.bounded.sum())
             if not missed or judged.kind not in {records.GUARANTEED, records.PROBABILISTIC}:

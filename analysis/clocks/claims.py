@@ -12,11 +12,8 @@ from analysis.run.event_rows import Text
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from analysis.arrays import Bools, Floats, Ints
-    from analysis.run.event_rows import Instants, Rows
-    from analysis.run.table import Readings
-
-SECOND_NS = 1_000_000_000
+    from analysis.arrays import Bools, Floats
+    from analysis.run.event_rows import Rows
 
 
 @dataclass(frozen=True)
@@ -48,14 +45,6 @@ def source_rows(rows: Rows, source: str) -> SourceRows:
         sample=serving_samples.sample_ids(rows, source, len(rows.there)),
         law=rows.text(law) if law in rows else drift_limit,
     )
-
-
-def served(readings: Readings, rows: SourceRows, stamps: Instants) -> Ints:
-    """Return which sample served every event, -1 for none; of a clock without samples, the second of the stamp.
-
-    A clock without samples is not measured anew at every event either.
-    """
-    return readings.sample if rows.sample.words else np.where(stamps.known, stamps.ns // SECOND_NS, -1)
 
 
 def _numbers(rows: Rows, column: str) -> Floats:

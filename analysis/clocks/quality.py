@@ -27,7 +27,7 @@ from analysis.stats.dependence import Dependence, dependence, segments_of
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from analysis.arrays import Bools, Floats, Ints
     from analysis.clocks.standards import Errors
@@ -184,18 +184,24 @@ def compute(table: Table, flights_of: standards.FlightsOf | None = None) -> Cloc
     """Judge every source on every node of a run; ``flights_of``: how long events were under way for sure, by part."""
     judged: dict[tuple[str, str], Quality] = {}
     for node_id in table.nodes:
-        data = _of_node(table, node_id, table.sources, flights_of)
-        for source, data_of in data.items():
-            judged[source, node_id] = _quality(table, data_of, data)
+        errors: dict[str, _Compared] = {}
+        for source in table.sources:  # one after another: of a long run each takes much memory
+            data = _of_node(table, node_id, (source,), flights_of)[source]
+            judged[source, node_id] = _quality(table, data)
+            errors[source] = _Compared(data.errors.judged, data.errors.low, data.errors.high, data.segments)
+        for source, own in errors.items():
+            less = {other: _less_error(own, of_other) for other, of_other in errors.items() if other != source}
+            known = {other: mean for other, mean in less.items() if mean.count}
+            judged[source, node_id] = replace(judged[source, node_id], less_error_than=known)
     return ClockQuality(tuple(judged[source, node_id] for source in table.sources for node_id in table.nodes))
 
 
 def errors_of(
-    table: Table, node_id: str, source: str, flights_of: standards.FlightsOf | None
-) -> tuple[Readings, Errors, Ints]:
-    """Return one source's readings on one node, their errors, and the runs of events that share their samples."""
-    data = _of_node(table, node_id, (source,), flights_of)[source]
-    return data.readings, data.errors, data.segments
+    table: Table, node_id: str, flights_of: standards.FlightsOf | None
+) -> Iterator[tuple[Readings, Errors, Ints]]:
+    """Yield every source's readings on one node, their errors, and the runs of events that share their samples."""
+    for data in _of_node(table, node_id, table.sources, flights_of).values():
+        yield data.readings, data.errors, data.segments
 
 
 @dataclass(frozen=True)
@@ -257,7 +263,7 @@ def _of_part(table: Table, node_id: str, source: str, flights: standards.Flights
         errors=standards.unjudged(readings, standards.NOTHING if flights is None else standards.ORIGIN),
         held=None,
         sigma_ns=own.claimed_ns,
-        served=(row_data.served(readings, own, stamps),),
+        served=(readings.sample,),
         instants=table.instants(node_id),
         about_the_server=scopes.about_the_server(table, node_id, source),
         lags={},
@@ -283,7 +289,16 @@ def _of_part(table: Table, node_id: str, source: str, flights: standards.Flights
     )
 
 
-def _quality(table: Table, data: _Data, beside: dict[str, _Data]) -> Quality:
+class _Compared(NamedTuple):
+    """The errors of one source, event by event, to be compared with another's."""
+
+    judged: Bools
+    low: Ints
+    high: Ints
+    segments: Ints
+
+
+def _quality(table: Table, data: _Data) -> Quality:
     readings, errors = data.readings, data.errors
     judged, shared = errors.judged, dependence(data.segments, errors.latent)
     coverage = coverages.coverage(errors, shared)
@@ -317,11 +332,7 @@ def _quality(table: Table, data: _Data, beside: dict[str, _Data]) -> Quality:
             instants.ns[timed], errors.low[timed].astype(np.float64), errors.high[timed].astype(np.float64)
         ),
         provable_misses=_provable_misses(table, readings.node_id, readings.source),
-        less_error_than={
-            other: _less_error(errors, other_data.errors, segments_of(data.segments, other_data.segments))
-            for other, other_data in beside.items()
-            if other != readings.source and (judged & other_data.errors.judged).any()
-        },
+        less_error_than={},
         trace=traces.of_errors(table, errors),
         steps=Steps(
             histogram.histogram(greatest[judged], US),
@@ -336,7 +347,7 @@ def _quality(table: Table, data: _Data, beside: dict[str, _Data]) -> Quality:
     )
 
 
-def _less_error(own: Errors, others: Errors, segments: Ints) -> rates.Mean:
+def _less_error(own: _Compared, others: _Compared) -> rates.Mean:
     """Return the mean of |error| minus that of another source at the same events, in us.
 
     Both errors are of the same true instant, and as that moves through the standard's bounds the difference only grows,
@@ -345,7 +356,8 @@ def _less_error(own: Errors, others: Errors, segments: Ints) -> rates.Mean:
     at_first = (np.abs(own.low) - np.abs(others.low)) / US
     at_last = (np.abs(own.high) - np.abs(others.high)) / US
     least, most = np.minimum(at_first, at_last), np.maximum(at_first, at_last)
-    return rates.mean_of(least, most, own.judged & others.judged, Dependence(segments, None))
+    shared = Dependence(segments_of(own.segments, others.segments), None)
+    return rates.mean_of(least, most, own.judged & others.judged, shared)
 
 
 class _Contradictions(NamedTuple):

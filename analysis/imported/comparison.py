@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.clocks import offset_levels
-from analysis.run.load import in_memory
+from analysis.run.stored import in_memory
 from node_agent.contract import records
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import ALL, Decisions
 from analysis.run import verdicts
 from analysis.run.table import INTERVAL, LOST, NO_DATA, NOT_SENT, POINT
-from analysis.stats.counts import first_served
+from analysis.stats.counts import first_served, strung
 from analysis.stats.rates import spread
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _answer(key: Key, counts: Counts, known: Sequence[Judge]) -> Answer:
     return Answer(
         *key,
         counts=counts.summary,
-        spreads={name: spread(values, US) for name, values in counts.values.items()},
+        spreads={name: spread(strung(pieces), US) for name, pieces in counts.values.items()},
         rates=rates | {"evaluable": answers.rate(counts, answers.read, latent=False)},
         judgements=tuple(answers.judged(counts, judge.name, judge.reason) for judge in known),
         rounds=answers.rounds(

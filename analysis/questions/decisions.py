@@ -9,8 +9,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from analysis.stats import counts as counting
 from analysis.stats.counts import Counts, FirstServed, Outcomes
 
@@ -71,7 +69,7 @@ def count(parts: Sequence[Decisions]) -> Counts:
         [served for part in parts for served in part.samples],
         list(latents),
         messages=[part.messages for part in parts if part.messages is not None] or MESSAGES_PER_ROUND,
-        values={name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values},
+        values={name: tuple(part.values[name] for part in parts) for name in parts[0].values},
         reasons=reasons,
         tallies=tallies,
     )

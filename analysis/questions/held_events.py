@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.questions import external_consistency
-from analysis.run import csv_tables, drift_limits, load, scopes, truth, utc
+from analysis.run import csv_tables, drift_limits, scopes, truth, utc
+from analysis.run.stored import in_memory
 from analysis.stats import rates
 from node_agent.contract import records
 from node_agent.contract.hold_rule import WAITING
@@ -111,7 +112,7 @@ def judge(
 ) -> tuple[Waits, ...]:
     """Judge all real commit-waits of a run, by source; empty where there was none. Without their rows, read them."""
     if looks_by_node is None:
-        looks_by_node = {node_id: looks(load.in_memory(frame)) for node_id, frame in run.commit_wait.items()}
+        looks_by_node = {node_id: looks(in_memory(frame)) for node_id, frame in run.commit_wait.items()}
     waited = {node_id: frame for node_id, frame in looks_by_node.items() if len(frame)}
     if not waited:
         return ()

@@ -125,7 +125,8 @@ class Remeasured:
             csv_tables.release_memory()
 
     def _read(self, node_id: str) -> None:
-        frame = load.in_memory(self._table.run.commit_wait[node_id])
+        stored = self._table.run.commit_wait[node_id]
+        frame = stored[[name for name in load.COMMIT_WAIT if name in stored]]
         if len(looks := held_events.looks(frame)):
             self.looks[node_id] = looks
         for (source, delay), rows in _groups(frame, self._table.event_ids):

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from analysis.arrays import Bools, Ints
     from analysis.reference.relation import Reference
-    from analysis.run.load import Frame, Run
+    from analysis.run.load import Run
+    from analysis.run.stored import Frame
     from node_agent.contract.plan import VirtualClock
 
 ORDERED: Final = "low_not_above_high"

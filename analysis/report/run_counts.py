@@ -11,7 +11,7 @@ import numpy as np
 from analysis.stats import rates
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from analysis.run.readings import Table
     from analysis.stats.rates import Rate
@@ -94,7 +94,7 @@ def of(table: Table) -> RunCounts:
         sent=int(sent.known.sum()),
         span_s=float(np.ptp(sent.ns[sent.known])) / 1e9 if sent.known.any() else 0.0,
         nodes=tuple(_node(table, node_id) for node_id in table.run.manifest.nodes),
-        missing=tuple(_missing(table, source, node_id) for source in table.sources for node_id in table.nodes),
+        missing=tuple(_missing(table)),
     )
 
 
@@ -116,11 +116,15 @@ def _node(table: Table, node_id: str) -> NodeCounts:
     )
 
 
-def _missing(table: Table, source: str, node_id: str) -> Missing:
-    reasons: Counter[str] = Counter()
-    stamped = 0
+def _missing(table: Table) -> Iterator[Missing]:
+    """Yield, source by source and node by node, why there is no reading of how many stamps."""
+    keys = [(source, node_id) for source in table.sources for node_id in table.nodes]
+    stamped = dict.fromkeys(keys, 0)
+    reasons: dict[tuple[str, str], Counter[str]] = {key: Counter() for key in keys}
     for part in table.parts():
-        block = part.readings(node_id, source)
-        stamped += int(block.stamped.sum())
-        reasons.update(block.statuses(block.stamped & ~block.known))
-    return Missing(source, node_id, rates.rate(reasons.total(), stamped), dict(sorted(reasons.items())))
+        for source, node_id in keys:
+            block = part.readings(node_id, source)
+            stamped[source, node_id] += int(block.stamped.sum())
+            reasons[source, node_id].update(block.statuses(block.stamped & ~block.known))
+    for (source, node_id), why in reasons.items():
+        yield Missing(source, node_id, rates.rate(why.total(), stamped[source, node_id]), dict(sorted(why.items())))

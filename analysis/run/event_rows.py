@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
+from analysis.run.stored import Frame, StoredFrame, in_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from analysis.arrays import Bools, Floats, Ints, Places
 
@@ -62,7 +63,7 @@ class Text:
 class Rows:
     """A node's rows by event. ``place``: the row of each event (None: row i is event i); ``there``: it has one."""
 
-    frame: pd.DataFrame
+    frame: Frame
     place: Places | None
     there: Bools
 
@@ -71,10 +72,11 @@ class Rows:
 
     def piece(self, events: slice) -> pd.DataFrame:
         """Return the rows of some consecutive events, whole; an event without one has nothing in any column."""
+        frame = in_memory(self.frame)
         if self.place is None:
-            return self.frame.iloc[events].reset_index(drop=True)
+            return frame.iloc[events].reset_index(drop=True)
         rows = np.where(self.there[events], self.place[events], -1)
-        numbered = self.frame.reset_index(drop=True)  # no copy: the frames share their columns
+        numbered = frame.reset_index(drop=True)  # no copy: the frames share their columns
         return numbered.reindex(rows).reset_index(drop=True)
 
     def instants(self, column: str) -> Instants:
@@ -105,15 +107,30 @@ class Rows:
 
     def text(self, column: str) -> Text:
         """Return a column of text, event by event."""
+        codes, words = self._text(column)
+        if self.place is not None:
+            codes = np.where(self.there, codes[self.place] if len(codes) else -1, -1)
+        return Text(codes, words)
+
+    def _text(self, column: str) -> tuple[Ints, tuple[str, ...]]:
+        """Return a column of text row by row; of a part of a file the words are those of all of it."""
+        if isinstance(self.frame, StoredFrame):
+            return self.frame.codes(column).astype(np.int64), self.frame.words(column)
         cells = self.frame[column]
-        if isinstance(cells.dtype, pd.CategoricalDtype):  # of a part of a file the words are those of all of it
+        if isinstance(cells.dtype, pd.CategoricalDtype):
             codes, words = cells.cat.codes.to_numpy().astype(np.int64), cells.cat.categories
         else:
             codes, words = pd.factorize(cells)
-        aligned = codes
-        if self.place is not None:
-            aligned = np.where(self.there, codes[self.place] if len(codes) else -1, -1)
-        return Text(aligned, tuple(str(word) for word in words))
+        return codes, tuple(str(word) for word in words)
+
+    def words(self, column: str) -> Sequence[str]:
+        """Return the words of a column of text, of which some may be in no row."""
+        if isinstance(self.frame, StoredFrame):
+            return self.frame.words(column)
+        cells = self.frame[column]
+        if isinstance(cells.dtype, pd.CategoricalDtype):
+            return [str(word) for word in cells.cat.categories]
+        return [str(word) for word in cells.dropna().unique()]
 
     def distinct(self, column: str) -> list[Any]:
         """Return the different values of a column, of the rows that count."""
@@ -140,7 +157,7 @@ def no_raw(count: int) -> RawStamps:
     return RawStamps(none.ns, none.ns, none.known)
 
 
-def event_ids(node_id: str, frame: pd.DataFrame) -> Ints:
+def event_ids(node_id: str, frame: Frame) -> Ints:
     """Return the event of every row. Raises AnalysisError if a row has none."""
     if frame["event_id"].isna().any():
         raise AnalysisError(f"{node_id}: expected an event_id in every row, got an empty cell; collect the run again")
@@ -148,12 +165,12 @@ def event_ids(node_id: str, frame: pd.DataFrame) -> Ints:
     return ids
 
 
-def align(frame: pd.DataFrame, ids: Ints, events: Ints) -> Rows:
+def align(frame: Frame, ids: Ints, events: Ints) -> Rows:
     """Find the row of every event, the first of several; ``ids`` are the rows' events, ``events`` is sorted."""
     return _rows(frame, ids, np.arange(len(ids)), events)
 
 
-def sends_of(sends: pd.DataFrame, workers: Iterable[str], events: Ints, *, stamped: bool = False) -> dict[str, Rows]:
+def sends_of(sends: Frame, workers: Iterable[str], events: Ints, *, stamped: bool = False) -> dict[str, Rows]:
     """Return, per worker, its own rows of sends.csv: the first of each event (``stamped``: that has a send stamp)."""
     named = sends["event_id"].notna() & (sends["send_time_ns"].notna() if stamped else True)
     usable, to = named.to_numpy(dtype=np.bool_), pd.Categorical(sends["worker_id"])
@@ -162,7 +179,7 @@ def sends_of(sends: pd.DataFrame, workers: Iterable[str], events: Ints, *, stamp
     return {worker: _rows(sends, ids[rows], rows, events) for worker, rows in chosen.items()}
 
 
-def _rows(frame: pd.DataFrame, ids: Ints, rows: Places, events: Ints) -> Rows:
+def _rows(frame: Frame, ids: Ints, rows: Places, events: Ints) -> Rows:
     if len(frame) == len(rows) and np.array_equal(ids, events):
         return Rows(frame, None, np.ones(len(events), dtype=np.bool_))
     known, first = np.unique(ids, return_index=True)
@@ -173,7 +190,7 @@ def _rows(frame: pd.DataFrame, ids: Ints, rows: Places, events: Ints) -> Rows:
     return Rows(frame, place, there)
 
 
-def shared(texts: Iterable[Text], more: Iterable[str]) -> pd.CategoricalDtype:
-    """Return one set of categories for many texts, so that they can be held against each other."""
-    words = {word for text in texts for word in text.words}
+def shared(texts: Iterable[Iterable[str]], more: Iterable[str]) -> pd.CategoricalDtype:
+    """Return one set of categories for the words of many texts, so that they can be held against each other."""
+    words = {word for of_text in texts for word in of_text}
     return pd.CategoricalDtype(sorted(words.union(more)))

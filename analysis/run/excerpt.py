@@ -57,9 +57,9 @@ def evenly(kinds: Iterable[Ints], most: int) -> list[Ints]:
 
 def _kinds(table: Table, workers: Sequence[str]) -> Iterator[Bools]:
     """Yield, per clock, which events any of these workers' readings order wrongly and, of intervals, leave open."""
-    for source, clock in table.clocks:
-        labels = [_worst(part, workers, source, clock) for part in table.parts()]
-        wrong, ambiguous = (np.concatenate(of_parts) for of_parts in zip(*labels, strict=True))
+    parts = [[_worst(part, workers, source, clock) for source, clock in table.clocks] for part in table.parts()]
+    for (_, clock), of_parts in zip(table.clocks, zip(*parts, strict=True), strict=True):
+        wrong, ambiguous = map(np.concatenate, zip(*of_parts, strict=True))
         yield wrong
         if clock == INTERVAL:
             yield ambiguous

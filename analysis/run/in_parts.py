@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.run import csv_tables, readings
 from analysis.run.joining import joined
-from analysis.run.stored.frame import StoredFrame
+from analysis.run.stored import StoredFrame
 from analysis.run.table import Table
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from analysis.arrays import Bools, Ints
     from analysis.run.event_rows import Instants
-    from analysis.run.load import Frame, Run
+    from analysis.run.load import Run
+    from analysis.run.stored import Frame
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ def joined(parts: Sequence[_Whole]) -> _Whole:
     """
     if len(parts) == 1:
         return parts[0]
-    return _of_fields(parts, {}) if is_dataclass(parts[0]) else _joined(parts, {})
+    whole: _Whole = _of_fields(parts, {}) if is_dataclass(parts[0]) else _joined(parts, {})
+    return whole
 
 
 def _joined(parts: Sequence[Any], made: dict[tuple[int, ...], Any]) -> Any:

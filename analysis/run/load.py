@@ -13,14 +13,13 @@ from analysis.errors import AnalysisError, NoSuchRun, UsageError, candidates, ca
 from analysis.run import memory
 from analysis.run.csv_tables import column_type, header, read_table
 from analysis.run.hashing import Seen
-from analysis.run.stored import StoredFrame
+from analysis.run.stored import Frame
 from node_agent.contract import records
 from node_agent.contract.records import LATEST, NAME_FORM, is_experiment_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-Frame = pd.DataFrame | StoredFrame  # the latter is on disk
 Keep = Callable[[Path, records.Manifest, Seen], Mapping[str, Frame]]  # tables by their paths in the run folder
 
 RESULTS_DIR: Final = Path("results")
@@ -220,11 +219,6 @@ class NodeTables(Mapping[str, pd.DataFrame]):
 
     def __len__(self) -> int:
         return len(self._files)
-
-
-def in_memory(frame: Frame) -> pd.DataFrame:
-    """Return all columns of a table, of one on disk too."""
-    return frame[frame.columns] if isinstance(frame, StoredFrame) else frame
 
 
 def prefixes(frames: Iterable[Frame]) -> list[str]:

@@ -24,19 +24,21 @@ GB: Final = 1e9
 def require(path: Path, manifest: records.Manifest) -> None:
     """Raise AnalysisError if the run needs more memory than this machine has to give (where it says how much)."""
     free = available_bytes()
-    if free is None:
-        return
+    if free is not None and (needed := needed_bytes(path, manifest)) > free:
+        raise AnalysisError(
+            f"{path}: expected about {needed / GB:.1f} GB of free memory to read it as a whole, got "
+            f"{free / GB:.1f} GB; do it on a machine that has them (nothing was written)"
+        )
+
+
+def needed_bytes(path: Path, manifest: records.Manifest) -> float:
+    """Return about how much memory it takes to read a run, and to judge it, as a whole."""
     raw = path / records.RAW_DIR
     tables = [path / name for name in (records.COORDINATOR_FILE, *map(records.worker_file, manifest.worker_ids))]
     size = sum(_sizes([*tables, raw / manifest.coordinator_id / records.SENDS_FILE]))
     longest = max(_sizes(raw / node_id / records.COMMIT_WAIT_FILE for node_id in manifest.nodes), default=0)
     probes = sum(_sizes(raw / node_id / records.PROBES_FILE for node_id in manifest.nodes))
-    needed = BASE_BYTES + PER_TABLE_BYTE * size + PER_PROBE_BYTE * probes + PER_REMEASURED_BYTE * longest
-    if needed > free:
-        raise AnalysisError(
-            f"{path}: expected about {needed / GB:.1f} GB of free memory for {size / GB:.1f} GB of tables, got "
-            f"{free / GB:.1f} GB; analyse it on a machine that has them (nothing was written)"
-        )
+    return BASE_BYTES + PER_TABLE_BYTE * size + PER_PROBE_BYTE * probes + PER_REMEASURED_BYTE * longest
 
 
 def require_simulated(events: int, nodes: int) -> None:

@@ -17,7 +17,8 @@ from pyarrow import parquet
 from analysis import output
 from analysis.run.csv_tables import plain
 from analysis.run.event_rows import Rows, sends_of
-from analysis.run.load import in_memory, prefixes
+from analysis.run.load import prefixes
+from analysis.run.stored import in_memory
 from node_agent.contract import records
 
 if TYPE_CHECKING:

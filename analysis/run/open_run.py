@@ -9,16 +9,16 @@ from analysis.run.stored import StoredFrame, opened
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from analysis.run.hashing import Seen
-    from analysis.run.load import Frame
+    from analysis.run.stored import Frame
     from analysis.run.table import Table
 
-WHOLE_BYTES: Final = 200 << 20  # tables of no more are read as a whole
-PART_BYTES: Final = 96 << 20  # of tables, in a part
-SHARE_OF_FREE: Final = 32  # a part takes some ten times its tables' bytes while it is judged
+MOST_OF_FREE: Final = 0.5  # what reading a run as a whole may take of the free memory
+PART_BYTES: Final = 384 << 20  # of tables, in a part
+SHARE_OF_FREE: Final = 8  # a part takes about its tables' bytes while it is judged
 FEWEST_AT_ONCE: Final = 1_000
 
 
@@ -28,16 +28,14 @@ def table_of(path: Path, at_once: int | None = None) -> Table:
     A log that was imported is always read as a whole. Raises AnalysisError where nothing can be judged.
     """
     manifest = load.read_manifest(path)
-    names = long_tables(path, manifest)
-    size = sum((path / name).stat().st_size for name in names)
-    if manifest.imported is not None or not names or (at_once is None and size <= WHOLE_BYTES):
+    names, free = long_tables(path, manifest), memory.available_bytes()
+    fits = free is None or memory.needed_bytes(path, manifest) <= MOST_OF_FREE * free
+    if manifest.imported is not None or not names or (at_once is None and fits):
         return readings.table(load.load(path))
-    if at_once is None:
-        at_once = _events_at_once(size, path / names[0])
-    cut, parts = at_once, list[int]()
+    parts: list[int] = []
 
     def keep(path: Path, _manifest: records.Manifest, seen: Seen) -> Mapping[str, Frame]:
-        store = opened(path, names, cut, seen)
+        store = opened(path, names, at_once or _events_at_once(path, names, free), seen)
         parts.append(store.number_of_parts)
         return {name: StoredFrame(store, name) for name in names}
 
@@ -55,10 +53,10 @@ def long_tables(path: Path, manifest: records.Manifest) -> list[str]:
     return there if records.COORDINATOR_FILE in there else []
 
 
-def _events_at_once(size: int, sent: Path) -> int:
+def _events_at_once(path: Path, names: Sequence[str], free: int | None) -> int:
     """Return how many events make a part, by how long the tables are in all, and how much memory is free."""
-    with sent.open("rb") as file:
+    size = sum((path / name).stat().st_size for name in names)
+    with (path / names[0]).open("rb") as file:
         events = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
-    free = memory.available_bytes()
     part = PART_BYTES if free is None else min(PART_BYTES, free // SHARE_OF_FREE)
     return max(FEWEST_AT_ONCE, part * max(1, events) // max(1, size))

@@ -7,6 +7,7 @@ same as one long frame, one row per (event, node, source). A reading that is not
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from analysis.errors import AnalysisError
 from analysis.run import drift_limits, event_rows, load, truth
 from analysis.run.event_rows import Instants, RawStamps, Rows, Text
 from analysis.run.facts import NEVER, Facts
+from analysis.run.lazily import Lazily
 from analysis.run.table import (
     LOCAL,
     LOST,
@@ -24,6 +26,7 @@ from analysis.run.table import (
     NO_STATUS,
     NOT_SENT,
     POINT,
+    SECOND_NS,
     UNSTATED,
     Readings,
     Table,
@@ -33,9 +36,9 @@ from node_agent.clocks.holdover import drift_per_ns
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from analysis.arrays import Ints
+    from analysis.arrays import Bools, Ints
 
 __all__ = ["Instants", "RawStamps", "Readings", "Table", "table", "tidy"]
 
@@ -57,74 +60,161 @@ def table(run: load.Run, facts: Facts | None = None, begins_at: int = 0) -> Tabl
 
     ``facts``: those of the run that this is a part of, ``begins_at``: the place of its first event among the run's.
     """
-    frames = {node_id: load.in_memory(frame) for node_id, frame in run.rows_by_node().items()}
+    frames = run.rows_by_node()
     named = {node_id: event_rows.event_ids(node_id, frame) for node_id, frame in frames.items()}
     events = event_rows.different(np.concatenate(list(named.values())))
     aligned = {node_id: event_rows.align(frame, named[node_id], events) for node_id, frame in frames.items()}
-    coordinator, count = run.manifest.coordinator_id, len(events)
-    prefixes = load.prefixes(frames.values())
-    texts = {
-        (node_id, f"{prefix}_{name}"): rows.text(f"{prefix}_{name}")
-        for node_id, rows in aligned.items()
-        for prefix in prefixes
-        for name in ("status", "reference")
-        if f"{prefix}_status" in rows
-    }
-    words = _words(texts)
-    sources = (records.SYSTEM, *(load.source_name(prefix) for prefix in prefixes))
-
-    kinds, levels = _said((coordinator, *run.worker_ids), aligned, prefixes)
-    receive: dict[tuple[str, str], Readings] = {}
-    stamps: dict[str, Instants] = {}
-    raw_stamps: dict[str, RawStamps] = {}
-    for node_id in (coordinator, *run.worker_ids):
-        kind = "send" if node_id == coordinator else "receive"
-        rows = aligned.get(node_id)
-        stamps[node_id] = event_rows.nothing(count) if rows is None else rows.instants(f"{kind}_time_ns")
-        raw_stamps[node_id] = event_rows.no_raw(count) if rows is None else rows.raw(kind)
-        missing = NO_DATA if rows is None else NOT_SENT if node_id == coordinator else LOST
-        for source in sources:
-            block = _readings(node_id, source, rows, stamps[node_id], missing, words, texts, begins_at)
-            receive[node_id, source] = block
+    made = _Made(run, events, aligned)
     received = {node_id: aligned[node_id].there for node_id in run.workers}
-    sent_at = stamps[coordinator]
-    own_facts = Facts(
-        heard=frozenset(worker for worker in run.workers if received[worker].any()),
-        with_raw=frozenset(node_id for node_id, raw in raw_stamps.items() if raw.known.any()),
-        known=frozenset(key for key, block in receive.items() if block.known.any()),
-        bounded=frozenset(key for key, block in receive.items() if block.bounded.any()),
-        to_utc=frozenset(key for key, block in receive.items() if (block.reference == UTC_LABEL).any()),
-        kinds=kinds,
-        levels=levels,
-        first_sent_ns=int(sent_at.ns[sent_at.known].min(initial=NEVER)),
-    )
-    sent = aligned[coordinator]
-    own_rows = event_rows.sends_of(load.in_memory(run.sends), run.worker_ids, events, stamped=True)
-    holding = own_facts if facts is None else facts
-    receive = {key: replace(block, **holding.claim(*key)._asdict()) for key, block in receive.items()}
-    send, own = _send_readings(run, sources, sent, own_rows, stamps[coordinator], receive)
+    coordinator, nodes = made.coordinator, (made.coordinator, *run.worker_ids)
+    blocks = Lazily(((node_id, source) for node_id in nodes for source in made.sources), made.receive)
+    holding = made.facts(blocks, received) if facts is None else facts
+    receive = Lazily(blocks, lambda key: replace(blocks[key], **holding.claim(*key)._asdict()))
     return Table(
         run=run,
         event_ids=events,
-        sequence=sent.instants("sequence_number") if "sequence_number" in sent else event_rows.nothing(count),
-        sent=stamps[coordinator],
-        sources=sources,
+        sequence=made.sequence,
+        sent=made.stamps[coordinator],
+        sources=made.sources,
         workers=tuple(run.worker_ids),
         present=tuple(run.workers),
         received=received,
         duplicates={node_id: len(rows.frame) - int(rows.there.sum()) for node_id, rows in aligned.items()},
-        stamps=stamps,
-        own_sends=own,
-        raw_stamps=raw_stamps,
-        raw_sends={worker: _raw_sends(rows, raw_stamps[coordinator]) for worker, rows in own_rows.items()},
+        stamps=made.stamps,
+        own_sends=Lazily(run.worker_ids, lambda worker: made.way(worker).own),
+        raw_stamps=made.raw_stamps,
+        raw_sends=Lazily(run.worker_ids, made.raw_sends),
         rows=aligned,
         facts=holding,
         begins_at=begins_at,
-        _true={node_id: _true(run, node_id, of) for node_id, of in stamps.items()},
-        _true_sends={worker: _true(run, coordinator, of) for worker, of in own.items()},
+        _true=Lazily(nodes, lambda node_id: _true(run, node_id, made.stamps[node_id])),
+        _true_sends=Lazily(run.worker_ids, lambda worker: _true(run, coordinator, made.way(worker).own)),
         _receive=receive,
-        _send=send,
+        _send=Lazily(
+            ((worker, source) for worker in run.worker_ids for source in made.sources),
+            lambda key: made.way(key[0]).carry(receive[coordinator, key[1]]),
+        ),
     )
+
+
+class _Made:
+    """What a table is made of, each when it is asked for: nothing of a file is read that nobody needs."""
+
+    def __init__(self, run: load.Run, events: Ints, aligned: Mapping[str, Rows]) -> None:
+        self._run, self._events, self._aligned = run, events, aligned
+        self._prefixes = load.prefixes(rows.frame for rows in aligned.values())
+        self._words = _words(aligned.values(), self._prefixes)
+        self._ways: dict[str, _Way] = {}
+        self.coordinator = run.manifest.coordinator_id
+        self.sources = (records.SYSTEM, *(load.source_name(prefix) for prefix in self._prefixes))
+        nodes = (self.coordinator, *run.worker_ids)
+        self.stamps = Lazily(nodes, self._stamps)
+        self.raw_stamps = Lazily(nodes, self._raw_stamps)
+
+    @property
+    def sequence(self) -> Instants:
+        """Return the events' places in the sequence."""
+        sent = self._aligned[self.coordinator]
+        return sent.instants("sequence_number") if "sequence_number" in sent else event_rows.nothing(len(self._events))
+
+    def _kind(self, node_id: str) -> str:
+        return "send" if node_id == self.coordinator else "receive"
+
+    def _stamps(self, node_id: str) -> Instants:
+        rows = self._aligned.get(node_id)
+        if rows is None:
+            return event_rows.nothing(len(self._events))
+        return rows.instants(f"{self._kind(node_id)}_time_ns")
+
+    def _raw_stamps(self, node_id: str) -> RawStamps:
+        rows = self._aligned.get(node_id)
+        return event_rows.no_raw(len(self._events)) if rows is None else rows.raw(self._kind(node_id))
+
+    def receive(self, key: tuple[str, str]) -> Readings:
+        """Return one node's block of one source, whose claim is not known yet."""
+        node_id, source = key
+        rows = self._aligned.get(node_id)
+        missing = NO_DATA if rows is None else NOT_SENT if node_id == self.coordinator else LOST
+        return _readings(node_id, source, rows, self.stamps[node_id], missing, self._words)
+
+    def raw_sends(self, worker: str) -> RawStamps:
+        """Return the raw stamps of the transmits to a worker; of the first ones where it has none of its own."""
+        first, rows = self.raw_stamps[self.coordinator], self.way(worker).rows
+        own = rows.raw("send")
+        return RawStamps(
+            np.where(rows.there, own.ns, first.ns),
+            np.where(rows.there, own.error_ns, first.error_ns),
+            np.where(rows.there, own.known, first.known),
+        )
+
+    def way(self, worker: str) -> _Way:
+        """Return the way from the coordinator's earliest transmit stamp to that of the send to one worker."""
+        if not self._ways:
+            rows = event_rows.sends_of(self._run.sends, self._run.worker_ids, self._events, stamped=True)
+            sent = self._aligned[self.coordinator]
+            stamps = self.stamps[self.coordinator]
+            self._ways = {name: _Way(self._run, sent, of_worker, stamps) for name, of_worker in rows.items()}
+        return self._ways[worker]
+
+    def facts(self, blocks: Mapping[tuple[str, str], Readings], received: Mapping[str, Bools]) -> Facts:
+        """Return what holds for these events, were they all of the run's."""
+        kinds, levels = _said(tuple(self.stamps), self._aligned, self._prefixes)
+        sent = self.stamps[self.coordinator]
+        return Facts(
+            heard=frozenset(worker for worker in self._run.workers if received[worker].any()),
+            with_raw=frozenset(node_id for node_id, raw in self.raw_stamps.items() if raw.known.any()),
+            known=frozenset(key for key, block in blocks.items() if block.known.any()),
+            bounded=frozenset(key for key, block in blocks.items() if block.bounded.any()),
+            to_utc=frozenset(key for key, block in blocks.items() if (block.reference == UTC_LABEL).any()),
+            kinds=kinds,
+            levels=levels,
+            first_sent_ns=int(sent.ns[sent.known].min(initial=NEVER)),
+        )
+
+
+class _Way:
+    """From the coordinator's earliest transmit stamp of every event to the stamp of its send to one worker.
+
+    The way is the raw oscillator's between the two stamps; the bound grows by its drift and, where the own stamp is
+    less sure than the first, by the difference. ``rows`` are the worker's in sends.csv, ``own`` its stamps.
+    """
+
+    def __init__(self, run: load.Run, sent: Rows, rows: Rows, first: Instants) -> None:
+        self._run, self._sent, self.rows = run, sent, rows
+        own = rows.instants("send_time_ns")
+        self._has_own = own.known & first.known
+        self.own = Instants(np.where(self._has_own, own.ns, first.ns), first.known)
+
+    @cached_property
+    def _carried(self) -> tuple[Bools, Ints, Ints]:
+        """Return which readings can be carried, by how much later, and by how much their bounds grow."""
+        coordinator = self._run.manifest.coordinator_id
+        raw, first_raw = self.rows.instants("send_raw_ns"), self._sent.instants("send_raw_ns")
+        error, first_error = self.rows.instants("send_raw_error_ns"), self._sent.instants("send_raw_error_ns")
+        both_raw = raw.known & first_raw.known
+        shift = np.where(self._has_own & both_raw, raw.ns - first_raw.ns, 0)
+        grown = np.where(shift == 0, 0, _drift_bound(shift, self._run, coordinator))
+        grown = grown + np.where(self._has_own & both_raw, np.maximum(error.ns - first_error.ns, 0), 0)
+        return ~self._has_own | both_raw, shift, grown
+
+    def carry(self, block: Readings) -> Readings:
+        """Return the coordinator's readings of one source as those of the sends to the worker."""
+        if not self._has_own.any():
+            return block
+        if block.source == records.SYSTEM:
+            return replace(block, est=self.own.ns, earliest=self.own.ns, latest=self.own.ns)
+        carried, shift, grown = self._carried
+        status = block.status.copy()
+        status[~carried & block.known] = NO_RAW_STAMP
+        return replace(
+            block,
+            known=block.known & carried,
+            bounded=block.bounded & carried,
+            est=block.est + shift,
+            earliest=block.earliest + shift - grown,
+            latest=block.latest + shift + grown,
+            status=status,
+        )
 
 
 def _said(
@@ -166,11 +256,16 @@ def tidy(data: Table) -> pd.DataFrame:
     return pd.concat(blocks, ignore_index=True)
 
 
-def _words(texts: Mapping[tuple[str, str], Text]) -> _Words:
-    statuses = [text for (_, column), text in texts.items() if column.endswith("_status")]
-    references = [text for (_, column), text in texts.items() if column.endswith("_reference")]
+def _words(rows: Iterable[Rows], prefixes: Sequence[str]) -> _Words:
+    """Return the words of all statuses, and of all references."""
+    texts: dict[str, list[Sequence[str]]] = {"status": [], "reference": []}
+    for of_node in rows:
+        for prefix in prefixes:
+            if f"{prefix}_status" in of_node:
+                for name, words in texts.items():
+                    words.append(of_node.words(f"{prefix}_{name}"))
     ours = (records.OK, records.NOT_CONFIGURED, LOST, NO_DATA, NOT_SENT, NO_RAW_STAMP, NO_STATUS)
-    return _Words(event_rows.shared(statuses, ours), event_rows.shared(references, ("", LOCAL)))
+    return _Words(event_rows.shared(texts["status"], ours), event_rows.shared(texts["reference"], ("", LOCAL)))
 
 
 def _true(run: load.Run, node_id: str, stamps: Instants) -> Instants | None:
@@ -183,16 +278,6 @@ def _true(run: load.Run, node_id: str, stamps: Instants) -> Instants | None:
     return Instants(np.where(known, truth.true_from_wall(clock, local), 0), known)
 
 
-def _raw_sends(rows: Rows, first: RawStamps) -> RawStamps:
-    """Return the raw stamps of the transmits to a worker; of the first ones where it has none of its own."""
-    own = rows.raw("send")
-    return RawStamps(
-        np.where(rows.there, own.ns, first.ns),
-        np.where(rows.there, own.error_ns, first.error_ns),
-        np.where(rows.there, own.known, first.known),
-    )
-
-
 def _readings(
     node_id: str,
     source: str,
@@ -200,12 +285,10 @@ def _readings(
     stamps: Instants,
     missing: str,
     words: _Words,
-    texts: Mapping[tuple[str, str], Text],
-    begins_at: int,
 ) -> Readings:
     """Return one node's block of one source, whose claim is not known yet.
 
-    ``missing`` is the status of events the node has no row of; ``begins_at``: the place of the first event in the run.
+    ``missing`` is the status of events the node has no row of.
     """
     count = len(stamps.ns)
     none, unserved = np.zeros(count, dtype=np.bool_), np.full(count, -1)
@@ -213,7 +296,7 @@ def _readings(
     if source == records.SYSTEM:
         status = Text(np.where(stamps.known, 0, -1), (records.OK,)).within(words.status, missing)
         numbers = (stamps.known, stamps.known, none, stamps.ns, stamps.ns, stamps.ns)
-        served = np.where(stamps.known, begins_at + np.arange(count), -1)
+        served = np.where(stamps.known, stamps.ns // SECOND_NS, -1)
         return Readings(node_id, source, UNSTATED, None, *numbers, status, words.all_of(LOCAL, count), served)
     prefix = records.COLUMN_PREFIX.get(source, source)
     if rows is None or f"{prefix}_status" not in rows:
@@ -223,7 +306,7 @@ def _readings(
         return Readings(node_id, source, UNSTATED, None, *numbers, status, words.all_of("", count), unserved)
     est = rows.instants(f"{prefix}_timestamp_ns")
     low, high = rows.instants(f"{prefix}_lower_bound_ns"), rows.instants(f"{prefix}_upper_bound_ns")
-    status = texts[node_id, f"{prefix}_status"].within(words.status, NO_STATUS)
+    status = rows.text(f"{prefix}_status").within(words.status, NO_STATUS)
     status[~there] = missing
     return Readings(
         node_id=node_id,
@@ -237,7 +320,7 @@ def _readings(
         earliest=low.ns,
         latest=high.ns,
         status=status,
-        reference=texts[node_id, f"{prefix}_reference"].within(words.reference, ""),
+        reference=rows.text(f"{prefix}_reference").within(words.reference, ""),
         sample=_served(rows, prefix),
     )
 
@@ -252,56 +335,6 @@ def _served(rows: Rows, prefix: str) -> Ints:
     served = np.full(len(offset), -1)
     served[there] = np.cumsum(np.diff(offset[there], prepend=np.nan) != 0)
     return served
-
-
-def _send_readings(
-    run: load.Run,
-    sources: tuple[str, ...],
-    sent: Rows,
-    own_rows: Mapping[str, Rows],
-    stamps: Instants,
-    receive: Mapping[tuple[str, str], Readings],
-) -> tuple[dict[tuple[str, str], Readings], dict[str, Instants]]:
-    """Carry the coordinator's readings from its earliest transmit stamp to each worker's own.
-
-    The way is the raw oscillator's between the two stamps; the bound grows by its drift and, where the own stamp is
-    less sure than the first, by the difference.
-    """
-    readings: dict[tuple[str, str], Readings] = {}
-    own_sends: dict[str, Instants] = {}
-    coordinator = run.manifest.coordinator_id
-    for worker, rows in own_rows.items():
-        own = rows.instants("send_time_ns")
-        has_own = own.known & stamps.known
-        own_sends[worker] = Instants(np.where(has_own, own.ns, stamps.ns), stamps.known)
-        if not has_own.any():
-            readings |= {(worker, source): receive[coordinator, source] for source in sources}
-            continue
-        raw, first_raw = rows.instants("send_raw_ns"), sent.instants("send_raw_ns")
-        error, first_error = rows.instants("send_raw_error_ns"), sent.instants("send_raw_error_ns")
-        both_raw = raw.known & first_raw.known
-        shift = np.where(has_own & both_raw, raw.ns - first_raw.ns, 0)
-        grown = np.where(shift == 0, 0, _drift_bound(shift, run, coordinator))
-        grown = grown + np.where(has_own & both_raw, np.maximum(error.ns - first_error.ns, 0), 0)
-        for source in sources:
-            block = receive[coordinator, source]
-            if source == records.SYSTEM:
-                wall = own_sends[worker].ns
-                readings[worker, source] = replace(block, est=wall, earliest=wall, latest=wall)
-                continue
-            carried = ~has_own | both_raw
-            status = block.status.copy()
-            status[~carried & block.known] = NO_RAW_STAMP
-            readings[worker, source] = replace(
-                block,
-                known=block.known & carried,
-                bounded=block.bounded & carried,
-                est=block.est + shift,
-                earliest=block.earliest + shift - grown,
-                latest=block.latest + shift + grown,
-                status=status,
-            )
-    return readings, own_sends
 
 
 def _drift_bound(elapsed_ns: Ints, run: load.Run, node: str) -> Ints:

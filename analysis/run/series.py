@@ -17,7 +17,8 @@ from analysis.errors import AnalysisError
 from analysis.run import load as folders
 from analysis.run.csv_tables import column_type, read_table
 from analysis.run.hashing import Seen
-from analysis.run.load import Run, in_memory, prefixes, read_manifest
+from analysis.run.load import Run, prefixes, read_manifest
+from analysis.run.stored import in_memory
 from node_agent.contract import records
 
 if TYPE_CHECKING:

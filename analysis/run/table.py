@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 
 from analysis.run.event_rows import Instants, RawStamps, Rows
+from analysis.run.lazily import Lazily
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +28,8 @@ NO_STATUS: Final = "no_status"
 NOT_ASKED: Final = "not_asked"  # of a log that was imported: its line is about another source
 LOCAL: Final = "local"  # what a system clock refers to: itself
 
+SECOND_NS: Final = 1_000_000_000
+
 POINT: Final = "point"
 INTERVAL: Final = "interval"
 UNSTATED: Final = "unstated"
@@ -38,7 +42,8 @@ class Readings:
     ``stamped``: the node has a stamp of the event. ``known``: there is a best estimate ``est``. ``bounded``: there is
     an interval [``earliest``, ``latest``]. Numbers are 0 where the mask says no. A point clock is never bounded.
     ``status`` and ``reference`` are words with categories common to the run, so that millions of them cost little.
-    ``sample``: the number of the sample that served, -1 for none; a clock without samples is one anew at every event.
+    ``sample``: the number of the sample that served, -1 for none; of a clock without samples the second of the stamp,
+    for such a clock is not measured anew at every event either.
     """
 
     node_id: str
@@ -184,6 +189,8 @@ def _part(value: Any, events: slice | Ints) -> Any:
     if isinstance(value, Rows):
         place = np.arange(len(value.there)) if value.place is None else value.place
         return Rows(value.frame, place[events], value.there[events])
+    if isinstance(value, Lazily):
+        return value.then(partial(_part, events=events))
     if isinstance(value, dict):
         return {key: _part(entry, events) for key, entry in value.items()}
     return value

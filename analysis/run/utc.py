@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from analysis.arrays import Bools, Ints
     from analysis.run.event_rows import Rows
-    from analysis.run.load import Frame
+    from analysis.run.stored import Frame
     from analysis.run.table import Readings, Table
 
 SERVER_LABEL: Final = "server:"

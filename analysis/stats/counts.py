@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from analysis.arrays import Bools, Floats, Ints
     from analysis.stats.rates import Rate
 
+Pieces = tuple["Ints", ...]  # values, piece by piece
 FirstServed = tuple["Ints", "Ints"]  # samples, and the event, or segment, each served first
 LABELS: Final = 8  # a label is a number below it
 _LOW_BITS: Final = 32
@@ -69,18 +70,14 @@ def decoded(codes: Ints, truths: Sequence[str]) -> Outcomes:
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums of a latent integer quantity per segment, exact in two halves, and of how many values each is.
-
-    ``values`` are all of them, sorted, where their median is needed.
-    """
+    """Sums of a latent integer quantity per segment, exact in two halves, and of how many values each is."""
 
     high: Ints
     low: Ints
     count: Ints
-    values: Ints
 
     @classmethod
-    def of(cls, values: Ints, known: Bools, begins: Ints, *, keep: bool) -> Sums:
+    def of(cls, values: Ints, known: Bools, begins: Ints) -> Sums:
         """Add up the known values from each beginning to the next."""
         some, count = np.where(known, values, 0), _added(known, begins)
         largest = max(int(some.max(initial=0)), -int(some.min(initial=0)))
@@ -88,20 +85,27 @@ class Sums:
             high, low = np.zeros_like(count), _added(some, begins)
         else:
             high, low = _added(some >> _LOW_BITS, begins), _added(some & _LOW, begins)
-        return cls(high, low, count, np.sort(values[known]) if keep else values[:0])
+        return cls(high, low, count)
 
     def joined(self, other: Sums, begins: Bools) -> Sums:
         """Add sums of a following part, of which these segments begin anew."""
         pairs = ((self.high, other.high), (self.low, other.low), (self.count, other.count))
         high, low, count = (_joined(first, second, begins) for first, second in pairs)
-        return Sums(high, low, count, _merged(self.values, other.values))
+        return Sums(high, low, count)
+
+    @property
+    def total(self) -> Floats:
+        """Return the sums."""
+        high = self.high + (self.low >> _LOW_BITS)
+        total: Floats = high * float(1 << _LOW_BITS) + (self.low & _LOW)
+        return total
 
     @property
     def centred(self) -> Floats:
-        """Return the sums of the values less their median, which is 0 where values are not kept."""
-        high = self.high + (self.low >> _LOW_BITS)
-        total: Floats = high * float(1 << _LOW_BITS) + (self.low & _LOW)
-        return total - self.count * (float(np.median(self.values)) if len(self.values) else 0.0)
+        """Return the sums of the values less what they usually are: the median of the segments' means."""
+        total, some = self.total, self.count > 0
+        usual = float(np.median(total[some] / self.count[some])) if some.any() else 0.0
+        return total - self.count * usual
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,8 @@ class Counts:
     which segments begin with a sample served for the first time (all but a first one, before any sample served).
     ``first_seen``: per stream of samples, those that served and the segment each of them began in.
     ``latents``: per latent quantity its sums, one per node that has it. ``messages``: per code, what the rounds about
-    these decisions would send. ``values``: what is summarised by quantiles, sorted. ``reasons``, ``tallies``: plain
-    counts.
+    these decisions would send. ``values``: what is summarised by quantiles, piece by piece. ``reasons``, ``tallies``:
+    plain counts.
     """
 
     truths: tuple[str, ...]
@@ -123,7 +127,7 @@ class Counts:
     first_seen: tuple[FirstServed, ...]
     latents: tuple[tuple[Sums, ...], ...]
     messages: Ints
-    values: Mapping[str, Ints]
+    values: Mapping[str, Pieces]
     reasons: Mapping[str, int]
     tallies: Mapping[str, int]
 
@@ -175,7 +179,8 @@ class Counts:
         """Return the autocorrelation time, in segments, of the latent quantity that forgets most slowly."""
         taus = []
         for parts in self.latents:
-            sums = self._whole(np.sum([part.centred for part in parts], axis=0))
+            alone = len(parts) == 1  # of several nodes, of which some may have no value, each is held against its own
+            sums = self._whole(np.sum([part.total if alone else part.centred for part in parts], axis=0))
             lengths = self._whole(np.sum([part.count for part in parts], axis=0))
             some = lengths > 0
             taus.append(autocorrelation_time(sums[some] / lengths[some]))
@@ -230,7 +235,7 @@ def counts(
     latents: Sequence[Sequence[tuple[Ints, Bools]]],
     *,
     messages: Sequence[Ints] | int,
-    values: Mapping[str, Ints],
+    values: Mapping[str, Pieces],
     reasons: Mapping[str, int],
     tallies: Mapping[str, int],
 ) -> Counts:
@@ -268,11 +273,9 @@ def counts(
         table=table.reshape(len(names), len(begins)),
         begins=began,
         first_seen=first_seen,
-        latents=tuple(
-            tuple(Sums.of(value, known, begins, keep=len(nodes) > 1) for value, known in nodes) for nodes in latents
-        ),
+        latents=tuple(tuple(Sums.of(value, known, begins) for value, known in nodes) for nodes in latents),
         messages=sent,
-        values={name: np.sort(value) for name, value in values.items()},
+        values=dict(values),
         reasons=dict(sorted(reasons.items())),
         tallies=dict(tallies),
     )
@@ -280,15 +283,16 @@ def counts(
 
 def first_served(served: Ints) -> FirstServed:
     """Return which samples served, and the event that each served first; ``served``: by event, negative for none."""
-    events = np.arange(len(served))
-    if not len(served) or int(served.max()) > 4 * len(served):
-        names, first = np.unique(served, return_index=True)
-        return names[names >= 0], first[names >= 0]
-    first = np.full(max(int(served.max()), -1) + 1, -1)
-    some = served >= 0
-    first[served[some][::-1]] = events[some][::-1]  # of several events the last one written stays: the first
+    events = np.flatnonzero(served >= 0)
+    samples = served[events]
+    low = int(samples.min(initial=0 if not len(samples) else int(samples[0])))
+    if not len(samples) or int(samples.max()) - low > 4 * len(served):
+        names, first = np.unique(samples, return_index=True)
+        return names, events[first]
+    first = np.full(int(samples.max()) - low + 1, -1)
+    first[samples[::-1] - low] = events[::-1]  # of several events the last one written stays: the first
     names = np.flatnonzero(first >= 0)
-    return names, first[names]
+    return names + low, first[names]
 
 
 def _segments(first: Sequence[FirstServed], events: int) -> tuple[Ints, tuple[FirstServed, ...]]:
@@ -318,10 +322,9 @@ def _joined(first: Ints, second: Ints, begins: Bools) -> Ints:
     return np.concatenate([first[..., :-1], joint, sums[..., 1:]], axis=-1)
 
 
-def _merged(first: Ints, second: Ints) -> Ints:
-    values = np.concatenate([first, second])
-    values.sort(kind="stable")  # two sorted runs: one pass
-    return values
+def strung(pieces: Pieces) -> Ints:
+    """Return all values of some pieces."""
+    return pieces[0] if len(pieces) == 1 else np.concatenate([np.zeros(0, dtype=np.int64), *pieces])
 
 
 def _plain(first: Counts, second: Counts) -> dict[str, Any]:
@@ -330,7 +333,7 @@ def _plain(first: Counts, second: Counts) -> dict[str, Any]:
     reasons.update(second.reasons)
     tallies.update(second.tallies)
     return {
-        "values": {name: _merged(first.values[name], second.values[name]) for name in first.values},
+        "values": {name: (*first.values[name], *second.values[name]) for name in first.values},
         "reasons": dict(sorted(reasons.items())),
         "tallies": dict(tallies),
     }

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from analysis.arrays import Bools
     from analysis.checks.finding import Finding
     from analysis.checks.subject import Subject
-    from analysis.run.load import Frame
+    from analysis.run.stored import Frame
 
     Make = Callable[..., Finding]
     Rule = tuple[Make, str, str, pd.Series[Any], str]

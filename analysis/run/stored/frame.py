@@ -13,17 +13,20 @@ from analysis.run import csv_tables
 from analysis.run.stored.partition import ROW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from analysis.run.stored.partition import Store, StoredTable
 
 
 class StoredFrame:
-    """A table in parts, of which columns are taken as of a pandas frame; rows are in the file's order."""
+    """Some consecutive parts of a table, of which columns are taken as of a pandas frame; in the file's order."""
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, first: int = 0, end: int | None = None) -> None:
         self._store, self._name = store, name
         self._table: StoredTable = store.tables[name]
+        self._parts = range(first, store.number_of_parts if end is None else end)
 
     @property
     def columns(self) -> list[str]:
@@ -37,7 +40,7 @@ class StoredFrame:
 
     def __len__(self) -> int:
         """Return how many rows there are."""
-        return sum(self._table.rows)
+        return sum(self._table.rows[part] for part in self._parts)
 
     def __contains__(self, column: object) -> bool:
         """Tell whether there is a column of this name."""
@@ -47,41 +50,70 @@ class StoredFrame:
         """Iterate over the names of the columns, as a frame does."""
         return iter(self._table.types)
 
+    def part(self, first: int, end: int) -> StoredFrame:
+        """Return some consecutive parts of the whole table."""
+        return StoredFrame(self._store, self._name, first, end)
+
+    def words(self, column: str) -> tuple[str, ...]:
+        """Return the words of a column of text, in the whole file."""
+        return self._table.words[column]
+
     @overload
     def __getitem__(self, wanted: str) -> pd.Series[Any]: ...
     @overload
     def __getitem__(self, wanted: list[str]) -> pd.DataFrame: ...
     def __getitem__(self, wanted: str | list[str]) -> pd.Series[Any] | pd.DataFrame:
-        """Read a column, or some, of all parts. Raises KeyError where there is none."""
-        if isinstance(wanted, list):
-            return self.part(0, self._store.number_of_parts, wanted)
-        return self.part(0, self._store.number_of_parts, [wanted])[wanted]
+        """Read a column, or some. Raises KeyError where there is none."""
+        frame = self._read(wanted if isinstance(wanted, list) else [wanted])
+        return frame if isinstance(wanted, list) else frame[wanted]
 
-    def part(self, first: int, end: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Read some consecutive parts; of columns those given, or all."""
-        names = self.columns if columns is None else list(dict.fromkeys(columns))
+    def codes(self, column: str) -> NDArray[np.int32]:
+        """Return a column of text as the places of its ``words``, -1 where there is none."""
+        (name,), chunks, order = self._chunks([column])
+        codes = self._codes(name, chunks[name])
+        return codes if order is None else codes[order]
+
+    def _read(self, names: list[str]) -> pd.DataFrame:
+        names, chunks, order = self._chunks(names)
+        by_name = {}
+        for name in names:
+            series = self._series(name, chunks.pop(name))
+            by_name[name] = series if order is None else series.iloc[order].reset_index(drop=True)
+        return pd.DataFrame(by_name, copy=False)
+
+    def _chunks(self, names: list[str]) -> tuple[list[str], dict[str, pa.ChunkedArray], NDArray[np.intp] | None]:
+        """Read columns as they lie on disk, and how their rows are put in order, None where they are."""
         if missing := [name for name in names if name not in self]:
             raise KeyError(missing[0])
         ordered = self._table.in_order
         asked = names if ordered else [*names, ROW]
-        parts = [parquet.read_table(self._store.file(self._name, part), columns=asked) for part in range(first, end)]
+        parts = [parquet.read_table(self._store.file(self._name, part), columns=asked) for part in self._parts]
         order = None if ordered else np.argsort(np.concatenate([part.column(ROW).to_numpy() for part in parts]))
-        by_name = {}
+        columns = {}
         for name in names:
             chunks = [chunk for part in parts for chunk in part.column(name).chunks]
-            series = self._series(name, pa.chunked_array(chunks, type=parts[0].schema.field(name).type))
-            by_name[name] = series if order is None else series.iloc[order].reset_index(drop=True)
-            parts = [part.drop_columns([name]) for part in parts]
-        return pd.DataFrame(by_name, copy=False)
+            columns[name] = pa.chunked_array(chunks, type=parts[0].schema.field(name).type)
+        return names, columns, order
 
     def _series(self, name: str, column: pa.ChunkedArray) -> pd.Series[Any]:
         """Return a column as it would be read from the file; texts have the words of the whole file."""
         if self._table.types[name] != csv_tables.TEXT:
             return csv_tables.series(column)
-        words = self._table.words[name]
-        place = {word: number for number, word in enumerate(words)}
+        words = pd.CategoricalDtype(list(self._table.words[name]))
+        return pd.Series(pd.Categorical.from_codes(self._codes(name, column), dtype=words))
+
+    def _codes(self, name: str, column: pa.ChunkedArray) -> NDArray[np.int32]:
+        place = self._table.place(name)
         codes = [np.zeros(0, dtype=np.int32)]
         for chunk in column.chunks:
             known = np.array([place[word] for word in chunk.dictionary.to_pylist()] + [-1], dtype=np.int32)
             codes.append(known[chunk.indices.fill_null(len(known) - 1).to_numpy()])
-        return pd.Series(pd.Categorical.from_codes(np.concatenate(codes), dtype=pd.CategoricalDtype(list(words))))
+        return np.concatenate(codes)
+
+
+Frame = pd.DataFrame | StoredFrame
+
+
+def in_memory(frame: Frame) -> pd.DataFrame:
+    """Return all columns of a table, of one on disk too."""
+    return frame[frame.columns] if isinstance(frame, StoredFrame) else frame

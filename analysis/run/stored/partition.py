@@ -13,6 +13,7 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
@@ -23,7 +24,6 @@ from pyarrow import parquet
 from analysis import output
 from analysis.errors import AnalysisError
 from analysis.run import csv_tables
-from analysis.run.event_rows import different
 from analysis.run.hashing import sha256
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ FOLDER: Final = "parts"
 INDEX_FILE: Final = "index.json"
 VERSION: Final = 1
 ROW: Final = "row"
+AT_A_TIME: Final = 2  # tables that are partitioned; Arrow reads and writes without Python's lock
 BLOCK_BYTES: Final = 16 << 20  # of a table, read at a time
 
 _Made = TypeVar("_Made")
@@ -60,6 +61,16 @@ class StoredTable:
     changed_ns: int
     sha256: str
     odd_cells: dict[str, int] = field(default_factory=dict)
+
+    def place(self, column: str) -> dict[str, int]:
+        """Return the place of every word of a column of text."""
+        if column not in self._places:
+            self._places[column] = {word: place for place, word in enumerate(self.words[column])}
+        return self._places[column]
+
+    @cached_property
+    def _places(self) -> dict[str, dict[str, int]]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -92,11 +103,14 @@ def opened(run_folder: Path, tables: Sequence[str], at_once: int, seen: Seen) ->
     if known is None or not _unchanged(run_folder / sent, known.tables.get(sent)):
         shutil.rmtree(folder, ignore_errors=True)
         known = Store(folder, at_once, _borders(run_folder / sent, at_once, seen), {})
+    stale = [name for name in tables if not _unchanged(run_folder / name, known.tables.get(name))]
+    with ThreadPoolExecutor(AT_A_TIME) as threads:
+        made = threads.map(lambda name: _partitioned(run_folder / name, known, name, seen), stale)
+        for name, table in zip(stale, made, strict=True):
+            known.tables[name] = table
+            output.write_json(folder / INDEX_FILE, {"version": VERSION} | _as_json(known))
     for name in tables:
         path = run_folder / name
-        if not _unchanged(path, known.tables.get(name)):
-            known.tables[name] = _partitioned(path, known, name, seen)
-            output.write_json(folder / INDEX_FILE, {"version": VERSION} | _as_json(known))
         seen.digests[path] = known.tables[name].sha256
         if odd := known.tables[name].odd_cells:
             seen.odd_cells[path] = dict(odd)
@@ -136,7 +150,7 @@ def _borders(path: Path, at_once: int, seen: Seen) -> tuple[int, ...]:
 
     def events(batches: Iterator[pa.RecordBatch]) -> Ints:
         ids = [batch.column("event_id").drop_null().to_numpy() for batch in batches]
-        return different(np.concatenate([np.zeros(0, dtype=np.int64), *ids]))
+        return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *ids]))
 
     ids = _read(path, ("event_id",), seen, events)
     return tuple(int(event) for event in ids[::at_once][1:])
@@ -188,7 +202,7 @@ class _Parts:
         if len(parts):
             self.in_order &= bool(self._last <= parts[0]) and bool((np.diff(parts) >= 0).all())
             self._last = int(parts[-1])
-        for part in different(parts):
+        for part in np.unique(parts):
             rows = table if (parts == part).all() else table.filter(pa.array(parts == part))
             self._write(int(part), rows)
 
@@ -201,7 +215,8 @@ class _Parts:
         if part not in self._writers:
             path = self._store.file(self._name, part)
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._writers[part] = parquet.ParquetWriter(path, rows.schema, compression="zstd", compression_level=1)
+            texts = [field.name for field in rows.schema if pa.types.is_dictionary(field.type)]
+            self._writers[part] = parquet.ParquetWriter(path, rows.schema, compression="lz4", use_dictionary=texts)
         self._writers[part].write_table(rows)
         self.rows[part] += len(rows)
 

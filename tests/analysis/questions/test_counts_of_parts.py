@@ -19,7 +19,7 @@ from analysis.questions.remeasurement import Remeasured
 from analysis.run import load, readings
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.simulate import simulate
-from analysis.stats.counts import Outcomes, counts, first_served
+from analysis.stats.counts import Outcomes, counts, first_served, strung
 
 sys.path.append(str(Path(__file__).parents[2] / "golden"))
 
@@ -97,7 +97,7 @@ def counted(events, samples):
         [first_served(served), first_served(served // 2)],
         [[(values, known), (-values, ~known)]],
         messages=2,
-        values={"value": values},
+        values={"value": (values,)},
         reasons={"odd": sum(label)},
         tallies={"even": len(label)},
     )
@@ -107,7 +107,7 @@ def said(total):
     hits, of = total.outcomes.label == 1, total.outcomes.label > 0
     rate = total.rate(hits, of)
     plain = (total.codes.tolist(), total.total.tolist(), total.messages.tolist(), total.reasons, total.tallies)
-    return rate, total.rate(hits, of, latent=False), total.tau, plain, total.values["value"].tolist()
+    return rate, total.rate(hits, of, latent=False), total.tau, plain, sorted(strung(total.values["value"]).tolist())
 
 
 @given(st.lists(EVENT, min_size=1, max_size=60), st.lists(st.integers(0, 60), max_size=5))
@@ -126,7 +126,7 @@ def test_a_part_without_events_adds_nothing():
         [first_served(nothing)] * 2,
         [[(nothing, nothing > 0)] * 2],
         messages=2,
-        values={"value": nothing},
+        values={"value": (nothing,)},
         reasons={},
         tallies={},
     )
