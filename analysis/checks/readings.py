@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -68,15 +68,37 @@ class Series:
         return self.uncertainties[~np.isnan(self.uncertainties)]
 
 
+class _Range(NamedTuple):
+    """Where one source's offsets (ms) on one node lie, how many there are, and how many estimates; 0 of none."""
+
+    node: str
+    prefix: str
+    estimates: int
+    offsets: int
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, series: Series) -> _Range:
+        offsets = series.offsets
+        estimates = int(series.frame[f"{series.prefix}_timestamp_ns"].notna().sum())
+        ends = (float(offsets.min()), float(offsets.max())) if len(offsets) else (0.0, 0.0)
+        return cls(series.node, series.prefix, estimates, len(offsets), *ends)
+
+
 def find(run: Run) -> Iterator[Finding]:
     """Yield the findings about readings, check by check."""
-    every = tuple(_series(run))  # made once: a long run has millions of rows
+    found: list[list[Finding]] = [[] for _ in CHECKS]
+    every = []
+    for series in _series(run):  # each is let go of before the next is made: a long run has millions of rows
+        for of_check, check in zip(found, CHECKS, strict=True):
+            for code, severity, text, numbers in check(series):
+                of_check.append(Finding(code, severity, series.node, series.source, text, numbers))
+        every.append(_Range.of(series))
     if runs.has_events(run.manifest):
         yield from _mixed_domains(run, every)
-    for check in CHECKS:
-        for series in every:
-            for code, severity, text, numbers in check(series):
-                yield Finding(code, severity, series.node, series.source, text, numbers)
+    for of_check in found:
+        yield from of_check
     yield from _one_sign(run, every)
 
 
@@ -122,17 +144,17 @@ def _statuses(column: pd.Series[Any]) -> dict[str, int]:
 # --- several nodes ----------------------------------------------------------------------------------------------------
 
 
-def _by_prefix(every: Sequence[Series]) -> dict[str, list[Series]]:
-    by_prefix: dict[str, list[Series]] = {}
-    for series in every:
-        by_prefix.setdefault(series.prefix, []).append(series)
+def _by_prefix(every: Sequence[_Range]) -> dict[str, list[_Range]]:
+    by_prefix: dict[str, list[_Range]] = {}
+    for of_node in every:
+        by_prefix.setdefault(of_node.prefix, []).append(of_node)
     return by_prefix
 
 
-def _mixed_domains(run: Run, every: Sequence[Series]) -> Iterator[Finding]:
+def _mixed_domains(run: Run, every: Sequence[_Range]) -> Iterator[Finding]:
     coordinator = run.manifest.coordinator_id
     for prefix, of_source in _by_prefix(every).items():
-        there = {series.node: int(series.frame[f"{prefix}_timestamp_ns"].notna().sum()) for series in of_source}
+        there = {of_node.node: of_node.estimates for of_node in of_source}
         counts = {node: there.get(node, 0) for node in run.rows_by_node()}
         have = [node for node, count in counts.items() if count and node != coordinator]
         if have and not counts[coordinator]:
@@ -145,15 +167,15 @@ def _mixed_domains(run: Run, every: Sequence[Series]) -> Iterator[Finding]:
             yield Finding("mixed-domains", ERROR, coordinator, source, text, {"readings": counts})
 
 
-def _one_sign(run: Run, every: Sequence[Series]) -> Iterator[Finding]:
+def _one_sign(run: Run, every: Sequence[_Range]) -> Iterator[Finding]:
     """State that all nodes lie on one side of a server, where no sample is there to tell a clock from a path delay."""
-    for prefix, of_source in _by_prefix([series for series in every if len(series.offsets)]).items():
+    for prefix, of_source in _by_prefix([of_node for of_node in every if of_node.offsets]).items():
         source, count = load.source_name(prefix), len(of_source)
         sampled = any(bool((frame["source"] == source).any()) for frame in run.samples.values())
-        if count < 2 or sampled or any(len(series.offsets) < MIN_ROWS for series in of_source):
+        if count < 2 or sampled or any(of_node.offsets < MIN_ROWS for of_node in of_source):
             continue
-        highest = {series.node: float(series.offsets.max()) for series in of_source}
-        lowest = {series.node: float(series.offsets.min()) for series in of_source}
+        highest = {of_node.node: of_node.highest for of_node in of_source}
+        lowest = {of_node.node: of_node.lowest for of_node in of_source}
         if max(highest.values()) < 0:
             sign, edges = "negative", highest
         elif min(lowest.values()) > 0:

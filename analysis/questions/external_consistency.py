@@ -12,6 +12,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from analysis.run.event_rows import RawStamps
 from analysis.stats import rates
@@ -21,7 +22,6 @@ from node_agent.contract import records
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from analysis.arrays import Bools, Floats, Ints, Texts
@@ -94,7 +94,9 @@ def rate(hits: Bools, margins_ns: Floats, *samples: Texts) -> rates.Rate:
 
 def named(node_id: str, samples: pd.Series[Any]) -> Texts:
     """Return sample ids that tell nodes apart; empty where there is none."""
-    return np.array([f"{node_id}/{sample}" if sample else "" for sample in samples.fillna("")], dtype=object)
+    codes, words = pd.factorize(samples.astype("object"))
+    names = np.array([*(f"{node_id}/{sample}" if sample else "" for sample in words), ""], dtype=object)
+    return names[codes]  # -1, of none, is the last
 
 
 def _held(node_id: str, frame: pd.DataFrame, source: str) -> _Held | None:

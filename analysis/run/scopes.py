@@ -36,8 +36,10 @@ def about_the_server(table: Table, node_id: str, source: str) -> Bools:
 
 def of_samples(samples: pd.DataFrame | None, source: str, ids: pd.Series[str]) -> Bools:
     """Tell which of some samples, named by their ids, are about the server's clock."""
-    served = serving_samples.named(samples, source, [str(name) for name in ids.fillna("")])
-    return serving_samples.says(served, "scope", SERVER)
+    named = serving_samples.different(ids)
+    about = serving_samples.says(serving_samples.named(samples, source, named.words), "scope", SERVER)
+    strange: Bools = serving_samples.by_event(about, named)
+    return strange
 
 
 def counts(samples: pd.DataFrame) -> dict[str, tuple[int, int]]:

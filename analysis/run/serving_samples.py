@@ -27,6 +27,12 @@ def sample_ids(rows: Rows | None, source: str, count: int) -> Text:
     return Text(np.full(count, -1), ()) if rows is None or name not in rows else rows.text(name)
 
 
+def different(ids: pd.Series[Any]) -> Text:
+    """Return the ids of samples as the few words that they are."""
+    codes, words = pd.factorize(ids.astype("object"))
+    return Text(codes, tuple(str(word) for word in words))
+
+
 def named(samples: pd.DataFrame | None, source: str, ids: Sequence[str]) -> pd.DataFrame:
     """Return the rows of ``samples.csv`` of some sample ids, in their order; a sample that is not there has no cell.
 

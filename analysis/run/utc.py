@@ -78,13 +78,14 @@ def of_waits(
     if rows is None:
         unknown = np.ones(len(ids), dtype=np.bool_)
         return _needed(unknown, unknown, np.zeros(len(ids), dtype=np.int64), ~unknown)
-    stated = _stated(samples, source, [str(name) for name in ids.fillna("")])
+    named = serving_samples.different(ids)
+    stated = _stated(samples, source, named.words)
     label, kind = f"{prefix}_reference", f"{prefix}_kind"
     labels = set(rows[label].dropna().unique()) if label in rows else set()
     kinds = set(rows[kind].dropna().unique()) if kind in rows else set()
     to_server = np.full(len(ids), any(str(word).startswith(SERVER_LABEL) for word in labels))
     needed = to_server & (kinds != {records.PROBABILISTIC})
-    return _needed(needed, to_server, stated.ns[:-1], stated.known[:-1])
+    return _needed(needed, to_server, stated.ns[named.codes], stated.known[named.codes])
 
 
 def of_samples(samples: pd.DataFrame) -> Instants:

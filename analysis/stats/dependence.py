@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,9 +94,10 @@ def segments_of(*samples: NDArray[np.integer]) -> Ints:
 
 def segments_of_named(*samples: Texts) -> Ints:
     """Return the segments of events that rest on several samples each, of any node, by name; "" for none."""
-    names, first = np.unique(np.column_stack(samples).ravel(), return_index=True)
+    codes, names = pd.factorize(np.column_stack(samples).ravel())
+    _, first = np.unique(codes, return_index=True)
     begins = np.zeros(len(samples[0]), dtype=np.bool_)
-    begins[first[names != ""] // len(samples)] = True
+    begins[first[np.asarray(names) != ""] // len(samples)] = True
     return _numbers(begins)
 
 
