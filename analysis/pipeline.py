@@ -65,7 +65,8 @@ def run_all(
         return series_pipeline.run_all(experiment_dir, width_in)
     readings = open_run.table_of(experiment_dir)
     csv_tables.release_memory()
-    with Beside("the merged table", partial(merged.write, readings, experiment_dir, merged_form)) as merging:
+    merge = partial(merged.write, readings, experiment_dir, merged_form)
+    with Beside("the merged table", merge, later=not readings.in_memory) as merging:
         results = registry.compute(readings, window_sizes_ms)
         drawings, figures_dir = _drawings(results), experiment_dir / records.FIGURES_DIR
         with drawing.Drawing(drawings, figures_dir, width_in) as figures_drawn:

@@ -50,11 +50,13 @@ def compute(readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -
     """Compute everything about a run, each thing once; what takes long beside the rest, in a second process."""
     done: dict[str, Any] = {}
     given = _context(readings, window_sizes_ms, done)
-    with Beside("commit-wait and the checks", partial(_beside, given)) as beside:
-        _count(given, ANALYSES)
+    with Beside("commit-wait and the checks", partial(_beside, given), later=not readings.in_memory) as beside:
         for analysis in ANALYSES:
+            if analysis.count is not None and analysis.name not in given.counted:
+                _count(given, ANALYSES)  # of all of them in one go, and only now: counts of a long run are large
             if not analysis.takes_long:
                 done[analysis.name] = analysis.compute(given)
+            given.counted.pop(analysis.name, None)
         long, findings = beside.result()
     return Results(readings, ANALYSES, done | long, findings)
 

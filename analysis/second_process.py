@@ -32,17 +32,21 @@ class Beside(Generic[_Result]):
     """``work()`` under way; ``result`` waits for it. Leaving the ``with`` block ends it, done or not.
 
     Where there is but one processor, or no fork, it is done when its result is asked for. ``what`` names it in errors.
+    ``later``: it is only begun then, in a process of its own, for there is not the memory for both at once.
     """
 
-    def __init__(self, what: str, work: Callable[[], _Result]) -> None:
+    def __init__(self, what: str, work: Callable[[], _Result], *, later: bool = False) -> None:
         self._what, self._work = what, work
         self._process: BaseProcess | None = None
         processors = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-        if len(processors) < 2 or "fork" not in multiprocessing.get_all_start_methods():
-            return
+        self._fork = "fork" in multiprocessing.get_all_start_methods() and (later or len(processors) > 1)
+        if self._fork and not later:
+            self._begin()
+
+    def _begin(self) -> None:
         context = multiprocessing.get_context("fork")
         self._answer, answer = context.Pipe(duplex=False)
-        self._process = context.Process(target=_answer, args=(work, answer), daemon=True)
+        self._process = context.Process(target=_answer, args=(self._work, answer), daemon=True)
         with warnings.catch_warnings():
             # Python warns of forking beside the table reader's threads, which may hold locks; that reader minds forks.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -70,6 +74,8 @@ class Beside(Generic[_Result]):
 
         Raises AnalysisError if its process ended without a word, as one does that the system kills for its memory.
         """
+        if self._process is None and self._fork:
+            self._begin()
         if self._process is None:
             return self._work()
         if not self._answer.poll(DEADLINE_S):

@@ -41,6 +41,11 @@ class TableInParts(Table):
         """Return how many parts there are, at least one."""
         return len(self.begins) - 1
 
+    @property
+    def in_memory(self) -> bool:
+        """Tell whether all of it is in memory: every process reads parts of its own."""
+        return False
+
     def parts(self) -> Iterator[Table]:
         """Yield the table part by part."""
         return map(self.numbered, range(self.number_of_parts))

@@ -136,6 +136,11 @@ class Table:
         """Return how many parts there are: one, of a run that is in memory as a whole."""
         return 1
 
+    @property
+    def in_memory(self) -> bool:
+        """Tell whether all of it is in memory, where a second process has it too."""
+        return True
+
     def parts(self) -> Iterator[Table]:
         """Yield the table part by part; every part knows what holds for the whole run."""
         yield self
