@@ -20,7 +20,6 @@ from analysis.report import hypotheses, latex, markdown, rates_table, run_counts
 from analysis.report import opening as openings
 from analysis.report.page import events, run_page
 from analysis.run import csv_tables, load, merged, open_run, series
-from analysis.second_process import Beside
 from analysis.series import pipeline as series_pipeline
 from analysis.tables import NONE, NOT_EVALUABLE
 from node_agent.contract import records
@@ -65,18 +64,17 @@ def run_all(
         return series_pipeline.run_all(experiment_dir, width_in)
     readings = open_run.table_of(experiment_dir)
     csv_tables.release_memory()
-    merge = partial(merged.write, readings, experiment_dir, merged_form)
-    with Beside("the merged table", merge, later=not readings.in_memory) as merging:
-        results = registry.compute(readings, window_sizes_ms)
-        drawings, figures_dir = _drawings(results), experiment_dir / records.FIGURES_DIR
-        with drawing.Drawing(drawings, figures_dir, width_in) as figures_drawn:
-            numbers = results.as_statistics()
-            claims = hypotheses.read()
-            hypotheses.demand_topics(claims, numbers)
-            judged = hypotheses.judge(claims, numbers, partial(rates_table.unit_of_rate, results.analyses))
-            opening = openings.of(results, judged)
-            paths = [*_write_statistics(results, numbers, judged, opening, experiment_dir), merging.result()]
-            figure_paths, errors = figures_drawn.finish()
+    results = registry.compute(readings, window_sizes_ms, partial(merged.write, readings, experiment_dir, merged_form))
+    drawings, figures_dir = _drawings(results), experiment_dir / records.FIGURES_DIR
+    with drawing.Drawing(drawings, figures_dir, width_in) as figures_drawn:
+        numbers = results.as_statistics()
+        claims = hypotheses.read()
+        hypotheses.demand_topics(claims, numbers)
+        judged = hypotheses.judge(claims, numbers, partial(rates_table.unit_of_rate, results.analyses))
+        opening = openings.of(results, judged)
+        paths = _write_statistics(results, numbers, judged, opening, experiment_dir)
+        paths += [results.merged] if results.merged is not None else []
+        figure_paths, errors = figures_drawn.finish()
     captions = drawing.captions(drawings)
     paths += [*figure_paths, drawing.write_captions(captions, figures_dir)]
     text = latex.render(readings.run.name, _cited(results, numbers, judged), {**opening.tables, **results.texts()})

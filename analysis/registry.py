@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis import pieces
 from analysis import reference as reference_by_probes
 from analysis.analyses import (
     causality,
@@ -22,15 +23,15 @@ from analysis.analyses import (
 from analysis.analyses.analysis import Analysis, Context, Results
 from analysis.checks import validity
 from analysis.questions import judges
-from analysis.questions.answers import added
 from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.run import csv_tables
 from analysis.second_process import Beside
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
-    from analysis.checks.finding import Finding
+    from analysis.run.hashing import Seen
     from analysis.run.table import Table
 
 ANALYSES: Final[tuple[Analysis, ...]] = (
@@ -46,28 +47,33 @@ ANALYSES: Final[tuple[Analysis, ...]] = (
 )
 
 
-def compute(readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Results:
-    """Compute everything about a run, each thing once; what takes long beside the rest, in a second process."""
+def compute(
+    readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, merge: Callable[[], Path] | None = None
+) -> Results:
+    """Compute everything about a run, each thing once, with as many processes as there are processors.
+
+    ``merge`` writes the merged table, beside the rest, and returns its path.
+    """
     done: dict[str, Any] = {}
     given = _context(readings, window_sizes_ms, done)
-    with Beside("commit-wait and the checks", partial(_beside, given), later=not readings.in_memory) as beside:
-        for analysis in ANALYSES:
-            if analysis.count is not None and analysis.name not in given.counted:
-                _count(given, ANALYSES)  # of all of them in one go, and only now: counts of a long run are large
-            if not analysis.takes_long:
-                done[analysis.name] = analysis.compute(given)
-            given.counted.pop(analysis.name, None)
-        long, findings = beside.result()
-    return Results(readings, ANALYSES, done | long, findings)
+    find = partial(validity.find, readings.run, window_sizes_ms, given.reference)
+    others = [] if merge is None else [merge]
+    if readings.in_memory:  # of its longest files the digests are known when they were read, and not before
+        merged = _prepare(given, ANALYSES, pieces.processors(), others)
+        with Beside("the checks", find) as checks:
+            _answer(given, done)
+            findings = checks.result()
+    else:
+        findings, *merged = _prepare(given, ANALYSES, pieces.processors(), [find, *others])
+        _answer(given, done)
+    found = validity.with_clocks(findings, done[clock_quality.ANALYSIS.name])
+    return Results(readings, ANALYSES, done, found, *merged)
 
 
-def _beside(given: Context) -> tuple[dict[str, Any], tuple[Finding, ...]]:
-    """Compute the analyses that take long and need no other, and then what is wrong with the run.
-
-    Checksums are of files that were read here: those of ``commit_wait.csv``, the longest, are read by its analysis.
-    """
-    long = {analysis.name: analysis.compute(given) for analysis in ANALYSES if analysis.takes_long}
-    return long, tuple(validity.find(given.table.run, given.window_sizes_ms, given.reference, given.table))
+def _answer(given: Context, done: dict[str, Any]) -> None:
+    for analysis in ANALYSES:
+        done[analysis.name] = analysis.compute(given)
+        given.counted.pop(analysis.name, None)  # which of a long run is large
 
 
 def only(analysis: Analysis, readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Any:
@@ -75,19 +81,50 @@ def only(analysis: Analysis, readings: Table, window_sizes_ms: Sequence[int] = W
     done: dict[str, Any] = {}
     given = _context(readings, window_sizes_ms, done)
     needed = [other for other in ANALYSES if other.name in analysis.needs]
-    _count(given, [*needed, analysis])
+    _prepare(given, [*needed, analysis], 1)
     for other in needed:
         done[other.name] = other.compute(given)
     return analysis.compute(given)
 
 
-def _count(given: Context, analyses: Sequence[Analysis]) -> None:
-    """Count the decisions of all parts of a run, for some analyses."""
-    counting = {analysis.name: analysis.count for analysis in analyses if analysis.count is not None}
-    for part in given.parts() if counting else ():
-        for name, count in counting.items():
-            counted = count(part)
-            given.counted[name] = added(given.counted[name], counted) if name in given.counted else counted
+def _prepare(
+    given: Context, analyses: Sequence[Analysis], processes: int, others: Sequence[Callable[[], Any]] = ()
+) -> list[Any]:
+    """Give a context what some analyses make of its parts and of its nodes, each by one of several processes.
+
+    Return what ``others`` return, which are done by these processes, too. A part is read by one process; where there is
+    only one, the run is in memory, and the analyses are shared out.
+    """
+    counting = [analysis for analysis in analyses if analysis.count is not None]
+    groups = [[analysis] for analysis in reversed(counting)] if given.table.in_memory else [counting]
+    of_parts = [(group, number) for number in range(given.table.number_of_parts) for group in groups if group]
+    of_nodes = [(analysis, node) for analysis in analyses if analysis.of_node for node in given.table.nodes]
+    if counting:
+        len(given.nearby)  # drawn once, for all processes
+    by_node = [partial(_of_node, given, *place) for place in of_nodes]
+    by_part = [partial(_of_part, given, *place) for place in of_parts]
+    made = pieces.results([*others, *by_node, *by_part], processes)
+    told, made = made[: len(others)], made[len(others) :]
+    for (analysis, _), of_node in zip(of_nodes, made, strict=False):
+        given.of_nodes.setdefault(analysis.name, []).append(of_node)
+    parts: dict[str, list[Any]] = {}
+    for (group, _), (counted, seen) in zip(of_parts, made[len(of_nodes) :], strict=True):
+        given.table.run.seen.add(seen)
+        for analysis, count in zip(group, counted, strict=True):
+            parts.setdefault(analysis.name, []).append(count)
+    for analysis in counting:
+        given.counted[analysis.name] = analysis.add(parts.pop(analysis.name))
+    return told
+
+
+def _of_node(given: Context, analysis: Analysis, node_id: str) -> Any:
+    return None if analysis.of_node is None else analysis.of_node(given, node_id)
+
+
+def _of_part(given: Context, analyses: Sequence[Analysis], number: int) -> tuple[list[Any], Seen]:
+    """Return what some analyses count of a part, and what was seen of the files that were read for it."""
+    part = given.part(number)
+    return [analysis.count(part) for analysis in analyses if analysis.count is not None], given.table.run.seen
 
 
 def _context(readings: Table, window_sizes_ms: Sequence[int], done: Mapping[str, Any]) -> Context:

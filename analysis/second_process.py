@@ -7,13 +7,13 @@ anything else is lost, so that it makes no difference to a result where it was c
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
 import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
+from analysis import pieces
 from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -32,15 +32,12 @@ class Beside(Generic[_Result]):
     """``work()`` under way; ``result`` waits for it. Leaving the ``with`` block ends it, done or not.
 
     Where there is but one processor, or no fork, it is done when its result is asked for. ``what`` names it in errors.
-    ``later``: it is only begun then, in a process of its own, for there is not the memory for both at once.
     """
 
-    def __init__(self, what: str, work: Callable[[], _Result], *, later: bool = False) -> None:
+    def __init__(self, what: str, work: Callable[[], _Result]) -> None:
         self._what, self._work = what, work
         self._process: BaseProcess | None = None
-        processors = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-        self._fork = "fork" in multiprocessing.get_all_start_methods() and (later or len(processors) > 1)
-        if self._fork and not later:
+        if pieces.processors() > 1:
             self._begin()
 
     def _begin(self) -> None:
@@ -74,8 +71,6 @@ class Beside(Generic[_Result]):
 
         Raises AnalysisError if its process ended without a word, as one does that the system kills for its memory.
         """
-        if self._process is None and self._fork:
-            self._begin()
         if self._process is None:
             return self._work()
         if not self._answer.poll(DEADLINE_S):

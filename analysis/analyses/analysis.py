@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.questions import pairs
+from analysis.questions import answers, pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from analysis.checks.finding import Finding
     from analysis.figures.sheet import Sheet
@@ -41,11 +42,17 @@ class Part:
 Counted = Mapping["Key", "Counts"]
 
 
+def added(parts: Sequence[Counted]) -> Counted:
+    """Return the counts of a run, given those of its parts."""
+    return reduce(answers.added, parts)
+
+
 @dataclass(frozen=True)
 class Context:
     """What an analysis is computed from. ``done``: the results of the analyses it needs, by name.
 
-    ``counted``: what every analysis counted of the run, by name. ``nearby``: the run's pairs of events.
+    ``counted``: what every analysis counted of the run, by its name; ``of_nodes``: what it made of each node, in the
+    table's order of them. ``nearby``: the run's pairs of events.
     """
 
     table: Table
@@ -53,20 +60,20 @@ class Context:
     judges: Sequence[Judge]
     window_sizes_ms: Sequence[int]
     done: Mapping[str, Any]
-    counted: dict[str, Counted] = field(default_factory=dict)
+    counted: dict[str, Any] = field(default_factory=dict)
+    of_nodes: dict[str, list[Any]] = field(default_factory=dict)
 
     @cached_property
     def nearby(self) -> Pairs:
         """Return the pairs of events near each other in time, of which workers are asked for the order."""
         return pairs.nearby(self.table.sent.ns, self.table.sent.known)
 
-    def parts(self) -> Iterator[Part]:
-        """Yield the run in parts, the pairs of events shared out alike."""
-        number = self.table.number_of_parts
-        for place, table in enumerate(self.table.parts()):
-            share = self.nearby.part(len(self.nearby) * place // number, len(self.nearby) * (place + 1) // number)
-            judges = [judge.of_part(table) for judge in self.judges]
-            yield Part(table, judges, self.window_sizes_ms, *self._around(table, share))
+    def part(self, place: int) -> Part:
+        """Return a part of the run, with its share of the pairs of events."""
+        number, table = self.table.number_of_parts, self.table.numbered(place)
+        share = self.nearby.part(len(self.nearby) * place // number, len(self.nearby) * (place + 1) // number)
+        judges = [judge.of_part(table) for judge in self.judges]
+        return Part(table, judges, self.window_sizes_ms, *self._around(table, share))
 
     def _around(self, part: Table, share: Pairs) -> tuple[Table, Pairs]:
         """Return the events that some pairs are of, and the pairs by their places among these."""
@@ -101,7 +108,8 @@ EVERYWHERE: Final = (Place("{source}/{subject}/{metric}"), Place("{metric}"))
 class Analysis:
     """One analysis. ``name`` is its topic: what statistics, hypotheses and tables call it; ``title`` heads its section.
 
-    ``count`` counts decisions of a part of a run; those of all parts add up to what the context has ``counted``.
+    ``count`` counts decisions of a part of a run, and ``add`` makes what the context has ``counted`` of those of all
+    parts, in order. ``of_node`` is what has to be seen of a node's whole run. Both may be done in other processes.
     ``compute`` makes its result of a context; ``statistics`` makes JSON-serialisable data of that, for the ``file``
     below ``statistics/``. ``texts`` makes, of the results of all analyses, the tables of the page and the words between
     them, by the names that its section knows them by: ``report/page/sections/<name>.html.jinja``, or where there is
@@ -111,7 +119,6 @@ class Analysis:
     ``rates``: where numbers stand in the statistics; the first place that fits counts. ``cited``: the numbers that a
     paper would cite, as paths below the statistics in which ``*`` stands for any key; they become LaTeX macros.
     ``needs``: the names of the analyses whose results it is made of. ``windows``: by hand it takes widths of windows.
-    ``takes_long``: it is worth a process of its own.
     """
 
     name: str
@@ -119,7 +126,9 @@ class Analysis:
     compute: Callable[[Context], Any]
     statistics: Callable[[Any], dict[str, Any]]
     file: str
-    count: Callable[[Part], Counted] | None = None
+    count: Callable[[Part], Any] | None = None
+    add: Callable[[Sequence[Any]], Any] = added
+    of_node: Callable[[Context, str], Any] | None = None
     texts: Callable[[Mapping[str, Any]], Mapping[str, Grid | str]] = lambda _done: {}
     figure: str = ""
     draw: Callable[[Any], Sheet] | None = None
@@ -127,17 +136,20 @@ class Analysis:
     cited: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     windows: bool = False
-    takes_long: bool = False
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything computed from one run: the result of every analysis by its name, and what the checks found."""
+    """Everything computed from one run: the result of every analysis by its name, and what the checks found.
+
+    ``merged``: where the merged table was written, if it was.
+    """
 
     table: Table
     analyses: tuple[Analysis, ...]
     done: Mapping[str, Any]
     findings: tuple[Finding, ...]
+    merged: Path | None = None
 
     def as_statistics(self) -> dict[str, dict[str, Any]]:
         """Return the statistics by topic, as the hypotheses' metrics name them."""

@@ -28,11 +28,16 @@ LAWS: Final = {records.DRIFT_LIMIT: "by the drift limit", records.AS_CLAIMED: "a
 TAUS_SHOWN: Final = (0.1, 1.0, 10.0, 100.0)
 
 
-def compute(context: Context) -> ClockQuality:
-    """Judge every source on every node."""
+def of_node(context: Context, node_id: str) -> dict[str, Quality]:
+    """Judge every source on one node."""
     probed = context.judges[0]
     flights_of = (lambda part: probed.of_part(part).flights) if context.reference.evaluable else None
-    return quality.compute(context.table, flights_of)
+    return quality.of_node(context.table, node_id, flights_of)
+
+
+def compute(context: Context) -> ClockQuality:
+    """Return every source on every node, judged."""
+    return quality.of_nodes(context.table, context.of_nodes[ANALYSIS.name])
 
 
 def texts(done: Mapping[str, Any]) -> dict[str, Grid | str]:
@@ -229,6 +234,7 @@ def _us(deviation_s: Bounded | None) -> str:
 ANALYSIS: Final = Analysis(
     name="clock_quality",
     title="Clock quality",
+    of_node=of_node,
     compute=compute,
     statistics=quality.ClockQuality.as_statistics,
     file=quality.STATISTICS_FILE,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pandas as pd
 
 from analysis.analyses import judged
-from analysis.analyses.analysis import Analysis, Place
+from analysis.analyses.analysis import Analysis, Place, added
 from analysis.clocks import standards
 from analysis.figures import curves, dots, spreads, steps
 from analysis.figures.sheet import Panel, Sheet
-from analysis.questions import answers, commit_wait, remeasurement
+from analysis.questions import commit_wait, remeasurement
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.commit_wait import ambiguous, asked, not_remeasured
 from analysis.run.joining import joined
@@ -25,30 +25,45 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from analysis.analyses.analysis import Context, Counted
+    from analysis.analyses.analysis import Context, Counted, Part
     from analysis.questions.answers import Answer
     from analysis.questions.commit_wait import CommitWait
     from analysis.questions.held_events import Waits
-    from analysis.questions.remeasurement import Width
+    from analysis.questions.remeasurement import Claimed, Width
 
 Remeasured = tuple["Answer", "Width"]
 US_PER_MS: Final = 1000.0
 
 
+class Again(NamedTuple):
+    """What a part of a run tells: the counts, what was claimed again, and the looks of real commit-waits, by node."""
+
+    counts: Counted
+    claimed: Mapping[tuple[str, float], Claimed]
+    looks: Mapping[str, tuple[pd.DataFrame, ...]]
+
+
+def count(part: Part) -> Again:
+    """Judge a part of a run again with every re-measured uncertainty."""
+    measured = remeasurement.Remeasured(part.table)
+    counts = dict(commit_wait.count(part.table, part.judges, measured, part.window_sizes_ms))
+    return Again(counts, measured.claimed, {node_id: (frame,) for node_id, frame in measured.looks.items()})
+
+
+def add(parts: Sequence[Again]) -> Again:
+    """Return what all parts tell together."""
+    looks: dict[str, tuple[pd.DataFrame, ...]] = {}
+    for part in parts:
+        for node_id, frames in part.looks.items():
+            looks[node_id] = looks.get(node_id, ()) + frames
+    return Again(added([part.counts for part in parts]), joined([part.claimed for part in parts]), looks)
+
+
 def compute(context: Context) -> CommitWait:
-    """Judge again with every re-measured uncertainty, and all real commit-waits."""
-    counted: Counted = {}
-    again = []
-    looks: dict[str, list[pd.DataFrame]] = {}
-    for part in context.parts():
-        measured = remeasurement.Remeasured(part.table)
-        counts = dict(commit_wait.count(part.table, part.judges, measured, part.window_sizes_ms))
-        counted = answers.added(counted, counts) if counted else counts
-        again.append(measured.claimed)
-        for node_id, frame in measured.looks.items():
-            looks.setdefault(node_id, []).append(frame)
-    by_node = {node_id: pd.concat(frames) for node_id, frames in looks.items()}
-    return commit_wait.result(context.table, counted.items(), context.judges, joined(again), by_node)
+    """Return what was judged again, and all real commit-waits."""
+    again: Again = context.counted[ANALYSIS.name]
+    looks = {node_id: pd.concat(frames) for node_id, frames in again.looks.items()}
+    return commit_wait.result(context.table, again.counts.items(), context.judges, again.claimed, looks)
 
 
 def _certainly(name: str) -> Callable[[Remeasured], Any]:
@@ -258,5 +273,6 @@ ANALYSIS: Final = Analysis(
         "commit_waits/*/released_too_early",
         "commit_waits/*/external_consistency/violated",
     ),
-    takes_long=True,
+    count=count,
+    add=add,
 )

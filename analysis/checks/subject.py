@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from analysis.run.load import Run
     from analysis.run.stored import Frame
-    from analysis.run.table import Table
 
 
 # What a table raises that is not what it should be: another kind of cell, a column less, too large a number.
@@ -36,7 +35,7 @@ class Subject:
 
     ``whole``: every file is read, hashed and recomputed; otherwise what the analysis loaded is all that is looked at.
     ``roles`` are the nodes', of the manifest or, without one, of the files' names. ``unreadable`` says by file why
-    it could not be read; it grows while the checks ask for tables. ``readings``: the run's, where they were made.
+    it could not be read; it grows while the checks ask for tables.
     """
 
     path: Path
@@ -45,7 +44,6 @@ class Subject:
     roles: Mapping[str, str]
     reference: reference.Reference | None = None
     window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS
-    readings: Table | None = None
     whole: bool = False
     unreadable: dict[str, str] = field(default_factory=dict)
     _tables: dict[str, Frame] = field(default_factory=dict)
@@ -137,7 +135,6 @@ def of_run(
     run: Run,
     window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS,
     known: reference.Reference | None = None,
-    readings: Table | None = None,
 ) -> Subject:
     """Return a loaded run as a subject; nothing more of it is read."""
     if series.has_events(run.manifest):
@@ -155,7 +152,7 @@ def of_run(
     if sends not in run.absent:
         tables[sends] = run.sends
     roles = {node_id: node.role for node_id, node in run.manifest.nodes.items()}
-    return Subject(run.path, run.manifest, run, roles, known, window_sizes_ms, readings, _tables=tables)
+    return Subject(run.path, run.manifest, run, roles, known, window_sizes_ms, _tables=tables)
 
 
 def of_folder(path: Path) -> Subject:

@@ -28,12 +28,12 @@ from analysis.checks.subject import UNFIT, of_run
 from analysis.questions.windows import WINDOW_SIZES_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from analysis.checks.subject import Subject
+    from analysis.clocks.quality import ClockQuality
     from analysis.reference import Reference
     from analysis.run.load import Run
-    from analysis.run.table import Table
 
 __all__ = ["Finding", "find", "of"]
 
@@ -46,24 +46,34 @@ ORDER: Final = {ERROR: 0, WARNING: 1, NOTE: 2}
 
 def of(subject: Subject) -> list[Finding]:
     """Return what is wrong, worst first. An empty list: no check found anything."""
-    checks = CHECKS if subject.has_events else CHECKS_WITHOUT_EVENTS
-    findings = [finding for check in checks for finding in _made(check, subject)]
-    findings += [error("unreadable", file, why) for file, why in subject.unreadable.items()]
-    return sorted(findings, key=lambda finding: ORDER[finding.severity])
+    return _worst_first(_found(subject, *OF_CLOCKS))
 
 
 def find(
-    run: Run,
-    window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS,
-    reference: Reference | None = None,
-    readings: Table | None = None,
+    run: Run, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, reference: Reference | None = None
 ) -> list[Finding]:
     """Return what is wrong with a loaded run, worst first; no table is read for it.
 
+    What the quality of its clocks tells is not among it: that was judged already (see ``with_clocks``).
     ``window_sizes_ms``: the widths of the windows that are judged, which the sending schedule may not suit.
-    ``reference``: what the probes say, where it was built. ``readings``: the run's, where they were made.
+    ``reference``: what the probes say, where it was built.
     """
-    return of(of_run(run, window_sizes_ms, reference, readings))
+    return _worst_first(_found(of_run(run, window_sizes_ms, reference)))
+
+
+def with_clocks(findings: Iterable[Finding], quality: ClockQuality) -> tuple[Finding, ...]:
+    """Return findings and, among them, what the quality of the run's clocks tells, worst first."""
+    return tuple(_worst_first([*findings, *truth_missed.among(clock.misses for clock in quality.by_node)]))
+
+
+def _worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: ORDER[finding.severity])
+
+
+def _found(subject: Subject, *more: Callable[[Subject], Iterator[Finding]]) -> list[Finding]:
+    checks = CHECKS if subject.has_events else CHECKS_WITHOUT_EVENTS
+    findings = [finding for check in (*checks, *more) for finding in _made(check, subject)]
+    return findings + [error("unreadable", file, why) for file, why in subject.unreadable.items()]
 
 
 def _made(check: Callable[[Subject], Iterator[Finding]], subject: Subject) -> Iterator[Finding]:
@@ -109,7 +119,6 @@ CHECKS: Final = (
     _of_run(independence.find),
     _of_run(windows.find, "window_sizes_ms"),
     _of_run(drift.find, "reference"),
-    _of_run(truth_missed.find, "reference", "readings"),
 )
 CHECKS_WITHOUT_EVENTS: Final = (
     manifest.find,
@@ -125,5 +134,5 @@ CHECKS_WITHOUT_EVENTS: Final = (
     _of_run(wall_clocks.find),
     _of_run(wall_offsets.find, "reference"),
     _of_run(drift.find, "reference"),
-    _of_run(truth_missed.find, "reference", "readings"),
 )
+OF_CLOCKS: Final = (_of_run(truth_missed.find, "reference"),)

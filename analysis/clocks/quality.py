@@ -18,6 +18,7 @@ from analysis.clocks import claims as row_data
 from analysis.clocks import coverage as coverages
 from analysis.clocks import parts as interval_parts
 from analysis.clocks import stability as stabilities
+from analysis.clocks.misses import Misses, misses
 from analysis.run import scopes, utc, verdicts
 from analysis.run.joining import joined
 from analysis.run.scopes import ABOUT_THE_SERVER
@@ -72,7 +73,8 @@ class Quality:
     greatest error the standard allows, ``least_error_us`` the smallest. ``provable_misses``: events whose readings
     here and at the coordinator cannot both be right. ``judged_as``: what was judged, where not the reading as it is.
     ``left_out``: what could not be judged for what it is about, by reason. ``laws``: how many readings were held over
-    by which law. ``parts``: of intervals that are made of sigmas. ``trace``, ``steps``: what figures are drawn from.
+    by which law. ``parts``: of intervals that are made of sigmas. ``misses``: what is a
+    finding where it is more than is claimed. ``trace``, ``steps``: what figures are drawn from.
     """
 
     source: str
@@ -97,6 +99,7 @@ class Quality:
     stability: stabilities.Deviations | None
     provable_misses: rates.Rate | None
     less_error_than: dict[str, rates.Mean]
+    misses: Misses
     trace: traces.Trace
     steps: Steps
     judged_as: str
@@ -150,6 +153,12 @@ class ClockQuality:
 
     clocks: tuple[Quality, ...]
 
+    @property
+    def by_node(self) -> list[Quality]:
+        """Return the same by node and then by source, each in the order of its first."""
+        nodes = list(dict.fromkeys(clock.node_id for clock in self.clocks))
+        return sorted(self.clocks, key=lambda clock: nodes.index(clock.node_id))
+
     def as_statistics(self) -> dict[str, Any]:
         """Return ``{source: {node: …}}``."""
         sources: dict[str, dict[str, Any]] = {}
@@ -182,26 +191,34 @@ def half(width: rates.Spread) -> rates.Spread:
 
 def compute(table: Table, flights_of: standards.FlightsOf | None = None) -> ClockQuality:
     """Judge every source on every node of a run; ``flights_of``: how long events were under way for sure, by part."""
-    judged: dict[tuple[str, str], Quality] = {}
+    return of_nodes(table, [of_node(table, node_id, flights_of) for node_id in table.nodes])
+
+
+def of_nodes(table: Table, nodes: Sequence[Mapping[str, Quality]]) -> ClockQuality:
+    """Return what was judged of each node, by source, together."""
+    return ClockQuality(tuple(by_source[source] for source in table.sources for by_source in nodes))
+
+
+def of_node(table: Table, node_id: str, flights_of: standards.FlightsOf | None) -> dict[str, Quality]:
+    """Judge every source on one node, by its name."""
+    judged: dict[str, Quality] = {}
+    errors: dict[str, _Compared] = {}
+    for source in table.sources:  # one after another: of a long run each takes much memory
+        data = _of_node(table, node_id, (source,), flights_of)[source]
+        judged[source] = _quality(table, data)
+        errors[source] = _Compared(data.errors.judged, data.errors.low, data.errors.high, data.segments)
+    for source, own in errors.items():
+        less = {other: _less_error(own, of_other) for other, of_other in errors.items() if other != source}
+        known = {other: mean for other, mean in less.items() if mean.count}
+        judged[source] = replace(judged[source], less_error_than=known)
+    return judged
+
+
+def misses_of(table: Table, flights_of: standards.FlightsOf | None) -> Iterator[Misses]:
+    """Yield how often each clock's intervals miss the truth, and nothing else of it, node by node."""
     for node_id in table.nodes:
-        errors: dict[str, _Compared] = {}
-        for source in table.sources:  # one after another: of a long run each takes much memory
-            data = _of_node(table, node_id, (source,), flights_of)[source]
-            judged[source, node_id] = _quality(table, data)
-            errors[source] = _Compared(data.errors.judged, data.errors.low, data.errors.high, data.segments)
-        for source, own in errors.items():
-            less = {other: _less_error(own, of_other) for other, of_other in errors.items() if other != source}
-            known = {other: mean for other, mean in less.items() if mean.count}
-            judged[source, node_id] = replace(judged[source, node_id], less_error_than=known)
-    return ClockQuality(tuple(judged[source, node_id] for source in table.sources for node_id in table.nodes))
-
-
-def errors_of(
-    table: Table, node_id: str, flights_of: standards.FlightsOf | None
-) -> Iterator[tuple[Readings, Errors, Ints]]:
-    """Yield every source's readings on one node, their errors, and the runs of events that share their samples."""
-    for data in _of_node(table, node_id, table.sources, flights_of).values():
-        yield data.readings, data.errors, data.segments
+        for data in _of_node(table, node_id, table.sources, flights_of).values():
+            yield misses(data.readings, data.errors, data.kappa)
 
 
 @dataclass(frozen=True)
@@ -226,6 +243,15 @@ class _Data:
     def segments(self) -> Ints:
         """Return the number of every event's segment (see ``dependence``)."""
         return segments_of(*self.served)
+
+    @cached_property
+    def shared(self) -> Dependence:
+        """Return what the events' errors have in common."""
+        return dependence(self.segments, self.errors.latent)
+
+    def kappa(self) -> calibration.Kappa | None:
+        """Return by how much the intervals would have to be inflated."""
+        return calibration.kappa(self.errors, self.shared)
 
     @property
     def whole(self) -> _Data:
@@ -300,7 +326,7 @@ class _Compared(NamedTuple):
 
 def _quality(table: Table, data: _Data) -> Quality:
     readings, errors = data.readings, data.errors
-    judged, shared = errors.judged, dependence(data.segments, errors.latent)
+    judged, shared, kappa = errors.judged, data.shared, data.kappa()
     coverage = coverages.coverage(errors, shared)
     greatest = np.maximum(np.abs(errors.low), np.abs(errors.high))
     least = np.where((errors.low <= 0) & (errors.high >= 0), 0, np.minimum(np.abs(errors.low), np.abs(errors.high)))
@@ -324,7 +350,7 @@ def _quality(table: Table, data: _Data) -> Quality:
         abs_error_us=worst,
         least_error_us=worst if errors.exact else rates.spread(least[judged], US),
         coverage=coverage,
-        kappa=calibration.kappa(errors, shared),
+        kappa=kappa,
         skill=calibration.skill(errors, data.held, coverage),
         reliability=coverages.reliability(errors, data.sigma_ns, level, shared) if level is not None else (),
         by_age=coverages.by_age(errors, data.rows.age_ms, shared),
@@ -333,6 +359,7 @@ def _quality(table: Table, data: _Data) -> Quality:
         ),
         provable_misses=_provable_misses(table, readings.node_id, readings.source),
         less_error_than={},
+        misses=misses(readings, errors, lambda: kappa),
         trace=traces.of_errors(table, errors),
         steps=Steps(
             histogram.histogram(greatest[judged], US),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,9 +65,32 @@ class _Claims:
         """Return the claims that there are."""
         return self.take(~np.isnan(self.uncertainty_ms))
 
-    def half_ms(self, factor: float) -> Floats:
-        """Return the half-widths, of ``factor`` uncertainties and the asymmetry."""
-        return factor * self.uncertainty_ms + self.asymmetry_ms
+    @property
+    def different(self) -> _Different:
+        """Return the different ones among the claims, all of which there are."""
+        (of_uncertainty, uncertainties_ms), (of_asymmetry, asymmetries_ms) = (
+            pd.factorize(claims_ms) for claims_ms in (self.uncertainty_ms, self.asymmetry_ms)
+        )
+        pairs, times = np.unique(of_uncertainty * max(len(asymmetries_ms), 1) + of_asymmetry, return_counts=True)
+        which, other = np.divmod(pairs, max(len(asymmetries_ms), 1))
+        return _Different(uncertainties_ms[which], asymmetries_ms[other], times)
+
+
+@dataclass(frozen=True)
+class _Different:
+    """Different claims, and how many ``times`` each was made: they are few, for a sample serves many events."""
+
+    uncertainty_ms: Floats
+    asymmetry_ms: Floats
+    times: Ints
+
+    def uncertainties_ms(self) -> Floats:
+        """Return the uncertainties, each as often as it was claimed."""
+        return np.repeat(self.uncertainty_ms, self.times)
+
+    def half_widths_ms(self, factor: float) -> Floats:
+        """Return the half-widths, of ``factor`` uncertainties and the asymmetry, each as often as it was claimed."""
+        return np.repeat(factor * self.uncertainty_ms + self.asymmetry_ms, self.times)
 
 
 @dataclass(frozen=True)
@@ -79,7 +101,7 @@ class Claimed:
     """
 
     statuses: Mapping[str, int]
-    claims: _Claims
+    claims: _Different
     late_ns: Ints
     read_half_width_ms: Floats = field(default_factory=lambda: np.zeros(0))
 
@@ -102,10 +124,6 @@ class _Rows:
     def good(self) -> _Claims:
         """Return the claims of the rows whose status is ok."""
         return joined([self.claimed.take(self.ok).known(), self.elsewhere])
-
-    def part(self, events: slice) -> _Rows:
-        """Return what is by event, of some of them."""
-        return replace(self, claimed=self.claimed.take(events), ok=self.ok[events])
 
 
 class Remeasured:
@@ -157,7 +175,11 @@ class Remeasured:
         for source in self._table.sources:
             for delay in self.delays(source):
                 groups = [self._groups.get((worker, source, delay)) for worker in self._table.present]
-                parts = [Claimed(group.statuses, group.good, group.late_ns) for group in groups if group is not None]
+                parts = [
+                    Claimed(group.statuses, group.good.different, group.late_ns)
+                    for group in groups
+                    if group is not None
+                ]
                 claimed[source, delay] = joined(parts)
             column = f"{records.COLUMN_PREFIX.get(source, source)}_uncertainty_ms"
             claiming = [worker for worker in self._table.present if column in self._table.rows[worker]]
@@ -170,16 +192,7 @@ class Remeasured:
         readings, rows = self._table.readings(worker, source), self._table.rows[worker]
         claims = _claims_at_events(rows, source).take(rows.there & (readings.status == records.OK)).known()
         half_widths_ms = (readings.latest - readings.earliest)[rows.there & readings.bounded] / (2 * MS_NS)
-        return Claimed(readings.statuses(rows.there), claims, np.zeros(0, dtype=np.int64), half_widths_ms)
-
-    def part(self, table: Table, begin: int, end: int) -> Remeasured:
-        """Return the claims about some consecutive events, whose ``table`` is given; without looks."""
-        some = copy(self)
-        some._table, some.looks = table, {}  # noqa: SLF001 - its own class
-        some._groups = {  # noqa: SLF001
-            key: rows.part(slice(begin, end)) for key, rows in self._groups.items()
-        }
-        return some
+        return Claimed(readings.statuses(rows.there), claims.different, np.zeros(0, dtype=np.int64), half_widths_ms)
 
 
 def widths(run: Run, claimed: Mapping[tuple[str, float], Claimed], source: str) -> list[Width]:
@@ -197,9 +210,9 @@ def _width(run: Run, source: str, delay_s: float, claimed: Claimed) -> Width:
         due=counts.total(),
         available=counts[records.OK],
         reasons={reason: counts[reason] for reason in sorted(counts) if reason != records.OK},
-        uncertainty_ms=rates.spread(claims.uncertainty_ms),
+        uncertainty_ms=rates.spread(claims.uncertainties_ms()),
         # of none, where nobody says how many sigmas they are
-        half_width_ms=rates.spread(claims.uncertainty_ms[:0] if factor is None else claims.half_ms(factor)),
+        half_width_ms=rates.spread(np.zeros(0) if factor is None else claims.half_widths_ms(factor)),
         read_half_width_ms=rates.spread(claimed.read_half_width_ms),
         claim=held_events.claim(run, source),
         late_ms=rates.spread(claimed.late_ns, MS_NS),

@@ -81,9 +81,7 @@ class Rows:
 
     def instants(self, column: str) -> Instants:
         """Return a column of 64-bit integers, event by event."""
-        array = self.frame[column].array
-        known = ~np.asarray(array.isna())
-        ns: Ints = array.to_numpy(dtype=np.int64, na_value=0)
+        ns, known = integers(self.frame, column)
         if self.place is None:
             return Instants(ns, known)
         if not len(ns):
@@ -93,7 +91,7 @@ class Rows:
 
     def floats(self, column: str) -> Floats:
         """Return a column of numbers, event by event; NaN where there is none."""
-        values: Floats = self.frame[column].to_numpy(dtype=np.float64)
+        values = floats(self.frame, column)
         if self.place is None:
             return values
         return np.where(self.there, values[self.place] if len(values) else np.nan, np.nan)
@@ -138,6 +136,19 @@ class Rows:
         return list(values.dropna().unique())
 
 
+def integers(frame: Frame, column: str) -> tuple[Ints, Bools]:
+    """Return a column of whole numbers row by row, 0 where there is none, and where there is one."""
+    if isinstance(frame, StoredFrame):
+        return frame.integers(column)
+    array = frame[column].array
+    return array.to_numpy(dtype=np.int64, na_value=0), ~np.asarray(array.isna())
+
+
+def floats(frame: Frame, column: str) -> Floats:
+    """Return a column of numbers row by row, NaN where there is none."""
+    return frame.floats(column) if isinstance(frame, StoredFrame) else frame[column].to_numpy(dtype=np.float64)
+
+
 def different(numbers: Ints) -> Ints:
     """Return the different numbers, in order, by sorting: np.unique hashes them, a second per million ids."""
     ordered = np.sort(numbers)
@@ -159,9 +170,9 @@ def no_raw(count: int) -> RawStamps:
 
 def event_ids(node_id: str, frame: Frame) -> Ints:
     """Return the event of every row. Raises AnalysisError if a row has none."""
-    if frame["event_id"].isna().any():
+    ids, known = integers(frame, "event_id")
+    if not known.all():
         raise AnalysisError(f"{node_id}: expected an event_id in every row, got an empty cell; collect the run again")
-    ids: Ints = frame["event_id"].to_numpy(dtype=np.int64)
     return ids
 
 
@@ -172,9 +183,10 @@ def align(frame: Frame, ids: Ints, events: Ints) -> Rows:
 
 def sends_of(sends: Frame, workers: Iterable[str], events: Ints, *, stamped: bool = False) -> dict[str, Rows]:
     """Return, per worker, its own rows of sends.csv: the first of each event (``stamped``: that has a send stamp)."""
-    named = sends["event_id"].notna() & (sends["send_time_ns"].notna() if stamped else True)
-    usable, to = named.to_numpy(dtype=np.bool_), pd.Categorical(sends["worker_id"])
-    ids = sends["event_id"].to_numpy(dtype=np.int64, na_value=0)
+    ids, usable = integers(sends, "event_id")
+    if stamped:
+        usable = usable & integers(sends, "send_time_ns")[1]
+    to = pd.Categorical(sends["worker_id"])
     chosen = {worker: np.flatnonzero(usable & np.asarray(to == worker, dtype=np.bool_)) for worker in workers}
     return {worker: _rows(sends, ids[rows], rows, events) for worker, rows in chosen.items()}
 

@@ -17,6 +17,11 @@ class Seen:
     digests: dict[Path, str] = field(default_factory=dict)
     odd_cells: dict[Path, dict[str, int]] = field(default_factory=dict)
 
+    def add(self, other: Seen) -> None:
+        """Add what was seen elsewhere, in another process say."""
+        self.digests |= other.digests
+        self.odd_cells |= other.odd_cells
+
 
 def sha256(path: Path) -> str:
     """Return the digest of a file. Raises OSError."""

@@ -46,10 +46,6 @@ class TableInParts(Table):
         """Tell whether all of it is in memory: every process reads parts of its own."""
         return False
 
-    def parts(self) -> Iterator[Table]:
-        """Yield the table part by part."""
-        return map(self.numbered, range(self.number_of_parts))
-
     def numbered(self, number: int) -> Table:
         """Return one part."""
         if number not in self._kept:

@@ -143,7 +143,11 @@ class Table:
 
     def parts(self) -> Iterator[Table]:
         """Yield the table part by part; every part knows what holds for the whole run."""
-        yield self
+        return map(self.numbered, range(self.number_of_parts))
+
+    def numbered(self, number: int) -> Table:  # noqa: ARG002 - of one
+        """Return one part of the run."""
+        return self
 
     def part(self, begin: int, end: int) -> Table:
         """Return the table of some consecutive events; what is said of the run (who was heard, say) stays the run's."""

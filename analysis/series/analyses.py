@@ -10,6 +10,7 @@ from analysis.analyses import clock_quality
 from analysis.analyses import reference as reference_analysis
 from analysis.analyses.analysis import Analysis, Context, Place, Results
 from analysis.checks import validity
+from analysis.clocks import quality
 from analysis.clocks import standards as judged_by
 from analysis.questions import judges
 from analysis.series import agreement, course, standards, tables
@@ -54,7 +55,9 @@ def _courses(context: Context) -> Courses:
 
 def _quality(context: Context) -> ClockQuality:
     """Judge every clock; nothing was sent, so that no reading can be before the one it answers."""
-    result = clock_quality.compute(context)
+    result = quality.of_nodes(
+        context.table, [clock_quality.of_node(context, node_id) for node_id in context.table.nodes]
+    )
     return replace(result, clocks=tuple(replace(clock, provable_misses=None) for clock in result.clocks))
 
 
@@ -105,7 +108,7 @@ def compute(table: Table) -> Results:
     )  # fmt: skip
     if not built.evaluable:
         kept = tuple(analysis for analysis in kept if analysis is not reference_analysis.ANALYSIS)
-    findings = tuple(validity.find(table.run, (), built, table))
+    findings = validity.with_clocks(validity.find(table.run, (), built), done[clock_quality.ANALYSIS.name])
     return Results(table, kept, done, findings)
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyarrow import parquet
 
 from analysis.run import csv_tables
 from analysis.run.stored.partition import ROW
@@ -67,6 +66,20 @@ class StoredFrame:
         frame = self._read(wanted if isinstance(wanted, list) else [wanted])
         return frame if isinstance(wanted, list) else frame[wanted]
 
+    def integers(self, column: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return a column of whole numbers, 0 where there is none, and where there is one."""
+        (name,), chunks, order = self._chunks([column])
+        cells = chunks[name]
+        known = np.ones(len(cells), dtype=np.bool_) if not cells.null_count else cells.is_valid().to_numpy()
+        numbers = (cells.fill_null(0) if cells.null_count else cells).to_numpy()
+        return (numbers, known) if order is None else (numbers[order], known[order])
+
+    def floats(self, column: str) -> NDArray[np.float64]:
+        """Return a column of numbers, NaN where there is none."""
+        (name,), chunks, order = self._chunks([column])
+        numbers: NDArray[np.float64] = chunks[name].to_numpy()
+        return numbers if order is None else numbers[order]
+
     def codes(self, column: str) -> NDArray[np.int32]:
         """Return a column of text as the places of its ``words``, -1 where there is none."""
         (name,), chunks, order = self._chunks([column])
@@ -87,7 +100,7 @@ class StoredFrame:
             raise KeyError(missing[0])
         ordered = self._table.in_order
         asked = names if ordered else [*names, ROW]
-        parts = [parquet.read_table(self._store.file(self._name, part), columns=asked) for part in self._parts]
+        parts = [self._store.part(self._name, part).read(asked, use_threads=False) for part in self._parts]
         order = None if ordered else np.argsort(np.concatenate([part.column(ROW).to_numpy() for part in parts]))
         columns = {}
         for name in names:

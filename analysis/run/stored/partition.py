@@ -40,6 +40,7 @@ INDEX_FILE: Final = "index.json"
 VERSION: Final = 1
 ROW: Final = "row"
 AT_A_TIME: Final = 2  # tables that are partitioned; Arrow reads and writes without Python's lock
+OPEN_AT_ONCE: Final = 256  # files, of which a long run at many nodes has more than a process may open
 BLOCK_BYTES: Final = 16 << 20  # of a table, read at a time
 
 _Made = TypeVar("_Made")
@@ -81,6 +82,7 @@ class Store:
     at_once: int
     borders: tuple[int, ...]
     tables: dict[str, StoredTable]
+    _opened: dict[tuple[str, int], parquet.ParquetFile] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def number_of_parts(self) -> int:
@@ -90,6 +92,15 @@ class Store:
     def file(self, table: str, part: int) -> Path:
         """Return where a part of a table is kept."""
         return self.folder / table.removesuffix(".csv").replace("/", ".") / f"{part:05}.parquet"
+
+    def part(self, table: str, part: int) -> parquet.ParquetFile:
+        """Return a part of a table, opened, and kept so: its columns are asked for one by one."""
+        key = table, part
+        if key not in self._opened:
+            if len(self._opened) >= OPEN_AT_ONCE:
+                self._opened.pop(next(iter(self._opened))).close()
+            self._opened[key] = parquet.ParquetFile(self.file(table, part))
+        return self._opened[key]
 
 
 def opened(run_folder: Path, tables: Sequence[str], at_once: int, seen: Seen) -> Store:

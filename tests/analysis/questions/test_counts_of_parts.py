@@ -50,7 +50,7 @@ def some_pairs(table, nearby, begin, end):
 
 def statistics(table, built, parts):
     """Return the statistics of all questions, counted in so many parts."""
-    known, measured = judges.of(table, built), Remeasured(table)
+    known = judges.of(table, built)
     nearby = pairs.nearby(table.sent.ns, table.sent.known)
     found = {"causality": [], "who_first": [], "windows": [], "commit_wait": [], "ordering": []}
     for begin, end in edges(len(table.event_ids), parts):
@@ -59,7 +59,7 @@ def statistics(table, built, parts):
         found["causality"].append(dict(causality.count(part, by)))
         found["who_first"].append(dict(who_first.count(part, by)))
         found["windows"].append(dict(windows.count(part, by, WIDTHS_MS)))
-        again = measured.part(part, begin, end)
+        again = Remeasured(part)
         found["commit_wait"].append(dict(commit_wait.count(part, by, again, WIDTHS_MS)))
     for begin, end in edges(len(nearby), parts):
         found["ordering"].append(dict(ordering.count_pairs(*some_pairs(table, nearby, begin, end))))
