@@ -25,11 +25,15 @@ def main(argv: list[str] | None = None) -> int:
     streams.outlive_terminal()
     options = command.parser("Analyse one run: statistics, merged table, figures and report.", windows=True)
     options.add_argument("--merged", choices=merged.FORMATS, help="form of the merged table; default: by its length")
+    told = "processes that judge parts and nodes of the run at a time; default: one per processor"
+    options.add_argument("--jobs", type=command.jobs, help=told)
     arguments = options.parse_args(argv)
     gc.freeze()  # what the imports made stays: looking through it again and again takes a tenth of a short run's time
     try:
         path = load.resolve(arguments.experiment, arguments.results_dir)
-        outcome = run_all(path, arguments.window_sizes or WINDOW_SIZES_MS, arguments.merged, arguments.width_in)
+        outcome = run_all(
+            path, arguments.window_sizes or WINDOW_SIZES_MS, arguments.merged, arguments.width_in, arguments.jobs
+        )
     except AnalysisError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from analysis.run.table import Table
 
 USAGE_ERROR = 2
+MOST_JOBS = 1024
 WIDTHS = (("column", style.COLUMN_IN, "a column of a paper"), ("wide", style.PAGE_IN, "its page (the default)"))
 
 
@@ -45,6 +46,13 @@ def window_sizes(text: str) -> tuple[int, ...]:
     if not parts or not all(part.isascii() and part.isdigit() and 0 < int(part) <= 86_400_000 for part in parts):
         raise argparse.ArgumentTypeError(f"window sizes: expected whole milliseconds like 50,100,500, got {text!r}")
     return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def jobs(text: str) -> int:
+    """Read a number of processes; raises argparse.ArgumentTypeError for anything else."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_JOBS):
+        raise argparse.ArgumentTypeError(f"expected a number of processes from 1 to {MOST_JOBS}, got {text!r}")
+    return int(text)
 
 
 def parser(description: str | None, *, windows: bool) -> argparse.ArgumentParser:

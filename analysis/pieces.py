@@ -9,9 +9,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import warnings
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import FrameType
 
 _given: list[Callable[[], Any]] = []  # in a process of ours: all pieces there are
 
@@ -47,6 +49,8 @@ def results(pieces: Sequence[Callable[[], Any]], processes: int) -> list[Any]:
             # Python warns of forking beside the table reader's threads, which may hold locks; that reader minds forks.
             warnings.simplefilter("ignore", DeprecationWarning)
             futures = [executor.submit(_do, number) for number in range(len(pieces))]
+        for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+            future.result()  # which raises what it raised
         return [future.result() for future in futures]
     except BrokenProcessPool:
         raise AnalysisError(
@@ -65,9 +69,15 @@ def results(pieces: Sequence[Callable[[], Any]], processes: int) -> list[Any]:
 def _begin(pieces: list[Callable[[], Any]]) -> None:
     """Be one of several: an interrupt is the first process's business, and without that one there is no other."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _end)
     _given.extend(pieces)
     threading.Thread(target=_end_with_the_first, daemon=True).start()
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """End in order, so that no half file is left, and begin no other piece."""
+    _given.clear()
+    sys.exit(1)
 
 
 def _end_with_the_first() -> None:

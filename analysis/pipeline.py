@@ -51,11 +51,13 @@ def run_all(
     window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS,
     merged_form: str | None = None,
     width_in: float = style.PAGE_IN,
+    jobs: int | None = None,
 ) -> Outcome:
     """Analyse a run folder completely. Raises AnalysisError where it cannot be judged; prints nothing.
 
     ``merged_form``: one of ``merged.FORMATS`` for the merged table, None for CSV or Parquet by its length. ``width_in``
-    is that of every figure. A run without events has neither windows nor a merged table; asking for either is an error.
+    is that of every figure. ``jobs``: see ``registry.compute``. A run without events has neither windows nor a merged
+    table; asking for either is an error.
     """
     if not series.has_events(manifest := load.read_manifest(experiment_dir)):
         if merged_form is not None or window_sizes_ms is not WINDOW_SIZES_MS:
@@ -64,7 +66,8 @@ def run_all(
         return series_pipeline.run_all(experiment_dir, width_in)
     readings = open_run.table_of(experiment_dir)
     csv_tables.release_memory()
-    results = registry.compute(readings, window_sizes_ms, partial(merged.write, readings, experiment_dir, merged_form))
+    merge = partial(merged.write, readings, experiment_dir, merged_form)
+    results = registry.compute(readings, window_sizes_ms, merge, jobs)
     drawings, figures_dir = _drawings(results), experiment_dir / records.FIGURES_DIR
     with drawing.Drawing(drawings, figures_dir, width_in) as figures_drawn:
         numbers = results.as_statistics()

@@ -5,6 +5,7 @@ An analysis of your own is one module below ``analyses/`` and one line here.
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,23 +49,28 @@ ANALYSES: Final[tuple[Analysis, ...]] = (
 
 
 def compute(
-    readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS, merge: Callable[[], Path] | None = None
+    readings: Table,
+    window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS,
+    merge: Callable[[], Path] | None = None,
+    jobs: int | None = None,
 ) -> Results:
-    """Compute everything about a run, each thing once, with as many processes as there are processors.
+    """Compute everything about a run, each thing once.
 
-    ``merge`` writes the merged table, beside the rest, and returns its path.
+    ``merge`` writes the merged table, beside the rest, and returns its path. ``jobs``: how many processes judge parts
+    and nodes at a time, None for one per processor.
     """
+    processes = pieces.processors() if jobs is None else jobs
     done: dict[str, Any] = {}
     given = _context(readings, window_sizes_ms, done)
     find = partial(validity.find, readings.run, window_sizes_ms, given.reference)
     others = [] if merge is None else [merge]
     if readings.in_memory:  # of its longest files the digests are known when they were read, and not before
-        merged = _prepare(given, ANALYSES, pieces.processors(), others)
+        merged = _prepare(given, ANALYSES, processes, others)
         with Beside("the checks", find) as checks:
             _answer(given, done)
             findings = checks.result()
     else:
-        findings, *merged = _prepare(given, ANALYSES, pieces.processors(), [find, *others])
+        findings, *merged = _prepare(given, ANALYSES, processes, [find, *others])
         _answer(given, done)
     found = validity.with_clocks(findings, done[clock_quality.ANALYSIS.name])
     return Results(readings, ANALYSES, done, found, *merged)
@@ -103,12 +109,13 @@ def _prepare(
         len(given.nearby)  # drawn once, for all processes
     by_node = [partial(_of_node, given, *place) for place in of_nodes]
     by_part = [partial(_of_part, given, *place) for place in of_parts]
-    made = pieces.results([*others, *by_node, *by_part], processes)
-    told, made = made[: len(others)], made[len(others) :]
-    for (analysis, _), of_node in zip(of_nodes, made, strict=False):
-        given.of_nodes.setdefault(analysis.name, []).append(of_node)
+    made = deque(pieces.results([*others, *by_node, *by_part], processes))
+    told = [made.popleft() for _ in others]
+    for analysis, _ in of_nodes:
+        given.of_nodes.setdefault(analysis.name, []).append(made.popleft())
     parts: dict[str, list[Any]] = {}
-    for (group, _), (counted, seen) in zip(of_parts, made[len(of_nodes) :], strict=True):
+    for group, _ in of_parts:
+        counted, seen = made.popleft()  # so that of a long run nothing is there twice
         given.table.run.seen.add(seen)
         for analysis, count in zip(group, counted, strict=True):
             parts.setdefault(analysis.name, []).append(count)

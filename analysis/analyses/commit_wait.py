@@ -15,6 +15,7 @@ from analysis.figures.sheet import Panel, Sheet
 from analysis.questions import commit_wait, remeasurement
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.commit_wait import ambiguous, asked, not_remeasured
+from analysis.run import csv_tables
 from analysis.run.joining import joined
 from analysis.run.table import INTERVAL
 from analysis.stats import rates
@@ -47,7 +48,14 @@ def count(part: Part) -> Again:
     """Judge a part of a run again with every re-measured uncertainty."""
     measured = remeasurement.Remeasured(part.table)
     counts = dict(commit_wait.count(part.table, part.judges, measured, part.window_sizes_ms))
-    return Again(counts, measured.claimed, {node_id: (frame,) for node_id, frame in measured.looks.items()})
+    looks = {node_id: (_packed(frame),) for node_id, frame in measured.looks.items()}
+    return Again(counts, measured.claimed, looks)
+
+
+def _packed(looks: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose texts are a few words, of which a long run has many rows."""
+    texts = {name: csv_tables.TEXT for name, kind in looks.dtypes.items() if isinstance(kind, pd.StringDtype)}
+    return looks.astype(texts)
 
 
 def add(parts: Sequence[Again]) -> Again:
@@ -62,7 +70,7 @@ def add(parts: Sequence[Again]) -> Again:
 def compute(context: Context) -> CommitWait:
     """Return what was judged again, and all real commit-waits."""
     again: Again = context.counted[ANALYSIS.name]
-    looks = {node_id: pd.concat(frames) for node_id, frames in again.looks.items()}
+    looks = {node_id: pd.concat(map(csv_tables.plain, frames)) for node_id, frames in again.looks.items()}
     return commit_wait.result(context.table, again.counts.items(), context.judges, again.claimed, looks)
 
 

@@ -19,7 +19,7 @@ from analysis.questions.decisions import ALL, Decisions
 from analysis.run import verdicts
 from analysis.run.table import INTERVAL, LOST, NO_DATA, NOT_SENT, POINT
 from analysis.stats.counts import first_served, strung
-from analysis.stats.rates import spread
+from analysis.stats.rates import narrow, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -130,6 +130,7 @@ def _decisions(table: Table, source: str, clock: str, worker: str, by_judge: Map
     labels, latents = verdicts.labels(clock, send, receive), verdicts.latents(clock, send, receive)
     point = clock == POINT
     advance = (receive.est - send.est)[labels != verdicts.NOT_EVALUABLE] if point else labels[:0].astype(np.int64)
+    advance = narrow(advance)  # of every event, so that a long run has many
     return Decisions(
         question=QUESTION,
         source=source,

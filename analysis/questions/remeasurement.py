@@ -73,7 +73,7 @@ class _Claims:
         )
         pairs, times = np.unique(of_uncertainty * max(len(asymmetries_ms), 1) + of_asymmetry, return_counts=True)
         which, other = np.divmod(pairs, max(len(asymmetries_ms), 1))
-        return _Different(uncertainties_ms[which], asymmetries_ms[other], times)
+        return _Different(uncertainties_ms[which], asymmetries_ms[other], rates.narrow(times))
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ def _groups(frame: pd.DataFrame, events: Ints) -> Iterator[tuple[tuple[str, floa
                     claimed=by_event,
                     ok=ok,
                     elsewhere=claims.take(rows[good & ~known]).known(),
-                    late_ns=pd.to_numeric(late_ns, downcast="integer"),
+                    late_ns=rates.narrow(late_ns),
                     statuses={str(word): int(count) for word, count in zip(words, counts, strict=True) if count},
                 ),
             )

@@ -241,6 +241,14 @@ class Spread:
         return {"count": self.count, "median": self.median, "p95": self.p95, "p99": self.p99, "max": self.maximum}
 
 
+def narrow(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the same whole numbers in as few bytes as hold them all, until their spread is asked for."""
+    most = max(int(numbers.max(initial=0)), -int(numbers.min(initial=0)) - 1)
+    kind = next(kind for kind in (np.int8, np.int16, np.int32, np.int64) if most <= np.iinfo(kind).max)
+    narrowed: NDArray[Any] = numbers.astype(kind)
+    return narrowed
+
+
 def spread(values: NDArray[Any], unit: float = 1.0) -> Spread:
     """Return the spread of ``values`` divided by ``unit``; values that are not finite are the caller's business."""
     if len(values) == 0:

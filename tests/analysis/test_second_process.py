@@ -9,7 +9,7 @@ import time
 import pytest
 from run_folder import Clock, Folder, write
 
-from analysis import output, pipeline, second_process
+from analysis import output, pieces, pipeline
 from analysis.errors import AnalysisError
 from analysis.run import merged
 from analysis.second_process import Beside
@@ -28,7 +28,7 @@ def until(condition):
 def processors(request, monkeypatch):
     """Let there be two processors, or one: then the work is done where its result is asked for."""
     count = 2 if request.param == "beside" else 1
-    monkeypatch.setattr(second_process.os, "sched_getaffinity", lambda _pid: set(range(count)))
+    monkeypatch.setattr(pieces.os, "sched_getaffinity", lambda _pid: set(range(count)))
     return count
 
 
@@ -87,7 +87,7 @@ def test_an_analysis_writes_the_same_bytes_with_one_processor_and_with_two(monke
     path = write(run, tmp_path / "r")
     written = []
     for count in (2, 1):
-        monkeypatch.setattr(second_process.os, "sched_getaffinity", lambda _pid, count=count: set(range(count)))
+        monkeypatch.setattr(pieces.os, "sched_getaffinity", lambda _pid, count=count: set(range(count)))
         paths = pipeline.run_all(path).paths
         written.append({file: file.read_bytes() for file in paths})
     assert written[0] == written[1]
