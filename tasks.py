@@ -81,6 +81,7 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
         "experiment": EXPERIMENT,
         "window-sizes": "in ms, like 50,100,500,1000",
         "merged": "csv or parquet (default: by its length)",
+        "jobs": "processes that judge parts and nodes of the run at a time (default: one per processor)",
         "sweep": "all runs of this sweep together, to results/NAME.sweep/; alone, but for the width of its figure",
         "column": "figures as wide as a column of a paper, 3.3 in",
         "wide": "figures as wide as its page, 7 in (the default)",
@@ -91,6 +92,7 @@ def analyze(
     experiment: str | None = None,
     window_sizes: str = "",
     merged: str = "",
+    jobs: str = "",
     sweep: str = "",
     *,
     column: bool = False,
@@ -100,7 +102,7 @@ def analyze(
     if column and wide:
         raise Exit("error: --column, --wide: expected one of them, got both; figures have one width", USAGE)
     if sweep:
-        if experiment is not None or window_sizes or merged:
+        if experiment is not None or window_sizes or merged or jobs:
             raise Exit("error: --sweep: expected no other option beside it; analyse the runs one by one first", USAGE)
         _analyze_sweep(sweep, column=column)
         return
@@ -109,6 +111,7 @@ def analyze(
     arguments = [] if experiment is None else ["--experiment", experiment]
     arguments += ["--window-sizes", window_sizes] if window_sizes else []
     arguments += ["--merged", merged] if merged else []
+    arguments += ["--jobs", jobs] if jobs else []
     arguments += ["--column"] if column else ["--wide"] if wide else []
     _exit(analysis.main(arguments))
 

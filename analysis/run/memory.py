@@ -17,28 +17,42 @@ BASE_BYTES: Final = 600 << 20
 PER_TABLE_BYTE: Final = 1.8
 PER_PROBE_BYTE: Final = 3.0
 PER_REMEASURED_BYTE: Final = 1.0  # of the longest commit_wait.csv; one is in memory at a time
+BASE_IN_PARTS_BYTES: Final = 700 << 20
+PER_TABLE_BYTE_IN_PARTS: Final = 1.3
 PER_SIMULATED_ROW: Final = 1000  # bytes of an event at a node, while it is simulated
 GB: Final = 1e9
 
 
-def require(path: Path, manifest: records.Manifest) -> None:
+def require(path: Path, manifest: records.Manifest, *, in_parts: bool = False) -> None:
     """Raise AnalysisError if the run needs more memory than this machine has to give (where it says how much)."""
-    free = available_bytes()
-    if free is not None and (needed := needed_bytes(path, manifest)) > free:
+    free, needed = available_bytes(), (needed_in_parts_bytes if in_parts else needed_bytes)(path, manifest)
+    if free is not None and needed > free:
+        how = "judge it in parts" if in_parts else "read it as a whole"
         raise AnalysisError(
-            f"{path}: expected about {needed / GB:.1f} GB of free memory to read it as a whole, got "
-            f"{free / GB:.1f} GB; do it on a machine that has them (nothing was written)"
+            f"{path}: expected about {needed / GB:.1f} GB of free memory to {how}, got {free / GB:.1f} GB; do it on a "
+            "machine that has them (nothing was written)"
         )
 
 
 def needed_bytes(path: Path, manifest: records.Manifest) -> float:
     """Return about how much memory it takes to read a run, and to judge it, as a whole."""
-    raw = path / records.RAW_DIR
+    waits = (path / records.RAW_DIR / node_id / records.COMMIT_WAIT_FILE for node_id in manifest.nodes)
+    longest = max(_sizes(waits), default=0)
+    return _of_all(path, manifest, BASE_BYTES, PER_TABLE_BYTE) + PER_REMEASURED_BYTE * longest
+
+
+def needed_in_parts_bytes(path: Path, manifest: records.Manifest) -> float:
+    """Return about how much memory it takes to judge a run in parts: what is kept of every event, at every node."""
+    return _of_all(path, manifest, BASE_IN_PARTS_BYTES, PER_TABLE_BYTE_IN_PARTS)
+
+
+def _of_all(path: Path, manifest: records.Manifest, base: float, per_table_byte: float) -> float:
+    """Return what the tables of events and the probes take, which all analyses keep."""
     tables = [path / name for name in (records.COORDINATOR_FILE, *map(records.worker_file, manifest.worker_ids))]
+    raw = path / records.RAW_DIR
     size = sum(_sizes([*tables, raw / manifest.coordinator_id / records.SENDS_FILE]))
-    longest = max(_sizes(raw / node_id / records.COMMIT_WAIT_FILE for node_id in manifest.nodes), default=0)
     probes = sum(_sizes(raw / node_id / records.PROBES_FILE for node_id in manifest.nodes))
-    return BASE_BYTES + PER_TABLE_BYTE * size + PER_PROBE_BYTE * probes + PER_REMEASURED_BYTE * longest
+    return base + per_table_byte * size + PER_PROBE_BYTE * probes
 
 
 def require_simulated(events: int, nodes: int) -> None:

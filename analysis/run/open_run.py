@@ -32,6 +32,7 @@ def table_of(path: Path, at_once: int | None = None) -> Table:
     fits = free is None or memory.needed_bytes(path, manifest) <= MOST_OF_FREE * free
     if manifest.imported is not None or not names or (at_once is None and fits):
         return readings.table(load.load(path))
+    memory.require(path, manifest, in_parts=True)
     parts: list[int] = []
 
     def keep(path: Path, _manifest: records.Manifest, seen: Seen) -> Mapping[str, Frame]:

@@ -29,9 +29,9 @@ def run(request, tmp_path_factory):
     return record.make(request.param, tmp_path_factory.mktemp(request.param))
 
 
-def said(readings):
+def said(readings, jobs):
     """Return everything that is said of a run."""
-    results = registry.compute(readings, (50, 1000))
+    results = registry.compute(readings, (50, 1000), jobs=jobs)
     return json.dumps(
         {
             "statistics": results.as_statistics(),
@@ -47,14 +47,15 @@ def said(readings):
     )
 
 
-def test_however_many_events_at_a_time(run):
+def test_however_many_events_at_a_time_and_processes(run):
     whole = open_run.table_of(run)
     assert whole.number_of_parts == 1
-    expected = said(whole)
-    for parts in (2, 7):
+    expected = said(whole, 1)
+    assert said(whole, 2) == expected
+    for parts, jobs in ((2, 1), (7, 3)):
         cut = open_run.table_of(run, -(-len(whole.event_ids) // parts))
         assert cut.number_of_parts == (parts if load.read_manifest(run).imported is None else 1)
-        assert said(cut) == expected
+        assert said(cut, jobs) == expected
 
 
 def test_what_parts_disagree_about_is_not_joined():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import pandas as pd
 import pytest
 from run_folder import Clock, Folder, write
 
 from analysis import __main__ as command
+from analysis import pipeline
 from analysis.errors import AnalysisError
-from analysis.run import load, memory, merged, readings
+from analysis.run import load, memory, merged, open_run, readings
+from analysis.simulation.simulate import simulate
 
 
 @pytest.fixture
@@ -47,6 +51,41 @@ def test_a_run_beyond_the_memory_is_refused_in_one_line_before_anything_is_writt
     assert said.count("\n") == 1
     assert "GB of free memory" in said
     assert sorted(path.rglob("*")) == before
+
+
+def test_a_run_that_does_not_fit_as_a_whole_is_judged_in_parts(tmp_path, monkeypatch, capsys):
+    """Its tables are cut once: the next analysis goes on with what is there, and anew where a table changed."""
+    path = simulate("honest", 3, 300, seed=7, results=tmp_path)
+    monkeypatch.setattr(pipeline, "_drawings", lambda _results: {})
+    monkeypatch.setattr(open_run, "FEWEST_AT_ONCE", 120)
+    monkeypatch.setattr(open_run, "PART_BYTES", 1)
+    assert command.main(["--experiment", str(path), "--jobs", "1"]) == 0
+    whole = {file: file.read_bytes() for file in sorted((path / "statistics").iterdir())}
+    assert not (path / "parts").exists()
+    manifest = load.read_manifest(path)
+    needed = memory.needed_in_parts_bytes(path, manifest)
+    monkeypatch.setattr(memory, "available_bytes", lambda: int(needed) + 1)
+    made = []
+    for _ in range(2):
+        assert command.main(["--experiment", str(path)]) == 0
+        assert {file: file.read_bytes() for file in sorted((path / "statistics").iterdir())} == whole
+        pieces = sorted((path / "parts" / "worker_comp11").iterdir())
+        made.append([(piece.name, piece.stat().st_mtime_ns) for piece in pieces])
+    assert len(made[0]) == 3
+    assert made[0] == made[1]
+    os.utime(path / "worker_comp11.csv")
+    assert command.main(["--experiment", str(path)]) == 0
+    assert [piece.stat().st_mtime_ns for piece in pieces] != [changed for _, changed in made[0]]
+    assert "error" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5", "9999"])
+def test_a_number_of_processes_is_one(path, capsys, jobs):
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--experiment", str(path), f"--jobs={jobs}"])
+    assert ended.value.code == 2
+    wanted = f"error: argument --jobs: expected a number of processes from 1 to 1024, got '{jobs}'\n"
+    assert capsys.readouterr().err == wanted
 
 
 def test_a_torn_last_line_is_read_as_far_as_it_goes_and_text_for_a_number_is_refused(path):
