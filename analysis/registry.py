@@ -9,7 +9,6 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis import pieces
 from analysis import reference as reference_by_probes
 from analysis.analyses import (
     causality,
@@ -23,10 +22,11 @@ from analysis.analyses import (
 )
 from analysis.analyses.analysis import Analysis, Context, Results
 from analysis.checks import validity
+from analysis.processes import pieces
+from analysis.processes.second_process import Beside
 from analysis.questions import judges
 from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.run import csv_tables
-from analysis.second_process import Beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -13,7 +13,7 @@ from analysis import output
 from analysis.errors import AnalysisError
 from analysis.figures import plotting, style, vector
 from analysis.figures.sheet import Panel, Sheet
-from analysis.second_process import Beside
+from analysis.processes.second_process import Beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

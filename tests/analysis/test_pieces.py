@@ -11,8 +11,9 @@ from functools import partial
 
 import pytest
 
-from analysis import output, pieces
+from analysis import output
 from analysis.errors import AnalysisError
+from analysis.processes import pieces
 
 FAR_S = 250.0
 
@@ -91,7 +92,7 @@ def test_a_process_that_the_system_kills_is_named(tmp_path):
 FIRST = """
 import os, sys, time
 from pathlib import Path
-from analysis import pieces
+from analysis.processes import pieces
 def say(name):
     Path(sys.argv[1], name).write_text(str(os.getpid()))
     time.sleep(250)

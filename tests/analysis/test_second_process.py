@@ -9,10 +9,11 @@ import time
 import pytest
 from run_folder import Clock, Folder, write
 
-from analysis import output, pieces, pipeline
+from analysis import output, pipeline
 from analysis.errors import AnalysisError
+from analysis.processes import pieces
+from analysis.processes.second_process import Beside
 from analysis.run import merged
-from analysis.second_process import Beside
 
 FAR_S = 30.0
 

@@ -13,8 +13,8 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
-from analysis import pieces
 from analysis.errors import AnalysisError
+from analysis.processes import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
