@@ -49,6 +49,17 @@ def test_the_manifest_tells_times_of_a_job_as_its_own_which_are_utc(node, folder
     assert node._job.described()["ends_utc"] == "NONE"
 
 
+def test_a_job_that_ends_keeps_the_nodes_that_it_had(node, folder):
+    """While it ends, Slurm names only those that have something of it left."""
+    squeue = folder / "squeue"
+    squeue.write_text(squeue.read_text().replace("|n1|", "|n[1-3]|"))
+    node._job.look()
+    assert node._job.described()["nodes"] == ["n1", "n2", "n3"]
+    squeue.write_text(squeue.read_text().replace("|n[1-3]|", "|n2|").replace("RUNNING", "COMPLETING"))
+    node._job.look()
+    assert node._job.described()["nodes"] == ["n1", "n2", "n3"]
+
+
 @pytest.mark.parametrize("state", ["RUNNING", "CONFIGURING", "SIGNALING"])
 def test_a_job_that_goes_on(node, folder, state):
     fake_slurm.set_state(folder, state)

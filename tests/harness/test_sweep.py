@@ -157,6 +157,13 @@ def test_every_refused_configuration_is_named_before_anything_starts(project: Pr
     assert not (project.path / "results").exists()
 
 
+def test_a_base_that_is_no_folder_is_named_with_the_sweep_s_file(project: Project) -> None:
+    write(project.path, base="nosuch")
+    code, printed = project.fab("local", "sweep", "night", "--plan")
+    assert code == 2
+    assert "configs/sweeps/night.yaml: base: expected a configuration folder, got nosuch, which is none" in printed
+
+
 def outcomes(project: Project) -> dict[str, str | None]:
     found = sorted(project.path.glob("results/night.*/manifest.json"))
     return {path.parent.name: json.loads(path.read_text())["outcome"] for path in found}

@@ -115,6 +115,10 @@ def test_check_without_a_job(slurm_project):
     code, printed = slurm_project.fab(CLUSTER, "--direct", "check")
     assert code == 3, printed
     assert "Requested node configuration is not available" in printed
+    slurm_project.edit(f"configs/clusters/{CLUSTER}.yaml", nodes="ares-comp-[11-13]")
+    code, printed = slurm_project.fab(CLUSTER, "--direct", "check")
+    assert code == 3, printed
+    assert "nodes: expected hosts among ares-comp-[11-12,18], got ares-comp-13" in printed
 
 
 @ONE_FLAVOUR

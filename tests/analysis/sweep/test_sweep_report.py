@@ -152,6 +152,13 @@ def test_what_the_hypotheses_judge_is_told_per_cell_and_a_percentage_that_is_no_
     ]
 
 
+def test_a_hypothesis_of_which_no_run_has_a_number_is_named(tmp_path: Path) -> None:
+    keep(tmp_path, "night.c001.r01", 2, 50)
+    keep(tmp_path, "night.c001.r02", 2, 60)
+    text = report.write(tmp_path, "night").read_text(encoding="utf-8")
+    assert "No run has one for chronotick-coordination." in text
+
+
 def test_a_table_that_is_too_long_for_a_report_says_where_it_is() -> None:
     many = [means.of_share(f"c{number:03d}", "ntp", "proved", 1, [50.0]) for number in range(means.MOST_ROWS + 1)]
     assert means.grid(many).markdown == "201 rows, more than 200: they are in means.csv alone."
