@@ -27,7 +27,7 @@ _given: list[Callable[[], Any]] = []  # in a process of ours: all pieces there a
 
 def processors() -> int:
     """Return how many processes are worth while: one for each processor; without fork one in all."""
-    if "fork" not in multiprocessing.get_all_start_methods():
+    if not _can_fork():
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -35,10 +35,11 @@ def processors() -> int:
 def results(pieces: Sequence[Callable[[], Any]], processes: int) -> list[Any]:
     """Return what every piece returns, in their order; they are begun in it too, so that long ones had better be first.
 
-    With one process, or one piece, all is done here. Raises what a piece raised, and AnalysisError if a process ended
-    without a word, as one does that the system kills for its memory. None is left when this returns or raises.
+    With one process, one piece, or a system without fork, all is done here. Raises what a piece raised, and
+    AnalysisError if a process ended without a word, as one does that the system kills for its memory. None is left when
+    this returns or raises.
     """
-    if processes < 2 or len(pieces) < 2:
+    if processes < 2 or len(pieces) < 2 or not _can_fork():
         return [piece() for piece in pieces]
     others = {process.pid for process in multiprocessing.active_children()}
     executor = ProcessPoolExecutor(
@@ -64,6 +65,10 @@ def results(pieces: Sequence[Callable[[], Any]], processes: int) -> list[Any]:
         raise
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _can_fork() -> bool:
+    return "fork" in multiprocessing.get_all_start_methods()
 
 
 def _begin(pieces: list[Callable[[], Any]]) -> None:
