@@ -236,7 +236,7 @@ def test_an_analysis_runs_as_a_module_and_as_a_file(analysed, way):
     ("arguments", "code", "says"),
     [
         (["--experiment", "nope"], 2, "no experiment 'nope'"),
-        (["--experiment", "../x"], 2, "no experiment '../x'"),
+        (["--experiment", "../no-such-run"], 2, "no experiment '../no-such-run'"),
         (["--experiment", "a b"], 2, "experiment name"),
         (["--window-sizes", "0"], 2, "whole milliseconds"),
         ([], 2, "no latest run"),
