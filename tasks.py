@@ -81,7 +81,7 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
         "experiment": EXPERIMENT,
         "window-sizes": "in ms, like 50,100,500,1000",
         "merged": "csv or parquet (default: by its length)",
-        "jobs": "processes that judge parts and nodes of the run at a time (default: one per processor)",
+        "jobs": "processes that judge parts and nodes at a time (default: one per processor, if memory allows)",
         "sweep": "all runs of this sweep together, to results/NAME.sweep/; alone, but for the width of its figure",
         "column": "figures as wide as a column of a paper, 3.3 in",
         "wide": "figures as wide as its page, 7 in (the default)",

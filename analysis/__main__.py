@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     streams.outlive_terminal()
     options = command.parser("Analyse one run: statistics, merged table, figures and report.", windows=True)
     options.add_argument("--merged", choices=merged.FORMATS, help="form of the merged table; default: by its length")
-    told = "processes that judge parts and nodes of the run at a time; default: one per processor"
+    told = "processes that judge parts and nodes of the run at a time; default: one per processor, if memory allows"
     options.add_argument("--jobs", type=command.jobs, help=told)
     arguments = options.parse_args(argv)
     gc.freeze()  # what the imports made stays: looking through it again and again takes a tenth of a short run's time

@@ -26,7 +26,7 @@ from analysis.processes import pieces
 from analysis.processes.second_process import Beside
 from analysis.questions import judges
 from analysis.questions.windows import WINDOW_SIZES_MS
-from analysis.run import csv_tables
+from analysis.run import csv_tables, memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,9 +57,9 @@ def compute(
     """Compute everything about a run, each thing once.
 
     ``merge`` writes the merged table, beside the rest, and returns its path. ``jobs``: how many processes judge parts
-    and nodes at a time, None for one per processor.
+    and nodes at a time, None for one per processor, as far as there is memory for them.
     """
-    processes = pieces.processors() if jobs is None else jobs
+    processes = jobs or _processes(readings)
     done: dict[str, Any] = {}
     given = _context(readings, window_sizes_ms, done)
     find = partial(validity.find, readings.run, window_sizes_ms, given.reference)
@@ -74,6 +74,11 @@ def compute(
         _answer(given, done)
     found = validity.with_clocks(findings, done[clock_quality.ANALYSIS.name])
     return Results(readings, ANALYSES, done, found, *merged)
+
+
+def _processes(readings: Table) -> int:
+    run = readings.run
+    return memory.processes(run.path, run.manifest, pieces.processors(), in_parts=not readings.in_memory)
 
 
 def _answer(given: Context, done: dict[str, Any]) -> None:

@@ -17,6 +17,8 @@ BASE_BYTES: Final = 600 << 20
 PER_TABLE_BYTE: Final = 1.8
 PER_PROBE_BYTE: Final = 3.0
 PER_REMEASURED_BYTE: Final = 1.0  # of the longest commit_wait.csv; one is in memory at a time
+MEASURED_PROCESSES: Final = 2
+PER_PROCESS: Final = 0.4  # of what two take: each more
 BASE_IN_PARTS_BYTES: Final = 700 << 20
 PER_TABLE_BYTE_IN_PARTS: Final = 1.3
 PER_SIMULATED_ROW: Final = 1000  # bytes of an event at a node, while it is simulated
@@ -32,6 +34,15 @@ def require(path: Path, manifest: records.Manifest, *, in_parts: bool = False) -
             f"{path}: expected about {needed / GB:.1f} GB of free memory to {how}, got {free / GB:.1f} GB; do it on a "
             "machine that has them (nothing was written)"
         )
+
+
+def processes(path: Path, manifest: records.Manifest, most: int, *, in_parts: bool) -> int:
+    """Return how many processes, of ``most``, there is the memory for, at least as many as the estimates are of."""
+    free = available_bytes()
+    if free is None or most <= MEASURED_PROCESSES:
+        return most
+    needed = (needed_in_parts_bytes if in_parts else needed_bytes)(path, manifest)
+    return min(most, MEASURED_PROCESSES + int(max(0.0, free - needed) / (PER_PROCESS * needed)))
 
 
 def needed_bytes(path: Path, manifest: records.Manifest) -> float:

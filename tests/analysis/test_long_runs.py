@@ -79,6 +79,16 @@ def test_a_run_that_does_not_fit_as_a_whole_is_judged_in_parts(tmp_path, monkeyp
     assert "error" not in capsys.readouterr().err
 
 
+def test_there_are_no_more_processes_than_there_is_memory_for(path, monkeypatch):
+    manifest = load.read_manifest(path)
+    needed = memory.needed_bytes(path, manifest)
+    for free, processors, expected in ((1.0, 64, 2), (1.81, 64, 4), (100.0, 64, 64), (0.5, 64, 2), (1.0, 1, 1)):
+        monkeypatch.setattr(memory, "available_bytes", lambda free=free: int(free * needed))
+        assert memory.processes(path, manifest, processors, in_parts=False) == expected
+    monkeypatch.setattr(memory, "available_bytes", lambda: None)
+    assert memory.processes(path, manifest, 64, in_parts=True) == 64
+
+
 @pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5", "9999"])
 def test_a_number_of_processes_is_one(path, capsys, jobs):
     with pytest.raises(SystemExit) as ended:
