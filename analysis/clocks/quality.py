@@ -18,11 +18,10 @@ from analysis.clocks import claims as row_data
 from analysis.clocks import coverage as coverages
 from analysis.clocks import parts as interval_parts
 from analysis.clocks import stability as stabilities
-from analysis.clocks.misses import Misses, misses
-from analysis.run import scopes, utc, verdicts
+from analysis.clocks.misses import Misses, misses, provable_misses
+from analysis.run import scopes, utc
 from analysis.run.joining import joined
 from analysis.run.scopes import ABOUT_THE_SERVER
-from analysis.run.table import INTERVAL
 from analysis.stats import histogram, rates
 from analysis.stats.dependence import Dependence, dependence, segments_of
 from node_agent.contract import records
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from analysis.clocks.standards import Errors
     from analysis.run.event_rows import Instants
     from analysis.run.table import Readings, Table
-    from analysis.stats.dependence import Latent
 
 STATISTICS_FILE = "clock_quality_stats.json"
 TRUTH_FILE = "clock_truth_stats.json"
@@ -73,8 +71,8 @@ class Quality:
     greatest error the standard allows, ``least_error_us`` the smallest. ``provable_misses``: events whose readings
     here and at the coordinator cannot both be right. ``judged_as``: what was judged, where not the reading as it is.
     ``left_out``: what could not be judged for what it is about, by reason. ``laws``: how many readings were held over
-    by which law. ``parts``: of intervals that are made of sigmas. ``misses``: what is a
-    finding where it is more than is claimed. ``trace``, ``steps``: what figures are drawn from.
+    by which law. ``parts``: of intervals that are made of sigmas. ``misses``: a finding where they are more than is
+    claimed. ``trace``, ``steps``: what figures are drawn from.
     """
 
     source: str
@@ -357,7 +355,7 @@ def _quality(table: Table, data: _Data) -> Quality:
         stability=stabilities.stability(
             instants.ns[timed], errors.low[timed].astype(np.float64), errors.high[timed].astype(np.float64)
         ),
-        provable_misses=_provable_misses(table, readings.node_id, readings.source),
+        provable_misses=provable_misses(table, readings.node_id, readings.source),
         less_error_than={},
         misses=misses(readings, errors, lambda: kappa),
         trace=traces.of_errors(table, errors),
@@ -385,30 +383,3 @@ def _less_error(own: _Compared, others: _Compared) -> rates.Mean:
     least, most = np.minimum(at_first, at_last), np.maximum(at_first, at_last)
     shared = Dependence(segments_of(own.segments, others.segments), None)
     return rates.mean_of(least, most, own.judged & others.judged, shared)
-
-
-class _Contradictions(NamedTuple):
-    """Which receipts are read as over before their sending began, of which that can be told, and what they share."""
-
-    after: Bools
-    evaluable: Bools
-    latents: tuple[Latent, ...]
-    served: tuple[Ints, ...]
-
-
-def _provable_misses(table: Table, node_id: str, source: str) -> rates.Rate | None:
-    """Return how often a receipt's reading ends before its sending's begins; None at the coordinator, and of points."""
-    if node_id == table.coordinator_id or source == records.SYSTEM:
-        return None
-    parts = [_contradictions(part, node_id, source) for part in table.parts()]
-    after, evaluable, latents, served = joined(parts)
-    return rates.rate_of(after, evaluable, dependence(segments_of(*served), *latents))
-
-
-def _contradictions(table: Table, node_id: str, source: str) -> _Contradictions:
-    send, receive = table.sends(node_id, source), table.readings(node_id, source)
-    labels = verdicts.intervals(send, receive)
-    about_server = (scopes.about_the_server(table, node, source) for node in (node_id, table.coordinator_id))
-    evaluable = (labels != verdicts.NOT_EVALUABLE) & ~np.logical_or(*about_server)
-    latents = verdicts.latents(INTERVAL, send, receive)
-    return _Contradictions(labels == verdicts.AFTER, evaluable, latents, (send.sample, receive.sample))

@@ -59,6 +59,11 @@ class Compared:
         return None
 
     @property
+    def too_few(self) -> bool:
+        """Return whether so few runs could show no difference among so many metrics; the reason says so."""
+        return self.verdict == NOT_SHOWN and self.reason not in {"", SAME}
+
+    @property
     def scale(self) -> int:
         """Return by what a number is multiplied to be shown in its unit."""
         return 100 if self.unit == PERCENT else 1

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from analysis.comparison.comparison import DIFFERS, NOT_EVALUABLE, NOT_SHOWN, POINTS, SAME
+from analysis.comparison.comparison import DIFFERS, NOT_EVALUABLE, POINTS
 from analysis.errors import UsageError, candidates
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def judged(
         most = f"{limit.most:g}{unit}"
         if metric.verdict == NOT_EVALUABLE:
             broken.append(f"{limit.metric}: expected a number to hold against {most}, got none: {metric.reason}")
-        elif metric.verdict == NOT_SHOWN and metric.reason not in {"", SAME}:
+        elif metric.too_few:
             advice = "give fewer limits, or make more runs"
             broken.append(f"{limit.metric}: expected enough runs to show a difference, got {metric.reason}; {advice}")
         elif metric.verdict == DIFFERS and metric.value is not None and abs(metric.scale * metric.value) > limit.most:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analysis.comparison.comparison import NOT_EVALUABLE, NOT_SHOWN, ONE_RUN, POINTS, SAME
+from analysis.comparison.comparison import NOT_EVALUABLE, ONE_RUN, POINTS, SAME
 from analysis.tables import NONE, Grid
 
 if TYPE_CHECKING:
@@ -77,10 +77,7 @@ def legend(compared: Sequence[Compared]) -> str:
 
 def limits(compared: Sequence[Compared]) -> list[str]:
     """Return what so many runs cannot show among so many metrics."""
-    reasons = dict.fromkeys(
-        metric.reason for metric in compared if metric.verdict == NOT_SHOWN and metric.reason != SAME
-    )
-    reasons.pop("", None)
+    reasons = dict.fromkeys(metric.reason for metric in compared if metric.too_few)
     return [f"{limit}; name fewer with --metric, or make more runs" for limit in reasons]
 
 

@@ -56,9 +56,6 @@ def forecast(slurm: Slurm, config: ClusterConfig, needed_s: float, least_s: floa
     problems = []
     if unknown := [name for name in ours if name not in limits_s]:
         problems.append(f"slurm.partition: expected one of {', '.join(limits_s)}, got {', '.join(unknown)}")
-    if strange := [] if isinstance(nodes, int) else _unknown(slurm, nodes):
-        there = ", ".join(dict.fromkeys(row[5] for row in rows if row[5]))
-        problems.append(f"nodes: expected hosts among {there}, got {', '.join(strange)}")
     if wanted_s < least_s + job.margin_s:
         run = f"the {least_s:.0f} s of the run and {job.margin_s:.0f} s of margin"
         problems.append(f"slurm.time: expected {run}, got {wanted_s:.0f} s")
@@ -70,7 +67,11 @@ def forecast(slurm: Slurm, config: ClusterConfig, needed_s: float, least_s: floa
         return Forecast(rows, None, problems)
     tested = slurm.run(["sbatch", "--test-only", *request(job, nodes, wanted_s), "--wrap", "true"])
     starts = _START.search(tested.stderr + tested.stdout)
-    if starts is None:
+    strange = [] if starts is not None or isinstance(nodes, int) else _unknown(slurm, nodes)
+    if strange:
+        there = ", ".join(dict.fromkeys(row[5] for row in rows if row[5]))
+        problems.append(f"nodes: expected hosts among {there}, got {', '.join(strange)}")
+    elif starts is None:
         refused = (
             f"expected a time when {count} nodes of the kind that is asked for could be had, got: {why_not(tested)}"
         )
@@ -80,7 +81,7 @@ def forecast(slurm: Slurm, config: ClusterConfig, needed_s: float, least_s: floa
 
 def _unknown(slurm: Slurm, hosts: Sequence[str]) -> list[str]:
     """Return which of some hosts Slurm does not know. Raises RunError."""
-    asked = ["sinfo", "--noheader", "--Node", f"--nodes={','.join(hosts)}", "--format=%N"]
+    asked = ["sinfo", "--all", "--noheader", "--Node", f"--nodes={','.join(hosts)}", "--format=%N"]
     known = slurm.run(asked).demand("sinfo", f"{slurm.front.place}: ").decode("utf-8", "replace").split()
     return [host for host in hosts if host not in known]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pandas as pd
@@ -77,6 +78,64 @@ def test_a_run_that_does_not_fit_as_a_whole_is_judged_in_parts(tmp_path, monkeyp
     assert command.main(["--experiment", str(path)]) == 0
     assert [piece.stat().st_mtime_ns for piece in pieces] != [changed for _, changed in made[0]]
     assert "error" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def in_parts(tmp_path, monkeypatch):
+    """Return a run of 300 events, how to open it in parts, and the pieces of a worker's table, three of them."""
+    path = simulate("honest", 3, 300, seed=7, results=tmp_path)
+    open_run.table_of(path, 120)
+    pieces = sorted((path / "parts" / "worker_comp11").iterdir())
+    assert len(pieces) == 3
+    return path, pieces
+
+
+def changed(pieces):
+    return [piece.stat().st_mtime_ns for piece in pieces]
+
+
+@pytest.mark.parametrize(("at_once", "parts"), [(100, 3), (150, 3), (180, 3), (60, 5), (200, 2)])
+def test_parts_of_nearly_the_size_that_is_wanted_are_taken_as_they_are(in_parts, at_once, parts):
+    """What is wanted follows the free memory, which is never twice the same."""
+    path, pieces = in_parts
+    before = changed(pieces)
+    assert open_run.table_of(path, at_once).number_of_parts == parts
+    assert (changed(sorted(pieces[0].parent.iterdir())) == before) is (parts == 3)
+
+
+@pytest.mark.parametrize(
+    "index", ["", "no JSON", "[]", "3", "{}", '{"version": 1}',
+              '{"version": 1, "at_once": 120, "tables": [], "borders": []}',
+              '{"version": 1, "at_once": 120, "tables": {"coordinator.csv": {"words": {}}}, "borders": []}',
+              '{"version": 1, "at_once": "120", "tables": {}, "borders": []}', '{"version": 0}'],
+)  # fmt: skip
+def test_an_index_that_is_not_ours_is_made_anew(in_parts, index):
+    path, _pieces = in_parts
+    file = path / "parts" / "index.json"
+    whole = file.read_text()
+    file.write_text(index)
+    assert open_run.table_of(path, 120).number_of_parts == 3
+    told, expected = json.loads(file.read_text()), json.loads(whole)
+    assert (told["borders"], list(told["tables"])) == (expected["borders"], list(expected["tables"]))
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "gone", "another"])
+def test_a_damaged_part_is_one_line(in_parts, monkeypatch, capsys, damage):
+    path, pieces = in_parts
+    content = pieces[1].read_bytes()
+    if damage == "gone":
+        pieces[1].unlink()
+    else:
+        pieces[1].write_bytes({"cut": content[:-20], "empty": b"", "another": b"PAR1 and no more"}[damage])
+    monkeypatch.setattr(open_run, "FEWEST_AT_ONCE", 120)
+    monkeypatch.setattr(open_run, "PART_BYTES", 1)
+    needed = memory.needed_in_parts_bytes(path, load.read_manifest(path))
+    monkeypatch.setattr(memory, "available_bytes", lambda: int(needed) + 1)
+    assert command.main(["--experiment", str(path)]) == 7
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {pieces[1]}: expected a part of worker_comp11.csv as it was written, got ")
+    assert said.endswith(f"; remove {path / 'parts'} and analyse the run again\n")
+    assert said.count("\n") == 1
 
 
 def test_there_are_no_more_processes_than_there_is_memory_for(path, monkeypatch):

@@ -100,7 +100,7 @@ class StoredFrame:
             raise KeyError(missing[0])
         ordered = self._table.in_order
         asked = names if ordered else [*names, ROW]
-        parts = [self._store.part(self._name, part).read(asked, use_threads=False) for part in self._parts]
+        parts = [self._store.read(self._name, part, asked) for part in self._parts]
         order = None if ordered else np.argsort(np.concatenate([part.column(ROW).to_numpy() for part in parts]))
         columns = {}
         for name in names:

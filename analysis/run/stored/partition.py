@@ -22,7 +22,7 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from analysis import output
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, cause
 from analysis.run import csv_tables
 from analysis.run.hashing import sha256
 
@@ -40,6 +40,7 @@ INDEX_FILE: Final = "index.json"
 VERSION: Final = 1
 ROW: Final = "row"
 AT_A_TIME: Final = 2  # tables that are partitioned; Arrow reads and writes without Python's lock
+ALIKE: Final = 1.5  # parts of up to so many times the size that is wanted, or less by as much, are taken as they are
 OPEN_AT_ONCE: Final = 256  # files, of which a long run at many nodes has more than a process may open
 BLOCK_BYTES: Final = 16 << 20  # of a table, read at a time
 
@@ -93,7 +94,17 @@ class Store:
         """Return where a part of a table is kept."""
         return self.folder / table.removesuffix(".csv").replace("/", ".") / f"{part:05}.parquet"
 
-    def part(self, table: str, part: int) -> parquet.ParquetFile:
+    def read(self, table: str, part: int, columns: list[str]) -> pa.Table:
+        """Read some columns of a part of a table. Raises AnalysisError where the part is not what was written."""
+        try:
+            return self._part(table, part).read(columns, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            advice = f"remove {self.folder} and analyse the run again"
+            raise AnalysisError(
+                f"{self.file(table, part)}: expected a part of {table} as it was written, got {cause(error)}; {advice}"
+            ) from error
+
+    def _part(self, table: str, part: int) -> parquet.ParquetFile:
         """Return a part of a table, opened, and kept so: its columns are asked for one by one."""
         key = table, part
         if key not in self._opened:
@@ -137,18 +148,21 @@ def _as_json(store: Store) -> dict[str, Any]:
 
 
 def _read_index(folder: Path, at_once: int) -> Store | None:
-    """Return the parts that an earlier analysis made, None where there are none of use."""
+    """Return the parts that an earlier analysis made, None where there are none of use, or of another size by far.
+
+    The size that is wanted follows the free memory, which is never twice the same.
+    """
     try:
         index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if index["version"] != VERSION or not at_once / ALIKE <= index["at_once"] <= at_once * ALIKE:
+            return None
+        tables = {}
+        for name, table in index["tables"].items():
+            words = {column: tuple(of_column) for column, of_column in table["words"].items()}
+            tables[name] = StoredTable(**table | {"rows": tuple(table["rows"]), "words": words})
+        return Store(folder, index["at_once"], tuple(index["borders"]), tables)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # none, or not one of ours: cut anew
         return None
-    if index.get("version") != VERSION or index.get("at_once") != at_once:
-        return None
-    tables = {}
-    for name, table in index["tables"].items():
-        words = {column: tuple(of_column) for column, of_column in table["words"].items()}
-        tables[name] = StoredTable(**table | {"rows": tuple(table["rows"]), "words": words})
-    return Store(folder, at_once, tuple(index["borders"]), tables)
 
 
 def _unchanged(path: Path, table: StoredTable | None) -> bool:
