@@ -88,6 +88,24 @@ def test_a_delay_counts_from_the_arrival_and_not_from_when_a_busy_relay_noticed_
     assert before_ns <= arrival_ns(None) <= time.monotonic_ns()
 
 
+def test_a_relay_held_up_while_it_reads_its_clocks_takes_no_datagram_for_older_than_it_is(monkeypatch):
+    """What passes between two readings may lengthen a way, and may not shorten it."""
+    held_up_ns = 0
+
+    def held_up(read):
+        def reading():
+            nonlocal held_up_ns
+            held_up_ns += 3 * MS  # before every reading
+            return read() + held_up_ns
+
+        return reading
+
+    for clock in ("time_ns", "monotonic_ns"):
+        monkeypatch.setattr(time, clock, held_up(getattr(time, clock)))
+    came_ns, kernel_ns = time.monotonic_ns() + 3 * MS, time.time_ns()  # by both clocks the same instant
+    assert arrival_ns(kernel_ns) >= came_ns
+
+
 def test_what_is_sent_first_arrives_first_and_all_of_it(relays):
     """A queueing delay of many times the distance of two datagrams reorders none and loses none."""
     with udp() as receiver, udp() as sender:

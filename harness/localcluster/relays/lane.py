@@ -39,9 +39,13 @@ class Delay:
 
 
 def arrival_ns(kernel_ns: int | None) -> int:
-    """Return when (CLOCK_MONOTONIC) a datagram came, by the kernel's stamp of it (CLOCK_REALTIME), else now."""
-    now_ns = time.monotonic_ns()
+    """Return when (CLOCK_MONOTONIC) a datagram came, by the kernel's stamp of it (CLOCK_REALTIME), else now.
+
+    The wall clock is read first: a relay that is held up between the two takes the datagram for later than it was,
+    never for earlier, which would make its way too short.
+    """
     waited_ns = time.time_ns() - kernel_ns if kernel_ns is not None else 0
+    now_ns = time.monotonic_ns()
     return now_ns - waited_ns if 0 < waited_ns <= _OLDEST_NS else now_ns
 
 
