@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_STEPS: Final = 1_000  # of a curve
 BAND_ALPHA: Final = 0.2
+LEAST_SHARE: Final = 0.001  # of the values; what is less than those of every curve is at the left end
 HEIGHT_IN: Final = 1.6
 
 
@@ -73,8 +74,9 @@ def panel(title: str, curves: Sequence[Curve], what: str, unit: str, of: str, no
 
 def draw(axes: Axes, curves: Sequence[Curve], what: str, of: str) -> None:
     """Draw the curves, each named along its course."""
-    positive = [value for curve in curves for value in _both(curve) if value > 0]
-    low, high = (min(positive), max(positive)) if positive else (0.5, 2.0)
+    begins = [value for curve in curves for value in _begins(curve)]
+    low = min(begins, default=0.5)
+    high = max((float(curve.values[-1]) for curve in curves if curve.values[-1] > 0), default=2.0)
     floor = low / (high / low) ** 0.03 if high > low else low / 2
     for curve in curves:
         colour = style.colour(curve.source)
@@ -92,8 +94,10 @@ def draw(axes: Axes, curves: Sequence[Curve], what: str, of: str) -> None:
     axes.set_xlabel(f"{what}{'' if len(curves) > 1 else f', {curves[0].name}'}")
 
 
-def _both(curve: Curve) -> Floats:
-    return curve.values if curve.least is None else np.concatenate([curve.values, curve.least[0]])
+def _begins(curve: Curve) -> list[float]:
+    """Return where a curve, and that of its least values, leave 0: a few of a million are no reason for a decade."""
+    ways = [(curve.values, curve.shares), *([curve.least] if curve.least is not None else [])]
+    return [float(values[some][0]) for values, shares in ways if (some := (values > 0) & (shares >= LEAST_SHARE)).any()]
 
 
 def _at(grid: Floats, values: Floats, shares: Floats) -> Floats:

@@ -5,11 +5,11 @@ Pairs of nodes are grey: colours are the sources'.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.figures import curves
+from analysis.figures import curves, labels
 from analysis.figures.dots import PERCENT, percent_axis
 from analysis.figures.sheet import Panel, Sheet
 from analysis.reference import even_instants
@@ -89,7 +89,8 @@ def widths_panel(reference: Reference, known: Mapping[tuple[str, str], float]) -
 
         def draw_pairs(axes: Axes) -> None:
             halves = [known_half_widths(reference.envelopes[pair])[1] for pair in known]
-            _all_pairs(axes, halves, "time in which it is known")
+            names = [f"{first}/{second}" for first, second in known] if 1 < len(known) <= MOST_PAIRS else []
+            _all_pairs(axes, halves, "time in which it is known", names)
 
         return Panel(title, says, draw_pairs, height_in=1.6)
     summaries = [pair.half_width_us for pair in reference.pairs if (pair.first, pair.second) in known]
@@ -100,13 +101,16 @@ def widths_panel(reference: Reference, known: Mapping[tuple[str, str], float]) -
     return Panel(title, says, lambda axes: _all_pairs(axes, ends, "pairs"), height_in=1.6)
 
 
-def _all_pairs(axes: Axes, halves: Sequence[Floats], of: str) -> None:
-    """Draw, of each list of half-widths, which share is at most that."""
+def _all_pairs(axes: Axes, halves: Sequence[Floats], of: str, names: Sequence[str] = ()) -> None:
+    """Draw, of each list of half-widths, which share is at most that; each named, if there are names."""
     for place, half in enumerate(halves):
         curve = curves.of_values("", "", half)
         dotted = of == "pairs" and place == 1
         line = ":" if dotted else "-"
-        axes.step(curve.values, PERCENT * curve.shares, where="post", color=_INK, linewidth=0.8, linestyle=line)
+        looks: dict[str, Any] = {"color": _INK, "linewidth": 0.8, "linestyle": line}
+        (drawn,) = axes.step(curve.values, PERCENT * curve.shares, where="post", **looks)
+        if names:
+            labels.along(drawn, names[place])
     axes.set_xlabel("half-width at most (µs)")
     axes.set_xlim(left=0)
     percent_axis(axes, f"{of} (%)", upright=True)

@@ -115,7 +115,7 @@ def _known(results: Results, judged: Sequence[Judged], clocks: Sequence[Row]) ->
     if row.proved is None:
         could = f"There is no reference ({results.done['reference'].reason or 'it knows nothing of these events'})"
     else:
-        proved = f"proves the order of {row.proved.least} of {row.decisions} messages"
+        proved = f"proves the order of {row.proved.least:,} of {row.decisions:,} messages"
         could = f"The reference, which no clock under test had a hand in, {proved}"
     status = Counter(judgement.status for judgement in judged)
     ends = [

@@ -85,7 +85,7 @@ class Verdict:
                 proved.append(f"{LABELS[name]}'s intervals{_width(clock)} proved {self._proved(clock, messages)}")
             else:
                 proved.append(f"{LABELS[name]}'s{_width(clock)} {self._proved(clock, messages)}")
-        parts = [f"of {messages} messages, {' and '.join(wrong)} before they were sent", ", ".join(proved)]
+        parts = [f"of {messages:,} messages, {' and '.join(wrong)} before they were sent", ", ".join(proved)]
         return "; ".join([*parts, self._wrong()] if with_intervals else parts)
 
     @property
@@ -96,7 +96,7 @@ class Verdict:
 
     def _proved(self, clock: ClockVerdict, messages: int) -> str:
         asked = clock.causality.asked
-        order = f"the order of {_count(clock.causality.proved)}{f' of {asked}' if asked != messages else ''}"
+        order = f"the order of {_count(clock.causality.proved)}{f' of {asked:,}' if asked != messages else ''}"
         if self.window_ms is None:
             return order
         return f"{order} and one {self.window_ms}-ms window for {_of(clock.windows)} events"
@@ -168,11 +168,11 @@ def _width(clock: ClockVerdict) -> str:
 
 
 def _of(proofs: Proofs) -> str:
-    return f"{_count(proofs.proved)} of {proofs.asked}"
+    return f"{_count(proofs.proved)} of {proofs.asked:,}"
 
 
 def _count(number: int) -> str:
-    return str(number or "none")
+    return f"{number:,}" if number else "none"
 
 
 def _proofs(clocks: dict[str, ClockVerdict]) -> list[Proofs]:
