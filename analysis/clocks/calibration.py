@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from analysis.stats import rates
+from analysis.stats.segments import SegmentSums
 
 if TYPE_CHECKING:
     from analysis.arrays import Bools, Floats
+    from analysis.clocks.clock import Clock, Piece
     from analysis.clocks.coverage import Coverage
     from analysis.clocks.standards import Errors
-    from analysis.stats.dependence import Dependence
 
 GUARANTEED_SCORED_AT: Final = math.erf(3.0 / math.sqrt(2.0))  # a level of 1 would make every miss infinitely bad
 HELD_AT: Final = 1.5  # claims "held" only where claims too narrow by this factor would have shown
@@ -92,7 +93,7 @@ def needed_inflation(errors: Errors) -> tuple[Floats, Floats]:
     return least, surely
 
 
-def kappa(errors: Errors, shared: Dependence) -> Kappa | None:
+def kappa(clock: Clock) -> Kappa | None:
     """Return the calibration factor of a source, or None where no interval could be judged.
 
     It is the level's quantile (the order statistic that covers at least the level) of the inflation each event needs.
@@ -100,32 +101,38 @@ def kappa(errors: Errors, shared: Dependence) -> Kappa | None:
     distribution (H. A. David and H. N. Nagaraja, Order Statistics, 2003, section 7.1), for the effective number of
     events, at least one.
     """
-    if errors.level is None or not errors.bounded.any():
+    count, level = clock.bounded, clock.level
+    if level is None or not count:
         return None
-    least, surely = needed_inflation(errors)
-    count, level = len(surely), errors.level
-    ordered = np.sort(surely)
-    hits = np.zeros(len(errors.bounded), dtype=np.bool_)
-    hits[errors.bounded] = surely > ordered[(count - 1) // 2]
-    trials = rates.worth_of(hits, errors.bounded, shared)
+    least = clock.ordered(lambda piece: needed_inflation(piece.errors)[0])
+    surely = clock.ordered(lambda piece: needed_inflation(piece.errors)[1])
+    usual = surely.at([(count - 1) // 2])[0]
+    hits = SegmentSums()
+    for piece in clock.pieces:
+        more = np.zeros(len(piece.segments), dtype=np.bool_)
+        more[piece.errors.bounded] = needed_inflation(piece.errors)[1] > usual
+        hits.add(piece.segments, more, piece.errors.bounded)
+    trials = rates.worth(hits.bins, clock.tau)
     worth = 1.0 if trials.trials is None else max(1.0, trials.trials)
     down, up = _quantile_limits(level, worth)
-    value = _finite(ordered[_rank(level, count)])
-    at_best = np.sort(least)
+    lower = 0 if down is None else math.floor(down * (count - 1))
+    ranks = [_rank(level, count), lower, 0 if up is None else _rank(up, count)]
+    value, low, high = map(_finite, surely.at(ranks))
+    at_best, least_low = map(_finite, least.at(ranks[:2]))
     return Kappa(
         level=level,
         count=count,
         value=value,
-        least=_finite(at_best[_rank(level, count)]),
-        low=None if value is None else 0.0 if down is None else _finite(ordered[math.floor(down * (count - 1))]),
-        high=None if value is None or up is None else _finite(ordered[_rank(up, count)]),
-        least_low=0.0 if down is None else _finite(at_best[math.floor(down * (count - 1))]),
-        could_see=could_see(errors, worth) if trials.enough else None,
+        least=at_best,
+        low=None if value is None else 0.0 if down is None else low,
+        high=None if value is None or up is None else high,
+        least_low=0.0 if down is None else least_low,
+        could_see=could_see(clock, worth) if trials.enough else None,
         unseen_share=1.0 - (1.0 - rates.CONFIDENCE) ** (1.0 / worth) if level >= 1.0 and trials.enough else None,
     )
 
 
-def could_see(errors: Errors, worth: float) -> float | None:
+def could_see(clock: Clock, worth: float) -> float | None:
     """Return the smallest inflation that so many independent trials would have shown with 95 % probability.
 
     Shown: more intervals miss than the level leaves open. Of a probabilistic source, errors are taken as normal, and as
@@ -136,22 +143,18 @@ def could_see(errors: Errors, worth: float) -> float | None:
     """
     from scipy.special import bdtr, ndtr, ndtri  # noqa: PLC0415 - 0.4 s that only judged intervals are worth
 
-    half = ((errors.below + errors.above) / 2)[errors.bounded]
-    independent = errors.independent[errors.bounded]
-    whole = half > 0
-    if errors.level is None or not whole.any():
+    if clock.level is None:
         return None
-    wider = half[whole] / np.maximum(independent[whole], 1.0)
-    if errors.level >= 1.0:
-        if not errors.relative:
-            return 1.0
-        apart = np.sqrt(np.maximum(2.0 * independent[whole] ** 2 - half[whole] ** 2, 0.0))  # of the two half-widths
-        smaller, greater = (half[whole] - apart) / 2, (half[whole] + apart) / 2
-        return float(np.median(1.0 + 2.0 * greater / np.maximum(smaller, 1.0)))
-    own_level = (1.0 + errors.level) / 2.0 if errors.relative else errors.level
-    limits = float(ndtri(0.5 + own_level / 2.0)) * np.quantile(wider, np.linspace(0.005, 0.995, 100))
+    level, count = clock.level, clock.bounded
+    wider = clock.ordered(_wider_than_independent)
+    if not wider.count:
+        return None
+    if level >= 1.0:
+        return float(clock.ordered(_hidden_inflation).quantiles([0.5])[0]) if clock.relative else 1.0
+    own_level = (1.0 + level) / 2.0 if clock.relative else level
+    limits = float(ndtri(0.5 + own_level / 2.0)) * wider.quantiles(np.linspace(0.005, 0.995, 100))
     trials = math.floor(worth)
-    allowed = math.floor((len(half) - 1 - _rank(errors.level, len(half))) / len(half) * trials)
+    allowed = math.floor((count - 1 - _rank(level, count)) / count * trials)
 
     def shows(inflation: float) -> bool:
         misses = float(np.mean(2.0 * ndtr(-limits / inflation)))
@@ -164,6 +167,29 @@ def could_see(errors: Errors, worth: float) -> float | None:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if shows(middle) else (middle, high)
     return high
+
+
+def _half_widths(piece: Piece) -> tuple[Floats, Floats]:
+    """Return the half-widths of the judged intervals that have any, and those they had if errors are independent."""
+    errors = piece.errors
+    half = ((errors.below + errors.above) / 2)[errors.bounded]
+    whole = half > 0
+    return half[whole], errors.independent[errors.bounded][whole]
+
+
+def _wider_than_independent(piece: Piece) -> Floats:
+    half, independent = _half_widths(piece)
+    wider: Floats = half / np.maximum(independent, 1.0)
+    return wider
+
+
+def _hidden_inflation(piece: Piece) -> Floats:
+    """Return, of differences of two readings, the inflation of one that the other's bound may make up for."""
+    half, independent = _half_widths(piece)
+    apart = np.sqrt(np.maximum(2.0 * independent**2 - half**2, 0.0))  # of the two half-widths
+    smaller, greater = (half - apart) / 2, (half + apart) / 2
+    hidden: Floats = 1.0 + 2.0 * greater / np.maximum(smaller, 1.0)
+    return hidden
 
 
 class Between(NamedTuple):
@@ -218,26 +244,29 @@ def bounds(number: Between | None) -> list[float] | None:
     return None if number is None else [number.least, number.most]
 
 
-def skill(errors: Errors, baseline: Errors | None, coverage: Coverage) -> Skill | None:
-    """Score a source's intervals, and those of its baseline on the same events; None where no interval was judged.
+def skill(clock: Clock, coverage: Coverage) -> Skill | None:
+    """Score a source's intervals, and those of the last sample held at the same events; None where none was judged.
 
     The interval score (T. Gneiting and A. E. Raftery, J. Am. Stat. Assoc. 102 (2007) 359) is the width, plus 2 / alpha
     times the distance by which the truth is missed, alpha = 1 - level; a guaranteed interval is scored at 99.73 %.
     """
-    if errors.level is None or not errors.bounded.any():
+    if clock.level is None or not clock.bounded:
         return None
-    level = errors.level if errors.level < 1.0 else GUARANTEED_SCORED_AT
-    both = errors.bounded if baseline is None else errors.bounded & baseline.bounded
-    compared = baseline is not None and bool(both.any())
-    chosen = both if compared else errors.bounded
-    score = _scores(errors, chosen, 1.0 - level)
-    held = _scores(baseline, chosen, 1.0 - level) if baseline is not None and compared else None
+    level = clock.level if clock.level < 1.0 else GUARANTEED_SCORED_AT
+    compared = any(_both(piece).any() for piece in clock.pieces)
+    own, of_held = _Scores(1.0 - level), _Scores(1.0 - level)
+    for piece in clock.pieces:
+        chosen = _both(piece) if compared else piece.errors.bounded
+        own.add(piece.errors, chosen)
+        if compared and piece.held is not None:
+            of_held.add(piece.held, chosen)
+    score, held = own.mean, of_held.mean if compared else None
     value = None
     if held is not None and held.least > 0:
         value = Between(1.0 - score.most / held.least, 1.0 - score.least / held.most)
     return Skill(
         level=level,
-        count=int(chosen.sum()),
+        count=own.count,
         score_us=Between(score.least / US, score.most / US),
         baseline_us=None if held is None else Between(held.least / US, held.most / US),
         value=value,
@@ -246,21 +275,50 @@ def skill(errors: Errors, baseline: Errors | None, coverage: Coverage) -> Skill 
     )
 
 
-def _scores(errors: Errors, chosen: Bools, alpha: float) -> Between:
-    """Return the least and the greatest mean interval score in ns that the bounds of the errors allow."""
-    from scoringrules import interval_score  # noqa: PLC0415 - 0.6 s with the part of scipy it needs
+def _both(piece: Piece) -> Bools:
+    """Tell at which events the source and the last sample held have judged intervals."""
+    if piece.held is None:
+        return np.zeros(len(piece.segments), dtype=np.bool_)
+    both: Bools = piece.errors.bounded & piece.held.bounded
+    return both
 
-    low, high = errors.low[chosen].astype(np.float64), errors.high[chosen].astype(np.float64)
-    lower, upper = -errors.above[chosen].astype(np.float64), errors.below[chosen].astype(np.float64)
 
-    def score(error: Floats) -> Floats:
-        return np.atleast_1d(np.asarray(interval_score(error, lower, upper, alpha, backend="numpy"), dtype=np.float64))
+class _Scores:
+    """The sums of the least and the greatest interval scores (ns) that the bounds of the errors allow."""
 
-    if errors.exact:
-        exact = float(score(low).mean())
-        return Between(exact, exact)
-    nearest = np.where(high < lower, high, np.where(low > upper, low, np.maximum(low, lower)))
-    return Between(float(score(nearest).mean()), float(np.maximum(score(low), score(high)).mean()))
+    def __init__(self, alpha: float) -> None:
+        self._alpha = alpha
+        self._least, self._most = SegmentSums(), SegmentSums()
+
+    def add(self, errors: Errors, chosen: Bools) -> None:
+        """Add the scores of the chosen events of the next piece."""
+        from scoringrules import interval_score  # noqa: PLC0415 - 0.6 s with the part of scipy it needs
+
+        low, high = errors.low[chosen].astype(np.float64), errors.high[chosen].astype(np.float64)
+        lower, upper = -errors.above[chosen].astype(np.float64), errors.below[chosen].astype(np.float64)
+
+        def score(error: Floats) -> Floats:
+            scores = interval_score(error, lower, upper, self._alpha, backend="numpy")
+            return np.atleast_1d(np.asarray(scores, dtype=np.float64))
+
+        every, alike = np.ones(len(low), dtype=np.bool_), np.zeros(len(low), dtype=np.int64)
+        if errors.exact:
+            least = most = score(low)
+        else:
+            nearest = np.where(high < lower, high, np.where(low > upper, low, np.maximum(low, lower)))
+            least, most = score(nearest), np.maximum(score(low), score(high))
+        self._least.add(alike, least, every)
+        self._most.add(alike, most, every)
+
+    @property
+    def count(self) -> int:
+        """Return how many events were scored."""
+        return self._least.count
+
+    @property
+    def mean(self) -> Between:
+        """Return the mean scores."""
+        return Between(self._least.total / self.count, self._most.total / self.count)
 
 
 def _quantile_limits(level: float, worth: float) -> tuple[float | None, float | None]:

@@ -5,17 +5,20 @@ The standard has a width too, so an interval contains the truth for certain, mis
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.stats.rates import Rate, opposite, rate, rate_of
+from analysis.stats.rates import Rate, opposite, rate
 
 if TYPE_CHECKING:
-    from analysis.arrays import Bools, Floats
+    from collections.abc import Callable, Iterable, Iterator
+
+    from analysis.arrays import Bools
+    from analysis.clocks.clock import Clock, Piece
     from analysis.clocks.standards import Errors
-    from analysis.stats.dependence import Dependence
 
 LADDER: Final = (0.1, 0.25, 0.5, 0.683, 0.8, 0.9, 0.95, 0.99)
 AGE_BINS: Final = 6
@@ -78,23 +81,12 @@ def misses(errors: Errors) -> Bools:
     return outside
 
 
-def coverage(errors: Errors, shared: Dependence, chosen: Bools | None = None) -> Coverage:
-    """Return the coverage of all judged intervals, or of the chosen ones."""
-    judged = errors.bounded if chosen is None else errors.bounded & chosen
-    inside = contains(errors)
-    contained = rate_of(inside, judged, shared)
-    if errors.exact:
-        missed = opposite(contained)
-        return Coverage(contained, missed, rate(0, contained.denominator))
-    outside = misses(errors)
-    return Coverage(
-        contained,
-        rate_of(outside, judged, shared),
-        rate_of(~inside & ~outside, judged, shared),
-    )
+def coverage(clock: Clock) -> Coverage:
+    """Return the coverage of all judged intervals of a clock."""
+    return _coverages(clock, lambda piece: [(piece.errors, piece.errors.bounded)])[0]
 
 
-def reliability(errors: Errors, sigma_ns: Floats, own_level: float, shared: Dependence) -> tuple[Rung, ...]:
+def reliability(clock: Clock, own_level: float) -> tuple[Rung, ...]:
     """Return the coverage at each level of ``LADDER``, and at its own, of a source that claims a sigma.
 
     At level q the source would have multiplied its sigma by z(q), the normal quantile, instead of by z(its own level);
@@ -103,28 +95,66 @@ def reliability(errors: Errors, sigma_ns: Floats, own_level: float, shared: Depe
     """
     from scipy.special import ndtri  # noqa: PLC0415 - 0.4 s that only probabilistic sources are worth
 
-    if not errors.bounded.any() or not np.isfinite(sigma_ns[errors.bounded]).all():
+    if not clock.bounded or not all(_claims_sigma(piece) for piece in clock.pieces):
         return ()
-    multiplier = float(ndtri(0.5 + own_level / 2.0))
-    paired = errors.level != own_level
-    rungs = []
-    for level in (*(level for level in LADDER if level < own_level), own_level):
-        narrower = (multiplier - float(ndtri(0.5 + level / 2.0))) * np.nan_to_num(sigma_ns)
-        below, above = (np.floor(arm - narrower).astype(np.int64) for arm in (errors.below, errors.above))
-        claimed = max(0.0, 2.0 * level - 1.0) if paired else level
-        rungs.append(Rung(claimed, coverage(replace(errors, below=below, above=above), shared)))
-    return tuple(rungs)
+    levels = (*(level for level in LADDER if level < own_level), own_level)
+    narrower = [float(ndtri(0.5 + own_level / 2.0)) - float(ndtri(0.5 + level / 2.0)) for level in levels]
+
+    def of_rungs(piece: Piece) -> Iterator[tuple[Errors, Bools]]:
+        sigma_ns = np.nan_to_num(piece.sigma_ns)
+        for sigmas in narrower:
+            arms = (piece.errors.below, piece.errors.above)
+            below, above = (np.floor(arm - sigmas * sigma_ns).astype(np.int64) for arm in arms)
+            yield replace(piece.errors, below=below, above=above), piece.errors.bounded
+
+    paired = clock.level != own_level
+    claimed = (max(0.0, 2.0 * level - 1.0) if paired else level for level in levels)
+    return tuple(map(Rung, claimed, _coverages(clock, of_rungs)))
 
 
-def by_age(errors: Errors, age_ms: Floats, shared: Dependence) -> tuple[AgeBin, ...]:
+def _claims_sigma(piece: Piece) -> bool:
+    """Tell whether a sigma belongs to every judged interval of a piece."""
+    return bool(np.isfinite(piece.sigma_ns[piece.errors.bounded]).all())
+
+
+def by_age(clock: Clock) -> tuple[AgeBin, ...]:
     """Return the coverage by the age of the sample that served, in equal steps from the youngest to the oldest."""
-    aged = errors.bounded & np.isfinite(age_ms)
-    if not aged.any():
+    youngest, oldest = math.inf, -math.inf
+    for piece in clock.pieces:
+        ages = piece.beside.age_ms[_aged(piece)]
+        youngest, oldest = float(ages.min(initial=youngest)), float(ages.max(initial=oldest))
+    if youngest > oldest:
         return ()
-    youngest, oldest = float(age_ms[aged].min()), float(age_ms[aged].max())
     edges = np.linspace(youngest, oldest, AGE_BINS + 1) if oldest > youngest else np.array([youngest, oldest])
-    place = np.clip(np.searchsorted(edges, np.nan_to_num(age_ms), side="right") - 1, 0, len(edges) - 2)
-    return tuple(
-        AgeBin(float(edges[bin_]), float(edges[bin_ + 1]), coverage(errors, shared, aged & (place == bin_)))
-        for bin_ in range(len(edges) - 1)
-    )
+
+    def of_bins(piece: Piece) -> Iterator[tuple[Errors, Bools]]:
+        aged = _aged(piece)
+        place = np.searchsorted(edges, np.nan_to_num(piece.beside.age_ms), side="right") - 1
+        place = np.clip(place, 0, len(edges) - 2)
+        for bin_ in range(len(edges) - 1):
+            yield piece.errors, aged & (place == bin_)
+
+    return tuple(map(AgeBin, map(float, edges[:-1]), map(float, edges[1:]), _coverages(clock, of_bins)))
+
+
+def _aged(piece: Piece) -> Bools:
+    aged: Bools = piece.errors.bounded & np.isfinite(piece.beside.age_ms)
+    return aged
+
+
+def _coverages(clock: Clock, chosen: Callable[[Piece], Iterable[tuple[Errors, Bools]]]) -> list[Coverage]:
+    """Return several coverages: ``chosen`` yields, for each, errors of a piece and which of their intervals count."""
+
+    def shares(piece: Piece) -> Iterator[tuple[Bools, Bools]]:
+        for errors, judged in chosen(piece):
+            inside = contains(errors)
+            yield inside, judged
+            if not clock.exact:
+                outside = misses(errors)
+                yield outside, judged
+                yield ~inside & ~outside, judged
+
+    counted = clock.rates(shares)
+    if clock.exact:
+        return [Coverage(held, opposite(held), rate(0, held.denominator)) for held in counted]
+    return [Coverage(*counted[place : place + 3]) for place in range(0, len(counted), 3)]

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.clocks import coverage
 from analysis.clocks.calibration import TOO_NARROW
+from analysis.clocks.clock import rate_of
 from analysis.run import scopes, verdicts
-from analysis.run.joining import joined
 from analysis.run.table import INTERVAL
-from analysis.stats import rates
-from analysis.stats.dependence import dependence, segments_of
+from analysis.stats.segments import Numbering, SegmentSums, longest_tau
 from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from analysis.arrays import Bools, Ints
     from analysis.clocks.calibration import Kappa
-    from analysis.clocks.standards import Errors
-    from analysis.run.table import Readings, Table
-    from analysis.stats.dependence import Latent
+    from analysis.clocks.judging import Judged
+    from analysis.run.table import Table
+    from analysis.stats import rates
 
 US = 1_000.0
 
@@ -48,51 +46,56 @@ class Misses:
     accused: bool
 
 
-def misses(readings: Readings, errors: Errors, kappa: Callable[[], Kappa | None]) -> Misses:
+def misses(judged: Judged, kappa: Callable[[], Kappa | None]) -> Misses:
     """Return how often intervals miss; ``kappa``, which takes long, is asked of probabilistic ones that do."""
-    outside = coverage.misses(errors)
-    missed, guaranteed = int(outside.sum()), readings.kind == records.GUARANTEED
+    clock, missed, worst_ns = judged.clock, 0, 0
+    for piece in clock.pieces:
+        errors, outside = piece.errors, coverage.misses(piece.errors)
+        beyond_ns = np.maximum(-errors.above - errors.high, errors.low - errors.below)[outside]
+        missed, worst_ns = missed + len(beyond_ns), max(worst_ns, int(beyond_ns.max(initial=0)))
+    guaranteed = judged.kind == records.GUARANTEED
     accused = missed > 0 and guaranteed
-    if missed and readings.kind == records.PROBABILISTIC:
+    if missed and judged.kind == records.PROBABILISTIC:
         inflation = kappa()
         accused = inflation is not None and inflation.claims == TOO_NARROW
-    beyond_ns = np.maximum(-errors.above - errors.high, errors.low - errors.below)[outside]
     return Misses(
-        node_id=readings.node_id,
-        source=readings.source,
-        standard=errors.standard.name,
-        relative=errors.relative,
-        level=errors.level,
+        node_id=judged.node_id,
+        source=judged.source,
+        standard=judged.standard,
+        relative=clock.relative,
+        level=clock.level,
         missed=missed,
-        of=int(errors.bounded.sum()),
-        worst_us=float(beyond_ns.max(initial=0)) / US,
+        of=clock.bounded,
+        worst_us=float(worst_ns) / US,
         guaranteed=guaranteed,
         accused=accused,
     )
 
 
-class _Contradictions(NamedTuple):
-    """Which receipts are read as over before their sending began, of which that can be told, and what they share."""
+class ProvableMisses:
+    """How often receipts are read as over before their sending began, of those of which that can be told."""
 
-    after: Bools
-    evaluable: Bools
-    latents: tuple[Latent, ...]
-    served: tuple[Ints, ...]
+    def __init__(self, node_id: str, source: str) -> None:
+        self._node_id, self._source = node_id, source
+        self._numbering = Numbering()
+        self._after = SegmentSums()
+        self._latents: list[SegmentSums] = []
 
+    def add(self, table: Table) -> None:
+        """Add the next part of a run."""
+        send, receive = table.sends(self._node_id, self._source), table.readings(self._node_id, self._source)
+        labels = verdicts.intervals(send, receive)
+        nodes = (self._node_id, table.coordinator_id)
+        about_server = (scopes.about_the_server(table, node, self._source) for node in nodes)
+        evaluable = (labels != verdicts.NOT_EVALUABLE) & ~np.logical_or(*about_server)
+        segments = self._numbering.of(send.sample, receive.sample)
+        self._after.add(segments, (labels == verdicts.AFTER) & evaluable, evaluable)
+        latents = verdicts.latents(INTERVAL, send, receive)
+        self._latents = self._latents or [SegmentSums() for _ in latents]
+        for sums, latent in zip(self._latents, latents, strict=True):
+            sums.add(segments, latent.values, latent.known)
 
-def provable_misses(table: Table, node_id: str, source: str) -> rates.Rate | None:
-    """Return how often a receipt's reading ends before its sending's begins; None at the coordinator, and of points."""
-    if node_id == table.coordinator_id or source == records.SYSTEM:
-        return None
-    parts = [_contradictions(part, node_id, source) for part in table.parts()]
-    after, evaluable, latents, served = joined(parts)
-    return rates.rate_of(after, evaluable, dependence(segments_of(*served), *latents))
-
-
-def _contradictions(table: Table, node_id: str, source: str) -> _Contradictions:
-    send, receive = table.sends(node_id, source), table.readings(node_id, source)
-    labels = verdicts.intervals(send, receive)
-    about_server = (scopes.about_the_server(table, node, source) for node in (node_id, table.coordinator_id))
-    evaluable = (labels != verdicts.NOT_EVALUABLE) & ~np.logical_or(*about_server)
-    latents = verdicts.latents(INTERVAL, send, receive)
-    return _Contradictions(labels == verdicts.AFTER, evaluable, latents, (send.sample, receive.sample))
+    @property
+    def rate(self) -> rates.Rate:
+        """Return the rate of all parts so far."""
+        return rate_of(self._after, longest_tau(self._latents))

@@ -21,15 +21,14 @@ import numpy as np
 
 from analysis.clocks import calibration
 from analysis.clocks import coverage as coverages
-from analysis.stats import rates
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from analysis.arrays import Floats, Ints
-    from analysis.clocks.claims import SourceRows
+    from analysis.clocks.clock import Clock, Piece
     from analysis.clocks.coverage import Coverage
-    from analysis.clocks.standards import Errors
-    from analysis.run.table import Readings
-    from analysis.stats.dependence import Dependence
+    from analysis.stats import rates
 
 US: Final = 1_000.0
 
@@ -70,39 +69,65 @@ class Parts:
         }
 
 
-def parts(readings: Readings, rows: SourceRows, errors: Errors, sigma_ns: Floats, shared: Dependence) -> Parts | None:
+def parts(clock: Clock, level: float | None) -> Parts | None:
     """Return the parts of a source's readings and what the truth says of each; None where it claims no sigma.
 
-    ``sigma_ns`` belongs to what was judged: for the difference of two readings it is the sum of both.
+    ``level``: what the source itself claims.
     """
-    if readings.level is None or not 0.0 < readings.level < 1.0 or not readings.bounded.any():
+    if level is None or not 0.0 < level < 1.0:
         return None
-    if not np.isfinite(rows.claimed_ns[readings.bounded]).all():
+    if not any(piece.beside.bounded.any() for piece in clock.pieces):
         return None
-    multiplier = calibration.multiplier(readings.level)
-    half = ((readings.latest - readings.earliest) / 2)[readings.bounded]
-    random = multiplier * rows.claimed_ns[readings.bounded]
-    arm = np.where(errors.bounded, multiplier * np.nan_to_num(sigma_ns), 0.0)
-    below, above = (np.maximum(whole - arm, 0.0) for whole in (errors.below, errors.above))
-    asymmetry = rows.asymmetry_ns[readings.bounded]
+    if not all(np.isfinite(piece.beside.claimed_ns[piece.beside.bounded]).all() for piece in clock.pieces):
+        return None
+    sigmas = calibration.multiplier(level)
+
+    def random(piece: Piece) -> Floats:
+        own = piece.beside
+        return sigmas * own.claimed_ns[own.bounded]
+
+    def systematic(piece: Piece) -> Floats:
+        own = piece.beside
+        left: Floats = np.maximum((own.width_ns / 2)[own.bounded] - random(piece), 0.0)
+        return left
+
+    def asymmetry(piece: Piece) -> Floats:
+        own = piece.beside
+        claimed = own.asymmetry_ns[own.bounded]
+        return claimed[~np.isnan(claimed)]
+
+    def arms(piece: Piece) -> tuple[Arms, Arms]:
+        """Return what is random and what is systematic of the judged intervals."""
+        errors = piece.errors
+        arm = np.where(errors.bounded, sigmas * np.nan_to_num(piece.sigma_ns), 0.0)
+        below, above = (np.maximum(whole - arm, 0.0) for whole in (errors.below, errors.above))
+        return (arm, arm), (below, above)
+
     return Parts(
-        random=_part(random, errors, (arm, arm), (below, above), shared),
-        systematic=_part(np.maximum(half - random, 0.0), errors, (below, above), (arm, arm), shared),
-        asymmetry_us=rates.spread(asymmetry[~np.isnan(asymmetry)], US),
+        random=_part(clock, random, arms),
+        systematic=_part(clock, systematic, lambda piece: arms(piece)[::-1]),
+        asymmetry_us=clock.spread(asymmetry, US),
     )
 
 
 Arms = tuple["Floats", "Floats"]  # how far an interval reaches under and over the estimate
 
 
-def _part(half: Floats, errors: Errors, own: Arms, other: Arms, shared: Dependence) -> Part:
-    below, above = (np.floor(arm).astype(np.int64) for arm in own)
-    alone = replace(errors, below=below, above=above, independent=(below + above) / 2)
-    beyond = replace(alone, low=_beyond(errors.low, other), high=_beyond(errors.high, other))
+def _part(clock: Clock, half: Callable[[Piece], Floats], arms: Callable[[Piece], tuple[Arms, Arms]]) -> Part:
+    """Return a part: ``half``: its half-widths in readings; ``arms``: its own and the other's in what is judged."""
+
+    def alone(piece: Piece) -> Piece:
+        below, above = (np.floor(arm).astype(np.int64) for arm in arms(piece)[0])
+        return replace(piece, errors=replace(piece.errors, below=below, above=above, independent=(below + above) / 2))
+
+    def beyond(piece: Piece) -> Piece:
+        errors, other = alone(piece).errors, arms(piece)[1]
+        return replace(piece, errors=replace(errors, low=_beyond(errors.low, other), high=_beyond(errors.high, other)))
+
     return Part(
-        half_width_us=rates.spread(half, US),
-        alone=coverages.coverage(alone, shared),
-        kappa=calibration.kappa(beyond, shared),
+        half_width_us=clock.spread(half, US),
+        alone=coverages.coverage(clock.changed(alone)),
+        kappa=calibration.kappa(clock.changed(beyond)),
     )
 
 

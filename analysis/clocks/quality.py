@@ -7,32 +7,27 @@ was sent to this node and received by it), else there are none, and what needs t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.clocks import baseline, calibration, standards, traces
-from analysis.clocks import claims as row_data
+from analysis.clocks import calibration, judging, standards, traces
 from analysis.clocks import coverage as coverages
 from analysis.clocks import parts as interval_parts
 from analysis.clocks import stability as stabilities
-from analysis.clocks.misses import Misses, misses, provable_misses
-from analysis.run import scopes, utc
-from analysis.run.joining import joined
-from analysis.run.scopes import ABOUT_THE_SERVER
+from analysis.clocks.misses import Misses, misses
 from analysis.stats import histogram, rates
-from analysis.stats.dependence import Dependence, dependence, segments_of
 from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from analysis.arrays import Bools, Floats, Ints
-    from analysis.clocks.standards import Errors
-    from analysis.run.event_rows import Instants
-    from analysis.run.table import Readings, Table
+    from analysis.arrays import Ints
+    from analysis.clocks.clock import Piece
+    from analysis.clocks.judging import Judged
+    from analysis.run.table import Table
 
 STATISTICS_FILE = "clock_quality_stats.json"
 TRUTH_FILE = "clock_truth_stats.json"
@@ -199,187 +194,82 @@ def of_nodes(table: Table, nodes: Sequence[Mapping[str, Quality]]) -> ClockQuali
 
 def of_node(table: Table, node_id: str, flights_of: standards.FlightsOf | None) -> dict[str, Quality]:
     """Judge every source on one node, by its name."""
-    judged: dict[str, Quality] = {}
-    errors: dict[str, _Compared] = {}
-    for source in table.sources:  # one after another: of a long run each takes much memory
-        data = _of_node(table, node_id, (source,), flights_of)[source]
-        judged[source] = _quality(table, data)
-        errors[source] = _Compared(data.errors.judged, data.errors.low, data.errors.high, data.segments)
-    for source, own in errors.items():
-        less = {other: _less_error(own, of_other) for other, of_other in errors.items() if other != source}
-        known = {other: mean for other, mean in less.items() if mean.count}
-        judged[source] = replace(judged[source], less_error_than=known)
-    return judged
+    judged = judging.of_node(table, node_id, flights_of)
+    return {source: _quality(own, table.facts.first_sent_ns) for source, own in judged.items()}
 
 
 def misses_of(table: Table, flights_of: standards.FlightsOf | None) -> Iterator[Misses]:
     """Yield how often each clock's intervals miss the truth, and nothing else of it, node by node."""
     for node_id in table.nodes:
-        for data in _of_node(table, node_id, table.sources, flights_of).values():
-            yield misses(data.readings, data.errors, data.kappa)
+        for judged in judging.of_node(table, node_id, flights_of).values():
+            yield misses(judged, partial(calibration.kappa, judged.clock))
 
 
-@dataclass(frozen=True)
-class _Data:
-    """One source on one node: its readings, what its rows say, its errors, and those of the last sample held.
-
-    ``served``: the sample of every event at each clock that has a part in its error. ``instants``: when it happened.
-    ``about_the_server``: readings that are not about the node. ``lags``: how many events the standard knows of.
-    """
-
-    readings: Readings
-    rows: row_data.SourceRows
-    errors: Errors
-    held: Errors | None
-    sigma_ns: Floats
-    served: tuple[Ints, ...]
-    instants: Instants
-    about_the_server: Bools
-    lags: Mapping[str, int]
-
-    @cached_property
-    def segments(self) -> Ints:
-        """Return the number of every event's segment (see ``dependence``)."""
-        return segments_of(*self.served)
-
-    @cached_property
-    def shared(self) -> Dependence:
-        """Return what the events' errors have in common."""
-        return dependence(self.segments, self.errors.latent)
-
-    def kappa(self) -> calibration.Kappa | None:
-        """Return by how much the intervals would have to be inflated."""
-        return calibration.kappa(self.errors, self.shared)
-
-    @property
-    def whole(self) -> _Data:
-        """Return the same of a whole run, of which is said what no part can know."""
-        errors = standards.without(self.errors, self.about_the_server, ABOUT_THE_SERVER)
-        if not errors.relative or self.lags[_LAGS]:
-            return replace(self, errors=errors)
-        nothing = standards.unjudged(self.readings, standards.NOTHING)
-        return replace(self, errors=nothing, held=None, sigma_ns=self.rows.claimed_ns, served=self.served[:1])
-
-
-_LAGS: Final = "known"
-
-
-def _of_node(
-    table: Table, node_id: str, sources: Sequence[str], flights_of: standards.FlightsOf | None
-) -> dict[str, _Data]:
-    """Return the data of some sources on one node of a run."""
-    by_source: dict[str, list[_Data]] = {source: [] for source in sources}
-    for part in table.parts():
-        flights = None if flights_of is None else flights_of(part)
-        for source in sources:
-            by_source[source].append(_of_part(part, node_id, source, flights))
-    return {source: joined(parts).whole for source, parts in by_source.items()}
-
-
-def _of_part(table: Table, node_id: str, source: str, flights: standards.Flights | None) -> _Data:
-    """Return the data of some consecutive events."""
-    readings, stamps, samples = table.readings(node_id, source), table.stamps[node_id], table.run.samples.get(node_id)
-    own = row_data.source_rows(table.rows[node_id], source)
-    held = baseline.held(readings, own, stamps, samples, utc_wanted=(node_id, source) in table.facts.to_utc)
-    data = _Data(
-        readings=readings,
-        rows=own,
-        errors=standards.unjudged(readings, standards.NOTHING if flights is None else standards.ORIGIN),
-        held=None,
-        sigma_ns=own.claimed_ns,
-        served=(readings.sample,),
-        instants=table.instants(node_id),
-        about_the_server=scopes.about_the_server(table, node_id, source),
-        lags={},
-    )
-    if (true := table.truth(node_id)) is not None:
-        root = utc.of(table, node_id, source)
-        of_held = None if held is None else standards.against_true_time(held, true, root)
-        return replace(data, errors=standards.against_true_time(readings, true, root), held=of_held)
-    if flights is None or node_id == (origin := table.coordinator_id):
-        return data
-    lag, here = flights(node_id), table.sends(node_id, source)
-    rows_here, samples_here = row_data.source_rows(table.rows[origin], source), table.run.samples.get(origin)
-    utc_here = (origin, source) in table.facts.to_utc
-    held_here = baseline.held(here, rows_here, table.own_sends[node_id], samples_here, utc_wanted=utc_here)
-    return replace(
-        data,
-        errors=standards.against_lag(readings, here, lag),
-        held=None if held is None or held_here is None else standards.against_lag(held, held_here, lag),
-        sigma_ns=own.claimed_ns + rows_here.claimed_ns,
-        served=(*data.served, here.sample),
-        about_the_server=data.about_the_server | scopes.about_the_server(table, origin, source),
-        lags={_LAGS: int(lag.known.sum())},
-    )
-
-
-class _Compared(NamedTuple):
-    """The errors of one source, event by event, to be compared with another's."""
-
-    judged: Bools
-    low: Ints
-    high: Ints
-    segments: Ints
-
-
-def _quality(table: Table, data: _Data) -> Quality:
-    readings, errors = data.readings, data.errors
-    judged, shared, kappa = errors.judged, data.shared, data.kappa()
-    coverage = coverages.coverage(errors, shared)
-    greatest = np.maximum(np.abs(errors.low), np.abs(errors.high))
-    least = np.where((errors.low <= 0) & (errors.high >= 0), 0, np.minimum(np.abs(errors.low), np.abs(errors.high)))
-    level = readings.level if readings.kind == records.PROBABILISTIC else None
-    instants = data.instants
-    timed = judged & instants.known
-    worst = rates.spread(greatest[judged], US)
+def _quality(judged: Judged, first_sent_ns: int) -> Quality:
+    clock = judged.clock
+    coverage, kappa = coverages.coverage(clock), calibration.kappa(clock)
+    level = judged.level if judged.kind == records.PROBABILISTIC else None
+    worst = clock.spread(_greatest, US)
     return Quality(
-        source=readings.source,
-        node_id=readings.node_id,
-        kind=readings.kind,
-        level=readings.level,
-        claimed_level=errors.level,
-        standard=errors.standard.name,
-        stamps=int(readings.stamped.sum()),
-        unavailable=readings.statuses(readings.stamped & ~readings.known),
-        availability=rates.rate_of(readings.known, readings.stamped, Dependence(data.segments, None)),
-        width_us=rates.spread((readings.latest - readings.earliest)[readings.bounded], US),
-        relative=errors.relative,
-        judged_width_us=rates.spread((errors.below + errors.above)[errors.bounded], US),
+        source=judged.source,
+        node_id=judged.node_id,
+        kind=judged.kind,
+        level=judged.level,
+        claimed_level=clock.level,
+        standard=judged.standard,
+        stamps=judged.stamps,
+        unavailable=judged.unavailable,
+        availability=judged.availability,
+        width_us=clock.spread(_width, US),
+        relative=clock.relative,
+        judged_width_us=clock.spread(_judged_width, US),
         abs_error_us=worst,
-        least_error_us=worst if errors.exact else rates.spread(least[judged], US),
+        least_error_us=worst if clock.exact else clock.spread(_least, US),
         coverage=coverage,
         kappa=kappa,
-        skill=calibration.skill(errors, data.held, coverage),
-        reliability=coverages.reliability(errors, data.sigma_ns, level, shared) if level is not None else (),
-        by_age=coverages.by_age(errors, data.rows.age_ms, shared),
-        stability=stabilities.stability(
-            instants.ns[timed], errors.low[timed].astype(np.float64), errors.high[timed].astype(np.float64)
-        ),
-        provable_misses=provable_misses(table, readings.node_id, readings.source),
-        less_error_than={},
-        misses=misses(readings, errors, lambda: kappa),
-        trace=traces.of_errors(table, errors),
+        skill=calibration.skill(clock, coverage),
+        reliability=coverages.reliability(clock, level) if level is not None else (),
+        by_age=coverages.by_age(clock),
+        stability=stabilities.stability(lambda: map(_timed, clock.pieces)),
+        provable_misses=judged.provable_misses,
+        less_error_than=judged.less_error_than,
+        misses=misses(judged, lambda: kappa),
+        trace=traces.of_errors(clock, first_sent_ns),
         steps=Steps(
-            histogram.histogram(greatest[judged], US),
-            histogram.histogram(least[judged], US),
-            histogram.histogram((errors.below + errors.above)[errors.bounded], 2 * US),
-            histogram.histogram((readings.latest - readings.earliest)[readings.bounded], 2 * US),
+            clock.histogram(_greatest, US),
+            clock.histogram(_least, US),
+            clock.histogram(_judged_width, 2 * US),
+            clock.histogram(_width, 2 * US),
         ),
-        judged_as=errors.judged_as,
-        left_out=errors.left_out,
-        laws=data.rows.laws(readings.bounded),
-        parts=interval_parts.parts(readings, data.rows, errors, data.sigma_ns, shared),
+        judged_as=judged.judged_as,
+        left_out=judged.left_out,
+        laws=judged.laws,
+        parts=interval_parts.parts(clock, judged.level),
     )
 
 
-def _less_error(own: _Compared, others: _Compared) -> rates.Mean:
-    """Return the mean of |error| minus that of another source at the same events, in us.
+def _greatest(piece: Piece) -> Ints:
+    errors = piece.errors
+    greatest: Ints = np.maximum(np.abs(errors.low), np.abs(errors.high))[errors.judged]
+    return greatest
 
-    Both errors are of the same true instant, and as that moves through the standard's bounds the difference only grows,
-    or only falls: its limits are at the bounds'.
-    """
-    at_first = (np.abs(own.low) - np.abs(others.low)) / US
-    at_last = (np.abs(own.high) - np.abs(others.high)) / US
-    least, most = np.minimum(at_first, at_last), np.maximum(at_first, at_last)
-    shared = Dependence(segments_of(own.segments, others.segments), None)
-    return rates.mean_of(least, most, own.judged & others.judged, shared)
+
+def _least(piece: Piece) -> Ints:
+    low, high = piece.errors.low[piece.errors.judged], piece.errors.high[piece.errors.judged]
+    return np.where((low <= 0) & (high >= 0), 0, np.minimum(np.abs(low), np.abs(high)))
+
+
+def _width(piece: Piece) -> Ints:
+    return piece.beside.width_ns[piece.beside.bounded]
+
+
+def _judged_width(piece: Piece) -> Ints:
+    return (piece.errors.below + piece.errors.above)[piece.errors.bounded]
+
+
+def _timed(piece: Piece) -> stabilities.Timed:
+    """Return the errors at instants that are known."""
+    instants = piece.beside.instants
+    timed = piece.errors.judged & instants.known
+    low, high = (edge[timed].astype(np.float64) for edge in (piece.errors.low, piece.errors.high))
+    return stabilities.Timed.between(instants.ns[timed], low, high)

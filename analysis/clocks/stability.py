@@ -19,20 +19,25 @@ then the least and the greatest of what these allow, term by term.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from analysis.stats.ordered import Ordered
 
-    from analysis.arrays import Floats, Ints
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from analysis.arrays import Floats, Ints, Places
 
 MOST_POINTS: Final = 4_096
 FEWEST_POINTS: Final = 16
 FEWEST_TERMS: Final = 2  # a deviation of one difference says nothing
 S: Final = 1e9
+_NEVER: Final = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True)
@@ -80,33 +85,96 @@ class Deviations:
         }
 
 
-def stability(at_ns: Ints, low_ns: Floats, high_ns: Floats) -> Deviations | None:
-    """Return the deviations of errors between two limits (ns) at the instants (ns), None where there are too few."""
-    even = resample(at_ns, (low_ns + high_ns) / 2, (high_ns - low_ns) / 2)
+class Timed(NamedTuple):
+    """Errors at instants, in ns: each is within ``half_ns`` of ``error_ns``."""
+
+    at_ns: Ints
+    error_ns: Floats
+    half_ns: Floats
+
+    @classmethod
+    def between(cls, at_ns: Ints, low_ns: Floats, high_ns: Floats) -> Timed:
+        """Return errors of which each lies between two limits."""
+        return cls(at_ns, (low_ns + high_ns) / 2, (high_ns - low_ns) / 2)
+
+    def take(self, which: Places | slice) -> Timed:
+        """Return some of them."""
+        return Timed(self.at_ns[which], self.error_ns[which], self.half_ns[which])
+
+
+Pieces = Callable[[], "Iterable[Timed]"]  # of the errors of a run, the same each time they are asked for
+
+
+def stability(pieces: Pieces) -> Deviations | None:
+    """Return the deviations of errors that are given piece by piece, None where there are too few."""
+    even = resample(pieces)
     return None if even is None else deviations(even)
 
 
-def resample(at_ns: Ints, error_ns: Floats, half_ns: Floats | None = None) -> Even | None:
+def resample(pieces: Pieces) -> Even | None:
     """Return evenly spaced phase data, as the module says, or None of fewer than ``FEWEST_POINTS`` points."""
-    if len(at_ns) < FEWEST_POINTS:
+    ends = [
+        (int(piece.at_ns.min()), int(piece.at_ns.max()), len(piece.at_ns)) for piece in pieces() if len(piece.at_ns)
+    ]
+    if sum(count for _, _, count in ends) < FEWEST_POINTS:
         return None
-    order = np.argsort(at_ns, kind="stable")
-    at, error = at_ns[order], error_ns[order]
-    half = np.zeros(len(at)) if half_ns is None else half_ns[order]
-    spacing = np.diff(at)
-    span = float(at[-1] - at[0])
-    if span <= 0.0:
+    first_ns = min(least for least, _, _ in ends)
+    span_ns = max(most for _, most, _ in ends) - first_ns
+    if span_ns <= 0:
         return None
-    tau0_ns = _round_up(max(float(np.percentile(spacing, 95)), span / MOST_POINTS))
-    slot = (at - at[0]) // tau0_ns
-    filled, first = np.unique(slot, return_index=True)
-    breaks = np.flatnonzero(np.diff(filled) > 1) + 1
-    edges = np.concatenate([[0], breaks, [len(filled)]])
+    spacing = Ordered(lambda: _spacings(in_order(pieces)))
+    tau0_ns = _round_up(max(float(spacing.quantiles([0.95])[0]), span_ns / MOST_POINTS))
+    slots, errors = _first_of_slots(in_order(pieces), first_ns, tau0_ns)
+    breaks = np.flatnonzero(np.diff(slots) > 1) + 1
+    edges = np.concatenate([[0], breaks, [len(slots)]])
     longest = int(np.argmax(np.diff(edges)))
-    chosen = first[edges[longest] : edges[longest + 1]]
-    if len(chosen) < FEWEST_POINTS:
+    chosen = errors.take(slice(edges[longest], edges[longest + 1]))
+    if len(chosen.at_ns) < FEWEST_POINTS:
         return None
-    return Even(tau0_ns / S, error[chosen] / S, half[chosen] / S, int(slot[-1]) + 1)
+    return Even(tau0_ns / S, chosen.error_ns / S, chosen.half_ns / S, int(slots[-1]) + 1)
+
+
+def in_order(pieces: Pieces) -> Iterator[Timed]:
+    """Yield the same errors in order of time, those of one instant in the order given.
+
+    An error is kept back until no later piece has one that is earlier; of a run whose events come in about the order of
+    time these are few.
+    """
+    earliest = [int(piece.at_ns.min(initial=_NEVER)) for piece in pieces()]
+    later = [*accumulate(earliest[:0:-1], min, initial=_NEVER)][::-1]  # by piece: the earliest of all that follow
+    waiting = Timed(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
+    for piece, until_ns in zip(pieces(), later, strict=True):
+        both = _together([waiting, piece])
+        both = both.take(np.argsort(both.at_ns, kind="stable"))
+        ready = int(np.searchsorted(both.at_ns, until_ns, side="left"))
+        yield both.take(slice(ready))
+        waiting = both.take(slice(ready, None))
+
+
+def _spacings(ordered: Iterable[Timed]) -> Iterator[Ints]:
+    """Yield how much later each error is than the one before it, in ns."""
+    last = np.zeros(0, dtype=np.int64)
+    for piece in ordered:
+        at_ns = np.concatenate([last, piece.at_ns])
+        yield np.diff(at_ns)
+        last = at_ns[-1:]
+
+
+def _first_of_slots(ordered: Iterable[Timed], first_ns: int, tau0_ns: int) -> tuple[Ints, Timed]:
+    """Return the number of every slot that has an error, and its first."""
+    slots, errors, last = [], [], -1
+    for piece in ordered:
+        filled, first = np.unique((piece.at_ns - first_ns) // tau0_ns, return_index=True)
+        new = filled > last
+        slots.append(filled[new])
+        errors.append(piece.take(first[new]))
+        last = max(last, int(filled[-1])) if len(filled) else last
+    return np.concatenate(slots), _together(errors)
+
+
+def _together(pieces: Sequence[Timed]) -> Timed:
+    at_ns, error_ns, half_ns = (np.concatenate(columns) for columns in zip(*pieces, strict=True))
+    return Timed(at_ns, error_ns, half_ns)
 
 
 def deviations(even: Even, multiples: Sequence[int] | None = None) -> Deviations:

@@ -16,7 +16,6 @@ import numpy as np
 from analysis.errors import AnalysisError
 from analysis.run import scopes, utc
 from analysis.run.verdicts import Lag
-from analysis.stats.dependence import Latent
 from node_agent.clocks.sources import KINDS
 from node_agent.contract import records
 
@@ -72,16 +71,11 @@ class Errors:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def judged_as(self) -> str:
-        """Return what was judged, where that is not the reading as it is."""
-        return "".join(f"reading, {by}" for by, count in self.widened.items() if count)
-
-    @property
-    def latent(self) -> Latent:
+    def latent(self) -> Floats:
         """Return what is behind coverage: the error as a share of the half-width, or the error where there is none."""
         half = (self.below + self.above) / 2
-        scaled = np.where(half > 0, self.middle / np.where(half > 0, half, 1.0), self.middle)
-        return Latent(scaled, self.bounded if self.bounded.any() else self.judged)
+        scaled: Floats = np.where(half > 0, self.middle / np.where(half > 0, half, 1.0), self.middle)
+        return scaled
 
     @property
     def exact(self) -> bool:
@@ -173,23 +167,26 @@ def against_lag(there: Readings, here: Readings, lag: Lag, standard: Standard = 
 
 
 def without(errors: Errors, events: Bools, reason: str) -> Errors:
-    """Return the errors without those of some events, counted under a reason; the standard where none is left."""
+    """Return the errors without those of some events, counted under a reason."""
     out = int((errors.judged & events).sum())
     if not out:
         return errors
-    judged = errors.judged & ~events
-    nothing_left = Standard(f"none: all {out} readings that could be judged {IN_WORDS[reason]}")
-    return replace(
-        errors,
-        standard=errors.standard if judged.any() else nothing_left,
-        judged=judged,
-        bounded=errors.bounded & ~events,
-        left_out={**errors.left_out, reason: out},
-    )
+    judged, bounded = errors.judged & ~events, errors.bounded & ~events
+    return replace(errors, judged=judged, bounded=bounded, left_out={**errors.left_out, reason: out})
 
 
-def unjudged(readings: Readings, standard: Standard) -> Errors:
+def nothing_left(left_out: int, reason: str) -> Standard:
+    """Return the standard of a clock of which all that could be judged was left out."""
+    return Standard(f"none: all {left_out} readings that could be judged {IN_WORDS[reason]}")
+
+
+def judged_as(widened: Mapping[str, int]) -> str:
+    """Return what was judged, where that is not the reading as it is; ``widened``: as in ``Errors``."""
+    return "".join(f"reading, {by}" for by, count in widened.items() if count)
+
+
+def unjudged(count: int, level: float | None, standard: Standard) -> Errors:
     """Return the errors of readings nobody can judge: none."""
-    none = np.zeros(len(readings.est), dtype=np.bool_)
-    zero = np.zeros(len(readings.est), dtype=np.int64)
-    return Errors(standard, readings.level, none, none, zero, zero, zero, zero, zero.astype(np.float64))
+    none = np.zeros(count, dtype=np.bool_)
+    zero = np.zeros(count, dtype=np.int64)
+    return Errors(standard, level, none, none, zero, zero, zero, zero, zero.astype(np.float64))

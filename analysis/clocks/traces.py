@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from analysis.clocks import coverage
 from analysis.run import verdicts
-from analysis.run.joining import joined
 from analysis.stats import rates, thinning
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from analysis.arrays import Bools, Floats, Ints
-    from analysis.clocks.standards import Errors
+    from analysis.clocks.clock import Clock
+    from analysis.run.event_rows import Instants
     from analysis.run.table import Readings, Table
 
 US: Final = 1_000.0
@@ -49,7 +51,10 @@ class Trace:
 
 
 class _Line(NamedTuple):
-    """Numbers of a line, event by event, in ns; see ``trace``."""
+    """Numbers of a line, event by event, in ns.
+
+    ``there``: there is a point. ``can``: it has an interval (or could contradict as a point); ``wrong``: it does.
+    """
 
     there: Bools
     can: Bools
@@ -60,14 +65,19 @@ class _Line(NamedTuple):
     wrong: Bools
 
 
-def of_errors(table: Table, errors: Errors) -> Trace:
+def of_errors(clock: Clock, first_sent_ns: int) -> Trace:
     """Return a source's errors: estimate - the middle of the standard, in its width; contradicting where it misses.
 
-    The interval misses the standard for certain if the two have no instant in common.
+    The interval misses the standard for certain if the two have no instant in common. ``first_sent_ns``: when the run's
+    first event was sent.
     """
-    half = (errors.high - errors.low) / 2
-    missed = coverage.misses(errors)
-    return _trace(table, _Line(errors.judged, errors.bounded, errors.middle, errors.below, errors.above, half, missed))
+    drawn = _Drawing(first_sent_ns)
+    for piece in clock.pieces:
+        errors = piece.errors
+        half, wrong = (errors.high - errors.low) / 2, coverage.misses(errors)
+        line = _Line(errors.judged, errors.bounded, errors.middle, errors.below, errors.above, half, wrong)
+        drawn.add(line, piece.beside.sent, piece.beside.begins_at)
+    return drawn.trace
 
 
 def of_flights(table: Table, worker: str, source: str) -> Trace:
@@ -76,9 +86,12 @@ def of_flights(table: Table, worker: str, source: str) -> Trace:
     What was received before it was sent is a contradiction: of an interval if all of it is below 0, of a point clock if
     the point is.
     """
-    lines = [_flights(part.sends(worker, source), part.readings(worker, source)) for part in table.parts()]
-    as_points, as_intervals = joined([points for points, _ in lines]), joined([intervals for _, intervals in lines])
-    return _trace(table, as_intervals if as_intervals.can.any() else as_points)
+    as_points, as_intervals = _Drawing(table.facts.first_sent_ns), _Drawing(table.facts.first_sent_ns)
+    for part in table.parts():
+        points, intervals = _flights(part.sends(worker, source), part.readings(worker, source))
+        as_points.add(points, part.sent, part.begins_at)
+        as_intervals.add(intervals, part.sent, part.begins_at)
+    return as_intervals.trace if as_intervals.can else as_points.trace
 
 
 def _flights(send: Readings, receive: Readings) -> tuple[_Line, _Line]:
@@ -97,9 +110,10 @@ def between(table: Table, node_id: str, source: str, other: str) -> Trace:
 
     They contradict each other where their intervals have no instant in common; neither of them is the truth.
     """
-    return _trace(
-        table, joined([_apart(part.readings(node_id, source), part.readings(node_id, other)) for part in table.parts()])
-    )
+    drawn = _Drawing(table.facts.first_sent_ns)
+    for part in table.parts():
+        drawn.add(_apart(part.readings(node_id, source), part.readings(node_id, other)), part.sent, part.begins_at)
+    return drawn.trace
 
 
 def _apart(readings: Readings, other: Readings) -> _Line:
@@ -114,24 +128,36 @@ def _apart(readings: Readings, other: Readings) -> _Line:
     return _Line(known, both, apart, below, above, half, disjoint)
 
 
-def _trace(table: Table, line: _Line) -> Trace:
-    """Return the points of a line that are drawn, of all that are ``there``.
+class _Drawing:
+    """The points of a line that are drawn, of all pieces so far, and how many there are."""
 
-    ``can``: points that have an interval (or whose point alone could contradict); ``wrong``: those that contradict.
-    """
-    events = np.flatnonzero(line.there & table.sent.known)
-    picked = events[thinning.chosen(events, line.wrong[events])]
-    y_us, below_us, above_us, half_us = (
-        np.asarray(numbers[picked], dtype=np.float64) / US for numbers in (line.y, line.below, line.above, line.half)
-    )
-    return Trace(
-        (table.sent.ns[picked] - table.facts.first_sent_ns) / 1e9,
-        y_us,
-        below_us,
-        above_us,
-        half_us,
-        bounded=(line.below + line.above > 0)[picked],
-        contradicts=line.wrong[picked],
-        contradictions=rates.rate(int(line.wrong.sum()), int(line.can.sum())),
-        points=len(events),
-    )
+    def __init__(self, first_sent_ns: int) -> None:
+        self._first_sent_ns = first_sent_ns
+        self._picked: list[NDArray[Any]] = []  # positions, whether each is wrong, and the columns of a trace
+        self._points = self._wrong = 0
+        self.can = 0
+
+    def add(self, line: _Line, sent: Instants, begins_at: int) -> None:
+        """Add a piece: the events from ``begins_at`` on. What is thinned of pieces, and together, is of the whole."""
+        events = np.flatnonzero(line.there & sent.known)
+        picked = events[thinning.chosen(events + begins_at, line.wrong[events])]
+        columns: list[NDArray[Any]] = [
+            picked + begins_at,
+            line.wrong[picked],
+            (sent.ns[picked] - self._first_sent_ns) / 1e9,
+            *(np.asarray(own[picked], dtype=np.float64) / US for own in (line.y, line.below, line.above, line.half)),
+            (line.below + line.above > 0)[picked],
+        ]
+        both = [np.concatenate(pair) for pair in zip(self._picked, columns, strict=True)] if self._picked else columns
+        kept = thinning.chosen(both[0], both[1])
+        self._picked = [column[kept] for column in both]
+        self._points += len(events)
+        self._wrong += int(line.wrong.sum())
+        self.can += int(line.can.sum())
+
+    @property
+    def trace(self) -> Trace:
+        """Return the line."""
+        _, wrong, at_s, y_us, below_us, above_us, standard_us, bounded = self._picked
+        contradictions = rates.rate(self._wrong, self.can)
+        return Trace(at_s, y_us, below_us, above_us, standard_us, bounded, wrong, contradictions, self._points)

@@ -13,11 +13,12 @@ import numpy as np
 
 from analysis.run import csv_tables, readings
 from analysis.run.joining import joined
-from analysis.run.stored import StoredFrame
+from analysis.run.stored import StoredFrame, partition
 from analysis.run.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from analysis.arrays import Bools, Ints
     from analysis.run.event_rows import Instants
@@ -45,6 +46,11 @@ class TableInParts(Table):
     def in_memory(self) -> bool:
         """Tell whether all of it is in memory: every process reads parts of its own."""
         return False
+
+    @property
+    def scratch(self) -> Path | None:
+        """Return the folder of the parts."""
+        return self.run.path / partition.FOLDER
 
     def numbered(self, number: int) -> Table:
         """Return one part."""

@@ -14,6 +14,7 @@ from analysis.run.lazily import Lazily
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from analysis.arrays import Bools, Ints
     from analysis.run.facts import Facts
@@ -140,6 +141,11 @@ class Table:
     def in_memory(self) -> bool:
         """Tell whether all of it is in memory, where a second process has it too."""
         return True
+
+    @property
+    def scratch(self) -> Path | None:
+        """Return the folder on whose disk is kept what does not fit into memory; None where all of it does."""
+        return None
 
     def parts(self) -> Iterator[Table]:
         """Yield the table part by part; every part knows what holds for the whole run."""

@@ -159,7 +159,7 @@ def _course(table: Table, node_id: str, source: str) -> Course | None:
     known, at = in_order(table, node_id, readings.known)
     wall = stamps.ns[known]
     offset = (readings.est[known] - wall).astype(np.float64)
-    wander = stabilities.stability(at, offset, offset)
+    wander = stabilities.stability(lambda: [stabilities.Timed.between(at, offset, offset)])
     rows, prefix = table.rows[node_id], records.COLUMN_PREFIX[source]
     claimed = rows.floats(f"{prefix}_uncertainty_ms")[known]
     return Course(

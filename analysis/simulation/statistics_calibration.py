@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.clocks import calibration, standards
+from analysis.clocks.clock import in_one_piece
 from analysis.errors import AnalysisError
 from analysis.stats.dependence import Latent, dependence, segments_of
 from analysis.stats.rates import Rate, rate_of
@@ -122,7 +123,7 @@ def _claims(error_ns: Floats, half_ns: float, level: float) -> str:
     every = np.ones(len(error_ns), dtype=np.bool_)
     error, arm = error_ns.astype(np.int64), np.full(len(error_ns), int(half_ns))
     errors = standards.Errors(standards.INJECTED, level, every, every, error, error, arm, arm, arm.astype(np.float64))
-    kappa = calibration.kappa(errors, dependence(np.arange(len(error)), errors.latent))
+    kappa = calibration.kappa(in_one_piece(errors, np.arange(len(error))))
     return "" if kappa is None else kappa.claims
 
 

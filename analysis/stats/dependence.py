@@ -78,6 +78,11 @@ class Bins:
         total = float(self.segment_counts.sum())
         return total * total / float(np.sum(self.segment_counts**2)) if total else 0.0
 
+    @property
+    def negated(self) -> Bins:
+        """Return the series of the opposite values."""
+        return Bins(-self.sums, self.counts, -self.segment_sums, self.segment_counts)
+
 
 def segments_of(*samples: NDArray[np.integer]) -> Ints:
     """Return the number of every event's segment, 0, 0, 1, 1, 2 ...

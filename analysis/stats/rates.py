@@ -20,6 +20,7 @@ import numpy as np
 
 from analysis.stats import bootstrap
 from analysis.stats.dependence import FEWEST_TRIALS, autocorrelation_time, binned
+from analysis.stats.ordered import Ordered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -194,11 +195,17 @@ class Mean:
 
 def mean_of(least: Floats, most: Floats, judged: Bools, dependence: Dependence) -> Mean:
     """Return the mean of the judged events' values, each between ``least`` and ``most``; of paired differences too."""
-    count = int(judged.sum())
+    low = binned(least, judged, dependence.segments)
+    return mean(low, low if most is least else binned(most, judged, dependence.segments), dependence.tau)
+
+
+def mean(least: Bins, most: Bins, tau: float | None) -> Mean:
+    """Return the mean of values of which the least and the greatest that they can be were added up by segment."""
+    count = int(least.counts.sum())
     if not count:
         return Mean(0, None, None, None, None, NO_TRIALS)
-    low = _mean(least, judged, dependence)
-    high = low if most is least else _mean(most, judged, dependence)
+    low = _mean(least, tau)
+    high = low if most is least else _mean(most, tau)
     if low.half is None or high.half is None:
         return Mean(count, low.mean, high.mean, None, None, low.method if low.half is None else high.method)
     return Mean(count, low.mean, high.mean, low.mean - low.half, high.mean + high.half, STUDENT)
@@ -211,19 +218,18 @@ class _Half:
     method: str
 
 
-def _mean(values: Floats, judged: Bools, dependence: Dependence) -> _Half:
-    series = binned(values, judged, dependence.segments)
-    mean = float(series.sums.sum() / series.counts.sum())
-    tau = _longest(series, dependence.tau)
+def _mean(series: Bins, latent_tau: float | None) -> _Half:
+    middle = float(series.sums.sum() / series.counts.sum())
+    tau = _longest(series, latent_tau)
     if tau is None:
-        return _Half(mean, None, NOTHING_VARIED)
+        return _Half(middle, None, NOTHING_VARIED)
     if series.equal_segments / tau < FEWEST_TRIALS:
-        return _Half(mean, None, TOO_FEW)
+        return _Half(middle, None, TOO_FEW)
     drawn, block = bootstrap.standard_error(series)
-    deviations = series.segment_sums - mean * series.segment_counts
+    deviations = series.segment_sums - middle * series.segment_counts
     spread = math.sqrt(float(np.sum(deviations * deviations)) * tau) / float(series.counts.sum())
     freedom = min(series.equal_segments / tau, math.ceil(len(series.sums) / block)) - 1
-    return _Half(mean, student(math.floor(freedom)) * max(drawn, spread), STUDENT)
+    return _Half(middle, student(math.floor(freedom)) * max(drawn, spread), STUDENT)
 
 
 @dataclass(frozen=True)
@@ -251,8 +257,12 @@ def narrow(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def spread(values: NDArray[Any], unit: float = 1.0) -> Spread:
     """Return the spread of ``values`` divided by ``unit``; values that are not finite are the caller's business."""
-    if len(values) == 0:
+    return spread_of(Ordered(lambda: (np.asarray(values, dtype=np.float64) / unit,)))
+
+
+def spread_of(values: Ordered) -> Spread:
+    """Return the spread of values in order."""
+    if not values.count:
         return Spread(0, None, None, None)
-    scaled = np.asarray(values, dtype=np.float64) / unit
-    median, p95, p99, top = (float(value) for value in np.percentile(scaled, [50, 95, 99, 100]))
-    return Spread(len(values), median, p95, top, p99)
+    median, p95, p99, top = (float(value) for value in values.quantiles((0.5, 0.95, 0.99, 1.0)))
+    return Spread(values.count, median, p95, top, p99)
