@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import pickle
 import tempfile
+import weakref
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from analysis.errors import AnalysisError, cause
@@ -35,6 +36,8 @@ class Spool(Generic[_Piece]):
         """Keep pieces on the disk of ``folder``, or in memory."""
         self._folder = folder
         self._file = None if folder is None else tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - as long as this is
+        if self._file is not None:
+            weakref.finalize(self, self._file.close)
         self._pieces: list[_Piece] = []
         self._places: list[_Place] = []
 

@@ -16,11 +16,11 @@ from analysis.checks.files import tables
 from analysis.checks.subject import of_folder
 from analysis.clocks import calibration, quality, standards
 from analysis.clocks import coverage as coverages
+from analysis.clocks.clock import in_one_piece
 from analysis.errors import AnalysisError
 from analysis.figures import clock_quality as clock_quality_figure
 from analysis.run import load, readings
 from analysis.stats import rates
-from analysis.stats.dependence import Dependence
 from node_agent.contract import records
 
 KEYS = {"availability", "coverage", "coverage_ci", "width_us", "abs_error_us", "kappa", "skill"}
@@ -57,13 +57,19 @@ def errors(error, below, above=None, *, level=0.95, half=0):
     )  # fmt: skip
 
 
-def each(count, times=1):
-    """Return what events share of which so many in a row rest on one sample."""
-    return Dependence(np.repeat(np.arange(count), times), None)
+def clock(one, times=1, **beside):
+    """Return the clock with these errors, of which so many in a row rest on one sample; nothing else depends."""
+    segments = np.repeat(np.arange(len(one.low) // times), times)
+    return replace(in_one_piece(one, segments, **beside), tau=None)
+
+
+def kappa(one, times=1):
+    return calibration.kappa(clock(one, times))
 
 
 def scored(one, baseline):
-    return calibration.skill(one, baseline, coverages.coverage(one, each(len(one.low))))
+    own = clock(one, held=baseline)
+    return calibration.skill(own, coverages.coverage(own))
 
 
 def test_readings_that_contain_the_truth_are_counted_with_their_width_and_error(tmp_path):
@@ -180,7 +186,7 @@ def test_the_calibration_factor_of_a_hundredfold_overconfident_clock_is_a_hundre
     rng = np.random.default_rng(1)
     sigma = 50_000.0
     error = rng.normal(scale=sigma, size=40_000)
-    found = calibration.kappa(errors(error, int(1.959964 * sigma / 100)), each(40_000))
+    found = kappa(errors(error, int(1.959964 * sigma / 100)))
     assert found.value == pytest.approx(100, rel=0.02)
     assert found.low < 100 < found.high
     assert found.high - found.low < 6
@@ -190,7 +196,7 @@ def test_intervals_stretched_by_kappa_cover_as_often_as_claimed_and_by_less_they
     rng = np.random.default_rng(2)
     error, arm = rng.standard_t(3, 5000) * 1000, rng.integers(500, 4000, 5000)
     one = errors(error, arm, arm // 2 + 200, level=0.9)
-    factor = calibration.kappa(one, each(5000)).value
+    factor = kappa(one).value
 
     def share(stretch):
         inside = (error.astype(int) <= stretch * one.below) & (-error.astype(int) <= stretch * one.above)
@@ -202,19 +208,19 @@ def test_intervals_stretched_by_kappa_cover_as_often_as_claimed_and_by_less_they
 def test_dependent_errors_give_a_wider_interval_of_kappa_than_independent_ones():
     rng = np.random.default_rng(3)
     once = rng.normal(scale=1000, size=100)
-    alone = calibration.kappa(errors(rng.normal(scale=1000, size=2000), 1000, level=0.8), each(2000))
-    served = calibration.kappa(errors(np.repeat(once, 20), 1000, level=0.8), each(100, 20))
+    alone = kappa(errors(rng.normal(scale=1000, size=2000), 1000, level=0.8))
+    served = kappa(errors(np.repeat(once, 20), 1000, level=0.8), 20)
     assert served.high - served.low > 2 * (alone.high - alone.low)
 
 
 def test_kappa_has_no_upper_limit_where_too_few_samples_could_have_missed():
-    found = calibration.kappa(errors(np.repeat([500, -400], 50), 1000, level=0.9973), each(2, 50))
+    found = kappa(errors(np.repeat([500, -400], 50), 1000, level=0.9973), 50)
     assert (found.value, found.high) == (0.5, None)
-    assert calibration.kappa(errors([500, -400], 1000, level=1.0), each(2)).value == 0.5
+    assert kappa(errors([500, -400], 1000, level=1.0)).value == 0.5
 
 
 def test_an_interval_without_width_that_misses_has_no_finite_factor():
-    found = calibration.kappa(errors([5, 5, 5], 0), each(3))
+    found = kappa(errors([5, 5, 5], 0))
     assert (found.value, found.low, found.high) == (None, None, None)
 
 
@@ -245,11 +251,11 @@ def test_the_width_of_the_standard_bounds_score_and_skill():
 def test_what_the_standard_cannot_tell_makes_no_clock_too_narrow():
     """Errors within 40 of 50 claimed, known to within 30: a factor of 0.2 may suffice, 1.4 surely does."""
     error = np.random.default_rng(8).permutation(np.linspace(-40, 40, 400)).astype(int)
-    blurred = calibration.kappa(errors(error, 50, level=1.0, half=30), each(400))
+    blurred = kappa(errors(error, 50, level=1.0, half=30))
     assert (blurred.least, blurred.value) == (pytest.approx(0.2), pytest.approx(1.4))
     assert blurred.claims == "undecided"
-    assert calibration.kappa(errors(error, 50, level=1.0), each(400)).claims == "held in this run"
-    assert calibration.kappa(errors(3 * error, 50, level=1.0, half=30), each(400)).claims == "too narrow"
+    assert kappa(errors(error, 50, level=1.0)).claims == "held in this run"
+    assert kappa(errors(3 * error, 50, level=1.0, half=30)).claims == "too narrow"
 
 
 def test_an_honest_clock_judged_by_a_wide_reference_is_shown_undecided_and_not_overconfident(tmp_path):
@@ -309,16 +315,16 @@ def test_an_honest_clock_lies_on_the_diagonal_of_its_reliability_and_an_overconf
     rng = np.random.default_rng(6)
     sigma = np.full(20_000, 10_000.0)
     error = rng.normal(scale=10_000, size=20_000)
-    honest = coverages.reliability(errors(error, 30_000, level=0.9973), sigma, 0.9973, each(20_000))
+    honest = coverages.reliability(clock(errors(error, 30_000, level=0.9973), sigma_ns=sigma), 0.9973)
     for rung in honest:
         assert rung.coverage.contained.value == pytest.approx(rung.claimed, abs=0.015)
-    narrow = coverages.reliability(errors(error, 3_000, level=0.9973), sigma / 10, 0.9973, each(20_000))
+    narrow = coverages.reliability(clock(errors(error, 3_000, level=0.9973), sigma_ns=sigma / 10), 0.9973)
     assert all(rung.coverage.contained.high < rung.claimed for rung in narrow)
 
 
 def test_coverage_by_age_finds_the_clock_that_goes_off_with_age():
     age = np.linspace(0, 6000, 600)
-    found = coverages.by_age(errors(age * 100, 300_000), age, each(600))
+    found = coverages.by_age(clock(errors(age * 100, 300_000), age_ms=age))
     shares = [bin_.coverage.contained.value for bin_ in found]
     assert shares[0] == 1.0
     assert shares[-1] == 0.0

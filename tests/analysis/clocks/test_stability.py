@@ -28,6 +28,14 @@ def suite():
     return np.array(values) / 2147483647
 
 
+def timed(at, low, high):
+    return stability.Timed.between(np.asarray(at, dtype=np.int64), low, high)
+
+
+def of(at, low, high):
+    return stability.stability(lambda: [timed(at, low, high)])
+
+
 def even(frequency):
     phase = np.concatenate([[0.0], np.cumsum(frequency)])
     return stability.Even(1.0, phase, np.zeros(len(phase)), len(phase))
@@ -88,9 +96,23 @@ def test_all_deviations_are_those_of_allantools(count):
         assert ours == pytest.approx(expected, rel=1e-9), name
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_errors_in_pieces_wander_as_those_of_the_whole(seed):
+    """Events reach a node a little out of order, also across the border of two pieces, and some at one instant."""
+    rng = np.random.default_rng(seed)
+    at = np.arange(3_000) * 10**7 + rng.integers(0, 20, 3_000) * 5 * 10**6
+    if seed % 4 == 0:
+        at = rng.permutation(at)  # nothing is in order at all
+    error, half = rng.normal(size=3_000), rng.uniform(0, 0.1, 3_000)
+    borders = np.sort(rng.integers(0, 3_001, seed % 7))
+    pieces = [timed(*some) for some in zip(*(np.split(own, borders) for own in (at, error - half, error + half)))]
+    assert [int(own) for piece in stability.in_order(lambda: pieces) for own in piece.at_ns] == sorted(at.tolist())
+    assert stability.stability(lambda: pieces) == of(at, error - half, error + half)
+
+
 def test_a_constant_frequency_offset_has_no_deviation_and_an_mtie_that_grows_with_it():
     at = np.arange(0, 2_000) * 50_000_000
-    found = stability.stability(at, at * 1e-5, at * 1e-5)
+    found = of(at, at * 1e-5, at * 1e-5)
     assert found.tau0_s == 0.05
     assert max(value for value in exact(found.adev) if value is not None) < 1e-12
     assert exact(found.mtie_s) == pytest.approx([tau * 1e-5 for tau in found.tau_s])
@@ -100,7 +122,7 @@ def test_every_slot_holds_the_first_error_in_it_as_it_was():
     rng = np.random.default_rng(1)
     at = np.sort(rng.integers(0, 100 * 10**9, 20_000))
     error = rng.normal(size=20_000)
-    found = stability.resample(at, error)
+    found = stability.resample(lambda: [timed(at, error, error)])
     assert found.tau0_s == 0.05  # 4,096 slots of 100 s would be shorter
     slots = (at - at[0]) // 50_000_000
     expected = [error[np.flatnonzero(slots == slot)[0]] / 1e9 for slot in (0, 1, 2)]
@@ -110,7 +132,8 @@ def test_every_slot_holds_the_first_error_in_it_as_it_was():
 
 def test_a_gap_is_not_bridged_and_the_longer_side_is_used():
     at = np.concatenate([np.arange(100), np.arange(200, 500)]) * 10**9
-    found = stability.resample(at, np.where(at < 150 * 10**9, 1.0, 2.0))
+    error = np.where(at < 150 * 10**9, 1.0, 2.0)
+    found = stability.resample(lambda: [timed(at, error, error)])
     assert (len(found.phase_s), found.slots) == (300, 500)
     assert set(found.phase_s) == {2e-9}
 
@@ -118,11 +141,11 @@ def test_a_gap_is_not_bridged_and_the_longer_side_is_used():
 @pytest.mark.parametrize("count", [0, 1, stability.FEWEST_POINTS - 1])
 def test_too_few_errors_have_no_stability(count):
     at = np.arange(count) * 10**9
-    assert stability.stability(at, np.zeros(count), np.zeros(count)) is None
+    assert of(at, np.zeros(count), np.zeros(count)) is None
 
 
 def test_events_of_one_instant_have_no_stability():
-    assert stability.stability(np.zeros(100, dtype=np.int64), np.zeros(100), np.zeros(100)) is None
+    assert of(np.zeros(100, dtype=np.int64), np.zeros(100), np.zeros(100)) is None
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -133,8 +156,8 @@ def test_deviations_of_blurred_errors_hold_those_of_the_true_ones(seed):
     half = rng.uniform(0, 4e3, 400)
     middle = true + rng.uniform(-1, 1, 400) * half
     at = np.arange(400) * 10**8
-    blurred = stability.stability(at, middle - half, middle + half)
-    sharp = stability.stability(at, true, true)
+    blurred = of(at, middle - half, middle + half)
+    sharp = of(at, true, true)
     for name in ("adev", "tdev_s", "mtie_s"):
         for bounds, value in zip(getattr(blurred, name), exact(getattr(sharp, name)), strict=True):
             assert value is None or bounds[0] <= value <= bounds[1]

@@ -10,11 +10,11 @@ from scipy.special import ndtri
 
 from analysis import reference
 from analysis.clocks import calibration, quality, standards
+from analysis.clocks.clock import in_one_piece
 from analysis.questions import judges
 from analysis.run import load, readings
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
-from analysis.stats.dependence import dependence
 
 
 def errors(error_ns, half_ns, *, level, independent_ns=None, blur_ns=0, standard=standards.INJECTED):
@@ -27,7 +27,7 @@ def errors(error_ns, half_ns, *, level, independent_ns=None, blur_ns=0, standard
 
 
 def verdict(one):
-    return calibration.kappa(one, dependence(np.arange(len(one.low)), one.latent))
+    return calibration.kappa(in_one_piece(one, np.arange(len(one.low))))
 
 
 @pytest.mark.parametrize("level", [0.6827, 0.9545, 0.9973])
@@ -59,7 +59,8 @@ def test_power_is_what_it_says():
     """Claims too narrow by just what could be seen pass in about one run of twenty."""
     rng = np.random.default_rng(2)
     half = 1e6 * float(ndtri(0.5 + 0.9973 / 2))
-    smallest = calibration.could_see(errors(rng.normal(scale=1e6, size=400), half, level=0.9973), 400.0)
+    clock = in_one_piece(errors(rng.normal(scale=1e6, size=400), half, level=0.9973), np.arange(400))
+    smallest = calibration.could_see(clock, 400.0)
     passed = 0
     for seed in range(400):
         error = np.random.default_rng([3, seed]).normal(scale=1e6 * smallest, size=400)

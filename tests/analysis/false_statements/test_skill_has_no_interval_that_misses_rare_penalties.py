@@ -7,7 +7,7 @@ import numpy as np
 from analysis.analyses import clock_quality as tables
 from analysis.clocks import calibration, standards
 from analysis.clocks import coverage as coverages
-from analysis.stats.dependence import dependence
+from analysis.clocks.clock import in_one_piece
 
 
 def errors(error_ns, half_ns):
@@ -22,8 +22,8 @@ def test_a_run_without_the_rare_miss_does_not_pass_for_sure():
     for seed in range(40):
         error = np.random.default_rng(seed).normal(scale=1e6, size=300)
         one, held = errors(error, 3e6), errors(error, 6e6)
-        shared = dependence(np.arange(300), one.latent)
-        found = calibration.skill(one, held, coverages.coverage(one, shared))
+        clock = in_one_piece(one, np.arange(300), held)
+        found = calibration.skill(clock, coverages.coverage(clock))
         said = found.as_dict()
         assert "interval" not in said
         assert said["value_bounds"][0] == said["value_bounds"][1] == said["value"]
