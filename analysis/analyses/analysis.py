@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from analysis.checks.finding import Finding
     from analysis.figures.sheet import Sheet
     from analysis.questions.decisions import Key
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from analysis.reference import Reference
     from analysis.run.table import Table
     from analysis.stats.counts import Counts
+    from analysis.storage.scratch import Scratch, Stored
     from analysis.tables import Grid
 
 
@@ -29,7 +32,7 @@ class Part:
     """Some consecutive events of a run, of which decisions are counted, and the judges of them.
 
     ``nearby``: some of the run's pairs of events, as many as are this part's share, by their places in ``around``, the
-    events that they are of.
+    events that they are of. ``scratch``: where numbers by event are kept, of a run that does not fit into memory.
     """
 
     table: Table
@@ -37,6 +40,11 @@ class Part:
     window_sizes_ms: Sequence[int]
     around: Table
     nearby: Pairs
+    scratch: Scratch | None
+
+    def keep(self, numbers: NDArray[Any]) -> Stored:
+        """Keep numbers by event where there is room for them."""
+        return numbers if self.scratch is None else self.scratch.keep(numbers)
 
 
 Counted = Mapping["Key", "Counts"]
@@ -44,7 +52,10 @@ Counted = Mapping["Key", "Counts"]
 
 def added(parts: Sequence[Counted]) -> Counted:
     """Return the counts of a run, given those of its parts."""
-    return reduce(answers.added, parts)
+    some = list(parts)
+    while len(some) > 1:  # neighbours, and then these: what is added up is copied a few times, and not once per part
+        some = [reduce(answers.added, some[place : place + 2]) for place in range(0, len(some), 2)]
+    return some[0]
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ class Context:
         number, table = self.table.number_of_parts, self.table.numbered(place)
         share = self.nearby.part(len(self.nearby) * place // number, len(self.nearby) * (place + 1) // number)
         judges = [judge.of_part(table) for judge in self.judges]
-        return Part(table, judges, self.window_sizes_ms, *self._around(table, share))
+        return Part(table, judges, self.window_sizes_ms, *self._around(table, share), self.table.scratch)
 
     def _around(self, part: Table, share: Pairs) -> tuple[Table, Pairs]:
         """Return the events that some pairs are of, and the pairs by their places among these."""

@@ -112,7 +112,7 @@ def draw(result: Causality) -> Sheet:
 ANALYSIS: Final = Analysis(
     name=causality.QUESTION,
     title="Causality: received after sent",
-    count=lambda part: dict(causality.count(part.table, part.judges)),
+    count=lambda part: {key: counts.kept(part.keep) for key, counts in causality.count(part.table, part.judges)},
     compute=lambda context: causality.answer(
         context.table, context.counted[causality.QUESTION].items(), context.judges
     ),

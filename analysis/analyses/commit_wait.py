@@ -16,7 +16,6 @@ from analysis.questions import commit_wait, remeasurement
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.commit_wait import ambiguous, asked, not_remeasured
 from analysis.run import csv_tables
-from analysis.run.joining import joined
 from analysis.run.table import INTERVAL
 from analysis.stats import rates
 from analysis.tables import NOT_EVALUABLE, Grid, counted, number, share, table
@@ -49,7 +48,7 @@ def count(part: Part) -> Again:
     measured = remeasurement.Remeasured(part.table)
     counts = dict(commit_wait.count(part.table, part.judges, measured, part.window_sizes_ms))
     looks = {node_id: (_packed(frame),) for node_id, frame in measured.looks.items()}
-    return Again(counts, measured.claimed, looks)
+    return Again(counts, {key: claimed.kept(part.keep) for key, claimed in measured.claimed.items()}, looks)
 
 
 def _packed(looks: pd.DataFrame) -> pd.DataFrame:
@@ -64,7 +63,11 @@ def add(parts: Sequence[Again]) -> Again:
     for part in parts:
         for node_id, frames in part.looks.items():
             looks[node_id] = looks.get(node_id, ()) + frames
-    return Again(added([part.counts for part in parts]), joined([part.claimed for part in parts]), looks)
+    claimed: dict[tuple[str, float], Claimed] = {}
+    for part in parts:
+        for key, own in part.claimed.items():
+            claimed[key] = claimed[key] + own if key in claimed else own
+    return Again(added([part.counts for part in parts]), claimed, looks)
 
 
 def compute(context: Context) -> CommitWait:

@@ -16,9 +16,9 @@ from analysis.clocks.clock import Beside, Clock, Piece, changed, rate_of
 from analysis.clocks.misses import ProvableMisses
 from analysis.run import scopes, utc
 from analysis.run.scopes import ABOUT_THE_SERVER
-from analysis.run.spool import Spool
 from analysis.stats import rates
 from analysis.stats.segments import Numbering, SegmentSums
+from analysis.storage.spool import Spool
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class _Source:
 
     def __init__(self, table: Table, node_id: str, source: str) -> None:
         self._node_id, self._source = node_id, source
-        self._pieces: Spool[Piece] = Spool(table.scratch)
+        self._pieces: Spool[Piece] = Spool(None if table.scratch is None else table.scratch.folder)
         self._numbering, self._numbering_alone = Numbering(), Numbering()
         self._available = SegmentSums()
         self._unavailable: Counter[str] = Counter()

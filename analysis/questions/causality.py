@@ -18,8 +18,10 @@ from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import ALL, Decisions
 from analysis.run import verdicts
 from analysis.run.table import INTERVAL, LOST, NO_DATA, NOT_SENT, POINT
-from analysis.stats.counts import first_served, strung
-from analysis.stats.rates import narrow, spread
+from analysis.stats.counts import first_served
+from analysis.stats.ordered import Ordered
+from analysis.stats.rates import narrow, spread_of
+from analysis.storage.scratch import loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
     from analysis.run.table import Readings, Table
-    from analysis.stats.counts import Counts
-    from analysis.stats.rates import Rate
+    from analysis.stats.counts import Counts, Pieces
+    from analysis.stats.rates import Rate, Spread
 
 QUESTION: Final = "causality"
 STATISTICS_FILE: Final = "causality_stats.json"
@@ -150,13 +152,13 @@ def _decisions(table: Table, source: str, clock: str, worker: str, by_judge: Map
 def _receipts(table: Table) -> Iterator[Decisions]:
     """Yield what arrived, of all configured workers. An event may be lost to all, so that it counts as a sample."""
     nothing = np.zeros(len(table.event_ids), dtype=np.bool_)
-    for worker in table.workers:
+    for number, worker in enumerate(table.workers):
         yield Decisions(
             *RECEIVED,
             labels=nothing.astype(np.int8),
             received=table.received.get(worker, nothing),
             due=table.sent.known,
-            samples=(first_served(table.event_ids),),
+            samples=(first_served(table.event_ids),) if number == 0 else (),
         )
 
 
@@ -172,13 +174,18 @@ def _answer(key: Key, counts: Counts, known: Sequence[Judge]) -> Answer:
     return Answer(
         *key,
         counts=counts.summary,
-        spreads={name: spread(strung(pieces), US) for name, pieces in counts.values.items()},
+        spreads={name: _spread(pieces) for name, pieces in counts.values.items()},
         rates=rates | {"evaluable": answers.rate(counts, answers.read, latent=False)},
         judgements=tuple(answers.judged(counts, judge.name, judge.reason) for judge in known),
         rounds=answers.rounds(
             counts, judges.ORDER_OF_SENDING, judges.ORDER_OF_SENDING, kept=(verdicts.BEFORE, verdicts.AFTER)
         ),
     )
+
+
+def _spread(pieces: Pieces) -> Spread:
+    """Return the spread of values in ns, in us."""
+    return spread_of(Ordered(lambda: (values / US for values in loaded(pieces))))
 
 
 def _claims(table: Table) -> dict[tuple[str, str], tuple[str, float | None]]:

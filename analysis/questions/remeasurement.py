@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,10 +16,12 @@ from analysis.run import csv_tables, load
 from analysis.run.joining import joined
 from analysis.run.table import NO_STATUS
 from analysis.stats import rates
+from analysis.stats.ordered import Ordered
+from analysis.storage.scratch import in_memory, loaded
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from analysis.run.event_rows import Rows
     from analysis.run.load import Run
     from analysis.run.table import Readings, Table
+    from analysis.stats.ordered import Numbers
+    from analysis.storage.scratch import Stored
 
 MS_NS: Final = 1_000_000
 
@@ -76,34 +82,49 @@ class _Claims:
         return _Different(uncertainties_ms[which], asymmetries_ms[other], rates.narrow(times))
 
 
-@dataclass(frozen=True)
-class _Different:
+class _Different(NamedTuple):
     """Different claims, and how many ``times`` each was made: they are few, for a sample serves many events."""
 
-    uncertainty_ms: Floats
-    asymmetry_ms: Floats
-    times: Ints
+    uncertainty_ms: Stored
+    asymmetry_ms: Stored
+    times: Stored
 
     def uncertainties_ms(self) -> Floats:
         """Return the uncertainties, each as often as it was claimed."""
-        return np.repeat(self.uncertainty_ms, self.times)
+        return np.repeat(in_memory(self.uncertainty_ms), in_memory(self.times))
 
     def half_widths_ms(self, factor: float) -> Floats:
         """Return the half-widths, of ``factor`` uncertainties and the asymmetry, each as often as it was claimed."""
-        return np.repeat(factor * self.uncertainty_ms + self.asymmetry_ms, self.times)
+        return np.repeat(factor * in_memory(self.uncertainty_ms) + in_memory(self.asymmetry_ms), in_memory(self.times))
 
 
 @dataclass(frozen=True)
 class Claimed:
     """What a source claimed of some events: the statuses of all rows, and the claims of those that are ok.
 
-    ``late_ns``: by how much later than due it was asked; ``read_half_width_ms``: of the readings at the events.
+    ``late_ns``: by how much later than due it was asked; ``read_widths_ns``: how wide the readings at the events are.
+    Numbers are in pieces, of nodes and of parts of a run.
     """
 
     statuses: Mapping[str, int]
-    claims: _Different
-    late_ns: Ints
-    read_half_width_ms: Floats = field(default_factory=lambda: np.zeros(0))
+    claims: tuple[_Different, ...] = ()
+    late_ns: tuple[Stored, ...] = ()
+    read_widths_ns: tuple[Stored, ...] = ()
+
+    def __add__(self, other: Claimed) -> Claimed:
+        """Return what was claimed of both's events."""
+        return Claimed(
+            Counter(self.statuses) + Counter(other.statuses),
+            self.claims + other.claims,
+            self.late_ns + other.late_ns,
+            self.read_widths_ns + other.read_widths_ns,
+        )
+
+    def kept(self, keep: Callable[[NDArray[Any]], Stored]) -> Claimed:
+        """Return the same with its numbers where ``keep`` puts them."""
+        claims = (_Different(*(keep(in_memory(numbers)) for numbers in own)) for own in self.claims)
+        late_ns, widths_ns = (tuple(map(keep, loaded(own))) for own in (self.late_ns, self.read_widths_ns))
+        return Claimed(self.statuses, tuple(claims), late_ns, widths_ns)
 
 
 @dataclass(frozen=True)
@@ -176,23 +197,23 @@ class Remeasured:
             for delay in self.delays(source):
                 groups = [self._groups.get((worker, source, delay)) for worker in self._table.present]
                 parts = [
-                    Claimed(group.statuses, group.good.different, group.late_ns)
+                    Claimed(group.statuses, (group.good.different,), (group.late_ns,))
                     for group in groups
                     if group is not None
                 ]
-                claimed[source, delay] = joined(parts)
+                claimed[source, delay] = reduce(add, parts)
             column = f"{records.COLUMN_PREFIX.get(source, source)}_uncertainty_ms"
             claiming = [worker for worker in self._table.present if column in self._table.rows[worker]]
             if claiming:
-                claimed[source, 0.0] = joined([self._at_events(worker, source) for worker in claiming])
+                claimed[source, 0.0] = reduce(add, (self._at_events(worker, source) for worker in claiming))
         return claimed
 
     def _at_events(self, worker: str, source: str) -> Claimed:
         """Return what a worker's source claimed at the events themselves, and how wide it read."""
         readings, rows = self._table.readings(worker, source), self._table.rows[worker]
         claims = _claims_at_events(rows, source).take(rows.there & (readings.status == records.OK)).known()
-        half_widths_ms = (readings.latest - readings.earliest)[rows.there & readings.bounded] / (2 * MS_NS)
-        return Claimed(readings.statuses(rows.there), claims.different, np.zeros(0, dtype=np.int64), half_widths_ms)
+        widths_ns = rates.narrow((readings.latest - readings.earliest)[rows.there & readings.bounded])
+        return Claimed(readings.statuses(rows.there), (claims.different,), read_widths_ns=(widths_ns,))
 
 
 def widths(run: Run, claimed: Mapping[tuple[str, float], Claimed], source: str) -> list[Width]:
@@ -210,13 +231,17 @@ def _width(run: Run, source: str, delay_s: float, claimed: Claimed) -> Width:
         due=counts.total(),
         available=counts[records.OK],
         reasons={reason: counts[reason] for reason in sorted(counts) if reason != records.OK},
-        uncertainty_ms=rates.spread(claims.uncertainties_ms()),
+        uncertainty_ms=_spread(lambda: (own.uncertainties_ms() for own in claims)),
         # of none, where nobody says how many sigmas they are
-        half_width_ms=rates.spread(np.zeros(0) if factor is None else claims.half_widths_ms(factor)),
-        read_half_width_ms=rates.spread(claimed.read_half_width_ms),
+        half_width_ms=_spread(lambda: () if factor is None else (own.half_widths_ms(factor) for own in claims)),
+        read_half_width_ms=_spread(lambda: (widths / (2 * MS_NS) for widths in loaded(claimed.read_widths_ns))),
         claim=held_events.claim(run, source),
-        late_ms=rates.spread(claimed.late_ns, MS_NS),
+        late_ms=_spread(lambda: (late / MS_NS for late in loaded(claimed.late_ns))),
     )
+
+
+def _spread(pieces: Numbers) -> rates.Spread:
+    return rates.spread_of(Ordered(pieces))
 
 
 def _claims_at_events(rows: Rows, source: str) -> _Claims:

@@ -15,10 +15,10 @@ from analysis.run import csv_tables, readings
 from analysis.run.joining import joined
 from analysis.run.stored import StoredFrame, partition
 from analysis.run.table import Table
+from analysis.storage.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from analysis.arrays import Bools, Ints
     from analysis.run.event_rows import Instants
@@ -35,6 +35,7 @@ class TableInParts(Table):
     """
 
     begins: tuple[int, ...] = ()
+    _scratch: Scratch | None = None
     _kept: dict[int, Table] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -48,9 +49,9 @@ class TableInParts(Table):
         return False
 
     @property
-    def scratch(self) -> Path | None:
-        """Return the folder of the parts."""
-        return self.run.path / partition.FOLDER
+    def scratch(self) -> Scratch | None:
+        """Return where that is kept which does not fit into memory."""
+        return self._scratch
 
     def numbered(self, number: int) -> Table:
         """Return one part."""
@@ -117,6 +118,7 @@ def table(run: Run, number_of_parts: int) -> TableInParts:
         _true_sends=nothing,
         _receive={},
         _send={},
+        _scratch=Scratch(run.path / partition.FOLDER),
         begins=tuple(accumulate((len(seen.event_ids) for seen in kept), initial=0)),
     )
 

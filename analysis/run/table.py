@@ -14,11 +14,11 @@ from analysis.run.lazily import Lazily
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from analysis.arrays import Bools, Ints
     from analysis.run.facts import Facts
     from analysis.run.load import Run
+    from analysis.storage.scratch import Scratch
 
 # Statuses the analysis adds to the agents' own; each says why there is no reading.
 LOST: Final = "lost"
@@ -143,8 +143,8 @@ class Table:
         return True
 
     @property
-    def scratch(self) -> Path | None:
-        """Return the folder on whose disk is kept what does not fit into memory; None where all of it does."""
+    def scratch(self) -> Scratch | None:
+        """Return where that is kept which does not fit into memory; None where all of it does."""
         return None
 
     def parts(self) -> Iterator[Table]:

@@ -20,16 +20,19 @@ import numpy as np
 
 from analysis.stats import rates
 from analysis.stats.dependence import autocorrelation_time, bins_of
+from analysis.stats.rates import narrow
+from analysis.storage.scratch import loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from analysis.arrays import Bools, Floats, Ints
     from analysis.stats.rates import Rate
+    from analysis.storage.scratch import Stored
 
-Pieces = tuple["Ints", ...]  # values, piece by piece
+Pieces = tuple["Stored", ...]  # values, piece by piece
 FirstServed = tuple["Ints", "Ints"]  # samples, and the event, or segment, each served first
 LABELS: Final = 8  # a label is a number below it
 _LOW_BITS: Final = 32
@@ -85,19 +88,19 @@ class Sums:
             high, low = np.zeros_like(count), _added(some, begins)
         else:
             high, low = _added(some >> _LOW_BITS, begins), _added(some & _LOW, begins)
-        return cls(high, low, count)
+        return cls(narrow(high), narrow(low), narrow(count))
 
     def joined(self, other: Sums, begins: Bools) -> Sums:
         """Add sums of a following part, of which these segments begin anew."""
         pairs = ((self.high, other.high), (self.low, other.low), (self.count, other.count))
-        high, low, count = (_joined(first, second, begins) for first, second in pairs)
+        high, low, count = (narrow(_joined(first, second, begins)) for first, second in pairs)
         return Sums(high, low, count)
 
     @property
     def total(self) -> Floats:
         """Return the sums."""
-        high = self.high + (self.low >> _LOW_BITS)
-        total: Floats = high * float(1 << _LOW_BITS) + (self.low & _LOW)
+        low = self.low.astype(np.int64)  # kept in as few bytes as hold it
+        total: Floats = (self.high + (low >> _LOW_BITS)) * float(1 << _LOW_BITS) + (low & _LOW)
         return total
 
     @property
@@ -193,6 +196,10 @@ class Counts:
             return sums
         return np.concatenate([sums[:1] + sums[1:2], sums[2:]])
 
+    def kept(self, keep: Callable[[NDArray[Any]], Stored]) -> Counts:
+        """Return the same counts with their values where ``keep`` puts them."""
+        return replace(self, values={name: tuple(map(keep, loaded(pieces))) for name, pieces in self.values.items()})
+
     def __add__(self, other: Counts) -> Counts:
         """Return the counts of both, ``other`` those of decisions that follow."""
         if not len(other.begins) or not len(self.begins):
@@ -214,10 +221,13 @@ class Counts:
         return Counts(
             truths=self.truths,
             codes=codes,
-            table=_joined(tables[0], tables[1], begins),
+            table=narrow(_joined(tables[0], tables[1], begins)),
             begins=np.concatenate([self.begins, begins[begins]]),
             first_seen=tuple(
-                (np.concatenate([old[0], new[0][~known]]), np.concatenate([old[1], segments[new[1][~known]]]))
+                (
+                    narrow(np.concatenate([old[0], new[0][~known]])),
+                    narrow(np.concatenate([old[1], segments[new[1][~known]]])),
+                )
                 for known, old, new in zip(seen, self.first_seen, other.first_seen, strict=True)
             ),
             latents=tuple(
@@ -270,7 +280,7 @@ def counts(
     return Counts(
         truths=tuple(parts[0].by_truth),
         codes=names,
-        table=table.reshape(len(names), len(begins)),
+        table=narrow(table).reshape(len(names), len(begins)),
         begins=began,
         first_seen=first_seen,
         latents=tuple(tuple(Sums.of(value, known, begins) for value, known in nodes) for nodes in latents),
@@ -302,7 +312,7 @@ def _segments(first: Sequence[FirstServed], events: int) -> tuple[Ints, tuple[Fi
     for _, at in first:
         begins[at] = True
     segment = np.cumsum(begins) - 1
-    return np.flatnonzero(begins), tuple((names, segment[at]) for names, at in first)
+    return np.flatnonzero(begins), tuple((narrow(names), narrow(segment[at])) for names, at in first)
 
 
 def _added(values: NDArray[Any], begins: Ints) -> Ints:
@@ -320,11 +330,6 @@ def _joined(first: Ints, second: Ints, begins: Bools) -> Ints:
         return np.concatenate([first, sums], axis=-1)
     joint = first[..., -1:] + sums[..., :1]
     return np.concatenate([first[..., :-1], joint, sums[..., 1:]], axis=-1)
-
-
-def strung(pieces: Pieces) -> Ints:
-    """Return all values of some pieces."""
-    return pieces[0] if len(pieces) == 1 else np.concatenate([np.zeros(0, dtype=np.int64), *pieces])
 
 
 def _plain(first: Counts, second: Counts) -> dict[str, Any]:

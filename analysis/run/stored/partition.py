@@ -41,7 +41,7 @@ VERSION: Final = 1
 ROW: Final = "row"
 AT_A_TIME: Final = 2  # tables that are partitioned; Arrow reads and writes without Python's lock
 ALIKE: Final = 1.5  # parts of up to so many times the size that is wanted, or less by as much, are taken as they are
-OPEN_AT_ONCE: Final = 256  # files, of which a long run at many nodes has more than a process may open
+OPEN_BESIDE: Final = 8  # files of other parts than the one that is read, a MB of memory each
 BLOCK_BYTES: Final = 16 << 20  # of a table, read at a time
 
 _Made = TypeVar("_Made")
@@ -108,7 +108,7 @@ class Store:
         """Return a part of a table, opened, and kept so: its columns are asked for one by one."""
         key = table, part
         if key not in self._opened:
-            if len(self._opened) >= OPEN_AT_ONCE:
+            if len(self._opened) >= len(self.tables) + OPEN_BESIDE:
                 self._opened.pop(next(iter(self._opened))).close()
             self._opened[key] = parquet.ParquetFile(self.file(table, part))
         return self._opened[key]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.errors import AnalysisError
-from analysis.run import spool
-from analysis.run.spool import Spool
+from analysis.processes import pieces
+from analysis.storage.scratch import Scratch, in_memory
+from analysis.storage.spool import Spool
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,28 @@ def test_a_piece_outlives_the_ones_after_it(tmp_path):
 
 
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
     kept = Spool(tmp_path)
-
-    class Full:
-        def __getattr__(self, name):
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(kept, "_file", Full())
+    monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(AnalysisError, match=r"expected room .* got No space left on device; make room on that disk"):
         kept.put(some(3))
-    assert spool._aligned(0) == 0
+
+
+def test_what_one_process_keeps_the_others_read(tmp_path):
+    """Several write at a time, long pieces in more than one go, and none over another's."""
+    scratch = Scratch(tmp_path)
+    own = scratch.keep(np.arange(3, dtype=np.int8))
+    written = pieces.results([partial(several, scratch, seed) for seed in range(8)], 3)
+    for seed, kept in enumerate(written):
+        for number, place in enumerate(kept):
+            expected = np.full(seed * 1_000 + number, seed - number)
+            assert in_memory(place).tolist() == expected.tolist()
+    assert in_memory(own).tolist() == [0, 1, 2]
+    assert in_memory(own).dtype == np.int8
+    assert list(tmp_path.iterdir()) == []
+
+
+def several(scratch, seed):
+    return [scratch.keep(np.full(seed * 1_000 + number, seed - number)) for number in range(20)]

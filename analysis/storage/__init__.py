@@ -1,0 +1,1 @@
+"""What does not fit into memory, on disk for as long as an analysis goes on."""
