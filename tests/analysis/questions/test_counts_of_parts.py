@@ -19,7 +19,7 @@ from analysis.questions.remeasurement import Remeasured
 from analysis.run import load, readings
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.simulate import simulate
-from analysis.stats.counts import Outcomes, counts, first_served, strung
+from analysis.stats.counts import Outcomes, counts, first_served
 
 sys.path.append(str(Path(__file__).parents[2] / "golden"))
 
@@ -107,7 +107,7 @@ def said(total):
     hits, of = total.outcomes.label == 1, total.outcomes.label > 0
     rate = total.rate(hits, of)
     plain = (total.codes.tolist(), total.total.tolist(), total.messages.tolist(), total.reasons, total.tallies)
-    return rate, total.rate(hits, of, latent=False), total.tau, plain, sorted(strung(total.values["value"]).tolist())
+    return rate, total.rate(hits, of, latent=False), total.tau, plain, sorted(np.concatenate(total.values["value"]).tolist())
 
 
 @given(st.lists(EVENT, min_size=1, max_size=60), st.lists(st.integers(0, 60), max_size=5))
