@@ -61,7 +61,7 @@ def compute(
     """
     processes = jobs or _processes(readings)
     done: dict[str, Any] = {}
-    given = _context(readings, window_sizes_ms, done)
+    given = _context(readings, window_sizes_ms, done, processes)
     find = partial(validity.find, readings.run, window_sizes_ms, given.reference)
     others = [] if merge is None else [merge]
     if readings.in_memory:  # of its longest files the digests are known when they were read, and not before
@@ -139,7 +139,7 @@ def _of_part(given: Context, analyses: Sequence[Analysis], number: int) -> tuple
     return [analysis.count(part) for analysis in analyses if analysis.count is not None], given.table.run.seen
 
 
-def _context(readings: Table, window_sizes_ms: Sequence[int], done: Mapping[str, Any]) -> Context:
-    built = reference_by_probes.build(readings.run)
+def _context(readings: Table, window_sizes_ms: Sequence[int], done: Mapping[str, Any], processes: int = 1) -> Context:
+    built = reference_by_probes.build(readings.run, processes=processes)
     csv_tables.release_memory()
     return Context(readings, built, judges.of(readings, built), window_sizes_ms, done)

@@ -49,7 +49,7 @@ def up(elapsed_ns: Ints, ppb: int) -> Ints:
 
 
 def _fits(elapsed_ns: Ints, ppb: int) -> bool:
-    """Tell whether the products themselves fit 64 bits, as those of some hours do: they are worked out in half the time.
+    """Tell whether the products themselves fit 64 bits, as those of some hours do: half the work then.
 
     Negative times are left to the other way, for which of them fits is another question.
     """

@@ -1,4 +1,4 @@
-"""The best of all bounds before an instant and of all after it, each carried there, and where bounds exclude each other."""
+"""The best of all bounds before an instant, and of all after it, carried there; and where bounds exclude each other."""
 
 from __future__ import annotations
 
