@@ -6,6 +6,7 @@ An analysis of your own is one module below ``analyses/`` and one line here.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,9 +83,18 @@ def _processes(readings: Table) -> int:
 
 
 def _answer(given: Context, done: dict[str, Any]) -> None:
-    for analysis in ANALYSES:
-        done[analysis.name] = analysis.compute(given)
-        given.counted.pop(analysis.name, None)  # which of a long run is large
+    with ExitStack() as stack:
+        others = {
+            analysis.name: stack.enter_context(Beside(analysis.title, partial(analysis.compute, given)))
+            for analysis in ANALYSES
+            if analysis.beside
+        }
+        for analysis in ANALYSES:
+            if analysis.name not in others:
+                done[analysis.name] = analysis.compute(given)
+                given.counted.pop(analysis.name, None)  # which of a long run is large
+        results = {name: other.result() for name, other in others.items()}
+    done |= results
 
 
 def only(analysis: Analysis, readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Any:

@@ -283,4 +283,5 @@ ANALYSIS: Final = Analysis(
     ),
     count=count,
     add=add,
+    beside=True,
 )
