@@ -56,6 +56,7 @@ def tell(outcome: Outcome) -> int:
     lines = [table.title, ""]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
               for row in [table.columns, *table.rows]]  # fmt: skip
+    lines += ["", table.note] if table.note else []
     lines += ["", f"verdict: {outcome.verdict}"] if outcome.verdict else []
     lines += ["", f"report: {outcome.report}"]
     if count := outcome.error_findings:

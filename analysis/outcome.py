@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeadlineTable:
-    """The results in one table for a terminal."""
+    """The results in one table for a terminal. ``note``: what its rows leave out, and where that is, if anything."""
 
     title: str
     columns: list[str]
     rows: list[list[str]]
+    note: str = ""
 
 
 @dataclass(frozen=True)

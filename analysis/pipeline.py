@@ -9,19 +9,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import output, registry
-from analysis.analyses import causality, dashboard
+from analysis.analyses import dashboard
 from analysis.checks.validate import breaches
 from analysis.errors import UsageError
 from analysis.figures import drawing, style
 from analysis.imported import older_format
 from analysis.outcome import HeadlineTable, Outcome
 from analysis.questions.windows import WINDOW_SIZES_MS
-from analysis.report import hypotheses, latex, markdown, rates_table, run_counts, summary, verdict
+from analysis.report import headlines, hypotheses, latex, markdown, rates_table, run_counts, summary, verdict
 from analysis.report import opening as openings
 from analysis.report.page import events, run_page
 from analysis.run import csv_tables, load, merged, open_run, series
 from analysis.series import pipeline as series_pipeline
-from analysis.tables import NONE, NOT_EVALUABLE
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -29,21 +28,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from analysis.analyses.analysis import Analysis, Results
-    from analysis.clocks.coverage import Coverage
-    from analysis.clocks.quality import Quality
     from analysis.figures.sheet import Sheet
     from analysis.report.hypotheses import Judged
     from analysis.report.opening import Opening
-    from analysis.stats import rates
 
 __all__ = ["HeadlineTable", "Outcome", "draw", "run_all"]
 
 VALIDITY_FILE: Final = "validity_findings.json"
 PUBLISHED_FILE: Final = "published_stats.json"
-HEADLINES: Final = (
-    "source", "worker", "violated as points", "proved", "ambiguous", "violated", "half-width",
-    "contained / missed / undecided",
-)  # fmt: skip
 
 
 def run_all(
@@ -91,7 +83,7 @@ def run_all(
         written,
         page,
         (*paths, written, page),
-        _headlines(results, judged),
+        headlines.of(results, judged),
         sentence,
         errors,
         summary.counted(results.findings)["error"],
@@ -149,43 +141,3 @@ def _drawings(results: Results) -> dict[str, Callable[[], Sheet]]:
         if analysis.draw is not None
     }
     return {**drawings, dashboard.FIGURE: partial(dashboard.draw, results.done)}
-
-
-def _headlines(results: Results, judged: Sequence[Judged]) -> HeadlineTable:
-    clocks = {(clock.source, clock.node_id): clock for clock in results.done["clock_quality"].clocks}
-    rows = []
-    for points, intervals in causality.by_worker(results.done["causality"]):
-        clock = clocks.get((points.source, points.subject))
-        point_clock = points.source == records.SYSTEM
-        verdicts = [NONE if point_clock else _percent(intervals.rates[verdict]) for verdict in causality.VERDICTS]
-        width = NONE if clock is None else _half_width(clock)
-        covered = NONE if clock is None or point_clock else _coverage(clock.coverage)
-        rows.append([points.source, points.subject, _percent(points.rates["violated"]), *verdicts, width, covered])
-    supported = sum(judgement.status == hypotheses.SUPPORTED for judgement in judged)
-    not_evaluable = sum(judgement.status == hypotheses.NOT_EVALUABLE for judgement in judged)
-    title = (
-        f"{results.table.run.name}: causality of {len(results.table.event_ids)} events at each worker; "
-        f"{supported} of {len(judged)} hypotheses supported, {not_evaluable} not evaluable"
-    )
-    return HeadlineTable(title, list(HEADLINES), rows)
-
-
-def _half_width(clock: Quality) -> str:
-    """Return the half-width of what was judged: a reading (with a root distance beside it), or a difference of two."""
-    judged, median = clock.judged_width_us.median, clock.width_us.median
-    if judged is not None and clock.relative:
-        return f"{judged / 2:.1f} µs (difference)"
-    to_utc = f" ({judged / 2:.1f} to UTC)" if judged is not None and clock.judged_as and judged != median else ""
-    return NONE if median is None else f"{median / 2:.1f} µs{to_utc}"
-
-
-def _coverage(coverage: Coverage) -> str:
-    """Return the three shares of a coverage: what nobody can decide is no miss."""
-    shares = [rate.value for rate in (coverage.contained, coverage.missed, coverage.undecided)]
-    if None in shares:
-        return NOT_EVALUABLE
-    return f"{' / '.join(f'{100 * (share or 0.0):.1f}' for share in shares)} % of {coverage.contained.denominator}"
-
-
-def _percent(rate: rates.Rate) -> str:
-    return NOT_EVALUABLE if rate.value is None else f"{100 * rate.value:.1f} % of {rate.denominator}"

@@ -6,6 +6,7 @@ An analysis of your own is one module below ``analyses/`` and one line here.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,7 +62,7 @@ def compute(
     """
     processes = jobs or _processes(readings)
     done: dict[str, Any] = {}
-    given = _context(readings, window_sizes_ms, done)
+    given = _context(readings, window_sizes_ms, done, processes)
     find = partial(validity.find, readings.run, window_sizes_ms, given.reference)
     others = [] if merge is None else [merge]
     if readings.in_memory:  # of its longest files the digests are known when they were read, and not before
@@ -82,9 +83,18 @@ def _processes(readings: Table) -> int:
 
 
 def _answer(given: Context, done: dict[str, Any]) -> None:
-    for analysis in ANALYSES:
-        done[analysis.name] = analysis.compute(given)
-        given.counted.pop(analysis.name, None)  # which of a long run is large
+    with ExitStack() as stack:
+        others = {
+            analysis.name: stack.enter_context(Beside(analysis.title, partial(analysis.compute, given)))
+            for analysis in ANALYSES
+            if analysis.beside
+        }
+        for analysis in ANALYSES:
+            if analysis.name not in others:
+                done[analysis.name] = analysis.compute(given)
+                given.counted.pop(analysis.name, None)  # which of a long run is large
+        results = {name: other.result() for name, other in others.items()}
+    done |= results
 
 
 def only(analysis: Analysis, readings: Table, window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS) -> Any:
@@ -139,7 +149,7 @@ def _of_part(given: Context, analyses: Sequence[Analysis], number: int) -> tuple
     return [analysis.count(part) for analysis in analyses if analysis.count is not None], given.table.run.seen
 
 
-def _context(readings: Table, window_sizes_ms: Sequence[int], done: Mapping[str, Any]) -> Context:
-    built = reference_by_probes.build(readings.run)
+def _context(readings: Table, window_sizes_ms: Sequence[int], done: Mapping[str, Any], processes: int = 1) -> Context:
+    built = reference_by_probes.build(readings.run, processes=processes)
     csv_tables.release_memory()
     return Context(readings, built, judges.of(readings, built), window_sizes_ms, done)

@@ -130,6 +130,7 @@ class Analysis:
     ``rates``: where numbers stand in the statistics; the first place that fits counts. ``cited``: the numbers that a
     paper would cite, as paths below the statistics in which ``*`` stands for any key; they become LaTeX macros.
     ``needs``: the names of the analyses whose results it is made of. ``windows``: by hand it takes widths of windows.
+    ``beside``: its result, which no other one needs, takes long, and is computed beside the others.
     """
 
     name: str
@@ -147,6 +148,7 @@ class Analysis:
     cited: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     windows: bool = False
+    beside: bool = False
 
 
 @dataclass(frozen=True)

@@ -286,4 +286,5 @@ ANALYSIS: Final = Analysis(
     ),
     count=count,
     add=add,
+    beside=True,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from analysis.figures import dots
 from analysis.questions import ordering
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from analysis.questions.answers import Answer, Judgement
     from analysis.questions.ordering import Ordering
 
+_Any = TypeVar("_Any")
 WORDS: Final = {
     REFERENCE: "reference",
     TRUTH: "injected truth",
@@ -97,10 +98,17 @@ def worst(answers: Sequence[Answer], mark: Callable[[Answer], dots.Mark], *, mos
     known = [answer for answer in answers if mark(answer).value is not None]
     if len(answers) <= MOST_ALONE or not known:
         return ""
-    ordered = sorted(known, key=lambda answer: (mark(answer).value or 0.0) * (-1 if most else 1))[:WORST]
+    ordered = worst_of(known, lambda answer: mark(answer).value, most=most)
     said = ", ".join(f"{answer.subject} {mark(answer).counts}" for answer in ordered)
     clock = dots.name(answers[0].source, answers[0].clock)
     return f"{clock}: {'most' if most else 'least'} {mark(known[0]).word} of {len(known)} {of}: {said}"
+
+
+def worst_of(many: Sequence[_Any], share: Callable[[_Any], float | None], *, most: bool) -> list[_Any]:
+    """Return the few of many of which a share is greatest (``most``), or least; the worst first."""
+    known = [(value, each) for each in many if (value := share(each)) is not None]
+    ordered = sorted(known, key=lambda pair: -pair[0] if most else pair[0])
+    return [each for _, each in ordered[:WORST]]
 
 
 def causes(total: int, differ: int, by_clocks: int) -> tuple[int, str, str, int]:

@@ -8,6 +8,7 @@ Where labels differ, each worker's own oscillator says whether the workers did r
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -181,12 +182,16 @@ def _right(labels: Sequence[Labels], truths: Iterable[Labels | None]) -> Labels:
 
 def _latents(blocks: Sequence[Readings], clock: str, nearby: Pairs, judged: Bools) -> tuple[Latent, ...]:
     """Return what is behind agreement: how much the workers' lags differ and, of intervals, how wide the widest are."""
-    first, second = nearby.first, nearby.second
-    differ = Latent(np.ptp(np.array([block.est[second] - block.est[first] for block in blocks]), axis=0), judged)
+    first, second = nearby.first, nearby.second  # node by node, for of all workers at once it is a lot of memory
+    lags = (block.est[second] - block.est[first] for block in blocks)
+    least = most = next(lags)
+    for lag in lags:
+        least, most = np.minimum(least, lag), np.maximum(most, lag)
+    differ = Latent(most - least, judged)
     if clock == POINT:
         return (differ,)
-    widths = [block.latest - block.earliest for block in blocks]
-    widest = np.max(np.array([width[first] + width[second] for width in widths]), axis=0)
+    widths = (block.latest - block.earliest for block in blocks)
+    widest = reduce(np.maximum, (width[first] + width[second] for width in widths))
     return differ, Latent(widest, judged)
 
 

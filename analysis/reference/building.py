@@ -36,14 +36,15 @@ _US: Final = 1_000.0
 _MS: Final = 1_000_000.0
 
 
-def build(run: Run, *, rho_ppm: float | None = None) -> Reference:
+def build(run: Run, *, rho_ppm: float | None = None, processes: int = 1) -> Reference:
     """Build the reference of a run from its probes and check it; what a run lacks is a reason in the result.
 
     ``rho_ppm`` bounds how much faster any of the oscillators runs than any other; None: what the nodes' own drift
-    limits leave possible, pair by pair (``rates``). Raises AnalysisError where a drift limit is none.
+    limits leave possible, pair by pair (``rates``). Raises AnalysisError where a drift limit is none. ``processes``:
+    how many check it at a time.
     What only the checks of it needed is not kept: ``direct``, and the probes' wall instants.
     """
-    built = with_evidence(run, rho_ppm=rho_ppm)
+    built = with_evidence(run, rho_ppm=rho_ppm, processes=processes)
     joined = {
         pair: replace(of_pair, forward=of_pair.forward.without_walls(), backward=of_pair.backward.without_walls())
         for pair, of_pair in built.joined.items()
@@ -51,7 +52,7 @@ def build(run: Run, *, rho_ppm: float | None = None) -> Reference:
     return replace(built, direct={}, joined=joined)
 
 
-def with_evidence(run: Run, *, rho_ppm: float | None = None) -> Reference:
+def with_evidence(run: Run, *, rho_ppm: float | None = None, processes: int = 1) -> Reference:
     """Build the reference of a run and check it, as ``build`` does, and keep all that it rests on."""
     nodes = tuple(run.manifest.nodes)
     shared = frozenset(pair for pair in combinations(nodes, 2) if _shared_clock(*(run.manifest.nodes[n] for n in pair)))
@@ -99,7 +100,7 @@ def with_evidence(run: Run, *, rho_ppm: float | None = None) -> Reference:
         twice=twice,
         doubtful=_left_out(twice, direct, joined),
     )
-    return checked(built, run)
+    return checked(built, run, processes)
 
 
 def rates(run: Run, rho_ppm: float | None = None) -> tuple[dict[tuple[str, str], int], str]:

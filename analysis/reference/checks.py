@@ -7,12 +7,13 @@ reference says can be relied on.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations, islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 
+from analysis.processes import pieces
 from analysis.reference import drift
 from analysis.reference.doubtful import NOTHING
 from analysis.reference.envelope import even_instants, pair_envelope
@@ -24,7 +25,7 @@ from node_agent.clocks.base import SLEW_PPM
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from analysis.arrays import Bools, Ints
+    from analysis.arrays import Bools, Floats, Ints
     from analysis.reference.relation import Reference
     from analysis.run.load import Run
     from analysis.run.stored import Frame
@@ -46,9 +47,9 @@ _SLEW_PPB: Final = 1_000 * SLEW_PPM
 _US: Final = 1_000.0
 
 
-def checked(reference: Reference, run: Run) -> Reference:
+def checked(reference: Reference, run: Run, processes: int = 1) -> Reference:
     """Return the reference with its self-checks made; not evaluable, and saying why, if one of them failed."""
-    checks = self_checks(reference, run)
+    checks = self_checks(reference, run, processes)
     failed = [check for check in checks if check.passed is False]
     if not failed:
         return replace(reference, checks=checks)
@@ -56,11 +57,21 @@ def checked(reference: Reference, run: Run) -> Reference:
     return replace(reference, checks=checks, evaluable=False, reason=f"the reference contradicts itself: {why}")
 
 
-def self_checks(reference: Reference, run: Run) -> tuple[Check, ...]:
-    """Make every check of a reference; none where it is not evaluable to begin with."""
+def self_checks(reference: Reference, run: Run, processes: int = 1) -> tuple[Check, ...]:
+    """Make every check of a reference, by some processes; none where it is not evaluable to begin with."""
     if not reference.evaluable:
         return ()
-    return (_ordered(reference), _halves(reference), _events(reference, run), _loops(reference), _truth(reference, run))
+    given = {node: truth.clock_of(manifest.virtual_clock) for node, manifest in run.manifest.nodes.items()}
+    clocks = {node: clock for node, clock in given.items() if clock is not None}
+    of_truth = [partial(_truth, reference, run, clocks, ends_of) for ends_of in (_ends_of_events, _ends_of_probes)]
+    others = [
+        partial(_halves, reference),
+        partial(_events, reference, run),
+        partial(_loops, reference),
+        partial(_ordered, reference),
+    ]
+    *inside, halves, events, loops, ordered = pieces.results([*of_truth, *others], processes)
+    return ordered, halves, events, loops, _truth_check(inside)
 
 
 def _ordered(reference: Reference) -> Check:
@@ -131,8 +142,16 @@ def _loops(reference: Reference) -> Check:
     return Check(LOOPS, meaning, held, known, "" if known else "no three nodes with probes between all of them")
 
 
-def _truth(reference: Reference, run: Run) -> TruthCheck:
-    """Check lags against what the virtual clocks were given, for the two ends of every probe and event.
+class _Inside(NamedTuple):
+    """How many true lags were inside what the reference says, of how many judged, and half of how wide each is (ns)."""
+
+    held: int
+    known: int
+    half_widths: Floats
+
+
+def _truth(reference: Reference, run: Run, clocks: Mapping[str, VirtualClock], ends_of: _EndsOf) -> _Inside:
+    """Hold lags against what the virtual clocks were given, for two nodes' stamps of the same probes or events.
 
     A wall stamp tells the true instant T; a's oscillator advances from T_a to T_b by T_b - T_a and the change of its
     injected error. True time is the host's wall clock. Its time service slews it against the host's oscillator, by
@@ -141,9 +160,7 @@ def _truth(reference: Reference, run: Run) -> TruthCheck:
     """
     held = known = 0
     widths = [np.zeros(0, dtype=np.float64)]
-    given = {node: truth.clock_of(manifest.virtual_clock) for node, manifest in run.manifest.nodes.items()}
-    clocks = {node: clock for node, clock in given.items() if clock is not None}
-    for first, second, one, other in _both_ends(reference, run, clocks):
+    for first, second, one, other in ends_of(reference, run, clocks):
         clock_a = clocks[first]
         true_a, true_b = one.true, other.true
         true_lag = true_b - true_a + truth.raw_error(clock_a, true_b) - truth.raw_error(clock_a, true_a)
@@ -154,8 +171,14 @@ def _truth(reference: Reference, run: Run) -> TruthCheck:
         held += int((inside & judged).sum())
         known += int(judged.sum())
         widths.append((lag.high_ns - lag.low_ns)[judged] / 2)
+    return _Inside(held, known, np.concatenate(widths))
+
+
+def _truth_check(parts: Sequence[_Inside]) -> TruthCheck:
+    """Return the check against the injected truth, of what was found of probes and of events."""
     meaning = "the true lag between the two ends of probes and events lies inside, the stamps' errors included"
-    half_width = rates.spread(np.concatenate(widths), _US)
+    held, known = sum(part.held for part in parts), sum(part.known for part in parts)
+    half_width = rates.spread(np.concatenate([part.half_widths for part in parts]), _US)
     return TruthCheck(TRUTH, meaning, held, known, "" if known else NO_TRUTH, half_width)
 
 
@@ -173,6 +196,12 @@ class _Stamped:
         some = slice(None, None, max(1, -(-len(columns[0]) // _STAMPS)))
         return cls(clock, *(column[some] for column in columns))
 
+    def followed_by(self, *columns: Ints) -> _Stamped:
+        """Return these and others of the same node after them, thinned as well."""
+        more = _Stamped.thinned(self.clock, *columns)
+        pairs = ((self.wall, more.wall), (self.raw, more.raw), (self.error, more.error))
+        return _Stamped(self.clock, *map(np.concatenate, pairs))
+
     @cached_property
     def true(self) -> Ints:
         """Return the first true instant of each, in ns."""
@@ -184,16 +213,26 @@ class _Stamped:
         return truth.told_apart(self.clock, self.wall)
 
 
-def _both_ends(
-    reference: Reference, run: Run, clocks: Mapping[str, VirtualClock]
-) -> Iterator[tuple[str, str, _Stamped, _Stamped]]:
-    """Yield what two nodes with virtual clocks stamped of the same probes or events."""
+_BothEnds = tuple[str, str, _Stamped, _Stamped]  # two nodes, and what each stamped of the same probes or events
+
+
+class _EndsOf(Protocol):
+    def __call__(self, reference: Reference, run: Run, clocks: Mapping[str, VirtualClock]) -> Iterator[_BothEnds]: ...
+
+
+def _ends_of_probes(reference: Reference, run: Run, clocks: Mapping[str, VirtualClock]) -> Iterator[_BothEnds]:  # noqa: ARG001 - as of events
+    """Yield what two nodes with virtual clocks stamped of the probes between them, those of both ways at once."""
     for (first, second), joined in reference.joined.items():
         if not {first, second} <= clocks.keys():
             continue
         forward, backward = joined.forward, joined.backward
-        for one, other in ((forward.sent, forward.received), (backward.received, backward.sent)):
-            yield first, second, _Stamped.thinned(clocks[first], *one), _Stamped.thinned(clocks[second], *other)
+        one = _Stamped.thinned(clocks[first], *forward.sent).followed_by(*backward.received)
+        other = _Stamped.thinned(clocks[second], *forward.received).followed_by(*backward.sent)
+        yield first, second, one, other
+
+
+def _ends_of_events(reference: Reference, run: Run, clocks: Mapping[str, VirtualClock]) -> Iterator[_BothEnds]:  # noqa: ARG001 - as of probes
+    """Yield what two nodes with virtual clocks stamped of the same events."""
     coordinator = run.manifest.coordinator_id
     columns = ("time_ns", "raw_ns", "raw_error_ns")
     received = {

@@ -29,21 +29,19 @@ above three round trips always shows while probes come often enough that rho tim
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from analysis.reference import drift
 from analysis.reference.bounds import Bounds, merged
 from analysis.reference.doubtful import NOTHING, Doubtful, doubtful, longest_pause
+from analysis.reference.running import FAR, running, stretches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analysis.arrays import Bools, Ints
-
-_FIRST_LOOK: Final = 4096
-_FAR: Final = np.int64(1) << np.int64(61)  # beyond every offset, and two of them still fit 64 bits
 
 
 class At(NamedTuple):
@@ -125,11 +123,13 @@ class Envelope:
             low, high = self.low[knot] - widened, self.high[knot] + widened
             if len(self.begins) > 1:
                 same = known & (self.segment[knot] == segment)
-                low, high = np.where(same, low, -_FAR), np.where(same, high, _FAR)
+                low, high = np.where(same, low, -FAR), np.where(same, high, FAR)
             lows.append(low)
             highs.append(high)
         low, high = np.maximum(*lows), np.minimum(*highs)
-        return At(low, high, segment).where(known & (low > -_FAR) & (high < _FAR))
+        if len(self.begins) > 1:
+            known &= (low > -FAR) & (high < FAR)
+        return At(low, high, segment).where(known)
 
     def ahead(self, at_ns: Ints, error_ns: Ints) -> At:
         """Return what the second node's oscillator showed when the first one's showed ``at_ns`` +- ``error_ns``.
@@ -143,6 +143,13 @@ class Envelope:
         known = (theta.segment >= 0) & inside & ~self.doubtful.touched(low, high)
         return At(low, high, theta.segment).where(known)
 
+    def segment_ahead(self, at_ns: Ints, error_ns: Ints) -> Ints:
+        """Return the segments of what ``ahead`` returns, without the numbers: a fifth of the work, as of most pairs."""
+        if len(self.begins) != 1 or len(self.doubtful.begins):
+            return self.ahead(at_ns, error_ns).segment
+        inside = self.segment_at(at_ns - error_ns) == self.segment_at(at_ns + error_ns)
+        return np.where(inside, self.segment_at(at_ns), -1)
+
     def back(self, shown_ns: Ints, error_ns: Ints) -> At:
         """Return what the first node's oscillator showed when the second one's showed ``shown_ns`` +- ``error_ns``.
 
@@ -153,9 +160,11 @@ class Envelope:
             return At.nowhere(len(shown_ns))
         middle = self.low + (self.high - self.low) // 2
         images = self.at + middle
-        order = np.argsort(images, kind="stable")
-        place = np.clip(np.searchsorted(images[order], shown_ns), 0, len(order) - 1)
-        near = shown_ns - middle[order[place]]
+        if (images[1:] < images[:-1]).any():  # theta falls faster than time passes, as at a step
+            order = np.argsort(images, kind="stable")
+            images, middle = images[order], middle[order]
+        place = np.minimum(np.searchsorted(images, shown_ns), len(images) - 1)
+        near = shown_ns - middle[place]
         theta = self.theta(near)
         low = near + self._gone(shown_ns - error_ns - near - theta.high, least=True)
         high = near + self._gone(shown_ns + error_ns - near - theta.low, least=False)
@@ -179,54 +188,6 @@ class Envelope:
         return age
 
 
-def running(bounds: Bounds, ppb: int, *, upper: bool) -> tuple[Ints, Ints]:
-    """Return at every bound's instant the best upper (or lower) bound of it and all before, and of it and all after."""
-    sign = 1 if upper else -1
-    value = np.where(bounds.upper == upper, sign * bounds.value, _FAR)
-    if not len(value):
-        return value, value
-    worth = drift.down(bounds.at - bounds.at[0], ppb)
-    # D = floor(rho t) has D(t_k) - D(t_j) + 1 >= rho (t_k - t_j); a bound at its own instant needs no rounding
-    past = np.minimum.accumulate(value - worth) + worth + 1
-    future = np.minimum.accumulate((value + worth)[::-1])[::-1] - worth + 1
-    return sign * np.minimum(past, value), sign * np.minimum(future, value)
-
-
-def stretches(bounds: Bounds, ppb: int) -> list[slice]:
-    """Return the longest stretches, from the start on, in which no two bounds exclude each other."""
-    slices = []
-    start, count = 0, len(bounds.at)
-    while start < count:
-        stop, resume = _until_contradiction(bounds, start, ppb)
-        slices.append(slice(start, stop))
-        start = resume
-    return slices
-
-
-def _until_contradiction(bounds: Bounds, start: int, ppb: int) -> tuple[int, int]:
-    """Return where the stretch from ``start`` ends, and where the next begins."""
-    count = len(bounds.at)
-    look = _FIRST_LOOK  # doubles, so that few steps cost one pass and many steps cost little each
-    while True:
-        part = bounds.take(slice(start, min(start + look, count)))
-        high, _ = running(part, ppb, upper=True)
-        low, _ = running(part, ppb, upper=False)
-        clash = np.flatnonzero(low > high)
-        if len(clash):
-            break
-        if start + look >= count:
-            return count, count
-        look *= 2
-    at = int(clash[0])
-    past = part.take(slice(0, at))
-    reach = drift.up(part.at[at] - past.at, ppb)
-    if part.upper[at]:
-        excluded = ~past.upper & (past.value - reach > part.value[at])
-    else:
-        excluded = past.upper & (past.value + reach < part.value[at])
-    return start + int(np.flatnonzero(excluded)[-1]) + 1, start + at
-
-
 class Group(NamedTuple):
     """Bounds that may be used together, and from where to where nothing else forbids it."""
 
@@ -235,10 +196,10 @@ class Group(NamedTuple):
     end: int
 
 
-def envelope(groups: Sequence[Group], ppb: int, support: Ints, pause: int = 0) -> Envelope:
+def envelope(groups: Sequence[Group], ppb: int, support: Ints, *, pausing: bool = False) -> Envelope:
     """Return the envelope of groups of bounds, in order of time, that no bound may be carried between.
 
-    Between two of its segments at least ``pause`` is left out on either side.
+    ``pausing``: between two of its segments at least the longest pause of ``support`` is left out on either side.
     """
     pieces = [
         Group(group.bounds.take(stretch), group.begin, group.end)
@@ -251,9 +212,10 @@ def envelope(groups: Sequence[Group], ppb: int, support: Ints, pause: int = 0) -
     pieces = [pieces[place] for place in sure]
     parts = [piece.bounds for piece in pieces]
     knots = [_knots(part, ppb) for part in parts]
-    usual = longest_pause(support)
-    beside[1:-1] = np.maximum(beside[1:-1] * usual, pause)
-    beside[[0, -1]] *= usual
+    if pausing:
+        beside[1:-1] = 1
+    if beside.any():
+        beside *= longest_pause(support)
     begins, ends = _trimmed(knots, beside, ppb)
     begins = np.maximum(begins, np.array([piece.begin for piece in pieces], dtype=np.int64))
     ends = np.minimum(ends, np.array([piece.end for piece in pieces], dtype=np.int64))
@@ -293,25 +255,26 @@ class _Knots(NamedTuple):
 
 def _knots(part: Bounds, ppb: int) -> _Knots:
     """Return the knots of a part that is valid somewhere: its instants with bounds of both kinds on both sides."""
-    high_past, high_future = running(part, ppb, upper=True)
-    low_past, low_future = running(part, ppb, upper=False)
+    best = running(part, ppb)
     begin, end = _valid(part) or (0, -1)
     first = np.flatnonzero(np.diff(part.at, prepend=part.at[0] - 1))
     last = np.append(first[1:], len(part.at)) - 1
     both = (part.at[first] >= begin) & (part.at[first] <= end)
     first, last = first[both], last[both]
-    low = np.maximum(low_past[last], low_future[first])
-    high = np.minimum(high_past[last], high_future[first])
-    hidden = np.maximum(high_past[last] - low_future[first], high_future[first] - low_past[last])
+    low_past, low_future = best.low_past[last], best.low_future[first]
+    high_past, high_future = best.high_past[last], best.high_future[first]
+    low, high = np.maximum(low_past, low_future), np.minimum(high_past, high_future)
+    hidden = np.maximum(high_past - low_future, high_future - low_past)
     return _Knots(part.at[first], low, high, hidden)
 
 
 def _valid(part: Bounds) -> tuple[int, int] | None:
     """Return from where to where there are bounds of both kinds on both sides, None if nowhere."""
-    uppers, lowers = part.at[part.upper], part.at[~part.upper]
-    if not len(uppers) or not len(lowers):
+    upper, lower = part.upper, ~part.upper
+    if not upper.any() or not lower.any():
         return None
-    begin, end = int(max(uppers[0], lowers[0])), int(min(uppers[-1], lowers[-1]))
+    begin = int(part.at[max(upper.argmax(), lower.argmax())])
+    end = int(part.at[::-1][max(upper[::-1].argmax(), lower[::-1].argmax())])
     return (begin, end) if begin <= end else None
 
 
@@ -339,16 +302,15 @@ def _trimmed(knots: list[_Knots], least: Ints, ppb: int) -> tuple[Ints, Ints]:
 
 def envelope_of(bounds: Bounds, twice: Sequence[tuple[int, int]], ppb: int) -> Envelope:
     """Return the envelope of bounds; those within stretches that the first oscillator showed twice tell nothing."""
-    whole = Group(bounds, -int(_FAR), int(_FAR))
+    whole = Group(bounds, -int(FAR), int(FAR))
     return envelope(apart([whole], twice), ppb, bounds.at)
 
 
 def pair_envelope(bounds: Bounds, twice: tuple[Doubtful, Doubtful], ppb: int) -> Envelope:
     """Return the envelope of a pair's own probes, given what each node's oscillator showed twice."""
     first, second = twice
-    pause = longest_pause(bounds.at)
     groups = apart(_before_and_after(bounds, second), first.pairs())
-    alone = envelope(groups, ppb, bounds.at, pause)
+    alone = envelope(groups, ppb, bounds.at, pausing=True)
     return replace(alone, doubtful=doubtful(second.pairs() + left_out(alone, bounds)[1].pairs()))
 
 
@@ -372,7 +334,7 @@ def _before_and_after(bounds: Bounds, second: Doubtful) -> list[Group]:
     side = np.where(second.touched(shown, shown), -1, second.passed(shown))
     changes = np.flatnonzero(np.diff(side)) + 1
     runs = [run for run in np.split(np.arange(len(side)), changes) if len(run) and side[run[0]] >= 0]
-    return [Group(bounds.take(slice(run[0], run[-1] + 1)), -int(_FAR), int(_FAR)) for run in runs]
+    return [Group(bounds.take(slice(run[0], run[-1] + 1)), -int(FAR), int(FAR)) for run in runs]
 
 
 def even_instants(envelope: Envelope, count: int) -> Ints:

@@ -82,12 +82,11 @@ class Reference:
         That takes as long as all the rest of it, and is the same for whatever instants of a.
         """
         error_a = _errors(error_a_ns, raw_a_ns)
-        at_a = self.shown(b, a, raw_a_ns, error_a)
-        known = (shown.segment >= 0) & (shown.segment == at_a.segment)
+        known = (shown.segment >= 0) & (shown.segment == self._segment(b, a, raw_a_ns, error_a))
 
         def why() -> Texts:
             of_b = shown.why()
-            reason = np.where(of_b == "", at_a.why(), of_b)
+            reason = np.where(of_b == "", self.shown(b, a, raw_a_ns, error_a).why(), of_b)
             return np.where((reason == "") & ~known, model.ACROSS_SEGMENTS, reason)
 
         low, high = shown.low - raw_a_ns - error_a, shown.high - raw_a_ns + error_a
@@ -143,6 +142,14 @@ class Reference:
             return Shown(*At.nowhere(len(raw_ns)), lambda: np.full(len(raw_ns), reason, dtype=object))
         carried = (envelope.ahead if forward else envelope.back)(raw_ns, error)
         return Shown(*carried, lambda: _why(envelope, carried, raw_ns, forward=forward))
+
+    def _segment(self, target: str, node: str, raw_ns: Ints, error_ns: Ints) -> Ints:
+        """Return the segments alone of what is ``shown``."""
+        pair, forward = self._pair(node, target)
+        envelope = self.envelopes.get(pair)
+        if forward and self.evaluable and envelope is not None:
+            return envelope.segment_ahead(raw_ns, error_ns)
+        return self.shown(target, node, raw_ns, error_ns).segment
 
     def _pair(self, node: str, other: str) -> tuple[Pair, bool]:
         """Return the key of a pair, and whether ``node`` is its first."""

@@ -89,9 +89,9 @@ def unit_of_rate(topics: Iterable[Analysis | Topic], metric: str) -> str:
 def as_csv(topics: Iterable[Analysis | Topic], numbers: Mapping[str, Any]) -> str:
     """Return ``rates.csv``."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_rows(topics, numbers))
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([row.get(column, "") for column in COLUMNS] for row in _rows(topics, numbers))
     return text.getvalue()
 
 

@@ -11,10 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from analysis.run import serving_samples
 from node_agent.contract import records
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from analysis.arrays import Bools
@@ -29,17 +33,24 @@ IN_WORDS: Final = "are about the server's own clock (scope server), not the node
 def about_the_server(table: Table, node_id: str, source: str) -> Bools:
     """Tell, event by event, which readings of a node rest on an answer about the server's clock."""
     ids = serving_samples.sample_ids(table.rows.get(node_id), source, len(table.event_ids))
-    samples = serving_samples.named(table.run.samples.get(node_id), source, ids.words)
-    strange: Bools = serving_samples.by_event(serving_samples.says(samples, "scope", SERVER), ids)
+    strange: Bools = serving_samples.by_event(_about(table.run.samples.get(node_id), source, ids.words), ids)
     return strange
 
 
 def of_samples(samples: pd.DataFrame | None, source: str, ids: pd.Series[str]) -> Bools:
     """Tell which of some samples, named by their ids, are about the server's clock."""
     named = serving_samples.different(ids)
-    about = serving_samples.says(serving_samples.named(samples, source, named.words), "scope", SERVER)
-    strange: Bools = serving_samples.by_event(about, named)
+    strange: Bools = serving_samples.by_event(_about(samples, source, named.words), named)
     return strange
+
+
+def _about(samples: pd.DataFrame | None, source: str, ids: Sequence[str]) -> Bools:
+    """Tell which samples of some ids are about the server's clock; one that is not there says nothing."""
+    if samples is None:
+        return np.zeros(len(ids), dtype=np.bool_)
+    rows = serving_samples.rows_of(samples, source, ids)
+    about: Bools = serving_samples.by_sample(serving_samples.says(samples, "scope", SERVER), rows)
+    return about
 
 
 def counts(samples: pd.DataFrame) -> dict[str, tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from analysis.arrays import Bools
+    from analysis.arrays import Bools, Ints
     from analysis.run.event_rows import Rows
-
-ASKED: Final = ("sample_id", "scope", "root_delay_ns", "root_dispersion_ns")
 
 
 def sample_ids(rows: Rows | None, source: str, count: int) -> Text:
@@ -33,16 +31,20 @@ def different(ids: pd.Series[Any]) -> Text:
     return Text(codes, tuple(str(word) for word in words))
 
 
-def named(samples: pd.DataFrame | None, source: str, ids: Sequence[str]) -> pd.DataFrame:
-    """Return the rows of ``samples.csv`` of some sample ids, in their order; a sample that is not there has no cell.
+def rows_of(samples: pd.DataFrame, source: str, ids: Sequence[str]) -> Ints:
+    """Return which row of ``samples.csv`` is about each of some sample ids of a source, the first of several.
 
-    Of the columns those of ``ASKED`` are in it, as far as the file has them.
+    A sample that is not there has row -1, for ``by_sample``.
     """
-    if samples is None:
-        return pd.DataFrame(index=list(ids))
-    columns = [name for name in ASKED if name in samples]
-    own = samples.loc[samples["source"] == source, columns].drop_duplicates("sample_id")
-    return own.set_index(own["sample_id"].astype("object")).reindex(list(ids))
+    own = np.flatnonzero((samples["source"] == source).fillna(value=False).to_numpy(dtype=np.bool_))
+    names = samples["sample_id"].to_numpy(dtype=object)[own]
+    rows = dict(zip(names[::-1].tolist(), own[::-1].tolist(), strict=True))  # of one id the last one put in stays
+    return np.array([rows.get(name, -1) for name in ids], dtype=np.int64)
+
+
+def by_sample(of_rows: NDArray[Any], rows: Ints) -> NDArray[Any]:
+    """Return what is known of each row of ``samples.csv`` for samples, by ``rows_of``; 0 or False for row -1."""
+    return np.append(of_rows, np.zeros(1, dtype=of_rows.dtype))[rows]
 
 
 def numbers(samples: pd.DataFrame, column: str) -> Instants:
@@ -64,4 +66,4 @@ def says(samples: pd.DataFrame, column: str, word: str) -> Bools:
 
 def by_event(of_samples: NDArray[Any], ids: Text) -> NDArray[Any]:
     """Spread what is known of each sample over the events it served; events without a sample get 0 or False."""
-    return np.append(of_samples, np.zeros(1, dtype=of_samples.dtype))[ids.codes]
+    return by_sample(of_samples, ids.codes)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from analysis.run import serving_samples
-from analysis.run.event_rows import Instants
+from analysis.run.event_rows import Instants, nothing
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -128,15 +128,16 @@ def _stated(samples: pd.DataFrame | None, source: str, ids: Sequence[str]) -> In
     A reading that names none, or one that is not in the file, rests on one of the source's good samples: its root
     distance is at most the greatest of theirs, if all of them say it.
     """
-    rows = serving_samples.named(samples, source, [*ids, ""])
-    own = of_samples(rows)
     if samples is None:
-        return own
-    good = (samples["source"] == source) & (samples["outcome"] == records.OK)
-    every = of_samples(samples.loc[good, [name for name in serving_samples.ASKED if name in samples]])
-    most, all_say = int(every.ns.max(initial=0)), bool(len(every.ns)) and bool(every.known.all())
-    unnamed = np.asarray(rows["sample_id"].isna().to_numpy(dtype=np.bool_))
-    return Instants(np.where(unnamed, most if all_say else 0, own.ns), np.where(unnamed, all_say, own.known))
+        return nothing(len(ids) + 1)
+    rows, root = serving_samples.rows_of(samples, source, [*ids, ""]), of_samples(samples)
+    own_ns, own_known = (serving_samples.by_sample(column, rows) for column in (root.ns, root.known))
+    good = ((samples["source"] == source) & (samples["outcome"] == records.OK)).fillna(value=False)
+    of_good = np.flatnonzero(good.to_numpy(dtype=np.bool_))
+    all_say = len(of_good) > 0 and bool(root.known[of_good].all())
+    most = int(root.ns[of_good].max()) if all_say else 0
+    unnamed = rows < 0
+    return Instants(np.where(unnamed, most, own_ns), np.where(unnamed, all_say, own_known))
 
 
 def _needed(required: Bools, to_server: Bools, stated_ns: Ints, stated: Bools) -> RootDistance:

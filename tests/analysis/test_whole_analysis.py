@@ -155,6 +155,20 @@ def test_the_headlines_tell_what_was_missed_from_what_nobody_can_decide(tmp_path
     assert tick["half-width"].endswith("(difference)")
 
 
+def test_the_headlines_of_many_workers_are_medians_and_the_worst(tmp_path, undrawn):
+    """A row for every worker up to five; of more, as many rows as of any number, and where all of them stand."""
+    few, many = (pipeline.run_all(simulate("honest", nodes, 60, results=tmp_path)).table for nodes in (6, 8))
+    assert [row[1] for row in few.rows if row[0] == "ntp"] == [f"comp{number}" for number in range(11, 16)]
+    assert few.note == ""
+    medians, *worst = [row for row in many.rows if row[0] == "ntp"]
+    shares = [float(row[2].split()[0]) for row in worst]
+    assert medians[1] == "median of 7"
+    assert len(worst) == 5
+    assert shares == sorted(shares, reverse=True)
+    assert float(medians[2].split()[0]) <= shares[2]
+    assert many.note.endswith("every worker is in statistics/rates.csv")
+
+
 def test_a_degraded_run_says_so_on_top_with_its_reasons(tmp_path, undrawn):
     folder = Folder({"a": Clock()})
     path = write(folder, tmp_path / "r")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from analysis.reference import drift
 from analysis.reference.bounds import Bounds, Stamps, join, merged, set_backs
-from analysis.reference.envelope import envelope_of, running, stretches
+from analysis.reference.envelope import envelope_of
+from analysis.reference.running import running, stretches
 
 PPB = 200_000
 ROUNDING_NS = 2  # a bound carried in two pieces is rounded up in each
@@ -107,9 +108,9 @@ def test_no_two_bounds_of_a_stretch_exclude_each_other_and_a_contradiction_ends_
     assert len(found) == 8
     for one in found:
         part = bounds.take(one)
-        high, low = running(part, PPB, upper=True), running(part, PPB, upper=False)
-        assert (low[0] <= high[0]).all()
-        assert (low[1] <= high[1]).all()
+        best = running(part, PPB)
+        assert (best.low_past <= best.high_past).all()
+        assert (best.low_future <= best.high_future).all()
 
 
 def test_beyond_the_last_bound_of_either_kind_nothing_is_known():
