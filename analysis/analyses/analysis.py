@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from analysis.questions import answers, pairs
 
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from analysis.reference import Reference
     from analysis.run.table import Table
     from analysis.stats.counts import Counts
-    from analysis.storage.scratch import Scratch, Stored
+    from analysis.storage.scratch import Put, Scratch, Stored
     from analysis.tables import Grid
+
+Piece = TypeVar("Piece")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Part:
     def keep(self, numbers: NDArray[Any]) -> Stored:
         """Keep numbers by event where there is room for them."""
         return numbers if self.scratch is None else self.scratch.keep(numbers)
+
+    def put(self, piece: Piece) -> Piece | Put:
+        """Keep something that is made of such numbers."""
+        return piece if self.scratch is None else self.scratch.put(piece)
 
 
 Counted = Mapping["Key", "Counts"]

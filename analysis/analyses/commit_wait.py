@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import pandas as pd
-
 from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place, added
 from analysis.clocks import standards
 from analysis.figures import curves, dots, spreads, steps
 from analysis.figures.sheet import Panel, Sheet
-from analysis.questions import commit_wait, remeasurement
+from analysis.questions import commit_wait, holds, remeasurement
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.commit_wait import ambiguous, asked, not_remeasured
-from analysis.run import csv_tables
 from analysis.run.table import INTERVAL
 from analysis.stats import rates
+from analysis.storage.scratch import taken
 from analysis.tables import NOT_EVALUABLE, Grid, counted, number, share, table
 
 if TYPE_CHECKING:
@@ -29,52 +27,51 @@ if TYPE_CHECKING:
     from analysis.questions.answers import Answer
     from analysis.questions.commit_wait import CommitWait
     from analysis.questions.held_events import Waits
+    from analysis.questions.holds import Held
     from analysis.questions.remeasurement import Claimed, Width
+    from analysis.storage.scratch import Put
 
 Remeasured = tuple["Answer", "Width"]
 US_PER_MS: Final = 1000.0
 
 
 class Again(NamedTuple):
-    """What a part of a run tells: the counts, what was claimed again, and the looks of real commit-waits, by node."""
+    """What a part of a run tells: the counts, what was claimed again, and the real commit-waits, by node and source."""
 
     counts: Counted
     claimed: Mapping[tuple[str, float], Claimed]
-    looks: Mapping[str, tuple[pd.DataFrame, ...]]
+    waits: Mapping[tuple[str, str], tuple[Held | Put, ...]]
 
 
 def count(part: Part) -> Again:
     """Judge a part of a run again with every re-measured uncertainty."""
     measured = remeasurement.Remeasured(part.table)
     counts = dict(commit_wait.count(part.table, part.judges, measured, part.window_sizes_ms))
-    looks = {node_id: (_packed(frame),) for node_id, frame in measured.looks.items()}
-    return Again(counts, {key: claimed.kept(part.keep) for key, claimed in measured.claimed.items()}, looks)
-
-
-def _packed(looks: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose texts are a few words, of which a long run has many rows."""
-    texts = {name: csv_tables.TEXT for name, kind in looks.dtypes.items() if isinstance(kind, pd.StringDtype)}
-    return looks.astype(texts)
+    claimed = {key: own.kept(part.keep) for key, own in measured.claimed.items()}
+    of_nodes = measured.waits.items()
+    waits = {(node, source): (part.put(held),) for node, own in of_nodes for source, held in own.items()}
+    return Again(counts, claimed, waits)
 
 
 def add(parts: Sequence[Again]) -> Again:
     """Return what all parts tell together."""
-    looks: dict[str, tuple[pd.DataFrame, ...]] = {}
-    for part in parts:
-        for node_id, frames in part.looks.items():
-            looks[node_id] = looks.get(node_id, ()) + frames
     claimed: dict[tuple[str, float], Claimed] = {}
+    waits: dict[tuple[str, str], tuple[Held | Put, ...]] = {}
     for part in parts:
         for key, own in part.claimed.items():
             claimed[key] = claimed[key] + own if key in claimed else own
-    return Again(added([part.counts for part in parts]), claimed, looks)
+        for whose, held in part.waits.items():
+            waits[whose] = waits.get(whose, ()) + held
+    return Again(added([part.counts for part in parts]), claimed, waits)
 
 
 def compute(context: Context) -> CommitWait:
     """Return what was judged again, and all real commit-waits."""
     again: Again = context.counted[ANALYSIS.name]
-    looks = {node_id: pd.concat(map(csv_tables.plain, frames)) for node_id, frames in again.looks.items()}
-    return commit_wait.result(context.table, again.counts.items(), context.judges, again.claimed, looks)
+    held: dict[str, dict[str, Held]] = {}
+    for (node_id, source), parts in again.waits.items():
+        held.setdefault(node_id, {})[source] = holds.together([taken(part) for part in parts])
+    return commit_wait.result(context.table, again.counts.items(), context.judges, again.claimed, held)
 
 
 def _certainly(name: str) -> Callable[[Remeasured], Any]:

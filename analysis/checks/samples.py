@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.checks.finding import CONTRACT, ERROR, WARNING, Finding, error
 from analysis.checks.subject import raw_file
-from analysis.run import csv_tables, drift_limits, load, scopes
+from analysis.run import csv_tables, drift_limits, load, scopes, serving_samples
 from analysis.run.stored import in_memory
 from node_agent.clocks.holdover import drift_per_ns
 from node_agent.clocks.ntp import falsetickers
@@ -203,4 +203,5 @@ def _readings(frame: Frame | None, samples: pd.DataFrame, source: str) -> tuple[
         return 0, 0
     ids = csv_tables.plain(frame[[f"{prefix}_status", f"{prefix}_sample_id"]])
     there: NDArray[np.bool_] = (ids[f"{prefix}_status"] == OK).fillna(value=False).to_numpy(dtype=bool)
-    return int(scopes.of_samples(samples, source, ids[f"{prefix}_sample_id"])[there].sum()), int(there.sum())
+    about = scopes.of_samples(samples, source, serving_samples.different(ids[f"{prefix}_sample_id"]))
+    return int(about[there].sum()), int(there.sum())

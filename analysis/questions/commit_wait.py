@@ -29,10 +29,9 @@ from analysis.stats.dependence import Latent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    import pandas as pd
-
     from analysis.arrays import Bools, Floats, Labels
     from analysis.questions.decisions import Key
+    from analysis.questions.holds import Held
     from analysis.questions.judges import Judge
     from analysis.questions.remeasurement import Claimed
     from analysis.run.event_rows import Instants
@@ -90,7 +89,7 @@ def compute(
     judging = judges.of(table) if known is None else known
     measured = Remeasured(table)
     counts = count(table, judging, measured, window_sizes_ms)
-    return result(table, counts, judging, measured.claimed, measured.looks)
+    return result(table, counts, judging, measured.claimed, measured.waits)
 
 
 def result(
@@ -98,12 +97,15 @@ def result(
     counts: Iterable[tuple[Key, Counts]],
     judging: Sequence[Judge],
     claimed: Mapping[tuple[str, float], Claimed],
-    looks: Mapping[str, pd.DataFrame],
+    held: Mapping[str, Mapping[str, Held]],
 ) -> CommitWait:
-    """Return the answers that are in the counts, what was claimed again, and all real commit-waits by their looks."""
+    """Return the answers that are in the counts, what was claimed again, and all real commit-waits.
+
+    ``held``: these, by node and source.
+    """
     widths = [width for source in table.sources for width in remeasurement.widths(table.run, claimed, source)]
     probed = next((judge for judge in judging if isinstance(judge, judges.Probed)), None)
-    waits = held_events.judge(table.run, probed, looks)
+    waits = held_events.judge(table.run, probed, held)
     csv_tables.release_memory()
     worker = table.run.manifest.config.get("worker") or {}
     planned = (worker.get("timing") or {}).get("commit_wait_share")

@@ -12,19 +12,19 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
+from analysis.questions import holds
 from analysis.run.event_rows import RawStamps
 from analysis.stats import rates
-from analysis.stats.dependence import Latent, dependence, segments_of_named
-from node_agent.contract import records
+from analysis.stats.dependence import Latent, dependence, segments_of_any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from analysis.arrays import Bools, Floats, Ints, Texts
+    from analysis.arrays import Bools, Floats, Ints
+    from analysis.questions.holds import Held
     from analysis.questions.judges import Probed
 
 
@@ -44,29 +44,30 @@ class Consistency:
 
 
 @dataclass(frozen=True)
-class _Held:
+class _Waits:
     """One node's waits, by the instant they began and by the instant they were released, on its raw oscillator.
 
-    ``samples`` and ``greatest_samples`` name the samples that the timestamps beside them were taken from.
+    ``samples`` and ``greatest_samples`` number the samples that the timestamps beside them were taken from, -1: none.
     """
 
     begun_raw: Ints
     event_ids: Ints
     assigned: Ints
-    samples: Texts
+    samples: Ints
     released_raw: Ints
     greatest: Ints  # of the timestamps released until then
-    greatest_samples: Texts
+    greatest_samples: Ints
 
 
-def judge(rows: Mapping[str, pd.DataFrame], reference: Probed | None, source: str) -> Consistency:
-    """Judge one source's waits, given as each node's looks at its clock, by the reference of the probe mesh."""
+def judge(held: Mapping[str, Held], reference: Probed | None, source: str) -> Consistency:
+    """Judge one source's waits, of every node, by the reference of the probe mesh."""
     if reference is None or reference.reason:
         return Consistency(source, reference.reason if reference else "no reference", None)
-    held = {node: found for node, frame in rows.items() if (found := _held(node, frame, source)) is not None}
+    numbers: dict[str, int] = {}
+    waits = {node: found for node, own in held.items() if (found := _waits(holds.of_node(own, node), numbers))}
     parts: list[tuple[NDArray[Any], ...]] = []
-    for released, began in permutations(held, 2):
-        first, second = held[released], held[began]
+    for released, began in permutations(waits, 2):
+        first, second = waits[released], waits[began]
         earlier = _released_before(reference, released, first, began, second)
         judged, before = earlier >= 0, np.maximum(earlier, 0)
         violated = judged & (second.assigned <= first.greatest[before])
@@ -80,48 +81,44 @@ def judge(rows: Mapping[str, pd.DataFrame], reference: Probed | None, source: st
     return Consistency(source, "", rate(violated[order], later_ns[order], *(column[order] for column in samples)))
 
 
-def rate(hits: Bools, margins_ns: Floats, *samples: Texts) -> rates.Rate:
+def rate(hits: Bools, margins_ns: Floats, *samples: Ints) -> rates.Rate:
     """Return a rate of waits in order of time, each with the samples it rests on, and by how much it was no hit.
 
-    Where no sample is named nobody knows what the waits share, and they are a mere count.
+    Samples are numbered together, -1 for none. Where none is there nobody knows what the waits share, and they are a
+    mere count.
     """
-    if not any(column.any() for column in samples):
+    if not any((column >= 0).any() for column in samples):
         return rates.rate(int(hits.sum()), len(hits))
     judged = np.ones(len(hits), dtype=np.bool_)
-    shared = dependence(segments_of_named(*samples), Latent(margins_ns, judged))
+    shared = dependence(segments_of_any(*samples), Latent(margins_ns, judged))
     return rates.rate_of(hits, judged, shared)
 
 
-def named(node_id: str, samples: pd.Series[Any]) -> Texts:
-    """Return sample ids that tell nodes apart; empty where there is none."""
-    codes, words = pd.factorize(samples.astype("object"))
-    names = np.array([*(f"{node_id}/{sample}" if sample else "" for sample in words), ""], dtype=object)
-    return names[codes]  # -1, of none, is the last
-
-
-def _held(node_id: str, frame: pd.DataFrame, source: str) -> _Held | None:
-    rows = frame[frame["source"] == source].dropna(subset=["assigned_ns", "done_raw_ns"])
-    first = rows.drop_duplicates("event_id", keep="first").sort_values("done_raw_ns", kind="stable")
-    last = rows[rows["status"] == records.OK].drop_duplicates("event_id", keep="last")
-    last = last.sort_values("done_raw_ns", kind="stable")
-    taken = last["event_id"].map(first.set_index("event_id")["sample_id"])
-    if not len(first) or not len(last):
+def _waits(held: Held, numbers: dict[str, int]) -> _Waits | None:
+    """Return the waits of a node that say when; None where none began, or none was released."""
+    (samples,) = holds.numbered((held.begun_sample,), numbers)
+    begun, released = (
+        some[np.argsort(instants.ns[some], kind="stable")]
+        for instants in (held.begun, held.released)
+        for some in (np.flatnonzero(instants.known),)
+    )
+    if not len(begun) or not len(released):
         return None
-    assigned = last["assigned_ns"].to_numpy(dtype=np.int64)
+    assigned = held.released_assigned.ns[released]
     greatest = np.maximum.accumulate(assigned)
     holder = np.maximum.accumulate(np.where(assigned == greatest, np.arange(len(assigned)), 0))
-    return _Held(
-        first["done_raw_ns"].to_numpy(dtype=np.int64),
-        first["event_id"].to_numpy(dtype=np.int64),
-        first["assigned_ns"].to_numpy(dtype=np.int64),
-        named(node_id, first["sample_id"]),
-        last["done_raw_ns"].to_numpy(dtype=np.int64),
-        greatest,
-        named(node_id, taken.iloc[holder]),
+    return _Waits(
+        begun_raw=held.begun.ns[begun],
+        event_ids=held.event_ids[begun],
+        assigned=held.begun_assigned.ns[begun],
+        samples=samples[begun],
+        released_raw=held.released.ns[released],
+        greatest=greatest,
+        greatest_samples=samples[released[holder]],
     )
 
 
-def _released_before(reference: Probed, node: str, held: _Held, other: str, began: _Held) -> Ints:
+def _released_before(reference: Probed, node: str, held: _Waits, other: str, began: _Waits) -> Ints:
     """Return, per wait of the other node, a release that provably came before it began, the last; -1 if there is none.
 
     A wait's start less what the lag is at least is the latest that counts on the first node's oscillator: looked for

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from analysis.questions import external_consistency
-from analysis.run import csv_tables, drift_limits, scopes, truth, utc
+from analysis.questions import external_consistency, holds
+from analysis.run import drift_limits, scopes, truth, utc
+from analysis.run.event_rows import Instants, nothing
 from analysis.run.stored import in_memory
+from analysis.run.table import NO_STATUS
 from analysis.stats import rates
 from node_agent.contract import records
 from node_agent.contract.hold_rule import WAITING
@@ -27,8 +28,11 @@ from node_agent.contract.hold_rule import WAITING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from analysis.arrays import Floats, Ints
+    import pandas as pd
+
+    from analysis.arrays import Bools, Floats, Ints
     from analysis.questions import judges
+    from analysis.questions.holds import Held
     from analysis.run.load import Run
 
 
@@ -85,71 +89,52 @@ def claim(run: Run, source: str) -> str:
     return ("sigma, multiplier unknown" if factor is None else f"{factor:g} sigma") + " + asymmetry" * claimed
 
 
-def asymmetry_ms(frame: pd.DataFrame) -> Floats:
-    """Return the asymmetry that each row of a commit_wait.csv claims, 0 where none, as in those of earlier versions."""
-    if "asymmetry_ms" not in frame:
-        return no_asymmetry(len(frame))
-    claimed: Floats = frame["asymmetry_ms"].to_numpy(dtype=np.float64)
-    return no_asymmetry(len(frame)) if np.isnan(claimed).all() else np.nan_to_num(claimed)
-
-
-def no_asymmetry(count: int) -> Floats:
-    """Return as many zeros, in ms, which take the memory of one."""
-    return np.broadcast_to(np.float64(0.0), (count,))
-
-
-def looks(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a commit_wait.csv that real commit-waits left, one per look at the clock, with plain texts.
-
-    A row that does not say whose it is, or when, belongs to no wait.
-    """
-    rows = frame[(frame["kind"] == records.COMMIT).fillna(value=False)]
-    return csv_tables.plain(rows.dropna(subset=["event_id", "source", "done_raw_ns"]))
-
-
 def judge(
-    run: Run, reference: judges.Probed | None = None, looks_by_node: Mapping[str, pd.DataFrame] | None = None
+    run: Run,
+    reference: judges.Probed | None = None,
+    waits: Mapping[str, Mapping[str, Held]] | None = None,
 ) -> tuple[Waits, ...]:
-    """Judge all real commit-waits of a run, by source; empty where there was none. Without their rows, read them."""
-    if looks_by_node is None:
-        looks_by_node = {node_id: looks(in_memory(frame)) for node_id, frame in run.commit_wait.items()}
-    waited = {node_id: frame for node_id, frame in looks_by_node.items() if len(frame)}
-    if not waited:
-        return ()
-    frames = pd.concat([_one_row_per_wait(run, node_id, rows) for node_id, rows in waited.items()])
+    """Judge all real commit-waits of a run, by source; empty where there was none.
+
+    ``waits``: those of every node, by source; None: they are read.
+    """
+    if waits is None:
+        waits = {node: holds.of_looks(holds.looks(in_memory(frame))) for node, frame in run.commit_wait.items()}
+    by_source: dict[str, dict[str, Held]] = {}
+    for node_id, of_node in waits.items():
+        for source, held in of_node.items():
+            by_source.setdefault(source, {})[node_id] = held
     return tuple(
-        _of(run, str(source), group, external_consistency.judge(waited, reference, str(source)))
-        for source, group in frames.groupby("source", sort=True)
+        _of(run, source, held, external_consistency.judge(held, reference, source))
+        for source, held in sorted(by_source.items())
     )
 
 
-def _one_row_per_wait(run: Run, node_id: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the last look at every (event, source), with what the first claimed, both samples, and the true time."""
-    keys = ["event_id", "source"]
-    first = rows.drop_duplicates(keys, keep="first").set_index(keys)
-    first["first_asymmetry_ms"] = asymmetry_ms(first)
-    first["first_sample"] = external_consistency.named(node_id, first["sample_id"])
-    renamed = {"uncertainty_ms": "first_claim_ms", "sample_id": "first_sample_id"}
-    claimed = first[[*renamed, "first_asymmetry_ms", "first_sample"]].rename(columns=renamed)
-    last = rows.drop_duplicates(keys, keep="last").join(claimed, on=keys)
-    last["last_sample"] = external_consistency.named(node_id, last["sample_id"])
+@dataclass(frozen=True)
+class _Beside:
+    """What a run says of the commit-waits of one node: true time at the last looks, root distances, and whose clock."""
+
+    true: Instants
+    root: utc.RootDistance
+    about_the_server: Bools
+
+
+def _beside(run: Run, node_id: str, source: str, held: Held) -> _Beside:
+    samples, prefix = run.samples.get(node_id), records.COLUMN_PREFIX.get(source, source)
+    about, about_first = (scopes.of_samples(samples, source, ids) for ids in (held.last, held.first))
+    rows = run.rows_by_node().get(node_id)
+    return _Beside(
+        _true(run, node_id, held), utc.of_waits(rows, prefix, samples, source, held.last), about | about_first
+    )
+
+
+def _true(run: Run, node_id: str, held: Held) -> Instants:
     clock = truth.clock_of(run.manifest.nodes[node_id].virtual_clock)
     pairs = run.clock_pairs.get(node_id)
-    true = pd.array([pd.NA] * len(last), dtype="Int64")
-    if clock is not None and pairs is not None and len(clean := pairs.dropna()):
-        wall, since = _nearest_pair(last["done_raw_ns"].to_numpy(dtype=np.int64), clean)
-        at = truth.raw_later(clock, truth.true_from_wall(clock, wall), since)
-        true = pd.arrays.IntegerArray(at, ~truth.told_apart(clock, wall))
-    parts = [_beside(run, node_id, str(source), group) for source, group in last.assign(true_ns=true).groupby("source")]
-    return pd.concat(parts).sort_index()
-
-
-def _beside(run: Run, node_id: str, source: str, last: pd.DataFrame) -> pd.DataFrame:
-    """Add what the samples say of the looks of one source: the root distance (NA where unknown), and whose clock."""
-    samples, prefix = run.samples.get(node_id), records.COLUMN_PREFIX.get(source, source)
-    root = utc.of_waits(run.rows_by_node().get(node_id), prefix, samples, source, last["sample_id"])
-    about, about_first = (scopes.of_samples(samples, source, last[ids]) for ids in ("sample_id", "first_sample_id"))
-    return last.assign(root_ns=pd.arrays.IntegerArray(root.ns, ~root.known), about_the_server=about | about_first)
+    if clock is None or pairs is None or not len(clean := pairs.dropna()):
+        return nothing(len(held.event_ids))
+    wall, since = _nearest_pair(held.looked_raw_ns, clean)
+    return Instants(truth.raw_later(clock, truth.true_from_wall(clock, wall), since), truth.told_apart(clock, wall))
 
 
 def _nearest_pair(at: Ints, pairs: pd.DataFrame) -> tuple[Ints, Ints]:
@@ -163,34 +148,42 @@ def _nearest_pair(at: Ints, pairs: pd.DataFrame) -> tuple[Ints, Ints]:
     return wall[nearest], at - middles[nearest]
 
 
-def _of(run: Run, source: str, group: pd.DataFrame, consistency: external_consistency.Consistency) -> Waits:
-    status = group["status"].fillna("no_status").replace(WAITING, "unfinished")
-    done = group[status == records.OK]
+def _of(run: Run, source: str, waits: Mapping[str, Held], consistency: external_consistency.Consistency) -> Waits:
+    beside = [_beside(run, node_id, source, held) for node_id, held in waits.items()]
+    named = [holds.of_node(held, node_id) for node_id, held in waits.items()]
+    held = holds.together(named)  # whose samples are told apart by their nodes
+    true_ns, true_known, root_ns, root_known, about_server = (
+        np.concatenate(column)
+        for column in zip(
+            *((own.true.ns, own.true.known, own.root.ns, own.root.known, own.about_the_server) for own in beside),
+            strict=True,
+        )
+    )
+    names = ["unfinished" if word == WAITING else word for word in (*held.status.words, NO_STATUS)]
+    counts = np.bincount(held.status.codes % len(names), minlength=len(names))  # of those without a status the last
+    done = held.status.codes == (held.status.words.index(records.OK) if records.OK in held.status.words else -2)
+    waited_s = held.delay_s[done]
     factor = half_width_per_uncertainty(run, source)
     ratios = np.zeros(0)
     if factor is not None:
-        claimed_ms, systematic_ms = (
-            done[f"first_{name}_ms"].to_numpy(dtype=np.float64) for name in ("claim", "asymmetry")
-        )
-        bound_s = (claimed_ms * factor + systematic_ms) / 1e3
-        ratios = done["delay_s"].to_numpy(dtype=np.float64) / (2 * np.where(bound_s > 0, bound_s, np.nan))
+        bound_s = (held.claim_ms[done] * factor + held.asymmetry_ms[done]) / 1e3
+        ratios = waited_s / (2 * np.where(bound_s > 0, bound_s, np.nan))
         ratios = np.sort(ratios[np.isfinite(ratios)])
-    timed = done.dropna(subset=["true_ns", "assigned_ns"])
-    about_server = timed["about_the_server"].to_numpy(dtype=np.bool_)
-    bare = timed["root_ns"].isna().to_numpy(dtype=np.bool_) & ~about_server
-    reasons = {scopes.ABOUT_THE_SERVER: int(about_server.sum()), utc.NO_ROOT_DISTANCE: int(bare.sum())}
-    known = timed[~about_server & ~bare]
+    timed = done & true_known & held.assigned.known
+    bare = timed & ~root_known & ~about_server
+    reasons = {scopes.ABOUT_THE_SERVER: int((timed & about_server).sum()), utc.NO_ROOT_DISTANCE: int(bare.sum())}
     violations = None
-    if len(known):
-        known = known.sort_values("event_id", kind="stable")
-        early = (known["true_ns"] + known["root_ns"] <= known["assigned_ns"]).to_numpy(dtype=np.bool_)
-        samples = (known[name].to_numpy(dtype=object) for name in ("first_sample", "last_sample"))
-        passed_ns = (known["true_ns"] - known["assigned_ns"]).to_numpy(dtype=np.float64)
-        violations = external_consistency.rate(early, passed_ns, *samples)
+    if (known := timed & ~about_server & ~bare).any():
+        places = np.flatnonzero(known)
+        places = places[np.argsort(held.event_ids[places], kind="stable")]
+        passed_ns = true_ns[places] - held.assigned.ns[places]
+        first, last = holds.numbered((held.first, held.last), {})
+        early = passed_ns + root_ns[places] <= 0
+        violations = external_consistency.rate(early, passed_ns.astype(np.float64), first[places], last[places])
     return Waits(
         source=source,
-        outcomes={str(name): int(number) for name, number in status.value_counts().sort_index().items()},
-        waited_ms=rates.spread(done["delay_s"].dropna().to_numpy(dtype=np.float64) * 1e3),
+        outcomes={name: int(count) for name, count in sorted(zip(names, counts, strict=True)) if count},
+        waited_ms=rates.spread(waited_s[~np.isnan(waited_s)] * 1e3),
         ratios=ratios,
         violations=violations,
         left_out={reason: count for reason, count in reasons.items() if count},

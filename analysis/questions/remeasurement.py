@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.questions import held_events
+from analysis.questions import held_events, holds
 from analysis.run import csv_tables, load
 from analysis.run.joining import joined
 from analysis.run.table import NO_STATUS
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.arrays import Bools, Floats, Ints
+    from analysis.questions.holds import Held
     from analysis.run.event_rows import Rows
     from analysis.run.load import Run
     from analysis.run.table import Readings, Table
@@ -152,13 +153,13 @@ class Remeasured:
 
     A long run has millions of them, and it is here that most memory is taken: a node's table is read, made into the
     arrays that are asked for, and let go before the next one is read.
-    ``looks`` are the rows of real commit-waits, by node, which are in the same file.
+    ``waits`` are the real commit-waits, by node and source, which are in the same file.
     """
 
     def __init__(self, table: Table) -> None:
         self._table = table
         self._groups: dict[tuple[str, str, float], _Rows] = {}
-        self.looks: dict[str, pd.DataFrame] = {}
+        self.waits: dict[str, dict[str, Held]] = {}
         for node_id in table.run.commit_wait:
             self._read(node_id)
             csv_tables.release_memory()
@@ -166,8 +167,8 @@ class Remeasured:
     def _read(self, node_id: str) -> None:
         stored = self._table.run.commit_wait[node_id]
         frame = stored[[name for name in load.COMMIT_WAIT if name in stored]]
-        if len(looks := held_events.looks(frame)):
-            self.looks[node_id] = looks
+        if len(looks := holds.looks(frame)):
+            self.waits[node_id] = holds.of_looks(looks)
         for (source, delay), rows in _groups(frame, self._table.event_ids):
             self._groups[node_id, source, delay] = rows
 
@@ -248,7 +249,7 @@ def _claims_at_events(rows: Rows, source: str) -> _Claims:
     prefix = records.COLUMN_PREFIX.get(source, source)
     asymmetry = f"{prefix}_asymmetry_ms"  # which an earlier version did not know of
     uncertainty_ms = rows.floats(f"{prefix}_uncertainty_ms")
-    claimed = np.nan_to_num(rows.floats(asymmetry)) if asymmetry in rows else held_events.no_asymmetry(len(rows.there))
+    claimed = np.nan_to_num(rows.floats(asymmetry)) if asymmetry in rows else holds.no_asymmetry(len(rows.there))
     return _Claims(uncertainty_ms, claimed)
 
 
@@ -273,7 +274,7 @@ def _groups(frame: pd.DataFrame, events: Ints) -> Iterator[tuple[tuple[str, floa
     wanted = ((frame["kind"] == records.REMEASURE) & complete).to_numpy(dtype=np.bool_)
     ids: Ints = frame["event_id"].to_numpy(dtype=np.int64, na_value=0)
     delays, uncertainty_ms = frame["delay_s"].to_numpy(), frame["uncertainty_ms"].to_numpy(dtype=np.float64)
-    asymmetry_ms = held_events.asymmetry_ms(frame)
+    asymmetry_ms = holds.asymmetry_ms(frame)
     claims = _Claims(uncertainty_ms, asymmetry_ms)
     status, source = pd.Categorical(frame["status"]), pd.Categorical(frame["source"])
     words = np.array([*status.categories, NO_STATUS], dtype=object)
@@ -289,7 +290,7 @@ def _groups(frame: pd.DataFrame, events: Ints) -> Iterator[tuple[tuple[str, floa
             at = np.searchsorted(events, named)
             known = (at < len(events)) & (events[np.minimum(at, len(events) - 1)] == named)
             at = at[known]
-            by_event = _Claims(np.full(len(events), np.nan), held_events.no_asymmetry(len(events)))
+            by_event = _Claims(np.full(len(events), np.nan), holds.no_asymmetry(len(events)))
             by_event.uncertainty_ms[at] = uncertainty_ms[rows[known]]
             if asymmetry_ms[rows].any():
                 by_event = replace(by_event, asymmetry_ms=np.zeros(len(events)))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.arrays import Bools
+    from analysis.run.event_rows import Text
     from analysis.run.table import Table
 
 NODE: Final = "node"
@@ -37,10 +38,9 @@ def about_the_server(table: Table, node_id: str, source: str) -> Bools:
     return strange
 
 
-def of_samples(samples: pd.DataFrame | None, source: str, ids: pd.Series[str]) -> Bools:
+def of_samples(samples: pd.DataFrame | None, source: str, ids: Text) -> Bools:
     """Tell which of some samples, named by their ids, are about the server's clock."""
-    named = serving_samples.different(ids)
-    strange: Bools = serving_samples.by_event(_about(samples, source, named.words), named)
+    strange: Bools = serving_samples.by_event(_about(samples, source, ids.words), ids)
     return strange
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.arrays import Bools, Ints
-    from analysis.run.event_rows import Rows
+    from analysis.run.event_rows import Rows, Text
     from analysis.run.stored import Frame
     from analysis.run.table import Readings, Table
 
@@ -67,25 +67,22 @@ def of(table: Table, node_id: str, source: str) -> RootDistance:
     )
 
 
-def of_waits(
-    rows: Frame | None, prefix: str, samples: pd.DataFrame | None, source: str, ids: pd.Series[str]
-) -> RootDistance:
+def of_waits(rows: Frame | None, prefix: str, samples: pd.DataFrame | None, source: str, ids: Text) -> RootDistance:
     """Return the root distance of looks at a clock during a commit-wait, each by the id of the sample that served it.
 
     ``rows`` is the node's own table: commit_wait.csv does not say what a reading refers to, and no source changes that
     within a run. Without it nobody knows, and no root distance is known.
     """
     if rows is None:
-        unknown = np.ones(len(ids), dtype=np.bool_)
-        return _needed(unknown, unknown, np.zeros(len(ids), dtype=np.int64), ~unknown)
-    named = serving_samples.different(ids)
-    stated = _stated(samples, source, named.words)
+        unknown = np.ones(len(ids.codes), dtype=np.bool_)
+        return _needed(unknown, unknown, np.zeros(len(ids.codes), dtype=np.int64), ~unknown)
+    stated = _stated(samples, source, ids.words)
     label, kind = f"{prefix}_reference", f"{prefix}_kind"
     labels = set(rows[label].dropna().unique()) if label in rows else set()
     kinds = set(rows[kind].dropna().unique()) if kind in rows else set()
-    to_server = np.full(len(ids), any(str(word).startswith(SERVER_LABEL) for word in labels))
+    to_server = np.full(len(ids.codes), any(str(word).startswith(SERVER_LABEL) for word in labels))
     needed = to_server & (kinds != {records.PROBABILISTIC})
-    return _needed(needed, to_server, stated.ns[named.codes], stated.known[named.codes])
+    return _needed(needed, to_server, stated.ns[ids.codes], stated.known[ids.codes])
 
 
 def of_samples(samples: pd.DataFrame) -> Instants:

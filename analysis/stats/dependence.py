@@ -26,12 +26,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from analysis.arrays import Bools, Floats, Ints, Texts
+    from analysis.arrays import Bools, Floats, Ints
 
 MOST_BINS: Final = 1_000
 FOR_LIMITS: Final = 10_000  # as many values of a long series say where outliers begin
@@ -97,12 +96,11 @@ def segments_of(*samples: NDArray[np.integer]) -> Ints:
     return _numbers(begins)
 
 
-def segments_of_named(*samples: Texts) -> Ints:
-    """Return the segments of events that rest on several samples each, of any node, by name; "" for none."""
-    codes, names = pd.factorize(np.column_stack(samples).ravel())
-    _, first = np.unique(codes, return_index=True)
+def segments_of_any(*samples: Ints) -> Ints:
+    """Return the number of events' segments that rest on several samples each, of any node, numbered together."""
+    names, first = np.unique(np.column_stack(samples).ravel(), return_index=True)
     begins = np.zeros(len(samples[0]), dtype=np.bool_)
-    begins[first[np.asarray(names) != ""] // len(samples)] = True
+    begins[first[names >= 0] // len(samples)] = True
     return _numbers(begins)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import pickle
 import tempfile
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -33,6 +34,12 @@ class Kept(NamedTuple):
     begin: int
     length: int
     kind: str
+
+
+class Put(NamedTuple):
+    """Where something is that was put on disk as a whole: what it is made of, and then its arrays."""
+
+    places: tuple[Kept, ...]
 
 
 class Scratch:
@@ -65,6 +72,21 @@ class Scratch:
                 "on that disk"
             ) from None
         return Kept(descriptor, begin, len(numbers), numbers.dtype.str)
+
+    def put(self, piece: Any) -> Put:
+        """Write something, arrays beside the rest, and return where it is. Raises AnalysisError as ``keep`` does."""
+        arrays: list[pickle.PickleBuffer] = []
+        made_of = pickle.dumps(piece, protocol=5, buffer_callback=arrays.append)
+        content = (memoryview(made_of), *(array.raw() for array in arrays))
+        return Put(tuple(self.keep(np.frombuffer(own, dtype=np.uint8)) for own in content))
+
+
+def taken(piece: Any) -> Any:
+    """Return something that may have been put on disk; its arrays are mapped then, and cannot be written to."""
+    if not isinstance(piece, Put):
+        return piece
+    made_of, *arrays = map(in_memory, piece.places)
+    return pickle.loads(made_of.data, buffers=arrays)  # noqa: S301 - what we wrote, in a file nobody else can open
 
 
 def in_memory(numbers: Stored) -> NDArray[Any]:

@@ -107,7 +107,13 @@ def said(total):
     hits, of = total.outcomes.label == 1, total.outcomes.label > 0
     rate = total.rate(hits, of)
     plain = (total.codes.tolist(), total.total.tolist(), total.messages.tolist(), total.reasons, total.tallies)
-    return rate, total.rate(hits, of, latent=False), total.tau, plain, sorted(np.concatenate(total.values["value"]).tolist())
+    return (
+        rate,
+        total.rate(hits, of, latent=False),
+        total.tau,
+        plain,
+        sorted(np.concatenate(total.values["value"]).tolist()),
+    )
 
 
 @given(st.lists(EVENT, min_size=1, max_size=60), st.lists(st.integers(0, 60), max_size=5))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.questions import external_consistency
+from analysis.questions import external_consistency, holds
 from analysis.questions.judges import Lag
 
 
@@ -37,8 +37,8 @@ def looks(*waits, sample=None):
         common = {"event_id": event, "source": "ntp", "assigned_ns": assigned, "sample_id": sample}
         rows.append(common | {"done_raw_ns": begun, "status": "waiting"})
         rows.append(common | {"done_raw_ns": released or begun + 1, "status": "ok" if released else "stale"})
-    frame = pd.DataFrame(rows)
-    return frame.astype({"assigned_ns": "Int64", "done_raw_ns": "Int64", "sample_id": "string"})
+    frame = pd.DataFrame(rows).assign(delay_s=0.0, uncertainty_ms=0.05)
+    return holds.of_looks(frame.astype({"assigned_ns": "Int64", "done_raw_ns": "Int64", "sample_id": "string"}))["ntp"]
 
 
 def judged(rows, half_ns=0):

@@ -100,9 +100,9 @@ def test_a_segment_begins_where_a_sample_serves_for_the_first_time():
     assert dependence.segments_of(np.full(4, -1)).tolist() == [0, 0, 0, 0]
 
 
-def test_samples_by_name_begin_one_segment_each_whichever_column_they_stand_in():
-    first, second = np.array(["a", "b", "c", ""], dtype=object), np.array(["b", "a", "a", ""], dtype=object)
-    assert dependence.segments_of_named(first, second).tolist() == [0, 0, 1, 1]
+def test_samples_numbered_together_begin_one_segment_each_whichever_column_they_stand_in():
+    first, second = np.array([0, 1, 2, -1]), np.array([1, 0, 0, -1])
+    assert dependence.segments_of_any(first, second).tolist() == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.02, 0.1, 0.3, 0.9])
