@@ -89,7 +89,7 @@ def test_a_clock_without_intervals_is_not_said_to_have_proved_none_of_0():
     """Points alone, as of an imported run: no proofs, and no word about wrong ones."""
     points = ClockVerdict(5991, 1456, None, Proofs(0, 0, None), Proofs(0, 0, None))
     assert Verdict(50, {records.NTP: points}).sentence == (
-        "of 5991 messages, NTP's points put 1456 before they were sent; NTP gave no interval that could prove anything"
+        "of 5,991 messages, NTP's points put 1,456 before they were sent; NTP gave no interval that could prove anything"
     )
 
 
