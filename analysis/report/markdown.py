@@ -29,7 +29,7 @@ FINDINGS: Final = "see index.html and statistics/validity_findings.json"
 def render(opening: Opening) -> str:
     """Return the report as Markdown; the same results give the same text."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - Markdown
-    environment.filters |= {"some": partial(some, where=ON_THE_PAGE), "in_lines": in_lines}
+    environment.filters |= {"some": partial(some, where=ON_THE_PAGE), "in_lines": in_lines, "as_markdown": _as_markdown}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     tables = {name: _shortened(name, grid).markdown for name, grid in opening.tables.items()}
     text = template.render(opening=opening, clocks_note=CLOCKS_NOTE, **tables)
@@ -38,6 +38,10 @@ def render(opening: Opening) -> str:
 
 def _shortened(name: str, grid: Grid) -> Grid:
     return grid.first(MOST_ROWS.get(name, len(grid.rows)), FINDINGS if name == "findings" else ON_THE_PAGE)
+
+
+def _as_markdown(part: Grid | str) -> str:
+    return part if isinstance(part, str) else part.markdown
 
 
 def some(lines: Sequence[str], where: str) -> Sequence[str]:

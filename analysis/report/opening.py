@@ -56,7 +56,7 @@ class Opening:
     hypotheses_note: str
     absent: str
     silent: str
-    published: tuple[str, ...]
+    published: tuple[Grid | str, ...]
     tables: dict[str, Grid]
 
 
@@ -85,9 +85,9 @@ def of(results: Results, judged: Sequence[Judged]) -> Opening:
         clocks=clocks,
         judges_note=_judges_note(results),
         hypotheses_note=run_tables.methods(judged),
-        absent=", ".join(run.absent) or "none",
+        absent=some(run.absent) or "none",
         silent=some(results.table.silent),
-        published=tuple(older_format.comparison_lines(run)) if manifest.imported is not None else (),
+        published=tuple(older_format.comparison_parts(run)) if manifest.imported is not None else (),
         tables=tables,
     )
 

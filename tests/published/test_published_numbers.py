@@ -62,7 +62,7 @@ def test_the_published_violations_are_labelled_as_mixing_clocks(run, workers):
         assert "corrected" in worker.chronotick_against_uncorrected.label
         assert "uncorrected" in worker.chronotick_against_uncorrected.label
         assert worker.chronotick.hits is None
-    row = next(line for line in older_format.comparison_lines(run) if "122" in line)
+    row = next(line for line in older_format.comparison_parts(run)[0].markdown.splitlines() if "122" in line)
     assert "155" in row
     assert "mixes a corrected clock (worker) with an uncorrected one (coordinator)" in row
 
