@@ -103,7 +103,7 @@ def decided_panel(result: Causality) -> Panel:
 def draw(result: Causality) -> Sheet:
     """Return the figure."""
     return Sheet(
-        "Causality: is what was received after it was sent seen so?",
+        "Causality: do the clocks see that every message was received after it was sent?",
         (points_panel(result), intervals_panel(result), decided_panel(result)),
         "Hollow: as points; full and ±: as intervals; dark diamonds: wrong; strokes: 95 % intervals",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses.analysis import Analysis, Place
+from analysis.checks.finding import some
 from analysis.clocks import quality, standards
 from analysis.clocks.calibration import HELD, NOT_CONTRADICTED
 from analysis.clocks.quality import half
@@ -59,8 +60,8 @@ def judged_against(result: ClockQuality) -> str:
     by_standard: dict[str, dict[str, None]] = {}
     for clock in result.clocks:
         by_standard.setdefault(clock.standard, {})[clock.node_id] = None
-    parts = [f"{', '.join(nodes)}: {standard}" for standard, nodes in by_standard.items()]
-    return f"What each node's clocks were judged against: {'; '.join(parts)}.{_what_was_judged(result)}"
+    parts = [f"{some(list(nodes))}: {standard}" for standard, nodes in by_standard.items()]
+    return f"What the clocks were judged against: {'; '.join(parts)}.{_what_was_judged(result)}"
 
 
 def _what_was_judged(result: ClockQuality) -> str:
@@ -68,14 +69,14 @@ def _what_was_judged(result: ClockQuality) -> str:
     other: dict[str, dict[str, None]] = {}
     for clock in result.clocks:
         if clock.judged_as:
-            other.setdefault(f"{clock.source} as {clock.judged_as}", {})[clock.node_id] = None
+            other.setdefault(f"For {clock.source}, what was judged is the {clock.judged_as}", {})[clock.node_id] = None
     left = [
         f"{clock.source} at {clock.node_id} {count:,} ({standards.IN_WORDS[reason]})"
         for clock in result.clocks
         for reason, count in clock.left_out.items()
     ]
-    sentences = "".join(f" Judged was {what} ({', '.join(nodes)})." for what, nodes in other.items())
-    return sentences + (f" Not judged: {'; '.join(left)}." if left else "")
+    sentences = "".join(f" {what} ({some(list(nodes))})." for what, nodes in other.items())
+    return sentences + (f" Not judged: {some(left, '; ')}." if left else "")
 
 
 def clocks(result: ClockQuality) -> Grid:
@@ -104,14 +105,14 @@ def clocks(result: ClockQuality) -> Grid:
 
 def holdover(result: ClockQuality) -> str:
     """Return, in a sentence, by which law the readings of which source and node were held over."""
-    by_laws: dict[str, list[str]] = {}
+    nodes: dict[tuple[str, str], list[str]] = {}
     for clock in result.clocks:
         whole = sum(clock.laws.values())
         for law, count in clock.laws.items():
-            some = "" if count == whole else f" ({count:,} of {whole:,} readings)"
-            by_laws.setdefault(law, []).append(f"{clock.source} at {clock.node_id}{some}")
-    said = [f"{LAWS.get(law, law)}: {', '.join(clocks)}" for law, clocks in by_laws.items()]
-    return f"Held over, from the sample to the stamp, {'; '.join(said)}." if said else ""
+            part = "" if count == whole else f" ({count:,} of {whole:,} readings)"
+            nodes.setdefault((law, clock.source), []).append(f"{clock.node_id}{part}")
+    said = [f"{source} {LAWS.get(law, law)} at {some(held)}" for (law, source), held in nodes.items()]
+    return f"Held over, from the sample to the stamp: {'; '.join(said)}." if said else ""
 
 
 def parts(result: ClockQuality) -> Grid:

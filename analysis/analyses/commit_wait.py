@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place, added
+from analysis.analyses.task_names import in_words
 from analysis.clocks import standards
 from analysis.figures import curves, dots, spreads, steps
 from analysis.figures.sheet import Panel, Sheet
@@ -84,7 +85,7 @@ def _certainly(name: str) -> Callable[[Remeasured], Any]:
 
 COLUMNS: Final[Mapping[str, Callable[[Remeasured], Any]]] = {
     "source": lambda row: row[0].source,
-    "question": lambda row: asked(row[0])[0].replace("_", " "),
+    "question": lambda row: in_words(asked(row[0])[0]),
     "delay (s)": lambda row: f"{asked(row[0])[1]:g}",
     "ambiguous at first": lambda row: share(row[0].rates["ambiguous_at_first"]),
     "certain after": lambda row: share(row[0].rates["certain_after"]),
@@ -167,21 +168,21 @@ def _clear(result: CommitWait) -> str:
     }
     if not clear:
         return ""
-    parts = [f"{source} {question.replace('_', ' ')} ({events})" for (source, question), events in clear.items()]
+    parts = [f"{source} {in_words(question)} ({events})" for (source, question), events in clear.items()]
     listed = ", ".join(parts)
     return f"Nothing was ambiguous at first, so waiting had nothing to add ((event, worker) pairs judged): {listed}."
 
 
 def certain_panel(result: CommitWait, question: str) -> Panel:
     """Show the share of what was ambiguous at first that is certain later, and the violations among it."""
-    title = f"{question.replace('_', ' ')}: certain after waiting".capitalize()
+    title = f"{in_words(question)}: certain after waiting".capitalize()
     by_delay = {(answer.source, asked(answer)[1]): answer for answer in result if asked(answer)[0] == question}
     delays = sorted({delay for _, delay in by_delay})
     series = []
     for source in dict.fromkeys(source for source, _ in by_delay):
         answers = [by_delay.get((source, delay)) for delay in delays]
         series.append(steps.Series(source, INTERVAL, tuple(_certain(answer) for answer in answers)))
-    nothing = f"nothing was ambiguous at first, or re-measured, of {question.replace('_', ' ')}"
+    nothing = f"nothing was ambiguous at first, or re-measured, of {in_words(question)}"
     places = [f"{delay:g}" for delay in delays]
     return steps.panel(title, places, series, "delay (s)", "ambiguous pairs", nothing)
 
@@ -219,7 +220,7 @@ def widths_panel(result: CommitWait) -> Panel:
     def draw_widths(axes: Axes) -> None:
         spreads.grouped(axes, places, by_source, US_PER_MS)
         axes.set_ylabel("half-width (µs)")
-        axes.set_xlabel("of the reading, and claimed so much later")
+        axes.set_xlabel("of the reading, then as claimed after a wait")
 
     return Panel(title, says, draw_widths)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses.analysis import Analysis, Place
+from analysis.analyses.task_names import in_words
 from analysis.figures import dots, steps, style
 from analysis.figures.sheet import Panel, Sheet
 from analysis.questions import coordination
@@ -23,6 +24,7 @@ TASKS: Final = ("causality", "ordering", "windows")
 SHAPES: Final = ("o", "s", "^", "v", "P", "X")  # of tasks, in turn
 WINDOW: Final = "window_"
 LOG_ROOM: Final = 1.6  # beyond the least and the most messages
+OF_MESSAGES: Final = {"rounds": dots.RIGHT, "and own questions": dots.THIRD}  # shapes
 
 
 def _rounds(cost: Cost) -> str:
@@ -32,7 +34,7 @@ def _rounds(cost: Cost) -> str:
 
 
 COLUMNS: Final[Mapping[str, Callable[[Cost], Any]]] = {
-    "task": lambda cost: cost.task.replace("_", " "),
+    "task": lambda cost: in_words(cost.task),
     "source": lambda cost: cost.source,
     "clock": lambda cost: cost.clock,
     "rounds per decision": _rounds,
@@ -54,7 +56,7 @@ def texts(done: Mapping[str, Any]) -> dict[str, Grid | str]:
         "reductions": _reductions(result),
         "traffic": _traffic(result),
         "probes": f"{result.probes['probes']:,} probes, {result.probes['bytes']:,} bytes",
-        "common_tasks": ", ".join(task.replace("_", " ") for task in result.common_tasks) or "no task",
+        "common_tasks": ", ".join(in_words(task) for task in result.common_tasks) or "no task",
         "message_bytes": str(result.message_bytes),
     }
 
@@ -63,7 +65,7 @@ def _reductions(result: Coordination) -> Grid:
     rows = []
     for source, pairs in result.reductions().items():
         for pair, less in pairs.items():
-            tasks = ", ".join(f"{task.replace('_', ' ')} ({decided})" for task, decided in less["decisions"].items())
+            tasks = ", ".join(f"{in_words(task)} ({decided})" for task, decided in less["decisions"].items())
             words = fewer_in_words(less["at_least"], less["at_most"]) or NOT_EVALUABLE
             counts = (less["rounds_in_words"], less["rounds_against_in_words"])
             rows.append((source, pair.replace("_", " "), words, *counts, tasks))
@@ -96,7 +98,7 @@ def rounds_panel(result: Coordination, tasks: Sequence[str]) -> Panel:
     costs = {(cost.source, cost.clock, cost.task): cost for cost in result.costs}
     rows = []
     for source, clock in result.clocks:
-        marks = [_mark(costs.get((source, clock, task)), _words(task), shape) for task, shape in _shapes(tasks)]
+        marks = [_mark(costs.get((source, clock, task)), in_words(task), shape) for task, shape in _shapes(tasks)]
         rows.append(dots.Row(source, clock, tuple(marks)))
     nothing = "not evaluable: no clock has readings to decide any task by"
     return dots.panel("Rounds per decision", rows, "decisions that need a round", nothing, note=_by_whom(result, tasks))
@@ -106,11 +108,6 @@ def _mark(cost: Cost | None, word: str, shape: str) -> dots.Mark:
     if cost is None or cost.counted is None:
         return dots.Mark(word, None, shape)
     return dots.Mark(word, cost.counted.at_least, shape, cost.counted.at_most)
-
-
-def _words(task: str) -> str:
-    """Return how a task is written: ``window_100ms`` -> ``window 100 ms``."""
-    return task.replace("_", " ").removesuffix("ms").rstrip() + (" ms" if task.startswith(WINDOW) else "")
 
 
 def _shapes(tasks: Sequence[str]) -> list[tuple[str, str]]:
@@ -131,7 +128,7 @@ def windows_panel(result: Coordination) -> Panel:
     for source, clock in result.clocks:
         marks = ((_mark(costs.get((source, clock, task)), "", dots.RIGHT),) for task in tasks)
         series.append(steps.Series(source, clock, tuple(marks)))
-    widths = [task.removeprefix(WINDOW).removesuffix("ms") for task in tasks]
+    widths = [f"{int(task.removeprefix(WINDOW).removesuffix('ms')):,}" for task in tasks]
     nothing = "not evaluable: no event was received by two workers and read by any clock"
     return steps.panel("Rounds per window", widths, series, "window width (ms)", "need a round", nothing)
 
@@ -139,7 +136,7 @@ def windows_panel(result: Coordination) -> Panel:
 def messages_panel(result: Coordination) -> Panel:
     """Show the messages of all rounds of the common tasks, and with the clock's own questions and its feeder's."""
     title = "Messages, rounds only and with own questions"
-    names = ", ".join(_words(task) for task in result.common_tasks)
+    names = ", ".join(in_words(task) for task in result.common_tasks)
     rows, said = [], []
     for source, clock in result.clocks:
         sent = result.traffic(source, clock)
@@ -153,7 +150,8 @@ def messages_panel(result: Coordination) -> Panel:
     if not rows:
         return Panel(title, "not evaluable: no task was decided by any clock")
     says = f"{names}: {'; '.join(said)}"
-    return Panel(title, says, lambda axes: _messages(axes, rows), height_in=0.12 + dots.ROW_IN * len(rows))
+    height = 0.12 + dots.ROW_IN * len(rows)
+    return Panel(title, says, lambda axes: _messages(axes, rows), height_in=height, above_in=dots.key_in(OF_MESSAGES))
 
 
 def _span(least: int, most: int) -> str:
@@ -179,7 +177,7 @@ def _messages(axes: Axes, rows: Sequence[tuple[str, str, Sequence[int | None]]])
     style.readable_log(axes.xaxis)
     axes.set_xlabel("messages of the run (none: at 1)" if min(numbers) == 1 else "messages of the run")
     axes.grid(axis="x")
-    dots.key(axes, {"rounds": dots.RIGHT, "and own questions": dots.THIRD})
+    dots.key(axes, OF_MESSAGES)
 
 
 def draw(result: Coordination) -> Sheet:

@@ -112,7 +112,7 @@ def who_first_panel(result: Ordering) -> Panel:
         rows += judged.each_or_all([total] if len(pairs) <= judged.MOST_ALONE else pairs, total, _decided)
         said.append(judged.worst(pairs, lambda answer: _decided(answer)[0], most=False, of="pairs"))
     title, note = "Who received first: decided", "; ".join(part for part in said if part)
-    return dots.panel(title, rows, "(event, pair of workers)", _too_few(result), note=note)
+    return dots.panel(title, rows, "pairs of receipts", _too_few(result), note=note)
 
 
 def right_panel(result: Ordering) -> Panel:
@@ -120,7 +120,7 @@ def right_panel(result: Ordering) -> Panel:
     totals = result.who_first.of(subject=ALL)
     if not totals:
         return Panel("Who received first: right, wrong", _too_few(result))
-    return judged.panel("Who received first: right, wrong", totals, "(event, pair of workers)")
+    return judged.panel("Who received first: right, wrong", totals, "pairs of receipts")
 
 
 def draw(result: Ordering) -> Sheet:

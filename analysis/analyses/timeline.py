@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 ERROR, FLIGHT, APART = "misses", "received_before_sent", "apart_from"
 WHAT: Final = {  # title, and what a cross is
-    ERROR: ("reading − {}", "interval without the {}"),  # noqa: RUF001 - a minus
+    ERROR: ("reading − {}", "intervals that miss the {}"),  # noqa: RUF001 - a minus
     FLIGHT: ("received − sent, by each clock", "received before it was sent"),  # noqa: RUF001 - a minus
-    APART: ("each clock − {}", "interval without any of that of {}"),  # noqa: RUF001 - a minus
+    APART: ("each clock − {}", "intervals that have no instant in common with that of {}"),  # noqa: RUF001 - a minus
 }
 AXIS: Final = {ERROR: "error", FLIGHT: "under way", APART: "difference"}
 MOST_PANELS: Final = 3  # nodes, the worst of many; the statistics have all
@@ -158,7 +158,7 @@ def _panel(node: str, courses: Sequence[Course]) -> Panel:
     if first.trace.standard_us.any():
         says += f"; grey: how wide the {against} is"
     if left := [style.label(course.source) for course in courses if course not in shown]:
-        says += f"; not shown, for it has no interval: {', '.join(left)}"
+        says += f"; not shown, having no interval: {', '.join(left)}"
     if any(course.trace.points > len(course.trace.at_s) for course in shown):
         says += f"; at most {MOST_POINTS:,} points a line, contradictions first"
     return figure.panel(f"{node}: {what.format(against)}", lines, AXIS[first.kind], says)

@@ -138,7 +138,8 @@ def _panel(result: Windows, title: str, clock: str, marks: Callable[[Answer], tu
         for source in result.sources
     ]
     nothing = "not evaluable: no event has such a reading at every worker that received it"
-    return steps.panel(title, result.subjects, series, "window width (ms)", "events", nothing)
+    places = [f"{int(width):,}" for width in result.subjects]
+    return steps.panel(title, places, series, "window width (ms)", "events", nothing)
 
 
 def causes_panel(result: Windows) -> Panel:
@@ -154,7 +155,7 @@ def causes_panel(result: Windows) -> Panel:
                 dots.Mark("truly different", rates.rate(differ, total)),
                 dots.Mark("caused by clocks", rates.rate(by_clocks, total), dots.WRONG),
             )
-            rows.append(dots.Row(answer.source, POINT, shares, f"{answer.subject} ms"))
+            rows.append(dots.Row(answer.source, POINT, shares, f"{int(answer.subject):,} ms"))
     some = [row for row in rows if row.evaluable]
     nothing = "no disagreement to explain" if rows else judged.NO_JUDGE
     left = f"{len(rows) - len(some)} of {len(rows)} clocks and widths have none" if len(some) < len(rows) else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from analysis.checks.finding import NOTE, WARNING, Finding, some
 from analysis.run import scopes
-from node_agent.clocks.sources import KINDS
+from node_agent.clocks.sources import BY_NAME, KINDS
 from node_agent.contract.records import NTP, OK
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _boots(run: Run) -> Iterator[Finding]:
         if len(together) > 1:
             why = "as on any test cluster" if meant else "and the cluster file does not say so"
             text = (
-                f"{', '.join(together)} ran on one machine (one boot id), {why}: they share its oscillator and its "
+                f"{some(together)} ran on one machine (one boot id), {why}: they share its oscillator and its "
                 "load, and no packet between them crossed a network"
             )
             yield Finding(ONE_BOOT, NOTE if meant else WARNING, "", "", text, {"nodes": together})
@@ -59,7 +59,7 @@ def _servers(run: Run) -> Iterator[Finding]:
                 nodes.setdefault(str(servers[0]), []).append(node_id)
     for server, alone in nodes.items():
         text = (
-            f"{', '.join(alone)} asked no other NTP server than {server}, which is under test: its own error is in all "
+            f"{some(alone)} asked no other NTP server than {server}, which is under test: its own error is in all "
             "their readings of NTP alike, and nothing outvotes it"
         )
         yield Finding(ONE_SERVER, NOTE, "", NTP, text, {"server": server, "nodes": alone})
@@ -81,7 +81,7 @@ def _fed(run: Run) -> Iterator[Finding]:
                 servers |= set(fed)
         if nodes:
             text = (
-                f"{kind.label} was asked with the answers of {some(sorted(servers))}, which {kind.fed_by} is read "
-                f"from, too ({', '.join(nodes)}): their error is in both, and that the two agree proves neither"
+                f"{kind.label} is given the answers of {some(sorted(servers))}, which {BY_NAME[kind.fed_by].label} is "
+                f"read from, too ({some(nodes)}): an error in them is in both, and that the two agree proves neither"
             )
             yield Finding(FED, NOTE, "", kind.name, text, {"fed_by": kind.fed_by, "nodes": nodes})

@@ -336,8 +336,8 @@ def _overused(series: Series) -> Wrong:
         span_s = float(np.ptp(stamps_ns)) / 1e9
         text = (
             f"one sample ({series.sample_names[most]}) served {rows:,} of {len(served):,} rows, over "
-            f"{span_s:.1f} s, and all rows rest on {len(counts):,} samples: they stand or fall together, "
-            f"and count as that few trials"
+            f"{span_s:.1f} s, and all rows rest on {len(counts):,} {'sample' if len(counts) == 1 else 'samples'}: they "
+            f"stand or fall together, and count as no more trials than that"
         )
         numbers = {"sample_id": str(series.sample_names[most]), "rows": rows, "of": len(served), "samples": len(counts),
                    "span_s": span_s}  # fmt: skip

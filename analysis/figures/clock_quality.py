@@ -75,7 +75,7 @@ def reliability_panel(clocks: Sequence[Quality]) -> Panel:
         return Panel(title, "no probabilistic source could be judged")
 
     def draw_levels(axes: Axes) -> None:
-        axes.plot([0, 100], [0, 100], color="black", linewidth=0.5, linestyle=":")
+        axes.plot([0, 100], [0, 100], color="black", linewidth=0.8, linestyle=":")
         for clock in _fewest_held(shown):
             rungs = [rung for rung in clock.reliability if rung.claimed]  # a difference of two may claim nothing at all
             _shares(axes, [PERCENT * rung.claimed for rung in rungs], [rung.coverage for rung in rungs], clock)
@@ -85,7 +85,7 @@ def reliability_panel(clocks: Sequence[Quality]) -> Panel:
         axes.grid(visible=True)
         _name_sources(axes, shown)
 
-    says = "intervals that hold the truth, of those that claim to; dotted: as many as claimed"
+    says = "share of intervals that hold the truth, over the share that is claimed to; dotted: as many as claimed"
     return Panel(title, says + _of_nodes(shown) + _band(shown), draw_levels, height_in=HEIGHT_IN)
 
 

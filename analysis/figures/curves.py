@@ -60,7 +60,7 @@ def panel(title: str, curves: Sequence[Curve], what: str, unit: str, of: str, no
     shown = [curve for curve in curves if curve.count]
     if not shown:
         return Panel(title, nothing)
-    says = f"share of {of} of which the {what} is at most that; "
+    says = f"share of {of} whose {what} is at most so much; "
     says += ", ".join(f"{curve.name} {curve.count:,}" for curve in shown)
     if any(curve.least is not None for curve in shown):
         says += "; shaded, from the greatest to the least that the standard allows"

@@ -27,7 +27,7 @@ MOST_RUGS: Final = 200  # of more shares than that, as many quantiles are drawn
 ROW_IN, MARK_IN = 0.19, 0.055  # height of a row with one mark, and for every further one
 ASIDE: Final = 0.4  # of a row, up and down, over which its marks are spread
 SIZE: Final = 4.0
-ROOM: Final = 0.02  # of an axis, beyond its ends
+ROOM: Final = 0.03  # of an axis, beyond its ends
 KEY_IN: Final = 0.16  # height of the line that says what shapes mean
 
 
@@ -99,8 +99,12 @@ def panel(title: str, rows: Sequence[Row], what: str, nothing: str, *, rest: str
         return Panel(title, says, line=line)
     marks = max(len(row.marks) for row in shown)
     height = 0.12 + (ROW_IN + MARK_IN * (marks - 1)) * len(shown)
-    above = KEY_IN if len({mark.word for row in shown for mark in row.marks}) > 1 else 0.0
+    above = key_in(_shapes(shown))
     return Panel(title, says, lambda axes: draw(axes, shown, f"{what} (%)"), height_in=height, above_in=above)
+
+
+def _shapes(rows: Sequence[Row]) -> dict[str, str]:
+    return {mark.word: mark.shape for row in rows for mark in row.marks}
 
 
 def counts(rows: Sequence[Row]) -> str:
@@ -141,7 +145,7 @@ def draw(axes: Axes, rows: Sequence[Row], what: str) -> None:
     axes.set_ylim(len(rows) - 0.45, -0.55)
     axes.tick_params(axis="y", length=0)
     percent_axis(axes, what)
-    key(axes, {mark.word: mark.shape for row in rows for mark in row.marks})
+    key(axes, _shapes(rows))
 
 
 def share(axes: Axes, place: float, mark: Mark, source: str, *, hollow: bool, upright: bool = False) -> None:
@@ -183,6 +187,11 @@ def percent_axis(axes: Axes, what: str, *, upright: bool = False, least: float =
     axes.grid(axis="y" if upright else "x")
 
 
+def key_in(shapes: Mapping[str, str]) -> float:
+    """Return the height of the line that ``key`` writes, where it writes one."""
+    return KEY_IN if len(shapes) > 1 else 0.0
+
+
 def key(axes: Axes, shapes: Mapping[str, str]) -> None:
     """Say above the axes what the shapes mean, where there is more than one; colours and fillings are in the rows."""
     if len(shapes) < 2:
@@ -195,7 +204,6 @@ def key(axes: Axes, shapes: Mapping[str, str]) -> None:
         handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles), handletextpad=0.1,
         columnspacing=1.0, borderaxespad=0.1, borderpad=0.1, handlelength=1.2,
     )  # fmt: skip
-    axes.set_title(axes.get_title(loc="left"), loc="left", pad=17)
 
 
 def _rug(axes: Axes, place: float, row: Row) -> None:

@@ -1,11 +1,15 @@
 """Labels beside what they name: lines at their right ends, curves along their course, in the colour of both.
 
+Where curves are too near to each other for names beside them, the names are in a key.
+
 Where a label has room is known when all panels have their places. So a panel says what is to be named while it is drawn
 (``at_end``, ``along``), and ``place`` finds the room.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,7 +17,7 @@ import numpy as np
 from analysis.figures import plotting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -26,10 +30,13 @@ AT_END, ALONG, STATEMENT = "label at the end of", "label along", "statement"
 EDGE_IN: Final = 0.06  # from the figure's edge to a text
 GAP_PT: Final = 9.0  # from the axes' right edge to a label
 APART: Final = 1.12  # heights of a line of text between two labels
-NEAR_PX: Final = 13.0
+NEAR_PX: Final = 13.0  # from a curve to its name beside it
+CLEAR_PX: Final = 6.0  # from a curve to its name above or below it, and from an axis to any name
+BETWEEN_PX: Final = 12.0  # two numbers on an axis
+LEADER_PX: Final = 2.5 * NEAR_PX  # a name that is farther away from its curve has a line to it
 RINGS: Final = (0.0, 16.0, 34.0, 60.0, 95.0, 140.0)  # pixels farther away from a curve, tried in turn
 RISING: Final = 0.15  # of the height: where a curve is nearer to the lower or upper edge it is like all others
-CROSSED: Final = 40.0  # pixels of distance that a label goes rather than cover a point of another curve
+CROSSED: Final = 1e3  # more than any ring: what it costs to cover a point of a curve, or to be led across one
 DIGITS: Final = 6  # of a place, as a share of the figure
 HALO_PT: Final = 2.0  # of white around letters
 
@@ -56,6 +63,7 @@ def place(figure: Figure) -> None:
         _settle(figure)
     renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]  # Agg's
     for axes in figure.axes:
+        _thin(axes, renderer)
         _spread(axes, renderer)
         _beside(axes, renderer)
         _statement(axes)
@@ -70,6 +78,20 @@ def _settle(figure: Figure) -> None:
         part.bbox_relative.p1 = np.round(part.bbox_relative.p1, DIGITS)
     for axes in figure.axes:
         axes.set_position(plotting.Bbox(np.round(axes.get_position(original=True).get_points(), DIGITS)))
+
+
+def _thin(axes: Axes, renderer: Any) -> None:
+    """Leave numbers on a horizontal axis out, evenly, until none is near the next."""
+    low, high = sorted(axes.get_xlim())
+    ticks = [tick for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high and tick.label1.get_text()]
+    spans = [tick.label1.get_window_extent(renderer) for tick in ticks]
+    every = 1
+    while any(
+        left.x1 + BETWEEN_PX > right.x0 for left, right in zip(spans[::every], spans[every::every], strict=False)
+    ):
+        every += 1
+    if every > 1:
+        axes.xaxis.set_major_locator(plotting.FixedLocator([tick.get_loc() for tick in ticks[::every]]))
 
 
 def _within_figure(axes: Axes, renderer: Any) -> None:
@@ -156,43 +178,87 @@ def _apart(wanted: Sequence[float], heights: Sequence[float], low: float, high: 
 
 
 def _beside(axes: Axes, renderer: Any) -> None:
-    """Put every curve's name beside it, over no other name and over as little of other curves as can be."""
+    """Put every curve's name beside it; where one would lie on a curve, or be led across one, all into a key."""
     curves = [line for line in axes.lines if str(line.get_gid()).startswith(ALONG)]
     if not curves:
         return
     box = axes.get_window_extent(renderer)
     courses = [_course(line, box) for line in curves]
     others = [_course(line, box) for line in axes.lines if line not in curves]
+    others += [_dense(bar, box) for bar in _bars(axes)]
     taken: list[Bbox] = []
+    placed: list[tuple[Text, _Spot]] = []
     for number, line in enumerate(curves):
         text = axes.text(
-            0, 0, str(line.get_gid())[len(ALONG) + 1 :], color=line.get_color(), va="center", clip_on=False,
+            0, 0, _name(line), color=line.get_color(), va="center", clip_on=False,
             path_effects=[plotting.withStroke(linewidth=HALO_PT, foreground="white")],
         )  # fmt: skip
         text.set_in_layout(False)
         size = text.get_window_extent(renderer)
         rest = [course for place, course in enumerate(courses) if place != number] + others
-        spot, anchor = _spot(courses[number], rest, taken, box, (size.width, size.height))
-        taken.append(spot.padded(1.5))
-        x, y = axes.transData.inverted().transform((spot.x0, (spot.y0 + spot.y1) / 2))
+        spot = _spot(courses[number], rest, taken, box, (size.width, size.height))
+        placed.append((text, spot))
+        taken.append(spot.box.padded(1.5))
+    if any(spot.cost >= CROSSED for _, spot in placed):
+        for text, _ in placed:
+            text.remove()
+        _key(axes, curves)
+        return
+    for text, spot in placed:
+        middle = (spot.box.x0, (spot.box.y0 + spot.box.y1) / 2)
+        x, y = axes.transData.inverted().transform(middle)
         text.set_position((float(x), float(y)))
-        _lead(axes, text, spot, anchor)
+        _lead(axes, text, spot)
 
 
-def _lead(axes: Axes, text: Text, spot: Bbox, anchor: tuple[float, float]) -> None:
+def _name(line: Line2D) -> str:
+    return str(line.get_gid())[len(ALONG) + 1 :]
+
+
+def _key(axes: Axes, curves: Sequence[Line2D]) -> None:
+    """Name curves in a key within the axes, where there is most room."""
+    axes.legend(
+        curves, [_name(line) for line in curves], loc="best", labelcolor="linecolor", handlelength=2.2,
+        frameon=True, edgecolor="none", borderpad=0.2, labelspacing=0.25, handletextpad=0.5,
+    ).set_in_layout(False)  # fmt: skip
+
+
+def _lead(axes: Axes, text: Text, spot: _Spot) -> None:
     """Draw a line from a label to its curve, where it stands away from it."""
-    edge = spot.x0 if anchor[0] < spot.x0 else spot.x1
-    middle = (spot.y0 + spot.y1) / 2
-    if np.hypot(edge - anchor[0], middle - anchor[1]) > 2.5 * NEAR_PX:
-        ends = axes.transData.inverted().transform([anchor, (edge, middle)])
+    edge = _edge(spot.box, spot.anchor)
+    if _apart_px(edge, spot.anchor) > LEADER_PX:
+        ends = axes.transData.inverted().transform([spot.anchor, edge])
         leader = plotting.Line2D(*ends.T, color=str(text.get_color()), linewidth=0.5)
         leader.set_in_layout(False)
         axes.add_line(leader)
 
 
+def _edge(spot: Bbox, anchor: tuple[float, float]) -> tuple[float, float]:
+    """Return where on a label's edge the line to its curve begins."""
+    return (spot.x0 if anchor[0] < spot.x0 else spot.x1), (spot.y0 + spot.y1) / 2
+
+
+def _apart_px(one: tuple[float, float], other: tuple[float, float]) -> float:
+    return float(np.hypot(one[0] - other[0], one[1] - other[1]))
+
+
+def _bars(axes: Axes) -> list[Floats]:
+    """Return the bars of the axes' intervals, each as its ends, in pixels."""
+    collections = [part for part in axes.collections if isinstance(part, plotting.LineCollection)]
+    return [
+        np.asarray(collection.get_transform().transform(bar), dtype=np.float64)
+        for collection in collections
+        for bar in collection.get_segments()
+    ]
+
+
 def _course(line: Line2D, box: Bbox) -> Floats:
     """Return a curve's points within the axes, in pixels, none far from the next."""
-    path = np.asarray(line.get_transform().transform(line.get_xydata()), dtype=np.float64)
+    return _dense(np.asarray(line.get_transform().transform(line.get_xydata()), dtype=np.float64), box)
+
+
+def _dense(path: Floats, box: Bbox) -> Floats:
+    """Return the points of a path in pixels that are within the axes, none far from the next."""
     path = path[np.isfinite(path).all(axis=1)]
     if len(path) < 2:
         return path
@@ -208,32 +274,60 @@ def _course(line: Line2D, box: Bbox) -> Floats:
     return course
 
 
-def _spot(
-    own: Floats, others: Sequence[Floats], taken: Sequence[Bbox], box: Bbox, size: tuple[float, float]
-) -> tuple[Bbox, tuple[float, float]]:
-    """Return where a label stands best, and the point of its curve that it is about."""
-    width, height = size
-    best: tuple[float, Bbox, tuple[float, float]] | None = None
-    anchors = own[np.linspace(0, len(own) - 1, 40).astype(int)] if len(own) else np.array([[box.x0, box.y0]])
+@dataclass(frozen=True)
+class _Spot:
+    """Where a label may stand, the point of its curve that it is about, and what that costs, in pixels of distance."""
+
+    box: Bbox
+    anchor: tuple[float, float]
+    cost: float
+
+
+def _spot(own: Floats, others: Sequence[Floats], taken: Sequence[Bbox], box: Bbox, size: tuple[float, float]) -> _Spot:
+    """Return where a label stands best; where there is no room at all, it costs without limit."""
+    best = _Spot(box, (box.x0, box.y1), math.inf)
+    everything = np.concatenate([*others, np.zeros((0, 2))])
+    for anchor in _anchors(own, box):
+        for away, spot in _around(anchor, size):
+            inside = spot.x0 >= box.x0 + CLEAR_PX and spot.x1 <= box.x1 and spot.y1 <= box.y1
+            if not inside or spot.y0 < box.y0 + CLEAR_PX or any(spot.overlaps(other) for other in taken):
+                continue
+            cost = away + CROSSED * (_within(everything, spot) + _within(own, spot))
+            if cost < best.cost:
+                cost += CROSSED * _crossed(everything, _edge(spot, anchor), anchor)
+            if cost < best.cost:
+                best = _Spot(spot, anchor, cost)
+    return best
+
+
+def _anchors(own: Floats, box: Bbox) -> list[tuple[float, float]]:
+    """Return points of a curve that its name may stand at: where it rises, if it does."""
     height_px = box.y1 - box.y0
     rising = own[(own[:, 1] > box.y0 + RISING * height_px) & (own[:, 1] < box.y1 - RISING * height_px)]
-    if len(rising):
-        anchors = rising[np.linspace(0, len(rising) - 1, 40).astype(int)]
-    everything = np.concatenate([*others, np.zeros((0, 2))])
-    for x, y in anchors.tolist():
-        for ring in RINGS:
-            for left in (x + NEAR_PX + ring, x - NEAR_PX - ring - width):
-                for bottom in (y - height / 2, y + ring, y - height - ring):
-                    spot = plotting.Bbox.from_bounds(left, bottom, width, height)
-                    inside = spot.x0 >= box.x0 and spot.x1 <= box.x1 and spot.y0 >= box.y0 and spot.y1 <= box.y1
-                    if not inside or any(spot.overlaps(other) for other in taken):
-                        continue
-                    cost = ring + CROSSED * (_within(everything, spot) + 2 * _within(own, spot))
-                    if best is None or cost < best[0]:
-                        best = cost, spot, (x, y)
-    if best is None:  # no room at all within the axes: above them, where only the title is
-        return plotting.Bbox.from_bounds(box.x0, box.y1, width, height), (box.x0, box.y1)
-    return best[1], best[2]
+    points = rising if len(rising) else own
+    if not len(points):
+        return [(box.x0, box.y0)]
+    return [(float(x), float(y)) for x, y in points[np.linspace(0, len(points) - 1, 40).astype(int)]]
+
+
+def _around(anchor: tuple[float, float], size: tuple[float, float]) -> Iterator[tuple[float, Bbox]]:
+    """Yield places for a label around a point, each with how far away it is."""
+    x, y = anchor
+    width, height = size
+    for ring in RINGS:
+        for left in (x + NEAR_PX + ring, x - NEAR_PX - ring - width):
+            for bottom in (y - height / 2, y + CLEAR_PX + ring, y - CLEAR_PX - height - ring):
+                yield ring, plotting.Bbox.from_bounds(left, bottom, width, height)
+
+
+def _crossed(points: Floats, edge: tuple[float, float], anchor: tuple[float, float]) -> bool:
+    """Tell whether the line from a label to its curve crosses another curve."""
+    length = _apart_px(edge, anchor)
+    if length <= LEADER_PX or not len(points):
+        return False
+    along = np.linspace(anchor, edge, int(length / 3.0) + 2)[1:]
+    near = points[np.abs(points - np.mean([edge, anchor], axis=0)).max(axis=1) < length]
+    return bool(len(near)) and bool((np.abs(along[:, None] - near[None]).max(axis=2) < 3.0).any())
 
 
 def _within(points: Floats, spot: Bbox) -> float:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
     from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.lines import Line2D
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bbox", "ConstrainedLayoutEngine", "Figure", "FigureCanvasAgg", "FigureCanvasPdf", "FigureCanvasSVG",
-    "FixedLocator", "FuncFormatter", "Line2D", "MaxNLocator", "NullLocator", "fonts_of_outlines", "load", "mpl",
-    "settings", "withStroke",
+    "FixedLocator", "FuncFormatter", "Line2D", "LineCollection", "MaxNLocator", "NullLocator", "fonts_of_outlines",
+    "load", "mpl", "settings", "withStroke",
 ]  # fmt: skip
 
 _LAYOUT_TABLES: Final = ("GDEF", "GPOS", "GSUB", "kern", "MATH")
@@ -43,6 +44,7 @@ _DEFINED_IN: Final[Mapping[str, str]] = {
     "Figure": "matplotlib.figure",
     "ConstrainedLayoutEngine": "matplotlib.layout_engine",
     "Line2D": "matplotlib.lines",
+    "LineCollection": "matplotlib.collections",
     "withStroke": "matplotlib.patheffects",
     **dict.fromkeys(("FixedLocator", "FuncFormatter", "MaxNLocator", "NullLocator"), "matplotlib.ticker"),
     "Bbox": "matplotlib.transforms",

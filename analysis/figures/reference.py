@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.figures import curves, labels
+from analysis.figures import curves, labels, style
 from analysis.figures.dots import PERCENT, percent_axis
 from analysis.figures.sheet import Panel, Sheet
 from analysis.reference import even_instants
@@ -35,13 +35,14 @@ _BAND: Final = "#b5b5b5"
 _NOBODYS: Final = "#e9e9e9"
 _SECOND_NS: Final = 1e9
 _US: Final = 1e3
+_DASHES: Final[tuple[Any, ...]] = ("solid", (0, (1, 1)), (0, (4, 1.3)))  # tell apart as many as have names
 
 
 def over_time_panel(reference: Reference, pair: tuple[str, str]) -> Panel:
     """Show one known pair's half-width over time; its caption says in which share of the probed time it is known."""
     share = {(known.first, known.second): known.known_share for known in reference.pairs}.get(pair)
     part = "" if share is None else f"; known in {PERCENT * share:.1f} % of the probed time"
-    says = f"median and, shaded, least to most; hatched: around a step, not known{part}"
+    says = f"line: median; shaded: least to most; hatched: not known, around a step{part}"
     title = f"{pair[0]} and {pair[1]}: half-width"
     return Panel(
         title, says, lambda axes: width_over_time(axes, reference, pair), height_in=1.0, whole=True, group=FIGURE
@@ -71,6 +72,8 @@ def width_over_time(axes: Axes, reference: Reference, pair: tuple[str, str]) -> 
     axes.set_ylim(0, 1.08 * float(half.max()))
     axes.set_ylabel("half-width (µs)")
     axes.set_xlabel("time since the pair's first probes (s)")
+    style.plain_numbers(axes.xaxis)
+    style.plain_numbers(axes.yaxis)
 
 
 def known_half_widths(envelope: Envelope) -> tuple[Ints, Floats]:
@@ -85,7 +88,7 @@ def widths_panel(reference: Reference, known: Mapping[tuple[str, str], float]) -
     """Show in which share of the time a half-width is at most that, pair by pair; of many pairs, how they lie."""
     title = "Half-width of all pairs"
     if len(known) <= MOST_CURVES:
-        says = f"share of the time in which it is known; a line for each of {len(known)} pairs"
+        says = f"share of the time in which it is known, with at most so much; a line for each of {len(known)} pairs"
 
         def draw_pairs(axes: Axes) -> None:
             halves = [known_half_widths(reference.envelopes[pair])[1] for pair in known]
@@ -105,13 +108,13 @@ def _all_pairs(axes: Axes, halves: Sequence[Floats], of: str, names: Sequence[st
     """Draw, of each list of half-widths, which share is at most that; each named, if there are names."""
     for place, half in enumerate(halves):
         curve = curves.of_values("", "", half)
-        dotted = of == "pairs" and place == 1
-        line = ":" if dotted else "-"
-        looks: dict[str, Any] = {"color": _INK, "linewidth": 0.8, "linestyle": line}
+        dashes = _DASHES[place] if names or of == "pairs" else "solid"
+        looks: dict[str, Any] = {"color": _INK, "linewidth": 0.8, "linestyle": dashes}
         (drawn,) = axes.step(curve.values, PERCENT * curve.shares, where="post", **looks)
         if names:
             labels.along(drawn, names[place])
     axes.set_xlabel("half-width at most (µs)")
+    style.plain_numbers(axes.xaxis)
     axes.set_xlim(left=0)
     percent_axis(axes, f"{of} (%)", upright=True)
 

@@ -25,6 +25,8 @@ LETTER_IN: Final = 0.0635  # as wide is a letter on average
 LINE_IN: Final = 0.14
 AROUND_IN: Final = 0.70  # above and below a panel: title, numbers and words of its axis
 PLAIN_IN: Final = 1.45  # height of a panel
+TITLE_PT: Final = 6.0  # from the axes, or the key above them, to the title
+POINTS: Final = 72.0  # in an inch
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ class Sheet:
             for part, block in zip(parts, blocks, strict=True):
                 grid = part.add_gridspec(len(block), max(map(len, block)))
                 for place, row in enumerate(block):
-                    for column, (letter, panel) in enumerate(row):
-                        _fill(part.add_subplot(grid[place, column]), letter, panel, width_in / len(row))
+                    for column, title in enumerate(_titles(row, width_in)):
+                        _fill(part.add_subplot(grid[place, column]), *row[column], width_in / len(row), title)
             labels.place(figure)
         return figure
 
@@ -130,11 +132,30 @@ class Sheet:
             yield row
 
 
-def _fill(axes: Axes, letter: str, panel: Panel, width_in: float) -> None:
+@dataclass(frozen=True)
+class _Title:
+    """A panel's title, and how far above its axes it stands."""
+
+    text: str
+    above_pt: float
+
+
+def _titles(row: Row, width_in: float) -> list[_Title]:
+    """Return the titles of panels beside each other, which begin at one height."""
+    texts = [_wrapped(f"{letter}{panel.title}", width_in / len(row)) for letter, panel in row]
+    lines = [text.count("\n") for text in texts]
+    key_pt = POINTS * max(panel.above_in for _, panel in row)
+    return [
+        _Title(text, TITLE_PT + key_pt + POINTS * LINE_IN * (max(lines) - own))
+        for text, own in zip(texts, lines, strict=True)
+    ]
+
+
+def _fill(axes: Axes, letter: str, panel: Panel, width_in: float, title: _Title) -> None:
     if panel.draw is None:
         labels.statement(axes, _line(panel, width_in, letter))
         return
-    axes.set_title(_wrapped(f"{letter}{panel.title}", width_in), loc="left")
+    axes.set_title(title.text, loc="left", pad=title.above_pt)
     panel.draw(axes)
 
 

@@ -44,4 +44,5 @@ def grouped(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[Spr
     axes.set_xticks(range(len(groups)), groups)
     axes.set_xlim(-0.5, len(groups) - 0.5)
     axes.set_ylim(bottom=0)
+    style.plain_numbers(axes.yaxis)
     axes.grid(axis="y")

@@ -56,7 +56,18 @@ def panel(
             says,
             line=f"{words} for {', '.join(clock.name for clock in shown)} at every {axis.partition(' (')[0]}",
         )
-    return Panel(title, says, lambda axes: _draw(axes, places, shown, axis, what))
+    above = dots.key_in(_shapes(shown))
+    return Panel(title, says, lambda axes: _draw(axes, places, shown, axis, what), above_in=above)
+
+
+def _shapes(series: Sequence[Series]) -> dict[str, str]:
+    """Return what the shapes of the marks that are drawn mean."""
+    return {mark.word: mark.shape for clock in series for marks in clock.marks for mark in marks if _is_drawn(mark)}
+
+
+def _is_drawn(mark: dots.Mark) -> bool:
+    """Tell whether a mark is drawn: no wrong decision is none, and the caption has the count."""
+    return mark.shape != dots.WRONG or (mark.rate is not None and bool(mark.rate.numerator))
 
 
 def _said(places: Sequence[str], clock: Series) -> str:
@@ -68,16 +79,11 @@ def _said(places: Sequence[str], clock: Series) -> str:
 
 
 def _draw(axes: Axes, places: Sequence[str], series: Sequence[Series], axis: str, what: str) -> None:
-    shapes: dict[str, str] = {}
     for number, clock in enumerate(series):
         aside = ASIDE * ((number + 0.5) / len(series) - 0.5) * 2
         first: list[tuple[float, float]] = []
         for place, marks in enumerate(clock.marks):
-            for mark in marks:
-                wrong = mark.shape == dots.WRONG
-                if wrong and not (mark.rate is not None and mark.rate.numerator):
-                    continue  # no wrong decision is no mark; the caption has the count
-                shapes[mark.word] = mark.shape
+            for mark in filter(_is_drawn, marks):
                 dots.share(axes, place + aside, mark, clock.source, hollow=clock.clock == POINT, upright=True)
             if marks and marks[0].value is not None:
                 first.append((place + aside, PERCENT * marks[0].value))
@@ -91,4 +97,4 @@ def _draw(axes: Axes, places: Sequence[str], series: Sequence[Series], axis: str
     axes.set_xlim(-0.5, len(places) - 0.5)
     axes.set_xlabel(axis)
     dots.percent_axis(axes, f"{what} (%)", upright=True)
-    dots.key(axes, shapes)
+    dots.key(axes, _shapes(series))

@@ -111,6 +111,16 @@ def canvas(width_in: float, height_in: float) -> Figure:
     return figure
 
 
+def plain(value: float) -> str:
+    """Return a number as figures write it: with commas between thousands, and a minus."""
+    return f"{value:,.10g}".replace("-", "−")  # noqa: RUF001 - a minus
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Write the numbers on an axis as all figures do."""
+    axis.set_major_formatter(plotting.FuncFormatter(lambda value, _place: plain(value)))
+
+
 def readable_log(axis: Axis) -> None:
     """Make an axis logarithmic whose labels are plain numbers, at least two of them however little it spans.
 
@@ -128,7 +138,7 @@ def readable_log(axis: Axis) -> None:
         powers = range(first, last + 1, apart) if len(steps) == 1 else range(first - 1, last + 1)
         ticks = [step * 10.0**power for power in powers for step in steps]
     axis.set_major_locator(plotting.FixedLocator([tick for tick in ticks if low <= tick <= high]))
-    axis.set_major_formatter(plotting.FuncFormatter(lambda value, _place: f"{value:,.10g}"))
+    plain_numbers(axis)
     axis.set_minor_locator(plotting.NullLocator())
 
 

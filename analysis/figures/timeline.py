@@ -51,6 +51,7 @@ def _draw(axes: Axes, lines: Sequence[Line], what: str) -> None:
     axes.axhline(0, color="black", linewidth=0.5, zorder=1.5)
     _limits(axes, lines)
     axes.set_xlabel("time (s)")
+    style.plain_numbers(axes.xaxis)
     scale, unit = _unit(max(abs(limit) for limit in axes.get_ylim()))
     axes.yaxis.set_major_formatter(plotting.FuncFormatter(lambda value, _place: _plain(value / scale)))
     axes.set_ylabel(f"{what} ({unit})")
@@ -144,6 +145,6 @@ def _unit(most_us: float) -> tuple[float, str]:
 def _plain(value: float) -> str:
     """Return a number on an axis, in few letters."""
     if abs(value) < MOST_DIGITS:
-        return f"{value:,.10g}".replace("-", "−")  # noqa: RUF001 - a minus
+        return style.plain(value)
     power = str(round(np.log10(abs(value)))).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{'−' if value < 0 else ''}10{power}"  # noqa: RUF001 - a minus

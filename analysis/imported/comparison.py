@@ -16,6 +16,7 @@ import pandas as pd
 
 from analysis.clocks import offset_levels
 from analysis.run.stored import in_memory
+from analysis.tables import Grid
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ FIGURES: Final[tuple[tuple[str, Callable[[WorkerComparison], str], str], ...]] =
     ("ChronoTick receive before ChronoTick send", lambda w: w.chronotick.text, "like with like"),
     ("NTP receive before NTP send", lambda w: w.ntp.text, LIKE_WITH_LIKE),
     (
-        "mean \\|ChronoTick offset minus NTP offset\\|",
+        "mean |ChronoTick offset minus NTP offset|",
         _difference,
         "two sources of one clock differ; which of them is right is not evaluable without a reference",
     ),
@@ -159,22 +160,18 @@ def comparison(run: Run) -> dict[str, Any] | None:
     return None if run.manifest.imported is None else compare(run).as_dict()
 
 
-def comparison_lines(run: Run) -> list[str]:
-    """Return the report's section on the published comparison, as Markdown lines; none for a run of our own."""
+def comparison_parts(run: Run) -> list[Grid | str]:
+    """Return the report's section on the published comparison: a table, and notes; nothing for a run of our own."""
     if run.manifest.imported is None:
         return []
     workers = compare(run).workers
-    lines = [
-        "| figure | " + " | ".join(worker.node_id for worker in workers) + " | what it is |",
-        "|---|" + "---|" * (len(workers) + 1),
-    ]
-    for name, cell, meaning in FIGURES:
-        lines.append(f"| {name} | " + " | ".join(cell(worker) for worker in workers) + f" | {meaning} |")
-    lines += ["", NOTE]
+    head = ("figure", *(worker.node_id for worker in workers), "what it is")
+    rows = [(name, *(cell(worker) for worker in workers), meaning) for name, cell, meaning in FIGURES]
+    parts: list[Grid | str] = [Grid.of(head, rows), NOTE]
     unmatched = [f"{worker.node_id}: {worker.unmatched:,}" for worker in workers if worker.unmatched]
     if unmatched:
-        lines += ["", f"Rows of events the coordinator's file does not have, left out above: {', '.join(unmatched)}."]
-    return lines
+        parts.append(f"Rows of events the coordinator's file does not have, left out above: {', '.join(unmatched)}.")
+    return parts
 
 
 def _worker(node_id: str, frame: pd.DataFrame, sends: pd.DataFrame) -> WorkerComparison:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.errors import cause
-from analysis.imported.comparison import comparison, comparison_lines
+from analysis.imported.comparison import comparison, comparison_parts
 from analysis.imported.staging import UnusableSource, staged
 from analysis.run.csv_tables import OTHER_SEPARATORS
 from analysis.run.load import new_folder
@@ -36,7 +36,7 @@ from node_agent.contract import plan, records
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["UnusableSource", "comparison", "comparison_lines", "import_published"]
+__all__ = ["UnusableSource", "comparison", "comparison_parts", "import_published"]
 
 FORMAT: Final = "data-streaming-evaluations CSV, 2025-10"
 IMPORTED_DIR: Final = "imported"

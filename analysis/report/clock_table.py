@@ -65,7 +65,7 @@ class Share:
         if not self.of:
             return NOT_EVALUABLE
         ends = [_percent(number / self.of) for number in (self.least, self.most)]
-        counts = between(self.least, self.most, 0, separator="")
+        counts = between(self.least, self.most, 0)
         return f"{ends[0] if ends[0] == ends[1] else ' to '.join(ends)} % ({counts})"
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Row:
         width = NONE if self.half_width_us is None else between(*self.half_width_us)
         last = [NONE if share is None else share.words for share in (self.coverage, self.rounds_saved)]
         first = NONE if self.clock == judges.REFERENCE else _words(self.points_wrong)
-        return self.question, label, str(self.decisions), first, *shares, width, *last
+        return self.question, label, f"{self.decisions:,}", first, *shares, width, *last
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-serialisable data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +29,7 @@ FINDINGS: Final = "see index.html and statistics/validity_findings.json"
 def render(opening: Opening) -> str:
     """Return the report as Markdown; the same results give the same text."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 - Markdown
-    environment.filters |= {"some": _some, "in_lines": in_lines}
+    environment.filters |= {"some": partial(some, where=ON_THE_PAGE), "in_lines": in_lines, "as_markdown": _as_markdown}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     tables = {name: _shortened(name, grid).markdown for name, grid in opening.tables.items()}
     text = template.render(opening=opening, clocks_note=CLOCKS_NOTE, **tables)
@@ -39,10 +40,14 @@ def _shortened(name: str, grid: Grid) -> Grid:
     return grid.first(MOST_ROWS.get(name, len(grid.rows)), FINDINGS if name == "findings" else ON_THE_PAGE)
 
 
-def _some(lines: list[str]) -> list[str]:
-    """Return the first lines and, if that are not all, how many more there are."""
+def _as_markdown(part: Grid | str) -> str:
+    return part if isinstance(part, str) else part.markdown
+
+
+def some(lines: Sequence[str], where: str) -> Sequence[str]:
+    """Return the first lines and, if that are not all, how many more there are, and where."""
     left = len(lines) - MOST_NAMED
-    return lines if left <= 0 else [*lines[:MOST_NAMED], f"and {left} more: {ON_THE_PAGE}"]
+    return lines if left <= 0 else [*lines[:MOST_NAMED], f"and {left} more: {where}"]
 
 
 def in_lines(findings: Sequence[Finding], *, marked: bool) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.checks import validity
+from analysis.checks.finding import some
 from analysis.figures import style
 from analysis.imported import older_format
 from analysis.questions.judges import REFERENCE, TRUTH
@@ -55,7 +56,7 @@ class Opening:
     hypotheses_note: str
     absent: str
     silent: str
-    published: tuple[str, ...]
+    published: tuple[Grid | str, ...]
     tables: dict[str, Grid]
 
 
@@ -84,9 +85,9 @@ def of(results: Results, judged: Sequence[Judged]) -> Opening:
         clocks=clocks,
         judges_note=_judges_note(results),
         hypotheses_note=run_tables.methods(judged),
-        absent=", ".join(run.absent) or "none",
-        silent=", ".join(results.table.silent),
-        published=tuple(older_format.comparison_lines(run)) if manifest.imported is not None else (),
+        absent=some(run.absent) or "none",
+        silent=some(results.table.silent),
+        published=tuple(older_format.comparison_parts(run)) if manifest.imported is not None else (),
         tables=tables,
     )
 
@@ -136,7 +137,7 @@ def _judges_note(results: Results) -> str:
     by_probes = f"The reference is **not evaluable** ({reference.reason}), nor is any verdict against it"
     if reference.evaluable:
         limit = f"relative drift at most {reference.rho_ppm:g} ppm, by {reference.rho_from}"
-        by_probes = f"The reference knows {len(reference.pairs)} pairs of nodes ({limit})"
+        by_probes = f"The reference knows {len(reference.pairs):,} pairs of nodes ({limit})"
     judgements = [answer.judged_by(TRUTH) for answer in results.done["causality"]]
     if any(judgement is not None and not judgement.reason for judgement in judgements):
         return f"{by_probes}. The injected truth of the virtual clocks judges beside it."
@@ -165,7 +166,7 @@ def _facts(results: Results, counts: RunCounts) -> Grid:
         ("cluster", manifest.cluster),
         ("phase, outcome", f"{manifest.phase}, {manifest.outcome or 'none'}"),
         ("created", manifest.created_utc),
-        ("events sent", f"{counts.sent} over {counts.span_s:.1f} s"),
+        ("events sent", f"{counts.sent:,} over {counts.span_s:.1f} s"),
         ("code", ", ".join(f"{key} {_short(value)}" for key, value in version.items())),
         ("command", " ".join([Path(manifest.argv[0]).name, *manifest.argv[1:]]) if manifest.argv else ""),
     ]

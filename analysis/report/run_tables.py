@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from analysis.checks.files import integrity
+from analysis.checks.finding import some
 from analysis.tables import Grid, counted, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analysis.analyses.analysis import Results
+    from analysis.checks.finding import Finding
     from analysis.report.hypotheses import Judged
     from analysis.report.run_counts import Missing, NodeCounts, RunCounts
 
 
+MOST_ALIKE: Final = 4  # findings of one kind that have a row each
 NODES: Final = (
     "node", "role", "host", "Python", "clock source", "events", "lost", "duplicates", "dropped", "user stamps",
     "files as the node wrote them",
@@ -54,7 +57,7 @@ def unavailable(counts: RunCounts) -> Grid:
     for source, nodes_of in by_source.items():
         if all(missing.rate.denominator and not missing.rate.numerator for missing in nodes_of):
             stamped = [f"{missing.node_id} 0 of {missing.rate.denominator}" for missing in nodes_of]
-            complete.append(f"{source} ({', '.join(stamped)})")
+            complete.append(f"{source} ({some(stamped)})")
         else:
             rows += [(source, missing.node_id, share(missing.rate), counted(missing.reasons)) for missing in nodes_of]
     if complete:
@@ -79,6 +82,13 @@ def methods(judged: Sequence[Judged]) -> str:
 
 
 def findings(results: Results) -> Grid:
-    """Return what the detectors found in the data."""
-    rows = [(finding.severity, finding.code, finding.where, finding.message) for finding in results.findings]
+    """Return what the detectors found in the data: of many findings of one kind the first, and how many more."""
+    kinds: dict[tuple[str, str], list[Finding]] = {}
+    for finding in results.findings:
+        kinds.setdefault((finding.severity, finding.code), []).append(finding)
+    rows = []
+    for (severity, code), alike in kinds.items():
+        rows += [(severity, code, finding.where, finding.message) for finding in alike[:MOST_ALIKE]]
+        if len(alike) > MOST_ALIKE:
+            rows.append((severity, code, "", f"and {len(alike) - MOST_ALIKE} more: statistics/validity_findings.json"))
     return Grid.of(("severity", "finding", "where", "what"), rows, "No detector found anything.")

@@ -72,8 +72,8 @@ class Verdict:
             return ""
         first, *others = asked
         wrong = [
-            f"{LABELS[first]}'s points put {_count(asked[first].received_before_sent)}",
-            *(f"{LABELS[name]}'s {_count(asked[name].received_before_sent)}" for name in others),
+            f"by {LABELS[first]}'s points {_count(asked[first].received_before_sent)}",
+            *(f"by {LABELS[name]}'s {_count(asked[name].received_before_sent)}" for name in others),
         ]
         messages = max(clock.messages for clock in asked.values())
         with_intervals = {name: clock for name, clock in asked.items() if clock.causality.asked or clock.windows.asked}
@@ -85,7 +85,10 @@ class Verdict:
                 proved.append(f"{LABELS[name]}'s intervals{_width(clock)} proved {self._proved(clock, messages)}")
             else:
                 proved.append(f"{LABELS[name]}'s{_width(clock)} {self._proved(clock, messages)}")
-        parts = [f"of {messages:,} messages, {' and '.join(wrong)} before they were sent", ", ".join(proved)]
+        parts = [
+            f"of {messages:,} messages, {' and '.join(wrong)} were received before they were sent",
+            ", ".join(proved),
+        ]
         return "; ".join([*parts, self._wrong()] if with_intervals else parts)
 
     @property

@@ -9,10 +9,12 @@ import shutil
 import pytest
 
 from analysis import pipeline
+from analysis.figures import style, vector
+from analysis.report.page import shell
 from node_agent.contract import records
 
-TRACES = "document.getElementById('timeline').data.map((trace) => trace.name)"
-RANGE = "document.getElementById('timeline').layout.xaxis.range.map(Number)"
+TRACES = "document.getElementById('readings-plot').data.map((trace) => trace.name)"
+RANGE = "document.getElementById('readings-plot').layout.xaxis.range.map(Number)"
 MARKUP = "<img src=x onerror=\"document.title='hit'\">"
 
 
@@ -73,7 +75,7 @@ def test_the_plot_is_zoomed_by_buttons_and_shows_other_things_and_workers(opened
     page.get_by_role("button", name="All", exact=True).click()
     page.wait_for_function(f"Math.abs(({RANGE})[1] - {whole[1]}) < 1e-9")
     page.get_by_label("Shown", exact=True).select_option(label="error at the worker")
-    page.wait_for_function("document.getElementById('timeline').layout.yaxis.title.text.startsWith('reading')")
+    page.wait_for_function("document.getElementById('readings-plot').layout.yaxis.title.text.startsWith('reading')")
     page.get_by_label("Worker", exact=True).select_option(label="comp12")
     assert "at comp12" in verdict(page)
     assert opened.said == []
@@ -124,6 +126,58 @@ def test_it_is_told_to_whoever_does_not_see_it(opened):
 def test_it_is_no_wider_than_what_it_is_shown_on(show_page, run, width):
     page = show_page(run / records.PAGE_FILE, width).page
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_no_two_elements_have_one_name(opened):
+    names = opened.page.evaluate("[...document.querySelectorAll('[id]')].map((one) => one.id)")
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_a_link_of_the_contents_leads_to_the_heading_it_names(opened):
+    links = opened.page.locator("nav a")
+    for link in links.all():
+        heading = opened.page.locator(link.get_attribute("href"))
+        assert heading.evaluate("(one) => one.tagName") == "H2"
+        assert heading.inner_text().startswith(link.inner_text().split(":")[0])
+
+
+@pytest.fixture(scope="module")
+def page_with_a_figure(tmp_path_factory):
+    """Write a page with a figure as wide as a paper's page, and with its caption."""
+    figure = style.canvas(style.PAGE_IN, 2.0)
+    folder = tmp_path_factory.mktemp("figure")
+    files = style.save(figure, folder, "drawn")
+    body = shell.figure(vector.within_page(figure, files[0]), "Figure: drawn", "What is on it. " * 20)
+    file = folder / "page.html"
+    file.write_text(shell.page("A figure", body), encoding="utf-8")
+    return file
+
+
+def test_a_figure_keeps_its_size_on_a_telephone_and_scrolls_by_itself(browser, page_with_a_figure):
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(page_with_a_figure.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("img").bounding_box()["width"] >= 600
+    assert page.locator("figcaption").bounding_box()["width"] <= 390
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_caption_can_be_read_in_either_scheme(browser, page_with_a_figure, scheme):
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(page_with_a_figure.as_uri())
+    ink, ground = page.evaluate(
+        """() => {
+            const caption = document.querySelector("figcaption");
+            let behind = caption;
+            const isClear = (one) => getComputedStyle(one).backgroundColor === "rgba(0, 0, 0, 0)";
+            while (isClear(behind)) behind = behind.parentElement;
+            return [getComputedStyle(caption).color, getComputedStyle(behind).backgroundColor]
+                .map((colour) => colour.match(/\\d+/g).map(Number).reduce((sum, part) => sum + part, 0) / 3);
+        }"""
+    )
+    assert abs(ink - ground) > 150
+    page.close()
 
 
 def test_it_prints_without_what_only_a_screen_can_use(opened):

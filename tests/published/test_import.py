@@ -79,7 +79,7 @@ def test_a_run_without_chronotick_imports(older, tmp_path, results):
     (one, _) = comparison.compare(run).workers
     assert one.chronotick_against_uncorrected.hits is None
     assert one.mean_abs_difference_ms is None
-    assert any("not evaluable" in line for line in older_format.comparison_lines(run))
+    assert "not evaluable" in older_format.comparison_parts(run)[0].markdown
 
 
 def test_re_measured_uncertainties_are_kept(older, tmp_path, results):
@@ -253,4 +253,4 @@ def test_a_run_of_our_own_has_no_published_comparison(native, tmp_path):
     """The section belongs to imported runs."""
     run = native.load(tmp_path)
     assert older_format.comparison(run) is None
-    assert older_format.comparison_lines(run) == []
+    assert older_format.comparison_parts(run) == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup
 
-from analysis.report.markdown import in_lines
+from analysis.report.markdown import in_lines, some
 from analysis.report.opening import CLOCKS_NOTE
 from analysis.report.page import shell
 
@@ -47,7 +47,7 @@ def render(
     there is none; ``data`` is what the interactive part shows, if there is any.
     """
     environment = shell.environment()
-    environment.filters["in_lines"] = in_lines
+    environment.filters |= {"in_lines": in_lines, "some": some}
     interactive = Markup("")
     if data is not None:
         interactive = Markup(environment.get_template("interactive.html.jinja").render(data=data))  # noqa: S704 - escaped

@@ -98,9 +98,15 @@ def page(
 
 
 def figure(address: str, name: str, caption: str = "") -> Markup:
-    """Return a drawn figure as an image within the page, apart from the page's styles and names, with its caption."""
+    """Return a drawn figure as an image within the page, apart from the page's styles and names, with its caption.
+
+    Where it is too wide to be read it scrolls by itself.
+    """
     below = Markup("<figcaption>{}</figcaption>").format(caption) if caption else Markup("")
-    return Markup('<figure class="paper"><img src="{}" alt="{}">{}</figure>').format(address, name, below)
+    return Markup(
+        '<figure class="paper"><div class="scroll" role="region" tabindex="0" aria-label="{1}">'
+        '<img src="{0}" alt="{1}"></div>{2}</figure>'
+    ).format(address, name, below)
 
 
 def _shown(said: Any, name: str) -> Markup:

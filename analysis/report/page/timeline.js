@@ -1,7 +1,7 @@
 // What every clock says over time, with its interval. Drawn after the page, so that nobody waits for it.
 
 const SYMBOLS = ["circle", "diamond", "square", "triangle-up", "x", "cross", "triangle-down", "star", "hexagon"];
-const TIMELINE = element("timeline");
+const TIMELINE = element("readings-plot");
 const SPAN_S = [DATA.at_us[0] / 1e6, DATA.at_us[DATA.at_us.length - 1] / 1e6];
 
 /** What may be shown of a worker: a title, words, and per source and event [middle, low, high] in ns, or null. */
@@ -77,21 +77,21 @@ function plotted() {
   const unit = unitOf(sizes.reduce((most, size) => Math.max(most, size), 0));
   const ink = styleOf("--ink"), line = styleOf("--line");
   const traces = [];
-  if (reference.some(Boolean)) traces.push(trace("reference", reference, unit, ink, "line-ew-open"));
   series.forEach((points, place) => {
     if (points) traces.push(trace(DATA.sources[place].label, points, unit, colourOf(place), SYMBOLS[place % SYMBOLS.length]));
   });
+  if (reference.some(Boolean)) traces.push({ ...trace("reference", reference, unit, ink, "line-ew-open"), opacity: 0.5 });
   const here = DATA.at_us[STATE.event] / 1e6;
   const axis = { gridcolor: line, zerolinecolor: ink, linecolor: line, tickfont: { color: ink }, automargin: true };
   const silent = DATA.sources.filter((_, place) => series[place] && !series[place].some(Boolean)).map((source) => source.label);
   const none = silent.length ? ` Nothing to show of ${silent.join(", ")}.` : "";
-  element("timeline-note").textContent = `${view.words}${none} The vertical line is the event of the diagram below.`;
+  element("readings-note").textContent = `${view.words}${none} The vertical line is the event of the diagram below.`;
   return {
     traces,
     layout: {
       height: 380, margin: { l: 64, r: 12, t: 12, b: 48 }, showlegend: false, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "system-ui, sans-serif", size: 13, color: ink }, hovermode: "closest", dragmode: "zoom", uirevision: "kept",
-      xaxis: { ...axis, title: { text: "s since the first event" }, range: STATE.range || padded(SPAN_S), zeroline: false },
+      xaxis: { ...axis, title: { text: "time since the first event (s)" }, range: STATE.range || padded(SPAN_S), zeroline: false },
       yaxis: { ...axis, title: { text: `${view.title} (${unit.name})` }, zeroline: true, zerolinewidth: 1.5 },
       shapes: [{ type: "line", x0: here, x1: here, y0: 0, y1: 1, yref: "paper", line: { color: ink, width: 1, dash: "dot" } }],
     },

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from run_folder import Clock, Folder, write
 
 from analysis import command, pipeline, registry
-from analysis.figures import drawing, style
+from analysis.figures import drawing, labels, style
 from analysis.figures.sheet import Panel, Sheet
 from analysis.simulation.simulate import simulate
 from analysis.stats import histogram, thinning
@@ -62,6 +62,47 @@ def test_no_text_lies_on_another_is_small_or_is_cut_off(sheets, width_in):
             assert box.x1 <= figure.bbox.x1 + 1, (name, words)
         for (words, box), (others, other) in combinations(boxes, 2):
             assert not box.padded(-1).overlaps(other.padded(-1)), (name, words, others)
+
+
+@pytest.mark.parametrize("width_in", [style.COLUMN_IN, style.PAGE_IN])
+def test_a_curves_name_lies_on_no_axis_and_no_other_curve(sheets, width_in):
+    drawn, _ = sheets
+    for name, sheet in drawn.items():
+        if not sheet.drawn:
+            continue
+        figure = sheet.figure(width_in)
+        figure.canvas.draw()
+        for axes in figure.axes:
+            box = axes.get_window_extent()
+            curves = [line for line in axes.lines if str(line.get_gid()).startswith(labels.ALONG)]
+            names = {labels._name(line) for line in curves}
+            key = axes.get_legend()
+            places = [(text.get_text(), text.get_window_extent()) for text in axes.texts if text.get_text() in names]
+            places += [("key", key.get_window_extent())] if key and curves else []
+            assert bool(places) == bool(curves), name
+            for words, place in places:
+                assert place.x0 >= box.x0 + 2, (name, words)
+                assert place.y0 >= box.y0 + 2, (name, words)
+                for line in curves:
+                    points = labels._course(line, box)
+                    assert place.padded(-1).count_contains(points) == 0, (name, words, line.get_gid())
+
+
+@pytest.mark.parametrize("width_in", [style.COLUMN_IN, style.PAGE_IN])
+def test_titles_of_panels_beside_each_other_begin_at_one_height(sheets, width_in):
+    drawn, _ = sheets
+    for name, sheet in drawn.items():
+        if not sheet.drawn:
+            continue
+        figure = sheet.figure(width_in)
+        figure.canvas.draw()
+        tops: dict[int, list[float]] = {}
+        for axes in figure.axes:
+            if axes.get_title(loc="left"):
+                top_px = axes._left_title.get_window_extent().y1
+                tops.setdefault(round(axes.get_window_extent().y0 / 10), []).append(top_px)
+        for row in tops.values():
+            assert max(row) - min(row) < 0.02 * style.DPI, name
 
 
 def test_captions_count_what_the_statistics_count(sheets):

@@ -57,9 +57,9 @@ def clock(proved: int, wrong: int | None, windows: Proofs, before: int = 0) -> C
             clock(0, 0, Proofs(200, 80, 0), before=37),
             clock(120, 1, Proofs(200, 190, 1)),
             (
-                "of 400 messages, NTP's points put 37 and ChronoTick's none before they were sent; NTP's intervals "
-                "(± 0.5 to 0.51 ms) proved the order of none and one 50-ms window for 80 of 200 events, ChronoTick's "
-                "(± 0.5 to 0.51 ms) the order of 120 and one 50-ms window for 190 of 200 events; "
+                "of 400 messages, by NTP's points 37 and by ChronoTick's none were received before they were sent; "
+                "NTP's intervals (± 0.5 to 0.51 ms) proved the order of none and one 50-ms window for 80 of 200 "
+                "events, ChronoTick's (± 0.5 to 0.51 ms) the order of 120 and one 50-ms window for 190 of 200 events; "
                 "2 of these proofs were wrong by the injected truth"
             ),
         ),
@@ -89,7 +89,8 @@ def test_a_clock_without_intervals_is_not_said_to_have_proved_none_of_0():
     """Points alone, as of an imported run: no proofs, and no word about wrong ones."""
     points = ClockVerdict(5991, 1456, None, Proofs(0, 0, None), Proofs(0, 0, None))
     assert Verdict(50, {records.NTP: points}).sentence == (
-        "of 5991 messages, NTP's points put 1456 before they were sent; NTP gave no interval that could prove anything"
+        "of 5,991 messages, by NTP's points 1,456 were received before they were sent; "
+        "NTP gave no interval that could prove anything"
     )
 
 
