@@ -36,5 +36,12 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_json(path: Path, data: dict[str, Any]) -> Path:
-    """Replace a JSON file atomically; numbers that are not finite raise ValueError, as JSON has none."""
-    return write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    """Replace a JSON file atomically; numbers that are not finite raise ValueError, as JSON has none.
+
+    It is written piece by piece: as one text, millions of numbers take some ten times the memory of the file.
+    """
+    encoder = json.JSONEncoder(indent=1, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(encoder.iterencode(data))
+        file.write("\n")
+    return path

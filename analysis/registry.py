@@ -123,8 +123,8 @@ def _prepare(
     if counting:
         len(given.nearby)  # drawn once, for all processes
     by_node = [partial(_of_node, given, *place) for place in of_nodes]
-    by_part = [partial(_of_part, given, *place) for place in of_parts]
-    made = deque(pieces.results([*others, *by_node, *by_part], processes))
+    by_part = [partial(_tidily, partial(_of_part, given, *place)) for place in of_parts]
+    made = deque(pieces.results([*(partial(_tidily, other) for other in others), *by_node, *by_part], processes))
     told = [made.popleft() for _ in others]
     for analysis, _ in of_nodes:
         given.of_nodes.setdefault(analysis.name, []).append(made.popleft())
@@ -137,6 +137,13 @@ def _prepare(
     for analysis in counting:
         given.counted[analysis.name] = analysis.add(parts.pop(analysis.name))
     return told
+
+
+def _tidily(work: Callable[[], Any]) -> Any:
+    """Do some work and give back the memory it took, so that in this process it is not there beside the next one's."""
+    made = work()
+    csv_tables.release_memory()
+    return made
 
 
 def _of_node(given: Context, analysis: Analysis, node_id: str) -> Any:
