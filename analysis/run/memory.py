@@ -19,8 +19,9 @@ PER_PROBE_BYTE: Final = 3.0
 PER_REMEASURED_BYTE: Final = 1.0  # of the longest commit_wait.csv; one is in memory at a time
 MEASURED_PROCESSES: Final = 2
 PER_PROCESS: Final = 0.4  # of what two take: each more
-BASE_IN_PARTS_BYTES: Final = 700 << 20
-PER_TABLE_BYTE_IN_PARTS: Final = 1.3
+BASE_IN_PARTS_BYTES: Final = 950 << 20  # with the parts that two processes judge
+PER_TABLE_BYTE_IN_PARTS: Final = 0.2
+PER_PROBE_BYTE_IN_PARTS: Final = 1.5
 PER_SIMULATED_ROW: Final = 1000  # bytes of an event at a node, while it is simulated
 GB: Final = 1e9
 
@@ -49,21 +50,21 @@ def needed_bytes(path: Path, manifest: records.Manifest) -> float:
     """Return about how much memory it takes to read a run, and to judge it, as a whole."""
     waits = (path / records.RAW_DIR / node_id / records.COMMIT_WAIT_FILE for node_id in manifest.nodes)
     longest = max(_sizes(waits), default=0)
-    return _of_all(path, manifest, BASE_BYTES, PER_TABLE_BYTE) + PER_REMEASURED_BYTE * longest
+    return _of_all(path, manifest, BASE_BYTES, PER_TABLE_BYTE, PER_PROBE_BYTE) + PER_REMEASURED_BYTE * longest
 
 
 def needed_in_parts_bytes(path: Path, manifest: records.Manifest) -> float:
     """Return about how much memory it takes to judge a run in parts: what is kept of every event, at every node."""
-    return _of_all(path, manifest, BASE_IN_PARTS_BYTES, PER_TABLE_BYTE_IN_PARTS)
+    return _of_all(path, manifest, BASE_IN_PARTS_BYTES, PER_TABLE_BYTE_IN_PARTS, PER_PROBE_BYTE_IN_PARTS)
 
 
-def _of_all(path: Path, manifest: records.Manifest, base: float, per_table_byte: float) -> float:
+def _of_all(path: Path, manifest: records.Manifest, base: float, per_table_byte: float, per_probe_byte: float) -> float:
     """Return what the tables of events and the probes take, which all analyses keep."""
     tables = [path / name for name in (records.COORDINATOR_FILE, *map(records.worker_file, manifest.worker_ids))]
     raw = path / records.RAW_DIR
     size = sum(_sizes([*tables, raw / manifest.coordinator_id / records.SENDS_FILE]))
     probes = sum(_sizes(raw / node_id / records.PROBES_FILE for node_id in manifest.nodes))
-    return base + per_table_byte * size + PER_PROBE_BYTE * probes
+    return base + per_table_byte * size + per_probe_byte * probes
 
 
 def require_simulated(events: int, nodes: int) -> None:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from analysis.run.table import Table
 
 MOST_OF_FREE: Final = 0.5  # what reading a run as a whole may take of the free memory
-PART_BYTES: Final = 384 << 20  # of tables, in a part
-SHARE_OF_FREE: Final = 8  # a part takes about its tables' bytes while it is judged
+MOST_AS_A_WHOLE: Final = 1 << 30  # of long tables: in parts as little memory is taken of a longer run
+PART_BYTES: Final = 128 << 20  # of tables, in a part
+SHARE_OF_FREE: Final = 16  # a part takes about twice its tables' bytes while it is judged
 FEWEST_AT_ONCE: Final = 1_000
 
 
@@ -30,6 +31,7 @@ def table_of(path: Path, at_once: int | None = None) -> Table:
     manifest = load.read_manifest(path)
     names, free = long_tables(path, manifest), memory.available_bytes()
     fits = free is None or memory.needed_bytes(path, manifest) <= MOST_OF_FREE * free
+    fits = fits and _size(path, names) <= MOST_AS_A_WHOLE
     if manifest.imported is not None or not names or (at_once is None and fits):
         return readings.table(load.load(path))
     memory.require(path, manifest, in_parts=True)
@@ -54,9 +56,14 @@ def long_tables(path: Path, manifest: records.Manifest) -> list[str]:
     return there if records.COORDINATOR_FILE in there else []
 
 
+def _size(path: Path, names: Sequence[str]) -> int:
+    """Return how long some tables are in all, in bytes."""
+    return sum((path / name).stat().st_size for name in names)
+
+
 def _events_at_once(path: Path, names: Sequence[str], free: int | None) -> int:
     """Return how many events make a part, by how long the tables are in all, and how much memory is free."""
-    size = sum((path / name).stat().st_size for name in names)
+    size = _size(path, names)
     with (path / names[0]).open("rb") as file:
         events = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
     part = PART_BYTES if free is None else min(PART_BYTES, free // SHARE_OF_FREE)
