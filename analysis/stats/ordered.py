@@ -7,7 +7,6 @@ what lies in the steps that hold the wanted ranks is put in order by the second;
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -62,11 +61,6 @@ class Ordered:
             step = high - low
             lines = np.where(part < 0.5, low + step * part, high - step * (1 - part))  # as numpy does
         return np.where(low == high, low, lines)
-
-    @cached_property
-    def greatest(self) -> float:
-        """Return the greatest number."""
-        return float(self.at([self.count - 1])[0])
 
     def _selected(self, ranks: Ints) -> Floats:
         """Return the numbers at some ranks, growing, in as many passes as it takes."""

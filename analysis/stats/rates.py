@@ -25,7 +25,7 @@ from analysis.stats.ordered import Ordered
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from analysis.arrays import Bools, Floats
+    from analysis.arrays import Bools
     from analysis.stats.dependence import Bins, Dependence
 
 CONFIDENCE: Final = 0.95
@@ -193,14 +193,8 @@ class Mean:
         }
 
 
-def mean_of(least: Floats, most: Floats, judged: Bools, dependence: Dependence) -> Mean:
-    """Return the mean of the judged events' values, each between ``least`` and ``most``; of paired differences too."""
-    low = binned(least, judged, dependence.segments)
-    return mean(low, low if most is least else binned(most, judged, dependence.segments), dependence.tau)
-
-
 def mean(least: Bins, most: Bins, tau: float | None) -> Mean:
-    """Return the mean of values of which the least and the greatest that they can be were added up by segment."""
+    """Return the mean of values, or of paired differences: the least and the most they can be, added up by segment."""
     count = int(least.counts.sum())
     if not count:
         return Mean(0, None, None, None, None, NO_TRIALS)

@@ -156,22 +156,25 @@ def test_nodes_that_are_off_by_different_amounts_are_put_side_by_side_about_thei
     assert together.tau < 3
 
 
+def mean_of(least, most, segments):
+    return rates.mean(*(dependence.binned(values, every(len(values)), segments) for values in (least, most)), None)
+
+
 def test_a_paired_difference_is_found_where_both_clocks_wander_together():
     """Each wanders by 100, the difference is 5 ± 1: pairing sees it, and the interval holds it."""
     rng = np.random.default_rng(2)
     common = 100 * autoregression(rng, 1, 2000, 0.9)[0]
     first, second = common + rng.normal(size=2000), common + 5 + rng.normal(size=2000)
-    alone = Dependence(np.arange(2000), None)
-    found = rates.mean_of(second - first, second - first, every(2000), alone)
+    found = mean_of(second - first, second - first, np.arange(2000))
     assert found.low < 5 < found.high
     assert found.high - found.low < 0.5
-    wide = rates.mean_of(second, second, every(2000), alone)
+    wide = mean_of(second, second, np.arange(2000))
     assert wide.high - wide.low > 10
 
 
 def test_a_mean_of_values_between_limits_is_between_the_means_of_these():
     values = np.random.default_rng(3).normal(size=400)
-    found = rates.mean_of(values - 1, values + 2, every(400), Dependence(np.arange(400), None))
+    found = mean_of(values - 1, values + 2, np.arange(400))
     assert (found.value, found.most) == (pytest.approx(values.mean() - 1), pytest.approx(values.mean() + 2))
     assert found.low < found.value < found.most < found.high
     assert found.as_dict()["value"] is None
@@ -179,7 +182,7 @@ def test_a_mean_of_values_between_limits_is_between_the_means_of_these():
 
 def test_one_segment_has_a_mean_but_no_interval_and_no_event_has_neither():
     ones = np.ones(5)
-    alone = rates.mean_of(ones, ones, every(5), Dependence(np.zeros(5, dtype=np.int64), None))
+    alone = mean_of(ones, ones, np.zeros(5, dtype=np.int64))
     assert (alone.count, alone.value, alone.low) == (5, 1.0, None)
-    none = rates.mean_of(ones, ones, ~every(5), Dependence(np.arange(5), None))
+    none = mean_of(ones[:0], ones[:0], np.zeros(0, dtype=np.int64))
     assert (none.count, none.value, none.low) == (0, None, None)
