@@ -100,15 +100,16 @@ def widths_panel(reference: Reference, known: Mapping[tuple[str, str], float]) -
     ends = [np.array([getattr(width, name) for width in summaries]) for name in ("median", "p95")]
     worst = sorted(known, key=lambda pair: -known[pair])[:NAMED]
     named = ", ".join(f"{first}/{second} {known[first, second]:,.2f}" for first, second in worst)
-    says = f"share of the {len(known)} pairs; full: a pair's median, dotted: its 95th percentile; widest: {named} µs"
-    return Panel(title, says, lambda axes: _all_pairs(axes, ends, "pairs"), height_in=1.6)
+    says = f"share of the {len(known):,} pairs whose median, or 95th percentile, is at most so much; widest: {named} µs"
+    names = ("median", "95th percentile")
+    return Panel(title, says, lambda axes: _all_pairs(axes, ends, "pairs", names), height_in=1.6)
 
 
 def _all_pairs(axes: Axes, halves: Sequence[Floats], of: str, names: Sequence[str] = ()) -> None:
     """Draw, of each list of half-widths, which share is at most that; each named, if there are names."""
     for place, half in enumerate(halves):
         curve = curves.of_values("", "", half)
-        dashes = _DASHES[place] if names or of == "pairs" else "solid"
+        dashes = _DASHES[place] if names else "solid"
         looks: dict[str, Any] = {"color": _INK, "linewidth": 0.8, "linestyle": dashes}
         (drawn,) = axes.step(curve.values, PERCENT * curve.shares, where="post", **looks)
         if names:

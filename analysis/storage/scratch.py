@@ -6,8 +6,8 @@ are, however they end.
 
 from __future__ import annotations
 
-import fcntl
 import mmap
+import multiprocessing
 import os
 import pickle
 import tempfile
@@ -49,14 +49,14 @@ class Scratch:
         """Make it on the disk of ``folder``."""
         self.folder = folder
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - as long as this is
+        self._one_at_a_time = multiprocessing.Lock()  # a lock of the file is not to be had on every network file system
         weakref.finalize(self, self._file.close)
 
     def keep(self, numbers: NDArray[Any]) -> Kept:
         """Write numbers, and return where they are. Raises AnalysisError where the disk has no room for them."""
         descriptor = self._file.fileno()
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX)
-            try:
+            with self._one_at_a_time:
                 end = os.lseek(descriptor, 0, os.SEEK_END)
                 begin = -(-end // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
                 left = np.ascontiguousarray(numbers).data.cast("B") if len(numbers) else memoryview(b"")
@@ -64,8 +64,6 @@ class Scratch:
                 while left:
                     written = os.pwrite(descriptor, left, at)
                     left, at = left[written:], at + written
-            finally:
-                fcntl.lockf(descriptor, fcntl.LOCK_UN)
         except OSError as error:
             raise AnalysisError(
                 f"{self.folder}: expected room for what is counted of a part of the run, got {cause(error)}; make room "
