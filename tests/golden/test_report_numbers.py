@@ -168,7 +168,7 @@ def printed(run):
 def about(head, cells):
     """Return whether a row of rates.csv is of what a row of the report is about."""
     named = dict(zip(head, cells, strict=True))
-    wanted = {column: named[name].replace(" ", "_") for name, column in COLUMN_OF.items() if name in named}
+    wanted = {column: key(named[name]) for name, column in COLUMN_OF.items() if name in named}
 
     def fits(row):
         return all(row[column] in {cell, ""} for column, cell in wanted.items()) and subject(row["subject"], named)
@@ -176,9 +176,14 @@ def about(head, cells):
     return fits
 
 
+def key(words):
+    """Return the name in rates.csv of what a report writes in words: "window 50 ms" is window_50ms."""
+    return re.sub(r"(?<=\d)_ms$", "ms", words.replace(" ", "_"))
+
+
 def subject(text, named):
     wanted = [named[name] for name in ("worker", "workers", "node", "nodes", "task", "width (ms)") if name in named]
-    wanted = [cell.replace(" / ", "/").replace(" ", "_") for cell in wanted]
+    wanted = [key(cell.replace(" / ", "/")) for cell in wanted]
     if "delay (s)" in named:
         return text.endswith(f"after {named['delay (s)']}s")
     return not wanted or text in {"", "all", *wanted}

@@ -73,7 +73,7 @@ def test_its_windows_are_not_wrong_and_its_releases_not_early(honest_run):
 def test_the_report_says_what_was_judged(honest_run):
     found, clocks = honest_run
     said = clock_quality.texts(found.done)["clocks_in_words"]
-    assert "Judged was ntp as reading, with the server's root distance" in said
+    assert "For ntp, what was judged is the reading, with the server's root distance" in said
     assert clocks["ntp", "comp11"].as_dict()["judged"] == "reading, with the server's root distance"
     assert clocks["chronotick", "comp11"].as_dict()["judged"] == "reading"
 
