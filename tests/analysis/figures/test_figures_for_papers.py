@@ -64,14 +64,18 @@ def test_no_text_lies_on_another_is_small_or_is_cut_off(sheets, width_in):
             assert not box.padded(-1).overlaps(other.padded(-1)), (name, words, others)
 
 
+def _figures(sheets, width_in):
+    """Yield the name and the figure of every sheet that has something to draw, drawn."""
+    for name, sheet in sheets.items():
+        if sheet.drawn:
+            figure = sheet.figure(width_in)
+            figure.canvas.draw()
+            yield name, figure
+
+
 @pytest.mark.parametrize("width_in", [style.COLUMN_IN, style.PAGE_IN])
 def test_a_curves_name_lies_on_no_axis_and_no_other_curve(sheets, width_in):
-    drawn, _ = sheets
-    for name, sheet in drawn.items():
-        if not sheet.drawn:
-            continue
-        figure = sheet.figure(width_in)
-        figure.canvas.draw()
+    for name, figure in _figures(sheets[0], width_in):
         for axes in figure.axes:
             box = axes.get_window_extent()
             curves = [line for line in axes.lines if str(line.get_gid()).startswith(labels.ALONG)]
@@ -90,12 +94,7 @@ def test_a_curves_name_lies_on_no_axis_and_no_other_curve(sheets, width_in):
 
 @pytest.mark.parametrize("width_in", [style.COLUMN_IN, style.PAGE_IN])
 def test_titles_of_panels_beside_each_other_begin_at_one_height(sheets, width_in):
-    drawn, _ = sheets
-    for name, sheet in drawn.items():
-        if not sheet.drawn:
-            continue
-        figure = sheet.figure(width_in)
-        figure.canvas.draw()
+    for name, figure in _figures(sheets[0], width_in):
         tops: dict[int, list[float]] = {}
         for axes in figure.axes:
             if axes.get_title(loc="left"):
