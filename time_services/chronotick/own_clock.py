@@ -9,7 +9,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from time_services.listening import cause, format_address
 from time_services.models import NotReady, NtpSample, Prediction
@@ -27,6 +28,29 @@ TIMEOUT_S = 1.0
 INTERVAL_S = 8.0
 QUICK_SAMPLES, QUICK_S = 4, 0.25  # the first few follow each other quickly
 LARGEST_DATAGRAM = 2048
+PAIR_READS = 8
+UNDISTURBED_NS = 5_000  # reading both clocks takes less, if nothing comes in between
+
+
+class ClockPair(NamedTuple):
+    """One instant on the wall clock and on the raw oscillator, read at most ``apart_ns`` apart, all in ns."""
+
+    wall_ns: int
+    raw_ns: int
+    apart_ns: int
+
+
+def clock_pair() -> ClockPair:
+    """Return the narrowest of a few readings: what comes between two clocks would be taken for an offset."""
+    pairs = []
+    for _ in range(PAIR_READS):
+        before_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+        wall_ns = time.time_ns()
+        after_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+        pairs.append(ClockPair(wall_ns, (before_ns + after_ns) // 2, -(-(after_ns - before_ns) // 2)))
+        if after_ns - before_ns <= UNDISTURBED_NS:
+            break
+    return min(pairs, key=lambda pair: pair.apart_ns)
 
 
 class OwnClock:
@@ -60,11 +84,17 @@ class OwnClock:
         self._thread.join()
 
     def predict(self) -> tuple[int, Prediction | NotReady]:
-        """Return this instant of the wall clock, ns, and the offset predicted for it."""
+        """Return this instant of the wall clock, ns, and the offset predicted for it.
+
+        By what the two clocks may have been read apart, the offset may be wrong besides: it is part of the asymmetry.
+        """
         with self._lock:
-            wall_ns, raw_ns = time.time_ns(), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
-            self.model.feed(wall_ns, raw_ns, ())
-            return wall_ns, self.model.predict(raw_ns)
+            now = clock_pair()
+            self.model.feed(now.wall_ns, now.raw_ns, ())
+            predicted = self.model.predict(now.raw_ns)
+        if isinstance(predicted, Prediction):
+            predicted = replace(predicted, asymmetry_s=predicted.asymmetry_s + now.apart_ns / 1e9)
+        return now.wall_ns, predicted
 
     def _sample_again_and_again(self) -> None:
         rounds = 0
@@ -77,8 +107,8 @@ class OwnClock:
                     self.last_failure = f"{format_address(host, port)}: {cause(error)}"
                     continue
                 with self._lock:
-                    wall_ns, raw_ns = time.time_ns(), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
-                    self.model.feed(wall_ns, raw_ns, (sample,))
+                    now = clock_pair()
+                    self.model.feed(now.wall_ns, now.raw_ns, (sample,))
             rounds += 1
             self._ending.wait(QUICK_S if rounds < QUICK_SAMPLES else self._interval_s)
 
