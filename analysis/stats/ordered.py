@@ -30,8 +30,9 @@ _SIGN: Final = np.uint64(1 << 63)
 class Ordered:
     """Numbers in order of size. None of them may be NaN; those not finite are the greatest or the smallest."""
 
-    def __init__(self, numbers: Numbers, at_once: int = AT_ONCE) -> None:
-        """Count the numbers, and keep them if they are no more than ``at_once``."""
+    def __init__(self, numbers: Numbers, at_once: int | None = None) -> None:
+        """Count the numbers, and keep them if they are no more than ``at_once`` (None: ``AT_ONCE``)."""
+        at_once = AT_ONCE if at_once is None else at_once
         self._numbers, self._at_once = numbers, at_once
         kept: list[NDArray[Any]] = []
         self.count = 0
