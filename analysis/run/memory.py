@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analysis.errors import AnalysisError, UsageError
+from analysis.errors import AnalysisError
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ PER_PROCESS: Final = 0.4  # of what two take: each more
 BASE_IN_PARTS_BYTES: Final = 950 << 20  # with the parts that two processes judge
 PER_TABLE_BYTE_IN_PARTS: Final = 0.2
 PER_PROBE_BYTE_IN_PARTS: Final = 1.5
-PER_SIMULATED_ROW: Final = 1000  # bytes of an event at a node, while it is simulated
 GB: Final = 1e9
 
 
@@ -65,16 +64,6 @@ def _of_all(path: Path, manifest: records.Manifest, base: float, per_table_byte:
     size = sum(_sizes([*tables, raw / manifest.coordinator_id / records.SENDS_FILE]))
     probes = sum(_sizes(raw / node_id / records.PROBES_FILE for node_id in manifest.nodes))
     return base + per_table_byte * size + per_probe_byte * probes
-
-
-def require_simulated(events: int, nodes: int) -> None:
-    """Raise UsageError if a simulation of so many events at so many nodes needs more memory than there is."""
-    free, needed = available_bytes(), PER_SIMULATED_ROW * events * nodes
-    if free is not None and needed > free:
-        raise UsageError(
-            f"events: expected at most {free // (PER_SIMULATED_ROW * nodes):,} with {nodes} nodes and "
-            f"{free / GB:.1f} GB of free memory, got {events:,} (nothing was written)"
-        )
 
 
 def available_bytes() -> int | None:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from analysis.errors import UsageError
-from analysis.run import memory
 from analysis.run.hashing import sha256
 from analysis.run.load import RESULTS_DIR, new_folder
 from analysis.simulation import scenario as scenarios
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 SIMULATED: Final = "simulated"
 CREATED_UTC: Final = "2026-01-01T00:00:00Z"  # every simulated run happens then: the same seed, the same bytes
 MIN_RECEIVED_SHARE: Final = 0.98
+BYTES_AT_A_NODE: Final = 1_300  # of files, for each event; memory takes those of one piece of the run at a time
+GB: Final = 1e9
 WORTH_PROCESSES: Final = 60_000  # events at all nodes; below it starting processes takes longer than the run
 
 
@@ -62,7 +63,7 @@ def simulate(
     size = Size(nodes, events, played.rate_hz if rate_hz is None else rate_hz, seed)
     name = f"{SIMULATED}-{played.name}-{events}x{nodes - 1}-{seed}" if experiment is None else experiment
     path = new_folder(results, name)
-    demand_possible(played, size)
+    demand_possible(played, size, results)
     world = World(played, size, name)
     results.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=results, prefix=f".{name}."))
@@ -83,13 +84,18 @@ def simulate(
     return path
 
 
-def demand_possible(played: Scenario, size: Size) -> None:
-    """Raise UsageError where a scenario needs more nodes, AnalysisError where this machine has not the memory."""
+def demand_possible(played: Scenario, size: Size, results: Path) -> None:
+    """Raise UsageError where a scenario needs more nodes, or the disk of ``results`` has no room for the run."""
     for jump in (*played.wall_steps, *played.raw_steps):
         if jump.node >= size.nodes:
             told = f"expected more than {jump.node}, whose clock jumps in {played.name}, got {size.nodes}"
             raise UsageError(f"nodes: {told}")
-    memory.require_simulated(size.events, size.nodes)
+    free = shutil.disk_usage(next(folder for folder in (results, *results.absolute().parents) if folder.is_dir())).free
+    if free < BYTES_AT_A_NODE * size.events * size.nodes:
+        raise UsageError(
+            f"events: expected at most {free // (BYTES_AT_A_NODE * size.nodes):,} with {size.nodes} nodes and "
+            f"{free / GB:.1f} GB of free disk, got {size.events:,} (nothing was written)"
+        )
 
 
 def _record_all(world: World, folder: Path) -> list[dict[str, Any]]:

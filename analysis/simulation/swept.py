@@ -49,7 +49,7 @@ class Simulator:
         except AnalysisError as error:
             return str(error)
         try:
-            demand_possible(played, played.size(0))
+            demand_possible(played, played.size(0), self.results_dir)
         except AnalysisError as error:
             return f"{where}: {error}"
         return ""

@@ -118,9 +118,9 @@ def test_an_expectation_of_something_that_was_not_measured_is_not_met():
     ]
 
 
-def test_more_events_than_memory_holds_are_refused_before_anything_is_written(tmp_path):
-    """A size that no machine has memory for is one line, and no folder is made."""
-    with pytest.raises(UsageError, match=r"events: expected at most .* got 20,000,000,000"):
+def test_more_events_than_the_disk_holds_are_refused_before_anything_is_written(tmp_path):
+    """A size that no disk has room for is one line, and no folder is made."""
+    with pytest.raises(UsageError, match=r"events: expected at most .* GB of free disk, got 20,000,000,000"):
         make("honest", 3, 20_000_000_000, results=tmp_path)
     assert not list(tmp_path.iterdir())
 
