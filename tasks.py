@@ -82,6 +82,7 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
         "window-sizes": "in ms, like 50,100,500,1000",
         "merged": "csv or parquet (default: by its length)",
         "jobs": "processes that judge parts and nodes at a time (default: one per processor, if memory allows)",
+        "slurm": "share them out among the tasks of a Slurm job array, --jobs of them (default: 16)",
         "sweep": "all runs of this sweep together, to results/NAME.sweep/; alone, but for the width of its figure",
         "column": "figures as wide as a column of a paper, 3.3 in",
         "wide": "figures as wide as its page, 7 in (the default)",
@@ -95,6 +96,7 @@ def analyze(
     jobs: str = "",
     sweep: str = "",
     *,
+    slurm: bool = False,
     column: bool = False,
     wide: bool = False,
 ) -> None:
@@ -102,7 +104,7 @@ def analyze(
     if column and wide:
         raise Exit("error: --column, --wide: expected one of them, got both; figures have one width", USAGE)
     if sweep:
-        if experiment is not None or window_sizes or merged or jobs:
+        if experiment is not None or window_sizes or merged or jobs or slurm:
             raise Exit("error: --sweep: expected no other option beside it; analyse the runs one by one first", USAGE)
         _analyze_sweep(sweep, column=column)
         return
@@ -112,6 +114,7 @@ def analyze(
     arguments += ["--window-sizes", window_sizes] if window_sizes else []
     arguments += ["--merged", merged] if merged else []
     arguments += ["--jobs", jobs] if jobs else []
+    arguments += ["--slurm"] if slurm else []
     arguments += ["--column"] if column else ["--wide"] if wide else []
     _exit(analysis.main(arguments))
 

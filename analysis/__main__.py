@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import sys
+from functools import partial
 from typing import Final
 
 from analysis import command
 from analysis.errors import AnalysisError
 from analysis.pipeline import Outcome, run_all
+from analysis.processes.slurm_array import TASKS, SlurmArray
 from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.run import load, merged
 from node_agent import streams
@@ -27,13 +29,18 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--merged", choices=merged.FORMATS, help="form of the merged table; default: by its length")
     told = "processes that judge parts and nodes of the run at a time; default: one per processor, if memory allows"
     options.add_argument("--jobs", type=command.jobs, help=told)
+    told = f"share parts and nodes out among the tasks of a Slurm job array, --jobs of them; default: {TASKS}"
+    options.add_argument("--slurm", action="store_true", help=told)
     arguments = options.parse_args(argv)
     gc.freeze()  # what the imports made stays: looking through it again and again takes a tenth of a short run's time
     try:
         path = load.resolve(arguments.experiment, arguments.results_dir)
-        outcome = run_all(
-            path, arguments.window_sizes or WINDOW_SIZES_MS, arguments.merged, arguments.width_in, arguments.jobs
-        )
+        of_run = partial(run_all, path, arguments.window_sizes or WINDOW_SIZES_MS, arguments.merged, arguments.width_in)
+        if arguments.slurm:
+            with SlurmArray(path, arguments.jobs, _tell) as array:
+                outcome = of_run(array=array)
+        else:
+            outcome = of_run(arguments.jobs)
     except AnalysisError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
@@ -47,6 +54,10 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write("interrupted: what was not yet written anew is an earlier analysis's; analyse the run again\n")
         return INTERRUPTED
     return tell(outcome)
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 def tell(outcome: Outcome) -> int:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from analysis.analyses.analysis import Analysis, Results
     from analysis.figures.sheet import Sheet
+    from analysis.processes.slurm_array import SlurmArray
     from analysis.report.hypotheses import Judged
     from analysis.report.opening import Opening
 
@@ -44,22 +45,24 @@ def run_all(
     merged_form: str | None = None,
     width_in: float = style.PAGE_IN,
     jobs: int | None = None,
+    array: SlurmArray | None = None,
 ) -> Outcome:
     """Analyse a run folder completely. Raises AnalysisError where it cannot be judged; prints nothing.
 
     ``merged_form``: one of ``merged.FORMATS`` for the merged table, None for CSV or Parquet by its length. ``width_in``
-    is that of every figure. ``jobs``: see ``registry.compute``. A run without events has neither windows nor a merged
-    table; asking for either is an error.
+    is that of every figure. ``jobs``: see ``registry.compute``. ``array``: what judges parts and nodes instead of
+    processes of this machine. A run without events has neither windows nor a merged table, and no parts; asking for any
+    is an error.
     """
     if not series.has_events(manifest := load.read_manifest(experiment_dir)):
-        if merged_form is not None or window_sizes_ms is not WINDOW_SIZES_MS:
-            wanted = "expected neither windows nor a merged table"
+        if merged_form is not None or window_sizes_ms is not WINDOW_SIZES_MS or array is not None:
+            wanted = "expected neither windows nor a merged table nor a Slurm array"
             raise UsageError(f"{experiment_dir}: {wanted}, of a {manifest.kind} of clocks, which has no events")
         return series_pipeline.run_all(experiment_dir, width_in)
-    readings = open_run.table_of(experiment_dir)
+    readings = open_run.table_of(experiment_dir, scratch=None if array is None else array.scratch)
     csv_tables.release_memory()
     merge = partial(merged.write, readings, experiment_dir, merged_form)
-    results = registry.compute(readings, window_sizes_ms, merge, jobs)
+    results = registry.compute(readings, window_sizes_ms, merge, jobs, None if array is None else array.results)
     drawings, figures_dir = _drawings(results), experiment_dir / records.FIGURES_DIR
     with drawing.Drawing(drawings, figures_dir, width_in) as figures_drawn:
         numbers = results.as_statistics()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from analysis.processes.pieces import ShareOut
     from analysis.run.hashing import Seen
     from analysis.run.table import Table
 
@@ -54,24 +55,27 @@ def compute(
     window_sizes_ms: Sequence[int] = WINDOW_SIZES_MS,
     merge: Callable[[], Path] | None = None,
     jobs: int | None = None,
+    share_out: ShareOut | None = None,
 ) -> Results:
     """Compute everything about a run, each thing once.
 
-    ``merge`` writes the merged table, beside the rest, and returns its path. ``jobs``: how many processes judge parts
-    and nodes at a time, None for one per processor, as far as there is memory for them.
+    ``merge`` writes the merged table, beside the rest, and returns its path. ``jobs``: how many processes of this
+    machine judge parts and nodes at a time, None for one per processor, as far as there is memory for them.
+    ``share_out`` gives parts and nodes to others instead.
     """
     processes = jobs or _processes(readings)
+    share_out = share_out or partial(pieces.results, processes=processes)
     done: dict[str, Any] = {}
     given = _context(readings, window_sizes_ms, done, processes)
     find = partial(validity.find, readings.run, window_sizes_ms, given.reference)
     others = [] if merge is None else [merge]
     if readings.in_memory:  # of its longest files the digests are known when they were read, and not before
-        merged = _prepare(given, ANALYSES, processes, others)
+        merged = _prepare(given, ANALYSES, share_out, others)
         with Beside("the checks", find) as checks:
             _answer(given, done)
             findings = checks.result()
     else:
-        findings, *merged = _prepare(given, ANALYSES, processes, [find, *others])
+        findings, *merged = _prepare(given, ANALYSES, share_out, [find, *others])
         _answer(given, done)
     found = validity.with_clocks(findings, done[clock_quality.ANALYSIS.name])
     return Results(readings, ANALYSES, done, found, *merged)
@@ -102,18 +106,18 @@ def only(analysis: Analysis, readings: Table, window_sizes_ms: Sequence[int] = W
     done: dict[str, Any] = {}
     given = _context(readings, window_sizes_ms, done)
     needed = [other for other in ANALYSES if other.name in analysis.needs]
-    _prepare(given, [*needed, analysis], 1)
+    _prepare(given, [*needed, analysis], partial(pieces.results, processes=1))
     for other in needed:
         done[other.name] = other.compute(given)
     return analysis.compute(given)
 
 
 def _prepare(
-    given: Context, analyses: Sequence[Analysis], processes: int, others: Sequence[Callable[[], Any]] = ()
+    given: Context, analyses: Sequence[Analysis], share_out: ShareOut, others: Sequence[Callable[[], Any]] = ()
 ) -> list[Any]:
-    """Give a context what some analyses make of its parts and of its nodes, each by one of several processes.
+    """Give a context what some analyses make of its parts and of its nodes, which ``share_out`` shares out.
 
-    Return what ``others`` return, which are done by these processes, too. A part is read by one process; where there is
+    Return what ``others`` return, which are done together with them. A part is read by one process; where there is
     only one, the run is in memory, and the analyses are shared out.
     """
     counting = [analysis for analysis in analyses if analysis.count is not None]
@@ -124,7 +128,7 @@ def _prepare(
         len(given.nearby)  # drawn once, for all processes
     by_node = [partial(_of_node, given, *place) for place in of_nodes]
     by_part = [partial(_tidily, partial(_of_part, given, *place)) for place in of_parts]
-    made = deque(pieces.results([*(partial(_tidily, other) for other in others), *by_node, *by_part], processes))
+    made = deque(share_out([*(partial(_tidily, other) for other in others), *by_node, *by_part]))
     told = [made.popleft() for _ in others]
     for analysis, _ in of_nodes:
         given.of_nodes.setdefault(analysis.name, []).append(made.popleft())

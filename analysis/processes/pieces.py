@@ -14,13 +14,15 @@ import threading
 import warnings
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
+
+ShareOut: TypeAlias = "Callable[[Sequence[Callable[[], Any]]], list[Any]]"  # what pieces return, in their order
 
 _given: list[Callable[[], Any]] = []  # in a process of ours: all pieces there are
 

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import accumulate
 from operator import or_
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from analysis.run import csv_tables, readings
 from analysis.run.joining import joined
-from analysis.run.stored import StoredFrame, partition
+from analysis.run.stored import StoredFrame
 from analysis.run.table import Table
-from analysis.storage.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from analysis.run.event_rows import Instants
     from analysis.run.load import Run
     from analysis.run.stored import Frame
+    from analysis.storage.scratch import Scratch
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,10 @@ class TableInParts(Table):
             some.append(replace(chosen, run=self.run, rows={}, duplicates={}, begins_at=0))
         return joined(some)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process begins with: it reads its parts itself."""
+        return self.__dict__ | {"_kept": {}}
+
     def _read(self, first: int, end: int) -> Table:
         return readings.table(rows_of(self.run, first, end), self.facts, self.begins[first])
 
@@ -91,8 +95,11 @@ class _Seen(NamedTuple):
     duplicates: Mapping[str, int]
 
 
-def table(run: Run, number_of_parts: int) -> TableInParts:
-    """Return the readings of a run in parts. Every part is looked at once, for what holds for all of them."""
+def table(run: Run, number_of_parts: int, scratch: Scratch) -> TableInParts:
+    """Return the readings of a run in parts. Every part is looked at once, for what holds for all of them.
+
+    ``scratch``: where that is kept which does not fit into memory.
+    """
     facts, kept = [], []
     for number in range(number_of_parts):
         part = readings.table(rows_of(run, number, number + 1))
@@ -118,7 +125,7 @@ def table(run: Run, number_of_parts: int) -> TableInParts:
         _true_sends=nothing,
         _receive={},
         _send={},
-        _scratch=Scratch(run.path / partition.FOLDER),
+        _scratch=scratch,
         begins=tuple(accumulate((len(seen.event_ids) for seen in kept), initial=0)),
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from analysis.run import in_parts, load, memory, readings
-from analysis.run.stored import StoredFrame, opened
+from analysis.run.stored import FOLDER, StoredFrame, opened
+from analysis.storage.scratch import Scratch
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ SHARE_OF_FREE: Final = 16  # a part takes about twice its tables' bytes while it
 FEWEST_AT_ONCE: Final = 1_000
 
 
-def table_of(path: Path, at_once: int | None = None) -> Table:
+def table_of(path: Path, at_once: int | None = None, scratch: Scratch | None = None) -> Table:
     """Return the readings of the run folder at ``path``; ``at_once``: cut into parts of so many events.
+
+    ``scratch``: where to keep what of a run in parts does not fit into memory, None: beside its parts.
 
     A log that was imported is always read as a whole. Raises AnalysisError where nothing can be judged.
     """
@@ -43,7 +46,7 @@ def table_of(path: Path, at_once: int | None = None) -> Table:
         return {name: StoredFrame(store, name) for name in names}
 
     run = load.load(path, keep)
-    return in_parts.table(run, parts[0])
+    return in_parts.table(run, parts[0], Scratch(path / FOLDER) if scratch is None else scratch)
 
 
 def long_tables(path: Path, manifest: records.Manifest) -> list[str]:

@@ -1,7 +1,7 @@
 """Where the processes of an analysis put numbers that are by event, of a run that does not fit into memory.
 
-It is a file without a name that all of them have open: what one writes, each other one reads, and it is gone when they
-are, however they end.
+On one machine it is a file without a name that all of them have open: what one writes, each other one reads, and it is
+gone when they are, however they end. On several it is a folder that all of them see.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 class Kept(NamedTuple):
-    """Where numbers are: in an open file, so many of a type from a byte on. It has none of them."""
+    """Where numbers are: in a file, by its descriptor or its path, so many of a type from a byte on."""
 
-    descriptor: int
+    file: int | str
     begin: int
     length: int
     kind: str
@@ -54,22 +54,15 @@ class Scratch:
 
     def keep(self, numbers: NDArray[Any]) -> Kept:
         """Write numbers, and return where they are. Raises AnalysisError where the disk has no room for them."""
-        descriptor = self._file.fileno()
+        content = np.ascontiguousarray(numbers).data.cast("B") if len(numbers) else memoryview(b"")
         try:
-            with self._one_at_a_time:
-                end = os.lseek(descriptor, 0, os.SEEK_END)
-                begin = -(-end // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
-                left = np.ascontiguousarray(numbers).data.cast("B") if len(numbers) else memoryview(b"")
-                at = begin
-                while left:
-                    written = os.pwrite(descriptor, left, at)
-                    left, at = left[written:], at + written
+            file, begin = self._append(content)
         except OSError as error:
             raise AnalysisError(
                 f"{self.folder}: expected room for what is counted of a part of the run, got {cause(error)}; make room "
                 "on that disk"
             ) from None
-        return Kept(descriptor, begin, len(numbers), numbers.dtype.str)
+        return Kept(file, begin, len(numbers), numbers.dtype.str)
 
     def put(self, piece: Any) -> Put:
         """Write something, arrays beside the rest, and return where it is. Raises AnalysisError as ``keep`` does."""
@@ -77,6 +70,43 @@ class Scratch:
         made_of = pickle.dumps(piece, protocol=5, buffer_callback=arrays.append)
         content = (memoryview(made_of), *(array.raw() for array in arrays))
         return Put(tuple(self.keep(np.frombuffer(own, dtype=np.uint8)) for own in content))
+
+    def _append(self, content: memoryview) -> tuple[int | str, int]:
+        """Write something at the end; return the file, and from which byte on it is there."""
+        descriptor = self._file.fileno()
+        with self._one_at_a_time:
+            return descriptor, _append(descriptor, content)
+
+
+class SharedScratch(Scratch):
+    """A folder that processes on several machines see; each writes a file of its own there."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take a folder, which whoever made it removes."""
+        self.folder = folder
+        self._own: dict[int, tuple[int, str]] = {}  # the file of this process, which may be a fork of one that has one
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process begins with, wherever it is."""
+        return {"folder": self.folder, "_own": {}}
+
+    def _append(self, content: memoryview) -> tuple[int | str, int]:
+        process = os.getpid()
+        if process not in self._own:
+            self._own[process] = tempfile.mkstemp(".numbers", f"{process}-", self.folder)
+        descriptor, path = self._own[process]
+        return path, _append(descriptor, content)
+
+
+def _append(descriptor: int, left: memoryview) -> int:
+    """Write something at the end of a file, where it can be mapped; return from which byte on it is there."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    begin = -(-end // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+    at = begin
+    while left:
+        written = os.pwrite(descriptor, left, at)
+        left, at = left[written:], at + written
+    return begin
 
 
 def taken(piece: Any) -> Any:
@@ -94,7 +124,11 @@ def in_memory(numbers: Stored) -> NDArray[Any]:
     if not numbers.length:
         return np.zeros(0, dtype=numbers.kind)
     size = numbers.length * np.dtype(numbers.kind).itemsize
-    mapped = mmap.mmap(numbers.descriptor, size, access=mmap.ACCESS_READ, offset=numbers.begin)
+    if isinstance(numbers.file, int):
+        mapped = mmap.mmap(numbers.file, size, access=mmap.ACCESS_READ, offset=numbers.begin)
+    else:
+        with open(numbers.file, "rb") as file:  # noqa: PTH123 - a path as text, of which there may be many thousand
+            mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ, offset=numbers.begin)
     return np.frombuffer(mapped, dtype=numbers.kind)
 
 

@@ -85,6 +85,10 @@ class Store:
     tables: dict[str, StoredTable]
     _opened: dict[tuple[str, int], parquet.ParquetFile] = field(default_factory=dict, repr=False, compare=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process begins with: it opens files itself."""
+        return self.__dict__ | {"_opened": {}}
+
     @property
     def number_of_parts(self) -> int:
         """Return how many parts there are."""

@@ -1,0 +1,163 @@
+"""Independent pieces of work on one run, shared out among the tasks of a Slurm job array.
+
+Every node it runs on sees the run's folder and this Python at the same paths, as on a cluster with shared homes. A task
+begins with everything this process has of the run, and hands its results over through that folder.
+"""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from analysis.errors import AnalysisError, UsageError
+from analysis.storage.scratch import SharedScratch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from submitit.core.core import Job
+
+TASKS: Final = 16
+MINUTES: Final = 60  # a task may take; sbatch's own variables (SBATCH_TIMELIMIT ...) overrule it
+LOOK_EVERY_S: Final = 1.0
+ASK_EVERY_S: Final = 10.0
+ASKING_S: Final = 60.0
+LATE_S: Final = 60.0  # after a task ended its result may be seen: network file systems remember what was not there
+WARNED_S: Final = 30  # before Slurm ends a task
+_PIECES_FILE: Final = "pieces.pickle"
+
+
+class SlurmArray:
+    """A job array for one analysis, and the folder it works in, below the run's; leaving the block ends both.
+
+    ``say`` is told which job it is. Raises UsageError where there is no Slurm.
+    """
+
+    def __init__(self, run_folder: Path, tasks: int | None, say: Callable[[str], None]) -> None:
+        for program in ("sbatch", "squeue", "scancel"):
+            if shutil.which(program) is None:
+                where = "do it on a node of a Slurm cluster, or leave --slurm out"
+                raise UsageError(f"--slurm: expected the program {program} on the PATH, got none; {where}")
+        self._tasks = tasks or TASKS
+        self._say = say
+        self._jobs: list[Job[Any]] = []
+        self.folder = Path(tempfile.mkdtemp(prefix=".array-", dir=run_folder.resolve()))
+        self.scratch = SharedScratch(self.folder)
+        self._failed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End tasks that still go on; keep the folder where a task failed: its logs are there."""
+        if not all(map(_there, self._jobs)):
+            subprocess.run(["scancel", self._array], check=False, timeout=ASKING_S)
+        if not self._failed:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def results(self, pieces: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Return what every piece returns, in their order; long ones had better be first.
+
+        Raises AnalysisError where Slurm takes no job, and where a task ended without its result; what a piece raised as
+        an AnalysisError is raised as it is.
+        """
+        import submitit  # noqa: PLC0415 - only for those who have a Slurm
+        from submitit.core.utils import (  # noqa: PLC0415 - together with it
+            FailedJobError,
+            FailedSubmissionError,
+            cloudpickle_dump,
+        )
+
+        path = self.folder / _PIECES_FILE
+        cloudpickle_dump(list(pieces), path)
+        tasks = min(self._tasks, len(pieces))
+        shares = [_Share(path, range(task, len(pieces), tasks)) for task in range(tasks)]
+        executor = submitit.SlurmExecutor(self.folder)
+        executor.update_parameters(
+            job_name="chronotick-analysis", time=MINUTES, stderr_to_stdout=True, use_srun=False,
+            signal_delay_s=WARNED_S, array_parallelism=tasks,
+        )  # fmt: skip
+        try:
+            self._jobs = executor.submit_array(shares)
+        except (FailedJobError, FailedSubmissionError) as error:
+            raise AnalysisError(f"--slurm: expected sbatch to take a job array, got {error}") from error
+        told = f"{tasks} {'task' if tasks == 1 else 'tasks'}"
+        self._say(f"Slurm job {self._array}: the run is judged by {told}; squeue -j {self._array} shows them")
+        self._await()
+        made: list[Any] = [None] * len(pieces)
+        for share, job in zip(shares, self._jobs, strict=True):
+            for number, result in zip(share.numbers, self._result(job), strict=True):
+                made[number] = result
+        path.unlink()
+        return made
+
+    @property
+    def _array(self) -> str:
+        return self._jobs[0].job_id.split("_")[0]
+
+    def _await(self) -> None:
+        """Wait until every task left its result, or Slurm knows none any more that could."""
+        asked = gone_since = time.monotonic()
+        known = True
+        while missing := [job for job in self._jobs if not _there(job)]:
+            now = time.monotonic()
+            if now - asked >= ASK_EVERY_S:
+                asked, known = now, self._known()
+            if known:
+                gone_since = now
+            elif now - gone_since > LATE_S:
+                raise self._without_result(missing[0])
+            time.sleep(LOOK_EVERY_S)
+
+    def _known(self) -> bool:
+        """Tell whether a task of the array waits or goes on."""
+        words = ["squeue", "--noheader", "--format=%T", f"--jobs={self._array}"]
+        try:
+            answer = subprocess.run(words, check=False, capture_output=True, text=True, timeout=ASKING_S)
+        except subprocess.TimeoutExpired:
+            return True  # a controller that is busy says nothing of the job
+        if answer.returncode:
+            return "Invalid job id" not in answer.stderr  # of a job that ended long ago; else it does not answer
+        return bool(answer.stdout.split())
+
+    def _result(self, job: Job[Any]) -> list[Any]:
+        outcome, result = pickle.loads(job.paths.result_pickle.read_bytes())  # noqa: S301 - our own task's
+        if outcome == "error":
+            raise self._without_result(job, str(result).strip().splitlines()[-1])
+        if isinstance(result, AnalysisError):
+            raise result
+        made: list[Any] = result
+        return made
+
+    def _without_result(self, job: Job[Any], said: str = "none") -> AnalysisError:
+        self._failed = True
+        return AnalysisError(
+            f"Slurm job {job.job_id}: expected a result, got {said}; its log is {job.paths.stdout} (where it was ended "
+            "for its time or memory, set SBATCH_TIMELIMIT or SBATCH_MEM_PER_NODE)"
+        )
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What one task does: some of the pieces, which are in a file."""
+
+    pieces: Path
+    numbers: range
+
+    def __call__(self) -> list[Any] | AnalysisError:
+        with self.pieces.open("rb") as file:
+            pieces: list[Callable[[], Any]] = pickle.load(file)  # noqa: S301 - what the first process wrote
+        try:
+            return [pieces[number]() for number in self.numbers]
+        except AnalysisError as error:
+            return error
+
+
+def _there(job: Job[Any]) -> bool:
+    return bool(job.paths.result_pickle.exists())
