@@ -289,6 +289,8 @@ def _spot(own: Floats, others: Sequence[Floats], taken: Sequence[Bbox], box: Bbo
     everything = np.concatenate([*others, np.zeros((0, 2))])
     for anchor in _anchors(own, box):
         for away, spot in _around(anchor, size):
+            if away >= best.cost:
+                break  # as are all that are farther away
             inside = spot.x0 >= box.x0 + CLEAR_PX and spot.x1 <= box.x1 and spot.y1 <= box.y1
             if not inside or spot.y0 < box.y0 + CLEAR_PX or any(spot.overlaps(other) for other in taken):
                 continue
