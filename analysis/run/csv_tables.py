@@ -38,7 +38,7 @@ FLOAT_SUFFIXES: Final = ("_ms", "_s", "_level")
 
 TEXT: Final = "category"
 _ARROW: Final = {"Int64": pa.int64(), "float64": pa.float64(), TEXT: pa.dictionary(pa.int32(), pa.string())}
-_PANDAS: Final = {pa.int64(): pd.Int64Dtype()}
+_PANDAS: Final = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}
 PARSING: Final = arrow_csv.ParseOptions(newlines_in_values=True)
 
 
@@ -103,6 +103,12 @@ def conversion(types: Mapping[str, str]) -> arrow_csv.ConvertOptions:
 def series(column: pa.ChunkedArray) -> pd.Series[Any]:
     """Return a column that Arrow read as pandas has it: whole numbers that may be absent as such."""
     made: pd.Series[Any] = column.to_pandas(types_mapper=_PANDAS.get)
+    return made
+
+
+def frame(table: pa.Table) -> pd.DataFrame:
+    """Return a table of Arrow's as pandas has it, its columns as ``series`` has them."""
+    made: pd.DataFrame = table.to_pandas(types_mapper=_PANDAS.get)
     return made
 
 

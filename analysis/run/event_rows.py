@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from analysis.errors import AnalysisError
-from analysis.run.stored import Frame, StoredFrame, in_memory
+from analysis.run.stored import Frame, StoredFrame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,9 +28,9 @@ class Instants:
     ns: Ints
     known: Bools
 
-    def nullable(self, events: slice = slice(None)) -> pd.arrays.IntegerArray:
-        """Return some of them, or all, as a column of a table."""
-        return pd.arrays.IntegerArray(self.ns[events].copy(), ~self.known[events])
+    def nullable(self) -> pd.arrays.IntegerArray:
+        """Return them as a column of a table."""
+        return pd.arrays.IntegerArray(self.ns.copy(), ~self.known)
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,18 @@ class Rows:
     def __contains__(self, column: str) -> bool:
         return column in self.frame
 
-    def piece(self, events: slice) -> pd.DataFrame:
+    @property
+    def columns(self) -> list[str]:
+        """Return the names of all columns."""
+        return list(self.frame.columns)
+
+    def piece(self, events: slice) -> pa.Table:
         """Return the rows of some consecutive events, whole; an event without one has nothing in any column."""
-        frame = in_memory(self.frame)
         if self.place is None:
-            return frame.iloc[events].reset_index(drop=True)
-        rows = np.where(self.there[events], self.place[events], -1)
-        numbered = frame.reset_index(drop=True)  # no copy: the frames share their columns
-        return numbered.reindex(rows).reset_index(drop=True)
+            return _whole_rows(self.frame, events)
+        there = self.there[events]
+        rows = _whole_rows(self.frame, self.place[events][there])
+        return rows.take(pa.array(np.cumsum(there) - 1, mask=~there))
 
     def instants(self, column: str) -> Instants:
         """Return a column of 64-bit integers, event by event."""
@@ -134,6 +139,14 @@ class Rows:
         """Return the different values of a column, of the rows that count."""
         values = self.frame[column] if self.place is None else self.frame[column].iloc[self.place[self.there]]
         return list(values.dropna().unique())
+
+
+def _whole_rows(frame: Frame, rows: slice | Places) -> pa.Table:
+    """Return all columns of some rows."""
+    if isinstance(frame, StoredFrame):
+        whole = frame.arrow()
+        return whole[rows] if isinstance(rows, slice) else whole.take(rows)
+    return pa.Table.from_pandas(frame.iloc[rows], preserve_index=False)
 
 
 def integers(frame: Frame, column: str) -> tuple[Ints, Bools]:

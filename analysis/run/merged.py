@@ -9,21 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from analysis import output
-from analysis.run.csv_tables import plain
-from analysis.run.event_rows import Rows, sends_of
+from analysis.run import csv_tables
+from analysis.run.event_rows import Rows, integers, sends_of
 from analysis.run.load import prefixes
-from analysis.run.stored import in_memory
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import pandas as pd
 
     from analysis.run.table import Table
 
@@ -41,7 +41,7 @@ def merge(table: Table) -> pd.DataFrame:
     worker_<id>.csv keep their names, source columns get ``send_`` or ``receive_`` in front, the worker's own row of
     sends.csv ``own_``; ``true_send_ns`` and ``true_receive_ns`` are there where truth was injected.
     """
-    return pd.concat(pieces(table), ignore_index=True)
+    return csv_tables.frame(_joined(pieces(table)))
 
 
 def write(table: Table, folder: Path, form: str | None = None) -> Path:
@@ -60,46 +60,58 @@ def write(table: Table, folder: Path, form: str | None = None) -> Path:
     return path
 
 
-def pieces(table: Table, events: int = PIECE_EVENTS) -> Iterator[pd.DataFrame]:
+def pieces(table: Table, events: int = PIECE_EVENTS) -> Iterator[pa.Table]:
     """Yield the wide table so many events at a time, in order of event and worker."""
     for part in table.parts():
         yield from _pieces(part, events)
 
 
-def _pieces(table: Table, events: int) -> Iterator[pd.DataFrame]:
+def _pieces(table: Table, events: int) -> Iterator[pa.Table]:
     run = table.run
     known = prefixes([run.coordinator, *run.workers.values()])
     sources = {column for prefix in known for column in records.source_columns(prefix)}
     workers = sorted(table.workers)
-    own = sends_of(in_memory(run.sends), workers, table.event_ids)
+    own = sends_of(run.sends, workers, table.event_ids)
     copies = {worker: _copies(table, worker) for worker in workers}
     for start in range(0, max(len(table.event_ids), 1), events):
         part = slice(start, start + events)
         blocks = [_block(table, worker, part, sources, own[worker], copies[worker]) for worker in workers]
         count = len(blocks[0])
         by_event = np.arange(count * len(blocks)).reshape(len(blocks), count).T.ravel()
-        yield pd.concat(blocks, ignore_index=True).take(by_event).reset_index(drop=True)
+        yield _joined(blocks).take(by_event)
+
+
+def _joined(tables: Iterable[pa.Table]) -> pa.Table:
+    """Return the rows of some tables, with the columns of all of them."""
+    return pa.concat_tables(tables, promote_options="default").combine_chunks()
 
 
 def _block(
     table: Table, worker: str, part: slice, sources: set[str], own: Rows, copies: np.ndarray[Any, Any]
-) -> pd.DataFrame:
+) -> pa.Table:
     """Return some events at one worker."""
-    sent = table.rows[table.coordinator_id].piece(part).drop(columns="event_id")
-    own_part = own.piece(part).drop(columns=["event_id", "worker_id", "sequence_number"], errors="ignore")
-    parts = [sent.rename(columns=_prefixed("send_", sources)), own_part.add_prefix("own_")]
+    ids = table.event_ids[part]
+    columns = {"event_id": ids, "worker_id": pa.array([worker] * len(ids)), "received_copies": copies[part]}
+    sent = table.rows[table.coordinator_id].piece(part)
+    columns |= _named(sent, _prefixed("send_", sources), ["event_id"])
+    of_worker = {name: f"own_{name}" for name in own.columns}
+    columns |= _named(own.piece(part), of_worker, ["event_id", "worker_id", "sequence_number"])
     if worker in table.rows:
-        received = table.rows[worker].piece(part).drop(columns=["event_id", "node_id"])
-        names = _prefixed("receive_", {*sources, "sequence_number"})
-        parts.append(received.rename(columns=names))
+        received = table.rows[worker].piece(part)
+        columns |= _named(received, _prefixed("receive_", {*sources, "sequence_number"}), ["event_id", "node_id"])
     for name, true in (("true_send_ns", table.true_sends(worker)), ("true_receive_ns", table.truth(worker))):
         if true is not None:
-            parts.append(pd.DataFrame({name: true.nullable(part)}))
-    block = plain(pd.concat(parts, axis=1))
-    block.insert(0, "event_id", table.event_ids[part])
-    block.insert(1, "worker_id", pd.Series([worker] * len(block), dtype="string"))
-    block.insert(2, "received_copies", copies[part])
-    return block
+            columns[name] = pa.array(true.ns[part], mask=~true.known[part])
+    return pa.table(columns)
+
+
+def _named(rows: pa.Table, names: Mapping[str, str], without: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+    """Return the columns of some rows by other names, those without; text as such."""
+    columns = {names.get(name, name): rows.column(name) for name in rows.column_names if name not in without}
+    return {
+        name: column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+        for name, column in columns.items()
+    }
 
 
 def _prefixed(prefix: str, columns: set[str]) -> dict[str, str]:
@@ -110,7 +122,7 @@ def _copies(table: Table, worker: str) -> np.ndarray[Any, Any]:
     """Return how many rows of each event a worker has."""
     if worker not in table.rows:
         return np.zeros(len(table.event_ids), dtype=np.int64)
-    ids = table.rows[worker].frame["event_id"].to_numpy(dtype=np.int64)
+    ids, _ = integers(table.rows[worker].frame, "event_id")
     return np.bincount(np.searchsorted(table.event_ids, ids), minlength=len(table.event_ids))
 
 
@@ -118,9 +130,8 @@ def _write_csv(table: Table, path: Path) -> None:
     with path.open("wb") as file:
         for number, piece in enumerate(pieces(table)):
             if not number:
-                file.write((",".join(piece.columns) + "\n").encode())
-            options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
-            arrow_csv.write_csv(pa.Table.from_pandas(piece, preserve_index=False), file, options)
+                file.write((",".join(piece.column_names) + "\n").encode())
+            arrow_csv.write_csv(piece, file, arrow_csv.WriteOptions(include_header=False, quoting_style="needed"))
 
 
 def _write_parquet(table: Table, path: Path) -> None:
@@ -128,9 +139,11 @@ def _write_parquet(table: Table, path: Path) -> None:
     try:
         for piece in pieces(table):
             if writer is None:
-                schema = pa.Schema.from_pandas(piece, preserve_index=False)
-                writer = parquet.ParquetWriter(path, schema)
-            writer.write_table(pa.Table.from_pandas(piece, schema=schema, preserve_index=False))
+                # Readers with pandas get the types that its frames have here.
+                schema = piece.schema.with_metadata(pa.Schema.from_pandas(csv_tables.frame(piece[:0])).metadata)
+                texts = [field.name for field in schema if field.type == pa.string()]
+                writer = parquet.ParquetWriter(path, schema, use_dictionary=texts)  # numbers are hardly ever the same
+            writer.write_table(_joined([schema.empty_table(), piece]))
     finally:
         if writer is not None:
             writer.close()

@@ -12,7 +12,7 @@ from run_folder import Clock, Folder, write
 from analysis import __main__ as command
 from analysis import pipeline
 from analysis.errors import AnalysisError
-from analysis.run import load, memory, merged, open_run, readings
+from analysis.run import csv_tables, load, memory, merged, open_run, readings
 from analysis.simulation.simulate import simulate
 
 
@@ -39,7 +39,7 @@ def test_parquet_holds_the_same_cells_as_csv_and_only_one_of_them_is_there(path)
 
 def test_a_table_in_pieces_is_the_whole_table(path):
     table = readings.table(load.load(path))
-    pieces = pd.concat(merged.pieces(table, 3), ignore_index=True)
+    pieces = pd.concat([csv_tables.frame(piece) for piece in merged.pieces(table, 3)], ignore_index=True)
     pd.testing.assert_frame_equal(pieces, merged.merge(table))
     assert pieces[["event_id", "worker_id"]].iloc[:4].to_numpy().tolist() == [[1, "a"], [1, "b"], [2, "a"], [2, "b"]]
 

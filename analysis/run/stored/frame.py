@@ -86,6 +86,12 @@ class StoredFrame:
         codes = self._codes(name, chunks[name])
         return codes if order is None else codes[order]
 
+    def arrow(self) -> pa.Table:
+        """Return all columns as Arrow has them."""
+        names, chunks, order = self._chunks(self.columns)
+        rows = pa.table({name: chunks[name] for name in names})
+        return rows if order is None else rows.take(order)
+
     def _read(self, names: list[str]) -> pd.DataFrame:
         names, chunks, order = self._chunks(names)
         by_name = {}

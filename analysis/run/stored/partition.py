@@ -114,7 +114,7 @@ class Store:
         if key not in self._opened:
             if len(self._opened) >= len(self.tables) + OPEN_BESIDE:
                 self._opened.pop(next(iter(self._opened))).close()
-            self._opened[key] = parquet.ParquetFile(self.file(table, part))
+            self._opened[key] = parquet.ParquetFile(self.file(table, part), pre_buffer=False)
         return self._opened[key]
 
 
