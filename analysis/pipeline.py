@@ -59,7 +59,7 @@ def run_all(
             wanted = "expected neither windows nor a merged table nor a Slurm array"
             raise UsageError(f"{experiment_dir}: {wanted}, of a {manifest.kind} of clocks, which has no events")
         return series_pipeline.run_all(experiment_dir, width_in)
-    readings = open_run.table_of(experiment_dir, scratch=None if array is None else array.scratch)
+    readings = open_run.table_of(experiment_dir, scratch=None if array is None else array.scratch, jobs=jobs)
     csv_tables.release_memory()
     merge = partial(merged.write, readings, experiment_dir, merged_form)
     results = registry.compute(readings, window_sizes_ms, merge, jobs, None if array is None else array.results)

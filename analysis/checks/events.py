@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,6 +13,7 @@ from analysis.checks.finding import NOTE, WARNING, Finding, error, ids, reasons,
 from analysis.checks.subject import raw_file
 from analysis.run import load, payload_stamps
 from analysis.run.event_rows import different
+from analysis.run.stored import parts_of
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -42,33 +45,31 @@ def find(subject: Subject) -> Iterator[Finding]:
             yield of("missing-events", file, text, node_id, **numbers)
     if coordinator is None or sent is None:
         return
-    broadcast = _events(sent)
+    broadcast = _events_of(sent)
     log, log_file = subject.raw(coordinator, records.SENDS_FILE), raw_file(coordinator, records.SENDS_FILE)
     if log is not None and not set(LOGGED) <= set(log.columns):
         yield error("columns", log_file, f"expected the columns {', '.join(records.SENDS_COLUMNS)}")
         log = None
-    if log is not None:
-        log = log[list(LOGGED)]
-        yield from _logged(log_file, log, sent, broadcast, subject.roles)
+    logs = None if log is None else _Log.of(log, sent)
+    if logs is not None:
+        yield from _logged(log_file, logs, broadcast, subject.roles)
     pairs = subject.pairs(coordinator)
-    stamps = [name for name in ("event_id", "send_time_ns", "send_raw_ns", "send_raw_error_ns") if name in sent]
-    logged = payload_stamps.of(sent[stamps], pairs) if "send_time_ns" in sent else None
+    logged = payload_stamps.of(sent, pairs) if "send_time_ns" in sent else None
     least = None if subject.manifest is None else load.min_received_share(subject.manifest)
     for node_id in subject.workers:
         if node_id not in tables:
             continue
         file, table = subject.file_of(node_id), tables[node_id]
-        received, addressed = _events(table), broadcast
-        if log is not None:
-            addressed = _events(log[(log["worker_id"] == node_id) & log["error"].isna()])
+        received, addressed = _events_of(table), broadcast
+        if logs is not None:
+            addressed = logs.addressed(node_id)
         strangers = np.union1d(_only(received, addressed), _only(received, broadcast))
         if len(strangers):
             text = f"{len(strangers):,} events the coordinator did not send here (event {ids(strangers)})"
             yield error("foreign-events", file, text, node_id, events=len(strangers))
         yield from _missing(file, node_id, _only(broadcast, received), len(broadcast), least)
         if logged is not None and "coordinator_send_time_ns" in table:
-            payloads = logged.judge(table["event_id"], table["coordinator_send_time_ns"])
-            yield from _payload_stamps(file, node_id, payloads)
+            yield from _payload_stamps(file, node_id, logged, table)
 
 
 def duplicates(subject: Subject) -> Iterator[Finding]:
@@ -78,32 +79,38 @@ def duplicates(subject: Subject) -> Iterator[Finding]:
 
 
 def _duplicates(file: str, table: Frame, node_id: str) -> Iterator[Finding]:
-    again = table["event_id"].duplicated() & table["event_id"].notna()
-    if rows := int(again.sum()):
-        which = ids(set(table["event_id"][again]))
-        text = f"duplicate event_id: {rows:,} come more than once, of which the first copy counts (event {which})"
+    rows, events, numbers = 0, set[int](), [np.zeros(0, dtype=np.int64)]
+    for (part,) in parts_of(table):
+        again = part["event_id"].duplicated() & part["event_id"].notna()
+        rows += int(again.sum())
+        events |= set(part["event_id"][again])
+        if "sequence_number" in part:
+            numbers.append(part["sequence_number"][~again].dropna().to_numpy(dtype=np.int64))
+    if rows:
+        text = f"duplicate event_id: {rows:,} come more than once, of which the first copy counts (event {ids(events)})"
         yield error("duplicate-events", file, text, node_id, rows=rows, of=len(table))
-    if "sequence_number" in table:
-        known = table["sequence_number"][~again].dropna()
-        if len(copies := set(known[known.duplicated()])):
-            text = f"duplicate sequence_number: {len(copies):,} come more than once ({ids(copies)})"
-            yield error("duplicate-sequence-numbers", file, text, node_id, numbers=len(copies))
+    ordered = np.sort(np.concatenate(numbers))
+    if len(copies := set(ordered[1:][np.diff(ordered) == 0].tolist())):
+        text = f"duplicate sequence_number: {len(copies):,} come more than once ({ids(copies)})"
+        yield error("duplicate-sequence-numbers", file, text, node_id, numbers=len(copies))
 
 
 def _several_payloads(workers: Sequence[Frame]) -> Iterator[Finding]:
     """Check that an event's payload says the same in all its copies: one broadcast has one."""
     columns = ["event_id", "coordinator_send_time_ns"]
-    stamps = [frame[columns].dropna().drop_duplicates() for frame in workers if set(columns) <= set(frame.columns)]
-    if not stamps:
-        return
-    distinct = pd.concat(stamps).drop_duplicates().groupby("event_id").size()
-    several = distinct[distinct > 1]
-    if len(several):
+    several, of = [], 0
+    for parts in parts_of(*(frame for frame in workers if set(columns) <= set(frame.columns))):
+        stamps = [part[columns].dropna().drop_duplicates() for part in parts]
+        if stamps:
+            distinct = pd.concat(stamps).drop_duplicates().groupby("event_id").size()
+            several += distinct.index[distinct > 1].tolist()
+            of += len(distinct)
+    if several:
         text = (
-            f"{len(several):,} of {len(distinct):,} events carry different payload stamps on different workers: more "
-            f"than one coordinator is in the data, or the tables are of different runs (event {ids(several.index)})"
+            f"{len(several):,} of {of:,} events carry different payload stamps on different workers: more than one "
+            f"coordinator is in the data, or the tables are of different runs (event {ids(several)})"
         )
-        yield error("several-coordinators", "worker_*.csv", text, events=len(several), of=len(distinct))
+        yield error("several-coordinators", "worker_*.csv", text, events=len(several), of=of)
 
 
 def _missing(file: str, node_id: str, missing: Ids, of: int, least: float | None) -> Iterator[Finding]:
@@ -114,44 +121,103 @@ def _missing(file: str, node_id: str, missing: Ids, of: int, least: float | None
         yield warning("missing-events", file, text, node_id, missing=len(missing), of=of, events=events)
 
 
-def _payload_stamps(file: str, node_id: str, payloads: payload_stamps.Payloads) -> Iterator[Finding]:
+def _payload_stamps(file: str, node_id: str, sends: payload_stamps.Sends, table: Frame) -> Iterator[Finding]:
     """Check that payloads were stamped before their own send, and not long before."""
-    late = payloads.late_ns
-    late_text = f"payload stamps are after their own send (by up to {int(late.max(initial=0)):,} ns)"
+    rows, earliest, latest = 0, 0, 0
+    after_send, long_before, set_back = 0, 0, 0
+    for (part,) in parts_of(table):
+        payloads = sends.judge(part["event_id"], part["coordinator_send_time_ns"])
+        late = payloads.late_ns
+        if len(late):
+            earliest = int(late.min()) if not rows else min(earliest, int(late.min()))
+            latest = int(late.max()) if not rows else max(latest, int(late.max()))
+            rows += len(late)
+        after_send += int(payloads.after_send.sum())
+        long_before += int(payloads.long_before.sum())
+        set_back += int(payloads.set_back.sum())
+    late_text = f"payload stamps are after their own send (by up to {max(latest, 0):,} ns)"
     limit_s = payload_stamps.FOREIGN_NS // 1_000_000_000
-    set_back = "the coordinator's wall clock was set back in between, as its raw oscillator shows"
-    for rows, of, code, text in (
-        (payloads.after_send, error, "foreign-events", late_text),
-        (payloads.long_before, error, "foreign-events",
+    why = "the coordinator's wall clock was set back in between, as its raw oscillator shows"
+    for count, of, code, text in (
+        (after_send, error, "foreign-events", late_text),
+        (long_before, error, "foreign-events",
          f"payload stamps are more than {limit_s} s before their own send: they are not the stamps of that send"),
-        (payloads.set_back, warning, "set-back-while-sending", f"{late_text}: {set_back}"),
+        (set_back, warning, "set-back-while-sending", f"{late_text}: {why}"),
     ):  # fmt: skip
-        if count := int(rows.sum()):
-            numbers = {"rows": count, "of": len(late), "min_ns": int(late.min()), "max_ns": int(late.max())}
+        if count:
+            numbers = {"rows": count, "of": rows, "min_ns": earliest, "max_ns": latest}
             yield of(code, file, f"{count:,} {text}", node_id, **numbers)
 
 
 # --- the send log -----------------------------------------------------------------------------------------------------
 
 
-def _logged(file: str, log: pd.DataFrame, sent: Frame, broadcast: Ids, roles: Mapping[str, str]) -> Iterator[Finding]:
+@dataclass
+class _Log:
+    """What the send log says, counted part by part.
+
+    ``repeated``: rows of an event and worker that come again; ``failure``: the first error; ``unstamped``: rows without
+    error and without a stamp; ``nobodys``: rows without a worker; ``not_theirs``: events that have another stamp in the
+    coordinator's table.
+    """
+
+    rows: int = 0
+    repeated: int = 0
+    failed: int = 0
+    failure: str = ""
+    unstamped: int = 0
+    not_theirs: int = 0
+    nobodys: int = 0
+    by_worker: Counter[str] = field(default_factory=Counter)
+    events: list[Ids] = field(default_factory=list)
+    _addressed: dict[str, list[Ids]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, log: Frame, sent: Frame) -> _Log:
+        made = cls()
+        for rows, sent_here in parts_of(log, sent):
+            made._add(rows[list(LOGGED)], sent_here)
+        return made
+
+    def addressed(self, worker: str) -> Ids:
+        """Return the events that were sent to a worker, in order."""
+        return np.concatenate([np.zeros(0, dtype=np.int64), *self._addressed.get(worker, [])])
+
+    def _add(self, rows: pd.DataFrame, sent: Frame) -> None:
+        failed = rows["error"].notna()
+        self.rows += len(rows)
+        self.repeated += int(rows.duplicated(["event_id", "worker_id"]).sum())
+        if failed.any():
+            self.failure = self.failure or str(rows["error"].dropna().iloc[0])
+            self.failed += int(failed.sum())
+        self.unstamped += int((rows["send_time_ns"].isna() & ~failed).sum())
+        self.not_theirs += _not_theirs(rows, sent)
+        self.events.append(_events(rows))
+        for worker, count in rows["worker_id"].value_counts().items():
+            self.by_worker[str(worker)] += int(count)
+            own = _events(rows[(rows["worker_id"] == worker) & ~failed])
+            self._addressed.setdefault(str(worker), []).append(own)
+        self.nobodys += int(rows["worker_id"].isna().sum())
+
+
+def _logged(file: str, log: _Log, broadcast: Ids, roles: Mapping[str, str]) -> Iterator[Finding]:
     """Compare the send log with itself, the manifest and the coordinator's table."""
     workers = {node_id for node_id, role in roles.items() if role == "worker"}
-    strangers = ", ".join(sorted(set(log["worker_id"].dropna().unique()) - workers))
-    logged, failed = _events(log), log["error"].notna()
+    strangers = {worker: count for worker, count in log.by_worker.items() if count and worker not in workers}
+    named = ", ".join(sorted(strangers))
+    logged = np.concatenate(log.events)
     only_sent = _only(broadcast, logged)
     only_logged = _only(logged, broadcast)
     table = records.COORDINATOR_FILE
     for count, of, text in (
-        (int(log.duplicated(["event_id", "worker_id"]).sum()), error, "rows repeat an event and worker"),
-        (len(strangers) and int((~log["worker_id"].isin(workers)).sum()), error,
-         f"sends to a worker that is not in the manifest: {strangers}"),
+        (log.repeated, error, "rows repeat an event and worker"),
+        (sum(strangers.values(), log.nobodys) if named else 0, error,
+         f"sends to a worker that is not in the manifest: {named}"),
         (len(only_sent), error, f"events of {table} are not in it ({ids(only_sent)})"),
         (len(only_logged), error, f"events are not in {table} ({ids(only_logged)})"),
-        (int(failed.sum()), warning,
-         f"of {len(log):,} sends failed: {log['error'].dropna().iloc[0] if failed.any() else ''}"),
-        (int((log["send_time_ns"].isna() & ~failed).sum()), error, "sends without error and without send_time_ns"),
-        (_not_theirs(log, sent), error,
+        (log.failed, warning, f"of {log.rows:,} sends failed: {log.failure}"),
+        (log.unstamped, error, "sends without error and without send_time_ns"),
+        (log.not_theirs, error,
          f"events have a send stamp in {table} that is none of theirs here: the two are of different runs"),
     ):  # fmt: skip
         if count:
@@ -174,22 +240,23 @@ def _not_theirs(log: pd.DataFrame, sent: Frame) -> int:
 
 def delays(run: Run) -> Iterator[Finding]:
     """Yield which workers received events before they were sent, by the two wall clocks."""
+    columns = ["event_id", "send_time_ns"]  # and none of the raw oscillator: what was set back counts as well
     for node, frame in run.workers.items():
-        columns = ["event_id", "send_time_ns"]
-        own = run.sends[[*columns, "worker_id"]]
-        own = own[own["worker_id"] == node]
-        took = (
-            payload_stamps.of(own if len(own) else run.coordinator[columns], None)
-            .judge(frame["event_id"], frame["receive_time_ns"])
-            .late_ns
-        )
-        early = took[took < 0]
-        if len(early):
+        logged = any(bool((part["worker_id"] == node).any()) for (part,) in parts_of(run.sends))
+        early, of, least_ns = 0, 0, 0
+        for sends, sent, received in parts_of(run.sends, run.coordinator, frame):
+            own = sends[[*columns, "worker_id"]]
+            stamps = payload_stamps.of(own[own["worker_id"] == node] if logged else sent[columns], None)
+            took = stamps.judge(received["event_id"], received["receive_time_ns"]).late_ns
+            early += int((took < 0).sum())
+            of += len(took)
+            least_ns = min(least_ns, int(took.min(initial=0)))
+        if early:
             text = (
-                f"the wall clocks show {len(early):,} of {len(took):,} events received before they were sent, by up "
-                f"to {-int(early.min()) / 1e6:.3f} ms: at those times the two clocks were at least that far apart"
+                f"the wall clocks show {early:,} of {of:,} events received before they were sent, by up "
+                f"to {-least_ns / 1e6:.3f} ms: at those times the two clocks were at least that far apart"
             )
-            numbers = {"rows": len(early), "of": len(took), "min_ns": int(early.min())}
+            numbers = {"rows": early, "of": of, "min_ns": least_ns}
             yield Finding("negative-delay", WARNING, node, records.SYSTEM, text, numbers)
 
 
@@ -204,6 +271,11 @@ def origins(run: Run) -> Iterator[Finding]:
                     f"stamps were taken in different places ({reasons(counts)}): some delays include the program's own"
                 )
                 yield Finding("mixed-stamps", NOTE, node, records.SYSTEM, text, {"origins": counts})
+
+
+def _events_of(frame: Frame) -> Ids:
+    """Return the different events of a whole table, in order."""
+    return np.concatenate([_events(part) for (part,) in parts_of(frame)])
 
 
 def _events(frame: Frame) -> Ids:

@@ -12,6 +12,7 @@ from analysis.checks.finding import ERROR, NOTE, SHOWN, WARNING, Finding, clock,
 from analysis.clocks import offset_levels
 from analysis.run import drift_limits, load
 from analysis.run import series as runs
+from analysis.run.event_rows import Instants, floats, integers
 from analysis.run.table import NO_STATUS, NOT_ASKED
 from node_agent.contract import records
 
@@ -46,9 +47,9 @@ class Series:
     node: str
     prefix: str
     frame: Frame
-    stamp: pd.Series[Any]
+    stamp: Instants
     statuses: dict[str, int]
-    samples: NDArray[np.intp]  # a number for each row's sample, -1 where it names none
+    samples: NDArray[np.int32]  # a number for each row's sample, -1 where it names none
     sample_names: pd.Index[Any]
     stamps: NDArray[np.int64]
     offsets: Floats
@@ -81,7 +82,7 @@ class _Range(NamedTuple):
     @classmethod
     def of(cls, series: Series) -> _Range:
         offsets = series.offsets
-        estimates = int(series.frame[f"{series.prefix}_timestamp_ns"].notna().sum())
+        estimates = int(integers(series.frame, f"{series.prefix}_timestamp_ns")[1].sum())
         ends = (float(offsets.min()), float(offsets.max())) if len(offsets) else (0.0, 0.0)
         return cls(series.node, series.prefix, estimates, len(offsets), *ends)
 
@@ -104,30 +105,39 @@ def find(run: Run) -> Iterator[Finding]:
 
 def _series(run: Run) -> Iterator[Series]:
     for node, frame in run.rows_by_node().items():
-        stamp = frame[run.stamp_column(node)]
+        stamp = Instants(*integers(frame, run.stamp_column(node)))
         for prefix in load.prefixes([frame]):
-            cells = {name: frame[f"{prefix}_{name}"] for name in records.SOURCE_FIELDS if f"{prefix}_{name}" in frame}
-            rows = np.flatnonzero(cells["offset_ms"].notna().to_numpy() & stamp.notna().to_numpy())
-            half = (cells["upper_bound_ns"] - cells["lower_bound_ns"]).to_numpy(dtype=np.float64, na_value=np.nan)[rows]
-            uncertainty = cells["uncertainty_ms"].to_numpy(dtype=np.float64)[rows]
-            offsets = cells["offset_ms"].to_numpy(dtype=np.float64)[rows]
-            samples, names = pd.factorize(cells["sample_id"])
-            numbered = samples[rows]
-            yield Series(
-                node=node,
-                prefix=prefix,
-                frame=frame,
-                stamp=stamp,
-                statuses=_statuses(cells["status"]),
-                samples=samples,
-                sample_names=names,
-                stamps=stamp.to_numpy(dtype=np.int64, na_value=0)[rows],
-                offsets=offsets,
-                uncertainties=uncertainty,
-                half_widths_ms=np.where(np.isnan(half), uncertainty, half / 2e6),
-                first_rows=offset_levels.answers(offsets, None if (numbered < 0).any() else numbered),
-                required=_required(run, load.source_name(prefix)),
-            )
+            yield _of_source(run, node, frame, prefix, stamp)
+
+
+def _of_source(run: Run, node: str, frame: Frame, prefix: str, stamp: Instants) -> Series:
+    offset = floats(frame, f"{prefix}_offset_ms")
+    rows = np.flatnonzero(~np.isnan(offset) & stamp.known)
+    offsets = offset[rows]
+    del offset
+    uncertainties = floats(frame, f"{prefix}_uncertainty_ms")[rows]
+    low, high = (Instants(*integers(frame, f"{prefix}_{end}_bound_ns")) for end in ("lower", "upper"))
+    width = np.where(low.known & high.known, high.ns - low.ns, np.nan)[rows]
+    del low, high  # of a long run each is large
+    codes, names = pd.factorize(frame[f"{prefix}_sample_id"])
+    samples = codes.astype(np.int32)
+    del codes
+    numbered = samples[rows]
+    return Series(
+        node=node,
+        prefix=prefix,
+        frame=frame,
+        stamp=stamp,
+        statuses=_statuses(frame[f"{prefix}_status"]),
+        samples=samples,
+        sample_names=names,
+        stamps=stamp.ns[rows],
+        offsets=offsets,
+        uncertainties=uncertainties,
+        half_widths_ms=np.where(np.isnan(width), uncertainties, width / 2e6),
+        first_rows=offset_levels.answers(offsets, None if (numbered < 0).any() else numbered),
+        required=_required(run, load.source_name(prefix)),
+    )
 
 
 def _required(run: Run, source: str) -> bool:
@@ -256,7 +266,8 @@ def _placeholder_uncertainty(series: Series) -> Wrong:
 
 
 def _clamps(series: Series) -> Wrong:
-    rows, clamps = len(series.offsets), offset_levels.clamps(series.offsets)
+    rows, spikes = len(series.offsets), offset_levels.spikes(series.offsets)
+    clamps = offset_levels.clamps(series.offsets, spikes)
     for clamp in clamps:
         plus, minus = clamp.plus, clamp.minus
         text = (
@@ -270,7 +281,7 @@ def _clamps(series: Series) -> Wrong:
                    "stretches_at_minus": minus.spells}  # fmt: skip
         yield "clamped-offset", ERROR, text, numbers
     limits = {clamp.limit for clamp in clamps}
-    again = [spike for spike in offset_levels.spikes(series.offsets) if abs(spike.value) not in limits]
+    again = [spike for spike in spikes if abs(spike.value) not in limits]
     if again:
         shown = ", ".join(f"{spike.value:.6g} ({spike.rows:,} rows)" for spike in again[:SHOWN])
         text = (
@@ -308,10 +319,13 @@ def _levels(series: Series) -> Wrong:
 
 
 def _disagreeing_columns(series: Series) -> Wrong:
-    estimate, offset = (series.frame[f"{series.prefix}_{name}"] for name in ("timestamp_ns", "offset_ms"))
-    rows = offset.notna() & estimate.notna() & series.stamp.notna()
-    moved = (estimate[rows] - series.stamp[rows]).to_numpy(dtype=np.int64)
-    off = np.abs(moved - np.rint(offset[rows].to_numpy(dtype=np.float64) * 1e6).astype(np.int64))
+    estimate = Instants(*integers(series.frame, f"{series.prefix}_timestamp_ns"))
+    rows = np.flatnonzero(
+        estimate.known & series.stamp.known & ~np.isnan(floats(series.frame, f"{series.prefix}_offset_ms"))
+    )
+    off = estimate.ns[rows] - series.stamp.ns[rows]
+    off -= np.rint(floats(series.frame, f"{series.prefix}_offset_ms")[rows] * 1e6).astype(np.int64)
+    off = np.abs(off, out=off)
     wrong = int(np.count_nonzero(off > ROUNDING_NS))
     if wrong:
         text = (
@@ -332,7 +346,7 @@ def _overused(series: Series) -> Wrong:
     most = int(counts.argmax())
     rows, share = int(counts[most]), float(counts[most] / len(served))
     if rows >= SHARED_ROWS and share > SHARE_NOTED:
-        stamps_ns = series.stamp.to_numpy(dtype=np.int64, na_value=0)[series.samples == most]
+        stamps_ns = series.stamp.ns[series.samples == most]
         span_s = float(np.ptp(stamps_ns)) / 1e9
         text = (
             f"one sample ({series.sample_names[most]}) served {rows:,} of {len(served):,} rows, over "

@@ -6,13 +6,18 @@ look like a pattern.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from analysis.arrays import Floats, Ints, Places
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from analysis.arrays import Floats, Places
 
 MIN_SHARE: Final = 0.10  # of all answers, on each side of a split; rarer ones are outliers, not a level
 MIN_ANSWERS: Final = 5  # on each side of a split
@@ -63,9 +68,9 @@ class Clamp:
     near: int
 
 
-def answers(offsets: Floats, sample_ids: Ints | None = None) -> Places:
+def answers(offsets: Floats, sample_ids: NDArray[np.integer[Any]] | None = None) -> Places:
     """Return the position of the first row of each answer: where the sample (or, without ids, the offset) changes."""
-    marks: Floats | Ints = offsets if sample_ids is None else sample_ids
+    marks: NDArray[Any] = offsets if sample_ids is None else sample_ids
     if not len(marks):
         return np.zeros(0, dtype=np.intp)
     return np.flatnonzero(np.concatenate([[True], marks[1:] != marks[:-1]]))
@@ -112,19 +117,29 @@ def spikes(offsets: Floats) -> list[Spike]:
 
     A measured number comes back now and then by chance; a spike holds at least 0.5 % of the rows and 10 rows.
     """
-    if not len(offsets):
+    least = math.ceil(max(MIN_SPIKE_ROWS, MIN_SPIKE_SHARE * len(offsets)))
+    if len(offsets) < least:
         return []
-    values, index, rows = np.unique(offsets, return_inverse=True, return_counts=True)
-    spells = np.bincount(index[answers(offsets)], minlength=len(values))
-    wanted = max(MIN_SPIKE_ROWS, MIN_SPIKE_SHARE * len(offsets))
-    hits = np.flatnonzero((spells >= MIN_SPELLS) & (rows >= wanted))
-    met_again = [Spike(float(values[hit]), int(rows[hit]), int(spells[hit])) for hit in hits]
+    ordered = np.sort(offsets)
+    values = np.unique(ordered[: len(ordered) - least + 1][ordered[: len(ordered) - least + 1] == ordered[least - 1 :]])
+    changes = np.sort(np.concatenate([offsets[:1], offsets[1:][offsets[1:] != offsets[:-1]]]))
+    rows, spells = (_how_often(values, among) for among in (ordered, changes))
+    met_again = [
+        Spike(value, of_value, separate)
+        for value, of_value, separate in zip(values.tolist(), rows, spells, strict=True)
+        if separate >= MIN_SPELLS
+    ]
     return sorted(met_again, key=lambda spike: -spike.rows)
 
 
-def clamps(offsets: Floats) -> list[Clamp]:
-    """Return the limits that offsets are held at: both +x and -x are spikes."""
-    by_value = {spike.value: spike for spike in spikes(offsets)}
+def _how_often(values: Floats, ordered: Floats) -> list[int]:
+    ends: list[int] = (np.searchsorted(ordered, values, "right") - np.searchsorted(ordered, values)).tolist()
+    return ends
+
+
+def clamps(offsets: Floats, met_again: Iterable[Spike] | None = None) -> list[Clamp]:
+    """Return the limits that offsets are held at: both +x and -x are spikes, which can be given."""
+    by_value = {spike.value: spike for spike in (spikes(offsets) if met_again is None else met_again)}
     limits = []
     for limit in sorted(value for value in by_value if value > 0 and -value in by_value):
         apart = np.abs(np.abs(offsets) - limit)

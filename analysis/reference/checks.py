@@ -19,6 +19,8 @@ from analysis.reference.doubtful import NOTHING
 from analysis.reference.envelope import even_instants, pair_envelope
 from analysis.reference.model import Check, TruthCheck
 from analysis.run import truth
+from analysis.run.event_rows import integers
+from analysis.run.stored import parts_of
 from analysis.stats import rates
 from node_agent.clocks.base import SLEW_PPM
 
@@ -102,18 +104,18 @@ def _halves(reference: Reference) -> Check:
 def _events(reference: Reference, run: Run) -> Check:
     coordinator = run.manifest.coordinator_id
     held = known = 0
+    names = ("raw_ns", "raw_error_ns")
     for worker, frame in run.workers.items():
-        names = ("raw_ns", "raw_error_ns")
-        sends, receipts = _by_event(run.sends, "send", names, worker), _by_event(frame, "receive", names)
-        ends = _same_events(sends, receipts)
-        if ends is None:
-            continue
-        for begin in range(0, len(ends[0][0]), _AT_ONCE):
-            some = slice(begin, begin + _AT_ONCE)
-            (sent, sent_error), (received, received_error) = ([column[some] for column in columns] for columns in ends)
-            lag = reference.lag(coordinator, sent, worker, received, sent_error, received_error)
-            held += int((lag.known & (lag.high_ns >= 0)).sum())
-            known += int(lag.known.sum())
+        for sends, receipts in parts_of(run.sends, frame):
+            both = _same_events(_by_event(sends, "send", names, worker), _by_event(receipts, "receive", names))
+            for begin in range(0, len(both[0].events), _AT_ONCE):
+                some = slice(begin, begin + _AT_ONCE)
+                (sent, sent_error), (received, received_error) = (
+                    [column[some] for column in end.columns] for end in both
+                )
+                lag = reference.lag(coordinator, sent, worker, received, sent_error, received_error)
+                held += int((lag.known & (lag.high_ns >= 0)).sum())
+                known += int(lag.known.sum())
     meaning = "no event provably arrived before it was sent"
     return Check(EVENTS, meaning, held, known, "" if known else "no event with raw stamps at both ends in probed time")
 
@@ -162,9 +164,9 @@ def _truth(reference: Reference, run: Run, clocks: Mapping[str, VirtualClock], e
     widths = [np.zeros(0, dtype=np.float64)]
     for first, second, one, other in ends_of(reference, run, clocks):
         clock_a = clocks[first]
-        true_a, true_b = one.true, other.true
-        true_lag = true_b - true_a + truth.raw_error(clock_a, true_b) - truth.raw_error(clock_a, true_a)
-        loose = drift.up(np.abs(true_b - true_a), _SLEW_PPB) + _ROUNDING_NS
+        true_lag = other.true - one.true
+        true_lag += truth.raw_error(clock_a, other.true) - truth.raw_error(clock_a, one.true)
+        loose = drift.up(np.abs(other.true - one.true), _SLEW_PPB) + _ROUNDING_NS
         lag = reference.lag(first, one.raw, second, other.raw, one.error, other.error)
         judged = lag.known & one.told_apart & other.told_apart
         inside = (lag.low_ns - loose <= true_lag) & (true_lag <= lag.high_ns + loose)
@@ -184,33 +186,27 @@ def _truth_check(parts: Sequence[_Inside]) -> TruthCheck:
 
 @dataclass(frozen=True)
 class _Stamped:
-    """One node's stamps: its virtual clock; wall clock, raw oscillator and its error, in ns; at most 20,000, evenly."""
+    """Stamps of a node with a virtual clock: its raw oscillator and its error, in ns.
 
-    clock: VirtualClock
-    wall: Ints
+    ``true``: the first true instant of each, in ns; ``told_apart``: it has no other.
+    """
+
     raw: Ints
     error: Ints
+    true: Ints
+    told_apart: Bools
 
     @classmethod
-    def thinned(cls, clock: VirtualClock, *columns: Ints) -> _Stamped:
-        some = slice(None, None, max(1, -(-len(columns[0]) // _STAMPS)))
-        return cls(clock, *(column[some] for column in columns))
+    def of(cls, clock: VirtualClock, wall: Ints, raw: Ints, error: Ints) -> _Stamped:
+        return cls(raw, error, truth.true_from_wall(clock, wall), truth.told_apart(clock, wall))
 
-    def followed_by(self, *columns: Ints) -> _Stamped:
-        """Return these and others of the same node after them, thinned as well."""
-        more = _Stamped.thinned(self.clock, *columns)
-        pairs = ((self.wall, more.wall), (self.raw, more.raw), (self.error, more.error))
-        return _Stamped(self.clock, *map(np.concatenate, pairs))
+    def take(self, places: Ints) -> _Stamped:
+        return _Stamped(self.raw[places], self.error[places], self.true[places], self.told_apart[places])
 
-    @cached_property
-    def true(self) -> Ints:
-        """Return the first true instant of each, in ns."""
-        return truth.true_from_wall(self.clock, self.wall)
 
-    @cached_property
-    def told_apart(self) -> Bools:
-        """Tell which mean one true instant."""
-        return truth.told_apart(self.clock, self.wall)
+def _thinned(column: Ints) -> Ints:
+    """Return at most so many of some numbers, evenly."""
+    return column[:: max(1, -(-len(column) // _STAMPS))]
 
 
 _BothEnds = tuple[str, str, _Stamped, _Stamped]  # two nodes, and what each stamped of the same probes or events
@@ -226,68 +222,93 @@ def _ends_of_probes(reference: Reference, run: Run, clocks: Mapping[str, Virtual
         if not {first, second} <= clocks.keys():
             continue
         forward, backward = joined.forward, joined.backward
-        one = _Stamped.thinned(clocks[first], *forward.sent).followed_by(*backward.received)
-        other = _Stamped.thinned(clocks[second], *forward.received).followed_by(*backward.sent)
+        own = ((forward.sent, backward.received), (forward.received, backward.sent))
+        one, other = (
+            _Stamped.of(clocks[node], *(np.concatenate([*map(_thinned, both)]) for both in zip(*ways, strict=True)))
+            for node, ways in zip((first, second), own, strict=True)
+        )
         yield first, second, one, other
 
 
 def _ends_of_events(reference: Reference, run: Run, clocks: Mapping[str, VirtualClock]) -> Iterator[_BothEnds]:  # noqa: ARG001 - as of probes
     """Yield what two nodes with virtual clocks stamped of the same events."""
     coordinator = run.manifest.coordinator_id
-    columns = ("time_ns", "raw_ns", "raw_error_ns")
-    received = {
-        worker: _by_event(frame, "receive", columns) for worker, frame in run.workers.items() if worker in clocks
-    }
-    whole = {
-        worker: _Stamped.thinned(clocks[worker], *receipts.columns)
-        for worker, receipts in received.items()
-        if receipts is not None
-    }
+    receipts = {node: _Journal(frame, "receive", node) for node, frame in run.workers.items() if node in clocks}
+    ends = list(combinations(receipts.values(), 2))
+    if coordinator in clocks:
+        ends = [(_Journal(run.sends, "send", coordinator, of), receipts[of]) for of in receipts] + ends
+    chosen = [_thinned(_common(first.events, second.events)) for first, second in ends]
+    asked: dict[_Journal, list[Ints]] = {}
+    for both, events in zip(ends, chosen, strict=True):
+        for journal in both:
+            asked.setdefault(journal, []).append(events)
+    asked_of = {journal: np.unique(np.concatenate(events)) for journal, events in asked.items()}
+    stamped = {journal: journal.stamped(clocks[journal.node_id], events) for journal, events in asked_of.items()}
+    for (first, second), events in zip(ends, chosen, strict=True):
+        one, other = (stamped[end].take(np.searchsorted(asked_of[end], events)) for end in (first, second))
+        yield first.node_id, second.node_id, one, other
 
-    def stamped(node: str, columns_of_same: Sequence[Ints]) -> _Stamped:
-        """Return a node's stamps, once for all nodes that stamped the same events as it did."""
-        receipts = received.get(node)
-        all_of_them = receipts is not None and columns_of_same is receipts.columns
-        return whole[node] if all_of_them else _Stamped.thinned(clocks[node], *columns_of_same)
 
-    for worker, receipts in received.items() if coordinator in clocks else ():
-        both = _same_events(_by_event(run.sends, "send", columns, worker), receipts)
-        if both is not None:
-            yield coordinator, worker, stamped(coordinator, both[0]), stamped(worker, both[1])
-    for first, second in combinations(received, 2):
-        both = _same_events(received[first], received[second])
-        if both is not None:
-            yield first, second, stamped(first, both[0]), stamped(second, both[1])
+class _Journal:
+    """A node's stamps of events in a table of one ``kind``, of sends those to one worker."""
+
+    def __init__(self, frame: Frame, kind: str, node_id: str, worker: str = "") -> None:
+        self._frame, self._kind, self._worker = frame, kind, worker
+        self.node_id = node_id
+
+    @cached_property
+    def events(self) -> Ints:
+        """Return the events with a stamp of both clocks, in order."""
+        return np.concatenate([part.events for part in self._parts()])
+
+    def stamped(self, clock: VirtualClock, events: Ints) -> _Stamped:
+        """Return the stamps of some of the events, in order."""
+        parts = [part.at(events) for part in self._parts()]
+        return _Stamped.of(clock, *map(np.concatenate, zip(*parts, strict=True)))
+
+    def _parts(self) -> Iterator[_ByEvent]:
+        for (part,) in parts_of(self._frame):
+            yield _by_event(part, self._kind, ("time_ns", "raw_ns", "raw_error_ns"), self._worker)
 
 
 class _ByEvent(NamedTuple):
-    """Stamps by event: the events that have all that was asked for, in file order, and one column for each of it."""
+    """Stamps by event: the events that have all that was asked for, in order, and one column for each of it."""
 
     events: Ints
     columns: tuple[Ints, ...]
 
+    def at(self, events: Ints) -> tuple[Ints, ...]:
+        """Return the columns of those of some events that are here."""
+        here = np.isin(self.events, events, assume_unique=True)
+        return tuple(column[here] for column in self.columns)
 
-def _by_event(frame: Frame, kind: str, names: Sequence[str], worker: str = "") -> _ByEvent | None:
-    """Return columns of a table by event, of several rows of one the first; None where the table lacks a column.
+
+def _by_event(frame: Frame, kind: str, names: Sequence[str], worker: str = "") -> _ByEvent:
+    """Return columns of a table by event, of several rows of one the first; none where the table lacks a column.
 
     ``worker``: of the sends to this one alone.
     """
-    wanted = ["event_id", *(f"{kind}_{name}" for name in names)]
-    if not {*wanted} <= {*frame.columns}:
-        return None
-    rows = frame[wanted]
+    wanted = [f"{kind}_{name}" for name in names]
+    if not {"event_id", *wanted} <= {*frame.columns}:
+        return _ByEvent(np.zeros(0, dtype=np.int64), (np.zeros(0, dtype=np.int64),) * len(names))
+    ids, there = integers(frame, "event_id")
     if worker:
-        rows = rows[(frame["worker_id"] == worker).fillna(value=False).to_numpy(dtype=np.bool_)]
-    rows = rows.drop_duplicates("event_id").dropna()
-    event_ids, *columns = (rows[name].to_numpy(dtype=np.int64).astype(np.int64) for name in wanted)
-    return _ByEvent(event_ids, tuple(columns))
+        there = there & (frame["worker_id"] == worker).fillna(value=False).to_numpy(dtype=np.bool_)
+    events, first = np.unique(ids[there], return_index=True)
+    rows = np.flatnonzero(there)[first]
+    columns, known = zip(*(integers(frame, name) for name in wanted), strict=True)
+    complete = np.logical_and.reduce([cells[rows] for cells in known])
+    return _ByEvent(events[complete], tuple(column[rows[complete]] for column in columns))
 
 
-def _same_events(first: _ByEvent | None, second: _ByEvent | None) -> tuple[Sequence[Ints], Sequence[Ints]] | None:
-    """Return both tables' columns at the events that are in both; None where one has none."""
-    if first is None or second is None:
-        return None
+def _same_events(first: _ByEvent, second: _ByEvent) -> tuple[_ByEvent, _ByEvent]:
+    """Return both tables' columns at the events that are in both."""
     if np.array_equal(first.events, second.events):
-        return first.columns, second.columns
-    _, here, there = np.intersect1d(first.events, second.events, assume_unique=True, return_indices=True)
-    return [column[here] for column in first.columns], [column[there] for column in second.columns]
+        return first, second
+    events = _common(first.events, second.events)
+    return _ByEvent(events, first.at(events)), _ByEvent(events, second.at(events))
+
+
+def _common(first: Ints, second: Ints) -> Ints:
+    """Return the numbers that are in both of two arrays, which have each once, in order."""
+    return first if np.array_equal(first, second) else np.intersect1d(first, second, assume_unique=True)

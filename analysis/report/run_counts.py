@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -118,13 +118,6 @@ def _node(table: Table, node_id: str) -> NodeCounts:
 
 def _missing(table: Table) -> Iterator[Missing]:
     """Yield, source by source and node by node, why there is no reading of how many stamps."""
-    keys = [(source, node_id) for source in table.sources for node_id in table.nodes]
-    stamped = dict.fromkeys(keys, 0)
-    reasons: dict[tuple[str, str], Counter[str]] = {key: Counter() for key in keys}
-    for part in table.parts():
-        for source, node_id in keys:
-            block = part.readings(node_id, source)
-            stamped[source, node_id] += int(block.stamped.sum())
-            reasons[source, node_id].update(block.statuses(block.stamped & ~block.known))
-    for (source, node_id), why in reasons.items():
-        yield Missing(source, node_id, rates.rate(why.total(), stamped[source, node_id]), dict(sorted(why.items())))
+    for source, node_id in product(table.sources, table.nodes):
+        stamps, why = table.facts.asked[node_id, source]
+        yield Missing(source, node_id, rates.rate(sum(why.values()), stamps), dict(sorted(why.items())))

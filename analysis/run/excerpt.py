@@ -31,10 +31,24 @@ def choose(table: Table, workers: Sequence[str], most: int = MOST) -> Ints:
     possible = np.flatnonzero(there)
     if len(possible) <= most:
         return possible
-    kinds = [kind & there for kind in _kinds(table, workers)]
     chosen = [thinned(possible, most - int(OF_KINDS * most))]
-    chosen += evenly([np.flatnonzero(kind) for kind in kinds], int(OF_KINDS * most))
+    chosen += evenly([Places(kind & there) for kind in _kinds(table, workers)], int(OF_KINDS * most))
     return np.unique(np.concatenate(chosen))
+
+
+class Places:
+    """The positions of the events of one kind, of which there may be many."""
+
+    def __init__(self, there: Bools) -> None:
+        self._there = there
+        self._length = int(np.count_nonzero(there))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def thinned(self, most: int) -> Ints:
+        """Return at most so many of them, as ``thinned`` does."""
+        return thinned(np.flatnonzero(self._there), most)
 
 
 def thinned(positions: Ints, most: int) -> Ints:
@@ -44,12 +58,12 @@ def thinned(positions: Ints, most: int) -> Ints:
     return positions[np.linspace(0, len(positions) - 1, most).round().astype(np.int64)]
 
 
-def evenly(kinds: Iterable[Ints], most: int) -> list[Ints]:
+def evenly(kinds: Iterable[Places], most: int) -> list[Ints]:
     """Return so many positions of all kinds together: of each the same number, of rare ones all."""
     some = sorted((kind for kind in kinds if len(kind)), key=len)
     chosen = []
     for place, kind in enumerate(some):
-        picked = thinned(kind, most // (len(some) - place))
+        picked = kind.thinned(most // (len(some) - place))
         most -= len(picked)
         chosen.append(picked)
     return chosen

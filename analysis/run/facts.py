@@ -13,6 +13,19 @@ if TYPE_CHECKING:
 NEVER: Final = 2**63 - 1
 
 
+class Asked(NamedTuple):
+    """How many stamps of a node a source had to have a reading of, and why it has none of how many."""
+
+    stamps: int
+    missing: Mapping[str, int]
+
+    def __or__(self, other: Asked) -> Asked:
+        """Return that of two parts together."""
+        reasons = dict.fromkeys([*self.missing, *other.missing])
+        missing = {why: self.missing.get(why, 0) + other.missing.get(why, 0) for why in reasons}
+        return Asked(self.stamps + other.stamps, missing)
+
+
 class Claim(NamedTuple):
     """What a source says of its intervals on a node: of which kind they are, and of which level, if it is one."""
 
@@ -27,6 +40,7 @@ class Facts:
     ``heard``: workers that left at least one row; whoever is silent can neither agree nor disagree. ``with_raw``: nodes
     with a raw stamp. ``known``: sources with a reading on a node, ``bounded``: with an interval, ``to_utc``: with one
     that refers to UTC. ``kinds``, ``levels``: all that their readings claim. ``first_sent_ns``: ``NEVER`` of no sends.
+    ``asked``: how many readings there should be, and why there are fewer.
     """
 
     heard: frozenset[str]
@@ -37,6 +51,7 @@ class Facts:
     kinds: Mapping[tuple[str, str], frozenset[str]]
     levels: Mapping[tuple[str, str], frozenset[float]]
     first_sent_ns: int
+    asked: Mapping[tuple[str, str], Asked]
 
     def __or__(self, other: Facts) -> Facts:
         """Return what holds of two parts together."""
@@ -49,6 +64,7 @@ class Facts:
             {key: kinds | other.kinds[key] for key, kinds in self.kinds.items()},
             {key: levels | other.levels[key] for key, levels in self.levels.items()},
             min(self.first_sent_ns, other.first_sent_ns),
+            {key: asked | other.asked[key] for key, asked in self.asked.items()},
         )
 
     def claim(self, node_id: str, source: str) -> Claim:

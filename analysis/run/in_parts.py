@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from itertools import accumulate
 from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from analysis.arrays import Bools, Ints
+    from analysis.processes.pieces import ShareOut
     from analysis.run.event_rows import Instants
+    from analysis.run.facts import Facts
     from analysis.run.load import Run
     from analysis.run.stored import Frame
     from analysis.storage.scratch import Scratch
@@ -74,7 +76,7 @@ class TableInParts(Table):
         for part in self.parts():
             own = positions - part.begins_at
             chosen = part.take(own[(own >= 0) & (own < len(part.event_ids))])
-            some.append(replace(chosen, run=self.run, rows={}, duplicates={}, begins_at=0))
+            some.append(replace(chosen, run=self.run, rows={}, duplicates={}, begins_at=0).loaded())
         return joined(some)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -85,7 +87,7 @@ class TableInParts(Table):
         return readings.table(rows_of(self.run, first, end), self.facts, self.begins[first])
 
 
-class _Seen(NamedTuple):
+class _Look(NamedTuple):
     """What is kept of every part."""
 
     event_ids: Ints
@@ -95,25 +97,21 @@ class _Seen(NamedTuple):
     duplicates: Mapping[str, int]
 
 
-def table(run: Run, number_of_parts: int, scratch: Scratch) -> TableInParts:
+def table(run: Run, number_of_parts: int, scratch: Scratch, share_out: ShareOut) -> TableInParts:
     """Return the readings of a run in parts. Every part is looked at once, for what holds for all of them.
 
-    ``scratch``: where that is kept which does not fit into memory.
+    ``scratch``: where that is kept which does not fit into memory. ``share_out``: who looks at parts.
     """
-    facts, kept = [], []
-    for number in range(number_of_parts):
-        part = readings.table(rows_of(run, number, number + 1))
-        facts.append(part.facts)
-        kept.append(_Seen(part.event_ids, part.sequence, part.sent, part.received, part.duplicates))
-        csv_tables.release_memory()
-    whole = joined(kept)
+    looks = [partial(_look, run, number) for number in range(number_of_parts)]
+    facts, kept = zip(*share_out(looks), strict=True)
+    first = readings.table(rows_of(run, 0, 1))
     nothing: dict[str, Instants | None] = dict.fromkeys(run.manifest.nodes)
     return TableInParts(
         run=run,
-        **whole._asdict(),
-        sources=part.sources,
-        workers=part.workers,
-        present=part.present,
+        **joined(kept)._asdict(),
+        sources=first.sources,
+        workers=first.workers,
+        present=first.present,
         stamps={},
         own_sends={},
         raw_stamps={},
@@ -126,8 +124,15 @@ def table(run: Run, number_of_parts: int, scratch: Scratch) -> TableInParts:
         _receive={},
         _send={},
         _scratch=scratch,
-        begins=tuple(accumulate((len(seen.event_ids) for seen in kept), initial=0)),
+        begins=tuple(accumulate((len(look.event_ids) for look in kept), initial=0)),
     )
+
+
+def _look(run: Run, number: int) -> tuple[Facts, _Look]:
+    part = readings.table(rows_of(run, number, number + 1))
+    look = part.facts, _Look(part.event_ids, part.sequence, part.sent, part.received, part.duplicates)
+    csv_tables.release_memory()
+    return look
 
 
 class _Parts(Mapping[str, "Frame"]):

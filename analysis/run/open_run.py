@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from analysis.processes import pieces
 from analysis.run import in_parts, load, memory, readings
 from analysis.run.stored import FOLDER, StoredFrame, opened
 from analysis.storage.scratch import Scratch
@@ -24,10 +26,11 @@ SHARE_OF_FREE: Final = 16  # a part takes about twice its tables' bytes while it
 FEWEST_AT_ONCE: Final = 1_000
 
 
-def table_of(path: Path, at_once: int | None = None, scratch: Scratch | None = None) -> Table:
+def table_of(path: Path, at_once: int | None = None, scratch: Scratch | None = None, jobs: int | None = None) -> Table:
     """Return the readings of the run folder at ``path``; ``at_once``: cut into parts of so many events.
 
-    ``scratch``: where to keep what of a run in parts does not fit into memory, None: beside its parts.
+    ``scratch``: where to keep what of a run in parts does not fit into memory, None: beside its parts. ``jobs``: how
+    many processes look at parts, None for one per processor, as far as there is memory for them.
 
     A log that was imported is always read as a whole. Raises AnalysisError where nothing can be judged.
     """
@@ -46,7 +49,9 @@ def table_of(path: Path, at_once: int | None = None, scratch: Scratch | None = N
         return {name: StoredFrame(store, name) for name in names}
 
     run = load.load(path, keep)
-    return in_parts.table(run, parts[0], Scratch(path / FOLDER) if scratch is None else scratch)
+    processes = jobs or memory.processes(path, manifest, pieces.processors(), in_parts=True)
+    look = partial(pieces.results, processes=processes)
+    return in_parts.table(run, parts[0], Scratch(path / FOLDER) if scratch is None else scratch, look)
 
 
 def long_tables(path: Path, manifest: records.Manifest) -> list[str]:

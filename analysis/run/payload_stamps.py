@@ -7,18 +7,21 @@ clock pairs and its other sends show by the raw oscillator, the payload may be o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from analysis.run import wall_clock
+from analysis.run.event_rows import Instants, integers
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from analysis.arrays import Bools, Ints, Places
+    from analysis.run.stored import Frame
 
 
+AT_A_TIME: Final = 100_000  # sends
+BESIDE: Final = 1_000  # before and after them: in between some have a stamp of the raw oscillator
 FOREIGN_NS: Final = 1_000_000_000  # a payload stamp further from the send stamp is of another run
 
 
@@ -54,13 +57,54 @@ class Payloads:
     set_back: Bools
 
 
-def of(sent: pd.DataFrame, pairs: pd.DataFrame | None) -> Sends:
+class Stamps(NamedTuple):
+    """Stamps of sends in a table's order: wall clock, raw oscillator and its error, in ns; absent without a column."""
+
+    wall: Ints
+    raw: Instants | None
+    error: Instants | None
+
+    @classmethod
+    def of(cls, sent: Frame, rows: Places | slice) -> Stamps:
+        """Return the stamps in some rows of a table, all of which have one of the wall clock."""
+
+        def column(name: str) -> Instants | None:
+            if name not in sent:
+                return None
+            ns, known = integers(sent, name)
+            return Instants(ns[rows], known[rows])
+
+        return cls(integers(sent, "send_time_ns")[0][rows], column("send_raw_ns"), column("send_raw_error_ns"))
+
+    def frame(self, first: int, end: int) -> pd.DataFrame:
+        """Return some of them as a table."""
+        rows = slice(first, end)
+        columns: dict[str, Any] = {"send_time_ns": self.wall[rows]}
+        for name, cells in (("send_raw_ns", self.raw), ("send_raw_error_ns", self.error)):
+            if cells is not None:
+                columns[name] = Instants(cells.ns[rows], cells.known[rows]).nullable()
+        return pd.DataFrame(columns)
+
+
+def of(sent: Frame, pairs: pd.DataFrame | None) -> Sends:
     """Return what a coordinator's table and its clock pairs say about its sends."""
-    first = sent.dropna(subset=["event_id", "send_time_ns"]).drop_duplicates("event_id")
-    columns = (first["event_id"], first["send_time_ns"], *around_sends(first, wall_clock.of_sends(pairs, first)))
-    events, *others = (np.asarray(column, dtype=np.int64) for column in columns)
-    order = np.argsort(events)
-    return Sends(events[order], *(column[order] for column in others))
+    events, there = integers(sent, "event_id")
+    rows = chosen(there & integers(sent, "send_time_ns")[1])
+    if not (np.diff(events[rows]) > 0).all():
+        first = np.unique(events[rows], return_index=True)[1]
+        rows = (np.arange(len(events)) if isinstance(rows, slice) else rows)[first]
+    in_file_order = rows if isinstance(rows, slice) else np.sort(rows)
+    stamps = Stamps.of(sent, in_file_order)
+    columns = (events[in_file_order], stamps.wall, *around_sends(stamps, pairs))
+    if isinstance(rows, slice):
+        return Sends(*columns)
+    order = np.argsort(columns[0], kind="stable")
+    return Sends(*(column[order] for column in columns))
+
+
+def chosen(rows: Bools) -> Places | slice:
+    """Return which rows are chosen: where all are, as a slice, of which nothing is copied."""
+    return slice(None) if rows.all() else np.flatnonzero(rows)
 
 
 def positions(ordered: Ints, wanted: Ints) -> tuple[Places, Bools]:
@@ -71,11 +115,23 @@ def positions(ordered: Ints, wanted: Ints) -> tuple[Places, Bools]:
     return place[among], among
 
 
-def around_sends(sent: pd.DataFrame, clock: wall_clock.WallClock) -> tuple[Ints, Ints]:
+def around_sends(sent: Stamps, pairs: pd.DataFrame | None) -> tuple[Ints, Ints]:
     """Return by how much, at most, the wall clock was set back and forward around each send, in ns; 0 for no step.
 
-    Around a send is from the last instant known before the send before it to the first one known after it.
+    Around a send is from the last instant known before the send before it to the first one known after it. Many sends
+    are looked at some at a time, with those around them.
     """
+    set_back, set_forward = np.zeros((2, len(sent.wall)), dtype=np.int64)
+    for begin in range(0, len(sent.wall), AT_A_TIME):
+        first, end = max(0, begin - BESIDE), min(begin + AT_A_TIME, len(sent.wall))
+        back, forward = _around(sent.frame(first, end + BESIDE), pairs)
+        set_back[begin:end] = back[begin - first : end - first]
+        set_forward[begin:end] = forward[begin - first : end - first]
+    return set_back, set_forward
+
+
+def _around(sent: pd.DataFrame, pairs: pd.DataFrame | None) -> tuple[Ints, Ints]:
+    clock = wall_clock.of_sends(pairs, sent)
     nothing = np.zeros(len(sent), dtype=np.int64)
     if not len(clock) or "send_raw_ns" not in sent:
         return nothing, nothing

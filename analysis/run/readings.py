@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.run import drift_limits, event_rows, load, truth
 from analysis.run.event_rows import Instants, RawStamps, Rows, Text
-from analysis.run.facts import NEVER, Facts
+from analysis.run.facts import NEVER, Asked, Facts
 from analysis.run.lazily import Lazily
 from analysis.run.table import (
     LOCAL,
@@ -169,6 +169,10 @@ class _Made:
             kinds=kinds,
             levels=levels,
             first_sent_ns=int(sent.ns[sent.known].min(initial=NEVER)),
+            asked={
+                key: Asked(int(block.stamped.sum()), block.statuses(block.stamped & ~block.known))
+                for key, block in blocks.items()
+            },
         )
 
 

@@ -166,6 +166,11 @@ class Table:
         whole = {spec.name: getattr(self, spec.name) for spec in fields(self)}
         return replace(self, **{name: _part(value, positions) for name, value in whole.items()})
 
+    def loaded(self) -> Table:
+        """Return the same table with everything made that is made when it is asked for."""
+        made: dict[str, Any] = {name: dict(value) for name, value in vars(self).items() if isinstance(value, Lazily)}
+        return replace(self, **made)
+
     def readings(self, node_id: str, source: str) -> Readings:
         """Return a node's readings: a worker's of its receipts, the coordinator's of its earliest transmit stamps."""
         return self._receive[node_id, source]

@@ -60,12 +60,13 @@ def test_a_table_without_rows_says_why_and_one_with_rows_keeps_every_cell():
 
 
 def test_rare_verdicts_are_all_in_an_excerpt_and_the_rest_is_evenly_spread():
-    rare, common = np.array([3, 50_000]), np.arange(0, 90_000, 3)
-    chosen = excerpt.evenly([common, rare, np.array([], dtype=np.int64)], 300)
+    rare, common, none = np.zeros((3, 90_000), dtype=bool)
+    rare[[3, 50_000]] = common[::3] = True
+    chosen = excerpt.evenly([excerpt.Places(kind) for kind in (common, rare, none)], 300)
     assert sorted(map(len, chosen)) == [2, 298]
     picked = excerpt.thinned(np.arange(100_001), 11)
     assert picked.tolist() == list(range(0, 100_001, 10_000))
-    assert excerpt.thinned(rare, 5).tolist() == rare.tolist()
+    assert excerpt.Places(rare).thinned(5).tolist() == [3, 50_000]
 
 
 def test_an_excerpt_of_a_run_has_every_kind_of_verdict_and_no_more_than_was_asked_for(results):

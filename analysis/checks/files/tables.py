@@ -6,12 +6,16 @@ Every check goes on after what it found; a cell that is not there is found once,
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from analysis.checks.finding import error, ids, warning
-from analysis.run import load, payload_stamps, wall_clock
+from analysis.run import load, payload_stamps
+from analysis.run.event_rows import integers
+from analysis.run.stored import parts_of
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
 from node_agent.contract import records
 
@@ -50,21 +54,54 @@ def find(subject: Subject) -> Iterator[Finding]:
         stamp = "send" if role == "coordinator" else "receive"
         if table.empty:
             yield error("cells", file, "no rows", node_id)
-        if "node_id" in table and (strangers := sorted(set(table["node_id"].dropna()) - {node_id})):
-            text = f"expected node_id {node_id!r} in every row, got {strangers[0]!r}"
-            yield error("cells", file, text, node_id)
-        for of, column in _required(stamp, imported=imported):
-            if column in table and (empty := int(table[column].isna().sum())):
-                yield of("cells", file, f"{empty:,} rows without {column}", node_id, rows=empty)
-        rules = [*_stamps(table, stamp, imported=imported)]
-        rules += [rule for prefix in load.prefixes([table]) for rule in _readings(table, prefix)]
-        for of, code, source, hits, what in rules:
-            wrong = hits.astype("boolean").fillna(value=False).to_numpy(dtype=bool)
-            if rows := int(np.count_nonzero(wrong)):
-                text = f"{what} in {rows:,} of {len(table):,} rows{_which(table, wrong)}"
-                yield of(code, file, text, node_id, source, rows=rows)
+        yield from _cells(file, table, node_id, stamp, imported=imported)
         for of, text in _order(table, stamp, subject.pairs(node_id)):
             yield of("order", file, text, node_id)
+
+
+def _cells(file: str, table: Frame, node_id: str, stamp: str, *, imported: bool) -> Iterator[Finding]:
+    """Yield what is off in the cells of a node's table, which are looked at part by part."""
+    strangers: set[str] = set()
+    empty = Counter[str]()
+    broken: list[_Broken] = []
+    for (part,) in parts_of(table):
+        strangers |= set(part["node_id"].dropna()) - {node_id} if "node_id" in part else set()
+        empty.update({column: int(part[column].isna().sum()) for _, column in _required(stamp, imported=imported)
+                      if column in part})  # fmt: skip
+        rules = [*_stamps(part, stamp, imported=imported)]
+        rules += [rule for prefix in load.prefixes([part]) for rule in _readings(part, prefix)]
+        broken = broken or [_Broken(of, code, source, what) for of, code, source, _, what in rules]
+        for rule, (_, _, _, hits, _) in zip(broken, rules, strict=True):
+            rule.add(part, hits.astype("boolean").fillna(value=False).to_numpy(dtype=np.bool_))
+    if strangers:
+        text = f"expected node_id {node_id!r} in every row, got {min(strangers)!r}"
+        yield error("cells", file, text, node_id)
+    for of, column in _required(stamp, imported=imported):
+        if rows := empty[column]:
+            yield of("cells", file, f"{rows:,} rows without {column}", node_id, rows=rows)
+    for rule in broken:
+        if rule.rows:
+            which = f" (event {ids(rule.events)})" if rule.events else ""
+            text = f"{rule.what} in {rule.rows:,} of {len(table):,} rows{which}"
+            yield rule.of(rule.code, file, text, node_id, rule.source, rows=rule.rows)
+
+
+@dataclass
+class _Broken:
+    """A rule for cells, in how many rows it is broken, and of which events these are."""
+
+    of: Make
+    code: str
+    source: str
+    what: str
+    rows: int = 0
+    events: set[int] = field(default_factory=set)
+
+    def add(self, table: Frame, hits: Bools) -> None:
+        """Count the rows of a part that break it."""
+        if rows := int(np.count_nonzero(hits)):
+            self.rows += rows
+            self.events |= set(table["event_id"][hits].dropna()) if "event_id" in table else set()
 
 
 def _without_events(file: str, table: Frame, node_id: str, *, imported: bool) -> Iterator[Finding]:
@@ -182,11 +219,6 @@ def _none_of(cells: pd.Series[Any], words: Sequence[str]) -> pd.Series[Any]:
     return cells.notna() & ~cells.isin(words)
 
 
-def _which(table: Frame, rows: Bools) -> str:
-    events = table["event_id"][rows].dropna() if "event_id" in table else ()
-    return f" (event {ids(set(events))})" if len(events) else ""
-
-
 # --- order ------------------------------------------------------------------------------------------------------------
 
 
@@ -211,14 +243,13 @@ def _planned(table: Frame, pairs: pd.DataFrame | None) -> str:
     needed = ["planned_send_time_ns", "send_time_ns", "send_raw_ns"]
     if not set(needed) <= set(table.columns):
         return ""
-    optional = [name for name in ("send_raw_error_ns",) if name in table]
-    known = table[[*needed, *optional]].dropna(subset=needed)
-    if known.empty:
+    rows = payload_stamps.chosen(np.logical_and.reduce([integers(table, name)[1] for name in needed]))
+    stamps = payload_stamps.Stamps.of(table, rows)
+    if stamps.raw is None or not len(stamps.wall):
         return ""
-    planned, wall, raw = (known[name].to_numpy(dtype=np.int64) for name in needed)
-    set_back, set_forward = payload_stamps.around_sends(known, wall_clock.of_sends(pairs, known))
-    slack = known["send_raw_error_ns"].fillna(0).to_numpy(dtype=np.int64) if "send_raw_error_ns" in known else 0
-    middle = planned - (wall - raw)
+    set_back, set_forward = payload_stamps.around_sends(stamps, pairs)
+    slack = 0 if stamps.error is None else stamps.error.ns
+    middle = integers(table, "planned_send_time_ns")[0][rows] - (stamps.wall - stamps.raw.ns)
     earliest, latest = middle - set_back - slack, middle + set_forward + slack
     return _times(latest[1:] - earliest[:-1])
 
@@ -227,12 +258,12 @@ def _backwards(table: Frame, column: str, error_column: str) -> str:
     """Say how stamps are earlier than the row before by more than what the two stamps are unsure about."""
     if column not in table:
         return ""
-    known = table[column].notna().to_numpy(dtype=np.bool_)
-    stamps = table[column].to_numpy(dtype=np.int64, na_value=0)[known]
-    slack = 0 * stamps
+    stamps, known = integers(table, column)
+    steps = np.diff(stamps[known])
     if error_column in table:
-        slack = table[error_column].to_numpy(dtype=np.int64, na_value=0)[known]
-    return _times(np.diff(stamps) + slack[1:] + slack[:-1])
+        slack = integers(table, error_column)[0][known]
+        steps += slack[1:] + slack[:-1]
+    return _times(steps)
 
 
 def _times(steps: np.ndarray[Any, np.dtype[np.int64]]) -> str:

@@ -5,6 +5,7 @@ A journal names no run. What ties it: instants of both clocks, as ``clock_pairs.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from analysis.checks.finding import error, warning
 from analysis.checks.subject import raw_file
 from analysis.run import wall_clock
+from analysis.run.stored import parts_of
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -52,26 +54,42 @@ def find(subject: Subject) -> Iterator[Finding]:
             if rows is None and name == records.EVENTS_FILE:  # its rows, with what came later
                 rows = subject.of_node(node_id)
             if rows is not None and set(needed) <= set(rows.columns):
-                yield from _of_clock(raw_file(node_id, name), node_id, rows[list(needed)].dropna(), columns, clock)
+                tally = _Tally()
+                for (part,) in parts_of(rows):
+                    tally.add(part[list(needed)].dropna(), columns, clock)
+                yield from _of_clock(raw_file(node_id, name), node_id, tally)
 
 
-def _of_clock(file: str, node_id: str, rows: pd.DataFrame, columns: Columns, clock: WallClock) -> Iterator[Finding]:
-    wall, first, last, error_column = columns
-    earliest, latest = (rows[name].to_numpy(dtype=np.int64) for name in (first, last))
-    of = f"of {len(rows):,} rows"
-    outside = int(((earliest < clock.raw[0] - SLACK_NS) | (latest > clock.raw[-1] + SLACK_NS)).sum())
-    if outside:
-        text = f"{outside:,} {of} are of a time at which {records.CLOCK_PAIRS_FILE} has nothing"
-        yield error("other-run", file, f"{text}: the two are of different runs", node_id, rows=outside, of=len(rows))
-    elif wall is not None and len(rows):
-        slack = 0 if error_column is None else rows[error_column].to_numpy(dtype=np.int64)
-        fitting = clock.fits(rows[wall].to_numpy(dtype=np.int64), earliest - slack, latest + slack)
-        strange = int((~fitting).sum())
-        text = f"{strange:,} {of} show a wall clock that {records.CLOCK_PAIRS_FILE} does not"
-        if strange > len(rows) / 2:
-            yield error(
-                "other-run", file, f"{text}: the two are of different runs", node_id, rows=strange, of=len(rows)
-            )
-        elif strange:
+@dataclass
+class _Tally:
+    """How many rows there are, and how many are of a time that the clock pairs do not cover, or do not fit them."""
+
+    rows: int = 0
+    outside: int = 0
+    strange: int = 0
+
+    def add(self, rows: pd.DataFrame, columns: Columns, clock: WallClock) -> None:
+        wall, first, last, error_column = columns
+        earliest, latest = (rows[name].to_numpy(dtype=np.int64) for name in (first, last))
+        self.rows += len(rows)
+        self.outside += int(((earliest < clock.raw[0] - SLACK_NS) | (latest > clock.raw[-1] + SLACK_NS)).sum())
+        if wall is not None:
+            slack = 0 if error_column is None else rows[error_column].to_numpy(dtype=np.int64)
+            fitting = clock.fits(rows[wall].to_numpy(dtype=np.int64), earliest - slack, latest + slack)
+            self.strange += int((~fitting).sum())
+
+
+def _of_clock(file: str, node_id: str, tally: _Tally) -> Iterator[Finding]:
+    of = f"of {tally.rows:,} rows"
+    if tally.outside:
+        text = f"{tally.outside:,} {of} are of a time at which {records.CLOCK_PAIRS_FILE} has nothing"
+        why = "the two are of different runs"
+        yield error("other-run", file, f"{text}: {why}", node_id, rows=tally.outside, of=tally.rows)
+    elif tally.strange:
+        text = f"{tally.strange:,} {of} show a wall clock that {records.CLOCK_PAIRS_FILE} does not"
+        numbers = {"rows": tally.strange, "of": tally.rows}
+        if tally.strange > tally.rows / 2:
+            yield error("other-run", file, f"{text}: the two are of different runs", node_id, **numbers)
+        else:
             what = "it was set there and back, or the rows are of another run"
-            yield warning("other-run", file, f"{text}: {what}", node_id, rows=strange, of=len(rows))
+            yield warning("other-run", file, f"{text}: {what}", node_id, **numbers)

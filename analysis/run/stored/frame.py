@@ -49,9 +49,14 @@ class StoredFrame:
         """Iterate over the names of the columns, as a frame does."""
         return iter(self._table.types)
 
+    @property
+    def number_of_parts(self) -> int:
+        """Return how many parts there are, at least one."""
+        return len(self._parts)
+
     def part(self, first: int, end: int) -> StoredFrame:
-        """Return some consecutive parts of the whole table."""
-        return StoredFrame(self._store, self._name, first, end)
+        """Return some consecutive parts of these."""
+        return StoredFrame(self._store, self._name, self._parts[0] + first, self._parts[0] + end)
 
     def words(self, column: str) -> tuple[str, ...]:
         """Return the words of a column of text, in the whole file."""
@@ -136,3 +141,9 @@ Frame = pd.DataFrame | StoredFrame
 def in_memory(frame: Frame) -> pd.DataFrame:
     """Return all columns of a table, of one on disk too."""
     return frame[frame.columns] if isinstance(frame, StoredFrame) else frame
+
+
+def parts_of(*frames: Frame) -> Iterator[tuple[Frame, ...]]:
+    """Yield some tables of a run part by part, each part with all rows of its events; those in memory as a whole."""
+    for part in range(max((frame.number_of_parts for frame in frames if isinstance(frame, StoredFrame)), default=1)):
+        yield tuple(frame.part(part, part + 1) if isinstance(frame, StoredFrame) else frame for frame in frames)
