@@ -90,10 +90,13 @@ def arrow_schema(types: Mapping[str, str]) -> pa.Schema:
     return pa.schema([(column, _ARROW[kind]) for column, kind in types.items()])
 
 
-def conversion(types: Mapping[str, str]) -> arrow_csv.ConvertOptions:
-    """Return how Arrow reads columns of these types, and no others, from CSV."""
+def conversion(types: Mapping[str, str], *, plain_text: bool = False) -> arrow_csv.ConvertOptions:
+    """Return how Arrow reads columns of these types, and no others, from CSV; ``plain_text``: text not as words."""
+    schema = arrow_schema(types)
+    if plain_text:
+        schema = pa.schema([(name, pa.string() if types[name] == TEXT else schema.field(name).type) for name in types])
     return arrow_csv.ConvertOptions(
-        column_types=arrow_schema(types),
+        column_types=schema,
         include_columns=list(types),
         null_values=[""],
         strings_can_be_null=True,
