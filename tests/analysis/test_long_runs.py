@@ -12,7 +12,9 @@ from run_folder import Clock, Folder, write
 from analysis import __main__ as command
 from analysis import pipeline
 from analysis.errors import AnalysisError
-from analysis.run import csv_tables, load, memory, merged, open_run, readings
+from analysis.run import csv_tables, load, memory, merged, open_run, readings, stored
+from analysis.run.hashing import Seen
+from analysis.run.stored import partition
 from analysis.simulation.simulate import simulate
 
 
@@ -169,3 +171,19 @@ def test_a_torn_last_line_is_read_as_far_as_it_goes_and_text_for_a_number_is_ref
     file.write_text(file.read_text().replace("1795465420000100000", "soon", 1))
     with pytest.raises(AnalysisError, match=r"worker_a\.csv"):
         load.load(path)
+
+
+def test_parts_that_are_come_back_to_have_all_their_rows(tmp_path, monkeypatch):
+    """Few of their files are open at a time; rows that come later are added, in the file's order."""
+    path = simulate("honest", 3, 300, seed=7, results=tmp_path)
+    names = open_run.long_tables(path, load.read_manifest(path))
+    monkeypatch.setattr(partition, "OPEN_AT_ONCE", 2)
+    monkeypatch.setattr(partition, "BLOCK_BYTES", 20_000)
+    monkeypatch.setattr(partition, "BLOCKS_TOGETHER", 1)
+    store = stored.opened(path, names, 20, Seen())
+    assert store.number_of_parts == 15
+    for name in names:
+        frame = stored.StoredFrame(store, name)
+        pd.testing.assert_frame_equal(
+            stored.in_memory(frame), csv_tables.read_table(path / name), check_categorical=False
+        )

@@ -14,6 +14,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
@@ -42,7 +43,9 @@ ROW: Final = "row"
 AT_A_TIME: Final = 2  # tables that are partitioned; Arrow reads and writes without Python's lock
 ALIKE: Final = 1.5  # parts of up to so many times the size that is wanted, or less by as much, are taken as they are
 OPEN_BESIDE: Final = 8  # files of other parts than the one that is read, a MB of memory each
-BLOCK_BYTES: Final = 16 << 20  # of a table, read at a time
+OPEN_AT_ONCE: Final = 200  # files of a table's parts that are written to; rows come in the order of time
+BLOCK_BYTES: Final = 4 << 20  # of a table, read at a time; Arrow reads 32 of them ahead
+BLOCKS_TOGETHER: Final = 4  # are written as one piece, which is read in less time than its parts would be
 
 _Made = TypeVar("_Made")
 
@@ -212,6 +215,7 @@ class _Parts:
     def __init__(self, store: Store, name: str) -> None:
         self._store, self._name = store, name
         self._writers: dict[int, parquet.ParquetWriter] = {}
+        self._begun: set[int] = set()
         self._borders = np.array(store.borders, dtype=np.int64)
         self._last = 0
         self._rows = 0
@@ -219,9 +223,10 @@ class _Parts:
         self.in_order = True
         self.words: dict[str, dict[str, None]] = {}
 
-    def add(self, batch: pa.RecordBatch) -> None:
+    def add(self, batches: Sequence[pa.RecordBatch]) -> None:
         """Write the next rows of the table, each to its part."""
-        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        piece = pa.Table.from_batches(batches)
+        columns = {name: piece.column(name).combine_chunks() for name in piece.column_names}
         for name, column in columns.items():
             if pa.types.is_string(column.type):
                 columns[name] = column.dictionary_encode()  # in less time than if the reader did it
@@ -246,18 +251,29 @@ class _Parts:
         return np.searchsorted(self._borders, ids, side="right")
 
     def _write(self, part: int, rows: pa.Table) -> None:
-        if part not in self._writers:
-            path = self._store.file(self._name, part)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            texts = [field.name for field in rows.schema if pa.types.is_dictionary(field.type)]
-            self._writers[part] = parquet.ParquetWriter(path, rows.schema, compression="lz4", use_dictionary=texts)
-        self._writers[part].write_table(rows)
+        writer = self._writers.pop(part, None) or self._opened(part, rows.schema)
+        self._writers[part] = writer  # the last one used is the last in this
+        writer.write_table(rows)
         self.rows[part] += len(rows)
+
+    def _opened(self, part: int, schema: pa.Schema) -> parquet.ParquetWriter:
+        """Open the file of a part; one that was closed is written anew, for nothing can be added to it."""
+        if len(self._writers) >= OPEN_AT_ONCE:
+            self._writers.pop(next(iter(self._writers))).close()
+        path = self._store.file(self._name, part)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        earlier = parquet.read_table(path) if part in self._begun else None
+        self._begun.add(part)
+        texts = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+        writer = parquet.ParquetWriter(path, schema, compression="lz4", use_dictionary=texts)
+        if earlier is not None:
+            writer.write_table(earlier)
+        return writer
 
     def fill(self, schema: pa.Schema) -> None:
         """Write parts for those without a row: they have the columns all the same."""
         for part in range(self._store.number_of_parts):
-            if part not in self._writers:
+            if part not in self._begun:
                 self._write(part, schema.append(pa.field(ROW, pa.int64())).empty_table())
 
     def close(self) -> None:
@@ -277,8 +293,8 @@ def _partitioned(path: Path, store: Store, name: str, seen: Seen) -> StoredTable
         shutil.rmtree(store.file(name, 0).parent, ignore_errors=True)
         parts = _Parts(store, name)
         with contextlib.closing(parts):
-            for batch in batches:
-                parts.add(batch)
+            while some := list(islice(batches, BLOCKS_TOGETHER)):
+                parts.add(some)
             parts.fill(csv_tables.arrow_schema(types))
         return parts
 
