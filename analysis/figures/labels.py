@@ -32,6 +32,7 @@ GAP_PT: Final = 9.0  # from the axes' right edge to a label
 APART: Final = 1.12  # heights of a line of text between two labels
 NEAR_PX: Final = 13.0  # from a curve to its name beside it
 CLEAR_PX: Final = 6.0  # from a curve to its name above or below it, and from an axis to any name
+BESIDE_PX: Final = 3.0  # from a name to any curve
 BETWEEN_PX: Final = 12.0  # two numbers on an axis
 LEADER_PX: Final = 2.5 * NEAR_PX  # a name that is farther away from its curve has a line to it
 RINGS: Final = (0.0, 16.0, 34.0, 60.0, 95.0, 140.0)  # pixels farther away from a curve, tried in turn
@@ -294,7 +295,8 @@ def _spot(own: Floats, others: Sequence[Floats], taken: Sequence[Bbox], box: Bbo
             inside = spot.x0 >= box.x0 + CLEAR_PX and spot.x1 <= box.x1 and spot.y1 <= box.y1
             if not inside or spot.y0 < box.y0 + CLEAR_PX or any(spot.overlaps(other) for other in taken):
                 continue
-            cost = away + CROSSED * (_within(everything, spot) + _within(own, spot))
+            clear = spot.padded(BESIDE_PX)
+            cost = away + CROSSED * (_within(everything, clear) + _within(own, clear))
             if cost < best.cost:
                 cost += CROSSED * _crossed(everything, _edge(spot, anchor), anchor)
             if cost < best.cost:

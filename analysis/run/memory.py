@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MEMINFO: Final = Path("/proc/meminfo")
-# Measured on runs of 10^4 to 10^6 events, of all processes together: bytes at the peak by bytes of the tables.
+# Measured on runs of 10^4 to 10^7 events, of all processes together: bytes at the peak by bytes of the tables.
 BASE_BYTES: Final = 600 << 20
 PER_TABLE_BYTE: Final = 1.8
 PER_PROBE_BYTE: Final = 3.0
@@ -20,7 +20,7 @@ PER_REMEASURED_BYTE: Final = 1.0  # of the longest commit_wait.csv; one is in me
 MEASURED_PROCESSES: Final = 2
 PER_PROCESS: Final = 0.4  # of what two take: each more
 BASE_IN_PARTS_BYTES: Final = 950 << 20  # with the parts that two processes judge
-PER_TABLE_BYTE_IN_PARTS: Final = 0.2
+PER_TABLE_BYTE_IN_PARTS: Final = 0.1
 PER_PROBE_BYTE_IN_PARTS: Final = 1.5
 GB: Final = 1e9
 
