@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 ROUNDING_NS: Final = 1_000  # older files round instants to 256 ns
 MIN_ANSWERS: Final = 5  # so many different answers with one uncertainty are a constant, not a coincidence
 MIN_ROWS: Final = 10
+NEAR_MS: Final = 0.05  # half of the way from one round number to the next
+OFTENER: Final = 5  # than other numbers near by
 SHARED_ROWS: Final = 20
 SHARE_NOTED: Final = 0.2  # of a node's rows on one sample
 SHARE_WARNED: Final = 0.5
@@ -248,21 +250,35 @@ def _constant_uncertainty(series: Series) -> Wrong:
 
 
 def _placeholder_uncertainty(series: Series) -> Wrong:
-    """Find a round number (a multiple of 0.1 ms) among numbers that are not: a measurement hits one by chance only."""
     known = series.known
+    for value, count in placeholders(known):
+        elsewhere_ms = float(np.median(known[known != np.round(known, 1)]))
+        text = (
+            f"{series.prefix}_uncertainty_ms is exactly {value:g} in {count:,} of {len(known):,} rows and not "
+            f"round elsewhere (median {elsewhere_ms:.3g}): a stand-in, no measurement"
+        )
+        numbers = {"value_ms": value, "rows": count, "of": len(known), "elsewhere_median_ms": elsewhere_ms}
+        yield "placeholder-uncertainty", WARNING, text, numbers
+
+
+def placeholders(known: Floats) -> list[tuple[float, int]]:
+    """Return which round numbers (multiples of 0.1, in ms) are among numbers that are not, and how often each is.
+
+    A measurement hits one by chance only, as often as any other number near by: of ten million every number comes some
+    times. So one that is no oftener there than five times that is none.
+    """
     is_round = known == np.round(known, 1)
     if not len(known) or not is_round.any() or np.mean(is_round) > 0.5:
-        return
+        return []
     values, rows = np.unique(known[is_round & (known > 0)], return_counts=True)
+    found = []
     for value, count in zip(values.tolist(), rows.tolist(), strict=True):
         if count >= MIN_ROWS:
-            elsewhere_ms = float(np.median(known[~is_round]))
-            text = (
-                f"{series.prefix}_uncertainty_ms is exactly {value:g} in {count:,} of {len(known):,} rows and not "
-                f"round elsewhere (median {elsewhere_ms:.3g}): a stand-in, no measurement"
-            )
-            numbers = {"value_ms": value, "rows": count, "of": len(known), "elsewhere_median_ms": elsewhere_ms}
-            yield "placeholder-uncertainty", WARNING, text, numbers
+            near = known[(np.abs(known - value) < NEAR_MS) & ~is_round]
+            usual = len(near) / max(1, len(np.unique(near)))
+            if count > OFTENER * usual:
+                found.append((value, count))
+    return found
 
 
 def _clamps(series: Series) -> Wrong:

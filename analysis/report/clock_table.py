@@ -15,6 +15,7 @@ network.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -232,5 +233,5 @@ def _words(share: Share | None) -> str:
 
 def _percent(share: float) -> str:
     """Return a share in percent; one that is not 0 or 1 never reads as if it were."""
-    text = f"{100 * share:.1f}"
-    return text if (text not in {"0.0", "100.0"}) or share in {0.0, 1.0} else f"{100 * share:.6g}"
+    texts = (f"{100 * share:.{digits}f}" for digits in count(1))
+    return next(text for text in texts if float(text) not in {0.0, 100.0} or share in {0.0, 1.0})

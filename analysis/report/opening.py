@@ -98,7 +98,7 @@ def _asked(results: Results, counts: RunCounts) -> str:
     clocks = [style.label(source) for source in table.sources]
     named = clocks[0] if len(clocks) == 1 else f"{', '.join(clocks[:-1])} and {clocks[-1]}"
     workers = "1 worker" if len(table.workers) == 1 else f"{len(table.workers)} workers"
-    sent = f"{table.coordinator_id} sent {counts.sent:,} events to {workers} within {counts.span_s:.1f} s"
+    sent = f"{table.coordinator_id} sent {counts.sent:,} events to {workers} within {counts.span_s:,.1f} s"
     return f"{sent}, and every node stamped each with {named}: can these clocks tell order, causality and windows?"
 
 
