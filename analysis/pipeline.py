@@ -55,9 +55,11 @@ def run_all(
     is an error.
     """
     if not series.has_events(manifest := load.read_manifest(experiment_dir)):
-        if merged_form is not None or window_sizes_ms is not WINDOW_SIZES_MS or array is not None:
-            wanted = "expected neither windows nor a merged table nor a Slurm array"
-            raise UsageError(f"{experiment_dir}: {wanted}, of a {manifest.kind} of clocks, which has no events")
+        of = f"of a {manifest.kind} of clocks, which has no events"
+        if merged_form is not None or window_sizes_ms is not WINDOW_SIZES_MS:
+            raise UsageError(f"{experiment_dir}: expected neither windows nor a merged table, {of}")
+        if array is not None:
+            raise UsageError(f"{experiment_dir}: expected no --slurm, for there are no parts to share out, {of}")
         return series_pipeline.run_all(experiment_dir, width_in)
     readings = open_run.table_of(experiment_dir, scratch=None if array is None else array.scratch, jobs=jobs)
     csv_tables.release_memory()

@@ -1,4 +1,4 @@
-"""A round uncertainty is a stand-in where it comes oftener than chance lets any number come, however long the run is."""
+"""A round uncertainty is a stand-in where it comes oftener than by chance, however long the run is."""
 
 from __future__ import annotations
 

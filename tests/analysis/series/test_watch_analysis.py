@@ -144,6 +144,8 @@ def test_what_is_about_events_refuses_a_watch_in_one_line(watched):
         causality_analysis.analyze(watched[0])
     with pytest.raises(UsageError, match="expected neither windows nor a merged table, of a watch of clocks"):
         pipeline.run_all(watched[0], (50,))
+    with pytest.raises(UsageError, match="expected no --slurm, for there are no parts to share out, of a watch"):
+        pipeline.run_all(watched[0], array=object())
 
 
 def test_without_truth_the_probes_judge(watched, tmp_path):
