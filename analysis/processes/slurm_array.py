@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from analysis.errors import AnalysisError, UsageError
+from analysis.errors import AnalysisError, UsageError, cause
 from analysis.storage.scratch import SharedScratch
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class SlurmArray:
     def results(self, pieces: Sequence[Callable[[], Any]]) -> list[Any]:
         """Return what every piece returns, in their order; long ones had better be first.
 
-        Raises AnalysisError where Slurm takes no job, and where a task ended without its result; what a piece raised as
-        an AnalysisError is raised as it is.
+        Raises UsageError where Slurm takes no job, AnalysisError where a task ended without its result; what a piece
+        raised as an AnalysisError is raised as it is.
         """
         import submitit  # noqa: PLC0415 - only for those who have a Slurm
         from submitit.core.utils import (  # noqa: PLC0415 - together with it
@@ -86,7 +86,8 @@ class SlurmArray:
         try:
             self._jobs = executor.submit_array(shares)
         except (FailedJobError, FailedSubmissionError) as error:
-            raise AnalysisError(f"--slurm: expected sbatch to take a job array, got {error}") from error
+            where = "ask again as it wants it, or leave --slurm out"
+            raise UsageError(f"--slurm: expected sbatch to take a job array, got {cause(error)}; {where}") from error
         told = f"{tasks} {'task' if tasks == 1 else 'tasks'}"
         self._say(f"Slurm job {self._array}: the run is judged by {told}; squeue -j {self._array} shows them")
         self._await()

@@ -26,7 +26,7 @@ SBATCH = """
     #!{python}
     import os, pathlib, re, subprocess, sys
     if os.environ.get("SBATCH_REFUSES"):
-        sys.exit("sbatch: error: Batch job submission failed: Invalid account or account/partition combination")
+        sys.exit("sbatch: error: Batch job submission failed:\\nInvalid account or account/partition combination")
     script = pathlib.Path(sys.argv[1]).read_text()
     (tasks,) = re.findall("--array=0-([0-9]+)", script) or ["0"]
     (log,) = re.findall("--output=(.*)", script)
@@ -172,7 +172,9 @@ def test_what_ends_this_process_ends_the_tasks(slurm, run):
 def test_a_job_that_slurm_does_not_take(slurm, run, monkeypatch):
     monkeypatch.setenv("SBATCH_REFUSES", "1")
     with (
-        pytest.raises(AnalysisError, match=r"--slurm: expected sbatch to take a job array, got .*Invalid account"),
+        pytest.raises(
+            UsageError, match=r"^--slurm: expected sbatch to take a job array, got .*: Invalid account.*out$"
+        ),
         SlurmArray(run, 2, print) as array,
     ):
         array.results([endless, endless])
