@@ -82,7 +82,7 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
         "window-sizes": "in ms, like 50,100,500,1000",
         "merged": "csv or parquet (default: by its length)",
         "jobs": "processes that judge parts and nodes at a time (default: one per processor, if memory allows)",
-        "slurm": "share them out among the tasks of a Slurm job array, --jobs of them (default: 16)",
+        "slurm": "share them out among the tasks of a Slurm job array, --jobs of them",
         "sweep": "all runs of this sweep together, to results/NAME.sweep/; alone, but for the width of its figure",
         "column": "figures as wide as a column of a paper, 3.3 in",
         "wide": "figures as wide as its page, 7 in (the default)",

@@ -6,6 +6,8 @@ begins with everything this process has of the run, and hands its results over t
 
 from __future__ import annotations
 
+import gc
+import math
 import pickle
 import shutil
 import subprocess
@@ -19,7 +21,7 @@ from analysis.errors import AnalysisError, UsageError, cause
 from analysis.storage.scratch import SharedScratch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from submitit.core.core import Job
 
@@ -57,7 +59,12 @@ class SlurmArray:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """End tasks that still go on; keep the folder where a task failed: its logs are there."""
         if not all(map(_there, self._jobs)):
-            subprocess.run(["scancel", self._array], check=False, timeout=ASKING_S)
+            try:
+                subprocess.run(["scancel", self._array], check=False, timeout=ASKING_S)
+            except subprocess.TimeoutExpired:
+                self._say(f"Slurm job {self._array}: scancel got no answer; end it yourself: scancel {self._array}")
+        self.scratch.close()
+        gc.collect()  # a network file system keeps what is removed and still open, and so its folder
         if not self._failed:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -90,10 +97,9 @@ class SlurmArray:
             raise UsageError(f"--slurm: expected sbatch to take a job array, got {cause(error)}; {where}") from error
         told = f"{tasks} {'task' if tasks == 1 else 'tasks'}"
         self._say(f"Slurm job {self._array}: the run is judged by {told}; squeue -j {self._array} shows them")
-        self._await()
         made: list[Any] = [None] * len(pieces)
-        for share, job in zip(shares, self._jobs, strict=True):
-            for number, result in zip(share.numbers, self._result(job), strict=True):
+        for place, results in self._arriving():
+            for number, result in zip(shares[place].numbers, results, strict=True):
                 made[number] = result
         path.unlink()
         return made
@@ -102,30 +108,39 @@ class SlurmArray:
     def _array(self) -> str:
         return self._jobs[0].job_id.split("_")[0]
 
-    def _await(self) -> None:
-        """Wait until every task left its result, or Slurm knows none any more that could."""
-        asked = gone_since = time.monotonic()
-        known = True
-        while missing := [job for job in self._jobs if not _there(job)]:
-            now = time.monotonic()
-            if now - asked >= ASK_EVERY_S:
-                asked, known = now, self._known()
-            if known:
-                gone_since = now
-            elif now - gone_since > LATE_S:
-                raise self._without_result(missing[0])
-            time.sleep(LOOK_EVERY_S)
+    def _arriving(self) -> Iterator[tuple[int, list[Any]]]:
+        """Yield what every task leaves, with its place, as soon as it is there; raise as soon as one cannot leave any.
 
-    def _known(self) -> bool:
-        """Tell whether a task of the array waits or goes on."""
-        words = ["squeue", "--noheader", "--format=%T", f"--jobs={self._array}"]
+        That is one that Slurm knows no more, for as long as its result may take to be seen.
+        """
+        missing = dict(enumerate(self._jobs))
+        asked, gone_since = time.monotonic(), dict.fromkeys(missing, math.inf)
+        while missing:
+            for place in [place for place, job in missing.items() if _there(job)]:
+                yield place, self._result(missing.pop(place))
+            now = time.monotonic()
+            if missing and now - asked >= ASK_EVERY_S:
+                asked, known = now, self._known()
+                for place, job in missing.items():
+                    gone = known is not None and job.job_id not in known
+                    gone_since[place] = min(gone_since[place], now) if gone else math.inf
+            for place, job in missing.items():
+                if now - gone_since[place] > LATE_S:
+                    raise self._without_result(job)
+            time.sleep(LOOK_EVERY_S if missing else 0)
+
+    def _known(self) -> set[str] | None:
+        """Return which tasks of the array wait or go on, None where Slurm does not say."""
+        words = ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={self._array}"]
         try:
             answer = subprocess.run(words, check=False, capture_output=True, text=True, timeout=ASKING_S)
         except subprocess.TimeoutExpired:
-            return True  # a controller that is busy says nothing of the job
-        if answer.returncode:
-            return "Invalid job id" not in answer.stderr  # of a job that ended long ago; else it does not answer
-        return bool(answer.stdout.split())
+            return None
+        if (
+            answer.returncode and "Invalid job id" not in answer.stderr
+        ):  # which is what it says of one that is long over
+            return None
+        return set(answer.stdout.split())
 
     def _result(self, job: Job[Any]) -> list[Any]:
         outcome, result = pickle.loads(job.paths.result_pickle.read_bytes())  # noqa: S301 - our own task's

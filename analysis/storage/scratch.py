@@ -86,6 +86,11 @@ class SharedScratch(Scratch):
         self.folder = folder
         self._own: dict[int, tuple[int, str]] = {}  # the file of this process, which may be a fork of one that has one
 
+    def close(self) -> None:
+        """Close this process's own file; what is in it can still be read."""
+        if own := self._own.pop(os.getpid(), None):
+            os.close(own[0])
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process begins with, wherever it is."""
         return {"folder": self.folder, "_own": {}}

@@ -22,6 +22,7 @@ from analysis.processes import slurm_array
 from analysis.processes.slurm_array import SlurmArray
 from analysis.storage.scratch import in_memory, taken
 
+SLEPT_S = 600
 SBATCH = """
     #!{python}
     import os, pathlib, re, subprocess, sys
@@ -53,15 +54,16 @@ TASKS = """
             return pathlib.Path(f"/proc/{{pid}}/stat").read_text().split(") ")[1][0] != "Z"
         except OSError:
             return False
-    alive = [pid for pid in tasks if alive(pid)]
+    alive = {{place: pid for place, pid in enumerate(tasks) if alive(pid)}}
 """
 SQUEUE = f"""
     #!{{python}}{TASKS}
-    print("RUNNING\\n" * len(alive), end="")
+    for place in alive:
+        print("77" if len(tasks) == 1 else "77_" + str(place))
 """
 SCANCEL = f"""
     #!{{python}}{TASKS}
-    for pid in alive:
+    for pid in alive.values():
         os.killpg(pid, 9)
     (pathlib.Path(sys.argv[0]).parent / "cancelled").write_text(sys.argv[1])
 """
@@ -125,6 +127,9 @@ def test_what_tasks_put_on_disk_is_read_here(slurm, run):
         assert in_memory(own).tolist() == [0, 1, 2]
         assert len(list(array.folder.glob("*.numbers"))) == 4  # of three tasks and this process
     assert not list(run.iterdir())
+    opened = [str(file.readlink()) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+    mapped = Path("/proc/self/maps").read_text()
+    assert ".numbers" not in " ".join([*opened, mapped])  # which on a network file system would keep the folder
 
 
 def refused():
@@ -145,6 +150,10 @@ def killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def endless():
+    time.sleep(SLEPT_S)
+
+
 @pytest.mark.parametrize(("piece", "said"), [(broken, "KeyError: 'missing'"), (killed, "none")])
 def test_a_task_without_a_result_is_one_line_that_names_its_log(slurm, run, piece, said):
     wanted = rf"^Slurm job 77_1: expected a result, got {said}; its log is (/.*) \(where it was ended"
@@ -155,8 +164,11 @@ def test_a_task_without_a_result_is_one_line_that_names_its_log(slurm, run, piec
     assert ("Traceback" in log.read_text()) is (piece is broken)
 
 
-def endless():
-    time.sleep(600)
+@pytest.mark.parametrize(("piece", "said"), [(broken, "KeyError"), (killed, "got none"), (refused, "^r: expected")])
+def test_one_that_fails_ends_the_others(slurm, run, piece, said):
+    with pytest.raises(AnalysisError, match=said), SlurmArray(run, 2, print) as array:
+        array.results([endless, piece])
+    assert (slurm / "cancelled").read_text() == "77"
 
 
 def test_what_ends_this_process_ends_the_tasks(slurm, run):
