@@ -251,8 +251,9 @@ def _constant_uncertainty(series: Series) -> Wrong:
 
 def _placeholder_uncertainty(series: Series) -> Wrong:
     known = series.known
-    for value, count in placeholders(known):
-        elsewhere_ms = float(np.median(known[known != np.round(known, 1)]))
+    found = placeholders(known)
+    elsewhere_ms = float(np.median(known[known != np.round(known, 1)])) if found else 0.0
+    for value, count in found:
         text = (
             f"{series.prefix}_uncertainty_ms is exactly {value:g} in {count:,} of {len(known):,} rows and not "
             f"round elsewhere (median {elsewhere_ms:.3g}): a stand-in, no measurement"
@@ -271,13 +272,16 @@ def placeholders(known: Floats) -> list[tuple[float, int]]:
     if not len(known) or not is_round.any() or np.mean(is_round) > 0.5:
         return []
     values, rows = np.unique(known[is_round & (known > 0)], return_counts=True)
+    often = rows >= MIN_ROWS
+    if not often.any():
+        return []
+    others = np.sort(known[~is_round])
     found = []
-    for value, count in zip(values.tolist(), rows.tolist(), strict=True):
-        if count >= MIN_ROWS:
-            near = known[(np.abs(known - value) < NEAR_MS) & ~is_round]
-            usual = len(near) / max(1, len(np.unique(near)))
-            if count > OFTENER * usual:
-                found.append((value, count))
+    for value, count in zip(values[often].tolist(), rows[often].tolist(), strict=True):
+        near = others[slice(*np.searchsorted(others, [value - NEAR_MS, value + NEAR_MS]))]
+        different = 1 + np.count_nonzero(np.diff(near))
+        if count > OFTENER * len(near) / different:
+            found.append((value, count))
     return found
 
 
