@@ -20,7 +20,7 @@ from analysis.run.hashing import sha256
 from analysis.run.load import RESULTS_DIR, new_folder
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.recording import record
-from analysis.simulation.world import CHRONOTICK_SERVER, EVENT_PORT, Size, World
+from analysis.simulation.world import CHRONOTICK_SERVER, EPOCH_NS, EVENT_PORT, Size, World
 from node_agent.contract import records
 from node_agent.contract.plan import to_json
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 SIMULATED: Final = "simulated"
 CREATED_UTC: Final = "2026-01-01T00:00:00Z"  # every simulated run happens then: the same seed, the same bytes
 MIN_RECEIVED_SHARE: Final = 0.98
-BYTES_AT_A_NODE: Final = 1_300  # of files, for each event; memory takes those of one piece of the run at a time
+BYTES_OF_EVENT: Final = 1_300  # of files at each node, as measured; memory takes those of one piece at a time
+BYTES_OF_SECOND: Final = 1_250  # at each node: clock pairs and samples
+BYTES_OF_PROBE: Final = 135  # at each of two nodes
 GB: Final = 1e9
 WORTH_PROCESSES: Final = 60_000  # events at all nodes; below it starting processes takes longer than the run
 
@@ -91,11 +93,19 @@ def demand_possible(played: Scenario, size: Size, results: Path) -> None:
             told = f"expected more than {jump.node}, whose clock jumps in {played.name}, got {size.nodes}"
             raise UsageError(f"nodes: {told}")
     free = shutil.disk_usage(next(folder for folder in (results, *results.absolute().parents) if folder.is_dir())).free
-    if free < BYTES_AT_A_NODE * size.events * size.nodes:
+    needed = _needed_bytes(World(played, size, ""))
+    if free < needed:
         raise UsageError(
-            f"events: expected at most {free // (BYTES_AT_A_NODE * size.nodes):,} with {size.nodes} nodes and "
-            f"{free / GB:.1f} GB of free disk, got {size.events:,} (nothing was written)"
+            f"events: expected room for about {needed / GB:,.1f} GB on the disk of {results}, for {size.events:,} at "
+            f"{size.nodes} nodes, got {free / GB:,.1f} GB (nothing was written)"
         )
+
+
+def _needed_bytes(world: World) -> float:
+    size, seconds = world.size, (world.end_ns - EPOCH_NS) / 1e9
+    ends = sum(len(world.peers(place)) for place in range(size.nodes))
+    by_second = BYTES_OF_SECOND * size.nodes + BYTES_OF_PROBE * world.scenario.probes.rate_hz * ends
+    return BYTES_OF_EVENT * size.events * size.nodes + by_second * seconds
 
 
 def _record_all(world: World, folder: Path) -> list[dict[str, Any]]:

@@ -120,8 +120,11 @@ def test_an_expectation_of_something_that_was_not_measured_is_not_met():
 
 def test_more_events_than_the_disk_holds_are_refused_before_anything_is_written(tmp_path):
     """A size that no disk has room for is one line, and no folder is made."""
-    with pytest.raises(UsageError, match=r"events: expected at most .* GB of free disk, got 20,000,000,000"):
-        make("honest", 3, 20_000_000_000, results=tmp_path)
+    for events, rate_hz in ((20_000_000_000, 100.0), (20_000_000, 0.001)):  # by its events, and by its probes
+        with pytest.raises(
+            UsageError, match=rf"events: expected room for about .* GB .*, for {events:,} at 3 nodes, got"
+        ):
+            make("honest", 3, events, rate_hz=rate_hz, results=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
