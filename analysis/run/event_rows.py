@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from analysis.errors import AnalysisError
 from analysis.run.stored import Frame, StoredFrame
@@ -144,9 +145,18 @@ class Rows:
 def _whole_rows(frame: Frame, rows: slice | Places) -> pa.Table:
     """Return all columns of some rows."""
     if isinstance(frame, StoredFrame):
-        whole = frame.arrow()
+        whole = pa.table(
+            {name: _without_nan(column) for name, column in zip(frame.columns, frame.arrow(), strict=True)}
+        )
         return whole[rows] if isinstance(rows, slice) else whole.take(rows)
     return pa.Table.from_pandas(frame.iloc[rows], preserve_index=False)
+
+
+def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column whose cells "nan" are absent, as pandas has them."""
+    if not pa.types.is_floating(column.type) or not pc.any(pc.is_nan(column)).as_py():
+        return column
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
 
 
 def integers(frame: Frame, column: str) -> tuple[Ints, Bools]:

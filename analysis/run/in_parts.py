@@ -95,6 +95,9 @@ class _Look(NamedTuple):
     sent: Instants
     received: Mapping[str, Bools]
     duplicates: Mapping[str, int]
+    sources: tuple[str, ...]
+    workers: tuple[str, ...]
+    present: tuple[str, ...]
 
 
 def table(run: Run, number_of_parts: int, scratch: Scratch, share_out: ShareOut) -> TableInParts:
@@ -104,14 +107,10 @@ def table(run: Run, number_of_parts: int, scratch: Scratch, share_out: ShareOut)
     """
     looks = [partial(_look, run, number) for number in range(number_of_parts)]
     facts, kept = zip(*share_out(looks), strict=True)
-    first = readings.table(rows_of(run, 0, 1))
     nothing: dict[str, Instants | None] = dict.fromkeys(run.manifest.nodes)
     return TableInParts(
         run=run,
         **joined(kept)._asdict(),
-        sources=first.sources,
-        workers=first.workers,
-        present=first.present,
         stamps={},
         own_sends={},
         raw_stamps={},
@@ -130,7 +129,7 @@ def table(run: Run, number_of_parts: int, scratch: Scratch, share_out: ShareOut)
 
 def _look(run: Run, number: int) -> tuple[Facts, _Look]:
     part = readings.table(rows_of(run, number, number + 1))
-    look = part.facts, _Look(part.event_ids, part.sequence, part.sent, part.received, part.duplicates)
+    look = part.facts, _Look(*(getattr(part, name) for name in _Look._fields))
     csv_tables.release_memory()
     return look
 

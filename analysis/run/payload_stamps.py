@@ -122,16 +122,17 @@ def around_sends(sent: Stamps, pairs: pd.DataFrame | None) -> tuple[Ints, Ints]:
     are looked at some at a time, with those around them.
     """
     set_back, set_forward = np.zeros((2, len(sent.wall)), dtype=np.int64)
+    from_pairs = wall_clock.of_pairs(pairs)
     for begin in range(0, len(sent.wall), AT_A_TIME):
         first, end = max(0, begin - BESIDE), min(begin + AT_A_TIME, len(sent.wall))
-        back, forward = _around(sent.frame(first, end + BESIDE), pairs)
+        back, forward = _around(sent.frame(first, end + BESIDE), from_pairs)
         set_back[begin:end] = back[begin - first : end - first]
         set_forward[begin:end] = forward[begin - first : end - first]
     return set_back, set_forward
 
 
-def _around(sent: pd.DataFrame, pairs: pd.DataFrame | None) -> tuple[Ints, Ints]:
-    clock = wall_clock.of_sends(pairs, sent)
+def _around(sent: pd.DataFrame, from_pairs: wall_clock.WallClock) -> tuple[Ints, Ints]:
+    clock = wall_clock.of_sends(from_pairs, sent)
     nothing = np.zeros(len(sent), dtype=np.int64)
     if not len(clock) or "send_raw_ns" not in sent:
         return nothing, nothing

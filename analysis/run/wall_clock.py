@@ -97,9 +97,8 @@ def of_pairs(pairs: pd.DataFrame | None) -> WallClock:
     return _ordered(middle, wall - middle, (after - before + 1) // 2)
 
 
-def of_sends(pairs: pd.DataFrame | None, sent: pd.DataFrame) -> WallClock:
+def of_sends(from_pairs: WallClock, sent: pd.DataFrame) -> WallClock:
     """Return what a coordinator's clock pairs and the stamps of its sends say together."""
-    from_pairs = of_pairs(pairs)
     if not {"send_time_ns", "send_raw_ns", "send_raw_error_ns"} <= set(sent.columns):
         return from_pairs
     rows = sent[["send_time_ns", "send_raw_ns", "send_raw_error_ns"]].dropna()

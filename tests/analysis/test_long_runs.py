@@ -187,3 +187,15 @@ def test_parts_that_are_come_back_to_have_all_their_rows(tmp_path, monkeypatch):
         pd.testing.assert_frame_equal(
             stored.in_memory(frame), csv_tables.read_table(path / name), check_categorical=False
         )
+
+
+def test_the_merged_table_is_the_same_in_parts(path):
+    file = path / "worker_a.csv"
+    rows = [line.split(",") for line in file.read_text().splitlines()]
+    rows[4][rows[0].index("ntp_offset_ms")] = "nan"  # which counts as absent
+    rows += [rows[3]]
+    file.write_text("\n".join(map(",".join, rows)) + "\n")
+    whole = merged.write(open_run.table_of(path), path).read_bytes()
+    cut = open_run.table_of(path, 4, jobs=1)
+    assert cut.number_of_parts == 3
+    assert merged.write(cut, path).read_bytes() == whole
