@@ -26,6 +26,8 @@ MIDDLE: Final = 0.5  # of the distance between two levels is empty but for 5 % o
 MIN_SPELLS: Final = 3  # separate stretches in which a value is met exactly
 MIN_SPIKE_ROWS: Final = 10
 MIN_SPIKE_SHARE: Final = 0.005
+OFTENER: Final = 10  # times as often as any number near by: more than chance brings to one of many
+NS_PER_MS: Final = 1e6
 NEAR_MS: Final = 0.002  # how close to a clamp its copies lie that have drifted since
 MAD_TO_SIGMA: Final = 1.4826  # of a normal distribution
 
@@ -115,13 +117,19 @@ def stretches(offsets: Floats, first_rows: Places, known_levels: list[Level]) ->
 def spikes(offsets: Floats) -> list[Spike]:
     """Return the values met exactly in several separate stretches, most frequent first.
 
-    A measured number comes back now and then by chance; a spike holds at least 0.5 % of the rows and 10 rows.
+    A measured number comes back now and then by chance, as often as any other number near by that is
+    written as finely. A spike holds at least 0.5 % of the rows, 10 rows, and more than ten times as many as those do.
     """
     least = math.ceil(max(MIN_SPIKE_ROWS, MIN_SPIKE_SHARE * len(offsets)))
     if len(offsets) < least:
         return []
     ordered = np.sort(offsets)
-    values = np.unique(ordered[: len(ordered) - least + 1][ordered[: len(ordered) - least + 1] == ordered[least - 1 :]])
+    starts = ordered[: len(ordered) - least + 1]
+    often = np.unique(starts[starts == ordered[least - 1 :]])
+    if not len(often):
+        return []
+    step_ms = _step_ms(ordered)
+    values = np.array([value for value in often.tolist() if _oftener_than_near(value, ordered, step_ms)])
     changes = np.sort(np.concatenate([offsets[:1], offsets[1:][offsets[1:] != offsets[:-1]]]))
     rows, spells = (_how_often(values, among) for among in (ordered, changes))
     met_again = [
@@ -130,6 +138,23 @@ def spikes(offsets: Floats) -> list[Spike]:
         if separate >= MIN_SPELLS
     ]
     return sorted(met_again, key=lambda spike: -spike.rows)
+
+
+def _oftener_than_near(value: float, ordered: Floats, step_ms: float) -> bool:
+    """Tell whether a number is there oftener than chance brings it: compared with as many rows on each side of it."""
+    first, end = np.searchsorted(ordered, value), np.searchsorted(ordered, value, "right")
+    rows = int(end - first)
+    near = np.concatenate([ordered[max(0, first - rows) : first], ordered[end : end + rows]])
+    if not len(near):
+        return True
+    span_ms = max(value, float(near[-1])) - min(value, float(near[0]))
+    possible = max(1, round(span_ms / step_ms))  # numbers in this span that are not the value
+    return rows > OFTENER * len(near) / possible
+
+
+def _step_ms(ordered: Floats) -> float:
+    """Return the coarsest step that all numbers are whole steps apart: how finely they are written, 1 ns at best."""
+    return max(1, int(np.gcd.reduce(np.diff(np.rint(ordered * NS_PER_MS).astype(np.int64))))) / NS_PER_MS
 
 
 def _how_often(values: Floats, ordered: Floats) -> list[int]:

@@ -79,6 +79,24 @@ def test_spikes_need_separate_stretches():
     assert (spike.value, spike.rows, spike.spells) == (0.25, 40, 40)
 
 
+@pytest.mark.parametrize("step_ns", [1, 256, 1_000, 100_000])
+def test_chance_is_no_spike(step_ns):
+    """Numbers on a grid come back by chance, the oftener the fewer there are."""
+    rng = np.random.default_rng(step_ns)
+    for rows, places in [(2_000, 500), (2_000, 20), (20_000, 2_000), (300, 7)]:
+        offsets = np.cumsum(rng.integers(-1, 2, rows)) + rng.integers(-places, places, rows)
+        offsets = np.round(offsets * step_ns / 1e6, 6)
+        assert offset_levels.spikes(offsets) == []
+        rare = round(offsets.max() + 1e-5 * step_ns * places, 6)  # where nothing is
+        offsets[::25] = rare
+        assert [spike.value for spike in offset_levels.spikes(offsets)] == [rare]
+
+
+def test_old_answers_in_turn_are_spikes():
+    """Each is there as often as the next, and far oftener than what lies between."""
+    assert len(offset_levels.spikes(np.tile([1.234567, 0.456789, -2.345678], 40))) == 3
+
+
 def test_a_clamp_needs_both_sides():
     """One spike may be anything; two opposite ones are a limit."""
     values = noise(1, 400, 0.0, 1.0)
