@@ -141,15 +141,15 @@ def spikes(offsets: Floats) -> list[Spike]:
 
 
 def _oftener_than_near(value: float, ordered: Floats, step_ms: float) -> bool:
-    """Tell whether a number is there oftener than chance brings it: compared with as many rows on each side of it."""
+    """Tell whether a number is there oftener than chance brings it: compared with as many rows on either side of it."""
     first, end = np.searchsorted(ordered, value), np.searchsorted(ordered, value, "right")
     rows = int(end - first)
-    near = np.concatenate([ordered[max(0, first - rows) : first], ordered[end : end + rows]])
-    if not len(near):
-        return True
-    span_ms = max(value, float(near[-1])) - min(value, float(near[0]))
-    possible = max(1, round(span_ms / step_ms))  # numbers in this span that are not the value
-    return rows > OFTENER * len(near) / possible
+    by_chance = 0.0
+    for beside in (ordered[max(0, first - rows) : first], ordered[end : end + rows]):
+        if len(beside):
+            numbers = max(1, round(float(np.abs(beside - value).max()) / step_ms))  # that could be written there
+            by_chance = max(by_chance, len(beside) / numbers)
+    return rows > OFTENER * by_chance
 
 
 def _step_ms(ordered: Floats) -> float:
