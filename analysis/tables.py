@@ -57,7 +57,7 @@ class Grid:
         left = len(self.rows) - most
         if left <= 0:
             return self
-        rest = (f"and {left} more: {where}", *("" for _ in self.columns[1:]))
+        rest = (f"and {left:,} more: {where}", *("" for _ in self.columns[1:]))
         return Grid(self.columns, (*self.rows[:most], rest), self.empty)
 
 
@@ -93,18 +93,18 @@ def share_between(least: Rate, most: Rate) -> str:
     if least.value is None or most.value is None:
         return f"{NOT_EVALUABLE} (0 events)"
     percent = between(100 * least.value, 100 * most.value, 2)
-    hits = between(least.numerator, most.numerator, 0, separator="")
+    hits = between(least.numerator, most.numerator, 0)
     beside = ""
     if least.low is not None and most.high is not None:
         beside = f"; {100 * least.low:.2f} to {100 * most.high:.2f}"
-    return f"{percent} % ({hits}/{least.denominator}{beside})"
+    return f"{percent} % ({hits}/{least.denominator:,}{beside})"
 
 
-def between(least: float | None, most: float | None, digits: int = 1, *, separator: str = ",") -> str:
+def between(least: float | None, most: float | None, digits: int = 1) -> str:
     """Return a number between two limits as "1.2 to 3.4", or as "1.2" where they are the same; a dash for none."""
     if least is None or most is None:
         return NONE
-    low, high = (f"{value:{separator}.{digits}f}" for value in (least, most))
+    low, high = (f"{value:,.{digits}f}" for value in (least, most))
     return low if low == high else f"{low} to {high}"
 
 
@@ -120,7 +120,7 @@ def count(value: int | None) -> str:
 
 def counted(counts: Mapping[str, int]) -> str:
     """Return counts by reason in words."""
-    return ", ".join(f"{reason}: {number_}" for reason, number_ in counts.items() if number_) or NONE
+    return ", ".join(f"{reason}: {number_:,}" for reason, number_ in counts.items() if number_) or NONE
 
 
 def _cell(value: Any) -> str:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place, added
-from analysis.analyses.task_names import in_words
 from analysis.clocks import standards
 from analysis.figures import curves, dots, spreads, steps
 from analysis.figures.sheet import Panel, Sheet
 from analysis.questions import commit_wait, holds, remeasurement
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.commit_wait import ambiguous, asked, not_remeasured
+from analysis.questions.task_names import in_words
 from analysis.run.table import INTERVAL
 from analysis.stats import rates
 from analysis.storage.scratch import taken

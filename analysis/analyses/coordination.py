@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses.analysis import Analysis, Place
-from analysis.analyses.task_names import in_words
 from analysis.figures import dots, steps, style
 from analysis.figures.sheet import Panel, Sheet
 from analysis.questions import coordination
 from analysis.questions.rounds import fewer_in_words
+from analysis.questions.task_names import in_words
 from analysis.run.table import POINT
 from analysis.tables import NOT_EVALUABLE, Grid, count, number, share, table
 
@@ -65,7 +65,7 @@ def _reductions(result: Coordination) -> Grid:
     rows = []
     for source, pairs in result.reductions().items():
         for pair, less in pairs.items():
-            tasks = ", ".join(f"{in_words(task)} ({decided})" for task, decided in less["decisions"].items())
+            tasks = ", ".join(f"{in_words(task)} ({decided:,})" for task, decided in less["decisions"].items())
             words = fewer_in_words(less["at_least"], less["at_most"]) or NOT_EVALUABLE
             counts = (less["rounds_in_words"], less["rounds_against_in_words"])
             rows.append((source, pair.replace("_", " "), words, *counts, tasks))

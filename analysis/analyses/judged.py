@@ -101,7 +101,7 @@ def worst(answers: Sequence[Answer], mark: Callable[[Answer], dots.Mark], *, mos
     ordered = worst_of(known, lambda answer: mark(answer).value, most=most)
     said = ", ".join(f"{answer.subject} {mark(answer).counts}" for answer in ordered)
     clock = dots.name(answers[0].source, answers[0].clock)
-    return f"{clock}: {'most' if most else 'least'} {mark(known[0]).word} of {len(known)} {of}: {said}"
+    return f"{clock}: {'most' if most else 'least'} {mark(known[0]).word} of {len(known):,} {of}: {said}"
 
 
 def worst_of(many: Sequence[_Any], share: Callable[[_Any], float | None], *, most: bool) -> list[_Any]:

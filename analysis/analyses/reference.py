@@ -19,7 +19,7 @@ NOTHING: Final = "nothing to check"
 CHECKS: Final[Mapping[str, Callable[[Check], Any]]] = {
     "self-check": lambda check: check.name.replace("_", " "),
     "what must hold": lambda check: check.meaning,
-    "held": lambda check: f"{check.held} of {check.checked}" if check.checked else NOTHING,
+    "held": lambda check: f"{check.held:,} of {check.checked:,}" if check.checked else NOTHING,
     "verdict": lambda check: {True: "held", False: "**failed**", None: check.reason or NOTHING}[check.passed],
 }
 PAIRS: Final[Mapping[str, Callable[[PairSummary], Any]]] = {

@@ -154,14 +154,14 @@ def _panel(node: str, courses: Sequence[Course]) -> Panel:
     if first.kind == APART:
         against = style.label(first.other)
     lines = [figure.Line(course.source, dots.name(course.source, POINT), course.trace) for course in shown]
-    says = f"dark crosses: {cross.format(against)}: {_counts(shown)}"
+    how = f"dark crosses, counted for each clock: {cross.format(against)}"
     if first.trace.standard_us.any():
-        says += f"; grey: how wide the {against} is"
+        how += f"; grey: how wide the {against} is"
     if left := [style.label(course.source) for course in courses if course not in shown]:
-        says += f"; not shown, having no interval: {', '.join(left)}"
+        how += f"; not shown, having no interval: {', '.join(left)}"
     if any(course.trace.points > len(course.trace.at_s) for course in shown):
-        says += f"; at most {MOST_POINTS:,} points a line, contradictions first"
-    return figure.panel(f"{node}: {what.format(against)}", lines, AXIS[first.kind], says)
+        how += f"; at most {MOST_POINTS:,} points a line, contradictions first"
+    return figure.panel(f"{node}: {what.format(against)}", lines, AXIS[first.kind], _counts(shown), how)
 
 
 def draw(courses: Courses) -> Sheet:

@@ -155,7 +155,7 @@ def _counts(counted: Sequence[tuple[Quality, Any]]) -> str:
             of_source = held[dots.name(clock.source, INTERVAL)]
             of_source[0] += clock.coverage.contained.numerator
             of_source[1] += clock.coverage.contained.denominator
-    return ", ".join(f"{name} {hits}/{judged}" for name, (hits, judged) in held.items())
+    return ", ".join(f"{name} {hits:,}/{judged:,}" for name, (hits, judged) in held.items())
 
 
 def _name_sources(axes: Axes, clocks: Sequence[Quality]) -> None:

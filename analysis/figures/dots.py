@@ -50,8 +50,8 @@ class Mark:
         """Return the counts as "12/34", or "12 to 20/34"."""
         if self.rate is None or self.rate.value is None:
             return "not evaluable"
-        most = "" if self.most is None or self.most == self.rate else f" to {self.most.numerator}"
-        return f"{self.rate.numerator}{most}/{self.rate.denominator}"
+        most = "" if self.most is None or self.most == self.rate else f" to {self.most.numerator:,}"
+        return f"{self.rate.numerator:,}{most}/{self.rate.denominator:,}"
 
     @property
     def said(self) -> str:

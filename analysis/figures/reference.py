@@ -41,11 +41,15 @@ _DASHES: Final[tuple[Any, ...]] = ("solid", (0, (1, 1)), (0, (4, 1.3)))  # tell 
 def over_time_panel(reference: Reference, pair: tuple[str, str]) -> Panel:
     """Show one known pair's half-width over time; its caption says in which share of the probed time it is known."""
     share = {(known.first, known.second): known.known_share for known in reference.pairs}.get(pair)
-    part = "" if share is None else f"; known in {PERCENT * share:.1f} % of the probed time"
-    says = f"line: median; shaded: least to most; hatched: not known, around a step{part}"
-    title = f"{pair[0]} and {pair[1]}: half-width"
+    says = "over time" if share is None else f"known in {PERCENT * share:.1f} % of the probed time"
     return Panel(
-        title, says, lambda axes: width_over_time(axes, reference, pair), height_in=1.0, whole=True, group=FIGURE
+        f"{pair[0]} and {pair[1]}: half-width",
+        says,
+        lambda axes: width_over_time(axes, reference, pair),
+        height_in=1.0,
+        whole=True,
+        group=FIGURE,
+        how="line: median; shaded: least to most; hatched: not known, around a step",
     )
 
 
@@ -88,7 +92,7 @@ def widths_panel(reference: Reference, known: Mapping[tuple[str, str], float]) -
     """Show in which share of the time a half-width is at most that, pair by pair; of many pairs, how they lie."""
     title = "Half-width of all pairs"
     if len(known) <= MOST_CURVES:
-        says = f"share of the time in which it is known, with at most so much; a line for each of {len(known)} pairs"
+        says = f"share of the time in which it is known, with at most so much; a line for each of {len(known):,} pairs"
 
         def draw_pairs(axes: Axes) -> None:
             halves = [known_half_widths(reference.envelopes[pair])[1] for pair in known]
@@ -131,5 +135,5 @@ def draw(reference: Reference) -> Sheet:
     shown = [pair for pair in reference.envelopes if pair in known]
     widest = sorted(shown, key=lambda pair: -known[pair])[:MOST_PAIRS]
     panels = [over_time_panel(reference, pair) for pair in sorted(widest, key=shown.index)]
-    some = f"Shown are the widest {len(widest)} of {len(shown)} pairs" if len(shown) > len(widest) else ""
+    some = f"Shown are the widest {len(widest)} of {len(shown):,} pairs" if len(shown) > len(widest) else ""
     return Sheet(title, (*panels, widths_panel(reference, known)), some)

@@ -31,7 +31,7 @@ POINTS: Final = 72.0  # in an inch
 
 @dataclass(frozen=True)
 class Panel:
-    """A part of a figure. ``says``: its part of the caption, with the counts.
+    """A part of a figure. ``says``: its part of the caption, with the counts; ``how``: what its marks mean.
 
     ``draw`` draws it. Without it, ``line`` is a line of text in its place; without either nothing is shown, and what
     ``says`` says is why. ``whole``: it takes the whole width; ``height_in`` is that of its axes, ``above_in``
@@ -46,6 +46,7 @@ class Panel:
     whole: bool = False
     group: str = ""
     above_in: float = 0.0
+    how: str = ""
 
 
 Row = list[tuple[str, Panel]]  # panels beside each other, each with its letter
@@ -66,14 +67,18 @@ class Sheet:
 
     @property
     def caption(self) -> str:
-        """Return the caption: what every panel shows, with its counts, and why a panel is not there."""
+        """Return the caption: what every panel shows, with its counts, and why a panel is not there.
+
+        What marks mean is said once of all panels of which it is the same.
+        """
         letters = self._letters()
         parts = [f"{letter}{panel.title}: {panel.says}" for letter, panel in letters if letter or self._shown(panel)]
         absent = [f"{panel.title}: {panel.says}" for _, panel in letters if not self._shown(panel)]
         if not self.drawn:
             return f"{self.title}: no figure. " + _sentences([f"{panel.title}: {panel.says}" for panel in self.panels])
         missing = f"Not drawn: {_sentences(absent)}" if absent else ""
-        return " ".join(part for part in (_sentences([self.title, *parts, self.says]), missing) if part)
+        meant = _meant([(letter.strip(), panel.how) for letter, panel in letters if self._shown(panel)])
+        return " ".join(part for part in (_sentences([self.title, *parts, *meant, self.says]), missing) if part)
 
     def figure(self, width_in: float) -> Figure:
         """Draw the figure as wide as asked. Raises ValueError if there is nothing to draw."""
@@ -173,6 +178,13 @@ def _line(panel: Panel, width_in: float, letter: str) -> str:
 
 def _wrapped(text: str, width_in: float) -> str:
     return "\n".join(textwrap.wrap(text, int((width_in - 0.15) / LETTER_IN)))
+
+
+def _meant(panels: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield what the marks of panels mean, each with the letters of the panels."""
+    for how in dict.fromkeys(how for _, how in panels if how):
+        letters = ", ".join(letter for letter, others in panels if letter and others == how)
+        yield f"{letters}: {how}" if letters else f"{how[0].upper()}{how[1:]}"
 
 
 def _sentences(parts: Sequence[str]) -> str:

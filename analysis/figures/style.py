@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COLUMN_IN: Final = 3.3  # one column of a two-column paper
 PAGE_IN: Final = 7.0  # both
 TEXT_PT: Final = 8.0  # of all text, as printed
-DPI: Final = 300
+DPI: Final = 300.0
 KINDS: Final = ("png", "pdf")  # files of a figure
 FASTER: Final[dict[str, Any]] = {"compress_level": 3}
 
@@ -148,19 +148,26 @@ def save(figure: Figure, directory: Path, name: str, caption: str = "") -> list[
     The ``caption`` goes with them: as *Description* of the one, as *Subject* of the other.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    png, pdf = io.BytesIO(), io.BytesIO()
+    pixels, pdf = png(figure, caption), io.BytesIO()
     with context():
-        # Not by savefig, which draws a figure that lays itself out twice per file: once to lay it out, once to keep it.
-        agg: Any = plotting.FigureCanvasAgg(figure)  # Any: matplotlib publishes no type of printing
-        agg.print_png(png, metadata={"Software": None, "Description": caption}, pil_kwargs=FASTER)
         figure.set_layout_engine("none")  # the panels stay where they are now
         pages: Any = plotting.FigureCanvasPdf(figure)
         nameless = {"Creator": None, "Producer": None, "CreationDate": None}
         with plotting.fonts_of_outlines():
             pages.print_pdf(pdf, metadata={**nameless, "Subject": caption})
     paths = []
-    for kind, drawn in zip(KINDS, (png, pdf), strict=True):
+    for kind, drawn in zip(KINDS, (pixels, pdf.getvalue()), strict=True):
         path = directory / f"{name}.{kind}"
-        output.write_bytes(path, drawn.getvalue())
+        output.write_bytes(path, drawn)
         paths.append(path)
     return paths
+
+
+def png(figure: Figure, caption: str = "") -> bytes:
+    """Return a figure as a PNG of its own resolution that says the ``caption`` as its *Description*, without a date."""
+    pixels = io.BytesIO()
+    with context():
+        # Not by savefig, which draws a figure that lays itself out twice per file: once to lay it out, once to keep it.
+        agg: Any = plotting.FigureCanvasAgg(figure)  # Any: matplotlib publishes no type of printing
+        agg.print_png(pixels, metadata={"Software": None, "Description": caption}, pil_kwargs=FASTER)
+    return pixels.getvalue()

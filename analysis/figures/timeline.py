@@ -38,9 +38,11 @@ class Line:
     trace: Trace
 
 
-def panel(title: str, lines: Sequence[Line], what: str, says: str) -> Panel:
-    """Return the panel of some lines: ``what`` is on the axis, in a unit that suits, ``says`` in the caption."""
-    return Panel(title, says, lambda axes: _draw(axes, lines, what), height_in=HEIGHT_IN, whole=True, group="timeline")
+def panel(title: str, lines: Sequence[Line], what: str, says: str, how: str) -> Panel:
+    """Return the panel of some lines: ``what`` is on the axis, in a unit that suits; the rest is as in ``Panel``."""
+    return Panel(
+        title, says, lambda axes: _draw(axes, lines, what), height_in=HEIGHT_IN, whole=True, group="timeline", how=how
+    )
 
 
 def _draw(axes: Axes, lines: Sequence[Line], what: str) -> None:

@@ -1,4 +1,4 @@
-"""A figure as a page shows it, within the page: as SVG or, where that is too large, as pixels.
+"""A figure as a page shows it, within the page: as SVG or, where that is too large, as pixels, fewer where need be.
 
 The same figure gives the same bytes: letters are shapes, and there is no date.
 """
@@ -25,14 +25,16 @@ _LONG: Final = re.compile(r"\d+\.\d{3,}")
 
 
 def within_page(figure: Figure, png: Path) -> str:
-    """Return a figure that is laid out already, and saved as ``png``, as the address of an image that is all in it.
-
-    Empty if it is too large for a page, as pixels too.
-    """
-    for kind, content in (("svg+xml", svg(figure).encode("utf-8")), ("png", png.read_bytes())):
-        if len(content) <= MOST_BYTES:
-            return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-    return ""
+    """Return a figure that is laid out already, and saved as ``png``, as the address of an image that is all in it."""
+    kind, content = "svg+xml", svg(figure).encode("utf-8")
+    if len(content) > MOST_BYTES:
+        kind, content = "png", png.read_bytes()
+    dpi = style.DPI
+    while len(content) > MOST_BYTES:
+        dpi /= 2
+        figure.set_dpi(dpi)  # drawing an SVG has left its own there
+        content = style.png(figure)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def svg(figure: Figure) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.questions import causality as causality_analysis
-from analysis.questions import judges, who_first
+from analysis.questions import judges, task_names, who_first
 from analysis.questions import ordering as ordering_consensus
 from analysis.questions import windows as window_assignment
 from analysis.questions.decisions import ALL
@@ -185,12 +185,14 @@ class Coordination:
         if own and ntp:
             least, most = fewer(own, ntp) if enough else (None, None)
             less = fewer_in_words(least, most)
-            counts = f"{own.words} of {own.decisions} decisions; NTP {against[1]} {ntp.words} of {ntp.decisions}"
+            counts = f"{own.words} of {own.decisions:,} decisions; NTP {against[1]} {ntp.words} of {ntp.decisions:,}"
             words = f"{less} rounds: {counts} ({_words(tasks)})" if less else f"{counts} ({_words(tasks)})"
             if enough and ntp.decisions and not ntp.at_most:
                 remark = f"no room to improve (NTP {against[1]} needs no round)"
             elif not (own.exact and ntp.exact):
-                unknown = ", ".join(f"{total.at_most - total.at_least} of {total.decisions}" for total in (own, ntp))
+                unknown = ", ".join(
+                    f"{total.at_most - total.at_least:,} of {total.decisions:,}" for total in (own, ntp)
+                )
                 remark = f"no judge can tell whether a round is needed for {unknown} decisions (own, NTP {against[1]})"
         return {
             "value": least if own and ntp and own.exact and ntp.exact else None,
@@ -285,4 +287,4 @@ def window_task(width_ms: str) -> str:
 
 
 def _words(tasks: Sequence[str]) -> str:
-    return ", ".join(task.replace("_", " ") for task in tasks) or "no task"
+    return ", ".join(task_names.in_words(task) for task in tasks) or "no task"

@@ -248,7 +248,7 @@ def _differences(agreement: Answers) -> dict[str, Any]:
             points, alike = (_points(*rates) for rates in (decided, same))
             if points is None:
                 continue
-            words, ntp_words = (f"{rate.numerator} of {rate.denominator}" for rate in decided)
+            words, ntp_words = (f"{rate.numerator:,} of {rate.denominator:,}" for rate in decided)
             with_both = f"{words} with both" if words == ntp_words else f"NTP agrees on {ntp_words}"
             result.setdefault(source, {})[clock] = {
                 "agreement_minus_ntp_points": points,

@@ -29,7 +29,7 @@ class Total:
     @property
     def words(self) -> str:
         """Return the rounds as "12", or as "12 to 34" where nobody knows better."""
-        return f"{self.at_least}" if self.exact else f"{self.at_least} to {self.at_most}"
+        return f"{self.at_least:,}" if self.exact else f"{self.at_least:,} to {self.at_most:,}"
 
 
 def total(parts: Sequence[Rounds]) -> Total:

@@ -55,7 +55,7 @@ def checked(reference: Reference, run: Run, processes: int = 1) -> Reference:
     failed = [check for check in checks if check.passed is False]
     if not failed:
         return replace(reference, checks=checks)
-    why = "; ".join(f"{check.name}: {check.checked - check.held} of {check.checked} failed" for check in failed)
+    why = "; ".join(f"{check.name}: {check.checked - check.held:,} of {check.checked:,} failed" for check in failed)
     return replace(reference, checks=checks, evaluable=False, reason=f"the reference contradicts itself: {why}")
 
 

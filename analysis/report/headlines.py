@@ -83,7 +83,7 @@ def of(results: Results, claims: Sequence[Judged]) -> HeadlineTable:
     supported = sum(claim.status == hypotheses.SUPPORTED for claim in claims)
     not_evaluable = sum(claim.status == hypotheses.NOT_EVALUABLE for claim in claims)
     title = (
-        f"{results.table.run.name}: causality of {len(results.table.event_ids)} events at each worker; "
+        f"{results.table.run.name}: causality of {len(results.table.event_ids):,} events at each worker; "
         f"{supported} of {len(claims)} hypotheses supported, {not_evaluable} not evaluable"
     )
     everywhere = f"{records.STATISTICS_DIR}/{RATES_FILE}"
@@ -139,8 +139,8 @@ def _shares(coverage: Coverage) -> list[float] | None:
 def _coverage(coverage: Coverage) -> str:
     if (shares := _shares(coverage)) is None:
         return NOT_EVALUABLE
-    return f"{' / '.join(f'{100 * share:.1f}' for share in shares)} % of {coverage.contained.denominator}"
+    return f"{' / '.join(f'{100 * share:.1f}' for share in shares)} % of {coverage.contained.denominator:,}"
 
 
 def _percent(rate: Rate) -> str:
-    return NOT_EVALUABLE if rate.value is None else f"{100 * rate.value:.1f} % of {rate.denominator}"
+    return NOT_EVALUABLE if rate.value is None else f"{100 * rate.value:.1f} % of {rate.denominator:,}"

@@ -35,15 +35,24 @@ def table(grid: Grid, name: str) -> Markup:
 
 
 def grouped(grid: Grid, name: str) -> Markup:
-    """Return a table whose first column heads the rows that share it, and whose second stays in sight."""
+    """Return a table whose first column heads the rows that share it, and whose second stays in sight.
+
+    What a cell says in brackets stands below the rest.
+    """
     rows: list[Markup] = []
     for place, row in enumerate(grid.rows):
         if not place or row[0] != grid.rows[place - 1][0]:
             head = Markup('<tr class="group"><th scope="rowgroup" colspan="{}">{}</th></tr>')
             rows.append(head.format(len(grid.columns) - 1, text(row[0])))
-        cells = Markup("").join(Markup("<td>{}</td>").format(text(cell)) for cell in row[2:])
+        cells = Markup("").join(Markup("<td>{}</td>").format(_above(cell)) for cell in row[2:])
         rows.append(Markup('<tr><th scope="row">{}</th>{}</tr>').format(text(row[1]), cells))
     return _framed(name, grid.columns[1:], Markup("").join(rows), "short")
+
+
+def _above(cell: str) -> Markup:
+    """Return a cell with what it says in brackets apart, to be set smaller."""
+    said, bracket, beside = cell.partition(" (")
+    return text(cell) if not bracket else Markup("{} <small>{}</small>").format(text(said), text(f"({beside}"))
 
 
 def folded(grid: Grid, name: str) -> Markup:

@@ -162,7 +162,7 @@ def _judge(hypothesis: Hypothesis, statistics: Mapping[str, Any], unit_of_rate: 
         if value is not None:
             interval, method = number["interval"], str(number["method"])
             unit = PERCENT if hypothesis.unit.startswith(PERCENT) else hypothesis.unit
-            counts = f"{number['numerator']} of {number['denominator']}"
+            counts = f"{number['numerator']:,} of {number['denominator']:,}"
             ends = "" if interval is None else " to ".join(f"{hypothesis.scale * edge:.2f}" for edge in interval)
             measured = f"{hypothesis.scale * value:.2f} {unit} ({counts}{f'; {ends}' * bool(ends)})"
     elif isinstance(number, dict) and number:
@@ -267,10 +267,10 @@ def _missing(evidence: Evidence, statistics: Mapping[str, Any]) -> str | None:
         return f"nothing says how much was {name}"
     count, of = rate["numerator"], rate["denominator"]
     if count == 0:
-        return f"nothing was {name}: {of} of {of} {evidence.otherwise}"
+        return f"nothing was {name}: {of:,} of {of:,} {evidence.otherwise}"
     if count < evidence.at_least_share * of:
-        rest = f"the other {of - count} {evidence.otherwise}"
-        return f"too little was {name}: {count} of {of} ({rest}), needed are {100 * evidence.at_least_share:g} %"
+        rest = f"the other {of - count:,} {evidence.otherwise}"
+        return f"too little was {name}: {count:,} of {of:,} ({rest}), needed are {100 * evidence.at_least_share:g} %"
     return None
 
 

@@ -18,7 +18,7 @@ from analysis.tables import Grid
 from node_agent.contract import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from analysis.analyses.analysis import Results
     from analysis.checks.finding import Finding
@@ -160,14 +160,13 @@ def reasons(results: Results, counts: RunCounts) -> list[str]:
 
 def _facts(results: Results, counts: RunCounts) -> Grid:
     manifest = results.table.run.manifest
-    version = manifest.code_version
     rows: list[tuple[str, Any]] = [
         ("run id", manifest.run_id),
         ("cluster", manifest.cluster),
         ("phase, outcome", f"{manifest.phase}, {manifest.outcome or 'none'}"),
         ("created", manifest.created_utc),
         ("events sent", f"{counts.sent:,} over {counts.span_s:.1f} s"),
-        ("code", ", ".join(f"{key} {_short(value)}" for key, value in version.items())),
+        ("code", _code(manifest.code_version)),
         ("command", " ".join([Path(manifest.argv[0]).name, *manifest.argv[1:]]) if manifest.argv else ""),
     ]
     if told := paths.in_words(manifest.config.get("cluster", {}).get("paths")):
@@ -177,6 +176,13 @@ def _facts(results: Results, counts: RunCounts) -> Grid:
     if manifest.imported is not None:
         rows.append(("imported", "from an older column format: no samples, no raw stamps, no reference"))
     return Grid.of(("what", "value"), rows)
+
+
+def _code(version: Mapping[str, Any]) -> str:
+    """Return in words which code made the run, as far as the manifest knows."""
+    changed = " with changes" if version.get("dirty") else ""
+    known = {key: value for key, value in version.items() if value is not None and key != "dirty"}
+    return ", ".join(f"{key} {_short(value)}{changed if key == 'git' else ''}" for key, value in known.items())
 
 
 def _short(value: Any) -> str:

@@ -40,8 +40,8 @@ def nodes(results: Results, counts: RunCounts) -> Grid:
 
 def _events(node: NodeCounts) -> str:
     if node.sent is not None:
-        return f"{node.sent} sent"
-    return "no data" if node.received is None else f"{node.received} received"
+        return f"{node.sent:,} sent"
+    return "no data" if node.received is None else f"{node.received:,} received"
 
 
 def unavailable(counts: RunCounts) -> Grid:
@@ -56,7 +56,7 @@ def unavailable(counts: RunCounts) -> Grid:
     complete = []
     for source, nodes_of in by_source.items():
         if all(missing.rate.denominator and not missing.rate.numerator for missing in nodes_of):
-            stamped = [f"{missing.node_id} 0 of {missing.rate.denominator}" for missing in nodes_of]
+            stamped = [f"{missing.node_id} 0 of {missing.rate.denominator:,}" for missing in nodes_of]
             complete.append(f"{source} ({some(stamped)})")
         else:
             rows += [(source, missing.node_id, share(missing.rate), counted(missing.reasons)) for missing in nodes_of]

@@ -12,7 +12,7 @@ from analysis.report.opening import CLOCKS_NOTE
 from analysis.report.page import shell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import jinja2
 
@@ -53,7 +53,9 @@ def render(
         interactive = Markup(environment.get_template("interactive.html.jinja").render(data=data))  # noqa: S704 - escaped
     shown = _within(figures)
     sections = [
-        _section(environment, analysis, results, shown, captions) for analysis in results.analyses if analysis.title
+        _section(environment, analysis, results, shown, figures, captions)
+        for analysis in results.analyses
+        if analysis.title
     ]
     body = environment.get_template("run.html.jinja").render(
         opening=opening, sections=sections, interactive=interactive, clocks_note=CLOCKS_NOTE
@@ -76,7 +78,8 @@ def _section(
     environment: jinja2.Environment,
     analysis: Analysis,
     results: Results,
-    figures: Mapping[str, str],
+    shown: Mapping[str, str],
+    drawn: Collection[str],
     captions: Mapping[str, str],
 ) -> Section:
     texts = dict(analysis.texts(results.done))
@@ -85,8 +88,13 @@ def _section(
     body = template.render(texts=texts, title=analysis.title, **texts)
     figure = Markup("")
     caption = captions.get(analysis.figure, "")
-    if address := figures.get(analysis.figure):
+    if address := shown.get(analysis.figure):
         figure = shell.figure(address, f"Figure: {analysis.title}", caption)
+    elif analysis.figure in drawn:
+        there = Markup(" This figure is too large for the page: <code>../figures/{}.png</code>.").format(
+            analysis.figure
+        )
+        figure = Markup('<p class="note">{}{}</p>').format(caption, there)
     elif caption:
         figure = Markup('<p class="note">{}</p>').format(caption)
     short = analysis.title.partition(":")[0]
