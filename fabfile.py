@@ -111,7 +111,7 @@ def run(
 @fabric.task(
     help={
         "hours": "how long, e.g. 8 or 0.5",
-        "every": "seconds from one reading of every clock to the next (default: 10)",
+        "every": "seconds from one reading of every clock to the next (default: 9.3, so that samples are of all ages)",
     }
     | NEW_NAME
     | CONFIG_HELP
@@ -119,7 +119,7 @@ def run(
 def watch(
     _: Context,
     hours: str = "",
-    every: str = "10",
+    every: str = "9.3",
     experiment: str | None = None,
     config_dir: str = "",
     coordinator_config: str = "",

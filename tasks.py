@@ -176,7 +176,7 @@ def import_(_: Context, source: str = "", experiment: str = "", node: str = "") 
 
     try:
         if series.takes(Path(source)):
-            _say(f"{series.import_series(Path(source), experiment, RESULTS_DIR, node or series.NODE)}")
+            _made(series.import_series(Path(source), experiment, RESULTS_DIR, node or series.NODE))
             return
         if node:
             raise Exit("error: --node: expected a log or a folder of logs as --source, got none", USAGE)
@@ -186,7 +186,7 @@ def import_(_: Context, source: str = "", experiment: str = "", node: str = "") 
     doubled = list(events.duplicates(of_folder(folder)))
     for finding in doubled:
         _say(finding.line)
-    _say(f"{folder}")
+    _made(folder)
     if doubled:
         raise Exit(code=FOUND_ERRORS)
 
@@ -228,7 +228,7 @@ def simulate(
     try:
         folder = make(
             scenario or "honest",
-            whole_number("nodes", nodes or "3", 1),
+            whole_number("nodes", nodes or "3", 2),
             whole_number("events", events or "1000", 1),
             rate_hz=positive_number("rate-hz", rate_hz) if rate_hz else None,
             seed=whole_number("seed", seed or "1", 0),
@@ -236,7 +236,7 @@ def simulate(
         )
     except (AnalysisError, ConfigError) as error:
         raise Exit(f"error: {error}", error.exit_code) from error
-    _say(f"{folder}")
+    _made(folder)
 
 
 def _simulate_sweep(name: str, *, plan: bool) -> None:
@@ -660,6 +660,13 @@ def _exit(code: int) -> None:
 
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _made(folder: Path) -> None:
+    """Say where a run folder is and, to a person, what comes next."""
+    _say(f"{folder}")
+    if sys.stdout.isatty():
+        _say(f"next: uv run invoke analyze --experiment {folder.name}")
 
 
 def _say(line: str) -> None:

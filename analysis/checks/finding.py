@@ -41,6 +41,11 @@ class Finding:
         return self.file or self.node
 
     @property
+    def told(self) -> str:
+        """Return where it is, if it is somewhere, and what it is: as a report's head says it."""
+        return f"{f'{self.where}: ' * bool(self.where)}{self.message}"
+
+    @property
     def line(self) -> str:
         """Return the finding as one line, whatever is in the names that it tells of."""
         return " ".join(f"{self.severity}: {self.where or 'the run'}: {self.message}".split())

@@ -13,6 +13,7 @@ from analysis.checks import (
     drift,
     events,
     independence,
+    polling_phase,
     probes,
     readings,
     replay,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "find", "of"]
 
 HEAD: Final = independence.CODES | {
+    polling_phase.CODE,
     wall_offsets.CODE,
     truth_missed.LEVEL_CODE,
 }  # what a report says at once, before any number
@@ -133,6 +135,8 @@ CHECKS_WITHOUT_EVENTS: Final = (
     _of_run(samples.find),
     _of_run(wall_clocks.find),
     _of_run(wall_offsets.find, "reference"),
+    _of_run(independence.find),
+    _of_run(polling_phase.find),
     _of_run(drift.find, "reference"),
 )
 OF_CLOCKS: Final = (_of_run(truth_missed.find, "reference"),)

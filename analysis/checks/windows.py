@@ -51,20 +51,20 @@ def find(run: Run, window_sizes_ms: Sequence[int]) -> Iterator[Finding]:
         yield Finding("aliased-windows", "warning", "", "", text, numbers)
 
 
-def phases(sent_ns: NDArray[np.int64], width_ns: int) -> float:
-    """Return on how many of ``PLACES`` parts of a window events effectively fall: n^2 / (sum of squared counts).
+def phases(sent_ns: NDArray[np.int64], width_ns: int, places: int = PLACES) -> float:
+    """Return on how many of so many parts of a window events effectively fall: n^2 / (sum of squared counts).
 
     So many equally often met parts would be met as unevenly (E. H. Simpson, Nature 163 (1949) 688). The parts' borders
     are tried twice, half a part apart, and the smaller number counts: a phase on a border is one phase.
     """
-    fewest = float(PLACES)
-    for shift in (0, width_ns // (2 * PLACES)):
-        place = (sent_ns + shift) % width_ns * PLACES // width_ns
-        counts = np.bincount(place, minlength=PLACES).astype(np.float64)
+    fewest = float(places)
+    for shift in (0, width_ns // (2 * places)):
+        place = (sent_ns + shift) % width_ns * places // width_ns
+        counts = np.bincount(place, minlength=places).astype(np.float64)
         fewest = min(fewest, float(len(sent_ns)) ** 2 / float(np.sum(counts * counts)))
     return fewest
 
 
-def expected(events: int) -> float:
+def expected(events: int, places: int = PLACES) -> float:
     """Return how many that are for events sent at random instants: the mean of the sum is n + n (n - 1) / parts."""
-    return events / (1.0 + (events - 1) / PLACES)
+    return events / (1.0 + (events - 1) / places)

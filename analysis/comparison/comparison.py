@@ -185,7 +185,7 @@ def _compared(metric: str, a: Sequence[MeasuredRun], b: Sequence[MeasuredRun], *
     difference = None if same else (inference.pairs if paired else inference.independent)(*values)
     if least > inference.LEVEL:
         told = f"{len(a)} and {len(b)} runs{' in pairs' * paired} reach p = {least:.2g} at best; "
-        reason = f"{told}{6 if paired else 4} of each can show a difference"
+        reason = f"{told}{inference.fewest(paired=paired)} of each can show a difference"
         return replace(result, reason=reason, difference=difference)
     if same:
         return replace(result, verdict=NOT_SHOWN, reason=SAME)

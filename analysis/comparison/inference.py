@@ -11,6 +11,7 @@ the noncentral t.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -76,7 +77,7 @@ def independent(a: Sequence[float], b: Sequence[float]) -> Difference:
             square**2 / (len(side) - 1) for square, side in zip(squares, (first, second), strict=True)
         )
         low, high = _interval(value, math.sqrt(sum(squares)), freedom)
-    repeats = needed(value, spread(a, b), paired=False)
+    repeats = repeats_to_show(value, spread(a, b))
     return Difference(float(first.mean()), float(second.mean()), value, low, high, p, "Welch", repeats)
 
 
@@ -94,7 +95,7 @@ def pairs(a: Sequence[float], b: Sequence[float]) -> Difference:
     low = high = None
     if apart.std() > _ROUNDING * scale:
         low, high = _interval(value, float(apart.std(ddof=1)) / math.sqrt(len(apart)), len(apart) - 1)
-    repeats = needed(value, float(apart.std(ddof=1)), paired=True)
+    repeats = repeats_to_show(value, float(apart.std(ddof=1)), paired=True)
     return Difference(float(first.mean()), float(second.mean()), value, low, high, p, "Student, in pairs", repeats)
 
 
@@ -144,6 +145,17 @@ def least_p(runs_a: int, runs_b: int, *, paired: bool) -> float:
     return (2 if runs_a == runs_b else 1) / math.comb(runs_a + runs_b, runs_a)
 
 
+def fewest(*, paired: bool) -> int:
+    """Return how many repeats of each condition the permutation test needs to call any difference one."""
+    return next(runs for runs in itertools.count(2) if least_p(runs, runs, paired=paired) <= LEVEL)
+
+
+def repeats_to_show(difference: float, sd: float, *, paired: bool = False) -> int | None:
+    """Return how many repeats (of each condition) a comparison needs to show a difference: see ``needed``."""
+    repeats = needed(difference, sd, paired=paired)
+    return None if repeats is None else max(repeats, fewest(paired=paired))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return the p values adjusted for their number, in the order given."""
     adjusted, highest = [0.0] * len(p_values), 0.0
@@ -167,7 +179,7 @@ def power(effect: float, repeats: int, *, paired: bool) -> float:
 
 
 def needed(difference: float, sd: float, *, paired: bool = False) -> int | None:
-    """Return how many repeats (of each condition) show a difference with 80 % power; None beyond a million, or of 0."""
+    """Return with how many repeats (of each condition) Student's t has 80 % power; None beyond a million, or of 0."""
     if difference == 0 or not math.isfinite(difference) or not math.isfinite(sd):
         return None
     if sd == 0:

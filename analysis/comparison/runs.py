@@ -185,6 +185,9 @@ def _json(path: Path, name: str) -> dict[str, Any]:
     try:
         data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        if (kind := load.read_manifest(path).kind) != records.EXPERIMENT:
+            got = f"got a {kind} of clocks, which no hypothesis is about"
+            raise UsageError(f"{path}: expected a run with events to compare, {got}") from error
         advice = f"analyse it first: uv run invoke analyze --experiment {_named(path)}"
         raise UsageError(f"{path}: expected a run that is analysed, got one without {name}; {advice}") from error
     except OSError as error:

@@ -17,7 +17,17 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from analysis.imported.logged import About, LogFormat, NotOfThisFormatError, Row, number, reading, unavailable, wall_ns
+from analysis.imported.logged import (
+    About,
+    LogFormat,
+    NotOfThisFormatError,
+    Row,
+    cells_of,
+    number,
+    reading,
+    unavailable,
+    wall_ns,
+)
 from node_agent.clocks.chrony import Tracking
 from node_agent.contract import records
 
@@ -35,7 +45,7 @@ _MEASUREMENT: Final = re.compile(
     rf"{_INSTANT} +\S+ +[N+?-] +\d+ +[01]{{3}} +[01]{{3}} +[01]{{4}} +-?\d+ +-?\d+ +\S+(?: +{_NUMBER}){{5}} +\S+.*"
 )
 _TRACKING: Final = re.compile(
-    rf"{_INSTANT} +\S+ +\d+ +{_NUMBER} +{_NUMBER} +{_NUMBER} +[N+?-] +\d+(?: +{_NUMBER}){{2,5}}"
+    rf"{_INSTANT} +\S+ +\d+ +{_NUMBER} +{_NUMBER} +{_NUMBER} +[N+?-] +\d+(?:(?: +{_NUMBER}){{2}}|(?: +{_NUMBER}){{5}})"
 )
 _OLDER_TRACKING_CELLS: Final = 11  # before chrony 2.0: without root delay, root dispersion and maximum error
 
@@ -61,12 +71,15 @@ def _instant(day: str, time: str) -> int:
 
 
 def _lines(lines: Iterator[tuple[int, str]], wanted: re.Pattern[str], name: str) -> Iterator[tuple[int, list[str]]]:
+    most = 0
     for place, line in lines:
         if not line.strip() or _BANNER.fullmatch(line):
             continue
         if not wanted.fullmatch(line.rstrip()):
             raise NotOfThisFormatError(f"expected a line of chrony's {name}, got {line.strip()[:60]!r}")
-        yield place, line.split()
+        cells = cells_of(line, most)
+        most = len(cells)
+        yield place, cells
 
 
 def _measurements(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, Row]]:
@@ -120,8 +133,8 @@ TRACKING: Final = LogFormat(
     rows=_tracking,
     about=lambda _source: About(
         offset="remaining correction - offset, of the system clock, before chronyd corrects it by this update",
-        interval="± (|offset| + root delay / 2 + root dispersion), as chronyc(1) bounds it; none where the log is of a "
-        "chrony before 2.0",
+        interval="± (|remaining correction - offset| + root delay / 2 + root dispersion), as chronyc(1) bounds it; "
+        "none where the log is of a chrony before 2.0",
     ),
     stamps=STAMPS,
 )

@@ -68,6 +68,17 @@ class LogFormat:
     missing: tuple[str, ...] = field(default=())
 
 
+def cells_of(line: str, most: int) -> list[str]:
+    """Return a line's cells. Raises NotOfThisFormatError for one with fewer than the ``most`` of the lines before.
+
+    A program's newer version may add some; fewer are a line that lost some, and the rest stands in wrong places.
+    """
+    cells = line.split()
+    if len(cells) < most:
+        raise NotOfThisFormatError(f"expected {most} cells as in a line before, got {len(cells)}")
+    return cells
+
+
 def number(name: str, text: str) -> Decimal:
     """Return a finite number. Raises NotOfThisFormatError for anything else."""
     try:

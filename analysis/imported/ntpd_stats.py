@@ -15,7 +15,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from analysis.imported.logged import About, LogFormat, NotOfThisFormatError, Row, number, reading, wall_ns
+from analysis.imported.logged import About, LogFormat, NotOfThisFormatError, Row, cells_of, number, reading, wall_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,12 +32,15 @@ _LOOP: Final = re.compile(rf"{_WHEN}(?: +{_NUMBER}){{4}} +\d+")
 
 
 def _lines(lines: Iterator[tuple[int, str]], wanted: re.Pattern[str], name: str) -> Iterator[tuple[int, list[str]]]:
+    most = 0
     for place, line in lines:
         if not line.strip() or line.startswith("#"):  # NTPsec can be told to head its files
             continue
         if not wanted.fullmatch(line.strip()):
             raise NotOfThisFormatError(f"expected a line of ntpd's {name}, got {line.strip()[:60]!r}")
-        yield place, line.split()
+        cells = cells_of(line, most)
+        most = len(cells)
+        yield place, cells
 
 
 def _instant(day: str, seconds: str) -> int:

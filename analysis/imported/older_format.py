@@ -59,7 +59,8 @@ _NEEDED: Final = {
 
 FORMATS: Final = (
     f"formats there are to import: {FORMAT} ({records.COORDINATOR_FILE} with {', '.join(_NEEDED[plan.COORDINATOR])};"
-    f" worker_<node>.csv with {', '.join(_NEEDED[plan.WORKER])}); a run folder ({records.MANIFEST_FILE}) needs none"
+    f" worker_<node>.csv with {', '.join(_NEEDED[plan.WORKER])}); logs of clocks (docs/ANALYSIS.md has the list);"
+    f" a run folder ({records.MANIFEST_FILE}) needs no import"
 )
 
 
@@ -102,7 +103,7 @@ def import_published(source: Path, experiment: str, results_dir: Path) -> Path:
 
 def _find(source: Path) -> dict[str, Path]:
     if not source.is_dir():
-        got = "a file" if source.exists() else "none"
+        got = "a file" if source.exists() else "a path that does not exist"
         wanted = f"a folder with {records.COORDINATOR_FILE} and worker_*.csv"
         raise UnusableSource(f"{source}: expected {wanted}, got {got}; {FORMATS}")
     _refuse_run_folder(source)

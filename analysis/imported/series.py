@@ -45,12 +45,12 @@ COMPRESSED: Final = (b"\x1f\x8b", b"\xfd7zXZ", b"BZh", b"(\xb5/\xfd")
 
 @dataclass(frozen=True)
 class _Log:
-    """One file as read: its format, its rows in file order, and what was left out at its end."""
+    """One file as read: its format, its rows in file order, and what of it was left out."""
 
     file: Path
     form: LogFormat
     rows: list[Row]
-    torn: str
+    left_out: tuple[str, ...]
 
 
 def takes(source: Path) -> bool:
@@ -135,31 +135,35 @@ def _first_words(file: Path) -> str:
 
 
 def _read(file: Path, form: LogFormat) -> _Log:
-    """Read a whole log. A last line that was not written to its end, and is of no use, is left out and told of."""
+    """Read a whole log. Left out: a last line without its end, whose last number may lack digits; copies of lines."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UnusableSource(f"{file}: expected a log in UTF-8, got: {cause(error)}") from error
     lines = text.splitlines(keepends=True)
-    last = len(lines) if lines and not lines[-1].endswith("\n") else 0
-    rows: list[Row] = []
-    torn = ""
-    place = 0
+    torn = bool(lines) and not lines[-1].endswith("\n")
+    rows: dict[str, Row] = {}
+    place = copies = 0
 
     def numbered() -> Iterator[tuple[int, str]]:
         nonlocal place
-        for place, line in enumerate(lines, start=1):
+        for place, line in enumerate(lines[: len(lines) - torn], start=1):
             yield place, line.rstrip("\n")
 
     try:
-        rows += (row for _, row in form.rows(numbered()))
+        for of_line, row in form.rows(numbered()):
+            copies += lines[of_line - 1] in rows
+            rows[lines[of_line - 1]] = row
     except (NotOfThisFormatError, csv.Error) as error:
-        if place != last:
-            raise UnusableSource(f"{file} line {place}: {error}; expected {form.name}") from error
-        torn = f"the last line of {file.name}, which was not written to its end"
+        raise UnusableSource(f"{file} line {place}: {error}; expected {form.name}") from error
     if not rows:
-        raise UnusableSource(f"{file}: expected at least one line of {form.name}, got none")
-    return _Log(file, form, rows, torn)
+        raise UnusableSource(f"{file}: expected at least one whole line of {form.name}, got none")
+    left_out = [f"the last line of {file.name}, which was not written to its end"] if torn else []
+    if copies:
+        left_out.append(
+            f"{copies:,} {'line' if copies == 1 else 'lines'} of {file.name} that came again, every digit alike"
+        )
+    return _Log(file, form, list(rows.values()), tuple(left_out))
 
 
 def _sources(log: _Log) -> list[str]:
@@ -221,7 +225,7 @@ def _imported(source: Path, logs: Sequence[_Log], digests: dict[str, str]) -> di
         "raw oscillator stamps: instants are those of the wall clock that is itself in question",
         "reference: no probes and no injected truth",
         *dict.fromkeys(text for log in logs for text in log.form.missing),
-        *(log.torn for log in logs if log.torn),
+        *(text for log in logs for text in log.left_out),
         *(_backwards(log) for log in logs if _backwards(log)),
         "the run's identity: run_id is made of the files' checksums",
     ]

@@ -244,6 +244,12 @@ def disagreements(answer: Answer, judge: str, unequal: Sequence[int]) -> tuple[i
     return answer.counts.number(chosen), answer.counts.number(differ), answer.counts.number(same)
 
 
+def wrong_by(outcomes: Outcomes, judge: str) -> Bools:
+    """Tell which outcomes contradict what a judge decides; none of a judge who says nothing."""
+    nobody = np.full(len(outcomes.label), verdicts.NOT_EVALUABLE)
+    return verdicts.wrong(outcomes.label, outcomes.by_truth.get(judge, nobody))
+
+
 def rounds(counts: Counts, truth: str, judge: str, *, kept: Sequence[int]) -> Rounds:
     """Count the decisions due that need a round, and those that may.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from analysis.arrays import Bools, Ints, Labels
     from analysis.run.table import Readings, Table
-    from analysis.stats.counts import Counts
+    from analysis.stats.counts import Counts, Outcomes
 
 SAME: Final = verdicts.BEFORE  # the two decided labels, as the judges compare them
 DIFFER: Final = verdicts.AFTER
@@ -113,7 +113,13 @@ def count_certain(true: TrueWindows | None, received: Bools, certain: Bools) -> 
 
 def wrong(counts: Counts) -> int:
     """Return how many events some worker puts into a wrong window, or is wrongly certain about."""
-    return counts.number(counts.outcomes.by_truth[TRUE_WINDOWS] == DIFFER)
+    return counts.number(wrong_outcomes(counts.outcomes))
+
+
+def wrong_outcomes(outcomes: Outcomes) -> Bools:
+    """Tell in which outcomes that is so."""
+    differs: Bools = outcomes.by_truth[TRUE_WINDOWS] == DIFFER
+    return differs
 
 
 def known(tallies: Mapping[str, int]) -> bool:

@@ -231,6 +231,14 @@ def _who_knows(counts: Counts, known: Sequence[Judge]) -> tuple[str, str]:
     return first, first
 
 
+def wrong(answer: Answer) -> Bools:
+    """Tell which outcomes the judge of the rounds knows to be wrong; by true time also where workers disagree."""
+    outcomes, judge = answer.counts.outcomes, "" if answer.rounds is None else answer.rounds.judge
+    if judge == judges.TRUTH and not answer.counts.tallies.get("bare"):
+        return true_windows.wrong_outcomes(outcomes)
+    return answers.wrong_by(outcomes, judge)
+
+
 def shared(answer: Answer) -> int:
     """Return how many events at least two workers received."""
     return answer.counts.number(answer.counts.outcomes.received)

@@ -3,8 +3,9 @@
 Per question and clock, of the decisions due (of all workers, or of all pairs of them):
 
 - *wrong as points*: decided wrongly by the best estimates, as far as a judge can tell;
-- *proved*, *ambiguous*, *wrong*: what the intervals decide, what they leave open, and which decisions a judge knows to
-  be wrong; where no judge can tell, nobody knows;
+- *proved*, *ambiguous*, *wrong*, *no reading*: every decision is one of these. What the intervals decide, as far as
+  nobody knows better; what they leave open; what they decide and a judge knows to be wrong (where no judge can tell,
+  nobody knows); and what they had no reading for;
 - *rounds saved*: those that need no round of messages: decided, and not known to be wrong. Two numbers where no judge
   can tell of all.
 
@@ -16,12 +17,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from analysis.figures import style
-from analysis.questions import judges
+from analysis.questions import answers as answers_
+from analysis.questions import judges, windows
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.coordination import WHO_FIRST, window_task
 from analysis.questions.decisions import ALL
@@ -35,12 +37,16 @@ from node_agent.contract.records import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from analysis.analyses.analysis import Results
+    from analysis.arrays import Bools
     from analysis.questions.answers import Answer
+    from analysis.stats.counts import Counts
 
 HEADS: Final = (
-    "question", "clock", "decisions", "wrong as points", "proved", "ambiguous", "wrong", "half-width (µs)", "coverage",
-    "rounds saved",
+    "question", "clock", "decisions", "wrong as points", "proved", "ambiguous", "wrong", "no reading",
+    "half-width (µs)", "coverage", "rounds saved",
 )  # fmt: skip
 THE_REFERENCE: Final = "the reference"
 ASKED: Final[Mapping[str, str]] = {CAUSALITY: "received after sent", WHO_FIRST: "who received first"}
@@ -49,6 +55,7 @@ PROVING: Final[Mapping[str, Sequence[int]]] = {
     WHO_FIRST: (verdicts.BEFORE, verdicts.AFTER),
     WINDOWS: (verdicts.BEFORE,),  # all in one window
 }
+_ROUNDING: Final = 1e-12  # of a share in percent
 Range = tuple[float, float]  # from the least to the greatest
 
 
@@ -86,6 +93,7 @@ class Row:
     proved: Share | None
     ambiguous: Share | None
     wrong: Share | None
+    no_reading: Share | None
     half_width_us: Range | None
     coverage: Share | None
     rounds_saved: Share | None
@@ -95,7 +103,7 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """Return the cells below ``HEADS``."""
         label = THE_REFERENCE if self.clock == judges.REFERENCE else style.label(self.clock)
-        intervals = [self.proved, self.ambiguous, self.wrong]
+        intervals = [self.proved, self.ambiguous, self.wrong, self.no_reading]
         shares = [_words(share) if self.bounded else POINT_CLOCK for share in intervals]
         width = NONE if self.half_width_us is None else between(*self.half_width_us)
         last = [NONE if share is None else share.words for share in (self.coverage, self.rounds_saved)]
@@ -104,11 +112,20 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-serialisable data."""
-        shares = ("points_wrong", "proved", "ambiguous", "wrong", "coverage", "rounds_saved")
+        shares = ("points_wrong", "proved", "ambiguous", "wrong", "no_reading", "coverage", "rounds_saved")
         own = {name: None if (share := getattr(self, name)) is None else share.as_dict() for name in shares}
         width = None if self.half_width_us is None else list(self.half_width_us)
         plain = {"question": self.question, "clock": self.clock, "decisions": self.decisions}
         return plain | own | {"half_width_us": width}
+
+
+class _Split(NamedTuple):
+    """The decisions due, each in one of these; ``wrong`` is None where no judge can tell, ``proved`` then has them."""
+
+    proved: Share
+    ambiguous: Share
+    wrong: Share | None
+    no_reading: Share
 
 
 def of(results: Results) -> tuple[Row, ...]:
@@ -126,11 +143,11 @@ def _questions(results: Results) -> Iterator[tuple[str, str, list[Answer]]]:
     yield CAUSALITY, ASKED[CAUSALITY], results.done[CAUSALITY].of(subject=ALL)
     if pairs := results.done[ORDERING].who_first.of(subject=ALL):
         yield WHO_FIRST, ASKED[WHO_FIRST], pairs
-    windows = results.done[WINDOWS]
+    by_width = results.done[WINDOWS]
     tasks = results.done["coordination"].total_tasks
-    width = next((width for width in windows.subjects if window_task(width) in tasks), None)
+    width = next((width for width in by_width.subjects if window_task(width) in tasks), None)
     if width is not None:
-        yield WINDOWS, f"one window of {width} ms", windows.of(subject=width)
+        yield WINDOWS, f"one window of {width} ms", by_width.of(subject=width)
 
 
 def _rows(results: Results, question: str, words: str, answers: Sequence[Answer]) -> Iterator[Row]:
@@ -148,18 +165,28 @@ def _row(results: Results, question: str, words: str, source: str, points: Answe
     due = 0 if points.rounds is None else points.rounds.decisions
     own = (words, source, due, _known_wrong(points))
     if source == SYSTEM:
-        return Row(*own, None, None, None, None, None, None, bounded=False)
+        return Row(*own, None, None, None, None, None, None, None, bounded=False)
     width, coverage = _half_width(results, source), _coverage(results, source)
     if intervals is None or intervals.rounds is None or not intervals.rounds.evaluable:
-        return Row(*own, None, None, None, width, coverage, None)
+        return Row(*own, None, None, None, None, width, coverage, None)
     outcomes, rounds = intervals.counts.outcomes, intervals.rounds
-    proving = outcomes.due & np.isin(outcomes.label, PROVING[question])
-    violated = outcomes.label == verdicts.AFTER if question == CAUSALITY else np.zeros_like(proving)
-    open_ = outcomes.due & (outcomes.label != verdicts.NOT_EVALUABLE) & ~proving & ~violated
-    proved, ambiguous = (intervals.counts.number(part) for part in (proving, open_))
+    wrong = windows.wrong(intervals) if question == WINDOWS else answers_.wrong_by(outcomes, rounds.judge)
+    shares = _split(intervals.counts, outcomes.label, PROVING[question], wrong)
+    if rounds.wrong is None:  # no judge can tell
+        shares = shares._replace(wrong=None)
     saved = Share(due - rounds.at_most.numerator, due - rounds.at_least.numerator, due)
-    shares = (Share(proved, proved, due), Share(ambiguous, ambiguous, due), _known_wrong(intervals))
     return Row(*own, *shares, width, coverage, saved)
+
+
+def _split(counts: Counts, labels: NDArray[np.integer[Any]], proving: Sequence[int], wrong: Bools) -> _Split:
+    """Return how many of the decisions due are of each kind, by some labels of the outcomes."""
+    unread = (labels == verdicts.NOT_EVALUABLE) & ~wrong
+    proved = np.isin(labels, proving) & ~wrong
+    due = counts.number(counts.outcomes.due)
+    numbers = [
+        counts.number(counts.outcomes.due & part) for part in (proved, ~(proved | wrong | unread), wrong, unread)
+    ]
+    return _Split(*(Share(number, number, due) for number in numbers))
 
 
 def _known_wrong(answer: Answer) -> Share | None:
@@ -177,32 +204,22 @@ def _of_reference(results: Results, question: str, words: str, answers: Sequence
     for answer in answers:
         if not reference.evaluable or judges.REFERENCE not in answer.counts.truths:
             continue
-        outcomes, number = answer.counts.outcomes, answer.counts.number
+        outcomes = answer.counts.outcomes
         own, true = outcomes.by_truth[judges.REFERENCE], outcomes.by_truth.get(judges.TRUTH)
-        due = number(outcomes.due)
-        telling = np.isin(own, PROVING[question] if question == CAUSALITY else (verdicts.BEFORE, verdicts.AFTER))
-        proved, ambiguous = (
-            number(outcomes.due & part) for part in (telling, (own != verdicts.NOT_EVALUABLE) & ~telling)
-        )
-        wrong = None if true is None else number(outcomes.due & verdicts.wrong(own, true))
-        row = Row(
-            words,
-            judges.REFERENCE,
-            due,
-            None,
-            Share(proved, proved, due),
-            Share(ambiguous, ambiguous, due),
-            None if wrong is None else Share(wrong, wrong, due),
-            _reference_width(results),
-            None,
-            Share(proved, proved, due),
-        )
-        if best is None or best.proved is None or proved > best.proved.least:
+        proving = PROVING[question] if question == CAUSALITY else (verdicts.BEFORE, verdicts.AFTER)
+        wrong = np.zeros(len(own), dtype=np.bool_) if true is None else verdicts.wrong(own, true)
+        shares = _split(answer.counts, own, proving, wrong)
+        saved = shares.proved
+        if true is None:
+            shares = shares._replace(wrong=None)
+        due = saved.of
+        row = Row(words, judges.REFERENCE, due, None, *shares, _reference_width(results), None, saved)
+        if best is None or best.proved is None or saved.least > best.proved.least:
             best = row
     if best is not None:
         return best
     due = next((answer.rounds.decisions for answer in answers if answer.rounds is not None), 0)
-    return Row(words, judges.REFERENCE, due, None, None, None, None, None, None, None)
+    return Row(words, judges.REFERENCE, due, None, None, None, None, None, None, None, None)
 
 
 def _half_width(results: Results, source: str) -> Range | None:
@@ -232,6 +249,6 @@ def _words(share: Share | None) -> str:
 
 
 def _percent(share: float) -> str:
-    """Return a share in percent; one that is not 0 or 1 never reads as if it were."""
+    """Return a share in percent, with as many digits as keep what is left to 0 or to 100 % true to a tenth of it."""
     texts = (f"{100 * share:.{digits}f}" for digits in count(1))
-    return next(text for text in texts if float(text) not in {0.0, 100.0} or share in {0.0, 1.0})
+    return next(text for text in texts if abs(float(text) - 100 * share) <= 10 * min(share, 1 - share) + _ROUNDING)

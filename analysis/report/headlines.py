@@ -83,7 +83,7 @@ def of(results: Results, claims: Sequence[Judged]) -> HeadlineTable:
     supported = sum(claim.status == hypotheses.SUPPORTED for claim in claims)
     not_evaluable = sum(claim.status == hypotheses.NOT_EVALUABLE for claim in claims)
     title = (
-        f"{results.table.run.name}: causality of {len(results.table.event_ids):,} events at each worker; "
+        f"{results.table.run.name}: causality of the {len(results.table.event_ids):,} events sent, at each worker; "
         f"{supported} of {len(claims)} hypotheses supported, {not_evaluable} not evaluable"
     )
     everywhere = f"{records.STATISTICS_DIR}/{RATES_FILE}"

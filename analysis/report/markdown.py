@@ -56,4 +56,4 @@ def in_lines(findings: Sequence[Finding], *, marked: bool) -> list[str]:
         return [
             f"`{finding.code}`{f' at {finding.where}' * bool(finding.where)}: {finding.message}" for finding in findings
         ]
-    return [f"{f'{finding.where}: ' * bool(finding.where)}{finding.message}" for finding in findings]
+    return [finding.told for finding in findings]

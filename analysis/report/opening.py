@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from analysis.report.hypotheses import Judged
     from analysis.report.run_counts import RunCounts
 
-SIMULATED: Final = "simulated"  # the cluster of runs that never happened
 CLOCKS_NOTE: Final = (
-    "Shares are of the decisions that were due. *Proved*: certain by the clock's own intervals; *wrong*: decided, and "
-    "a judge knows better; *coverage*: intervals that hold the truth; *rounds saved*: decisions that need no message, "
-    "for they are decided and not known to be wrong. Two numbers are the least and the greatest that the judge's own "
-    "width allows. The last row of each question is what probes between the nodes prove without any clock under test: "
-    "what can be known for sure by messages over this network."
+    "Shares are of the decisions that were due. *Proved*: certain by the clock's own intervals, and not known to be "
+    "wrong; *wrong*: certain, and a judge knows better; *ambiguous*: left open (of a window also: the workers' windows "
+    "differ); these and *no reading* make up all. *Coverage*: intervals that hold the truth; *rounds saved*: decisions "
+    "that need no message, for they are decided and not known to be wrong. Two numbers are the least and the greatest "
+    "that the judge's own width allows. The last row of each question is what probes between the nodes prove without "
+    "any clock under test: what can be known for sure by messages over this network."
 )
 
 
@@ -77,7 +77,7 @@ def of(results: Results, judged: Sequence[Judged]) -> Opening:
     return Opening(
         name=run.name,
         outcome=(manifest.outcome or "") if manifest.imported is None else "ok",
-        simulated=manifest.cluster == SIMULATED,
+        simulated=manifest.cluster == load.SIMULATED,
         reasons=tuple(reasons(results, counts)),
         errors=tuple(finding for finding in results.findings if finding.severity == "error"),
         known=tuple(finding for finding in results.findings if finding.code in validity.HEAD),
@@ -99,7 +99,13 @@ def _asked(results: Results, counts: RunCounts) -> str:
     named = clocks[0] if len(clocks) == 1 else f"{', '.join(clocks[:-1])} and {clocks[-1]}"
     workers = "1 worker" if len(table.workers) == 1 else f"{len(table.workers)} workers"
     sent = f"{table.coordinator_id} sent {counts.sent:,} events to {workers} within {counts.span_s:,.1f} s"
-    return f"{sent}, and every node stamped each with {named}: can these clocks tell order, causality and windows?"
+    never: dict[str, list[str]] = {}
+    for missing in counts.missing:
+        if missing.rate.value == 1:
+            never.setdefault(style.label(missing.source), []).append(missing.node_id)
+    but = "; ".join(f"no {clock} at {some(nodes)}" for clock, nodes in never.items())
+    stamped = f"every node stamped each with {named}{f' ({but})' if but else ''}"
+    return f"{sent}, and {stamped}: can these clocks tell order, causality and windows?"
 
 
 def _answered(results: Results) -> str:

@@ -6,9 +6,11 @@ receive an event in one window, of the narrowest that were asked about. Nothing 
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis.questions import windows
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.decisions import ALL
 from analysis.questions.judges import TRUTH
@@ -19,6 +21,8 @@ from analysis.run.verdicts import AFTER, BEFORE
 from node_agent.contract.records import CHRONOTICK, NTP
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analysis.analyses.analysis import Results
     from analysis.questions.answers import Answer, Answers
 
@@ -28,9 +32,9 @@ LABELS: Final = {NTP: "NTP", CHRONOTICK: "ChronoTick"}
 
 @dataclass(frozen=True)
 class Proofs:
-    """What a clock's intervals proved of ``asked`` decisions, and how many of those proofs the injected truth denies.
+    """What a clock's intervals proved of ``asked`` decisions, and how many of those proofs are known to be wrong.
 
-    ``wrong`` is None where no truth was injected.
+    An order is wrong that is not the order of sending. ``wrong`` is None of windows where no truth was injected.
     """
 
     asked: int
@@ -93,24 +97,32 @@ class Verdict:
 
     @property
     def wrong(self) -> int | None:
-        """Return how many of all proofs were wrong, None where no proof was asked for or nobody can tell."""
+        """Return how many of all proofs were wrong, None where no proof was asked for or nobody can tell of some."""
         proofs = _proofs(self.clocks)
-        return sum(part.wrong or 0 for part in proofs) if proofs and all(part.known for part in proofs) else None
+        return _wrong(proofs) if proofs and all(part.known for part in proofs) else None
 
     def _proved(self, clock: ClockVerdict, messages: int) -> str:
         asked = clock.causality.asked
         order = f"the order of {_count(clock.causality.proved)}{f' of {asked:,}' if asked != messages else ''}"
-        if self.window_ms is None:
+        if self.window_ms is None or not clock.windows.asked:
             return order
         return f"{order} and one {self.window_ms}-ms window for {_of(clock.windows)} events"
 
     def _wrong(self) -> str:
-        wrong = self.wrong
-        if wrong is None:
-            return "how many of these proofs were wrong nobody can tell, since no truth was injected"
-        if not sum(part.proved for part in _proofs(self.clocks)):
+        proofs = _proofs(self.clocks)
+        known = [part for part in proofs if part.known]
+        wrong = _wrong(known)
+        verb = "was" if wrong <= 1 else "were"
+        if not sum(part.proved for part in proofs):
             return "no clock proved anything, so nothing was proved wrongly"
-        return f"{_count(wrong)} of these proofs {'was' if wrong <= 1 else 'were'} wrong by the injected truth"
+        if not known:
+            return "how many of these proofs were wrong nobody can tell, since no truth was injected"
+        if len(known) < len(proofs):
+            nobody = "of those of windows nobody can tell, since no truth was injected"
+            return (
+                f"{_count(wrong)} of the proofs of order {verb} wrong, for none is received before it is sent; {nobody}"
+            )
+        return f"{_count(wrong)} of these proofs {verb} wrong by the injected truth"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers and the sentence."""
@@ -120,8 +132,8 @@ class Verdict:
 
 def of(found: Results) -> Verdict:
     """Return the verdict on a run."""
-    messages, windows = found.done[CAUSALITY], found.done[WINDOWS]
-    narrowest = min(windows.subjects, key=int, default=None)
+    messages, by_width = found.done[CAUSALITY], found.done[WINDOWS]
+    narrowest = min(by_width.subjects, key=int, default=None)
     clocks = {}
     for source in LABELS:
         points = messages.at(source, POINT, ALL)
@@ -131,20 +143,17 @@ def of(found: Results) -> Verdict:
                 received_before_sent=points.labelled(AFTER),
                 half_widths_ms=_half_widths_ms(found, source),
                 causality=_messages(messages.at(source, INTERVAL, ALL)),
-                windows=_windows(windows, source, narrowest),
+                windows=_windows(by_width, source, narrowest),
             )
     return Verdict(None if narrowest is None else int(narrowest), clocks)
 
 
 def _messages(answer: Answer | None) -> Proofs:
-    """Return how many messages were proved to be sent first; a proof of the contrary is a wrong one."""
+    """Return of how many messages the order was proved; a proof that it was received first is a wrong one."""
     if answer is None:
         return Proofs(0, 0, None)
-    judgement = answer.judged_by(TRUTH)
-    known = judgement is not None and not judgement.reason
-    return Proofs(
-        answer.evaluable, answer.labelled(BEFORE), judgement.rates["wrong"].numerator if known and judgement else None
-    )
+    violated = answer.labelled(AFTER)
+    return Proofs(answer.evaluable, answer.labelled(BEFORE) + violated, violated)
 
 
 def _windows(answers: Answers, source: str, width: str | None) -> Proofs:
@@ -152,9 +161,11 @@ def _windows(answers: Answers, source: str, width: str | None) -> Proofs:
     answer = None if width is None else answers.at(source, INTERVAL, width)
     if answer is None:
         return Proofs(0, 0, None)
-    rounds = answer.rounds
-    by_truth = rounds is not None and rounds.judge == TRUTH
-    return Proofs(answer.evaluable, answer.labelled(SAME), rounds.wrong if by_truth and rounds else None)
+    outcomes, rounds = answer.counts.outcomes, answer.rounds
+    if rounds is None or rounds.judge != TRUTH or rounds.wrong is None:
+        return Proofs(answer.evaluable, answer.labelled(SAME), None)
+    wrong = windows.wrong(answer)
+    return Proofs(answer.evaluable, answer.counts.number((outcomes.label == SAME) | wrong), answer.counts.number(wrong))
 
 
 def _half_widths_ms(found: Results, source: str) -> tuple[float, float] | None:
@@ -166,8 +177,13 @@ def _half_widths_ms(found: Results, source: str) -> tuple[float, float] | None:
 def _width(clock: ClockVerdict) -> str:
     if clock.half_widths_ms is None:
         return ""
-    low, high = (f"{half_ms:.2g}" for half_ms in clock.half_widths_ms)
+    low, high = (_two_digits(half_ms) for half_ms in clock.half_widths_ms)
     return f" (± {low if low == high else f'{low} to {high}'} ms)"
+
+
+def _two_digits(number: float) -> str:
+    """Return a number above 0 with two digits that say something, or all before the point."""
+    return f"{number:,.{max(0, 1 - math.floor(math.log10(number)))}f}" if number else "0"
 
 
 def _of(proofs: Proofs) -> str:
@@ -176,6 +192,10 @@ def _of(proofs: Proofs) -> str:
 
 def _count(number: int) -> str:
     return f"{number:,}" if number else "none"
+
+
+def _wrong(proofs: Sequence[Proofs]) -> int:
+    return sum(part.wrong or 0 for part in proofs)
 
 
 def _proofs(clocks: dict[str, ClockVerdict]) -> list[Proofs]:

@@ -37,7 +37,9 @@ FLOAT_SUFFIXES: Final = ("_ms", "_s", "_level")
 
 
 TEXT: Final = "category"
-_ARROW: Final = {"Int64": pa.int64(), "float64": pa.float64(), TEXT: pa.dictionary(pa.int32(), pa.string())}
+WHOLE: Final = "Int64"
+AGAIN: Final = "collect the run again"
+_ARROW: Final = {WHOLE: pa.int64(), "float64": pa.float64(), TEXT: pa.dictionary(pa.int32(), pa.string())}
 _PANDAS: Final = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}
 PARSING: Final = arrow_csv.ParseOptions(newlines_in_values=True)
 
@@ -74,9 +76,9 @@ def read_table(path: Path, needed: Sequence[str] = (), *, only: bool = False, se
             columns = list(types) if only else None
             frame: pd.DataFrame = pd.read_csv(path, dtype=types, usecols=columns, keep_default_na=False, na_values=[""])
         if seen is not None:
-            _note(path, [column for column, kind in types.items() if kind == "Int64"], seen)
+            _note(path, [column for column, kind in types.items() if kind == WHOLE], seen)
     except (OSError, ValueError, TypeError, OverflowError) as error:  # the last two: fractions, or more than 64 bits
-        raise _unreadable(path, error) from error
+        raise _odd_cell(path, types) or _unreadable(path, error) from error
     return frame
 
 
@@ -140,13 +142,13 @@ def header(path: Path, needed: Sequence[str]) -> list[str]:
         raise _unreadable(path, error) from error
     if not columns:
         got = "an empty file" if path.stat().st_size == 0 else "an empty first line"
-        raise AnalysisError(f"{path}: {TABLE}, got {got}; collect the run again")
+        raise AnalysisError(f"{path}: {TABLE}, got {got}; {AGAIN}")
     if len(columns) == 1 and (other := next((mark for mark in OTHER_SEPARATORS if mark in columns[0]), "")):
         got = f"{OTHER_SEPARATORS[other]} between columns instead of commas"
-        raise AnalysisError(f"{path}: {TABLE}, got {got}: another program has written it; collect the run again")
+        raise AnalysisError(f"{path}: {TABLE}, got {got}: another program has written it; {AGAIN}")
     if "" in columns or len(set(columns)) < len(columns):  # which of two a reader gets is anyone's guess
         wrong = next(column for column in columns if not column or columns.count(column) > 1)
-        raise AnalysisError(f"{path}: expected every column named once, got {wrong!r}; collect the run again")
+        raise AnalysisError(f"{path}: expected every column named once, got {wrong!r}; {AGAIN}")
     missing = [column for column in needed if column not in columns and not records.is_later(column)]
     if missing:
         got = " ".join(", ".join(columns[:8]).split())
@@ -156,13 +158,40 @@ def header(path: Path, needed: Sequence[str]) -> list[str]:
 
 def _unreadable(path: Path, error: Exception) -> AnalysisError:
     got = "bytes that are no text in UTF-8" if isinstance(error, UnicodeDecodeError) else cause(error)
-    return AnalysisError(f"{path}: {TABLE}, got {got}; collect the run again")
+    return AnalysisError(f"{path}: {TABLE}, got {got}; {AGAIN}")
+
+
+def _odd_cell(path: Path, types: Mapping[str, str]) -> AnalysisError | None:
+    """Return what is wrong with the first cell that is not of its column's type; None where every cell is."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = csv.DictReader(stream)
+            for row in rows:
+                for column, kind in types.items():
+                    if (cell := row.get(column)) and not _fits(cell, kind):
+                        wanted = "a whole number of 64 bits" if kind == WHOLE else "a number"
+                        where = f"{path} line {rows.line_num}, {column}"
+                        return AnalysisError(f"{where}: expected {wanted}, got {cell[:40]!r}; {AGAIN}")
+    except (OSError, ValueError, csv.Error):
+        return None
+    return None
+
+
+def _fits(cell: str, kind: str) -> bool:
+    """Tell whether a cell can be read as a value of a type."""
+    if kind == TEXT:
+        return True
+    try:
+        value = float(cell)
+    except ValueError:
+        return False
+    return kind != WHOLE or (value.is_integer() and abs(value) < 2.0**63)
 
 
 def column_type(column: str) -> str:
     """Return the pandas type of a column, by its name."""
     if column.endswith("_ns") or column in INTEGER_COLUMNS:
-        return "Int64"
+        return WHOLE
     return "float64" if column.endswith(FLOAT_SUFFIXES) else TEXT
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Keep = Callable[[Path, records.Manifest, Seen], Mapping[str, Frame]]  # tables by their paths in the run folder
 
 RESULTS_DIR: Final = Path("results")
+SIMULATED: Final = "simulated"  # the cluster of runs that never happened
 
 KEPT_BYTES: Final = 32 << 20  # a bigger commit_wait.csv is read again each time it is asked for, not kept
 COMMIT_WAIT: Final = (  # what is judged; the offset and the number of looks are for replay and for people
@@ -278,4 +279,9 @@ def min_received_share(manifest: records.Manifest) -> float | None:
 
 
 def _collect(manifest: records.Manifest) -> str:
+    """Return what to do where files of a run are not there."""
+    if manifest.cluster == SIMULATED:
+        return f"make it again: uv run {' '.join([Path(manifest.argv[0]).name, *manifest.argv[1:]])}"
+    if manifest.imported is not None:
+        return "import it again"
     return f"if it has run, bring it home: fab {manifest.cluster} collect --experiment {manifest.experiment}"

@@ -34,9 +34,11 @@ def render(results: Results, sentence: str, figures: Mapping[str, str], captions
         sentence,
         SIGN,
     ]
-    drawn = {name: (captions.get(name, ""), address) for name, address in figures.items()}
-    parts = [part for part in _parts(results, drawn) if part.words or part.figure or part.grid is not None]
-    return document.render(manifest.kind.capitalize(), results.table.run.name, sentences, parts)
+    drawn = {name: (caption, figures.get(name, "")) for name, caption in captions.items()}
+    parts = [
+        part for part in _parts(results, drawn) if part.words or part.figure or part.caption or part.grid is not None
+    ]
+    return document.render(manifest.kind.capitalize(), results.table.run.name, sentences, parts, report.known(results))
 
 
 def _parts(results: Results, drawn: Mapping[str, tuple[str, str]]) -> Iterator[Part]:
@@ -45,30 +47,33 @@ def _parts(results: Results, drawn: Mapping[str, tuple[str, str]]) -> Iterator[P
     none = ("", "")
     caption, figure = drawn.get(timeline.FIGURE, none)
     claims = [line.removeprefix("- ") for line in str(texts["claims"]).splitlines()]
-    words = (caption, *claims, str(texts["courses_more"]))
-    yield _part("Offsets over time", words, _grid(texts["courses"]), figure)
+    words = (*claims, str(texts["courses_more"]))
+    yield _part("Offsets over time", words, _grid(texts["courses"]), (caption, figure))
     caption, figure = drawn.get(agreement_figure.FIGURE, none)
-    yield _part("Agreement", (caption, str(texts["agreement_notes"])), _grid(texts["pairs"]), figure)
+    yield _part("Agreement", (str(texts["agreement_notes"]),), _grid(texts["pairs"]), (caption, figure))
     yield _part("How many agree at one time", (), _grid(texts["together"]))
     yield _part("How the offsets wander", (str(texts["wander_not"]),), _grid(texts["wander"]))
     if analyses.QUALITY in results.analyses:
         caption, figure = drawn.get(analyses.QUALITY.figure, none)
-        yield _part("Coverage", (caption, str(texts["clocks_in_words"])), _grid(texts["coverage"]), figure)
+        yield _part("Coverage", (str(texts["clocks_in_words"]),), _grid(texts["coverage"]), (caption, figure))
     else:
         yield _part("Coverage", (f"Not evaluable: {report.no_coverage(results)}.",))
     caption, figure = drawn.get(standards.FIGURE, none)
-    yield _part("Against the reference", (BY_PROBES, caption) if figure else (), None, figure)
+    yield _part("Against the reference", (BY_PROBES,) if figure else (), None, (caption, figure) if figure else none)
     if reference_analysis.ANALYSIS in results.analyses:
         caption, figure = drawn.get(reference_analysis.ANALYSIS.figure, none)
-        yield _part("Reference", (caption,), _grid(texts["reference_pairs"]), figure)
+        yield _part("Reference", (), _grid(texts["reference_pairs"]), (caption, figure))
         yield _part("Checks of the reference", (), _grid(texts["reference_checks"]))
     yield _part("What the data do not carry", tuple(report.missing(results)))
     yield Part("The run", (), report.facts(results))
     yield Part("Validity", (), run_tables.findings(results), folded=True)
 
 
-def _part(title: str, words: tuple[str, ...], grid: Grid | None = None, figure: str = "") -> Part:
-    return Part(title, tuple(word for word in words if word), grid, folded=grid is not None, figure=figure)
+def _part(title: str, words: tuple[str, ...], grid: Grid | None = None, drawn: tuple[str, str] = ("", "")) -> Part:
+    """Return a part of some words, a folded table, and a figure's caption and address; each may be empty."""
+    caption, figure = drawn
+    said = tuple(word for word in words if word)
+    return Part(title, said, grid, folded=grid is not None, figure=figure, caption=caption)
 
 
 def _grid(text: Grid | str) -> Grid | None:

@@ -10,6 +10,7 @@ import jinja2
 import numpy as np
 
 from analysis.analyses import reference as reference_analysis
+from analysis.checks import validity
 from analysis.report import run_tables
 from analysis.series import analyses
 from analysis.series.agreement import ALONE
@@ -38,6 +39,7 @@ def render(results: Results, sentence: str) -> str:
         outcome=run.manifest.outcome if run.manifest.imported is None else "ok",
         reasons=list(reasons(run.manifest)),
         errors=[finding for finding in results.findings if finding.severity == "error"],
+        known=known(results),
         facts=facts(results).markdown,
         judged=analyses.QUALITY in results.analyses,
         reference=_section(results, reference_analysis.ANALYSIS.name),
@@ -51,6 +53,11 @@ def render(results: Results, sentence: str) -> str:
         **{name: texts.get(name, "") for name in ("clocks_in_words", "coverage")},
     )  # fmt: skip
     return re.sub(r"\n{3,}", "\n\n", text) + "\n"
+
+
+def known(results: Results) -> list[str]:
+    """Return what a reader must know before any number, a line each."""
+    return [finding.told for finding in results.findings if finding.code in validity.HEAD]
 
 
 def sentence(results: Results) -> str:

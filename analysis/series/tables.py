@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -62,7 +63,7 @@ def _claims(of_sources: Sequence[Course]) -> list[str]:
     by_claim: dict[tuple[str, str, str], list[str]] = {}
     for course in of_sources:
         claims = course.claims
-        words = claims.offset.replace(course.source, "the server")
+        words = re.sub(rf"(?<!\w){re.escape(course.source)}(?!\w)", "the server", claims.offset)
         by_claim.setdefault((words, claims.interval, claims.clock), []).append(course.source)
     return [
         f"- {', '.join(dict.fromkeys(sources))}: offset {offset}"

@@ -17,7 +17,7 @@ import yaml
 
 from analysis.errors import UsageError
 from analysis.run.hashing import sha256
-from analysis.run.load import RESULTS_DIR, new_folder
+from analysis.run.load import RESULTS_DIR, SIMULATED, new_folder
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.recording import record
 from analysis.simulation.world import CHRONOTICK_SERVER, EPOCH_NS, EVENT_PORT, Size, World
@@ -27,7 +27,6 @@ from node_agent.contract.plan import to_json
 if TYPE_CHECKING:
     from analysis.simulation.scenario import Scenario
 
-SIMULATED: Final = "simulated"
 CREATED_UTC: Final = "2026-01-01T00:00:00Z"  # every simulated run happens then: the same seed, the same bytes
 MIN_RECEIVED_SHARE: Final = 0.98
 BYTES_OF_EVENT: Final = 1_300  # of files at each node, as measured; memory takes those of one piece at a time
@@ -63,7 +62,8 @@ def simulate(
     """
     played = scenarios.read(scenario) if isinstance(scenario, str) else scenario
     size = Size(nodes, events, played.rate_hz if rate_hz is None else rate_hz, seed)
-    name = f"{SIMULATED}-{played.name}-{events}x{nodes - 1}-{seed}" if experiment is None else experiment
+    at_rate = "" if rate_hz is None else f"-{rate_hz:.10g}hz"
+    name = f"{SIMULATED}-{played.name}-{events}x{nodes - 1}{at_rate}-{seed}" if experiment is None else experiment
     path = new_folder(results, name)
     demand_possible(played, size, results)
     world = World(played, size, name)

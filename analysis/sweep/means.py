@@ -70,7 +70,7 @@ def repeats_needed(deviation: float) -> int | None:
 
     None where the runs found never differed: that does not tell how much others would.
     """
-    return inference.needed(POINTS, deviation) if deviation else None
+    return inference.repeats_to_show(POINTS, deviation) if deviation else None
 
 
 def of_share(cell: str, source: str, metric: str, of_runs: int, values: Sequence[float]) -> Mean:

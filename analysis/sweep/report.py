@@ -97,7 +97,7 @@ def write(
     introduction = INTRODUCTION.format(runs=len(counted), cells=len(values))
     parts = [
         Part(CELLS, (), cells),
-        Part(VERDICTS, (sheet.caption,), tables["cells"], folded=True, figure=shown),
+        Part(VERDICTS, (), tables["cells"], folded=True, figure=shown, caption=sheet.caption),
         Part(CLAIMS, (claims_note,), tables["hypotheses"], folded=True),
         Part(LEFT_OUT, (), left_out),
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from analysis import pipeline
@@ -151,6 +153,20 @@ def page_with_a_figure(tmp_path_factory):
     file = folder / "page.html"
     file.write_text(shell.page("A figure", body), encoding="utf-8")
     return file
+
+
+def test_a_figure_that_is_too_large_is_there_with_fewer_pixels(monkeypatch, tmp_path):
+    """Whatever the limit, the image within the page is below it and as wide as the file's half, quarter, ..."""
+    figure = style.canvas(style.PAGE_IN, 2.0)
+    axes = figure.add_subplot()
+    axes.plot(np.random.default_rng(1).normal(size=30_000), linewidth=0.3)
+    (file, *_) = style.save(figure, tmp_path, "drawn")
+    monkeypatch.setattr(vector, "MOST_BYTES", file.stat().st_size // 2)
+    kind, content = vector.within_page(figure, file).split(",")
+    assert kind == "data:image/png;base64"
+    png = base64.b64decode(content)
+    assert len(png) <= vector.MOST_BYTES
+    assert int.from_bytes(png[16:20], "big") in {round(style.PAGE_IN * style.DPI / part) for part in (2, 4)}
 
 
 def test_a_figure_keeps_its_size_on_a_telephone_and_scrolls_by_itself(browser, page_with_a_figure):

@@ -114,6 +114,24 @@ def test_the_clocks_table_says_what_the_statistics_say(results):
     assert rows["reference"].proved.least + 0 <= judged["numerator"] + 0
 
 
+def test_every_decision_is_in_one_column(results):
+    """Proved, ambiguous, wrong and without a reading make up what was due, and what is saved is proved."""
+    for row in clock_table.of(results):
+        parts = (row.proved, row.ambiguous, row.wrong, row.no_reading)
+        if row.bounded and None not in parts:
+            assert sum(part.least for part in parts) == row.decisions == row.proved.of
+            assert row.rounds_saved.least == row.proved.least
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(0.0, "0.0"), (1.0, "100.0"), (0.9754, "97.5"), (1 / 20_000, "0.005"), (2 / 20_000, "0.01"),
+     (1 - 1 / 20_000, "99.995"), (0.5, "50.0"), (1e-9, "0.0000001")],
+)  # fmt: skip
+def test_a_share_keeps_a_tenth_of_what_is_left_to_its_end(share, words):
+    assert clock_table._percent(share) == words
+
+
 def test_the_markdown_is_short_whatever_the_run(results):
     """Many nodes, hypotheses and findings: what is left out is counted, and the page has it."""
     judged = hypotheses.judge(hypotheses.read(), results.as_statistics())

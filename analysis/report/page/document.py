@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Part:
     """A part of a page: words, a figure (the address of its image), a table (``folded`` behind its name), and links.
 
-    A link is what it says and where it leads.
+    The ``caption`` says what is on the figure, or why there is none. A link is what it says and where it leads.
     """
 
     title: str
@@ -27,12 +27,15 @@ class Part:
     grid: Grid | None = None
     folded: bool = False
     figure: str = ""
+    caption: str = ""
     links: tuple[tuple[str, str], ...] = ()
 
 
-def render(kind: str, name: str, sentences: Sequence[str], parts: Sequence[Part]) -> str:
-    """Return the page; the same parts give the same bytes."""
+def render(kind: str, name: str, sentences: Sequence[str], parts: Sequence[Part], known: Sequence[str] = ()) -> str:
+    """Return the page; the same parts give the same bytes. ``known``: what a reader must know before any number."""
     template = shell.environment().get_template("document.html.jinja")
-    figures = {part.title: shell.figure(part.figure, f"Figure: {part.title}") for part in parts if part.figure}
-    body = template.render(kind=kind, name=name, sentences=sentences, parts=parts, figures=figures)
+    figures = {
+        part.title: shell.figure(part.figure, f"Figure: {part.title}", part.caption) for part in parts if part.figure
+    }
+    body = template.render(kind=kind, name=name, sentences=sentences, known=known, parts=parts, figures=figures)
     return shell.page(f"{kind} {name}", Markup(body))  # noqa: S704 - rendered with autoescape

@@ -221,6 +221,41 @@ def test_a_line_that_was_not_written_to_its_end_is_left_out_and_told_of(tmp_path
     assert "the last line of peerstats, which was not written to its end" in missing
 
 
+@pytest.mark.parametrize("text", [MEASUREMENT, TRACKING, PEER, LOOP], ids=["measurements", "tracking", "peer", "loop"])
+def test_wherever_the_last_line_was_cut_no_number_of_it_is_taken(tmp_path, text):
+    """A number that lost its last digits is another number: the line is left out even where it could be read."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    last = text.splitlines(keepends=True)[-1].replace("1", "2")
+    for cut in range(1, len(last)):
+        (folder / "log").write_text(text + last[:cut])
+        made = series.import_series(folder, f"x{cut}", tmp_path / "results")
+        assert len(readings(made)) == 1
+        missing = json.loads((made / records.MANIFEST_FILE).read_text())["imported"]["missing"]
+        assert "the last line of log, which was not written to its end" in missing
+
+
+def test_a_line_that_comes_again_counts_once_and_is_told_of(tmp_path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "peerstats").write_text(PEER * 3)
+    made = series.import_series(folder, "x", tmp_path / "results")
+    assert len(readings(made)) == 1
+    missing = json.loads((made / records.MANIFEST_FILE).read_text())["imported"]["missing"]
+    assert "2 lines of peerstats that came again, every digit alike" in missing
+
+
+@pytest.mark.parametrize("text", [TRACKING, PEER])
+def test_a_line_that_lost_a_number_is_not_read_as_another(tmp_path, text):
+    """The numbers behind the lost one would stand for others: delay for offset, dispersion for delay."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    cells = text.splitlines()[-1].split()
+    (folder / "log").write_text(text + "  ".join([*cells[:-3], *cells[-2:]]) + "\n")
+    with pytest.raises(UnusableSource, match="log line 2: expected "):
+        series.import_series(folder, "x", tmp_path / "results")
+
+
 # --- what is no log ---------------------------------------------------------------------------------------------------
 
 
@@ -234,7 +269,7 @@ def test_a_line_that_was_not_written_to_its_end_is_left_out_and_told_of(tmp_path
         (PEER.replace("58773", "48773"), "line 1: day and seconds: expected an instant between 2000 and 2100"),
         (TRACKING.replace("08-22", "13-22"), "line 1: date and time: expected YYYY-MM-DD HH:MM:SS"),
         (TRACKING + LOOP, "line 2: expected a line of chrony's tracking.log"),
-        (STABILITY, "expected at least one line of ChronoTick's stability file, got none"),
+        (STABILITY, "expected at least one whole line of ChronoTick's stability file, got none"),
         (
             STABILITY + "1760560233.2,nan,1.0,cpu,inf,2.0,a\n",
             "line 2: ntp_offset_ms: expected a finite number, got 'inf'",

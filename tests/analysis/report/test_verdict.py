@@ -36,14 +36,23 @@ def test_its_numbers_are_those_of_the_statistics(statistics):
         window = statistics["window_stats.json"]["sources"][source][width]
         assert clock["received_before_sent"] == causality["points"]["violated"]["numerator"]
         assert clock["messages"] == causality["points"]["violated"]["denominator"]
-        proved, wrong = causality["intervals"]["proved"], causality["intervals"]["against"]["injected_truth"]["wrong"]
+        proved, violated = causality["intervals"]["proved"], causality["intervals"]["violated"]
+        assert violated["numerator"] == causality["intervals"]["against"]["injected_truth"]["wrong"]["numerator"]
         assert clock["causality"] == {
-            "asked": proved["denominator"], "proved": proved["numerator"], "wrong": wrong["numerator"],
-        }  # fmt: skip
-        provable = window["provable_agreement"]
-        assert (clock["windows"]["asked"], clock["windows"]["proved"]) == (
-            provable["denominator"], provable["numerator"],
-        )  # fmt: skip
+            "asked": proved["denominator"],
+            "proved": proved["numerator"] + violated["numerator"],
+            "wrong": violated["numerator"],
+        }
+        provable, of_windows = window["provable_agreement"], clock["windows"]
+        assert of_windows["asked"] == provable["denominator"]
+        assert of_windows["wrong"] == window["truth"]["wrong_certain"]
+        assert 0 <= of_windows["proved"] - provable["numerator"] <= of_windows["wrong"]
+
+
+def test_what_was_proved_wrongly_is_among_what_was_proved(statistics):
+    for clock in statistics[verdict.FILE]["clocks"].values():
+        for proofs in (clock["causality"], clock["windows"]):
+            assert 0 <= proofs["wrong"] <= proofs["proved"] <= proofs["asked"]
 
 
 def clock(proved: int, wrong: int | None, windows: Proofs, before: int = 0) -> ClockVerdict:
@@ -58,8 +67,8 @@ def clock(proved: int, wrong: int | None, windows: Proofs, before: int = 0) -> C
             clock(120, 1, Proofs(200, 190, 1)),
             (
                 "of 400 messages, by NTP's points 37 and by ChronoTick's none were received before they were sent; "
-                "NTP's intervals (± 0.5 to 0.51 ms) proved the order of none and one 50-ms window for 80 of 200 "
-                "events, ChronoTick's (± 0.5 to 0.51 ms) the order of 120 and one 50-ms window for 190 of 200 events; "
+                "NTP's intervals (± 0.50 to 0.51 ms) proved the order of none and one 50-ms window for 80 of 200 "
+                "events, ChronoTick's (± 0.50 to 0.51 ms) the order of 120 and one 50-ms window for 190 of 200 events; "
                 "2 of these proofs were wrong by the injected truth"
             ),
         ),
@@ -72,6 +81,14 @@ def clock(proved: int, wrong: int | None, windows: Proofs, before: int = 0) -> C
             clock(3, 0, Proofs(200, 0, 0)),
             clock(0, 0, Proofs(200, 0, 0)),
             "none of these proofs was wrong by the injected truth",
+        ),
+        (
+            clock(3, 2, Proofs(200, 0, None)),
+            clock(0, 0, Proofs(200, 0, None)),
+            (
+                "2 of the proofs of order were wrong, for none is received before it is sent; of those of windows "
+                "nobody can tell, since no truth was injected"
+            ),
         ),
         (
             clock(3, None, Proofs(200, 0, None)),

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import page_text
 import pytest
 import watch_folder
 
 from analysis import causality_analysis, pipeline
+from analysis.checks import independence, polling_phase
 from analysis.checks.validate import validate
 from analysis.errors import AnalysisError, UsageError
 from analysis.figures import drawing
 from analysis.run import series
 from analysis.run.readings import table
 from analysis.run.series import readings_file
-from analysis.series import analyses, report
+from analysis.series import analyses, report, tables
+from analysis.series.course import SYSTEM_CLOCK, Claims
 from node_agent.contract import records
 
 
@@ -61,7 +65,7 @@ def test_the_page_says_what_the_report_says_with_every_figure_in_it(watched):
     assert outcome.verdict in words
     captions = (path / records.FIGURES_DIR / drawing.CAPTIONS_FILE).read_text(encoding="utf-8")
     for caption in re.findall(r"## \w+\n\n(.+)\n", captions):
-        assert caption in words
+        assert caption in html.unescape(page)
     for node in ("comp18", "comp11", "comp12"):
         assert f"| ntp | {node} |" in words
 
@@ -160,3 +164,29 @@ def test_without_truth_the_probes_judge(watched, tmp_path):
     assert clocks["comp11"]["judged_against"] == "probe reference"
     assert clocks["comp11"]["coverage_rates"]["missed"]["numerator"] == 0
     assert clocks["comp18"]["judged_against"].startswith("none")
+
+
+@pytest.mark.parametrize(("every_s", "alike"), [(10.0, True), (20.0, True), (9.3, False), (3.3, False)])
+def test_readings_that_all_come_equally_long_after_a_sample_are_found(tmp_path, every_s, alike):
+    """NTP is asked every 10 s here; a reading at that pace, or a multiple of it, sees one age of its samples."""
+    found = {finding.source for finding in judge(watch_folder.make(tmp_path, every_s=every_s)).findings
+             if finding.code == polling_phase.CODE}  # fmt: skip
+    assert ("ntp" in found) == alike
+
+
+def test_what_the_sources_share_is_said_before_any_number(watched):
+    """That they agree proves little where one server answers both: the report and the page say so at their head."""
+    path, _ = watched
+    report_text, page = (path / records.REPORT_FILE).read_text(encoding="utf-8"), page_text.of(path)
+    for words in ("asked no other NTP server than", "ChronoTick is given the answers of"):
+        assert 0 < report_text.index(words) < report_text.index("## Offsets over time")
+        assert words in page
+    codes = {finding["code"] for finding in statistics(path, "validity_findings.json")["findings"]}
+    assert {independence.ONE_SERVER, independence.FED} <= codes
+
+
+def test_only_the_servers_own_name_is_put_into_general_words():
+    """A log's source ``chrony`` is no part of the word ``chronyd``."""
+    claims = Claims("before chronyd corrects chrony", "none", SYSTEM_CLOCK)
+    course = SimpleNamespace(source="chrony", claims=claims)
+    assert tables._claims([course]) == ["- chrony: offset before chronyd corrects the server; interval none."]
