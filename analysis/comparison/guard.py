@@ -43,7 +43,8 @@ def judged(
     unless so few runs could not show any. ``by_themselves``: the metrics with a limit, with p adjusted for these alone.
     Raises UsageError for a wrong limit, and for a metric that is not among the ``compared``.
     """
-    names, of_limits = {metric.metric for metric in compared}, {metric.metric: metric for metric in by_themselves}
+    names = dict.fromkeys(metric.metric for metric in compared)
+    of_limits = {metric.metric: metric for metric in by_themselves}
     held, broken = [], []
     for limit in limits:
         if limit.metric not in names:

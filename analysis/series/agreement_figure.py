@@ -41,7 +41,7 @@ def draw(courses: Sequence[Course], agreement: Agreement) -> Sheet:
     if widest:
         widths = Panel(
             widths.title,
-            f"the widest {len(widest)} of {len(claiming)}; dot: median, line to 95 %; "
+            f"{_part('the widest', len(widest), len(claiming))}; dot: median, line to 95 %; "
             "hollow: a stated uncertainty, no interval",
             partial(_widths, courses=widest, colours=colours, several=several),
             height_in=ROW_IN * max(2, len(widest)),
@@ -50,12 +50,17 @@ def draw(courses: Sequence[Course], agreement: Agreement) -> Sheet:
     if farthest:
         pairs = Panel(
             pairs.title,
-            f"the worst {len(farthest)} of {len(compared)} pairs; grey: their half-widths together; "
+            f"{_part('the worst', len(farthest), len(compared))}; grey: their half-widths together; "
             "beside it how often both intervals meet, or one's estimate is inside the other's interval",
             partial(_pairs, pairs=farthest, several=several),
             height_in=ROW_IN * max(2, len(farthest)),
         )
     return Sheet("Agreement of the sources", (widths, pairs))
+
+
+def _part(which: str, shown: int, of: int) -> str:
+    """Say how many of all are shown."""
+    return f"all {of:,}" if shown == of else f"{which} {shown:,} of {of:,}"
 
 
 def worst(agreement: Agreement) -> list[Pair]:

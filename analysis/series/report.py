@@ -74,8 +74,9 @@ def sentence(results: Results) -> str:
     judged = sum(pair.meet.denominator for pair in pairs)
     apart = sum(pair.meet.denominator - pair.meet.numerator for pair in pairs)
     if judged:
-        worst_pair = f"{pairs[0].first} and {pairs[0].second} at {pairs[0].node_id}, worst for what they claim, are"
-        far = f"{worst_pair} {number(pairs[0].apart_ms.median, 3)} ms apart at the median"
+        worst_of_all = ", worst for what they claim," if len(pairs) > 1 else ""
+        worst_pair = f"{pairs[0].first} and {pairs[0].second} at {pairs[0].node_id}{worst_of_all}"
+        far = f"{worst_pair} are {number(pairs[0].apart_ms.median, 3)} ms apart at the median"
         if not apart:
             return f"{begin}: in all {judged:,} comparisons of two sources their intervals meet; {far}."
         also = ", or a server is" if any(pair.references_differ for pair in pairs) else ""
