@@ -24,6 +24,7 @@ GAP: Final = 8.0  # times the usual distance between points: there the line is b
 FEW: Final = 150  # points; each is drawn as one
 APART: Final = 30.0  # times farther does one line go than another, where the axis becomes logarithmic away from 0
 HEIGHT_IN: Final = 1.35
+MOST_TURNS: Final = 300  # of an edge that is drawn
 UNITS: Final = ((1e6, "s"), (1e3, "ms"), (1.0, "µs"))
 ENOUGH: Final = 5.0  # of a unit, to be the unit of an axis
 MOST_DIGITS: Final = 1e4  # from there on powers of ten are written as such
@@ -68,7 +69,7 @@ def _line(axes: Axes, line: Line, depth: float) -> None:
     at, y, low, high, bounded = _broken(~after_gap, trace.at_s, trace.y_us, low, high, trace.bounded.astype(float))
     has = np.nan_to_num(bounded) > 0
     axes.fill_between(at, low, high, where=has.tolist(), color=colour, alpha=BAND_ALPHA, linewidth=0, zorder=depth)
-    for edge in (low, high):
+    for edge in () if _restless(low[has]) else (low, high):
         axes.plot(at, np.where(has, edge, np.nan), color=colour, linewidth=0.35, zorder=depth)
     marks: dict[str, Any] = {"marker": "o", "markersize": 1.5} if len(trace.at_s) <= FEW else {}
     axes.plot(at, y, color=colour, linestyle=style.dashes(line.source), linewidth=0.9, zorder=depth + 3, **marks)
@@ -83,6 +84,13 @@ def _line(axes: Axes, line: Line, depth: float) -> None:
             trace.at_s[wrong], trace.y_us[wrong], linestyle="none", marker="x", markersize=3.5, markeredgewidth=0.9,
             color=style.dark(line.source), zorder=9,
         )  # fmt: skip
+
+
+def _restless(edge: Floats) -> bool:
+    """Tell whether an edge turns so often that it would be drawn as one mass, and hide what it is the edge of."""
+    rises = np.sign(np.diff(edge))
+    rises = rises[rises != 0]
+    return int(np.count_nonzero(rises[1:] != rises[:-1])) > MOST_TURNS
 
 
 def _standard(axes: Axes, trace: Trace) -> None:
