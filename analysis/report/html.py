@@ -17,10 +17,13 @@ MOST_ROWS: Final = 300  # of a table on a page
 _NUMBER: Final = re.compile(r"[-−–+]?[\d.,]*( %)?( to [\d.,]+( %)?)?")  # noqa: RUF001 - signs and dashes
 
 
-def text(said: str) -> Markup:
-    """Return a text with what is marked in it as elements."""
+def text(said: str, *, breakable: bool = False) -> Markup:
+    """Return a text with what is marked in it as elements; ``breakable``: a line may end behind a slash."""
+    slash = Markup("/<wbr>") if breakable else Markup("/")
     return Markup("").join(
-        Markup("<{0}>{1}</{0}>").format(Markup(ELEMENTS[kind]), part) if kind else escape(part)  # noqa: S704 - a constant
+        Markup("<{0}>{1}</{0}>").format(Markup(ELEMENTS[kind]), part)  # noqa: S704 - a constant
+        if kind
+        else slash.join(escape(piece) for piece in part.split("/"))
         for kind, part in marked(said)
     )
 
@@ -71,7 +74,8 @@ def folded(grid: Grid, name: str) -> Markup:
 def _row(row: tuple[str, ...], numeric: list[bool]) -> Markup:
     plain, right = Markup("<td>{}</td>"), Markup('<td class="number">{}</td>')
     return Markup("").join(
-        (right if is_number else plain).format(text(cell)) for cell, is_number in zip(row, numeric, strict=True)
+        (right if is_number else plain).format(text(cell, breakable=True))
+        for cell, is_number in zip(row, numeric, strict=True)
     )
 
 

@@ -50,6 +50,12 @@ def test_marks_become_elements_and_everything_else_stays_text(text, said):
     assert str(html.text(text)) == said
 
 
+def test_a_path_in_a_table_may_be_broken_behind_its_slashes():
+    page = str(html.table(Grid.of(("a", "b"), [("x/y <z>", "**1/2** of `a/b`")]), "paths"))
+    assert "x/<wbr>y &lt;z&gt;" in page
+    assert "<strong>1/2</strong> of <code>a/b</code>" in page
+
+
 def test_a_table_without_rows_says_why_and_one_with_rows_keeps_every_cell():
     assert str(html.folded(Grid.of(("a",), [], "None was <made>."), "x")) == "<p>None was &lt;made&gt;.</p>"
     assert str(html.folded(Grid.of(("a",), [], ""), "x")) == ""
