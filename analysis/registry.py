@@ -28,6 +28,8 @@ from analysis.processes.second_process import Beside
 from analysis.questions import judges
 from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.run import csv_tables, memory
+from analysis.storage.put_away import PutAway
+from analysis.storage.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,8 +37,10 @@ if TYPE_CHECKING:
 
     from analysis.processes.pieces import ShareOut
     from analysis.run.hashing import Seen
+    from analysis.run.load import Run
     from analysis.run.table import Table
 
+MOST_PROBES: Final = 1_000_000  # stamps of a run that are kept in memory once the reference is built
 ANALYSES: Final[tuple[Analysis, ...]] = (
     reference.ANALYSIS,
     clock_quality.ANALYSIS,
@@ -161,6 +165,15 @@ def _of_part(given: Context, analyses: Sequence[Analysis], number: int) -> tuple
 
 
 def _context(readings: Table, window_sizes_ms: Sequence[int], done: Mapping[str, Any], processes: int = 1) -> Context:
-    built = reference_by_probes.build(readings.run, processes=processes)
+    built = reference_by_probes.build(
+        readings.run, processes=processes, put_away=partial(_put_probes_away, readings.run)
+    )
     csv_tables.release_memory()
     return Context(readings, built, judges.of(readings, built), window_sizes_ms, done)
+
+
+def _put_probes_away(run: Run) -> None:
+    """Put many probes on disk, which the checks alone look at once the reference is made of them."""
+    if isinstance(run.probes, PutAway) and sum(map(len, run.probes.values())) > MOST_PROBES:
+        run.probes.put_away(Scratch(run.path))
+    csv_tables.release_memory()

@@ -54,10 +54,10 @@ class Subject:
         ``needed``: columns it must have; of a file that the analysis has not loaded only these are read.
         """
         file = self.path / name
-        if name in self._tables:
-            if missing := [column for column in needed if column not in self._tables[name]]:
+        if (loaded := self._loaded(name)) is not None:
+            if missing := [column for column in needed if column not in loaded]:
                 self.unreadable[name] = f"expected the column {missing[0]!r}, found none; is it a file of this version?"
-            return None if missing else self._tables[name]
+            return None if missing else loaded
         if not self.whole or name in self.unreadable or not file.is_file():
             return None
         try:
@@ -68,6 +68,13 @@ class Subject:
         if not needed:
             self._tables[name] = table
         return table
+
+    def _loaded(self, name: str) -> Frame | None:
+        """Return a table that was read already; probes may be on disk, from where they are taken as they are needed."""
+        folder, _, file = name.rpartition("/")
+        if self.run is not None and file == records.PROBES_FILE:
+            return self.run.probes.get(folder.removeprefix(f"{records.RAW_DIR}/"))
+        return self._tables.get(name)
 
     def of_node(self, node_id: str) -> Frame | None:
         """Return a node's table as it was assembled."""
@@ -142,11 +149,7 @@ def of_run(
         tables |= {records.worker_file(node_id): frame for node_id, frame in run.workers.items()}
     else:
         tables = {series.readings_file(node_id): frame for node_id, frame in series.readings_of(run).items()}
-    for name, frames in (
-        (records.SAMPLES_FILE, run.samples),
-        (records.CLOCK_PAIRS_FILE, run.clock_pairs),
-        (records.PROBES_FILE, run.probes),
-    ):
+    for name, frames in ((records.SAMPLES_FILE, run.samples), (records.CLOCK_PAIRS_FILE, run.clock_pairs)):
         tables |= {raw_file(node_id, name): frame for node_id, frame in frames.items()}
     sends = raw_file(run.manifest.coordinator_id, records.SENDS_FILE)
     if sends not in run.absent:

@@ -19,7 +19,7 @@ from analysis.stats.rates import spread
 from node_agent.clocks.base import SLEW_PPM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import pandas as pd
 
@@ -36,15 +36,17 @@ _US: Final = 1_000.0
 _MS: Final = 1_000_000.0
 
 
-def build(run: Run, *, rho_ppm: float | None = None, processes: int = 1) -> Reference:
+def build(
+    run: Run, *, rho_ppm: float | None = None, processes: int = 1, put_away: Callable[[], None] | None = None
+) -> Reference:
     """Build the reference of a run from its probes and check it; what a run lacks is a reason in the result.
 
     ``rho_ppm`` bounds how much faster any of the oscillators runs than any other; None: what the nodes' own drift
     limits leave possible, pair by pair (``rates``). Raises AnalysisError where a drift limit is none. ``processes``:
-    how many check it at a time.
+    how many check it at a time. ``put_away`` is called when the run's probes are needed no more, before it is checked.
     What only the checks of it needed is not kept: ``direct``, and the probes' wall instants.
     """
-    built = with_evidence(run, rho_ppm=rho_ppm, processes=processes)
+    built = with_evidence(run, rho_ppm=rho_ppm, processes=processes, put_away=put_away)
     joined = {
         pair: replace(of_pair, forward=of_pair.forward.without_walls(), backward=of_pair.backward.without_walls())
         for pair, of_pair in built.joined.items()
@@ -52,7 +54,9 @@ def build(run: Run, *, rho_ppm: float | None = None, processes: int = 1) -> Refe
     return replace(built, direct={}, joined=joined)
 
 
-def with_evidence(run: Run, *, rho_ppm: float | None = None, processes: int = 1) -> Reference:
+def with_evidence(
+    run: Run, *, rho_ppm: float | None = None, processes: int = 1, put_away: Callable[[], None] | None = None
+) -> Reference:
     """Build the reference of a run and check it, as ``build`` does, and keep all that it rests on."""
     nodes = tuple(run.manifest.nodes)
     shared = frozenset(pair for pair in combinations(nodes, 2) if _shared_clock(*(run.manifest.nodes[n] for n in pair)))
@@ -100,6 +104,8 @@ def with_evidence(run: Run, *, rho_ppm: float | None = None, processes: int = 1)
         twice=twice,
         doubtful=_left_out(twice, direct, joined),
     )
+    if put_away is not None:
+        put_away()
     return checked(built, run, processes)
 
 

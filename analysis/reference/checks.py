@@ -22,6 +22,7 @@ from analysis.run import truth
 from analysis.run.event_rows import integers
 from analysis.run.stored import parts_of
 from analysis.stats import rates
+from analysis.stats.ordered import Ordered
 from node_agent.clocks.base import SLEW_PPM
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _truth_check(parts: Sequence[_Inside]) -> TruthCheck:
     """Return the check against the injected truth, of what was found of probes and of events."""
     meaning = "the true lag between the two ends of probes and events lies inside, the stamps' errors included"
     held, known = sum(part.held for part in parts), sum(part.known for part in parts)
-    half_width = rates.spread(np.concatenate([part.half_widths for part in parts]), _US)
+    half_width = rates.spread_of(Ordered(lambda: (part.half_widths / _US for part in parts)))
     return TruthCheck(TRUTH, meaning, held, known, "" if known else NO_TRUTH, half_width)
 
 

@@ -14,6 +14,7 @@ from analysis.run import memory
 from analysis.run.csv_tables import column_type, header, read_table
 from analysis.run.hashing import Seen
 from analysis.run.stored import Frame
+from analysis.storage.put_away import PutAway
 from node_agent.contract import records
 from node_agent.contract.records import LATEST, NAME_FORM, is_experiment_name
 
@@ -185,7 +186,7 @@ def load(path: Path, keep: Keep | None = None) -> Run:
         samples=samples,
         commit_wait=commit_wait,
         clock_pairs=read(records.CLOCK_PAIRS_FILE, records.CLOCK_PAIRS_COLUMNS),
-        probes=read(records.PROBES_FILE, records.PROBES_COLUMNS),
+        probes=PutAway(read(records.PROBES_FILE, records.PROBES_COLUMNS)),
         absent=tuple(absent),
         seen=seen,
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 AT_ONCE: Final = 1 << 22  # numbers that are put in order in memory
 _DIGIT: Final = 16  # bits
 _STEPS: Final = 1 << _DIGIT
+_BLOCK: Final = 1 << 18  # numbers that are looked at together: what is made of them fits into a processor's cache
 _SIGN: Final = np.uint64(1 << 63)
 
 
@@ -99,8 +100,10 @@ class Ordered:
     def _keys(self) -> Iterator[Keys]:
         """Yield whole numbers that are in the same order as the numbers."""
         for piece in self._numbers():
-            bits = (np.asarray(piece, dtype=np.float64) + 0.0).view(np.uint64)  # -0.0 becomes 0.0
-            yield np.where(bits & _SIGN, ~bits, bits | _SIGN)
+            for begin in range(0, len(piece), _BLOCK):
+                block = np.asarray(piece[begin : begin + _BLOCK], dtype=np.float64)
+                bits = (block + 0.0).view(np.uint64)  # -0.0 becomes 0.0
+                yield np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
 
 def _leading(keys: Keys, shift: int) -> Keys:
