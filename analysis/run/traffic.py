@@ -78,7 +78,7 @@ def _samples(frame: pd.DataFrame, sources: Collection[str]) -> list[Sample]:
     """Return a node's samples of some sources as the agent knows them; what is not in the files is absent."""
     rows = frame[frame["source"].isin(sources)]
     columns = [
-        rows[name].astype(object).where(rows[name].notna(), None) if name in rows else [None] * len(rows)
+        rows[name].to_numpy(dtype=object, na_value=None) if name in rows else [None] * len(rows)
         for name in records.SAMPLES_COLUMNS
     ]
     return [Sample(*cells) for cells in zip(*columns, strict=True)]
