@@ -103,7 +103,7 @@ def import_published(source: Path, experiment: str, results_dir: Path) -> Path:
 
 def _find(source: Path) -> dict[str, Path]:
     if not source.is_dir():
-        got = "a file" if source.exists() else "a path that does not exist"
+        got = "a file" if source.exists() else "none (no such path)"
         wanted = f"a folder with {records.COORDINATOR_FILE} and worker_*.csv"
         raise UnusableSource(f"{source}: expected {wanted}, got {got}; {FORMATS}")
     _refuse_run_folder(source)

@@ -170,8 +170,8 @@ def _odd_cell(path: Path, types: Mapping[str, str]) -> AnalysisError | None:
                 for column, kind in types.items():
                     if (cell := row.get(column)) and not _fits(cell, kind):
                         wanted = "a whole number of 64 bits" if kind == WHOLE else "a number"
-                        where = f"{path} line {rows.line_num}, {column}"
-                        return AnalysisError(f"{where}: expected {wanted}, got {cell[:40]!r}; {AGAIN}")
+                        where = f"as {column} in line {rows.line_num}"
+                        return AnalysisError(f"{path}: expected {wanted} {where}, got {cell[:40]!r}; {AGAIN}")
     except (OSError, ValueError, csv.Error):
         return None
     return None

@@ -77,8 +77,9 @@ def of(run: Run, source: str) -> Polling:
 def _samples(frame: pd.DataFrame, sources: Collection[str]) -> list[Sample]:
     """Return a node's samples of some sources as the agent knows them; what is not in the files is absent."""
     rows = frame[frame["source"].isin(sources)]
+    absent: Any = None  # of the values that pandas' types know of it is none
     columns = [
-        rows[name].to_numpy(dtype=object, na_value=None) if name in rows else [None] * len(rows)
+        rows[name].to_numpy(dtype=object, na_value=absent) if name in rows else [None] * len(rows)
         for name in records.SAMPLES_COLUMNS
     ]
     return [Sample(*cells) for cells in zip(*columns, strict=True)]

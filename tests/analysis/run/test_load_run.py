@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from run_folder import Clock, Folder, manifest, write
@@ -127,3 +129,33 @@ def test_an_experiment_is_found_by_name_by_path_and_as_the_latest(tmp_path):
         load.resolve("two", results)
     with pytest.raises(NoSuchRun, match="no latest run"):
         load.resolve(None, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "wanted"),
+    [("event_id", "12x4", "a whole number of 64 bits"), ("receive_time_ns", "99999999999999999999", "a whole number"),
+     ("sequence_number", "1.5", "a whole number"), ("ntp_offset_ms", "fast", "a number")],
+)  # fmt: skip
+def test_a_cell_that_is_no_number_is_named_by_its_line_and_column(path, column, cell, wanted):
+    file = path / records.worker_file("a")
+    frame = pd.read_csv(file, dtype=str, keep_default_na=False)
+    frame.loc[2, column] = cell
+    frame.to_csv(file, index=False)
+    with pytest.raises(AnalysisError) as refused:
+        load.load(path)
+    assert str(refused.value).startswith(f"{file}: expected {wanted}")
+    assert f" as {column} in line 4, got {cell!r}; collect the run again" in str(refused.value)
+
+
+def test_what_to_do_without_a_file_is_what_can_be_done(path):
+    """A simulated run cannot be collected: the command that makes it again is in the message."""
+    made = records.Manifest.from_json((path / records.MANIFEST_FILE).read_text())
+    (path / records.COORDINATOR_FILE).unlink()
+    for cluster, argv, advice in (
+        ("simulated", ["/bin/invoke", "simulate", "--events", "9"], "make it again: uv run invoke simulate --events 9"),
+        ("ares", ["fab"], "bring it home: fab ares collect --experiment"),
+    ):
+        again = replace(made, cluster=cluster, argv=argv)
+        (path / records.MANIFEST_FILE).write_text(again.to_json())
+        with pytest.raises(AnalysisError, match=advice):
+            load.load(path)
