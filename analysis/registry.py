@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -165,15 +166,20 @@ def _of_part(given: Context, analyses: Sequence[Analysis], number: int) -> tuple
 
 
 def _context(readings: Table, window_sizes_ms: Sequence[int], done: Mapping[str, Any], processes: int = 1) -> Context:
+    run = readings.run
+    many = sum(map(len, run.probes.values())) > MOST_PROBES
     built = reference_by_probes.build(
-        readings.run, processes=processes, put_away=partial(_put_probes_away, readings.run)
+        run, processes=processes, put_away=partial(_put_away, run.probes, run) if many else None
     )
+    if many:
+        built = replace(built, joined=PutAway(built.joined))
+        _put_away(built.joined, run)
     csv_tables.release_memory()
     return Context(readings, built, judges.of(readings, built), window_sizes_ms, done)
 
 
-def _put_probes_away(run: Run) -> None:
-    """Put many probes on disk, which the checks alone look at once the reference is made of them."""
-    if isinstance(run.probes, PutAway) and sum(map(len, run.probes.values())) > MOST_PROBES:
-        run.probes.put_away(Scratch(run.path))
+def _put_away(values: Mapping[Any, Any], run: Run) -> None:
+    """Put on disk, beside the run, what the checks alone look at once the reference is made of it."""
+    if isinstance(values, PutAway):
+        values.put_away(Scratch(run.path))
     csv_tables.release_memory()
