@@ -69,9 +69,9 @@ def compute(
     ``share_out`` gives parts and nodes to others instead.
     """
     processes = jobs or _processes(readings)
-    share_out = share_out or partial(pieces.results, processes=processes)
     done: dict[str, Any] = {}
-    given = _context(readings, window_sizes_ms, done, processes)
+    given = _context(readings, window_sizes_ms, done, processes, alone=share_out is None)
+    share_out = share_out or partial(pieces.results, processes=processes)
     find = partial(validity.find, readings.run, window_sizes_ms, given.reference)
     others = [] if merge is None else [merge]
     if readings.in_memory:  # of its longest files the digests are known when they were read, and not before
@@ -165,9 +165,17 @@ def _of_part(given: Context, analyses: Sequence[Analysis], number: int) -> tuple
     return [analysis.count(part) for analysis in analyses if analysis.count is not None], given.table.run.seen
 
 
-def _context(readings: Table, window_sizes_ms: Sequence[int], done: Mapping[str, Any], processes: int = 1) -> Context:
+def _context(
+    readings: Table,
+    window_sizes_ms: Sequence[int],
+    done: Mapping[str, Any],
+    processes: int = 1,
+    *,
+    alone: bool = False,
+) -> Context:
+    """Return what all analyses are given. ``alone``: only forks of this process get it, which share its open files."""
     run = readings.run
-    many = sum(map(len, run.probes.values())) > MOST_PROBES
+    many = alone and sum(map(len, run.probes.values())) > MOST_PROBES
     built = reference_by_probes.build(
         run, processes=processes, put_away=partial(_put_away, run.probes, run) if many else None
     )

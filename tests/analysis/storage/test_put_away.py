@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import cloudpickle
 import pandas as pd
 import pytest
 
 from analysis import pipeline, registry
 from analysis.errors import AnalysisError
+from analysis.run import open_run
 from analysis.simulation.simulate import simulate
 from analysis.storage.put_away import PutAway
 from analysis.storage.scratch import Scratch
 from node_agent.contract import records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 def test_values_are_the_same_in_memory_and_on_disk(tmp_path):
@@ -54,3 +61,16 @@ def test_probes_on_disk_change_no_statistics(tmp_path, monkeypatch):
         statistics = sorted((folder / records.STATISTICS_DIR).iterdir())
         said.append({file.name: file.read_bytes() for file in statistics})
     assert said[0] == said[1]
+
+
+def test_what_goes_to_other_machines_has_no_open_file(tmp_path, monkeypatch):
+    """Tasks of an array get the run by pickling: its probes stay in memory, however many they are."""
+    monkeypatch.setattr(registry, "MOST_PROBES", 0)
+    readings = open_run.table_of(simulate("honest", 3, 40, seed=3, results=tmp_path))
+
+    def elsewhere(pieces: Sequence[Callable[[], object]]) -> list[object]:
+        return [cloudpickle.loads(cloudpickle.dumps(piece))() for piece in pieces]
+
+    here = registry.compute(readings).as_statistics()
+    again = open_run.table_of(readings.run.path)
+    assert registry.compute(again, share_out=elsewhere).as_statistics() == here
