@@ -6,7 +6,7 @@ An analysis of your own is one module below ``analyses/`` and one line here.
 from __future__ import annotations
 
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +24,7 @@ from analysis.analyses import (
 )
 from analysis.analyses.analysis import Analysis, Context, Results
 from analysis.checks import validity
+from analysis.errors import AnalysisError
 from analysis.processes import pieces
 from analysis.processes.second_process import Beside
 from analysis.questions import judges
@@ -187,7 +188,11 @@ def _context(
 
 
 def _put_away(values: Mapping[Any, Any], run: Run) -> None:
-    """Put on disk, beside the run, what the checks alone look at once the reference is made of it."""
+    """Put on disk, beside the run, what the checks alone look at once the reference is made of it.
+
+    Where nothing can be written there, or the disk is full, it stays in memory, as that of shorter runs does.
+    """
     if isinstance(values, PutAway):
-        values.put_away(Scratch(run.path))
+        with suppress(OSError, AnalysisError):
+            values.put_away(Scratch(run.path))
     csv_tables.release_memory()

@@ -28,6 +28,7 @@ MIN_SPIKE_ROWS: Final = 10
 MIN_SPIKE_SHARE: Final = 0.005
 OFTENER: Final = 10  # times as often as any number near by: more than chance brings to one of many
 NS_PER_MS: Final = 1e6
+FARTHEST_MS: Final = 4e12  # a number beyond is none of ns that fits into 64 bits
 NEAR_MS: Final = 0.002  # how close to a clamp its copies lie that have drifted since
 MAD_TO_SIGMA: Final = 1.4826  # of a normal distribution
 
@@ -147,14 +148,15 @@ def _oftener_than_near(value: float, ordered: Floats, step_ms: float) -> bool:
     by_chance = 0.0
     for beside in (ordered[max(0, first - rows) : first], ordered[end : end + rows]):
         if len(beside):
-            numbers = max(1, round(float(np.abs(beside - value).max()) / step_ms))  # that could be written there
-            by_chance = max(by_chance, len(beside) / numbers)
+            span_ms = float(np.abs(beside - value).max())  # without end beside an infinity
+            by_chance = max(by_chance, len(beside) / max(1.0, span_ms / step_ms))  # of what could be written there
     return rows > OFTENER * by_chance
 
 
 def _step_ms(ordered: Floats) -> float:
     """Return the coarsest step that all numbers are whole steps apart: how finely they are written, 1 ns at best."""
-    return max(1, int(np.gcd.reduce(np.diff(np.rint(ordered * NS_PER_MS).astype(np.int64))))) / NS_PER_MS
+    near = ordered[np.abs(ordered) < FARTHEST_MS]
+    return max(1, int(np.gcd.reduce(np.diff(np.rint(near * NS_PER_MS).astype(np.int64))))) / NS_PER_MS
 
 
 def _how_often(values: Floats, ordered: Floats) -> list[int]:

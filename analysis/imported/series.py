@@ -72,7 +72,8 @@ def import_series(source: Path, experiment: str, results_dir: Path, node: str = 
             f"letters, digits, '_', '.', '-', at most 64, starting with a letter or digit, and not {IMPORTED_DIR!r}"
         )
         raise UsageError(f"node: expected {wanted}, got {node!r}")
-    logs = [_read(file, form) for file, form in _chosen(source)]
+    seen: set[tuple[str, int]] = set()
+    logs = [_read(file, form, seen) for file, form in _chosen(source)]
     _demand_distinct_sources(logs)
     with staged(target) as staging:
         folder = source if source.is_dir() else source.parent
@@ -134,15 +135,19 @@ def _first_words(file: Path) -> str:
     return f"a first line of {line.strip()[:60]!r}" if line else "an empty file"
 
 
-def _read(file: Path, form: LogFormat) -> _Log:
-    """Read a whole log. Left out: a last line without its end, whose last number may lack digits; copies of lines."""
+def _read(file: Path, form: LogFormat, seen: set[tuple[str, int]]) -> _Log:
+    """Read a whole log, and add its lines to those ``seen``.
+
+    Left out is a last line without its end, whose last number may lack digits, and each line that was seen, in this log
+    or in another: a rotated log is sometimes kept twice.
+    """
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UnusableSource(f"{file}: expected a log in UTF-8, got: {cause(error)}") from error
     lines = text.splitlines(keepends=True)
     torn = bool(lines) and not lines[-1].endswith("\n")
-    rows: dict[str, Row] = {}
+    rows: list[Row] = []
     place = copies = 0
 
     def numbered() -> Iterator[tuple[int, str]]:
@@ -152,18 +157,22 @@ def _read(file: Path, form: LogFormat) -> _Log:
 
     try:
         for of_line, row in form.rows(numbered()):
-            copies += lines[of_line - 1] in rows
-            rows[lines[of_line - 1]] = row
+            line = lines[of_line - 1], row.wall_ns
+            if line in seen:
+                copies += 1
+                continue
+            seen.add(line)
+            rows.append(row)
     except (NotOfThisFormatError, csv.Error) as error:
         raise UnusableSource(f"{file} line {place}: {error}; expected {form.name}") from error
-    if not rows:
+    if not rows and not copies:
         raise UnusableSource(f"{file}: expected at least one whole line of {form.name}, got none")
     left_out = [f"the last line of {file.name}, which was not written to its end"] if torn else []
     if copies:
         left_out.append(
             f"{copies:,} {'line' if copies == 1 else 'lines'} of {file.name} that came again, every digit alike"
         )
-    return _Log(file, form, list(rows.values()), tuple(left_out))
+    return _Log(file, form, rows, tuple(left_out))
 
 
 def _sources(log: _Log) -> list[str]:

@@ -103,8 +103,9 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """Return the cells below ``HEADS``."""
         label = THE_REFERENCE if self.clock == judges.REFERENCE else style.label(self.clock)
-        intervals = [self.proved, self.ambiguous, self.wrong, self.no_reading]
+        intervals = [self.proved, self.ambiguous, self.wrong]
         shares = [_words(share) if self.bounded else POINT_CLOCK for share in intervals]
+        shares.append(_words(self.no_reading) if self.bounded else NONE)
         width = NONE if self.half_width_us is None else between(*self.half_width_us)
         last = [NONE if share is None else share.words for share in (self.coverage, self.rounds_saved)]
         first = NONE if self.clock == judges.REFERENCE else _words(self.points_wrong)
@@ -170,7 +171,9 @@ def _row(results: Results, question: str, words: str, source: str, points: Answe
     if intervals is None or intervals.rounds is None or not intervals.rounds.evaluable:
         return Row(*own, None, None, None, None, width, coverage, None)
     outcomes, rounds = intervals.counts.outcomes, intervals.rounds
-    wrong = windows.wrong(intervals) if question == WINDOWS else answers_.wrong_by(outcomes, rounds.judge)
+    wrong = np.zeros(len(outcomes.label), dtype=np.bool_)
+    if rounds.wrong is not None:
+        wrong = windows.wrong(intervals) if question == WINDOWS else answers_.wrong_by(outcomes, rounds.judge)
     shares = _split(intervals.counts, outcomes.label, PROVING[question], wrong)
     if rounds.wrong is None:  # no judge can tell
         shares = shares._replace(wrong=None)

@@ -24,8 +24,8 @@ class PutAway(Mapping[_Key, _Value], Generic[_Key, _Value]):
     def put_away(self, scratch: Scratch) -> None:
         """Put all values on disk, if they are not there. Raises AnalysisError where that has no room for them."""
         if self._scratch is None:
-            self._scratch = scratch  # which is there for as long as this is
             self._values = {key: scratch.put(value) for key, value in self._values.items()}
+            self._scratch = scratch  # which is there for as long as this is
 
     def __getitem__(self, key: _Key) -> _Value:
         """Return a value. Raises KeyError where there is none."""

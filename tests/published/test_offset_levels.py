@@ -92,6 +92,15 @@ def test_chance_is_no_spike(step_ns):
         assert [spike.value for spike in offset_levels.spikes(offsets)] == [rare]
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("odd", [[np.inf], [-np.inf, np.inf], [1e300], [-4e15, 4e15]])
+def test_numbers_that_no_clock_gives_break_nothing(odd):
+    """A damaged file may have any float: what else is in it is judged as it would be without."""
+    offsets = np.round(noise(5, 400, 0.0, 1.0), 6)
+    offsets[::10] = 0.25
+    assert [spike.value for spike in offset_levels.spikes(np.append(offsets, odd))] == [0.25]
+
+
 def test_old_answers_in_turn_are_spikes():
     """Each is there as often as the next, and far oftener than what lies between."""
     assert len(offset_levels.spikes(np.tile([1.234567, 0.456789, -2.345678], 40))) == 3

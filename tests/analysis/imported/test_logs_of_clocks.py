@@ -245,6 +245,20 @@ def test_a_line_that_comes_again_counts_once_and_is_told_of(tmp_path):
     assert "2 lines of peerstats that came again, every digit alike" in missing
 
 
+def test_a_log_that_is_there_twice_counts_once(tmp_path):
+    """A copy, whole or in part, beside the log it is of; what is in the copy alone counts."""
+    more = PEER.replace("10847.650", "10848.650")
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for name, text in (("peerstats", PEER), ("peerstats.1", PEER), ("peerstats.2", PEER + more)):
+        (folder / name).write_text(text)
+    made = series.import_series(folder, "x", tmp_path / "results")
+    assert len(readings(made)) == 2
+    missing = json.loads((made / records.MANIFEST_FILE).read_text())["imported"]["missing"]
+    for name in ("peerstats.1", "peerstats.2"):
+        assert f"1 line of {name} that came again, every digit alike" in missing
+
+
 @pytest.mark.parametrize("text", [TRACKING, PEER])
 def test_a_line_that_lost_a_number_is_not_read_as_another(tmp_path, text):
     """The numbers behind the lost one would stand for others: delay for offset, dispersion for delay."""

@@ -63,6 +63,20 @@ def test_probes_on_disk_change_no_statistics(tmp_path, monkeypatch):
     assert said[0] == said[1]
 
 
+@pytest.mark.parametrize("failing", ["tempfile.TemporaryFile", "os.pwrite"])
+def test_probes_that_cannot_be_put_on_disk_stay_in_memory(tmp_path, monkeypatch, failing):
+    """A run folder that may only be read, or a full disk, ends no analysis that memory is enough for."""
+    folder = simulate("honest", 3, 40, seed=3, results=tmp_path)
+    here = registry.compute(open_run.table_of(folder)).as_statistics()
+
+    def refuse(*_: object, **_keywords: object) -> object:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(registry, "MOST_PROBES", 0)
+    monkeypatch.setattr(f"analysis.storage.scratch.{failing}", refuse)
+    assert registry.compute(open_run.table_of(folder)).as_statistics() == here
+
+
 def test_what_goes_to_other_machines_has_no_open_file(tmp_path, monkeypatch):
     """Tasks of an array get the run by pickling: its probes stay in memory, however many they are."""
     monkeypatch.setattr(registry, "MOST_PROBES", 0)
