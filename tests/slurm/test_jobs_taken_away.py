@@ -33,7 +33,7 @@ def test_cancelled(lent):
 
 
 def test_a_submitted_run_is_cancelled(lent):
-    """The controller goes with the job, and has all at home before: Slurm gives it five seconds here (KillWait)."""
+    """The controller goes with the job, and has all at home before: Slurm gives it thirty seconds (KillWait)."""
     lent.long(1.0)
     code, printed = lent.project.fab(CLUSTER, "--direct", "submit", "--experiment", lent.name)
     assert code == 0, printed

@@ -69,7 +69,7 @@ SchedulerParameters=bf_interval=1,sched_interval=2,sched_min_interval=0,batch_sc
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 JobRequeue=1
-KillWait=5
+KillWait=30
 MinJobAge=60
 SlurmctldTimeout=30
 SlurmdTimeout={node_down_s}
