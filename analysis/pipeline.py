@@ -15,6 +15,7 @@ from analysis.errors import UsageError
 from analysis.figures import drawing, style
 from analysis.imported import older_format
 from analysis.outcome import HeadlineTable, Outcome
+from analysis.processes.second_process import Beside
 from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.report import headlines, hypotheses, latex, markdown, rates_table, run_counts, summary, verdict
 from analysis.report import opening as openings
@@ -66,7 +67,10 @@ def run_all(
     merge = partial(merged.write, readings, experiment_dir, merged_form)
     results = registry.compute(readings, window_sizes_ms, merge, jobs, None if array is None else array.results)
     drawings, figures_dir = _drawings(results), experiment_dir / records.FIGURES_DIR
-    with drawing.Drawing(drawings, figures_dir, width_in) as figures_drawn:
+    with (
+        Beside("the events of the page", partial(events.of, results)) as interactive,
+        drawing.Drawing(drawings, figures_dir, width_in) as figures_drawn,
+    ):
         numbers = results.as_statistics()
         claims = hypotheses.read()
         hypotheses.demand_topics(claims, numbers)
@@ -75,13 +79,14 @@ def run_all(
         paths = _write_statistics(results, numbers, judged, opening, experiment_dir)
         paths += [results.merged] if results.merged is not None else []
         figure_paths, errors = figures_drawn.finish()
+        shown = interactive.result()
     captions = drawing.captions(drawings)
     paths += [*figure_paths, drawing.write_captions(captions, figures_dir)]
     text = latex.render(readings.run.name, _cited(results, numbers, judged), {**opening.tables, **results.texts()})
     paths.append(output.write_text(experiment_dir / latex.FILE, text))
     written = output.write_text(experiment_dir / records.REPORT_FILE, markdown.render(opening))
-    shown = run_page.render(opening, results, figures_drawn.within_page, captions, events.of(results))
-    page = output.write_text(experiment_dir / records.PAGE_FILE, shown)
+    rendered = run_page.render(opening, results, figures_drawn.within_page, captions, shown)
+    page = output.write_text(experiment_dir / records.PAGE_FILE, rendered)
     errors += breaches(results.findings)
     sentence = verdict.of(results).sentence
     return Outcome(

@@ -143,7 +143,8 @@ def _write_parquet(table: Table, path: Path) -> None:
                 schema = piece.schema.with_metadata(pa.Schema.from_pandas(csv_tables.frame(piece[:0])).metadata)
                 texts = [field.name for field in schema if field.type == pa.string()]
                 writer = parquet.ParquetWriter(path, schema, use_dictionary=texts)  # numbers are hardly ever the same
-            writer.write_table(_joined([schema.empty_table(), piece]))
+            same = piece.schema.equals(schema)
+            writer.write_table(piece if same else _joined([schema.empty_table(), piece]))
     finally:
         if writer is not None:
             writer.close()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MOST_OF_FREE: Final = 0.5  # what reading a run as a whole may take of the free memory
 MOST_AS_A_WHOLE: Final = 1 << 30  # of long tables: in parts as little memory is taken of a longer run
-PART_BYTES: Final = 88 << 20  # of tables, in a part
+PART_BYTES: Final = 176 << 20  # of tables, in a part
 SHARE_OF_FREE: Final = 16  # a part takes about twice its tables' bytes while it is judged
 FEWEST_AT_ONCE: Final = 1_000
 
