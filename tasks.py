@@ -25,7 +25,8 @@ import invoke.main
 import invoke.tasks
 from invoke.exceptions import Exit
 
-from harness.errors import EXIT_INTERRUPTED, ConfigError, HarnessError, cause
+from analysis.errors import AnalysisError
+from harness.errors import EXIT_INTERRUPTED, HarnessError, cause
 from harness.invocation import command_line, settings
 from harness.invocation.command_line import positive_number, whole_number
 from harness.pins import OLDEST_AGENT_PYTHON_TEXT
@@ -64,6 +65,8 @@ def task(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
                 body(*arguments, **named)
             except KeyboardInterrupt:
                 raise Exit("interrupted", EXIT_INTERRUPTED) from None
+            except (AnalysisError, HarnessError) as error:
+                raise Exit(f"error: {error}", error.exit_code) from error
             except (OSError, subprocess.SubprocessError) as error:
                 raise Exit(f"error: this machine: {cause(error)}", FOUND_ERRORS) from error
             finally:
@@ -120,17 +123,13 @@ def analyze(
 
 
 def _analyze_sweep(name: str, *, column: bool) -> None:
-    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
     from analysis.figures import style  # noqa: PLC0415 - together with it
     from analysis.run.load import RESULTS_DIR  # noqa: PLC0415 - together with it
     from analysis.sweep import report  # noqa: PLC0415 - pandas and matplotlib take a second
 
-    try:
-        written = report.write(RESULTS_DIR, name, style.COLUMN_IN if column else style.PAGE_IN, _say)
-        _say(f"report: {written}")
-        _say(f"page: {written.with_name(report.PAGE_FILE)}")
-    except AnalysisError as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
+    written = report.write(RESULTS_DIR, name, style.COLUMN_IN if column else style.PAGE_IN, _say)
+    _say(f"report: {written}")
+    _say(f"page: {written.with_name(report.PAGE_FILE)}")
 
 
 @task(
@@ -170,19 +169,15 @@ def import_(_: Context, source: str = "", experiment: str = "", node: str = "") 
         raise Exit("error: import: expected --source FOLDER and --experiment NAME", USAGE)
     from analysis.checks import events  # noqa: PLC0415 - pandas takes a second
     from analysis.checks.subject import of_folder  # noqa: PLC0415 - together with it
-    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
     from analysis.imported import older_format, series  # noqa: PLC0415 - together with it
     from analysis.run.load import RESULTS_DIR  # noqa: PLC0415 - together with it
 
-    try:
-        if series.takes(Path(source)):
-            _made(series.import_series(Path(source), experiment, RESULTS_DIR, node or series.NODE))
-            return
-        if node:
-            raise Exit("error: --node: expected a log or a folder of logs as --source, got none", USAGE)
-        folder = older_format.import_published(Path(source), experiment, RESULTS_DIR)
-    except AnalysisError as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
+    if series.takes(Path(source)):
+        _made(series.import_series(Path(source), experiment, RESULTS_DIR, node or series.NODE))
+        return
+    if node:
+        raise Exit("error: --node: expected a log or a folder of logs as --source, got none", USAGE)
+    folder = older_format.import_published(Path(source), experiment, RESULTS_DIR)
     doubled = list(events.duplicates(of_folder(folder)))
     for finding in doubled:
         _say(finding.line)
@@ -222,25 +217,20 @@ def simulate(
         return
     if plan:
         raise Exit("error: --plan: expected --sweep NAME beside it, got none", USAGE)
-    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
     from analysis.simulation.simulate import simulate as make  # noqa: PLC0415 - numpy takes a moment
 
-    try:
-        folder = make(
-            scenario or "honest",
-            whole_number("nodes", nodes or "3", 2),
-            whole_number("events", events or "1000", 1),
-            rate_hz=positive_number("rate-hz", rate_hz) if rate_hz else None,
-            seed=whole_number("seed", seed or "1", 0),
-            experiment=experiment,
-        )
-    except (AnalysisError, ConfigError) as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
+    folder = make(
+        scenario or "honest",
+        whole_number("nodes", nodes or "3", 2),
+        whole_number("events", events or "1000", 1),
+        rate_hz=positive_number("rate-hz", rate_hz) if rate_hz else None,
+        seed=whole_number("seed", seed or "1", 0),
+        experiment=experiment,
+    )
     _made(folder)
 
 
 def _simulate_sweep(name: str, *, plan: bool) -> None:
-    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
     from analysis.run.load import RESULTS_DIR  # noqa: PLC0415 - together with it
     from analysis.simulation.simulate import OfSweep  # noqa: PLC0415 - together with it
     from analysis.simulation.swept import Simulator  # noqa: PLC0415 - numpy takes a moment
@@ -248,15 +238,12 @@ def _simulate_sweep(name: str, *, plan: bool) -> None:
     from harness.console import Console  # noqa: PLC0415 - together with it
     from harness.sweep import simulated  # noqa: PLC0415 - together with it
 
-    try:
-        simulator = Simulator(OfSweep(name, sweep_path(ROOT, name)), RESULTS_DIR)
-        sweep = simulated.read(ROOT, RESULTS_DIR, name, simulator)
-        if plan:
-            simulated.plan(sweep, Console())
-            return
-        left = simulated.carry_out(sweep, Console())
-    except (AnalysisError, HarnessError) as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
+    simulator = Simulator(OfSweep(name, sweep_path(ROOT, name)), RESULTS_DIR)
+    sweep = simulated.read(ROOT, RESULTS_DIR, name, simulator)
+    if plan:
+        simulated.plan(sweep, Console())
+        return
+    left = simulated.carry_out(sweep, Console())
     if left:
         told = f"not done, as they are degraded: {', '.join(left)}; see accept_degraded in {sweep_path(ROOT, name)}"
         raise Exit(f"error: {told}", FOUND_ERRORS)
@@ -273,16 +260,12 @@ def _simulate_sweep(name: str, *, plan: bool) -> None:
 )
 def verify_scenarios(_: Context, seeds: str = "20", first_seed: str = "", events: str = "1000", only: str = "") -> None:
     """Judge every scenario with seeds that no test uses: is every verdict what its file expects? Exit code 7 if not."""
-    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
     from analysis.simulation import verify  # noqa: PLC0415 - pandas takes a second
 
-    try:
-        count = whole_number("seeds", seeds, 1, verify.MOST_SEEDS)
-        first = whole_number("first-seed", first_seed, 0) if first_seed else verify.FIRST_SEED
-        size = whole_number("events", events, 1, verify.MOST_EVENTS)
-        verified = verify.verify(_say, seeds=range(first, first + count), events=size, only=only)
-    except (AnalysisError, ConfigError) as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
+    count = whole_number("seeds", seeds, 1, verify.MOST_SEEDS)
+    first = whole_number("first-seed", first_seed, 0) if first_seed else verify.FIRST_SEED
+    size = whole_number("events", events, 1, verify.MOST_EVENTS)
+    verified = verify.verify(_say, seeds=range(first, first + count), events=size, only=only)
     unmet = sum(len(scenario.unmet) for scenario in verified)
     _say(f"{sum(scenario.runs for scenario in verified)} runs, {_counted(unmet, 'expectation')} unmet")
     if unmet:
@@ -330,13 +313,9 @@ def validate(_: Context, experiment: str | None = None) -> None:
     """Check a run folder: counts, duplicates, stamps, order, ranges, checksums, replayed readings, what they say."""
     from analysis.checks.finding import CONTRACT  # noqa: PLC0415 - together with it
     from analysis.checks.validate import validate as find_all  # noqa: PLC0415 - together with it
-    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
     from analysis.run import load  # noqa: PLC0415 - pandas takes a second
 
-    try:
-        findings = find_all(load.folder(experiment))
-    except AnalysisError as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
+    findings = find_all(load.folder(experiment))
     for finding in findings:
         _say(finding.line)
     broken = sum(finding.breaks_contract for finding in findings)
@@ -376,10 +355,7 @@ def run_tests(_: Context, only: str = "", tier: str = "") -> None:
 @task(help={"cases": "inputs each parser is given (default 100000: an hour on two cores)", "only": "as for test"})
 def fuzz(_: Context, cases: str = "100000", only: str = "") -> None:
     """Give every parser spoilt inputs, new ones each time; what one trips over is printed, to be repeated."""
-    try:
-        count = whole_number("cases", cases, 1)
-    except ConfigError as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
+    count = whole_number("cases", cases, 1)
     command = [sys.executable, "-m", "pytest", "-o", "timeout=0", "-n", "2", only or "tests/fuzz"]
     if _run(command, FUZZ_CASES=str(count)):
         raise Exit(code=1)
@@ -399,10 +375,7 @@ def lock(_: Context, upgrade: bool = False) -> None:
     """Pin the exact versions of the project's and of the agent's libraries."""
     from harness.pins import lock as write_pins  # noqa: PLC0415 - only this task needs it
 
-    try:
-        files = write_pins(ROOT, upgrade=upgrade)
-    except HarnessError as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
+    files = write_pins(ROOT, upgrade=upgrade)
     for file in files:
         _say(f"{file.relative_to(ROOT)}")
 
@@ -411,13 +384,9 @@ def lock(_: Context, upgrade: bool = False) -> None:
 def replay(_: Context, experiment: str | None = None) -> None:
     """Recompute every reading of a run from its journals alone and name every difference."""
     from analysis.checks.replay import replay as recompute  # noqa: PLC0415 - together with it
-    from analysis.errors import AnalysisError  # noqa: PLC0415 - together with it
     from analysis.run import load  # noqa: PLC0415 - pandas takes a second
 
-    try:
-        found = recompute(load.folder(experiment))
-    except AnalysisError as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
+    found = recompute(load.folder(experiment))
     if not found.readings:
         told = "expected readings to recompute, got none: no clock source was configured, or nothing was recorded"
         raise Exit(f"error: {told}", FOUND_ERRORS)
@@ -466,11 +435,8 @@ def bench(
     if not rate:
         measure(ROOT, Path(output).resolve(), _say, quick=quick)
         return
-    try:
-        rate_hz, for_s = positive_number("rate", rate, 1e6), positive_number("seconds", seconds, 3600)
-        lossless = sustain(rate_hz, for_s, _say, kernel_buffer=kernel_buffer)
-    except HarnessError as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
+    rate_hz, for_s = positive_number("rate", rate, 1e6), positive_number("seconds", seconds, 3600)
+    lossless = sustain(rate_hz, for_s, _say, kernel_buffer=kernel_buffer)
     if not lossless:
         raise Exit(code=1)
 
@@ -478,16 +444,13 @@ def bench(
 def _load_services(rate: str, requests: str, questions_per_sample: str, *, dual_model: bool) -> None:
     from harness.bench import load  # noqa: PLC0415 - only this needs it
 
-    try:
-        asked = load.Load(
-            positive_number("rate", rate, 1e6),
-            whole_number("requests", requests, 1),
-            whole_number("questions-per-sample", questions_per_sample, 1),
-            dual_model=dual_model,
-        )
-        load.measure(asked, _say)
-    except HarnessError as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
+    asked = load.Load(
+        positive_number("rate", rate, 1e6),
+        whole_number("requests", requests, 1),
+        whole_number("questions-per-sample", questions_per_sample, 1),
+        dual_model=dual_model,
+    )
+    load.measure(asked, _say)
 
 
 @task(name="calibrate-statistics", help={"runs": "simulated runs of every kind (default 400: two minutes or so)"})
@@ -495,12 +458,9 @@ def calibrate_statistics(_: Context, runs: str = "400") -> None:
     """Simulate runs of known truth, count how often what the statistics say of them is right, write METHODOLOGY."""
     from analysis.simulation import statistics_calibration as calibration  # noqa: PLC0415 - numpy takes a moment
 
-    try:
-        count = whole_number("runs", runs, 20)
-        intervals = list(calibration.intervals(count, _say))
-        claims = list(calibration.claims(count, _say))
-    except ConfigError as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
+    count = whole_number("runs", runs, 20)
+    intervals = list(calibration.intervals(count, _say))
+    claims = list(calibration.claims(count, _say))
     _written(calibration.document(count, intervals, claims), calibration.COMMAND)
     if short := calibration.unmet(intervals, claims):
         raise Exit("\n".join(short), FOUND_ERRORS)
@@ -511,10 +471,7 @@ def calibrate_compare(_: Context, runs: str = "200") -> None:
     """Count how often a comparison of repeats finds a difference where there is none, or one; write METHODOLOGY."""
     from analysis.simulation import comparison_calibration as calibration  # noqa: PLC0415 - numpy takes a moment
 
-    try:
-        rows = calibration.calibrate(whole_number("runs", runs, 2 * calibration.REPEATS), _say)
-    except ConfigError as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
+    rows = calibration.calibrate(whole_number("runs", runs, 2 * calibration.REPEATS), _say)
     _written(calibration.document(rows), calibration.COMMAND)
     if short := calibration.unmet(rows):
         raise Exit("\n".join(short), FOUND_ERRORS)
@@ -522,7 +479,6 @@ def calibrate_compare(_: Context, runs: str = "200") -> None:
 
 def _written(tables: str, command: str) -> None:
     """Print tables and put them into METHODOLOGY, between the marks of the command that made them."""
-    from analysis.errors import AnalysisError  # noqa: PLC0415 - only calibrations need it
     from analysis.simulation.statistics_calibration import written_into  # noqa: PLC0415 - together with it
 
     _say(tables)
@@ -530,8 +486,6 @@ def _written(tables: str, command: str) -> None:
     try:
         text = written_into(document.read_text(encoding="utf-8"), tables, command)
         document.write_text(text, encoding="utf-8")
-    except AnalysisError as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
     except OSError as error:
         raise Exit(f"error: {cause(error)}; the tables above were not written", FOUND_ERRORS) from error
 
@@ -557,8 +511,6 @@ def predict(_: Context, series: list[str], model: str = "", cadence: str = "", j
         if json and (Path(json).is_dir() or not os.access(Path(json).parent, os.W_OK)):
             raise Exit(f"error: --json: expected a file in a folder that can be written, got {json}", USAGE)
         scores = tables.scores_of(tables.load_series(series, cadence_s), tables.chosen_models(model))
-    except ConfigError as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
     except recorded.SeriesError as error:
         raise Exit(f"error: {error}", USAGE) from error
     _say(tables.series_table(scores))
@@ -584,8 +536,6 @@ def calibrate_models(_: Context, series: list[str], seeds: str = "10") -> None:
         text = tables.document(symmetric, asymmetric, scores, count)
         document = ROOT / "docs" / "METHODOLOGY.md"
         document.write_text(tables.written_into(document.read_text(encoding="utf-8"), text), encoding="utf-8")
-    except ConfigError as error:
-        raise Exit(f"error: {error}", error.exit_code) from error
     except recorded.SeriesError as error:
         raise Exit(f"error: {error}", USAGE) from error
     if short := tables.unmet(symmetric, asymmetric, scores):
