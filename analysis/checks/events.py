@@ -89,8 +89,10 @@ def _duplicates(file: str, table: Frame, node_id: str) -> Iterator[Finding]:
     if rows:
         text = f"duplicate event_id: {rows:,} come more than once, of which the first copy counts (event {ids(events)})"
         yield error("duplicate-events", file, text, node_id, rows=rows, of=len(table))
-    ordered = np.sort(np.concatenate(numbers))
-    if len(copies := set(ordered[1:][np.diff(ordered) == 0].tolist())):
+    ordered = np.concatenate(numbers)
+    numbers.clear()
+    ordered.sort()
+    if len(copies := set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())):
         text = f"duplicate sequence_number: {len(copies):,} come more than once ({ids(copies)})"
         yield error("duplicate-sequence-numbers", file, text, node_id, numbers=len(copies))
 

@@ -13,6 +13,7 @@ from analysis.clocks import offset_levels
 from analysis.run import drift_limits, load
 from analysis.run import series as runs
 from analysis.run.event_rows import Instants, floats, integers
+from analysis.run.stored import consecutive, parts_of
 from analysis.run.table import NO_STATUS, NOT_ASKED
 from node_agent.contract import records
 
@@ -41,15 +42,16 @@ WARM_STATUSES: Final = (records.NEVER_SAMPLED, records.NOT_YET_VALID)
 
 @dataclass(frozen=True)
 class Series:
-    """One source's readings on one node, in file order: its rows, and what of them are numbers (``offsets`` and on).
+    """One source's readings on one node, in file order: its rows, and what of them are numbers (``stamps`` and on).
 
+    ``stamp``: the column of the instants they are of.
     ``required``: the run was not to begin without it, as far as the manifest tells.
     """
 
     node: str
     prefix: str
     frame: Frame
-    stamp: Instants
+    stamp: str
     statuses: dict[str, int]
     samples: NDArray[np.int32]  # a number for each row's sample, -1 where it names none
     sample_names: pd.Index[Any]
@@ -107,24 +109,16 @@ def find(run: Run) -> Iterator[Finding]:
 
 def _series(run: Run) -> Iterator[Series]:
     for node, frame in run.rows_by_node().items():
-        stamp = Instants(*integers(frame, run.stamp_column(node)))
         for prefix in load.prefixes([frame]):
-            yield _of_source(run, node, frame, prefix, stamp)
+            yield _of_source(run, node, frame, prefix)
 
 
-def _of_source(run: Run, node: str, frame: Frame, prefix: str, stamp: Instants) -> Series:
-    offset = floats(frame, f"{prefix}_offset_ms")
-    rows = np.flatnonzero(~np.isnan(offset) & stamp.known)
-    offsets = offset[rows]
-    del offset
-    uncertainties = floats(frame, f"{prefix}_uncertainty_ms")[rows]
-    low, high = (Instants(*integers(frame, f"{prefix}_{end}_bound_ns")) for end in ("lower", "upper"))
-    width = np.where(low.known & high.known, high.ns - low.ns, np.nan)[rows]
-    del low, high  # of a long run each is large
-    codes, names = pd.factorize(frame[f"{prefix}_sample_id"])
+def _of_source(run: Run, node: str, frame: Frame, prefix: str) -> Series:
+    codes, sample_names = pd.factorize(frame[f"{prefix}_sample_id"])
     samples = codes.astype(np.int32)
-    del codes
-    numbered = samples[rows]
+    del codes  # of a long run every column is large: what is not kept is read part by part
+    stamp = run.stamp_column(node)
+    numbers = _numbers(frame, prefix, stamp, samples)
     return Series(
         node=node,
         prefix=prefix,
@@ -132,14 +126,43 @@ def _of_source(run: Run, node: str, frame: Frame, prefix: str, stamp: Instants) 
         stamp=stamp,
         statuses=_statuses(frame[f"{prefix}_status"]),
         samples=samples,
-        sample_names=names,
-        stamps=stamp.ns[rows],
-        offsets=offsets,
-        uncertainties=uncertainties,
-        half_widths_ms=np.where(np.isnan(width), uncertainties, width / 2e6),
-        first_rows=offset_levels.answers(offsets, None if (numbered < 0).any() else numbered),
+        sample_names=sample_names,
+        stamps=numbers.stamps,
+        offsets=numbers.offsets,
+        uncertainties=numbers.uncertainties,
+        half_widths_ms=numbers.half_widths_ms,
+        first_rows=offset_levels.answers(numbers.offsets, None if (numbers.samples < 0).any() else numbers.samples),
         required=_required(run, load.source_name(prefix)),
     )
+
+
+class _Numbers(NamedTuple):
+    """What of a table's rows are numbers, and the sample of each."""
+
+    samples: NDArray[np.int32]
+    stamps: NDArray[np.int64]
+    offsets: Floats
+    uncertainties: Floats
+    half_widths_ms: Floats
+
+
+def _numbers(frame: Frame, prefix: str, stamp: str, samples: NDArray[np.int32]) -> _Numbers:
+    kinds = np.int32, np.int64, np.float64, np.float64, np.float64
+    whole: list[NDArray[Any]] = [np.zeros(len(frame), kind) for kind in kinds]  # not written to, they take no memory
+    row = count = 0
+    for rows in consecutive(frame):
+        (stamps, stamped), offsets = integers(rows, stamp), floats(rows, f"{prefix}_offset_ms")
+        there = ~np.isnan(offsets) & stamped
+        uncertainties = floats(rows, f"{prefix}_uncertainty_ms")
+        low, high = (Instants(*integers(rows, f"{prefix}_{end}_bound_ns")) for end in ("lower", "upper"))
+        width = np.where(low.known & high.known, high.ns - low.ns, np.nan)
+        half_widths = np.where(np.isnan(width), uncertainties, width / 2e6)
+        of_rows: tuple[NDArray[Any], ...] = samples[row : row + len(rows)], stamps, offsets, uncertainties, half_widths
+        end = count + int(np.count_nonzero(there))
+        for column, cells in zip(whole, of_rows, strict=True):
+            column[count:end] = cells[there]
+        row, count = row + len(rows), end
+    return _Numbers(*(column[:count] for column in whole))
 
 
 def _required(run: Run, source: str) -> bool:
@@ -339,20 +362,21 @@ def _levels(series: Series) -> Wrong:
 
 
 def _disagreeing_columns(series: Series) -> Wrong:
-    estimate = Instants(*integers(series.frame, f"{series.prefix}_timestamp_ns"))
-    rows = np.flatnonzero(
-        estimate.known & series.stamp.known & ~np.isnan(floats(series.frame, f"{series.prefix}_offset_ms"))
-    )
-    off = estimate.ns[rows] - series.stamp.ns[rows]
-    off -= np.rint(floats(series.frame, f"{series.prefix}_offset_ms")[rows] * 1e6).astype(np.int64)
-    off = np.abs(off, out=off)
-    wrong = int(np.count_nonzero(off > ROUNDING_NS))
+    wrong, of, most_ns = 0, 0, 0
+    for (rows,) in parts_of(series.frame):
+        estimate, stamp = (Instants(*integers(rows, name)) for name in (f"{series.prefix}_timestamp_ns", series.stamp))
+        offsets = floats(rows, f"{series.prefix}_offset_ms")
+        there = estimate.known & stamp.known & ~np.isnan(offsets)
+        off = np.abs(estimate.ns[there] - stamp.ns[there] - np.rint(offsets[there] * 1e6).astype(np.int64))
+        wrong += int(np.count_nonzero(off > ROUNDING_NS))
+        of += len(off)
+        most_ns = max(most_ns, int(off.max(initial=0)))
     if wrong:
         text = (
             f"{series.prefix}_timestamp_ns is not the stamp plus {series.prefix}_offset_ms in {wrong:,} of "
-            f"{len(off):,} rows (by up to {int(off.max()) / 1e6:.3f} ms): the two columns are of different readings"
+            f"{of:,} rows (by up to {most_ns / 1e6:.3f} ms): the two columns are of different readings"
         )
-        yield "disagreeing-columns", ERROR, text, {"rows": wrong, "of": len(off), "max_ns": int(off.max())}
+        yield "disagreeing-columns", ERROR, text, {"rows": wrong, "of": of, "max_ns": most_ns}
 
 
 # --- which samples served them ----------------------------------------------------------------------------------------
@@ -366,7 +390,7 @@ def _overused(series: Series) -> Wrong:
     most = int(counts.argmax())
     rows, share = int(counts[most]), float(counts[most] / len(served))
     if rows >= SHARED_ROWS and share > SHARE_NOTED:
-        stamps_ns = series.stamp.ns[series.samples == most]
+        stamps_ns = integers(series.frame, series.stamp)[0][series.samples == most]
         span_s = float(np.ptp(stamps_ns)) / 1e9
         text = (
             f"one sample ({series.sample_names[most]}) served {rows:,} of {len(served):,} rows, over "

@@ -126,8 +126,9 @@ def around_sends(sent: Stamps, pairs: pd.DataFrame | None) -> tuple[Ints, Ints]:
     for begin in range(0, len(sent.wall), AT_A_TIME):
         first, end = max(0, begin - BESIDE), min(begin + AT_A_TIME, len(sent.wall))
         back, forward = _around(sent.frame(first, end + BESIDE), from_pairs)
-        set_back[begin:end] = back[begin - first : end - first]
-        set_forward[begin:end] = forward[begin - first : end - first]
+        for whole, some in ((set_back, back), (set_forward, forward)):
+            if some.any():  # what is never written to takes no memory
+                whole[begin:end] = some[begin - first : end - first]
     return set_back, set_forward
 
 

@@ -15,16 +15,16 @@ import numpy as np
 from analysis.checks.finding import error, ids, warning
 from analysis.run import load, payload_stamps
 from analysis.run.event_rows import integers
-from analysis.run.stored import parts_of
+from analysis.run.stored import consecutive, parts_of
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
 from node_agent.contract import records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pandas as pd
 
-    from analysis.arrays import Bools
+    from analysis.arrays import Bools, Ints
     from analysis.checks.finding import Finding
     from analysis.checks.subject import Subject
     from analysis.run.stored import Frame
@@ -225,10 +225,9 @@ def _none_of(cells: pd.Series[Any], words: Sequence[str]) -> pd.Series[Any]:
 def _order(table: Frame, stamp: str, pairs: pd.DataFrame | None) -> Iterator[tuple[Make, str]]:
     """Check the rows' order, which is the raw oscillator's: a wall clock may have been set back."""
     if stamp == "send":
-        if "sequence_number" in table:
-            backwards = int((table["sequence_number"].dropna().astype("int64").diff() < 0).sum())
-            if backwards:
-                yield error, f"sequence_number goes back {backwards:,} times; rows are in sending order"
+        name = "sequence_number"
+        if name in table and (times := sum(int(np.count_nonzero(steps < 0)) for steps in _steps(table, name))):
+            yield error, f"{name} goes back {times:,} times; rows are in sending order"
         if text := _planned(table, pairs):
             yield error, f"planned_send_time_ns goes back {text} on the raw oscillator"
         elif text := _backwards(table, "planned_send_time_ns", ""):
@@ -248,25 +247,38 @@ def _planned(table: Frame, pairs: pd.DataFrame | None) -> str:
     if stamps.raw is None or not len(stamps.wall):
         return ""
     set_back, set_forward = payload_stamps.around_sends(stamps, pairs)
-    slack = 0 if stamps.error is None else stamps.error.ns
-    middle = integers(table, "planned_send_time_ns")[0][rows] - (stamps.wall - stamps.raw.ns)
-    earliest, latest = middle - set_back - slack, middle + set_forward + slack
-    return _times(latest[1:] - earliest[:-1])
+    slack = np.zeros_like(stamps.wall) if stamps.error is None else stamps.error.ns
+    middle = integers(table, "planned_send_time_ns")[0][rows] - stamps.wall
+    middle += stamps.raw.ns
+    steps = middle[1:] - middle[:-1]  # from the earliest that one may be to the latest that the next may be
+    for least, most in ((set_back, set_forward), (slack, slack)):
+        steps += least[:-1]
+        steps += most[1:]
+    return _times([steps])
 
 
 def _backwards(table: Frame, column: str, error_column: str) -> str:
     """Say how stamps are earlier than the row before by more than what the two stamps are unsure about."""
     if column not in table:
         return ""
-    stamps, known = integers(table, column)
-    steps = np.diff(stamps[known])
-    if error_column in table:
-        slack = integers(table, error_column)[0][known]
-        steps += slack[1:] + slack[:-1]
-    return _times(steps)
+    return _times(_steps(table, column, error_column))
 
 
-def _times(steps: np.ndarray[Any, np.dtype[np.int64]]) -> str:
+def _steps(table: Frame, column: str, error_column: str = "") -> Iterator[Ints]:
+    """Yield, some rows at a time, how much larger each number of a column may be than the one before it that is there.
+
+    With a column of errors, what both may be off by counts.
+    """
+    last = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    for rows in consecutive(table):
+        numbers, known = integers(rows, column)
+        slack = integers(rows, error_column)[0] if error_column in table else np.zeros_like(numbers)
+        ends = np.concatenate([last[0], numbers[known]]), np.concatenate([last[1], slack[known]])
+        yield np.diff(ends[0]) + ends[1][1:] + ends[1][:-1]
+        last = ends[0][-1:], ends[1][-1:]
+
+
+def _times(steps: Iterable[Ints]) -> str:
     """Count the steps back, in words; ns."""
-    back = steps[steps < 0]
+    back = np.concatenate([some[some < 0] for some in steps])
     return f"{len(back):,} times, by up to {-int(back.min()) / 1e6:.3f} ms" if len(back) else ""

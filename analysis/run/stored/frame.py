@@ -54,6 +54,11 @@ class StoredFrame:
         """Return how many parts there are, at least one."""
         return len(self._parts)
 
+    @property
+    def in_order(self) -> bool:
+        """Tell whether the parts' rows, one part after another, are in the file's order."""
+        return self._table.in_order
+
     def part(self, first: int, end: int) -> StoredFrame:
         """Return some consecutive parts of these."""
         return StoredFrame(self._store, self._name, self._parts[0] + first, self._parts[0] + end)
@@ -109,10 +114,9 @@ class StoredFrame:
         """Read columns as they lie on disk, and how their rows are put in order, None where they are."""
         if missing := [name for name in names if name not in self]:
             raise KeyError(missing[0])
-        ordered = self._table.in_order
-        asked = names if ordered else [*names, ROW]
+        asked = names if self.in_order else [*names, ROW]
         parts = [self._store.read(self._name, part, asked) for part in self._parts]
-        order = None if ordered else np.argsort(np.concatenate([part.column(ROW).to_numpy() for part in parts]))
+        order = None if self.in_order else np.argsort(np.concatenate([part.column(ROW).to_numpy() for part in parts]))
         columns = {}
         for name in names:
             chunks = [chunk for part in parts for chunk in part.column(name).chunks]
@@ -147,3 +151,11 @@ def parts_of(*frames: Frame) -> Iterator[tuple[Frame, ...]]:
     """Yield some tables of a run part by part, each part with all rows of its events; those in memory as a whole."""
     for part in range(max((frame.number_of_parts for frame in frames if isinstance(frame, StoredFrame)), default=1)):
         yield tuple(frame.part(part, part + 1) if isinstance(frame, StoredFrame) else frame for frame in frames)
+
+
+def consecutive(frame: Frame) -> Iterator[Frame]:
+    """Yield the rows of a table in the file's order: part by part, where it is in parts that lie in it."""
+    if isinstance(frame, StoredFrame) and frame.in_order:
+        yield from (part for (part,) in parts_of(frame))
+    else:
+        yield frame
