@@ -21,6 +21,7 @@ from analysis.report import headlines, hypotheses, latex, markdown, rates_table,
 from analysis.report import opening as openings
 from analysis.report.page import events, run_page
 from analysis.run import csv_tables, load, merged, open_run, series
+from analysis.run.alone import alone
 from analysis.series import pipeline as series_pipeline
 from node_agent.contract import records
 
@@ -53,15 +54,28 @@ def run_all(
     ``merged_form``: one of ``merged.FORMATS`` for the merged table, None for CSV or Parquet by its length. ``width_in``
     is that of every figure. ``jobs``: see ``registry.compute``. ``array``: what judges parts and nodes instead of
     processes of this machine. A run without events has neither windows nor a merged table, and no parts; asking for any
-    is an error.
+    is an error, and so is another analysis of the run that is under way.
     """
-    if not series.has_events(manifest := load.read_manifest(experiment_dir)):
+    manifest = load.read_manifest(experiment_dir)
+    with alone(experiment_dir):
+        if series.has_events(manifest):
+            return _of_events(experiment_dir, window_sizes_ms, merged_form, width_in, jobs, array)
         of = f"of a {manifest.kind} of clocks, which has no events"
         if merged_form is not None or window_sizes_ms is not WINDOW_SIZES_MS:
             raise UsageError(f"{experiment_dir}: expected neither windows nor a merged table, {of}")
         if array is not None:
             raise UsageError(f"{experiment_dir}: expected no --slurm, for there are no parts to share out, {of}")
         return series_pipeline.run_all(experiment_dir, width_in)
+
+
+def _of_events(
+    experiment_dir: Path,
+    window_sizes_ms: Sequence[int],
+    merged_form: str | None,
+    width_in: float,
+    jobs: int | None,
+    array: SlurmArray | None,
+) -> Outcome:
     readings = open_run.table_of(experiment_dir, scratch=None if array is None else array.scratch, jobs=jobs)
     csv_tables.release_memory()
     merge = partial(merged.write, readings, experiment_dir, merged_form)
