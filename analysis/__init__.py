@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_FOR_OTHERS = {"load": "analysis.run.load", "readings": "analysis.run.readings"}
+_FOR_OTHERS = {"load": "analysis.run.load", "readings": "analysis.by_event.readings"}
 
 
 def __getattr__(name: str) -> Any:

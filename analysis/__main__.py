@@ -8,11 +8,12 @@ from functools import partial
 from typing import Final
 
 from analysis import command
+from analysis.by_event import merged
 from analysis.errors import AnalysisError
 from analysis.pipeline import Outcome, run_all
 from analysis.processes.slurm_array import TASKS, SlurmArray
 from analysis.questions.windows import WINDOW_SIZES_MS
-from analysis.run import load, merged
+from analysis.run import load
 from node_agent import streams
 
 INTERRUPTED: Final = 130

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from analysis import registry
+from analysis.by_event import open_run
 from analysis.errors import AnalysisError, UsageError
 from analysis.figures import drawing, style
 from analysis.questions.windows import WINDOW_SIZES_MS
-from analysis.run import load, open_run
+from analysis.run import load
 from node_agent import streams
 from node_agent.contract import records
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from analysis.analyses.analysis import Analysis
-    from analysis.run.table import Table
+    from analysis.by_event.table import Table
 
 USAGE_ERROR = 2
 MOST_JOBS = 1024

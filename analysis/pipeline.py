@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis import output, registry
 from analysis.analyses import dashboard
+from analysis.by_event import merged, open_run
 from analysis.checks.validate import breaches
 from analysis.errors import UsageError
 from analysis.figures import drawing, style
@@ -20,7 +21,7 @@ from analysis.questions.windows import WINDOW_SIZES_MS
 from analysis.report import headlines, hypotheses, latex, markdown, rates_table, run_counts, summary, verdict
 from analysis.report import opening as openings
 from analysis.report.page import events, run_page
-from analysis.run import csv_tables, load, merged, open_run, series
+from analysis.run import csv_tables, load, series
 from analysis.run.alone import alone
 from analysis.series import pipeline as series_pipeline
 from node_agent.contract import records

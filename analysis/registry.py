@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from analysis.by_event.table import Table
     from analysis.processes.pieces import ShareOut
     from analysis.run.hashing import Seen
     from analysis.run.load import Run
-    from analysis.run.table import Table
 
 MOST_PROBES: Final = 1_000_000  # stamps of a run that are kept in memory once the reference is built
 ANALYSES: Final[tuple[Analysis, ...]] = (

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from analysis.by_event.table import Table
     from analysis.checks.finding import Finding
     from analysis.figures.sheet import Sheet
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
     from analysis.questions.pairs import Pairs
     from analysis.reference import Reference
-    from analysis.run.table import Table
     from analysis.stats.counts import Counts
     from analysis.storage.scratch import Put, Scratch, Stored
     from analysis.tables import Grid

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place
+from analysis.by_event.table import INTERVAL, POINT
 from analysis.figures import dots
 from analysis.figures.sheet import Panel, Sheet
 from analysis.questions import causality
 from analysis.questions.causality import ADVANCE
 from analysis.questions.decisions import ALL
-from analysis.run.table import INTERVAL, POINT
 from analysis.tables import POINT_CLOCK, counted, number, share, table
 from node_agent.contract import records
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses.analysis import Analysis, Place
+from analysis.by_event import utc
+from analysis.by_event.table import POINT as POINT_CLOCK
 from analysis.checks.finding import some
 from analysis.clocks import quality, standards
 from analysis.clocks.calibration import HELD, NOT_CONTRADICTED
 from analysis.clocks.quality import half
 from analysis.figures import clock_quality as figure
 from analysis.questions.judges import TRUTH
-from analysis.run import utc
-from analysis.run.table import POINT as POINT_CLOCK
 from analysis.tables import NONE, Grid, between, number, share, share_between
 from node_agent.contract import records
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place, added
+from analysis.by_event.table import INTERVAL
 from analysis.clocks import standards
 from analysis.figures import curves, dots, spreads, steps
 from analysis.figures.sheet import Panel, Sheet
@@ -14,7 +15,6 @@ from analysis.questions import commit_wait, holds, remeasurement
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.commit_wait import ambiguous, asked, not_remeasured
 from analysis.questions.task_names import in_words
-from analysis.run.table import INTERVAL
 from analysis.stats import rates
 from analysis.storage.scratch import taken
 from analysis.tables import NOT_EVALUABLE, Grid, counted, number, share, table

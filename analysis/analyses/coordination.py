@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses.analysis import Analysis, Place
+from analysis.by_event.table import POINT
 from analysis.figures import dots, steps, style
 from analysis.figures.sheet import Panel, Sheet
 from analysis.questions import coordination
 from analysis.questions.rounds import fewer_in_words
 from analysis.questions.task_names import in_words
-from analysis.run.table import POINT
 from analysis.tables import NOT_EVALUABLE, Grid, count, number, share, table
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place
+from analysis.by_event import verdicts
 from analysis.figures import dots
 from analysis.figures.sheet import Panel, Sheet
 from analysis.questions import ordering, who_first
 from analysis.questions.decisions import ALL
-from analysis.run import verdicts
 from analysis.tables import share, table
 
 if TYPE_CHECKING:

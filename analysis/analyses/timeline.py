@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses.analysis import Analysis, Place
+from analysis.by_event.table import INTERVAL, POINT
 from analysis.clocks import standards, traces
 from analysis.figures import dots, style
 from analysis.figures import timeline as figure
 from analysis.figures.sheet import Panel, Sheet
-from analysis.run.table import INTERVAL, POINT
 from analysis.stats.thinning import MOST_POINTS
 from analysis.tables import share, table
 from node_agent.contract import records
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from analysis.analyses.analysis import Context
+    from analysis.by_event.table import Table
     from analysis.clocks.quality import ClockQuality
     from analysis.clocks.traces import Trace
-    from analysis.run.table import Table
     from analysis.tables import Grid
 
 ERROR, FLIGHT, APART = "misses", "received_before_sent", "apart_from"

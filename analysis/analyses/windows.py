@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis.analyses import judged
 from analysis.analyses.analysis import Analysis, Place
+from analysis.by_event.table import INTERVAL, POINT
 from analysis.figures import dots, steps
 from analysis.figures.sheet import Panel, Sheet
 from analysis.questions import ordering, windows
 from analysis.questions.judges import TRUTH
 from analysis.questions.windows import shared
-from analysis.run.table import INTERVAL, POINT
 from analysis.stats import rates
 from analysis.tables import NOT_EVALUABLE, POINT_CLOCK, Grid, share, table
 from node_agent.contract import records

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
+from analysis.by_event.event_rows import different
+from analysis.checks.files import payload_stamps
 from analysis.checks.finding import NOTE, WARNING, Finding, error, ids, reasons, warning
 from analysis.checks.subject import raw_file
-from analysis.run import load, payload_stamps
-from analysis.run.event_rows import different
+from analysis.run import load
 from analysis.run.stored import parts_of
 from node_agent.contract import records
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from analysis.by_event import scopes
 from analysis.checks.finding import NOTE, WARNING, Finding, some
-from analysis.run import scopes
 from node_agent.clocks.sources import BY_NAME, KINDS
 from node_agent.contract.records import NTP, OK
 

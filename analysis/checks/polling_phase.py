@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from analysis.by_event.event_rows import Instants, floats, integers
 from analysis.checks import windows
 from analysis.checks.finding import WARNING, Finding, some
 from analysis.run import load
-from analysis.run.event_rows import Instants, floats, integers
 from analysis.tables import between
 from node_agent.contract.records import OK
 

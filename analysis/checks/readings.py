@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.by_event.event_rows import Instants, floats, integers
+from analysis.by_event.table import NO_STATUS, NOT_ASKED
 from analysis.checks.finding import ERROR, NOTE, SHOWN, WARNING, Finding, clock, reasons, some
 from analysis.clocks import offset_levels
 from analysis.run import drift_limits, load
 from analysis.run import series as runs
-from analysis.run.event_rows import Instants, floats, integers
 from analysis.run.stored import consecutive, parts_of
-from analysis.run.table import NO_STATUS, NOT_ASKED
 from node_agent.contract import records
 
 if TYPE_CHECKING:

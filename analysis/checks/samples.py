@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from analysis.by_event import scopes, serving_samples
 from analysis.checks.finding import CONTRACT, ERROR, WARNING, Finding, error
 from analysis.checks.subject import raw_file
-from analysis.run import csv_tables, drift_limits, load, scopes, serving_samples
+from analysis.run import csv_tables, drift_limits, load
 from analysis.run.stored import in_memory
 from node_agent.clocks.holdover import drift_per_ns
 from node_agent.clocks.ntp import falsetickers

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from analysis.by_event import readings
 from analysis.checks.finding import ERROR, WARNING, Finding
 from analysis.clocks import quality
 from analysis.questions import judges
-from analysis.run import readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.by_event import utc
 from analysis.clocks import calibration
-from analysis.run import utc
 from node_agent.contract import records
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.arrays import Ints
+    from analysis.by_event.event_rows import Instants
+    from analysis.by_event.table import Readings
     from analysis.clocks.claims import SourceRows
-    from analysis.run.event_rows import Instants
-    from analysis.run.table import Readings
 
 
 def held(

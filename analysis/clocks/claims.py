@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.run import serving_samples
-from analysis.run.event_rows import Text
+from analysis.by_event import serving_samples
+from analysis.by_event.event_rows import Text
 from node_agent.contract import records
 
 if TYPE_CHECKING:
     from analysis.arrays import Bools, Floats
-    from analysis.run.event_rows import Rows
+    from analysis.by_event.event_rows import Rows
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.run.event_rows import Instants
+from analysis.by_event.event_rows import Instants
 from analysis.stats import histogram, rates
 from analysis.stats.ordered import Ordered
 from analysis.stats.segments import SegmentSums, longest_tau

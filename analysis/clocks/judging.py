@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.by_event import scopes, utc
+from analysis.by_event.scopes import ABOUT_THE_SERVER
 from analysis.clocks import baseline, standards
 from analysis.clocks import claims as row_data
 from analysis.clocks.clock import Beside, Clock, Piece, changed, rate_of
 from analysis.clocks.misses import ProvableMisses
-from analysis.run import scopes, utc
-from analysis.run.scopes import ABOUT_THE_SERVER
 from analysis.stats import rates
 from analysis.stats.segments import Numbering, SegmentSums
 from analysis.storage.spool import Spool
 from node_agent.contract import records
 
 if TYPE_CHECKING:
+    from analysis.by_event.table import Readings, Table
     from analysis.clocks.claims import SourceRows
-    from analysis.run.table import Readings, Table
 
 US = 1_000.0
 

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.by_event import scopes, verdicts
+from analysis.by_event.table import INTERVAL
 from analysis.clocks import coverage
 from analysis.clocks.calibration import TOO_NARROW
 from analysis.clocks.clock import rate_of
-from analysis.run import scopes, verdicts
-from analysis.run.table import INTERVAL
 from analysis.stats.segments import Numbering, SegmentSums, longest_tau
 from node_agent.contract import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from analysis.by_event.table import Table
     from analysis.clocks.calibration import Kappa
     from analysis.clocks.judging import Judged
-    from analysis.run.table import Table
     from analysis.stats import rates
 
 US = 1_000.0

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from analysis.arrays import Ints
+    from analysis.by_event.table import Table
     from analysis.clocks.clock import Piece
     from analysis.clocks.judging import Judged
-    from analysis.run.table import Table
 
 STATISTICS_FILE = "clock_quality_stats.json"
 TRUTH_FILE = "clock_truth_stats.json"

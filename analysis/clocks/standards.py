@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from analysis.by_event import scopes, utc
+from analysis.by_event.verdicts import Lag
 from analysis.errors import AnalysisError
-from analysis.run import scopes, utc
-from analysis.run.verdicts import Lag
 from node_agent.clocks.sources import KINDS
 from node_agent.contract import records
 
 if TYPE_CHECKING:
     from analysis.arrays import Bools, Floats, Ints
-    from analysis.run.event_rows import Instants
-    from analysis.run.table import Readings, Table
+    from analysis.by_event.event_rows import Instants
+    from analysis.by_event.table import Readings, Table
 
 IN_WORDS: Final = {utc.NO_ROOT_DISTANCE: utc.IN_WORDS, scopes.ABOUT_THE_SERVER: scopes.IN_WORDS}  # why left out
 FED_BY: Final[Mapping[str, frozenset[str]]] = {kind.name: frozenset({kind.fed_by}) for kind in KINDS if kind.fed_by}

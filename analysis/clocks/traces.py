@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from analysis.by_event import verdicts
 from analysis.clocks import coverage
-from analysis.run import verdicts
 from analysis.stats import rates, thinning
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.arrays import Bools, Floats, Ints
+    from analysis.by_event.event_rows import Instants
+    from analysis.by_event.table import Readings, Table
     from analysis.clocks.clock import Clock
-    from analysis.run.event_rows import Instants
-    from analysis.run.table import Readings, Table
 
 US: Final = 1_000.0
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from analysis.by_event.table import INTERVAL
+from analysis.by_event.table import POINT as POINT_CLOCK
 from analysis.figures import curves, dots, labels, style
 from analysis.figures.dots import PERCENT
 from analysis.figures.sheet import Panel, Sheet
-from analysis.run.table import INTERVAL
-from analysis.run.table import POINT as POINT_CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from analysis.by_event.table import POINT
 from analysis.figures import plotting, style
 from analysis.figures.sheet import Panel
-from analysis.run.table import POINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from analysis.by_event.table import POINT
 from analysis.figures import dots, labels, style
 from analysis.figures.dots import PERCENT
 from analysis.figures.sheet import Panel
-from analysis.run.table import POINT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis.by_event.table import NOT_ASKED
 from analysis.errors import UsageError, cause
 from analysis.imported import chrony_logs, long_runs, ntpd_stats
 from analysis.imported.logged import LogFormat, NotOfThisFormatError, Row, unavailable
@@ -23,7 +24,6 @@ from analysis.imported.older_format import IMPORTED_DIR, content_of, copy_origin
 from analysis.imported.staging import UnusableSource, staged
 from analysis.run.load import new_folder
 from analysis.run.series import readings_file
-from analysis.run.table import NOT_ASKED
 from node_agent.contract import plan, records
 
 if TYPE_CHECKING:

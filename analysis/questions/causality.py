@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from analysis.by_event import verdicts
+from analysis.by_event.table import INTERVAL, LOST, NO_DATA, NOT_SENT, POINT
 from analysis.questions import answers, decisions, judges
 from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import ALL, Decisions
-from analysis.run import verdicts
-from analysis.run.table import INTERVAL, LOST, NO_DATA, NOT_SENT, POINT
 from analysis.stats.counts import first_served
 from analysis.stats.ordered import Ordered
 from analysis.stats.rates import narrow, spread_of
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from analysis.arrays import Bools, Labels
+    from analysis.by_event.table import Readings, Table
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
-    from analysis.run.table import Readings, Table
     from analysis.stats.counts import Counts, Pieces
     from analysis.stats.rates import Rate, Spread
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from analysis.by_event import scopes, utc, verdicts
+from analysis.by_event.table import INTERVAL
 from analysis.questions import answers, decisions, held_events, judges, remeasurement
 from analysis.questions.answers import Answer, Answers, Judgement
 from analysis.questions.causality import QUESTION as CAUSALITY
@@ -20,8 +22,7 @@ from analysis.questions.decisions import Decisions
 from analysis.questions.remeasurement import Remeasured, Width, again_as_wide
 from analysis.questions.true_windows import DIFFER, SAME
 from analysis.questions.windows import MS_NS, WINDOW_SIZES_MS
-from analysis.run import csv_tables, scopes, utc, verdicts
-from analysis.run.table import INTERVAL
+from analysis.run import csv_tables
 from analysis.stats import rates
 from analysis.stats.counts import first_served
 from analysis.stats.dependence import Latent
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from analysis.arrays import Bools, Floats, Labels
+    from analysis.by_event.event_rows import Instants
+    from analysis.by_event.table import Readings, Table
     from analysis.questions.decisions import Key
     from analysis.questions.holds import Held
     from analysis.questions.judges import Judge
     from analysis.questions.remeasurement import Claimed
-    from analysis.run.event_rows import Instants
-    from analysis.run.table import Readings, Table
     from analysis.stats.counts import Counts, Outcomes
 
     Growth = Floats | None  # how much wider a node's claim became, in ns; None: it never measured again

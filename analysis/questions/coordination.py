@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis.by_event.table import INTERVAL, POINT
 from analysis.questions import causality as causality_analysis
 from analysis.questions import judges, task_names, who_first
 from analysis.questions import ordering as ordering_consensus
@@ -23,14 +24,13 @@ from analysis.questions import windows as window_assignment
 from analysis.questions.decisions import ALL
 from analysis.questions.rounds import Total, fewer, fewer_in_words, total
 from analysis.run import traffic as polling
-from analysis.run.table import INTERVAL, POINT
 from analysis.stats import rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from analysis.by_event.table import Table
     from analysis.questions.answers import Answer, Rounds
-    from analysis.run.table import Table
     from analysis.stats.rates import Rate
 
 STATISTICS_FILE: Final = "coordination_stats.json"

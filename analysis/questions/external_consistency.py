@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.by_event.event_rows import RawStamps
 from analysis.questions import holds
-from analysis.run.event_rows import RawStamps
 from analysis.stats import rates
 from analysis.stats.dependence import Latent, dependence, segments_of_any
 

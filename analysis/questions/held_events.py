@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.by_event import scopes, utc
+from analysis.by_event.event_rows import Instants, nothing
+from analysis.by_event.table import NO_STATUS
 from analysis.questions import external_consistency, holds
-from analysis.run import drift_limits, scopes, truth, utc
-from analysis.run.event_rows import Instants, nothing
+from analysis.run import drift_limits, truth
 from analysis.run.stored import in_memory
-from analysis.run.table import NO_STATUS
 from analysis.stats import rates
 from node_agent.contract import records
 from node_agent.contract.hold_rule import WAITING

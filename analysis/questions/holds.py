@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from analysis.by_event.event_rows import Instants, Text
 from analysis.run import csv_tables
-from analysis.run.event_rows import Instants, Text
 from node_agent.contract import records
 
 if TYPE_CHECKING:

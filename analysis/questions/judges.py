@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from analysis import reference
-from analysis.run import verdicts
-from analysis.run.verdicts import Lag
+from analysis.by_event import verdicts
+from analysis.by_event.verdicts import Lag
 
 if TYPE_CHECKING:
     from analysis.arrays import Bools, Ints, Labels
+    from analysis.by_event.event_rows import Instants, RawStamps
+    from analysis.by_event.table import Table
     from analysis.reference import Reference
     from analysis.reference.relation import Shown
-    from analysis.run.event_rows import Instants, RawStamps
-    from analysis.run.table import Table
 
 REFERENCE: Final = "reference"
 TRUTH: Final = "injected_truth"

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from analysis.by_event import verdicts
+from analysis.by_event.table import INTERVAL, POINT
 from analysis.questions import answers, decisions, judges, pairs, who_first
 from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import ALL, Decisions
-from analysis.run import verdicts
-from analysis.run.table import INTERVAL, POINT
 from analysis.stats.counts import first_served
 from analysis.stats.dependence import Latent
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from analysis.arrays import Bools, Labels
+    from analysis.by_event.table import Readings, Table
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
     from analysis.questions.pairs import Pairs
-    from analysis.run.table import Readings, Table
     from analysis.stats.counts import Counts, Outcomes
     from analysis.stats.rates import Rate
 

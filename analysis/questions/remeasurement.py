@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.by_event.joining import joined
+from analysis.by_event.table import NO_STATUS
 from analysis.questions import held_events, holds
 from analysis.run import csv_tables, load
-from analysis.run.joining import joined
-from analysis.run.table import NO_STATUS
 from analysis.stats import rates
 from analysis.stats.ordered import Ordered
 from analysis.storage.scratch import in_memory, loaded
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.arrays import Bools, Floats, Ints
+    from analysis.by_event.event_rows import Rows
+    from analysis.by_event.table import Readings, Table
     from analysis.questions.holds import Held
-    from analysis.run.event_rows import Rows
     from analysis.run.load import Run
-    from analysis.run.table import Readings, Table
     from analysis.stats.ordered import Numbers
     from analysis.storage.scratch import Stored
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.run import utc, verdicts
+from analysis.by_event import utc, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from analysis.arrays import Bools, Ints, Labels
-    from analysis.run.table import Readings, Table
+    from analysis.by_event.table import Readings, Table
     from analysis.stats.counts import Counts, Outcomes
 
 SAME: Final = verdicts.BEFORE  # the two decided labels, as the judges compare them

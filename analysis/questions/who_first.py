@@ -9,18 +9,18 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis.by_event import verdicts
 from analysis.questions import answers, judges
 from analysis.questions.answers import Answer
 from analysis.questions.decisions import ALL, Decisions
-from analysis.run import verdicts
 from analysis.stats.counts import first_served
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from analysis.by_event.table import Table
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
-    from analysis.run.table import Table
     from analysis.stats.counts import Counts
 
 QUESTION: Final = "who_first"

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from analysis.by_event import utc, verdicts
+from analysis.by_event.table import INTERVAL, POINT
 from analysis.questions import answers, decisions, judges, true_windows
 from analysis.questions.answers import Answer, Answers
 from analysis.questions.decisions import MESSAGES_PER_ROUND, Decisions
 from analysis.questions.true_windows import DIFFER, SAME, TRUE_WINDOWS
-from analysis.run import utc, verdicts
-from analysis.run.table import INTERVAL, POINT
 from analysis.stats.counts import first_served
 from analysis.stats.dependence import Latent
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from analysis.arrays import Bools, Labels
+    from analysis.by_event.table import Readings, Table
     from analysis.questions.decisions import Key
     from analysis.questions.judges import Judge
-    from analysis.run.table import Readings, Table
     from analysis.stats.counts import Counts
 
 QUESTION: Final = "windows"

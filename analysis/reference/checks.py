@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 
+from analysis.by_event.event_rows import integers
 from analysis.processes import pieces
 from analysis.reference import drift
 from analysis.reference.doubtful import NOTHING
 from analysis.reference.envelope import even_instants, pair_envelope
 from analysis.reference.model import Check, TruthCheck
 from analysis.run import truth
-from analysis.run.event_rows import integers
 from analysis.run.stored import parts_of
 from analysis.stats import rates
 from analysis.stats.ordered import Ordered

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.run.event_rows import different
+from analysis.by_event.event_rows import different
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from analysis.by_event import verdicts
+from analysis.by_event.table import INTERVAL, POINT
 from analysis.figures import style
 from analysis.questions import answers as answers_
 from analysis.questions import judges, windows
@@ -29,8 +31,6 @@ from analysis.questions.coordination import WHO_FIRST, window_task
 from analysis.questions.decisions import ALL
 from analysis.questions.ordering import QUESTION as ORDERING
 from analysis.questions.windows import QUESTION as WINDOWS
-from analysis.run import verdicts
-from analysis.run.table import INTERVAL, POINT
 from analysis.tables import NONE, NOT_EVALUABLE, POINT_CLOCK, Grid, between
 from node_agent.contract.records import SYSTEM
 

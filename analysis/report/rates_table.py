@@ -18,9 +18,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from analysis.analyses.analysis import Place
+from analysis.by_event.table import INTERVAL, POINT
 from analysis.errors import AnalysisError
 from analysis.report.entries import entries
-from analysis.run.table import INTERVAL, POINT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -13,7 +13,7 @@ from analysis.stats import rates
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from analysis.run.readings import Table
+    from analysis.by_event.readings import Table
     from analysis.stats.rates import Rate
 
 DROPPED: Final = ("malformed", "foreign", "bad_tag", "oversized", "kernel_dropped")

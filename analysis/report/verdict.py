@@ -10,14 +10,14 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis.by_event.table import INTERVAL, POINT
+from analysis.by_event.verdicts import AFTER, BEFORE
 from analysis.questions import windows
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.decisions import ALL
 from analysis.questions.judges import TRUTH
 from analysis.questions.true_windows import SAME
 from analysis.questions.windows import QUESTION as WINDOWS
-from analysis.run.table import INTERVAL, POINT
-from analysis.run.verdicts import AFTER, BEFORE
 from node_agent.contract.records import CHRONOTICK, NTP
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""A run folder as typed frames and arrays: what was written, nothing joined, nothing dropped, nothing filled in."""
+"""A run folder as typed frames: what was written, nothing joined, nothing dropped, nothing filled in."""

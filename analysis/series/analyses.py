@@ -18,8 +18,8 @@ from analysis.series import agreement, course, standards, tables
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from analysis.by_event.table import Table
     from analysis.clocks.quality import ClockQuality
-    from analysis.run.table import Table
     from analysis.series.agreement import Agreement
     from analysis.series.course import Course
     from analysis.series.timeline import Known

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from analysis.by_event.table import NOT_ASKED, UNSTATED
 from analysis.clocks import stability as stabilities
-from analysis.run.table import NOT_ASKED, UNSTATED
 from analysis.stats import rates
 from node_agent.contract import records
 
 if TYPE_CHECKING:
     from analysis.arrays import Bools, Floats, Ints, Places
+    from analysis.by_event.table import Table
     from analysis.clocks.stability import Deviations
     from analysis.run.load import Run
-    from analysis.run.table import Table
 
 GAP: Final = 3  # a pause of so many usual spacings is a gap
 FEW: Final = f"fewer than {stabilities.FEWEST_POINTS} readings evenly enough spaced"

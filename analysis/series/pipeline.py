@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis import output
 from analysis.analyses import reference as reference_analysis
+from analysis.by_event.readings import table
 from analysis.checks.validate import breaches
 from analysis.figures import drawing, style
 from analysis.outcome import HeadlineTable, Outcome
 from analysis.report import rates_table
 from analysis.run import series
-from analysis.run.readings import table
 from analysis.series import agreement_figure, analyses, page, report, standards, tables, timeline
 from node_agent.contract import records
 

@@ -18,8 +18,8 @@ from analysis.series.timeline import Known
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from analysis.by_event.table import Table
     from analysis.clocks.standards import Flights
-    from analysis.run.table import Table
 
 FIGURE: Final = "series_reference"
 TRUTH: Final = "injected truth"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from analysis.run.table import POINT
+from analysis.by_event.table import POINT
 from analysis.series.agreement_figure import worst
 from analysis.series.course import QUANTILES, SYSTEM_CLOCK, quantiles
 from analysis.tables import NONE, Grid, between, counted, number, share, share_between

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from analysis import registry
+from analysis.by_event import open_run
+from analysis.by_event.joining import joined
+from analysis.by_event.verdicts import Lag
 from analysis.report import run_counts
 from analysis.report.page import events
-from analysis.run import load, open_run
-from analysis.run.joining import joined
-from analysis.run.verdicts import Lag
+from analysis.run import load
 from analysis.simulation import scenario as scenarios
 
 sys.path.append(str(Path(__file__).parents[1] / "golden"))

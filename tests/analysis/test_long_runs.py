@@ -11,8 +11,9 @@ from run_folder import Clock, Folder, write
 
 from analysis import __main__ as command
 from analysis import pipeline
+from analysis.by_event import merged, open_run, readings
 from analysis.errors import AnalysisError
-from analysis.run import csv_tables, load, memory, merged, open_run, readings, stored
+from analysis.run import csv_tables, load, memory, stored
 from analysis.run.hashing import Seen
 from analysis.run.stored import partition
 from analysis.simulation.simulate import simulate

@@ -10,10 +10,10 @@ import pytest
 from run_folder import Clock, Folder, write
 
 from analysis import output, pipeline
+from analysis.by_event import merged
 from analysis.errors import AnalysisError
 from analysis.processes import pieces
 from analysis.processes.second_process import Beside
-from analysis.run import merged
 
 FAR_S = 30.0
 

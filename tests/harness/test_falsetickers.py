@@ -19,19 +19,19 @@ import yaml
 
 from analysis import registry
 from analysis.analyses import causality, clock_quality, ordering, windows
+from analysis.by_event.readings import table
+from analysis.by_event.table import INTERVAL, Table
 from analysis.checks.replay import replay
 from analysis.questions.judges import TRUTH
 from analysis.report import rates_table
 from analysis.run import load
-from analysis.run.readings import table
-from analysis.run.table import INTERVAL, Table
 from node_agent.contract import records
 from node_agent.contract.records import CHRONOTICK, NTP, OK, RAW_DIR, SAMPLES_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from analysis.run.event_rows import Rows
+    from analysis.by_event.event_rows import Rows
     from tests.harness.conftest import Project
 
 ANALYSES = (clock_quality.AGAINST_TRUTH, causality.ANALYSIS, ordering.ANALYSIS, windows.ANALYSIS)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from analysis import command, registry
+from analysis.by_event import excerpt
 from analysis.checks.finding import Finding
 from analysis.report import clock_table, html, hypotheses, markdown, opening
 from analysis.report.page import events, shell
-from analysis.run import excerpt
 from analysis.tables import Grid
 from node_agent.contract import records
 

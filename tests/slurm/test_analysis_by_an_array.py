@@ -16,7 +16,7 @@ ONE_FLAVOUR = pytest.mark.parametrize("slurm_testbed", ["linuxproc"], indirect=T
 CUT = """
 import sys
 from analysis import __main__
-from analysis.run import open_run
+from analysis.by_event import open_run
 open_run.MOST_AS_A_WHOLE, open_run.FEWEST_AT_ONCE, open_run.PART_BYTES = 0, 100, 1
 sys.exit(__main__.main(sys.argv[1:]))
 """

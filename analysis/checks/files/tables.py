@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from analysis.by_event.event_rows import integers
+from analysis.checks.files import payload_stamps
 from analysis.checks.finding import error, ids, warning
-from analysis.run import load, payload_stamps
-from analysis.run.event_rows import integers
+from analysis.run import load
 from analysis.run.stored import consecutive, parts_of
 from analysis.run.wall_clock import EARLIEST_NS, LATEST_NS
 from node_agent.contract import records

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from analysis.by_event import excerpt, verdicts
+from analysis.by_event.table import INTERVAL, POINT
 from analysis.figures import style
 from analysis.questions import judges
 from analysis.questions.causality import QUESTION as CAUSALITY
-from analysis.run import excerpt, verdicts
-from analysis.run.table import INTERVAL, POINT
 from node_agent.contract.records import SYSTEM
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from analysis.analyses.analysis import Results
     from analysis.arrays import Bools, Ints, Labels
+    from analysis.by_event.table import Readings, Table
     from analysis.questions.judges import Judge
-    from analysis.run.table import Readings, Table
 
 MOST_WORKERS: Final = 6
 MOST_NUMBERS: Final = 100_000  # some 0.8 MB of JSON

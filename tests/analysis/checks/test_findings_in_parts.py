@@ -8,8 +8,8 @@ import shutil
 import pytest
 
 from analysis import reference
+from analysis.by_event import open_run
 from analysis.checks import validity
-from analysis.run import open_run
 from analysis.simulation.simulate import simulate
 from node_agent.contract import records
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.by_event.event_rows import Instants
 from analysis.clocks import calibration, standards
 from analysis.clocks import coverage as coverages
 from analysis.clocks import parts as interval_parts
 from analysis.clocks.clock import Beside, Clock, Piece, in_one_piece
-from analysis.run.event_rows import Instants
 from analysis.stats import ordered
 
 

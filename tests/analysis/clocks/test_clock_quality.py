@@ -12,13 +12,14 @@ from run_folder import MS, US, Clock, Folder, write
 
 from analysis import clock_quality as door
 from analysis.analyses import clock_quality as clock_quality_tables
+from analysis.by_event import readings
 from analysis.checks.files import tables
 from analysis.checks.subject import of_folder
 from analysis.clocks import coverage as coverages
 from analysis.clocks import quality, standards
 from analysis.errors import AnalysisError
 from analysis.figures import clock_quality as clock_quality_figure
-from analysis.run import load, readings
+from analysis.run import load
 from analysis.stats import rates
 from node_agent.contract import records
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from analysis.by_event import verdicts
+from analysis.by_event.readings import table
 from analysis.questions import answers, decisions, judges, windows
-from analysis.run import verdicts
-from analysis.run.readings import table
 from analysis.simulation.simulate import simulate
 from analysis.stats.counts import first_served
 

@@ -13,8 +13,9 @@ from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, wr
 from analysis import command, commit_wait, registry, window_assignment
 from analysis.analyses import clock_quality
 from analysis.analyses import clock_quality as clock_quality_tables
+from analysis.by_event import utc
 from analysis.clocks import quality
-from analysis.run import load, utc
+from analysis.run import load
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
 from node_agent.contract import records

@@ -10,10 +10,10 @@ from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, wr
 
 from analysis import command, commit_wait, registry
 from analysis.analyses import clock_quality as shown
+from analysis.by_event import scopes
 from analysis.checks import validate
 from analysis.clocks import quality as clock_quality
 from analysis.report import markdown, opening
-from analysis.run import scopes
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
 from node_agent.contract import records

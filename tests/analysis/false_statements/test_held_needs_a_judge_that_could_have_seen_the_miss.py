@@ -9,10 +9,11 @@ import pytest
 from scipy.special import ndtri
 
 from analysis import reference
+from analysis.by_event import readings
 from analysis.clocks import calibration, quality, standards
 from analysis.clocks.clock import in_one_piece
 from analysis.questions import judges
-from analysis.run import load, readings
+from analysis.run import load
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from analysis import command
+from analysis.by_event import readings
 from analysis.questions import causality
 from analysis.questions.decisions import ALL
-from analysis.run import load, readings
+from analysis.run import load
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
 from node_agent.contract import records

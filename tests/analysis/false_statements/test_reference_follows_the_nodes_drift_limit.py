@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from analysis import reference
+from analysis.by_event import readings
 from analysis.clocks import calibration, quality
 from analysis.errors import AnalysisError
 from analysis.questions import judges
 from analysis.reference import drift
-from analysis.run import drift_limits, load, readings
+from analysis.run import drift_limits, load
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
 from node_agent.contract import records

@@ -17,9 +17,10 @@ from analysis.analyses import causality as causality_shown
 from analysis.analyses import clock_quality as clock_quality_shown
 from analysis.analyses import ordering as ordering_shown
 from analysis.analyses import windows as windows_shown
+from analysis.by_event import readings
 from analysis.clocks import quality
 from analysis.questions import causality, judges, ordering, windows
-from analysis.run import load, readings
+from analysis.run import load
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate
 

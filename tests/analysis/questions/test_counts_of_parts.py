@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import reference
+from analysis.by_event import readings
 from analysis.questions import answers, causality, commit_wait, judges, ordering, pairs, who_first, windows
 from analysis.questions.pairs import Pairs
 from analysis.questions.remeasurement import Remeasured
-from analysis.run import load, readings
+from analysis.run import load
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.simulate import simulate
 from analysis.stats.counts import Outcomes, counts, first_served

@@ -12,12 +12,13 @@ from run_folder import MS, US, Clock, Folder, write
 
 from analysis import causality_analysis, ordering_consensus
 from analysis import window_assignment as door
+from analysis.by_event import readings, verdicts
+from analysis.by_event.event_rows import RawStamps
 from analysis.questions import judges
 from analysis.questions import windows as window_assignment
 from analysis.questions.true_windows import DIFFER, SAME, UNKNOWN
 from analysis.reference import Reference
-from analysis.run import load, readings, verdicts
-from analysis.run.event_rows import RawStamps
+from analysis.run import load
 from analysis.simulation.simulate import simulate
 
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from run_folder import MS, US, Clock, Folder, write
 
 from analysis import ordering_consensus
+from analysis.by_event import readings, verdicts
 from analysis.errors import AnalysisError
 from analysis.questions import pairs
-from analysis.run import load, readings, verdicts
+from analysis.run import load
 
 
 def stats(folder, path):

@@ -7,8 +7,9 @@ import weakref
 
 from run_folder import Clock, Folder, write
 
+from analysis.by_event import readings
 from analysis.questions.remeasurement import Remeasured
-from analysis.run import load, readings
+from analysis.run import load
 
 
 def test_a_nodes_table_is_let_go_before_the_next_one_is_read(tmp_path, monkeypatch):

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from run_folder import Clock, Folder, manifest, write
 
+from analysis.by_event import merged, readings
 from analysis.errors import AnalysisError, NoSuchRun
-from analysis.run import load, merged, readings
+from analysis.run import load
 from node_agent.contract import records
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_folder import MS, START_NS, US, Clock, Folder, write
 
-from analysis.run import load, readings, truth
+from analysis.by_event import readings
+from analysis.run import load, truth
 from node_agent.clocks import virtual
 from node_agent.contract.plan import Freeze, Step, VirtualClock
 

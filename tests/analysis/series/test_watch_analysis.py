@@ -13,12 +13,12 @@ import pytest
 import watch_folder
 
 from analysis import causality_analysis, pipeline
+from analysis.by_event.readings import table
 from analysis.checks import independence, polling_phase
 from analysis.checks.validate import validate
 from analysis.errors import AnalysisError, UsageError
 from analysis.figures import drawing
 from analysis.run import series
-from analysis.run.readings import table
 from analysis.run.series import readings_file
 from analysis.series import analyses, report, tables
 from analysis.series.course import SYSTEM_CLOCK, Claims

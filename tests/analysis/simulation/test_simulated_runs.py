@@ -8,10 +8,10 @@ import json
 import pytest
 
 from analysis import command, registry
+from analysis.by_event.readings import table
 from analysis.checks import replay
 from analysis.errors import UsageError
 from analysis.run import load
-from analysis.run.readings import table
 from analysis.simulation import expectation, scenario, simulate, world
 from analysis.simulation.simulate import simulate as make
 from node_agent.contract import records

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from analysis import pipeline, registry
+from analysis.by_event import open_run
 from analysis.errors import AnalysisError
-from analysis.run import open_run
 from analysis.simulation.simulate import simulate
 from analysis.storage.put_away import PutAway
 from analysis.storage.scratch import Scratch

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.run import serving_samples
+from analysis.by_event import serving_samples
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.arrays import Bools
-    from analysis.run.event_rows import Text
-    from analysis.run.table import Table
+    from analysis.by_event.event_rows import Text
+    from analysis.by_event.table import Table
 
 NODE: Final = "node"
 SERVER: Final = "server"

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
-from analysis.run import drift_limits, event_rows, load, truth
-from analysis.run.event_rows import Instants, RawStamps, Rows, Text
-from analysis.run.facts import NEVER, Asked, Facts
-from analysis.run.lazily import Lazily
-from analysis.run.table import (
+from analysis.by_event import event_rows
+from analysis.by_event.event_rows import Instants, RawStamps, Rows, Text
+from analysis.by_event.facts import NEVER, Asked, Facts
+from analysis.by_event.lazily import Lazily
+from analysis.by_event.table import (
     LOCAL,
     LOST,
     NO_DATA,
@@ -31,7 +30,9 @@ from analysis.run.table import (
     Readings,
     Table,
 )
-from analysis.run.utc import UTC_LABEL
+from analysis.by_event.utc import UTC_LABEL
+from analysis.errors import AnalysisError
+from analysis.run import drift_limits, load, truth
 from node_agent.clocks.holdover import drift_per_ns
 from node_agent.contract import records
 

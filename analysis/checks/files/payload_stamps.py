@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.by_event.event_rows import Instants, integers
 from analysis.run import wall_clock
-from analysis.run.event_rows import Instants, integers
 
 if TYPE_CHECKING:
     from analysis.arrays import Bools, Ints, Places

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.run import verdicts
-from analysis.run.table import INTERVAL
+from analysis.by_event import verdicts
+from analysis.by_event.table import INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from analysis.arrays import Bools, Ints
-    from analysis.run.table import Table
+    from analysis.by_event.table import Table
 
 MOST: Final = 1500  # events
 OF_KINDS: Final = 0.6  # so much of them for the kinds of verdicts, in equal parts, the rest evenly spread

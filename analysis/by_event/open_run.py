@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from analysis.by_event import in_parts, readings
 from analysis.processes import pieces
-from analysis.run import in_parts, load, memory, readings
+from analysis.run import load, memory
 from analysis.run.stored import FOLDER, StoredFrame, opened
 from analysis.storage.scratch import Scratch
 from node_agent.contract import records
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from analysis.by_event.table import Table
     from analysis.run.hashing import Seen
     from analysis.run.stored import Frame
-    from analysis.run.table import Table
 
 MOST_OF_FREE: Final = 0.5  # what reading a run as a whole may take of the free memory
 MOST_AS_A_WHOLE: Final = 1 << 30  # of long tables: in parts as little memory is taken of a longer run

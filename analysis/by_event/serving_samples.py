@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.run.event_rows import Instants, Text, nothing
+from analysis.by_event.event_rows import Instants, Text, nothing
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.arrays import Bools, Ints
-    from analysis.run.event_rows import Rows
+    from analysis.by_event.event_rows import Rows
 
 
 def sample_ids(rows: Rows | None, source: str, count: int) -> Text:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 import pandas as pd
 
+from analysis.by_event.table import POINT
 from analysis.errors import AnalysisError
-from analysis.run.table import POINT
 from analysis.stats.dependence import Latent
 from node_agent.contract import records
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.arrays import Bools, Ints, Labels
-    from analysis.run.table import Readings
+    from analysis.by_event.table import Readings
 
 NOT_EVALUABLE: Final = 0
 BEFORE: Final = 1  # proved

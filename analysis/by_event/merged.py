@@ -14,8 +14,8 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from analysis import output
+from analysis.by_event.event_rows import Rows, integers, sends_of
 from analysis.run import csv_tables
-from analysis.run.event_rows import Rows, integers, sends_of
 from analysis.run.load import prefixes
 from node_agent.contract import records
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from analysis.run.table import Table
+    from analysis.by_event.table import Table
 
 CSV: Final = "csv"
 PARQUET: Final = "parquet"

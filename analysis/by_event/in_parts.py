@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from analysis.run import csv_tables, readings
-from analysis.run.joining import joined
+from analysis.by_event import readings
+from analysis.by_event.joining import joined
+from analysis.by_event.table import Table
+from analysis.run import csv_tables
 from analysis.run.stored import StoredFrame
-from analysis.run.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from analysis.arrays import Bools, Ints
+    from analysis.by_event.event_rows import Instants
+    from analysis.by_event.facts import Facts
     from analysis.processes.pieces import ShareOut
-    from analysis.run.event_rows import Instants
-    from analysis.run.facts import Facts
     from analysis.run.load import Run
     from analysis.run.stored import Frame
     from analysis.storage.scratch import Scratch

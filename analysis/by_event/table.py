@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis.run.event_rows import Instants, RawStamps, Rows
-from analysis.run.lazily import Lazily
+from analysis.by_event.event_rows import Instants, RawStamps, Rows
+from analysis.by_event.lazily import Lazily
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from analysis.arrays import Bools, Ints
-    from analysis.run.facts import Facts
+    from analysis.by_event.facts import Facts
     from analysis.run.load import Run
     from analysis.storage.scratch import Scratch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from analysis.run.table import UNSTATED
+from analysis.by_event.table import UNSTATED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.run import serving_samples
-from analysis.run.event_rows import Instants, nothing
+from analysis.by_event import serving_samples
+from analysis.by_event.event_rows import Instants, nothing
 from node_agent.contract import records
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.arrays import Bools, Ints
-    from analysis.run.event_rows import Rows, Text
+    from analysis.by_event.event_rows import Rows, Text
+    from analysis.by_event.table import Readings, Table
     from analysis.run.stored import Frame
-    from analysis.run.table import Readings, Table
 
 SERVER_LABEL: Final = "server:"
 UTC_LABEL: Final = "utc"
