@@ -11,10 +11,11 @@ from analysis.by_event.table import INTERVAL
 from analysis.clocks import standards
 from analysis.figures import curves, dots, spreads, steps
 from analysis.figures.sheet import Panel, Sheet
-from analysis.questions import commit_wait, holds, remeasurement
+from analysis.questions import commit_wait
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.commit_wait import ambiguous, asked, not_remeasured
 from analysis.questions.task_names import in_words
+from analysis.questions.waits import holds, remeasurement
 from analysis.stats import rates
 from analysis.storage.scratch import taken
 from analysis.tables import NOT_EVALUABLE, Grid, counted, number, share, table
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from analysis.analyses.analysis import Context, Counted, Part
     from analysis.questions.answers import Answer
     from analysis.questions.commit_wait import CommitWait
-    from analysis.questions.held_events import Waits
-    from analysis.questions.holds import Held
-    from analysis.questions.remeasurement import Claimed, Width
+    from analysis.questions.waits.held_events import Waits
+    from analysis.questions.waits.holds import Held
+    from analysis.questions.waits.remeasurement import Claimed, Width
     from analysis.storage.scratch import Put
 
 Remeasured = tuple["Answer", "Width"]

@@ -9,20 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analysis.checks import (
-    drift,
-    events,
-    independence,
-    polling_phase,
-    probes,
-    readings,
-    replay,
-    samples,
-    truth_missed,
-    wall_clocks,
-    wall_offsets,
-    windows,
-)
+from analysis.checks import events, probes, readings, replay, samples, windows
+from analysis.checks.clocks import drift, independence, polling_phase, truth_missed, wall_clocks, wall_offsets
 from analysis.checks.files import integrity, manifest, tables, ties
 from analysis.checks.finding import ERROR, NOTE, WARNING, Finding, error, one_line
 from analysis.checks.subject import UNFIT, of_run

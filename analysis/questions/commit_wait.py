@@ -15,12 +15,13 @@ import numpy as np
 
 from analysis.by_event import scopes, utc, verdicts
 from analysis.by_event.table import INTERVAL
-from analysis.questions import answers, decisions, held_events, judges, remeasurement
+from analysis.questions import answers, decisions, judges
 from analysis.questions.answers import Answer, Answers, Judgement
 from analysis.questions.causality import QUESTION as CAUSALITY
 from analysis.questions.decisions import Decisions
-from analysis.questions.remeasurement import Remeasured, Width, again_as_wide
 from analysis.questions.true_windows import DIFFER, SAME
+from analysis.questions.waits import held_events, remeasurement
+from analysis.questions.waits.remeasurement import Remeasured, Width, again_as_wide
 from analysis.questions.windows import MS_NS, WINDOW_SIZES_MS
 from analysis.run import csv_tables
 from analysis.stats import rates
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     from analysis.by_event.event_rows import Instants
     from analysis.by_event.table import Readings, Table
     from analysis.questions.decisions import Key
-    from analysis.questions.holds import Held
     from analysis.questions.judges import Judge
-    from analysis.questions.remeasurement import Claimed
+    from analysis.questions.waits.holds import Held
+    from analysis.questions.waits.remeasurement import Claimed
     from analysis.stats.counts import Counts, Outcomes
 
     Growth = Floats | None  # how much wider a node's claim became, in ns; None: it never measured again

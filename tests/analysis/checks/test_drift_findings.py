@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from run_folder import RAW_BEHIND_NS, START_NS, Clock, Folder, write
 
-from analysis.checks import drift
+from analysis.checks.clocks import drift
 from analysis.run import load
 from node_agent.clocks.virtual import wall_from_true
 from node_agent.contract.plan import VirtualClock

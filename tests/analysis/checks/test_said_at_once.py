@@ -10,7 +10,7 @@ import pytest
 from run_folder import Clock, Folder, write
 
 from analysis import pipeline
-from analysis.checks import independence, wall_offsets
+from analysis.checks.clocks import independence, wall_offsets
 from analysis.run import load
 from node_agent.contract import records
 

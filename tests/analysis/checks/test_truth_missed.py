@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from analysis import pipeline
-from analysis.checks import drift, readings, truth_missed
+from analysis.checks import readings
+from analysis.checks.clocks import drift, truth_missed
 from analysis.checks.validate import validate
 from analysis.run import load
 from analysis.simulation.simulate import simulate

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.checks import wall_clocks
+from analysis.checks.clocks import wall_clocks
 
 
 def pairs(offset_of, *, seconds=20.0, every_s=0.1, bracket_ns=400, seed=1):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis import reference
-from analysis.checks import drift
+from analysis.checks.clocks import drift
 from analysis.run import load
 from analysis.simulation import scenario
 from analysis.simulation.simulate import simulate

@@ -10,7 +10,7 @@ import pytest
 from run_folder import MS, RAW_BEHIND_NS, START_NS, US, Clock, Folder, write, write_csv
 
 from analysis import commit_wait
-from analysis.questions import held_events
+from analysis.questions.waits import held_events
 from analysis.run import load
 from node_agent.contract import records
 

@@ -16,7 +16,7 @@ from analysis import reference
 from analysis.by_event import readings
 from analysis.questions import answers, causality, commit_wait, judges, ordering, pairs, who_first, windows
 from analysis.questions.pairs import Pairs
-from analysis.questions.remeasurement import Remeasured
+from analysis.questions.waits.remeasurement import Remeasured
 from analysis.run import load
 from analysis.simulation import scenario as scenarios
 from analysis.simulation.simulate import simulate

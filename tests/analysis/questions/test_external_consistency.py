@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.questions import external_consistency, holds
 from analysis.questions.judges import Lag
+from analysis.questions.waits import external_consistency, holds
 
 
 class Probes:

@@ -8,7 +8,7 @@ import weakref
 from run_folder import Clock, Folder, write
 
 from analysis.by_event import readings
-from analysis.questions.remeasurement import Remeasured
+from analysis.questions.waits.remeasurement import Remeasured
 from analysis.run import load
 
 

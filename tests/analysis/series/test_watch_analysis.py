@@ -14,7 +14,7 @@ import watch_folder
 
 from analysis import causality_analysis, pipeline
 from analysis.by_event.readings import table
-from analysis.checks import independence, polling_phase
+from analysis.checks.clocks import independence, polling_phase
 from analysis.checks.validate import validate
 from analysis.errors import AnalysisError, UsageError
 from analysis.figures import drawing

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.by_event.event_rows import RawStamps
-from analysis.questions import holds
+from analysis.questions.waits import holds
 from analysis.stats import rates
 from analysis.stats.dependence import Latent, dependence, segments_of_any
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from analysis.arrays import Bools, Floats, Ints
-    from analysis.questions.holds import Held
     from analysis.questions.judges import Probed
+    from analysis.questions.waits.holds import Held
 
 
 @dataclass(frozen=True)

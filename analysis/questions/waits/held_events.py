@@ -19,7 +19,7 @@ import numpy as np
 from analysis.by_event import scopes, utc
 from analysis.by_event.event_rows import Instants, nothing
 from analysis.by_event.table import NO_STATUS
-from analysis.questions import external_consistency, holds
+from analysis.questions.waits import external_consistency, holds
 from analysis.run import drift_limits, truth
 from analysis.run.stored import in_memory
 from analysis.stats import rates
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from analysis.arrays import Bools, Floats, Ints
     from analysis.questions import judges
-    from analysis.questions.holds import Held
+    from analysis.questions.waits.holds import Held
     from analysis.run.load import Run
 
 

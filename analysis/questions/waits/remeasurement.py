@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.by_event.joining import joined
 from analysis.by_event.table import NO_STATUS
-from analysis.questions import held_events, holds
+from analysis.questions.waits import held_events, holds
 from analysis.run import csv_tables, load
 from analysis.stats import rates
 from analysis.stats.ordered import Ordered
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from analysis.arrays import Bools, Floats, Ints
     from analysis.by_event.event_rows import Rows
     from analysis.by_event.table import Readings, Table
-    from analysis.questions.holds import Held
+    from analysis.questions.waits.holds import Held
     from analysis.run.load import Run
     from analysis.stats.ordered import Numbers
     from analysis.storage.scratch import Stored
