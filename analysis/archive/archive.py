@@ -17,6 +17,7 @@ from analysis.archive import contents as archive_contents
 from analysis.archive import crate, names
 from analysis.archive.frames import FrameWriter
 from analysis.checks.files.integrity import expected_sums
+from analysis.checks.subject import promised
 from analysis.errors import AnalysisError, UsageError
 from analysis.imported.older_format import IMPORTED_DIR
 from analysis.run.hashing import sha256 as sha256_of
@@ -127,14 +128,20 @@ def _member(name: str, size: int, *, is_folder: bool = False) -> tarfile.TarInfo
 def _altered(run: ArchivedRun, digests: Mapping[str, str]) -> Iterator[str]:
     """Yield, in a line each, which files are not what the node, the collection or the import says that they are."""
     place = f"{names.RESULTS}/{run.name}/"
-    promised = dict(run.manifest.assembled)
+    expected_files = dict(run.manifest.assembled)
     for node_id in run.manifest.nodes:
         folder = f"{records.RAW_DIR}/{node_id}"
-        promised |= {f"{folder}/{name}": digest for name, digest in (expected_sums(run.path / folder) or {}).items()}
+        sums = expected_sums(run.path / folder)
+        expected_files |= {f"{folder}/{name}": digest for name, digest in (sums or {}).items()}
+        if sums is None and run.manifest.imported is None and promised(run.manifest, node_id):
+            lost = f"expected {folder}/{records.CHECKSUMS_FILE}, found none: nothing vouches for the node's own files"
+            yield f"{run.name}: not what was collected: {lost}"
     originals = (run.manifest.imported or {}).get("sha256")
     if isinstance(originals, dict):
-        promised |= {f"{records.RAW_DIR}/{IMPORTED_DIR}/{name}": str(digest) for name, digest in originals.items()}
-    for name, expected in promised.items():
+        expected_files |= {
+            f"{records.RAW_DIR}/{IMPORTED_DIR}/{name}": str(digest) for name, digest in originals.items()
+        }
+    for name, expected in expected_files.items():
         if (got := digests.get(place + name)) != expected:
             of = "no such file" if got is None else f"{got[:SHORT]}..."
             yield f"{run.name}/{name}: not what was collected: expected sha256 {expected[:SHORT]}..., got {of}"

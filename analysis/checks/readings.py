@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ROUNDING_NS: Final = 1_000  # older files round instants to 256 ns
 MIN_ANSWERS: Final = 5  # so many different answers with one uncertainty are a constant, not a coincidence
 MIN_ROWS: Final = 10
+FLOOR_MS: Final = 1e-3  # ntpd's jitter is never less than its precision, some 0.1 us
 NEAR_MS: Final = 0.05  # half of the way from one round number to the next
 OFTENER: Final = 5  # than other numbers near by
 SHARED_ROWS: Final = 20
@@ -159,12 +160,14 @@ def _warm_up(series: Series) -> Wrong:
 def _constant_uncertainty(series: Series) -> Wrong:
     known, answers = series.known, len(series.first_rows)
     if len(known) >= MIN_ROWS and answers >= MIN_ANSWERS and known.min() == known.max():
+        floor = series.of_a_log and known[0] < FLOOR_MS
+        what = "the least that the program writes" if floor else "a constant"
         text = (
             f"{series.prefix}_uncertainty_ms is {known[0]:g} in every one of {len(known):,} rows, over "
-            f"{answers:,} different answers: a constant, not a measurement"
+            f"{answers:,} different answers: {what}, not a measurement"
         )
         numbers = {"value_ms": float(known[0]), "rows": len(known), "answers": answers}
-        yield "constant-uncertainty", ERROR, text, numbers
+        yield "constant-uncertainty", WARNING if floor else ERROR, text, numbers
 
 
 def _placeholder_uncertainty(series: Series) -> Wrong:

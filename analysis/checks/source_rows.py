@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.by_event.event_rows import Instants, floats, integers
 from analysis.by_event.table import NO_STATUS
 from analysis.clocks import offset_levels
-from analysis.run import drift_limits, load
+from analysis.run import drift_limits, load, series
 from analysis.run.stored import consecutive
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class Series:
     """One source's readings on one node, in file order: its rows, and what of them are numbers (``stamps`` and on).
 
     ``stamp``: the column of the instants they are of.
-    ``required``: the run was not to begin without it, as far as the manifest tells.
+    ``required``: the run was not to begin without it, as far as the manifest tells. ``of_a_log``: another program
+    wrote them, which may have a floor where it knows no more.
     """
 
     node: str
@@ -45,6 +46,7 @@ class Series:
     half_widths_ms: Floats
     first_rows: NDArray[np.intp]
     required: bool
+    of_a_log: bool
 
     @property
     def source(self) -> str:
@@ -84,6 +86,7 @@ def _of_source(run: Run, node: str, frame: Frame, prefix: str) -> Series:
         half_widths_ms=numbers.half_widths_ms,
         first_rows=offset_levels.answers(numbers.offsets, None if (numbers.samples < 0).any() else numbers.samples),
         required=_required(run, load.source_name(prefix)),
+        of_a_log=run.manifest.imported is not None and not series.has_events(run.manifest),
     )
 
 

@@ -116,21 +116,21 @@ class Subject:
         return [node_id for node_id, role in self.roles.items() if role != "coordinator"]
 
     def promised(self, node_id: str) -> bool:
-        """Tell whether the manifest says that a node left files: a node that never got to it breaks no promise.
-
-        Without a manifest nothing tells, and the folder is not in order anyway.
-        """
-        if self.manifest is None:
-            return True
-        node = self.manifest.nodes[node_id]
-        assembled = self.file_of(node_id) in self.manifest.assembled
-        return bool(node.status or node.collected_by or node.checksums_verified or assembled)
+        """Tell whether the manifest says that a node left files; without one the folder is not in order anyway."""
+        return self.manifest is None or promised(self.manifest, node_id)
 
     @property
     def recorded(self) -> Mapping[str, records.NodeManifest]:
         """Return the nodes that left files of their own: none without a manifest, none of an imported run."""
         manifest = self.manifest
         return {} if manifest is None or manifest.imported is not None else manifest.nodes
+
+
+def promised(manifest: records.Manifest, node_id: str) -> bool:
+    """Tell whether a manifest says that a node left files: a node that never got to it breaks no promise."""
+    node = manifest.nodes[node_id]
+    assembled = records.table_file(node_id, node.role) in manifest.assembled
+    return bool(node.status or node.collected_by or node.checksums_verified or assembled)
 
 
 def raw_file(node_id: str, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from analysis.comparison import conditions, guard, page, runs, text
 from analysis.comparison.comparison import compare, metrics_of, without_partner
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOUND: int = AnalysisError.exit_code
+BEGINNINGS: Final = {
+    "--json": b'{\n "a": [',
+    "--page": b"<title>Comparison",
+}  # what files of ours have near their start
+HEAD_BYTES: Final = 1 << 16
 
 
 def main(
@@ -33,6 +38,8 @@ def main(
         for option, file in (("--json", json_file), ("--page", page_file)):
             if file is not None and (file.is_dir() or not file.parent.is_dir()):
                 raise UsageError(f"{option}: expected a file in a folder that is there, got {file}")
+            if file is not None and not _may_replace(file, BEGINNINGS[option]):
+                raise UsageError(f"{option}: expected a new file, or one of an earlier comparison, got {file}")
         (first, notes_a), (second, notes_b) = runs.read(a, results_dir), runs.read(b, results_dir)
         if both := sorted({run.name for run in first} & {run.name for run in second}):
             raise UsageError(f"expected different runs in A and B, got {', '.join(both)} in both")
@@ -74,6 +81,17 @@ def main(
     for line in broken:
         sys.stderr.write(f"error: {line}\n")
     return FOUND if broken else 0
+
+
+def _may_replace(file: Path, beginning: bytes) -> bool:
+    """Tell whether a file may be written: there is none yet, or it is one of an earlier comparison."""
+    if not file.exists():
+        return True
+    try:
+        with file.open("rb") as there:
+            return beginning in there.read(HEAD_BYTES)
+    except OSError:
+        return False
 
 
 def _chosen(patterns: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -41,18 +41,25 @@ def _values(runs: Sequence[MeasuredRun]) -> dict[str, set[str]]:
     return {key: {of_run.get(key, NOTHING) for of_run in told} for key in keys}
 
 
+def _if_told(name: str, digest: object) -> Iterator[tuple[str, str]]:
+    if digest:
+        yield name, str(digest)[:12]
+
+
 def _told(manifest: Manifest) -> Iterator[tuple[str, str]]:
     code = manifest.code_version
     if code.get("source_sha256"):  # which tells whether code differs; other files change a commit, or make it "changed"
-        yield "code (sha256 of the sources)", str(code["source_sha256"])[:12]
-        yield "commit", str(code.get("git"))[:12]
+        of = "the sources" if code.get("agent_sha256") else "the simulation's sources"  # which are some of them
+        yield f"code (sha256 of {of})", str(code["source_sha256"])[:12]
+        yield from _if_told("commit", code.get("git"))
     else:
         yield "code", str(code.get("git"))[:12] + (" (changed)" if code.get("dirty") else "")
-    yield "agent", str(code.get("agent_sha256"))[:12]
+    yield from _if_told("agent", code.get("agent_sha256"))
     yield "cluster", manifest.cluster
     for node_id, node in manifest.nodes.items():
         for name in OF_A_NODE:
-            yield f"{node_id}.{name}", str((node.status or {}).get(name))
+            if (value := (node.status or {}).get(name)) is not None:
+                yield f"{node_id}.{name}", str(value)
     for key, value in _flat(manifest.config):
         if not CHANCE.fullmatch(key):
             yield key, value

@@ -10,7 +10,8 @@ Per question and clock, of the decisions due (of all workers, or of all pairs of
   can tell of all.
 
 Last comes the reference itself, to which no clock under test contributed: what the best clock could have known on this
-network.
+network. It has no windows of its own: of them it is what it knows by the borders of a corrected clock, that by which it
+knows most.
 """
 
 from __future__ import annotations
@@ -201,17 +202,22 @@ def _known_wrong(answer: Answer) -> Share | None:
 
 
 def _of_reference(results: Results, question: str, words: str, answers: Sequence[Answer]) -> Row:
-    """Return what the reference knows of the same decisions: of the clock whose decisions it can tell most of."""
+    """Return what the reference knows of the same decisions.
+
+    It has no windows of its own, but tells whether an event is in one by the borders of a clock: those of the clock by
+    which it can tell most, the uncorrected one's only where there is no other. Its borders are no border of UTC, where
+    events of an even schedule lie, and so tell more than any clock that keeps to UTC could.
+    """
     reference = results.done["reference"]
     best: Row | None = None
-    for answer in answers:
+    tested = [answer for answer in answers if answer.source != SYSTEM] or answers
+    for answer in tested:
         if not reference.evaluable or judges.REFERENCE not in answer.counts.truths:
             continue
         outcomes = answer.counts.outcomes
         own, true = outcomes.by_truth[judges.REFERENCE], outcomes.by_truth.get(judges.TRUTH)
-        proving = PROVING[question] if question == CAUSALITY else (verdicts.BEFORE, verdicts.AFTER)
         wrong = np.zeros(len(own), dtype=np.bool_) if true is None else verdicts.wrong(own, true)
-        shares = _split(answer.counts, own, proving, wrong)
+        shares = _split(answer.counts, own, PROVING[question], wrong)
         saved = shares.proved
         if true is None:
             shares = shares._replace(wrong=None)

@@ -32,7 +32,9 @@ CLOCKS_NOTE: Final = (
     "differ); these and *no reading* make up all. *Coverage*: intervals that hold the truth; *rounds saved*: decisions "
     "that need no message, for they are decided and not known to be wrong. Two numbers are the least and the greatest "
     "that the judge's own width allows. The last row of each question is what probes between the nodes prove without "
-    "any clock under test: what can be known for sure by messages over this network."
+    "any clock under test: what can be known for sure by messages over this network. Of windows it is what they prove "
+    "by the borders of one corrected clock; a clock that keeps to UTC may prove more, for then each worker only needs "
+    "to know where its own receipt lies."
 )
 
 

@@ -80,6 +80,8 @@ def sentence(results: Results) -> str:
         if not apart:
             return f"{begin}: in all {judged:,} comparisons of two sources their intervals meet; {far}."
         also = ", or a server is" if any(pair.references_differ for pair in pairs) else ""
+        if results.table.run.manifest.imported is not None:  # a log's times are of whole seconds, and of its own clock
+            also += ", or the clock was corrected between their readings"
         return (
             f"{begin}: in {apart:,} of {judged:,} comparisons of two sources their intervals do not meet, so that one "
             f"of the two is wrong{also}; {far}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from analysis.archive import command
+from analysis.simulation.simulate import simulate
 from node_agent.contract import records
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -87,6 +89,18 @@ def test_damage_to_the_files_is_archived_and_ends_with_7(tmp_path, capsys):
     assert (tmp_path / "by-hand.tar.zst").is_file()
     assert captured.err.startswith("error: by-hand/raw/w1/samples.csv: not what was collected")
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("lost", ["raw/comp11", f"raw/comp11/{records.CHECKSUMS_FILE}"])
+def test_a_nodes_own_files_that_nothing_vouches_for_end_with_7_as_in_an_analysis(tmp_path, capsys, lost):
+    gone = simulate("honest", 3, 20, experiment="by-hand", results=tmp_path) / lost
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    assert archive(tmp_path, "by-hand") == 7
+    said = capsys.readouterr().err
+    sums = f"raw/comp11/{records.CHECKSUMS_FILE}"
+    assert said.startswith(f"error: by-hand: not what was collected: expected {sums}, found none")
+    assert said.count("\n") == 1
+    assert (tmp_path / "by-hand.tar.zst").is_file()
 
 
 def test_a_sweeps_archive_holds_all_of_its_runs_and_gives_them_all_back_or_none(tmp_path, capsys):

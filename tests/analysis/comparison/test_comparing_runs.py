@@ -253,6 +253,46 @@ def test_two_sweeps_are_pairs_by_cell_and_block(make, tmp_path):
     assert told.verdict == DIFFERS
 
 
+@pytest.mark.parametrize("option", ["json", "page"])
+@pytest.mark.parametrize("content", ["my notes\n", "", '{"a": 1}', "<title>Mine</title>"])
+def test_a_file_that_is_none_of_ours_is_not_replaced(make, tmp_path, capsys, option, content):
+    make("a"), make("b", 0.6)
+    file = tmp_path / "notes"
+    file.write_text(content)
+    files = (file, None) if option == "json" else (None, file)
+    assert command.main("a", "b", [], [], tmp_path, *files) == 2
+    assert capsys.readouterr().err == (
+        f"error: --{option}: expected a new file, or one of an earlier comparison, got {file}\n"
+    )
+    assert file.read_text() == content
+
+
+def test_an_earlier_comparison_is_replaced(make, tmp_path):
+    make("a"), make("b", 0.6), make("c", 0.7)
+    files = (tmp_path / "out.json", tmp_path / "out.html")
+    for other in ("b", "c"):
+        assert command.main("a", other, [], [], tmp_path, *files) == 0
+        assert json.loads(files[0].read_text())["b"] == [other]
+        assert "a and " + other in page_text.words(files[1].read_text(encoding="utf-8"))
+
+
+def test_code_is_compared_with_code_of_the_same_files(make, tmp_path, capsys):
+    """A simulated run names the sources of the simulation alone, and has neither a commit nor an agent."""
+    told = {
+        "a": {"git": "abc", "source_sha256": "1" * 64, "agent_sha256": "2" * 64},
+        "b": {"git": None, "source_sha256": "3" * 64, "agent_sha256": None},
+    }
+    for name, version in told.items():
+        file = make(name) / records.MANIFEST_FILE
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"code_version": version}))
+    assert command.main("a", "b", [], [], tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "code (sha256 of the sources): 111111111111 in A, nothing in B\n" in said
+    assert "code (sha256 of the simulation's sources): nothing in A, 333333333333 in B\n" in said
+    assert "commit: abc in A, nothing in B\n" in said
+    assert "None" not in said
+
+
 def test_the_command_says_first_what_else_differs(make, tmp_path, capsys):
     for number in range(4):
         make(f"a{number}", 0.1 + 0.01 * number)

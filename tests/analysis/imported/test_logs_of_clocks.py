@@ -18,6 +18,7 @@ from analysis.run.load import read_manifest
 from node_agent.contract import records
 
 LOGS = Path(__file__).with_name("logs")
+CONSTANT = "constant-uncertainty"
 TRACKING_HEAD = """\
 ===========
    Date (UTC) Time     IP Address   St   Freq ppm   Skew ppm     Offset L Co  Offset sd Rem. corr. Root delay Root disp. Max. error
@@ -316,3 +317,14 @@ def test_other_logs_of_chrony_are_none_of_these(tmp_path):
 def test_a_machine_has_the_name_of_a_node(tmp_path, node):
     with pytest.raises(UsageError, match="node: expected letters"):
         series.import_series(LOGS / "ntpd", "x", tmp_path / "results", node)
+
+
+def test_a_jitter_at_the_precision_of_the_program_is_no_stand_in(tmp_path):
+    """A daemon that has nothing to complain of writes its least jitter; a constant of a ms is another thing."""
+    (found,) = (one for one in validate(series.import_series(LOGS / "ntpd", "n", tmp_path)) if one.code == CONSTANT)
+    assert (found.severity, found.numbers["value_ms"]) == ("warning", 6e-05)
+    assert "the least that the program writes, not a measurement" in found.line
+    log = tmp_path / "loopstats"
+    log.write_text((LOGS / "ntpd" / "loopstats").read_text().replace(" 0.000000060 ", " 0.005000000 "))
+    (found,) = (one for one in validate(series.import_series(log, "m", tmp_path)) if one.code == CONSTANT)
+    assert (found.severity, found.numbers["value_ms"]) == ("error", 5.0)
