@@ -93,7 +93,7 @@ def folder(experiment: str | Path | None, results_dir: Path = RESULTS_DIR) -> Pa
     if experiment is None:
         path = results_dir / LATEST
         if not path.is_dir():
-            there = f"; in {results_dir}/ are: {candidates('', known)}" if (known := experiments(results_dir)) else ""
+            there = f"; in {results_dir}/ are: {candidates('', runs)}" if (runs := experiments(results_dir)) else ""
             raise NoSuchRun(f"no latest run: expected {path}; run an experiment, or name one with --experiment{there}")
         return _real(path)
     path = Path(experiment)
