@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOUND: int = AnalysisError.exit_code
-BEGINNINGS: Final = {
-    "--json": b'{\n "a": [',
-    "--page": b"<title>Comparison",
-}  # what files of ours have near their start
-HEAD_BYTES: Final = 1 << 16
+BEGINNINGS: Final = {"--json": b'{\n "a": [', "--page": b"<title>Comparison"}  # of files of ours
+HEAD_BYTES: Final = 1 << 16  # in which a page has its title
 
 
 def main(

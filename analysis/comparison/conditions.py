@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis.run.load import SIMULATED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -49,7 +51,7 @@ def _if_told(name: str, digest: object) -> Iterator[tuple[str, str]]:
 def _told(manifest: Manifest) -> Iterator[tuple[str, str]]:
     code = manifest.code_version
     if code.get("source_sha256"):  # which tells whether code differs; other files change a commit, or make it "changed"
-        of = "the sources" if code.get("agent_sha256") else "the simulation's sources"  # which are some of them
+        of = "the simulation's sources" if manifest.cluster == SIMULATED else "the sources"  # of which those are some
         yield f"code (sha256 of {of})", str(code["source_sha256"])[:12]
         yield from _if_told("commit", code.get("git"))
     else:

@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NO_LOCKS: Final = {
-    errno.ENOLCK,
-    errno.ENOTSUP,
-    errno.ENOSYS,
-    errno.EBADF,
-}  # of this file system, or to who may not write
+NO_LOCKS: Final = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EBADF}  # EBADF: on NFS, to who may not write
 
 
 @contextmanager

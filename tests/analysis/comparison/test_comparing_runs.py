@@ -11,6 +11,7 @@ import pytest
 from analysis.comparison import command, runs
 from analysis.comparison.comparison import DIFFERS, NOT_EVALUABLE, NOT_SHOWN, ONE_RUN, SAME, compare, metrics_of
 from analysis.errors import AnalysisError, NoSuchRun, UsageError
+from analysis.run import load
 from node_agent.contract import records
 from node_agent.contract.records import Manifest, NodeManifest
 
@@ -284,7 +285,8 @@ def test_code_is_compared_with_code_of_the_same_files(make, tmp_path, capsys):
     }
     for name, version in told.items():
         file = make(name) / records.MANIFEST_FILE
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"code_version": version}))
+        cluster = "ares" if name == "a" else load.SIMULATED
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"code_version": version, "cluster": cluster}))
     assert command.main("a", "b", [], [], tmp_path) == 0
     said = capsys.readouterr().out
     assert "code (sha256 of the sources): 111111111111 in A, nothing in B\n" in said
